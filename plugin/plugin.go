@@ -320,7 +320,7 @@ func (g *Gateway) wireStations(context.Context) error {
 		watched[name] = e.Engine
 	}
 	g.watcher = watcher.New(watcher.Options{
-		Store: g.store, Engines: watched, Append: g.logs.Line, Over: g.logs.Close,
+		Store: g.store, Engines: watched, AppendLog: g.logs.Line, OnFinished: g.logs.Close,
 		Peers: g.leader, Local: map[string]bool{embedded.Name: true}, Now: g.store.Now, Log: g.log,
 	})
 	g.reporter = reporter.New(

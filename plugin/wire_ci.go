@@ -36,7 +36,7 @@ func (g *Gateway) wireCIs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		nudge := func(buildID string, attempt int) { g.watcher.Nudge(buildID, attempt) } // the watcher is wired after the engines
+		nudge := func(buildID string, attempt int) { g.watcher.Recheck(buildID, attempt) } // the watcher is wired after the engines
 		e, err := newDrone(ctx, g.config, g.store, g.store.ExtensionSecret, probes, nudge, g.log)
 		if err != nil {
 			return err

@@ -30,7 +30,8 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 	}
 	ctx = logctx.Attempt(ctx, a)
 	ref, err := engine.Engine.Start(ctx, autobuild.Pipeline{
-		BuildID: b.ID, Number: b.Number, Attempt: a.Number, URL: RunnerURL(engine.URL, b.ID), Token: token, Hooks: true,
+		BuildID: b.ID, Number: b.Number, Attempt: a.Number,
+		URL: RunnerURL(engine.URL, b.ID), Token: token, Hooks: true,
 		Repository: b.Repository, Ref: b.Ref, Commit: b.Commit.Hash,
 	})
 	if err != nil {

@@ -6,25 +6,25 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// maxPause bounds how long an engine is left alone after it did not answer.
+// maxPause is the longest pause between two polls of an engine that does not answer.
 const maxPause = 15 * time.Second
 
-// outages are the engines that did not answer when they were last asked. They are asked less
-// and less often, for each question may take as long as all else waits, and one line of the
-// log tells the beginning and one the end. Look's alone.
+// outages holds the engines that did not answer the last poll, by name. The pauses between polls grow,
+// because each poll can block all other checks until its timeout. The log gets one line at the
+// beginning and one at the end of an outage. Only Poll uses outages.
 type outages map[string]outage
 
 type outage struct {
 	since time.Time
 	pause time.Duration
-	until time.Time // not asked before
+	until time.Time // end of the pause
 }
 
-// rests reports whether an engine is to be left alone now.
-func (o outages) rests(engine string, now time.Time) bool { return now.Before(o[engine].until) }
+// isPaused reports whether an engine must not be polled now.
+func (o outages) isPaused(engine string, now time.Time) bool { return now.Before(o[engine].until) }
 
-// failed notes that an engine did not answer.
-func (o outages) failed(engine string, now time.Time, log logrus.FieldLogger, err error) {
+// recordFailure records that an engine did not answer.
+func (o outages) recordFailure(engine string, now time.Time, log logrus.FieldLogger, err error) {
 	one, known := o[engine]
 	if !known {
 		one.since = now
@@ -35,8 +35,8 @@ func (o outages) failed(engine string, now time.Time, log logrus.FieldLogger, er
 	o[engine] = one
 }
 
-// answered notes that it did.
-func (o outages) answered(engine string, now time.Time, log logrus.FieldLogger) {
+// recordAnswer records that an engine answered.
+func (o outages) recordAnswer(engine string, now time.Time, log logrus.FieldLogger) {
 	one, known := o[engine]
 	if !known {
 		return

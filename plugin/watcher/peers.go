@@ -8,55 +8,59 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// errElsewhere says that only another gateway, which is there, can tell.
-var errElsewhere = errors.New("another gateway runs it")
+// errOtherGateway means that another gateway, which is alive, runs the pipeline.
+var errOtherGateway = errors.New("another gateway runs it")
 
-// Peers are the gateways that share a database. One leads: it looks at every attempt, the
-// others at what their own engines run and at what a CI told them of.
+// Peers are the gateways that share a database. The leader checks every attempt. The others check the
+// attempts of their own local engines, and those for which a CI sent a notification.
 type Peers interface {
+	// ID returns the id of this gateway.
 	ID() string
 	IsLeader() bool
+	// Alive reports whether the gateway with an id is running.
 	Alive(ctx context.Context, gateway string) (bool, error)
 }
 
-// alone is the one gateway of its database.
-type alone struct{}
+// singleGateway is the only gateway of its database.
+type singleGateway struct{}
 
-func (alone) ID() string                                  { return "" }
-func (alone) IsLeader() bool                              { return true }
-func (alone) Alive(context.Context, string) (bool, error) { return false, nil }
+func (singleGateway) ID() string                                  { return "" }
+func (singleGateway) IsLeader() bool                              { return true }
+func (singleGateway) Alive(context.Context, string) (bool, error) { return false, nil }
 
-// ours reports whether this gateway looks at an attempt that nobody told of. What another one
-// runs, the leader looks at too: that gateway may be gone.
-func (w *Watcher) ours(a autobuild.Attempt) bool {
+// isResponsible reports whether this gateway checks an attempt without a notification. The leader also
+// checks the attempts of other gateways, because those may have stopped.
+func (w *Watcher) isResponsible(a autobuild.Attempt) bool {
 	return w.o.Peers.IsLeader() || w.o.Local[a.Engine] && a.Gateway == w.o.Peers.ID()
 }
 
-// interrupted reports whether an attempt's pipeline ended with the process that ran it.
+// interrupted reports whether an attempt's pipeline ended because its gateway stopped.
 func (w *Watcher) interrupted(a autobuild.Attempt) bool {
 	return w.o.Local[a.Engine] && (a.Gateway != w.o.Peers.ID() || a.CreatedAt.Before(w.o.StartedAt))
 }
 
-// pipeline asks the engine. One that is no longer configured has no pipelines, nor has one whose
-// gateway is gone; errElsewhere when only that gateway can tell.
+// pipeline returns the engine's state of an attempt's pipeline. It is PipelineGone if the engine is not
+// configured any more, or if the gateway of a local engine has stopped. errOtherGateway = that gateway
+// is alive, and only it knows the state.
 func (w *Watcher) pipeline(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
 	engine, ok := w.o.Engines[a.Engine]
 	if !ok {
 		return autobuild.PipelineGone, nil
 	}
 	if w.o.Local[a.Engine] && a.Gateway != w.o.Peers.ID() {
-		return w.pipelineElsewhere(ctx, a)
+		return w.pipelineOfPeer(ctx, a)
 	}
 	return engine.State(ctx, a)
 }
 
-func (w *Watcher) pipelineElsewhere(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
+// pipelineOfPeer returns the state of a pipeline that runs in another gateway.
+func (w *Watcher) pipelineOfPeer(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
 	alive, err := w.o.Peers.Alive(ctx, a.Gateway)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("look for the gateway of attempt %d: %w", a.Number, err)
 	case alive:
-		return "", errElsewhere
+		return "", errOtherGateway
 	}
 	return autobuild.PipelineGone, nil
 }

@@ -11,7 +11,7 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// peers are scripted.
+// peers is a scripted Peers.
 type peers struct {
 	self  string
 	leads bool
@@ -24,24 +24,24 @@ func (p *peers) Alive(_ context.Context, gateway string) (bool, error) {
 	return p.alive[gateway], nil
 }
 
-// Of what another gateway's own engine runs, only that gateway knows, until it is gone.
+// While another gateway is alive, only it knows the state of its local pipelines.
 func TestAPipelineOfAnotherGateway(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		peers peers
 		local bool
-		asked int
+		polls int
 		want  autobuild.State
 	}{
-		{"ours, and we do not lead", peers{}, true, 1, autobuild.Starting},
-		{"another one's, which is there", peers{self: "me", leads: true}, true, 0, autobuild.Starting},
-		{"another one's, which is gone", peers{self: "me", leads: true, alive: map[string]bool{}}, true, 0, autobuild.Queued},
-		{"another one's, which is gone, and we do not lead", peers{self: "me", alive: map[string]bool{}}, true, 0, autobuild.Starting},
-		{"a CI's, and we lead", peers{self: "me", leads: true}, false, 1, autobuild.Starting},
-		{"a CI's, and we do not lead", peers{self: "me"}, false, 0, autobuild.Starting},
+		{"of this gateway, not the leader", peers{}, true, 1, autobuild.Starting},
+		{"of another gateway, alive", peers{self: "me", leads: true}, true, 0, autobuild.Starting},
+		{"of another gateway, stopped", peers{self: "me", leads: true, alive: map[string]bool{}}, true, 0, autobuild.Queued},
+		{"of another gateway, stopped, no leader", peers{self: "me", alive: map[string]bool{}}, true, 0, autobuild.Starting},
+		{"of a CI, this is the leader", peers{self: "me", leads: true}, false, 1, autobuild.Starting},
+		{"of a CI, this is not the leader", peers{self: "me"}, false, 0, autobuild.Starting},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newTower(t)
+			w := newEnv(t)
 			if c.peers.self == "" {
 				c.peers.self = w.store.Gateway()
 			}
@@ -52,24 +52,20 @@ func TestAPipelineOfAnotherGateway(t *testing.T) {
 			w.restart()
 			b := w.build(1)
 			w.start(b, "embedded")
-			w.pass(time.Minute)
-			w.look()
-			if asked := w.engine.asked; asked != c.asked {
-				t.Errorf("the engine was asked %d times, want %d", asked, c.asked)
-			}
-			if got := w.reload(b); got.State != c.want {
-				t.Errorf("the build is %s, want %s", got.State, c.want)
-			}
+			w.advance(time.Minute)
+			w.poll()
+			w.wantPolls(c.polls)
+			w.wantState(b, c.want)
 		})
 	}
 }
 
-// What another gateway ended is let go here as well: its process is stopped, for only this gateway
-// can, and its secrets are forgotten, for any gateway may have handed them out.
-func TestAnEndThatAnotherGatewayWroteIsHeardOf(t *testing.T) {
+// An attempt that another gateway ended is also released here. Only this gateway can stop its process,
+// and each gateway that served the attempt holds its secrets in memory.
+func TestAnAttemptThatAnotherGatewayEndedIsReleased(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		of      string // the gateway that runs it
+		of      string // the gateway that runs the attempt
 		local   bool
 		end     autobuild.Finish
 		stopped []int
@@ -78,35 +74,36 @@ func TestAnEndThatAnotherGatewayWroteIsHeardOf(t *testing.T) {
 		{"cancelled", "", true, autobuild.Finish{State: autobuild.Cancelled, Reason: autobuild.ReasonUser}, []int{1}},
 		{"given up", "", true, autobuild.Finish{State: autobuild.Errored, Reason: autobuild.ReasonLost}, []int{1}},
 		{"ended by its runner", "", true, autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonBuild}, nil},
-		{"timed out, of another gateway", "other", true, autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, nil},
+		{
+			"timed out, of another gateway", "other", true,
+			autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, nil,
+		},
 		{"timed out, on a CI", "", false, autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newTower(t)
+			w := newEnv(t)
 			w.peers = &peers{self: cmp.Or(c.of, w.store.Gateway()), alive: map[string]bool{w.store.Gateway(): true}}
 			w.local = map[string]bool{"embedded": c.local}
 			w.restart()
 			a := w.claim(w.build(1))
-			w.look()
+			w.poll()
 			c.end.BuildID, c.end.Attempt = a.BuildID, a.Number
 			_, err := w.store.FinishAttempt(t.Context(), c.end)
 			must(t, err)
-			w.look()
-			w.look()
-			if !slices.Equal(w.engine.cancelled, c.stopped) {
-				t.Errorf("stopped %v, want %v", w.engine.cancelled, c.stopped)
-			}
-			if want := []string{fmt.Sprint(a.BuildID, "-", 1)}; !slices.Equal(w.over, want) {
-				t.Errorf("told of %v, want %v", w.over, want)
+			w.poll()
+			w.poll()
+			w.wantCancelled(c.stopped...)
+			if want := []string{fmt.Sprint(a.BuildID, "-", 1)}; !slices.Equal(w.finished, want) {
+				t.Errorf("OnFinished: got calls for %v, want %v", w.finished, want)
 			}
 		})
 	}
 }
 
-// A build whose gateway dies again and again is tried more often than one that fails by itself,
-// and not for ever.
-func TestAnInterruptedAttemptIsNoFaultOfTheBuild(t *testing.T) {
-	w := newTower(t)
+// A build whose gateway stops again and again gets more attempts than one that fails by itself, but
+// not without a limit.
+func TestInterruptedAttemptsHaveALimitOfTheirOwn(t *testing.T) {
+	w := newEnv(t)
 	w.peers = &peers{self: "me", leads: true}
 	w.local = map[string]bool{"embedded": true}
 	w.restart()
@@ -114,16 +111,18 @@ func TestAnInterruptedAttemptIsNoFaultOfTheBuild(t *testing.T) {
 	b := w.build(1)
 	w.start(b, "embedded")
 	for range autobuild.MaxInterrupted - 1 {
-		w.pass(time.Minute)
-		w.look()
-		if b = w.reload(b); b.State != autobuild.Queued {
-			t.Fatalf("after attempt %d it is %s", b.Attempt, b.State)
+		w.advance(time.Minute)
+		w.poll()
+		b = w.reload(b)
+		if b.State != autobuild.Queued {
+			t.Fatalf("state after attempt %d: got %s, want queued", b.Attempt, b.State)
 		}
 		w.start(b, "embedded")
 	}
-	w.pass(time.Minute)
-	w.look()
-	if b = w.reload(b); b.State != autobuild.Errored || b.Attempt != autobuild.MaxInterrupted {
-		t.Errorf("after attempt %d it is %s", b.Attempt, b.State)
+	w.advance(time.Minute)
+	w.poll()
+	w.wantState(b, autobuild.Errored)
+	if got := w.reload(b).Attempt; got != autobuild.MaxInterrupted {
+		t.Errorf("attempts: got %d, want %d", got, autobuild.MaxInterrupted)
 	}
 }

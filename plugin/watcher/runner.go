@@ -10,8 +10,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// Claim gives an attempt to one runner. ErrConflict when another has it, ErrFenced when it
-// is over.
+// Claim assigns an attempt to one runner. ErrConflict = another runner claimed it. ErrFenced = the
+// attempt has ended.
 func (w *Watcher) Claim(ctx context.Context, a autobuild.Attempt, runnerID string) error {
 	if err := w.o.Store.ClaimAttempt(ctx, a.BuildID, a.Number, runnerID); err != nil {
 		return err
@@ -20,18 +20,17 @@ func (w *Watcher) Claim(ctx context.Context, a autobuild.Attempt, runnerID strin
 	return nil
 }
 
-// Events records what a runner reports; an empty record is its heartbeat. ErrFenced tells it to stop.
+// Events records a runner's progress report. An empty record is a heartbeat. ErrFenced = the attempt has
+// ended, and the runner must stop.
 func (w *Watcher) Events(ctx context.Context, a autobuild.Attempt, e autobuild.EventRecord) error {
 	return w.o.Store.RecordEvents(ctx, a.BuildID, a.Number, e)
 }
 
-// Permit answers whether the attempt may move tags of its build's image: tags that the rule names,
-// and extra ones. reason says which newer build stands in the way. An autobuild.FieldError when a tag
-// is neither; autobuild.ErrFenced when the attempt is over.
+// Permit reports whether the attempt may move tags of its build's image: tags of the rule, and extra
+// tags. If it may not, reason names the newer build that moved one of them. Permit returns an
+// autobuild.FieldError for an invalid tag, and autobuild.ErrFenced if the attempt has ended.
 func (w *Watcher) Permit(
-	ctx context.Context,
-	a autobuild.Attempt,
-	tags, extra []string,
+	ctx context.Context, a autobuild.Attempt, tags, extra []string,
 ) (granted bool, reason string, err error) {
 	granted, holder, err := w.o.Store.Permit(ctx, a.BuildID, a.Number, tags, extra)
 	if err != nil {
@@ -48,14 +47,14 @@ func (w *Watcher) Permit(
 	return false, fmt.Sprintf("build %d is newer", holder.Number), nil
 }
 
-// Finish takes a runner's result. An error of the surroundings is tried again while attempts
-// are left. Repeating a result is harmless; ErrFenced when the attempt ended otherwise.
+// Finish stores a runner's result. An infrastructure error queues the build again while attempts are
+// left. A runner may repeat its result. ErrFenced = the attempt ended with another result.
 func (w *Watcher) Finish(ctx context.Context, a autobuild.Attempt, f autobuild.Finish) error {
-	f = judge(f)
+	f = normalizeResult(f)
 	f.BuildID, f.Attempt = a.BuildID, a.Number
 	b, err := w.o.Store.FinishAttempt(ctx, f)
-	if errors.Is(err, autobuild.ErrFenced) && w.told(ctx, f) {
-		w.o.Over(a.BuildID, a.Number) // the first time, the answer to the commit may have been lost
+	if errors.Is(err, autobuild.ErrFenced) && w.hasResult(ctx, f) {
+		w.o.OnFinished(a.BuildID, a.Number) // the first call may have failed after the commit
 		return nil
 	}
 	if err != nil {
@@ -66,12 +65,13 @@ func (w *Watcher) Finish(ctx context.Context, a autobuild.Attempt, f autobuild.F
 		WithField("reason", f.Reason).
 		WithField("build_state", b.State).
 		Info("attempt finished")
-	w.o.Over(a.BuildID, a.Number)
+	w.o.OnFinished(a.BuildID, a.Number)
 	return nil
 }
 
-// judge fits a runner's result into our words; what it cannot mean is the surroundings' error.
-func judge(f autobuild.Finish) autobuild.Finish {
+// normalizeResult sets the reason and the retry of a runner's result. A state that is not final becomes
+// an infrastructure error.
+func normalizeResult(f autobuild.Finish) autobuild.Finish {
 	switch f.State {
 	case autobuild.Succeeded:
 		f.Reason = ""
@@ -85,8 +85,8 @@ func judge(f autobuild.Finish) autobuild.Finish {
 	return f
 }
 
-// told reports whether the attempt ended by this very result.
-func (w *Watcher) told(ctx context.Context, f autobuild.Finish) bool {
+// hasResult reports whether the attempt ended with this result.
+func (w *Watcher) hasResult(ctx context.Context, f autobuild.Finish) bool {
 	a, err := w.o.Store.Attempt(ctx, f.BuildID, f.Attempt)
 	return err == nil && a.State == f.State && a.Reason == f.Reason
 }

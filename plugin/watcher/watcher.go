@@ -1,7 +1,7 @@
-// Package watcher follows a build to its end. While its runner speaks, the runner's word
-// counts (Claim, Events, Permit, Finish); when it is silent, the engine is asked; when the
-// time is up, the build ends whatever anybody says. Every change goes through the store,
-// which takes nothing from an attempt that is over.
+// Package watcher follows attempts to their end. While a runner reports, its reports decide (Claim,
+// Events, Permit, Finish). If it does not report, the watcher polls the engine. After the deadline,
+// the attempt ends in any case. All changes go through the store, which rejects reports of an attempt
+// that has ended.
 package watcher
 
 import (
@@ -14,52 +14,53 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
-	"slipway/plugin/store"
 )
 
 const (
-	// lookEvery is how often silent attempts and time-outs are looked for.
-	lookEvery = time.Second
-	// engineTime bounds one question to an engine.
-	engineTime = 10 * time.Second
-	// maxSilence is how long a runner that came may say nothing, whatever its engine says of
-	// the pipeline: it gives up itself when it has not reached the gateway for two minutes.
+	// pollInterval is the time between two checks of the active attempts.
+	pollInterval = time.Second
+	// engineTimeout bounds one request to an engine.
+	engineTimeout = 10 * time.Second
+	// maxSilence is the time after which an attempt ends if its runner claimed it and stopped
+	// reporting, whatever state its engine returns. A runner that cannot reach the gateway ends
+	// by itself after two minutes.
 	maxSilence = 5 * time.Minute
 )
 
-// Options make a Watcher.
+// Options configure a Watcher.
 type Options struct {
-	Store   *store.Store
+	Store   Store
 	Engines map[string]autobuild.Engine
-	// Silence is how long a runner may say nothing before its engine is asked; default 15 s.
-	// Runners speak at least once a second.
+	// Silence is the time without a report after which the engine of a runner is polled; default
+	// 15 s. Runners report at least once a second.
 	Silence time.Duration
-	// StartedAt is when this process started; zero = New's call. Attempts made before are
-	// asked about at once: their engine may have ended with its process.
+	// StartedAt is the start time of this process; zero = the call of New. The engines of older
+	// attempts are polled at once, because an embedded engine ends with its process.
 	StartedAt time.Time
-	// Peers are the gateways of this database; nil = there is this one alone.
+	// Peers are the gateways that share the database; nil = this is the only one.
 	Peers Peers
-	// Local names the engines whose pipelines only the gateway that started them knows of.
+	// Local holds the names of engines whose pipelines run in the gateway that started them.
 	Local map[string]bool
 	Now   func() time.Time // nil = time.Now
 	Log   logrus.FieldLogger
-	// Append writes a line of the gateway's own at the end of an attempt's log; nil = none.
-	Append func(ctx context.Context, buildID string, attempt int, line string) error
-	// Over is told of each attempt that ended, after its last line, by whichever gateway that was
-	// written, and maybe more than once, as when its runner repeats the end; nil = nobody is.
-	Over func(buildID string, attempt int)
+	// AppendLog appends a line of the gateway itself to an attempt's log; nil = no such lines.
+	AppendLog func(ctx context.Context, buildID string, attempt int, line string) error
+	// OnFinished is called for each attempt that ended, after the last line of its log, also if
+	// another gateway stored the end. It may be called more than once for an attempt, for example
+	// if the runner repeats its result. nil = no call.
+	OnFinished func(buildID string, attempt int)
 }
 
-// A Watcher is safe for concurrent use; Run and Look by one caller at a time.
+// A Watcher is safe for concurrent use, except that only one caller at a time may use Run and Poll.
 type Watcher struct {
-	o       Options
-	nudges  nudges
-	asked   map[asking]time.Time // Look's: when an engine was last asked about an attempt
-	active  map[asking]bool      // Look's: what was under way at the last look
-	outages outages
+	o        Options
+	rechecks recheckQueue
+	polled   map[attemptKey]time.Time // last poll of the engine for an attempt; used by Poll only
+	active   map[attemptKey]bool      // active attempts at the last Poll; used by Poll only
+	outages  outages
 }
 
-type asking struct {
+type attemptKey struct {
 	buildID string
 	attempt int
 }
@@ -76,23 +77,23 @@ func New(o Options) *Watcher {
 		o.StartedAt = o.Now()
 	}
 	if o.Peers == nil {
-		o.Peers = alone{}
+		o.Peers = singleGateway{}
 	}
-	if o.Append == nil {
-		o.Append = func(context.Context, string, int, string) error { return nil }
+	if o.AppendLog == nil {
+		o.AppendLog = func(context.Context, string, int, string) error { return nil }
 	}
-	if o.Over == nil {
-		o.Over = func(string, int) {}
+	if o.OnFinished == nil {
+		o.OnFinished = func(string, int) {}
 	}
-	return &Watcher{o: o, asked: map[asking]time.Time{}, outages: outages{}}
+	return &Watcher{o: o, polled: map[attemptKey]time.Time{}, outages: outages{}}
 }
 
-// Run looks once a second until ctx ends. Faults are logged and looked at again.
+// Run calls Poll once a second until ctx ends. It logs errors and continues.
 func (w *Watcher) Run(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {
-		if err := w.Look(ctx); err != nil && ctx.Err() == nil {
+		if err := w.Poll(ctx); err != nil && ctx.Err() == nil {
 			w.o.Log.WithError(err).Warn("look at active builds failed")
 		}
 		select {
@@ -103,9 +104,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
-// Cancel ends a build, queued or running: for good in the store, so that its runner is told
-// to stop and nothing it says counts any more, then on its engine. ErrConflict when the build
-// is over already.
+// Cancel cancels a queued or running build. It first ends the build in the store, which stops the
+// runner at its next report, and then stops the pipeline on the engine. ErrConflict = the build has
+// already ended.
 func (w *Watcher) Cancel(ctx context.Context, buildID, by string) (autobuild.Build, error) {
 	detail := "cancelled by " + by
 	b, err := w.o.Store.CancelBuild(ctx, buildID, autobuild.ReasonUser, detail)
@@ -117,8 +118,8 @@ func (w *Watcher) Cancel(ctx context.Context, buildID, by string) (autobuild.Bui
 	if b.Attempt == 0 {
 		return b, nil
 	}
-	w.line(ctx, b.ID, b.Attempt, detail)
-	w.o.Over(b.ID, b.Attempt)
+	w.logLine(ctx, b.ID, b.Attempt, detail)
+	w.o.OnFinished(b.ID, b.Attempt)
 	a, err := w.o.Store.Attempt(ctx, b.ID, b.Attempt)
 	if err != nil {
 		logctx.Log(ctx, w.o.Log).
@@ -130,7 +131,7 @@ func (w *Watcher) Cancel(ctx context.Context, buildID, by string) (autobuild.Bui
 	return b, nil
 }
 
-// Retry queues a build that is over for a further attempt. ErrConflict when it is not over.
+// Retry queues a build that has ended for a further attempt. ErrConflict = the build has not ended.
 func (w *Watcher) Retry(ctx context.Context, buildID, by string) (autobuild.Build, error) {
 	b, err := w.o.Store.RetryBuild(ctx, buildID, by)
 	if err != nil {
@@ -140,21 +141,21 @@ func (w *Watcher) Retry(ctx context.Context, buildID, by string) (autobuild.Buil
 	return b, nil
 }
 
-// stop ends a pipeline on its engine. Where that fails the runner still ends: it is told so
-// with its next report.
+// stop stops a pipeline on its engine. If that fails, the runner stops after its next report, which the
+// gateway rejects.
 func (w *Watcher) stop(ctx context.Context, a autobuild.Attempt) {
 	engine, ok := w.o.Engines[a.Engine]
 	if !ok {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), engineTimeout)
 	defer cancel()
 	if err := engine.Cancel(ctx, a); err != nil {
 		w.log(ctx, a).WithError(err).Warn("pipeline not stopped, its runner will stop itself")
 	}
 }
 
-// end finishes an attempt in the gateway's own words. One that ended meanwhile is no error.
+// end ends an attempt with a result of the gateway. It returns nil if the attempt has already ended.
 func (w *Watcher) end(ctx context.Context, a autobuild.Attempt, f autobuild.Finish) error {
 	f.BuildID, f.Attempt = a.BuildID, a.Number
 	b, err := w.o.Store.FinishAttempt(ctx, f)
@@ -167,13 +168,13 @@ func (w *Watcher) end(ctx context.Context, a autobuild.Attempt, f autobuild.Fini
 	w.log(ctx, a).
 		WithFields(logrus.Fields{"state": f.State, "reason": f.Reason, "build_state": b.State}).
 		Warn("attempt ended: " + f.Detail)
-	w.line(logctx.Attempt(ctx, a), a.BuildID, a.Number, f.Detail)
-	w.o.Over(a.BuildID, a.Number)
+	w.logLine(logctx.Attempt(ctx, a), a.BuildID, a.Number, f.Detail)
+	w.o.OnFinished(a.BuildID, a.Number)
 	return nil
 }
 
-func (w *Watcher) line(ctx context.Context, buildID string, attempt int, line string) {
-	if err := w.o.Append(ctx, buildID, attempt, line); err != nil {
+func (w *Watcher) logLine(ctx context.Context, buildID string, attempt int, line string) {
+	if err := w.o.AppendLog(ctx, buildID, attempt, line); err != nil {
 		logctx.Log(ctx, w.o.Log).WithError(err).Warn("line not added to the log")
 	}
 }

@@ -3,13 +3,12 @@ package watcher_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 
 	"slipway/plugin/autobuild"
 )
 
-func TestARunnersWordIsTheBuildsEnd(t *testing.T) {
+func TestTheRunnersResultEndsTheBuild(t *testing.T) {
 	for _, tt := range []struct {
 		state  autobuild.State
 		reason autobuild.Reason
@@ -20,26 +19,30 @@ func TestARunnersWordIsTheBuildsEnd(t *testing.T) {
 		{autobuild.Failed, autobuild.ReasonTimeout, autobuild.Failed},
 		{autobuild.Cancelled, autobuild.ReasonSuperseded, autobuild.Cancelled},
 	} {
-		w := newTower(t)
+		w := newEnv(t)
 		b := w.build(1)
 		a := w.claim(b)
-		must(t, w.finish(a, tt.state, tt.reason, "said"))
-		w.want(b, 1, tt.want, tt.reason, "said")
-		if got := w.reload(b); got.Digest != "sha256:1" || got.Size != 7 {
-			t.Errorf("digest %s, size %d", got.Digest, got.Size)
+		must(t, w.finish(a, tt.state, tt.reason, "detail"))
+		w.want(b, 1, tt.want, tt.reason, "detail")
+		got := w.reload(b)
+		if got.Digest != "sha256:1" {
+			t.Errorf("digest: got %s, want sha256:1", got.Digest)
+		}
+		if got.Size != 7 {
+			t.Errorf("size: got %d, want 7", got.Size)
 		}
 	}
 }
 
 func TestSuccessHasNoReason(t *testing.T) {
-	w := newTower(t)
+	w := newEnv(t)
 	b := w.build(1)
 	must(t, w.finish(w.claim(b), autobuild.Succeeded, autobuild.ReasonOOM, ""))
 	w.want(b, 1, autobuild.Succeeded, "", "")
 }
 
-func TestErrorsOfTheSurroundingsAreRetried(t *testing.T) {
-	w := newTower(t)
+func TestInfrastructureErrorsAreRetried(t *testing.T) {
+	w := newEnv(t)
 	b := w.build(1)
 	for attempt := 1; attempt < autobuild.MaxAttempts; attempt++ {
 		must(t, w.finish(w.claim(b), autobuild.Errored, autobuild.ReasonInfrastructure, "registry is down"))
@@ -49,97 +52,97 @@ func TestErrorsOfTheSurroundingsAreRetried(t *testing.T) {
 	w.want(b, autobuild.MaxAttempts, autobuild.Errored, autobuild.ReasonInfrastructure, "registry is down")
 }
 
-func TestAResultThatMeansNothingIsAnErrorOfTheSurroundings(t *testing.T) {
-	w := newTower(t)
+func TestAResultWithoutAFinalStateIsAnInfrastructureError(t *testing.T) {
+	w := newEnv(t)
 	b := w.build(1)
 	must(t, w.finish(w.claim(b), "running", "", "odd"))
 	w.want(b, 1, autobuild.Queued, "", `the runner reported the state "running": odd`)
 }
 
 func TestAResultMayBeRepeated(t *testing.T) {
-	w := newTower(t)
+	w := newEnv(t)
 	b := w.build(1)
 	a := w.claim(b)
 	for range 2 {
 		must(t, w.finish(a, autobuild.Succeeded, "", ""))
 	}
 	if err := w.finish(a, autobuild.Failed, autobuild.ReasonBuild, ""); !errors.Is(err, autobuild.ErrFenced) {
-		t.Errorf("another result: %v", err)
+		t.Errorf("another result: got %v, want ErrFenced", err)
 	}
 	w.want(b, 1, autobuild.Succeeded, "", "")
 }
 
-func TestOneRunnerHasAnAttempt(t *testing.T) {
-	w := newTower(t)
+func TestOnlyOneRunnerClaimsAnAttempt(t *testing.T) {
+	w := newEnv(t)
 	a := w.claim(w.build(1))
 	must(t, w.Claim(t.Context(), a, "runner"))
 	if err := w.Claim(t.Context(), a, "another"); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("second runner: %v", err)
+		t.Errorf("claim of a second runner: got %v, want ErrConflict", err)
 	}
 }
 
-// An older build never moves a tag after a newer one.
 func TestAnOlderBuildNeverMovesATagAfterANewer(t *testing.T) {
-	w := newTower(t)
+	w := newEnv(t)
 	older, newer := w.build(1), w.build(2)
 	slow, fast := w.claim(older), w.claim(newer)
 	granted, _, err := w.Permit(t.Context(), fast, []string{"latest"}, nil)
 	must(t, err)
 	if !granted {
-		t.Fatal("the newer build may not push")
+		t.Fatal("permit of the newer build: got refused, want granted")
 	}
 	must(t, w.finish(fast, autobuild.Succeeded, "", ""))
 	granted, reason, err := w.Permit(t.Context(), slow, []string{"latest"}, nil)
 	must(t, err)
-	if want := fmt.Sprintf("build %d is newer", newer.Number); granted || reason != want {
-		t.Errorf("Permit = %v, %q, want %q", granted, reason, want)
+	if granted {
+		t.Error("permit of the older build: got granted, want refused")
+	}
+	if want := fmt.Sprintf("build %d is newer", newer.Number); reason != want {
+		t.Errorf("reason of the refused permit: got %q, want %q", reason, want)
 	}
 	must(t, w.finish(slow, autobuild.Cancelled, autobuild.ReasonSuperseded, reason))
 	w.want(older, 1, autobuild.Cancelled, autobuild.ReasonSuperseded, reason)
 	if _, _, err := w.Permit(t.Context(), slow, []string{"latest"}, nil); !errors.Is(err, autobuild.ErrFenced) {
-		t.Errorf("permit after the end: %v", err)
+		t.Errorf("permit after the end: got %v, want ErrFenced", err)
 	}
 }
 
 func TestCancelEndsARunningBuildAtOnce(t *testing.T) {
-	w := newTower(t)
+	w := newEnv(t)
 	b := w.build(1)
 	a := w.claim(b)
 	got, err := w.Cancel(t.Context(), b.ID, "alice")
 	must(t, err)
 	if got.State != autobuild.Cancelled {
-		t.Errorf("Cancel = %s", got.State)
+		t.Errorf("Cancel: got the state %s, want cancelled", got.State)
 	}
 	w.want(b, 1, autobuild.Cancelled, autobuild.ReasonUser, "cancelled by alice")
-	if !slices.Equal(w.engine.cancelled, []int{1}) || !slices.Equal(w.lines, []string{"1: cancelled by alice"}) {
-		t.Errorf("cancelled %v, lines %q", w.engine.cancelled, w.lines)
-	}
+	w.wantCancelled(1)
+	w.wantLogLines("1: cancelled by alice")
 	if err := w.Events(t.Context(), a, autobuild.EventRecord{}); !errors.Is(err, autobuild.ErrFenced) {
-		t.Errorf("the runner is told %v", err)
+		t.Errorf("report of the runner: got %v, want ErrFenced", err)
 	}
 	if _, err := w.Cancel(t.Context(), b.ID, "bob"); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("second Cancel: %v", err)
+		t.Errorf("second Cancel: got %v, want ErrConflict", err)
 	}
 }
 
 func TestCancelEndsAQueuedBuildWithoutItsEngine(t *testing.T) {
-	w := newTower(t)
+	w := newEnv(t)
 	b := w.build(1)
 	_, err := w.Cancel(t.Context(), b.ID, "alice")
 	must(t, err)
 	w.want(b, 0, autobuild.Cancelled, autobuild.ReasonUser, "cancelled by alice")
-	if len(w.engine.cancelled) != 0 || len(w.lines) != 0 {
-		t.Errorf("cancelled %v, lines %q", w.engine.cancelled, w.lines)
-	}
+	w.wantCancelled()
+	w.wantLogLines()
 }
 
-func TestCancelHoldsWhateverTheEngineAndTheLogSay(t *testing.T) {
-	w := newTower(t)
-	w.engine.err, w.failed = errors.New("down"), errors.New("disk full")
-	b, elsewhere := w.build(1), w.build(2)
+func TestCancelSucceedsIfTheEngineOrTheLogFails(t *testing.T) {
+	w := newEnv(t)
+	w.engine.err, w.logErr = errors.New("down"), errors.New("disk full")
+	b, withoutEngine := w.build(1), w.build(2)
 	w.claim(b)
-	w.start(elsewhere, "drone") // no longer configured
-	for _, one := range []autobuild.Build{b, elsewhere} {
+	w.start(withoutEngine, "drone") // not configured any more
+	for _, one := range []autobuild.Build{b, withoutEngine} {
 		_, err := w.Cancel(t.Context(), one.ID, "alice")
 		must(t, err)
 		w.want(one, 1, autobuild.Cancelled, autobuild.ReasonUser, "cancelled by alice")
@@ -147,16 +150,19 @@ func TestCancelHoldsWhateverTheEngineAndTheLogSay(t *testing.T) {
 }
 
 func TestRetryQueuesAgain(t *testing.T) {
-	w := newTower(t)
+	w := newEnv(t)
 	b := w.build(1)
 	if _, err := w.Retry(t.Context(), b.ID, "alice"); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("Retry of a queued build: %v", err)
+		t.Errorf("Retry of a queued build: got %v, want ErrConflict", err)
 	}
 	must(t, w.finish(w.claim(b), autobuild.Failed, autobuild.ReasonBuild, "no"))
 	got, err := w.Retry(t.Context(), b.ID, "alice")
 	must(t, err)
-	if got.State != autobuild.Queued || got.ID != b.ID {
-		t.Errorf("Retry = %+v", got)
+	if got.State != autobuild.Queued {
+		t.Errorf("Retry: got the state %s, want queued", got.State)
+	}
+	if got.ID != b.ID {
+		t.Errorf("Retry: got the build %s, want %s", got.ID, b.ID)
 	}
 	must(t, w.finish(w.claim(b), autobuild.Succeeded, "", ""))
 	w.want(b, 2, autobuild.Succeeded, "", "")

@@ -78,7 +78,7 @@ func newEnv(t *testing.T, change ...func(*web.Options)) *env {
 		Intake:     intake.New(intake.Options{Store: e.store, Log: log}),
 		Planner:    planner.New(planner.Options{Store: e.store, Connector: linked, Log: log}),
 		Dispatcher: dispatcher.New(dispatcher.Options{Store: e.store, Connector: linked, Log: log}),
-		Watcher:    watcher.New(watcher.Options{Store: e.store, Append: kept.Line, Log: log}),
+		Watcher:    watcher.New(watcher.Options{Store: e.store, AppendLog: kept.Line, Log: log}),
 		Pipelines:  joins,
 		Git:        git,
 		Extensions: map[string]http.Handler{"drone": http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
