@@ -10,16 +10,16 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// A Use is the build that credentials are chosen for.
+// A Use identifies the build for which credentials are chosen.
 type Use struct {
 	AutomatedBuildID string
 	Image            string // registry/name without a tag: registry.example.com/acme/app
-	// BoundOnly leaves out every credential that is not bound to the automated build. It is set
-	// for engines whose runners the people of the repository control.
+	// BoundOnly excludes every credential that is not bound to the automated build. It is set for
+	// engines whose runners are controlled by users of the repository.
 	BoundOnly bool
 }
 
-// A Choice is the credentials of one build.
+// A Choice holds the credentials of one build.
 type Choice struct {
 	Push   autobuild.Registry   // its ID is empty if no credential fits
 	Pull   []autobuild.Registry // at most one for each registry host, ordered by host
@@ -76,8 +76,8 @@ func Covers(r autobuild.Registry, image string) bool {
 	return strings.HasPrefix(image+"/", strings.TrimSuffix(r.Host, "/")+"/")
 }
 
-// Warning returns a sentence about a credential that more automated builds can use than one would
-// expect, with the fix; it is empty if there is nothing to warn of.
+// Warning returns a warning with its fix for a push credential that all automated builds of a registry
+// can use. It returns "" for other credentials.
 func Warning(r autobuild.Registry) string {
 	if r.Purpose == autobuild.RegistryPull || r.AutomatedBuildID != "" || strings.Contains(r.Host, "/") {
 		return ""
@@ -86,7 +86,7 @@ func Warning(r autobuild.Registry) string {
 		"add a path prefix, as %s/team, or bind it to one automated build", r.Host, r.Host)
 }
 
-// better reports whether a build uses r rather than other, which are for the same registry.
+// better reports whether a build prefers r to other. Both are for the same registry.
 func better(r, other autobuild.Registry, image string) bool {
 	if bound := r.AutomatedBuildID != ""; bound != (other.AutomatedBuildID != "") {
 		return bound
@@ -99,9 +99,10 @@ func better(r, other autobuild.Registry, image string) bool {
 	if len(r.Host) != len(other.Host) {
 		return len(r.Host) < len(other.Host)
 	}
-	return r.Host < other.Host // any fixed order: the same credential for every build
+	return r.Host < other.Host // a fixed order gives every build the same credential
 }
 
+// reason explains the choice of the push credential r, which is zero if none fits.
 func reason(r autobuild.Registry, u Use) string {
 	switch {
 	case r.ID == "" && u.BoundOnly:
@@ -116,6 +117,7 @@ func reason(r autobuild.Registry, u Use) string {
 	return "it is for the whole registry"
 }
 
+// hostOf returns the registry host of an image name or of a credential's Host.
 func hostOf(name string) string {
 	host, _, _ := strings.Cut(name, "/")
 	return host

@@ -88,11 +88,9 @@ func TestChoosePush(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := parse(test.stored)
-			for range 2 { // in whichever order they are stored
-				got := credentials.Choose(
-					all,
-					credentials.Use{AutomatedBuildID: own, Image: image, BoundOnly: test.boundOnly},
-				)
+			use := credentials.Use{AutomatedBuildID: own, Image: image, BoundOnly: test.boundOnly}
+			for range 2 { // in both orders
+				got := credentials.Choose(all, use)
 				if got.Push.ID != test.want {
 					t.Errorf("got %q, want %q", got.Push.ID, test.want)
 				}
@@ -159,8 +157,11 @@ func TestChoosePull(t *testing.T) {
 func TestNothingIsBoundToAnUnsavedAutomatedBuild(t *testing.T) {
 	all := parse([]string{"push registry.example.com", "pull docker.io", "push registry.example.com " + own})
 	got := credentials.Choose(all, credentials.Use{Image: image, BoundOnly: true})
-	if got.Push.ID != "" || len(got.Pull) != 0 {
-		t.Errorf("got %q and %d pull credentials, want none", got.Push.ID, len(got.Pull))
+	if got.Push.ID != "" {
+		t.Errorf("push credential: got %q, want none", got.Push.ID)
+	}
+	if len(got.Pull) != 0 {
+		t.Errorf("pull credentials: got %d, want none", len(got.Pull))
 	}
 	got = credentials.Choose(all, credentials.Use{Image: image})
 	if want := "push registry.example.com"; got.Push.ID != want {
@@ -185,8 +186,8 @@ func TestWarning(t *testing.T) {
 	}
 }
 
-// FuzzChoose holds the choice to what a build may never get: a credential that is bound to another
-// automated build, a pull credential for a push, or a push credential of another path.
+// FuzzChoose checks that a build never gets a credential that is bound to another automated build, a
+// pull credential for a push, or a push credential of another path.
 func FuzzChoose(f *testing.F) {
 	f.Add("registry.example.com", "registry.example.com/acme", image, true, false, true)
 	f.Add("registry.example.com/acme/ap", "docker.io", image, false, true, false)
@@ -220,7 +221,8 @@ func FuzzChoose(f *testing.F) {
 		if got.Push.ID != "" {
 			check(got.Push, autobuild.RegistryPush)
 			prefix := strings.TrimSuffix(got.Push.Host, "/")
-			if rest, ok := strings.CutPrefix(image, prefix); !ok || rest != "" && rest[0] != '/' {
+			rest, ok := strings.CutPrefix(image, prefix)
+			if !ok || rest != "" && rest[0] != '/' {
 				t.Errorf("got the credential of %q for %q", got.Push.Host, image)
 			}
 		}
@@ -236,7 +238,7 @@ func FuzzChoose(f *testing.F) {
 		slices.Reverse(all)
 		same := cmp.Comparer(func(a, b autobuild.Registry) bool { return a.ID == b.ID })
 		if diff := cmp.Diff(got, credentials.Choose(all, use), same); diff != "" && first != second {
-			t.Errorf("another order, another choice (-want +got):\n%s", diff)
+			t.Errorf("choice in the other order (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -7,7 +7,7 @@ import (
 	"slipway/plugin/credentials"
 )
 
-// Of two credentials that fit, the longer one pushes. The build itself gets the pull credential only.
+// Of two push credentials that fit, the longer one is chosen. The build also gets a pull credential.
 func ExampleChoose() {
 	stored := []autobuild.Registry{
 		{ID: "1", Host: "registry.example.com", Purpose: autobuild.RegistryPush, Username: "everywhere"},
@@ -24,7 +24,7 @@ func ExampleChoose() {
 	// pull as reader
 }
 
-// A registry field begins an image's name in whole segments.
+// A credential covers the images whose names begin with its Host in whole path segments.
 func ExampleCovers() {
 	image := "registry.example.com/acme/app"
 	for _, host := range []string{"registry.example.com/acme", "registry.example.com/ac", "docker.io"} {
@@ -36,13 +36,12 @@ func ExampleCovers() {
 	// docker.io false
 }
 
-// A credential for a whole registry serves every automated build: the pages warn about it.
+// All automated builds can use a credential for a whole registry, so the pages show a warning.
 func ExampleWarning() {
-	fmt.Println(credentials.Warning(autobuild.Registry{Host: "registry.example.com", Purpose: autobuild.RegistryPush}))
-	fmt.Printf(
-		"%q\n",
-		credentials.Warning(autobuild.Registry{Host: "registry.example.com/acme/app", Purpose: autobuild.RegistryPush}),
-	)
+	registry := autobuild.Registry{Host: "registry.example.com", Purpose: autobuild.RegistryPush}
+	image := autobuild.Registry{Host: "registry.example.com/acme/app", Purpose: autobuild.RegistryPush}
+	fmt.Println(credentials.Warning(registry))
+	fmt.Printf("%q\n", credentials.Warning(image))
 	// Output:
 	// every automated build with an image at registry.example.com may push with it: add a path prefix, as registry.example.com/team, or bind it to one automated build
 	// ""

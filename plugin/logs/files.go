@@ -57,6 +57,7 @@ func (k files) write(
 	return err
 }
 
+// endOf returns the end of the log in f, which is the file at path.
 func endOf(f *os.File, path string) (end autobuild.LogEnd, err error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -73,6 +74,7 @@ func endOf(f *os.File, path string) (end autobuild.LogEnd, err error) {
 	return end, err
 }
 
+// readOwn returns the number of the gateway's own bytes in the log at path.
 func readOwn(path string) (int64, error) {
 	text, err := os.ReadFile(path + ".own")
 	if errors.Is(err, fs.ErrNotExist) {

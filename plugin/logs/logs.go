@@ -14,7 +14,6 @@ import (
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 // DefaultMaxSize is the default limit of one log, in bytes.
@@ -29,9 +28,9 @@ var ErrGap = errors.New("the offset is beyond the log's end")
 
 // Options configure Logs.
 type Options struct {
-	Dir     string       // directory of the files, created by the first Append
-	Store   *store.Store // stores the logs instead of Dir; may be nil
-	MaxSize int64        // limit of one log in bytes; 0 = DefaultMaxSize
+	Dir     string // directory of the files, created by the first Append
+	Store   Store  // stores the logs instead of Dir; may be nil
+	MaxSize int64  // limit of one log in bytes; 0 = DefaultMaxSize
 }
 
 // A backend stores the bytes of logs. Callers serialize the writes to one log. The other methods
@@ -78,6 +77,7 @@ func New(o Options) *Logs {
 	return l
 }
 
+// slot returns the slot of a log.
 func (l *Logs) slot(n name) *slot {
 	return &l.slots[maphash.Comparable(l.seed, n)%uint64(len(l.slots))]
 }
@@ -85,6 +85,7 @@ func (l *Logs) slot(n name) *slot {
 // buildID matches the ids of builds that are safe as the name of a directory.
 var buildID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 
+// check returns autobuild.ErrNotFound if the build's id is not safe in a path.
 func (n name) check() error {
 	if !buildID.MatchString(n.build) {
 		return fmt.Errorf("log of build %q: %w", n.build, autobuild.ErrNotFound)
@@ -128,13 +129,10 @@ func (l *Logs) Append(
 func (l *Logs) Line(ctx context.Context, buildID string, attempt int, line string) error {
 	line = strings.Join(strings.FieldsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' }), " ")
 	line = line[:min(len(line), maxLine)]
-	return l.change(
-		ctx,
-		name{buildID, attempt},
-		func(end autobuild.LogEnd, r *secret.Redactor) (autobuild.LogAddition, error) {
-			return gatewayLine(end.MidLine, string(r.Mask([]byte(line)))), nil
-		},
-	)
+	next := func(end autobuild.LogEnd, r *secret.Redactor) (autobuild.LogAddition, error) {
+		return gatewayLine(end.MidLine, string(r.Mask([]byte(line)))), nil
+	}
+	return l.change(ctx, name{buildID, attempt}, next)
 }
 
 // change serializes the additions to a log, and wakes its followers.
@@ -150,11 +148,8 @@ func (l *Logs) change(
 	s := l.slot(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := l.backend.write(
-		ctx,
-		n,
-		func(end autobuild.LogEnd) (autobuild.LogAddition, error) { return next(end, s.redactors[n]) },
-	)
+	masked := func(end autobuild.LogEnd) (autobuild.LogAddition, error) { return next(end, s.redactors[n]) }
+	err := l.backend.write(ctx, n, masked)
 	s.wake()
 	if err != nil {
 		return fmt.Errorf("log of build %s attempt %d: %w", n.build, n.attempt, err)
@@ -162,6 +157,7 @@ func (l *Logs) change(
 	return nil
 }
 
+// wake notifies the followers. The caller holds s.mu.
 func (s *slot) wake() {
 	if s.changed != nil {
 		close(s.changed)

@@ -26,13 +26,13 @@ type openFunc func(maxSize int64) *logs.Logs
 // onEachBackend runs a test with files, SQLite and PostgreSQL.
 func onEachBackend(t *testing.T, test func(t *testing.T, open openFunc)) {
 	t.Helper()
-	for name, place := range map[string]func(t *testing.T) logs.Options{
+	for name, optionsOf := range map[string]func(t *testing.T) logs.Options{
 		"files":      func(t *testing.T) logs.Options { return logs.Options{Dir: filepath.Join(t.TempDir(), "logs")} },
 		"SQLite":     func(t *testing.T) logs.Options { return logs.Options{Store: storetest.Open(t)} },
 		"PostgreSQL": func(t *testing.T) logs.Options { return logs.Options{Store: storetest.OpenPostgres(t)} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := place(t)
+			o := optionsOf(t)
 			test(t, func(maxSize int64) *logs.Logs {
 				o.MaxSize = maxSize
 				return logs.New(o)
@@ -59,9 +59,9 @@ func appendAt(t testing.TB, l *logs.Logs, build string, offset int64, data strin
 	return size
 }
 
-func TestAppendSkipsStoredBytes(t *testing.T) { onEachBackend(t, appendSkipsWhatIsThere) }
+func TestAppendSkipsStoredBytes(t *testing.T) { onEachBackend(t, appendSkipsStoredBytes) }
 
-func appendSkipsWhatIsThere(t *testing.T, open openFunc) {
+func appendSkipsStoredBytes(t *testing.T, open openFunc) {
 	l := open(0)
 	for _, c := range []struct {
 		offset int64
@@ -69,27 +69,33 @@ func appendSkipsWhatIsThere(t *testing.T, open openFunc) {
 		size   int64
 	}{{0, "hello ", 6}, {6, "world", 11}, {6, "world", 11}, {0, "hello world!", 12}, {3, "lo", 12}, {12, "", 12}} {
 		if size := appendAt(t, l, "b", c.offset, c.data); size != c.size {
-			t.Errorf("after %q at %d: size %d, want %d", c.data, c.offset, size, c.size)
+			t.Errorf("size after %q at %d: got %d, want %d", c.data, c.offset, size, c.size)
 		}
 	}
 	if got := content(t, l, "b"); got != "hello world!" {
-		t.Errorf("log %q", got)
+		t.Errorf("log: got %q, want %q", got, "hello world!")
 	}
 	size, err := l.Append(t.Context(), "b", 1, 13, []byte("x"))
-	if size != 12 || !errors.Is(err, logs.ErrGap) {
-		t.Errorf("beyond the end: size %d, error %v", size, err)
+	if !errors.Is(err, logs.ErrGap) {
+		t.Errorf("append beyond the end: got %v, want ErrGap", err)
+	}
+	if size != 12 {
+		t.Errorf("size after the append beyond the end: got %d, want 12", size)
 	}
 	if _, err := l.Append(t.Context(), "b", 1, -1, []byte("x")); !errors.Is(err, logs.ErrGap) {
-		t.Errorf("before the start: %v", err)
+		t.Errorf("append before the start: got %v, want ErrGap", err)
 	}
 }
 
-func TestALogsFileIsOurs(t *testing.T) {
+func TestOnlyTheGatewaysUserReadsALog(t *testing.T) {
 	dir := t.TempDir()
 	appendAt(t, logs.New(logs.Options{Dir: dir}), "b", 0, "x")
 	info, err := os.Stat(filepath.Join(dir, "b", "1.log"))
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("error %v, file %v", err, info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode().Perm(); got != 0o600 {
+		t.Errorf("permissions of the log: got %o, want 600", got)
 	}
 }
 
@@ -97,8 +103,8 @@ func TestReadFromAnOffset(t *testing.T) { onEachBackend(t, readFromAnOffset) }
 
 func readFromAnOffset(t *testing.T, open openFunc) {
 	l := open(0)
-	if data, err := l.Read(t.Context(), "b", 1, 0, 10); len(data) != 0 || err != nil {
-		t.Errorf("before the first line: %q, %v", data, err)
+	if got := content(t, l, "b"); got != "" {
+		t.Errorf("log before the first line: got %q, want none", got)
 	}
 	appendAt(t, l, "b", 0, "hello world")
 	for _, c := range []struct {
@@ -106,8 +112,12 @@ func readFromAnOffset(t *testing.T, open openFunc) {
 		max    int
 		want   string
 	}{{0, 5, "hello"}, {6, 100, "world"}, {11, 5, ""}, {99, 5, ""}} {
-		if data, err := l.Read(t.Context(), "b", 1, c.offset, c.max); string(data) != c.want || err != nil {
-			t.Errorf("at %d: %q, error %v; want %q", c.offset, data, err, c.want)
+		data, err := l.Read(t.Context(), "b", 1, c.offset, c.max)
+		if err != nil {
+			t.Errorf("read at %d: %v", c.offset, err)
+		}
+		if string(data) != c.want {
+			t.Errorf("read at %d: got %q, want %q", c.offset, data, c.want)
 		}
 	}
 }
@@ -117,14 +127,14 @@ func TestNamesCannotLeaveTheDirectory(t *testing.T) {
 	l := logs.New(logs.Options{Dir: dir})
 	for _, build := range []string{"", "..", "../x", "a/b", "a\x00b", ".", strings.Repeat("a", 65)} {
 		if _, err := l.Append(t.Context(), build, 1, 0, []byte("x")); !errors.Is(err, autobuild.ErrNotFound) {
-			t.Errorf("append to %q: %v", build, err)
+			t.Errorf("append to %q: got %v, want ErrNotFound", build, err)
 		}
 		if _, err := l.Read(t.Context(), build, 1, 0, 10); !errors.Is(err, autobuild.ErrNotFound) {
-			t.Errorf("read %q: %v", build, err)
+			t.Errorf("read %q: got %v, want ErrNotFound", build, err)
 		}
 	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("something was written: %v", err)
+		t.Errorf("directory of the logs: got %v, want that it does not exist", err)
 	}
 }
 
@@ -137,14 +147,14 @@ func secretsNeverReachTheDisk(t *testing.T, open openFunc) {
 	if err := l.Line(t.Context(), "b", 1, "it was hunter22"); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := content(t, l,
-		"b"), "the password is ********, in base64 ************\nit was ********\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+	want := "the password is ********, in base64 ************\nit was ********\n"
+	if got := content(t, l, "b"); got != want {
+		t.Errorf("log: got %q, want %q", got, want)
 	}
 	l.Close("b", 1)
-	appendAt(t, l, "other", 0, "hunter22 is nobody's secret here")
+	appendAt(t, l, "other", 0, "hunter22 is not a secret here")
 	if got := content(t, l, "other"); !strings.Contains(got, "hunter22") {
-		t.Errorf("another build's log was masked: %q", got)
+		t.Errorf("log of another build: got %q, want it unmasked", got)
 	}
 }
 
@@ -162,12 +172,12 @@ func linesOfTheGatewayDoNotShiftTheRunner(t *testing.T, open openFunc) {
 	}
 	line(l, "waiting for\nthe engine")
 	if size := appendAt(t, l, "b", 0, "step 1"); size != 6 {
-		t.Errorf("size %d, want 6", size)
+		t.Errorf("size: got %d, want 6", size)
 	}
 	line(l, "still there?")
-	again := open(0) // as after a restart
+	again := open(0) // like after a restart
 	if size := appendAt(t, again, "b", 0, "step 1\nstep 2\n"); size != 14 {
-		t.Errorf("size %d, want 14", size)
+		t.Errorf("size: got %d, want 14", size)
 	}
 	line(again, "bye")
 	if got, want := content(t, l, "b"), "waiting for the engine\nstep 1\nstill there?\n\nstep 2\nbye\n"; got != want {
@@ -175,22 +185,24 @@ func linesOfTheGatewayDoNotShiftTheRunner(t *testing.T, open openFunc) {
 	}
 }
 
-func TestALogHasAGreatestSize(t *testing.T) { onEachBackend(t, aLogHasAGreatestSize) }
+func TestTheSizeOfALogIsLimited(t *testing.T) { onEachBackend(t, theSizeOfALogIsLimited) }
 
-func aLogHasAGreatestSize(t *testing.T, open openFunc) {
+func theSizeOfALogIsLimited(t *testing.T, open openFunc) {
 	l := open(10)
-	for range 2 { // sending it again changes nothing
+	for range 2 { // the repeated request has no effect
 		if size := appendAt(t, l, "b", 0, "abcdefghijklmnopqrstuvwxyz"); size != 26 {
-			t.Errorf("size %d, want 26", size)
+			t.Errorf("size: got %d, want 26", size)
 		}
 	}
 	if size := appendAt(t, l, "b", 26, "more"); size != 30 {
-		t.Errorf("what is dropped is not counted: size %d", size)
+		t.Errorf("size with dropped bytes: got %d, want 30", size)
 	}
 	got := content(t, l, "b")
-	if !strings.HasPrefix(got, "abcdefghij\nThis log has reached its greatest size, 10 bytes") ||
-		strings.Count(got, "\n") != 2 {
-		t.Errorf("log %q", got)
+	if want := "abcdefghij\nThis log has reached its greatest size, 10 bytes"; !strings.HasPrefix(got, want) {
+		t.Errorf("log: got %q, want the prefix %q", got, want)
+	}
+	if lines := strings.Count(got, "\n"); lines != 2 {
+		t.Errorf("lines of the log: got %d, want 2", lines)
 	}
 }
 
@@ -200,24 +212,27 @@ func followersAreWoken(t *testing.T, open openFunc) {
 	l := open(0)
 	first := l.Follow(t.Context(), "b", 1, 0)
 	if woken(first) {
-		t.Error("woken before anything happened")
+		t.Error("follower before the first byte: got woken, want waiting")
 	}
 	appendAt(t, l, "b", 0, "x")
-	if !woken(first) || !woken(l.Follow(t.Context(), "b", 1, 0)) {
-		t.Error("not woken though there is more")
+	if !woken(first) {
+		t.Error("follower after an append: got waiting, want woken")
+	}
+	if !woken(l.Follow(t.Context(), "b", 1, 0)) {
+		t.Error("new follower before the end of the log: got waiting, want woken")
 	}
 	second := l.Follow(t.Context(), "b", 1, 1)
 	if woken(second) {
-		t.Error("woken at the end of the log")
+		t.Error("follower at the end of the log: got woken, want waiting")
 	}
 	l.Close("b", 1)
 	if !woken(second) {
-		t.Error("not woken by Close")
+		t.Error("follower after Close: got waiting, want woken")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if !woken(l.Follow(ctx, "b", 1, 1)) {
-		t.Error("not woken though ctx has ended")
+		t.Error("follower with a cancelled context: got waiting, want woken")
 	}
 }
 
@@ -230,9 +245,9 @@ func woken(c <-chan struct{}) bool {
 	}
 }
 
-func TestAFollowerSeesEverything(t *testing.T) { onEachBackend(t, aFollowerSeesEverything) }
+func TestAFollowerReadsTheWholeLog(t *testing.T) { onEachBackend(t, aFollowerReadsTheWholeLog) }
 
-func aFollowerSeesEverything(t *testing.T, open openFunc) {
+func aFollowerReadsTheWholeLog(t *testing.T, open openFunc) {
 	l := open(0)
 	const lines = 200
 	var want strings.Builder
@@ -269,7 +284,7 @@ func TestPrune(t *testing.T) { onEachBackend(t, prune) }
 func prune(t *testing.T, open openFunc) {
 	l := open(0)
 	if err := l.Prune(t.Context(), func(string) bool { return false }); err != nil {
-		t.Errorf("nothing to prune: %v", err)
+		t.Errorf("prune without logs: got %v, want nil", err)
 	}
 	for _, build := range []string{"old", "new"} {
 		appendAt(t, l, build, 0, "x")
@@ -277,8 +292,11 @@ func prune(t *testing.T, open openFunc) {
 	if err := l.Prune(t.Context(), func(build string) bool { return build == "new" }); err != nil {
 		t.Fatal(err)
 	}
-	if gone, backend := content(t, l, "old"), content(t, l, "new"); gone != "" || backend != "x" {
-		t.Errorf("left %q and %q", gone, backend)
+	if got := content(t, l, "old"); got != "" {
+		t.Errorf("pruned log: got %q, want none", got)
+	}
+	if got := content(t, l, "new"); got != "x" {
+		t.Errorf("kept log: got %q, want %q", got, "x")
 	}
 }
 

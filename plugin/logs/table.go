@@ -4,11 +4,10 @@ import (
 	"context"
 
 	"slipway/plugin/autobuild"
-	"slipway/plugin/store"
 )
 
 // table stores logs in the database, where every gateway can read them.
-type table struct{ store *store.Store }
+type table struct{ store Store }
 
 func (k table) write(ctx context.Context, n name, next func(autobuild.LogEnd) (autobuild.LogAddition, error)) error {
 	return k.store.WriteLog(ctx, n.build, n.attempt, next)

@@ -32,13 +32,13 @@ type lease struct {
 // If the lease was lost, another gateway may have sent a newer status before this one arrived. So
 // confirm schedules an immediate correction. If the outcome is unknown (timeout), it schedules a
 // correction after correctionDelay.
-func (r *Reporter) confirm(ctx context.Context, b autobuild.Build, c lease, unsure bool) (held bool, err error) {
+func (r *Reporter) confirm(ctx context.Context, b autobuild.Build, l lease, unsure bool) (held bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	defer cancel()
 	if unsure {
 		err = r.o.Store.AskCorrection(ctx, b.ID, correctionDelay)
 	}
-	held, heldErr := c.isHeld(ctx)
+	held, heldErr := l.isHeld(ctx)
 	if heldErr == nil && !held {
 		r.log(ctx, b).Warn("this gateway stood still while it told a status; the status is told again")
 		heldErr = r.o.Store.AskCorrection(ctx, b.ID, 0)
@@ -53,7 +53,7 @@ func (r *Reporter) confirm(ctx context.Context, b autobuild.Build, c lease, unsu
 // correct sends the state of the newest build of a status, even if it was sent before. It repeats
 // this until the state did not change during the call. It does not record the report, because
 // records belong to report tasks.
-func (r *Reporter) correct(ctx context.Context, buildID string, c lease) error {
+func (r *Reporter) correct(ctx context.Context, buildID string, l lease) error {
 	b, err := r.latestBuild(ctx, buildID)
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return nil
@@ -70,7 +70,7 @@ func (r *Reporter) correct(ctx context.Context, buildID string, c lease) error {
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	err = r.putStatus(call, b)
-	if held, checkErr := r.confirm(ctx, b, c, false); checkErr != nil || !held {
+	if held, checkErr := r.confirm(ctx, b, l, false); checkErr != nil || !held {
 		return checkErr
 	}
 	if ctx.Err() != nil && err != nil {

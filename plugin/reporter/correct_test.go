@@ -32,9 +32,9 @@ func TestF9F17AStatusThatIsTakenLateIsCorrected(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o, all := newEnvWithGateways(t, gateways)
 			answered := make(chan struct{})
-			held := o.front.Add(
-				trouble.Rule{Method: http.MethodPost, Path: statuses, Times: 1, Fault: trouble.Hold(answered)},
-			)
+			held := o.front.Add(trouble.Rule{
+				Method: http.MethodPost, Path: statuses, Times: 1, Fault: trouble.Hold(answered),
+			})
 			b := o.build("one", main1)
 			defer o.startGateway(all[0])()
 			o.until("the first status is sent", func() bool { return held.Hits() == 1 })
@@ -50,7 +50,7 @@ func TestF9F17AStatusThatIsTakenLateIsCorrected(t *testing.T) {
 			o.advance(time.Minute)
 			o.until("no report is left", o.isIdle)
 			if !o.historyEndsWith(3, built) {
-				t.Errorf("statuses %q", o.history())
+				t.Errorf("statuses: got %q, want 3 or more that end with %q", o.history(), built)
 			}
 		})
 	}
@@ -67,10 +67,8 @@ func TestF11F17AStatusThatWasNotAnsweredIsCorrected(t *testing.T) {
 	o.until("the first status is given up", func() bool { return slow.Hits() == 4 })
 	slow.Stop()
 	o.finish(o.run(b), autobuild.Succeeded, "", "")
-	o.until(
-		"the end is reported",
-		func() bool { o.advance(100 * time.Millisecond); return o.historyEndsWith(1, built) },
-	)
+	ended := func() bool { o.advance(100 * time.Millisecond); return o.historyEndsWith(1, built) }
+	o.until("the end is reported", ended)
 	close(arrives)
 	o.until("the first request arrives", func() bool { return o.historyEndsWith(5, waiting) })
 	o.advance(time.Minute)
@@ -97,7 +95,7 @@ func TestACorrectionReportsTheCurrentState(t *testing.T) {
 	must(t, o.store.AskCorrection(t.Context(), b.ID, 0))
 	o.until("no report is left", o.isIdle)
 	if calls := o.faults.count(); calls != 4 {
-		t.Errorf("%d calls, want 4", calls)
+		t.Errorf("calls for statuses: got %d, want 4", calls)
 	}
 }
 
@@ -112,7 +110,7 @@ func TestACorrectionIsRepeatedAfterANewState(t *testing.T) {
 	o.until("no report is left", o.isIdle)
 	ends := slices.DeleteFunc(o.history(), func(s string) bool { return s != built })
 	if len(ends) != 2 { // one from the report, one from the correction
-		t.Errorf("statuses %q", o.history())
+		t.Errorf("statuses: got %q, want %q twice", o.history(), built)
 	}
 }
 

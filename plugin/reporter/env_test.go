@@ -26,7 +26,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// env is a Bitbucket with one commit of acme/app, and a reporter over a real store.
+// env is a Bitbucket with one commit of acme/app, and a reporter with a real store.
 type env struct {
 	*reporter.Reporter
 	t       *testing.T
@@ -100,10 +100,9 @@ func newEnvWithStore(
 func (o *env) reporter(s *store.Store) *reporter.Reporter {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	return reporter.New(
-		reporter.Options{Store: s, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock,
-			Log: log},
-	)
+	return reporter.New(reporter.Options{
+		Store: s, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock, Log: log,
+	})
 }
 
 func (o *env) clock() time.Time {
@@ -134,7 +133,7 @@ func (l *fakeConnector) Connect(context.Context, string) (autobuild.Connection, 
 	return l.connection, l.err
 }
 
-// faults is a transport that answers calls for statuses with a code, if one is set.
+// faults is a transport that answers calls for statuses with an HTTP code, if one is set.
 type faults struct {
 	mu     sync.Mutex
 	status int

@@ -51,14 +51,18 @@ func TestF11AStatusIsSetAfterEveryKindOfOutage(t *testing.T) {
 			for range rounds() {
 				seconds += o.failReport(b).Seconds()
 			}
-			if calls := script.Hits(); calls == 0 || float64(calls) > seconds+1 {
-				t.Errorf("%d calls in %.1f s", calls, seconds)
+			calls := script.Hits()
+			if calls == 0 {
+				t.Error("calls during the outage: got none, want some")
+			}
+			if float64(calls) > seconds+1 {
+				t.Errorf("calls during the outage: got %d in %.1f s, want at most one a second", calls, seconds)
 			}
 			script.Stop()
 			o.report(b)
 			history := o.history()
 			if got := history[len(history)-1]; got != "SUCCESSFUL built in 0s, pushed 1.2, latest" {
-				t.Errorf("after recovery: %q", history)
+				t.Errorf("last status after recovery: got %q, want the end of the build", got)
 			}
 		})
 	}
@@ -79,7 +83,7 @@ func (o *env) failReport(b autobuild.Build) time.Duration {
 	began := time.Now()
 	pause, snoozed := queue.SnoozedFor(o.Report(o.t.Context(), b.ID))
 	if !snoozed {
-		o.t.Error("the report is not to be made again")
+		o.t.Error("Report: got no snooze, want one")
 	}
 	o.now = o.now.Add(pause)
 	return time.Since(began) + pause
@@ -113,27 +117,31 @@ func TestF11AHangingRepositoryDoesNotDelayOthers(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- o.store.Tasks().Run(ctx) }()
 	defer func() { release(); stop(); must(t, <-done) }()
-	o.until("the other repository's status is told", func() bool { return len(lib.Statuses(other.Commit.Hash)) == 1 })
-	if script.Hits() == 0 || len(o.history()) > 0 {
-		t.Errorf("%d calls hang, told is %v", script.Hits(), o.history())
+	o.until("the other repository's status is set", func() bool { return len(lib.Statuses(other.Commit.Hash)) == 1 })
+	if script.Hits() == 0 {
+		t.Error("hanging calls: got none, want some")
+	}
+	if got := o.history(); len(got) > 0 {
+		t.Errorf("statuses of the hanging repository: got %v, want none", got)
 	}
 	release()
 	o.until("the held reports are sent", func() bool { o.advance(time.Second); return len(o.history()) == len(want)+1 })
 	if diff := cmp.Diff(append(want, want[0]), o.history()); diff != "" {
-		t.Error(diff)
+		t.Errorf("statuses (-want +got):\n%s", diff)
 	}
 }
 
+// until waits up to a minute until met returns true.
 func (o *env) until(what string, met func() bool) {
 	o.t.Helper()
-	look := time.NewTicker(10 * time.Millisecond)
-	defer look.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
 	deadline := time.After(time.Minute)
 	for !met() {
 		select {
-		case <-look.C:
+		case <-tick.C:
 		case <-deadline:
-			o.t.Fatalf("waited in vain until %s", what)
+			o.t.Fatalf("timeout while waiting until %s", what)
 		}
 	}
 }

@@ -18,7 +18,6 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
-	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
 )
 
@@ -39,7 +38,7 @@ const (
 
 // Options configure a Reporter. All but Now are required.
 type Options struct {
-	Store     *store.Store
+	Store     Store
 	Connector autobuild.Connector
 	URL       string           // public base URL, without a trailing slash
 	Now       func() time.Time // nil = time.Now
@@ -65,16 +64,13 @@ func New(o Options) *Reporter {
 // Register makes the reporter handle the report and correction tasks of a queue. Call it before
 // the queue runs.
 func (r *Reporter) Register(q *queue.Queue) {
-	of := func(t queue.Task) lease {
+	leaseOf := func(t queue.Task) lease {
 		return lease{retried: t.Attempt > 1, isHeld: func(ctx context.Context) (bool, error) { return q.Holds(ctx, t) }}
 	}
-	q.Handle(autobuild.TaskReport, func(ctx context.Context, t queue.Task) error { return r.report(ctx, t.Arg, of(t)) },
-		queue.Options{Workers: workers})
-	q.Handle(
-		autobuild.TaskCorrect,
-		func(ctx context.Context, t queue.Task) error { return r.correct(ctx, t.Arg, of(t)) },
-		queue.Options{Workers: workers},
-	)
+	report := func(ctx context.Context, t queue.Task) error { return r.report(ctx, t.Arg, leaseOf(t)) }
+	correct := func(ctx context.Context, t queue.Task) error { return r.correct(ctx, t.Arg, leaseOf(t)) }
+	q.Handle(autobuild.TaskReport, report, queue.Options{Workers: workers})
+	q.Handle(autobuild.TaskCorrect, correct, queue.Options{Workers: workers})
 }
 
 // Report sends the current state of a build, for a caller that is the only reporter. It skips a
@@ -84,7 +80,8 @@ func (r *Reporter) Report(ctx context.Context, buildID string) error {
 	return r.report(ctx, buildID, lease{isHeld: func(context.Context) (bool, error) { return true, nil }})
 }
 
-func (r *Reporter) report(ctx context.Context, buildID string, c lease) error {
+// report is Report for a worker that holds the lease of the task.
+func (r *Reporter) report(ctx context.Context, buildID string, l lease) error {
 	b, err := r.o.Store.Build(ctx, buildID)
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return nil
@@ -104,8 +101,8 @@ func (r *Reporter) report(ctx context.Context, buildID string, c lease) error {
 	call, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	err = r.putStatus(call, b)
-	unsure := c.retried || ctx.Err() != nil || r.o.Now().Sub(began) >= slowAfter
-	if held, checkErr := r.confirm(ctx, b, c, unsure); checkErr != nil || !held {
+	unsure := l.retried || ctx.Err() != nil || r.o.Now().Sub(began) >= slowAfter
+	if held, checkErr := r.confirm(ctx, b, l, unsure); checkErr != nil || !held {
 		return checkErr
 	}
 	if ctx.Err() != nil && err != nil {
@@ -135,6 +132,7 @@ func (r *Reporter) acquireSlot(repositoryID string) bool {
 	return true
 }
 
+// releaseSlot returns a slot of a repository.
 func (r *Reporter) releaseSlot(repositoryID string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,6 +163,7 @@ func (r *Reporter) isDue(ctx context.Context, b autobuild.Build) (bool, error) {
 	return !same, nil
 }
 
+// putStatus sends the status of a build's current state to its provider.
 func (r *Reporter) putStatus(ctx context.Context, b autobuild.Build) error {
 	instance, err := r.o.Store.InstanceID(ctx)
 	if err != nil {
@@ -186,6 +185,8 @@ func (r *Reporter) putStatus(ctx context.Context, b autobuild.Build) error {
 	return nil
 }
 
+// markReported records that the build's state was sent. problem is the provider's reason to refuse it,
+// empty if it accepted the status.
 func (r *Reporter) markReported(ctx context.Context, b autobuild.Build, problem string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	defer cancel()

@@ -40,22 +40,25 @@ func TestS1EveryStateIsReported(t *testing.T) {
 	}
 }
 
-func TestTheStatusLeadsToTheBuild(t *testing.T) {
+func TestTheStatusLinksToTheBuild(t *testing.T) {
 	o := newEnv(t)
 	b := o.build("releases", main1)
 	o.report(b)
 	instance, err := o.store.InstanceID(t.Context())
 	must(t, err)
 	got := o.app.Statuses(o.commit.Hash)[0]
-	if want := autobuild.StatusKey(instance, o.owner.ID, "releases", "build", "refs/heads/main"); got.Key != want ||
-		len(got.Key) != 40 {
-		t.Errorf("key %q, want %q", got.Key, want)
+	key := autobuild.StatusKey(instance, o.owner.ID, "releases", "build", "refs/heads/main")
+	if got.Key != key {
+		t.Errorf("key: got %q, want %q", got.Key, key)
+	}
+	if len(got.Key) != 40 {
+		t.Errorf("length of the key: got %d, want 40", len(got.Key))
 	}
 	if want := fmt.Sprintf("https://slipway.example.com/builds/%d", b.Number); got.URL != want {
-		t.Errorf("link %q, want %q", got.URL, want)
+		t.Errorf("link: got %q, want %q", got.URL, want)
 	}
-	if got.Name != "r/app:1.2 (rule releases)" {
-		t.Errorf("name %q", got.Name)
+	if want := "r/app:1.2 (rule releases)"; got.Name != want {
+		t.Errorf("name: got %q, want %q", got.Name, want)
 	}
 }
 
@@ -64,7 +67,7 @@ func TestS3TwoRulesOnOneCommitAreTwoStatuses(t *testing.T) {
 	o.report(o.build("one", main1))
 	o.report(o.build("two", main1))
 	if n := len(o.app.Statuses(o.commit.Hash)); n != 2 {
-		t.Errorf("%d statuses, want 2", n)
+		t.Errorf("statuses: got %d, want 2", n)
 	}
 }
 
@@ -73,7 +76,7 @@ func TestTwoTagsOnOneCommitAreTwoStatuses(t *testing.T) {
 	o.report(o.build("one", v1))
 	o.report(o.build("one", v2))
 	if n := len(o.app.Statuses(o.commit.Hash)); n != 2 {
-		t.Errorf("%d statuses, want 2", n)
+		t.Errorf("statuses: got %d, want 2", n)
 	}
 }
 
@@ -90,7 +93,7 @@ func TestS4ARetryKeepsItsKey(t *testing.T) {
 	o.wantHistory("FAILED failed: no", "INPROGRESS waiting: retried by alice",
 		"SUCCESSFUL built in 0s, pushed 1.2, latest")
 	if n := len(o.app.Statuses(o.commit.Hash)); n != 1 {
-		t.Errorf("%d statuses, want 1", n)
+		t.Errorf("statuses: got %d, want 1", n)
 	}
 }
 
@@ -123,19 +126,24 @@ func TestS5FailuresAreRetriedAndTheFinalStateWins(t *testing.T) {
 	o.wantSnooze(b, time.Minute)
 	o.faults.status = 0
 	o.report(b)
-	o.report(b) // the task of an earlier state, late
+	o.report(b) // a late task of an earlier state
 	o.wantHistory("SUCCESSFUL built in 1m0s, pushed 1.2, latest")
 }
 
+// wantSnooze reports a build and checks that the report is postponed.
 func (o *env) wantSnooze(b autobuild.Build, want time.Duration) {
 	o.t.Helper()
 	err := o.Report(o.t.Context(), b.ID)
-	if got, ok := queue.SnoozedFor(err); !ok || got != want {
-		o.t.Errorf("Report = %v, want a snooze of %s", err, want)
+	got, snoozed := queue.SnoozedFor(err)
+	if !snoozed {
+		o.t.Errorf("Report: got %v, want a snooze", err)
+	}
+	if got != want {
+		o.t.Errorf("snooze: got %s, want %s", got, want)
 	}
 }
 
-func TestS5TwoDaysAreEnough(t *testing.T) {
+func TestS5AReportIsGivenUpAfterTwoDays(t *testing.T) {
 	o := newEnv(t)
 	b := o.build("one", main1)
 	o.faults.status = 503
@@ -144,7 +152,7 @@ func TestS5TwoDaysAreEnough(t *testing.T) {
 	o.wantProblem(b, "did not take the status for two days")
 }
 
-func TestS6ARefusedStatusFailsTheReportOnly(t *testing.T) {
+func TestS6ARefusedStatusDoesNotFailTheBuild(t *testing.T) {
 	for status, want := range map[int]string{
 		403: "does not allow the linked account to set statuses", 404: "no longer has the commit", 400: "400",
 	} {
@@ -156,21 +164,22 @@ func TestS6ARefusedStatusFailsTheReportOnly(t *testing.T) {
 		now, err := o.store.Build(t.Context(), b.ID)
 		must(t, err)
 		if now.State != autobuild.Queued {
-			t.Errorf("%d: the build is %s", status, now.State)
+			t.Errorf("state of the build after HTTP %d: got %s, want queued", status, now.State)
 		}
 	}
 }
 
+// wantProblem checks the recorded problem of a build's report.
 func (o *env) wantProblem(b autobuild.Build, want string) {
 	o.t.Helper()
 	reported, err := o.store.Reported(o.t.Context(), b.ID)
 	must(o.t, err)
 	if !strings.Contains(reported.Problem, want) {
-		o.t.Errorf("problem %q, want %q in it", reported.Problem, want)
+		o.t.Errorf("problem: got %q, want %q in it", reported.Problem, want)
 	}
 }
 
-func TestABrokenLinkWaits(t *testing.T) {
+func TestReportsWaitWhileTheLinkIsBroken(t *testing.T) {
 	o := newEnv(t)
 	b := o.build("one", main1)
 	o.account.err = fmt.Errorf("account: %w", autobuild.ErrUnauthorized)
@@ -187,15 +196,15 @@ func TestABrokenLinkWaits(t *testing.T) {
 	o.wantProblem(other, "not linked again")
 }
 
-func TestS7OnlyBranchesAreNamed(t *testing.T) {
+func TestS7OnlyStatusesOfBranchesHaveARefName(t *testing.T) {
 	o := newEnv(t)
 	o.report(o.build("one", main1))
 	o.report(o.build("one", v1))
 	if got := o.app.Statuses(o.commit.Hash)[1].Refname; got != "" {
-		t.Errorf("a tag's status names the ref %q", got)
+		t.Errorf("ref name of a tag's status: got %q, want none", got)
 	}
 	if got := o.app.Statuses(o.commit.Hash)[0].Refname; got != "main" {
-		t.Errorf("a branch's status names the ref %q", got)
+		t.Errorf("ref name of a branch's status: got %q, want main", got)
 	}
 }
 
@@ -215,7 +224,7 @@ func TestAReportedStateIsNotReportedAgain(t *testing.T) {
 		o.report(b)
 	}
 	if o.faults.calls != 1 {
-		t.Errorf("%d calls, want 1", o.faults.calls)
+		t.Errorf("calls for statuses: got %d, want 1", o.faults.calls)
 	}
 	o.report(autobuild.Build{ID: "no such build"})
 }
@@ -262,7 +271,7 @@ func (o *env) work() {
 		}
 		select {
 		case <-t.Context().Done():
-			t.Fatal("the report is not done")
+			t.Fatal("the reports did not finish before the test's deadline")
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

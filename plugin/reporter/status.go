@@ -58,6 +58,7 @@ func describe(b autobuild.Build) string {
 	return finishedText("not built, which is not the repository's doing", b)
 }
 
+// finishedText describes a final state with its detail or its reason.
 func finishedText(how string, b autobuild.Build) string {
 	if b.Detail != "" {
 		return how + ": " + b.Detail
@@ -68,6 +69,7 @@ func finishedText(how string, b autobuild.Build) string {
 	return how
 }
 
+// attemptText returns ", attempt 2" from the second attempt on.
 func attemptText(b autobuild.Build) string {
 	if b.Attempt > 1 {
 		return fmt.Sprintf(", attempt %d", b.Attempt)

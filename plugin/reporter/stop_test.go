@@ -20,22 +20,25 @@ func TestAnInterruptedReportIsSentByTheNextGateway(t *testing.T) {
 	stopping, stop := context.WithCancel(t.Context())
 	o.faults.before = stop
 	err := o.Report(stopping, b.ID)
-	if err == nil || queue.IsPermanent(err) {
-		t.Errorf("Report = %v, want an error that keeps the task", err)
+	if err == nil {
+		t.Error("Report: got nil, want an error")
+	}
+	if queue.IsPermanent(err) {
+		t.Errorf("Report: got the permanent error %v, want one that is retried", err)
 	}
 	if reported, err := o.store.Reported(t.Context(), b.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("noted %+v, %v, want nothing", reported, err)
+		t.Errorf("recorded report: got %+v (%v), want none", reported, err)
 	}
 	o.faults.before = nil
 	o.report(b)
 	if diff := cmp.Diff(1, len(o.history())); diff != "" {
-		t.Errorf("statuses after the restart: %s", diff)
+		t.Errorf("number of statuses after the restart (-want +got):\n%s", diff)
 	}
 }
 
 // Builds of one rule, ref and commit share a status. A slow report of an older build must not
 // replace the newer build's status.
-func TestASlowReportDoesNotCoverANewerBuilds(t *testing.T) {
+func TestASlowReportDoesNotReplaceANewerStatus(t *testing.T) {
 	o := newEnv(t)
 	o.Register(o.store.Tasks())
 	o.build("r", main1)
@@ -54,7 +57,7 @@ func TestASlowReportDoesNotCoverANewerBuilds(t *testing.T) {
 			t.Error(err)
 		}
 		select {
-		case <-second: // the newer build's report overtakes
+		case <-second: // the newer build's report comes first
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
