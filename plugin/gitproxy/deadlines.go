@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// deadlines replaces the server's limits on the time of a whole request, which a long clone would
-// exceed, by a limit on the time between two bytes. It is safe for concurrent use.
+// deadlines limits the time between two bytes. It replaces the server's limits on the whole request, which
+// a long clone would exceed. It is safe for concurrent use.
 type deadlines struct {
 	control *http.ResponseController
 	idle    time.Duration
@@ -18,25 +18,25 @@ type deadlines struct {
 	ended bool
 }
 
-// newDeadlines lifts the server's limits. Until the first byte of the answer the client may wait
-// for a place and for the upstream.
+// newDeadlines removes the server's limits. The deadline of the first byte includes the wait for a slot
+// and for the upstream.
 func newDeadlines(w http.ResponseWriter, idle time.Duration) *deadlines {
 	d := &deadlines{control: http.NewResponseController(w), idle: idle}
-	d.set(d.control.SetWriteDeadline, time.Now().Add(idle+waitTime+2*answerTime))
+	d.set(d.control.SetWriteDeadline, time.Now().Add(idle+slotTimeout+2*answerTimeout))
 	d.set(d.control.SetReadDeadline, time.Time{})
 	return d
 }
 
-// set does nothing after end. A connection without deadlines, as in tests, has none to set.
+// set sets a deadline. It does nothing after end.
 func (d *deadlines) set(deadline func(time.Time) error, at time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.ended {
-		_ = deadline(at) // an error is http.ErrNotSupported, or a closed connection
+		_ = deadline(at) // the error is http.ErrNotSupported (in tests), or that the connection is closed
 	}
 }
 
-// end makes every read and write of the connection fail from now on, those under way included.
+// end makes all reads and writes of the connection fail, including those that are blocked.
 func (d *deadlines) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -46,11 +46,11 @@ func (d *deadlines) end() {
 	_ = d.control.SetReadDeadline(past)
 }
 
-// finish bounds the time in which the server reads what the client sent and no handler read.
+// finish limits the time in which the server reads the rest of the request after the handler.
 func (d *deadlines) finish() { d.set(d.control.SetReadDeadline, time.Now().Add(d.idle)) }
 
-// onEnd calls f when ctx ends. After stop has returned, f neither runs nor starts: it must not
-// reach the connection's next request.
+// onEnd calls f when ctx ends. After stop has returned, f does not run, so that it cannot affect the
+// connection's next request.
 func onEnd(ctx context.Context, f func()) (stop func()) {
 	done := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() {
@@ -72,17 +72,17 @@ type limitedWriter struct {
 	limits *deadlines
 }
 
-// Write gives the client the idle time to take b.
+// Write writes b, which the client must read within the idle time.
 func (w *limitedWriter) Write(b []byte) (int, error) {
 	w.limits.set(w.limits.control.SetWriteDeadline, time.Now().Add(w.limits.idle))
 	return w.ResponseWriter.Write(b)
 }
 
-// Unwrap lets http.ResponseController flush.
+// Unwrap returns the wrapped writer, so that http.ResponseController can flush.
 func (w *limitedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// reader returns the body with a deadline for each read, which ends with the body: a deadline that
-// passes later would end the request.
+// reader returns the body with a deadline for each read. The deadline is removed at the end of the body,
+// because it would otherwise end the request later.
 func (d *deadlines) reader(body io.ReadCloser) io.ReadCloser { return &limitedReader{body, d} }
 
 type limitedReader struct {
@@ -90,7 +90,7 @@ type limitedReader struct {
 	limits *deadlines
 }
 
-// Read gives the client the idle time to send something.
+// Read reads bytes, which the client must send within the idle time.
 func (r *limitedReader) Read(b []byte) (int, error) {
 	r.limits.set(r.limits.control.SetReadDeadline, time.Now().Add(r.limits.idle))
 	n, err := r.ReadCloser.Read(b)

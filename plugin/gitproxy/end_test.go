@@ -19,8 +19,8 @@ import (
 
 const advertisement = "application/x-git-upload-pack-advertisement"
 
-// stream is an upstream answer of so many bytes; 0 = without an end. ended is closed when the
-// upstream's request ends.
+// stream returns an upstream answer of this many bytes; 0 = endless. ended is closed when the upstream's
+// request ends.
 func stream(bytesInAll int, started, ended chan<- struct{}) faults.Fault {
 	var once, last sync.Once
 	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
@@ -36,7 +36,7 @@ func stream(bytesInAll int, started, ended chan<- struct{}) faults.Fault {
 	}
 }
 
-// wait waits for a channel, and fails the test after a while.
+// wait waits until a channel is closed, and fails the test after a timeout.
 func wait(t *testing.T, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
@@ -46,7 +46,7 @@ func wait(t *testing.T, what string, c <-chan struct{}) {
 	}
 }
 
-// idle waits until no request is in the proxy.
+// idle waits until the proxy has no requests.
 func (e *env) idle(t *testing.T) {
 	t.Helper()
 	done := make(chan struct{})
@@ -71,12 +71,13 @@ func TestTheAttemptsEndCutsARunningStream(t *testing.T) {
 	if got := e.do(http.MethodGet, refs, nil).StatusCode; got != http.StatusForbidden {
 		t.Errorf("after the end: got status %d, want 403", got)
 	}
-	if _, err := e.fetch(); err == nil || !strings.Contains(err.Error(), "the attempt is over") {
+	_, err := e.fetch()
+	if err == nil || !strings.Contains(err.Error(), "the attempt is over") {
 		t.Errorf("fetch after the end: got %v, want that the attempt is over", err)
 	}
 }
 
-// A client that does not read holds a Write, which a context does not end.
+// A client that does not read blocks a Write, which the end of a context does not interrupt.
 func TestTheAttemptsEndCutsAStalledClient(t *testing.T) {
 	e := newEnv(t)
 	started, ended := make(chan struct{}), make(chan struct{})
@@ -88,7 +89,7 @@ func TestTheAttemptsEndCutsAStalledClient(t *testing.T) {
 	e.idle(t)
 }
 
-// stall opens a request and reads nothing of the answer.
+// stall sends a request and does not read the answer.
 func (e *env) stall(t *testing.T) {
 	t.Helper()
 	conn, err := net.Dial("tcp", hostOf(e.gateway.URL))
@@ -104,7 +105,7 @@ func (e *env) stall(t *testing.T) {
 	e.must(err)
 }
 
-// While the attempt goes on, a client that stopped reading loses its place.
+// While the attempt is active, a client that stopped reading loses its slot.
 func TestAnIdleClientIsCutOff(t *testing.T) {
 	e := newEnv(t, func(o *gitproxy.Options) { o.Idle = 100 * time.Millisecond })
 	started, ended := make(chan struct{}), make(chan struct{})
@@ -114,7 +115,7 @@ func TestAnIdleClientIsCutOff(t *testing.T) {
 	e.idle(t)
 }
 
-// The server's limits on the time of a request do not cut a long clone.
+// The server's limits on the duration of a request do not end a long clone.
 func TestLongClonesOutliveTheServersLimits(t *testing.T) {
 	e := newEnv(t)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(e.serve))
@@ -133,7 +134,7 @@ func TestLongClonesOutliveTheServersLimits(t *testing.T) {
 	}
 }
 
-// Transfers have places of their own: what finds none waits a little and is asked to come back.
+// Transfers have their own slots. A request without a free slot waits shortly, and then gets a 503.
 func TestTransfersAreLimited(t *testing.T) {
 	e := newEnv(t, func(o *gitproxy.Options) { o.Transfers, o.Wait = 1, 50*time.Millisecond })
 	release := make(chan struct{})
@@ -159,7 +160,7 @@ func TestTransfersAreLimited(t *testing.T) {
 	}
 }
 
-// One attempt cannot take all places.
+// One attempt cannot take all slots.
 func TestOneAttemptsRequestsAreLimited(t *testing.T) {
 	e := newEnv(t)
 	release := make(chan struct{})
@@ -221,7 +222,7 @@ func TestLongNegotiationsAreRefused(t *testing.T) {
 	}
 }
 
-// What passes is not kept: 256 MiB need no more than some buffers.
+// The proxy does not store what it forwards: 256 MiB need only a few buffers.
 func TestMemoryIsBounded(t *testing.T) {
 	e := newEnv(t)
 	const size = 256 << 20

@@ -152,7 +152,7 @@ func (e *env) link(bitbucket string) {
 	e.must(err)
 }
 
-// serve is the proxy as the gateway's HTTP side serves it.
+// serve returns the proxy's handler, as the gateway's HTTP server uses it.
 func (e *env) serve(w http.ResponseWriter, r *http.Request) {
 	e.running.Add(1)
 	defer e.running.Done()
@@ -190,7 +190,7 @@ func (e *env) push(files map[string]string) string {
 	return commit
 }
 
-// start makes a build of a commit, of an automated build of its own, and starts its attempt.
+// start creates a build of a commit with a new automated build, and starts its attempt.
 func (e *env) start(commit string) (autobuild.Build, string) {
 	e.t.Helper()
 	owner, err := e.store.SaveAutomatedBuild(e.t.Context(), autobuild.AutomatedBuild{
@@ -225,7 +225,7 @@ func (e *env) start(commit string) (autobuild.Build, string) {
 	return b, token
 }
 
-// finish ends the attempt in the store, as any gateway of the database may.
+// finish ends the attempt in the store, as another gateway of the database can.
 func (e *env) finish() {
 	e.t.Helper()
 	_, err := e.store.FinishAttempt(
@@ -237,7 +237,7 @@ func (e *env) finish() {
 
 func (e *env) url() string { return e.gateway.URL + "/git/" + e.build.ID }
 
-// fetch fetches the build's commit as the runner does.
+// fetch fetches the build's commit like the runner.
 func (e *env) fetch() (source.Tree, error) {
 	dir := e.t.TempDir()
 	s := spec.Source{URL: e.repo.CloneURL(), Ref: "refs/heads/main", RefName: "main", Commit: e.commit}
@@ -272,7 +272,7 @@ func (e *env) git(args ...string) (string, error) {
 	return string(out), err
 }
 
-// do makes one request to the build's part of the proxy.
+// do sends one request to the proxy, to a path of the build.
 func (e *env) do(method, rest string, body []byte, change ...func(*http.Request)) *http.Response {
 	e.t.Helper()
 	r, err := http.NewRequestWithContext(e.t.Context(), method, e.url()+rest, bytes.NewReader(body))
@@ -288,14 +288,14 @@ func (e *env) do(method, rest string, body []byte, change ...func(*http.Request)
 	return resp
 }
 
-// upstream lists what the fake Bitbucket's git was asked, oldest first.
+// upstream returns the requests that the fake Bitbucket's git server got, oldest first.
 func (e *env) upstream() []*http.Request {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return append([]*http.Request(nil), e.seen...)
 }
 
-// current is the account's access token now.
+// current returns the account's current access token.
 func (e *env) current() string {
 	e.t.Helper()
 	a, err := e.store.Account(e.t.Context(), e.account.ID)

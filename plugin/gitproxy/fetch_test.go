@@ -47,8 +47,12 @@ func TestFetchOfAPrivateRepository(t *testing.T) {
 		}
 	}
 	for _, r := range e.upstream() {
-		if user, password, _ := r.BasicAuth(); user != "x-token-auth" || password != e.current() {
-			t.Errorf("%s %s: got user %q, want x-token-auth and the account's token", r.Method, r.URL.Path, user)
+		user, password, _ := r.BasicAuth()
+		if user != "x-token-auth" {
+			t.Errorf("%s %s: got user %q, want x-token-auth", r.Method, r.URL.Path, user)
+		}
+		if password != e.current() {
+			t.Errorf("%s %s: got another password than the account's token", r.Method, r.URL.Path)
 		}
 		if got := r.Header.Get("Git-Protocol"); got != "version=2" {
 			t.Errorf("%s: got Git-Protocol %q, want version=2", r.URL.Path, got)
@@ -59,7 +63,7 @@ func TestFetchOfAPrivateRepository(t *testing.T) {
 	}
 }
 
-// Clone, deepen, tags and all protocol versions, with git itself.
+// git clones, deepens and fetches tags with all protocol versions.
 func TestGitWorksThroughTheProxy(t *testing.T) {
 	e := newEnv(t)
 	for i := range 30 {
@@ -85,7 +89,7 @@ func TestGitWorksThroughTheProxy(t *testing.T) {
 	}
 }
 
-// Git packs a large negotiation with gzip; it must arrive as it was sent.
+// git compresses a large negotiation with gzip. The proxy must forward it unchanged.
 func TestPackedNegotiationsPass(t *testing.T) {
 	e := newEnv(t)
 	for i := range 40 { // each becomes a line of what is wanted
@@ -144,14 +148,18 @@ func TestAnEndedTokenIsRenewedOnce(t *testing.T) {
 	}
 }
 
-// A grant that was revoked: the build's log says what to do, and nobody is asked for a password.
+// After a grant was revoked, the build's log has the fix, and git does not prompt for a password.
 func TestARevokedGrantAsksForALink(t *testing.T) {
 	e := newEnv(t)
 	e.server.RevokeGrant(e.alice, e.consumer)
 	_, err := e.fetch()
-	if err == nil || !strings.Contains(err.Error(), source.ErrRelink.Error()) ||
-		!strings.Contains(err.Error(), "link the account again") {
-		t.Errorf("got %v, want ErrRelink with its fix", err)
+	if err == nil {
+		t.Fatal("fetch: got nil, want ErrRelink")
+	}
+	for _, part := range []string{source.ErrRelink.Error(), "link the account again"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("fetch: got %v, want %q in the error", err, part)
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -175,7 +183,7 @@ func TestARenamedRepositoryIsFound(t *testing.T) {
 	}
 }
 
-// A redirect is not followed: the credential would go along.
+// The proxy does not follow a redirect, because that would forward the credential.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	e := newEnv(t)
 	var asked atomic.Int32

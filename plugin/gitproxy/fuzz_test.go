@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Whatever the request line is, what is served is one of four constants below one id.
+// For any request line, the proxy serves only one of four constant paths below one id.
 func FuzzRoute(f *testing.F) {
 	for _, uri := range []string{
 		"/git/b1/info/refs?service=git-upload-pack", "/git/b1/git-upload-pack", "/git/b1/info/lfs/objects/batch",

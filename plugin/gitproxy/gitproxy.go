@@ -1,14 +1,14 @@
 // Package gitproxy serves git fetches to runners, so that the linked account's token stays in the
-// gateway. It forwards read-only smart HTTP for exactly one repository, that of the build, and
-// authorizes each request by the token of the build's attempt:
+// gateway. It forwards read-only smart HTTP for the build's repository only, and authorizes each request
+// with the token of the build's attempt:
 //
 //	GET  /git/{build}/info/refs?service=git-upload-pack
 //	POST /git/{build}/git-upload-pack
 //	POST /git/{build}/info/lfs/objects/batch     downloads only
-//	GET  /git/{build}/lfs/{object}               an object that a batch answer named
+//	GET  /git/{build}/lfs/{object}               an object of an earlier batch answer
 //
-// Nothing of a request becomes part of the upstream address. A request ends with its attempt, even
-// in the middle of a stream.
+// No part of a request becomes part of the upstream address. A request ends with its attempt, even in
+// the middle of a stream.
 //
 // Sources: https://git-scm.com/docs/http-protocol,
 // https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md
@@ -32,58 +32,59 @@ import (
 	"slipway/plugin/logctx"
 )
 
-// The bounds of the proxy. Transfers hold a place while they run; the rest of a gateway's
-// connections stay free for webhooks and pages, whatever number of clones there is.
+// The limits of the proxy. A transfer holds a slot while it runs, so that any number of clones leaves
+// connections of the gateway for webhooks and pages.
 const (
-	maxTransfers  = 64               // at once, in all
-	maxWaiting    = 128              // requests that wait for a place
-	maxPerAttempt = 12               // requests of one attempt at once; git-lfs downloads 8 objects at a time
-	maxBatches    = 4                // LFS batches that are decoded at once
-	waitTime      = 30 * time.Second // for a place
-	idleTime      = 2 * time.Minute  // without one byte read or written by the client
-	answerTime    = 2 * time.Minute  // until the upstream's answer begins
-	checkInterval = time.Second      // between two looks whether a running request's attempt is still active
-	maxRequest    = 32 << 20         // bytes of a negotiation, as sent
+	maxTransfers  = 64               // concurrent transfers
+	maxWaiting    = 128              // requests that wait for a slot
+	maxPerAttempt = 12               // concurrent requests of one attempt; git-lfs downloads 8 objects at a time
+	maxBatches    = 4                // LFS batches that are decoded concurrently
+	slotTimeout   = 30 * time.Second // longest wait for a slot
+	idleTimeout   = 2 * time.Minute  // longest time between two bytes that the client reads or writes
+	answerTimeout = 2 * time.Minute  // longest time until the upstream's answer begins
+	checkInterval = time.Second      // time between two checks that the attempt of a request is active
+	maxRequest    = 32 << 20         // largest negotiation, in bytes as sent
 )
 
-// A Store knows attempts and builds; *store.Store. It is safe for concurrent use.
+// A Store reads attempts and builds. *store.Store implements it. It is safe for concurrent use.
 type Store interface {
-	// AttemptByToken returns the attempt of a build that a token's hash belongs to.
-	// ErrUnauthorized = there is none; ErrFenced, with the attempt = it is over.
+	// AttemptByToken returns the attempt of a build with a token's hash. ErrUnauthorized = it does
+	// not exist. ErrFenced (with the attempt) = it has ended.
 	AttemptByToken(ctx context.Context, buildID, tokenHash string) (autobuild.Attempt, error)
-	// Build returns a build by id, with its repository's current name. ErrNotFound = there is none.
+	// Build returns a build with the current name of its repository, or ErrNotFound.
 	Build(ctx context.Context, id string) (autobuild.Build, error)
-	// AutomatedBuild returns an automated build by id. ErrNotFound = there is none.
+	// AutomatedBuild returns an automated build, or ErrNotFound.
 	AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error)
-	// RenameRepository stores a repository's new name. ErrNotFound = the repository is not known.
+	// RenameRepository stores a repository's new name. ErrNotFound = the repository is unknown.
 	RenameRepository(ctx context.Context, r autobuild.Repository) error
 }
 
-// Options make a Proxy. Store, Connector, BaseURL and Log are required.
+// Options configure a Proxy. Store, Connector, BaseURL and Log are required.
 type Options struct {
 	Store     Store
 	Connector autobuild.Connector
-	// BaseURL returns the address by which the runners of an engine reach the gateway, without a
-	// trailing slash. LFS answers name it.
+	// BaseURL returns the gateway's address for the runners of an engine, without a trailing slash.
+	// It is part of LFS answers.
 	BaseURL func(engine string) string
-	// Policy decides which hosts LFS objects may come from: a batch answer and redirects name them.
+	// Policy decides to which hosts the proxy connects for LFS objects. Their addresses come from batch
+	// answers and redirects.
 	Policy netpolicy.Policy
 	Log    logrus.FieldLogger
 
-	Transfers int           // at once; default 64
-	Wait      time.Duration // for a place; default 30 s
-	Idle      time.Duration // until a client that neither reads nor writes is cut off; default 2 min
-	Check     time.Duration // between two looks at a running request's attempt; default 1 s
+	Transfers int           // concurrent transfers; default 64
+	Wait      time.Duration // longest wait for a slot; default 30 s
+	Idle      time.Duration // timeout of a client that neither reads nor writes; default 2 min
+	Check     time.Duration // time between two checks of a request's attempt; default 1 s
 }
 
-// A Proxy is the handler. It is safe for concurrent use.
+// A Proxy handles the requests of runners. It is safe for concurrent use.
 type Proxy struct {
 	o        Options
-	upstream http.RoundTripper // to the provider's git
+	upstream http.RoundTripper // to the provider's git server
 	objects  http.RoundTripper // to the hosts of LFS objects
-	renames  *rate.Limiter     // of questions for a repository's name: they cost the API's budget
+	renames  *rate.Limiter     // limits look-ups of repository names, which use the API budget
 	buffers  bufferPool
-	places   chan struct{}
+	slots    chan struct{}
 	batches  chan struct{}
 	waiting  atomic.Int32
 	quiet    *log.Logger
@@ -93,16 +94,16 @@ type Proxy struct {
 	held     int // bytes of LFS addresses and headers in all sessions
 }
 
-// New makes a Proxy. Close ends it.
+// New returns a Proxy. Call Close to end it.
 func New(o Options) *Proxy {
 	if o.Transfers == 0 {
 		o.Transfers = maxTransfers
 	}
 	if o.Wait == 0 {
-		o.Wait = waitTime
+		o.Wait = slotTimeout
 	}
 	if o.Idle == 0 {
-		o.Idle = idleTime
+		o.Idle = idleTimeout
 	}
 	if o.Check == 0 {
 		o.Check = checkInterval
@@ -113,20 +114,20 @@ func New(o Options) *Proxy {
 		o: o, upstream: newTransport(o.Transfers), objects: objects,
 		renames: rate.NewLimiter(rate.Every(time.Minute), 10),
 		buffers: bufferPool{sync.Pool{New: func() any { return new([bufferSize]byte) }}},
-		places:  make(chan struct{}, o.Transfers), batches: make(chan struct{}, maxBatches),
+		slots:   make(chan struct{}, o.Transfers), batches: make(chan struct{}, maxBatches),
 		quiet: log.New(io.Discard, "", 0), sessions: map[key]*session{},
 	}
 }
 
-// newTransport returns a transport that passes bytes on as they are. HTTP/2 would share one
-// flow-control window between fetches, so that a slow client slows the others down.
+// newTransport returns a transport that does not change bytes. It does not use HTTP/2, where fetches share
+// one flow-control window, so that a slow client slows down the others.
 func newTransport(connections int) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy: nil, DisableCompression: true, Protocols: protocols,
 		MaxConnsPerHost: connections, MaxIdleConnsPerHost: 8, IdleConnTimeout: 90 * time.Second,
-		TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: answerTime, MaxResponseHeaderBytes: 64 << 10,
+		TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: answerTimeout, MaxResponseHeaderBytes: 64 << 10,
 	}
 }
 
@@ -139,30 +140,30 @@ func (p *Proxy) Close() {
 	}
 }
 
-// Serve answers one request below /git/. It either writes the whole answer or returns a *Refusal
-// and has written nothing. It panics with http.ErrAbortHandler if the answer breaks off.
+// Serve answers one request below /git/. It either writes the whole answer, or returns a *Refusal without
+// writing. It panics with http.ErrAbortHandler if the answer ends early.
 func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request) error {
 	call, ok := route(r)
 	if !ok {
 		return refuse(http.StatusForbidden, "only git fetch of the build's own repository is served here", nil)
 	}
-	attempt, s, err := p.enter(r, call.build)
+	attempt, s, err := p.beginRequest(r, call.build)
 	if err != nil {
 		return err
 	}
-	defer p.leave(s)
+	defer p.endRequest(s)
 	ctx, cancel := context.WithCancelCause(logctx.Attempt(r.Context(), attempt))
 	defer cancel(nil)
 	limits := newDeadlines(w, p.o.Idle)
 	defer limits.finish()
 	defer onEnd(s.ctx, func() {
 		cancel(context.Cause(s.ctx))
-		limits.end() // a context does not end a Write to a client that stopped reading
+		limits.end() // the end of a context does not end a Write to a client that stopped reading
 	})()
-	if err := p.takePlace(ctx); err != nil {
+	if err := p.acquireSlot(ctx); err != nil {
 		return err
 	}
-	defer func() { <-p.places }()
+	defer func() { <-p.slots }()
 	r = r.WithContext(ctx)
 	r.Body = limits.reader(http.MaxBytesReader(w, r.Body, maxRequest))
 	upstream, err := p.repositoryOf(ctx, attempt.BuildID)
@@ -181,7 +182,7 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request) error {
 
 const bufferSize = 64 << 10
 
-// A bufferPool lends the buffers that streams are copied with.
+// A bufferPool holds the buffers for copying streams.
 type bufferPool struct{ pool sync.Pool }
 
 var _ httputil.BufferPool = (*bufferPool)(nil)
@@ -192,5 +193,5 @@ func (p *bufferPool) Get() []byte {
 	return b[:]
 }
 
-// Put takes a buffer back.
+// Put returns a buffer to the pool.
 func (p *bufferPool) Put(b []byte) { p.pool.Put((*[bufferSize]byte)(b)) }

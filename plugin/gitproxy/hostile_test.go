@@ -19,8 +19,8 @@ import (
 	"slipway/plugin/gitproxy"
 )
 
-// slowBatches opens LFS batch requests of the env's attempt and reads no answers. Each is in the
-// proxy, which waits for the rest of its body, when it returns.
+// slowBatches sends LFS batch requests of the env's attempt and reads no answers. When it returns, the
+// proxy waits for the rest of each request's body.
 func (e *env) slowBatches(n int) []net.Conn {
 	e.t.Helper()
 	var all []net.Conn
@@ -49,7 +49,7 @@ func (e *env) slowBatches(n int) []net.Conn {
 
 const emptyBatch = `{"operation":"download","objects":[]}`
 
-// wantBatch checks that another attempt gets a batch answer soon.
+// wantBatch checks that another attempt gets a batch answer without a delay.
 func (l *lfsEnv) wantBatch(oid string) {
 	l.t.Helper()
 	other, token := l.start(l.commit)
@@ -74,14 +74,14 @@ func (l *lfsEnv) wantBatch(oid string) {
 	}
 }
 
-// One attempt that sends slowly does not keep the batch requests of others waiting.
+// An attempt that sends slowly does not delay the batch requests of others.
 func TestSlowBatchRequestsHoldNobodyUp(t *testing.T) {
 	l := newLFS(t)
 	l.slowBatches(8)
 	l.wantBatch(l.server.AddLFSObject([]byte("x")))
 }
 
-// Nor does one that reads no answers.
+// An attempt that reads no answers does not delay others either.
 func TestUnreadBatchAnswersHoldNobodyUp(t *testing.T) {
 	l := newLFS(t)
 	l.gateway = httptest.NewUnstartedServer(http.HandlerFunc(l.serve))
@@ -114,14 +114,14 @@ func TestUnreadBatchAnswersHoldNobodyUp(t *testing.T) {
 	l.wantBatch(l.server.AddLFSObject([]byte("x")))
 }
 
-// A client that stops sending loses its place.
+// A client that stops sending loses its slot.
 func TestAClientThatStopsSendingIsCutOff(t *testing.T) {
 	e := newEnv(t, func(o *gitproxy.Options) { o.Idle = 100 * time.Millisecond })
 	e.slowBatches(2)
 	e.idle(t)
 }
 
-// A store that confirms nothing for long ends what runs: the attempt may be over.
+// If the store fails for a long time, running requests end, because the attempt may have ended.
 func TestAttemptsThatCannotBeLookedUpEnd(t *testing.T) {
 	failing := &failingStore{}
 	e := newEnv(t, func(o *gitproxy.Options) { failing.Store, o.Store, o.Check = o.Store, failing, time.Millisecond })
@@ -145,7 +145,7 @@ func (s *failingStore) AttemptByToken(ctx context.Context, build, hash string) (
 	return s.Store.AttemptByToken(ctx, build, hash)
 }
 
-// The upstream is asked for the basic transfer only, and may offer no other: others name programs.
+// The proxy requests only the basic transfer and rejects others, because they refer to programs.
 func TestLFSOffersTheBasicTransferOnly(t *testing.T) {
 	l := newLFS(t)
 	asked := make(chan string, 1)
@@ -163,8 +163,12 @@ func TestLFSOffersTheBasicTransferOnly(t *testing.T) {
 	if resp.StatusCode != http.StatusBadGateway {
 		t.Errorf("another transfer: got status %d, want 502", resp.StatusCode)
 	}
-	if got := <-asked; !strings.Contains(got, `"transfers":["basic"]`) || strings.Contains(got, "ssh") {
-		t.Errorf("got the request %s, want the basic transfer only", got)
+	got := <-asked
+	if !strings.Contains(got, `"transfers":["basic"]`) {
+		t.Errorf("got the request %s, want the basic transfer in it", got)
+	}
+	if strings.Contains(got, "ssh") {
+		t.Errorf("got the request %s, want no ssh transfer in it", got)
 	}
 	body := []byte(`{"operation":"download","hash_algo":"md5","objects":[]}`)
 	if got := l.do(http.MethodPost, "/info/lfs/objects/batch", body).StatusCode; got != http.StatusConflict {
@@ -172,7 +176,7 @@ func TestLFSOffersTheBasicTransferOnly(t *testing.T) {
 	}
 }
 
-// An answer that is longer than any real one is not held in memory while it is sent.
+// The proxy does not read an answer into memory that is longer than any real one.
 func TestLFSBatchAnswersAreBounded(t *testing.T) {
 	for name, size := range map[string]int{"our bound": 1 << 20, "the decoder's bound": 9 << 20} {
 		l := newLFS(t)
@@ -184,7 +188,7 @@ func TestLFSBatchAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// Trailers are headers that come after the body: none of the client's passes.
+// Trailers are headers after the body. The proxy does not forward those of the client.
 func TestTrailersDoNotPass(t *testing.T) {
 	e := newEnv(t)
 	seen := make(chan http.Header, 1)

@@ -18,27 +18,27 @@ import (
 // lfsType is the content type of the Git LFS API.
 const lfsType = "application/vnd.git-lfs+json"
 
-// The bounds of Git LFS.
+// The limits of Git LFS.
 const (
-	maxBatch       = 1 << 20   // bytes of a request, and of our answer
+	maxBatch       = 1 << 20   // bytes of a request, and of the answer to the runner
 	maxBatchAnswer = 8 << 20   // bytes of the upstream's answer
-	maxObjects     = 1000      // of one request, and that wait to be fetched by one attempt
-	maxAction      = 16 << 10  // bytes of one object's address and headers
-	maxHeld        = 64 << 20  // bytes of all of them
+	maxObjects     = 1000      // objects of one request, and offered objects of one attempt
+	maxAction      = 16 << 10  // bytes of the address and headers of one object
+	maxHeld        = 64 << 20  // bytes of the addresses and headers of all offered objects
 	maxObjectSize  = 100 << 30 // bytes of one object
 )
 
-// An object is one that a batch answer offered: where it is, and what opens it there.
+// An object is an object of a batch answer, with its address and the headers of the request.
 type object struct {
 	oid    string // SHA-256, hex
 	size   int64  // bytes
 	href   *url.URL
 	header map[string]string
-	login  bool // the address is the provider's own and needs the linked account's credential
+	login  bool // the address is at the provider and needs the linked account's credential
 	held   int  // bytes that count towards maxHeld
 }
 
-// The forms of the batch API that are passed on; all other fields stay here.
+// The forwarded fields of the batch API. All other fields are removed.
 type (
 	batchRequest struct {
 		Operation string        `json:"operation"`
@@ -75,16 +75,16 @@ type (
 
 var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// batch asks the provider where objects are, keeps the answer's addresses and headers, and answers
-// with addresses of its own below base.
+// batch requests the addresses of objects from the provider. It keeps the addresses and headers, and
+// answers with its own addresses below base.
 func (p *Proxy) batch(w http.ResponseWriter, r *http.Request, s *session, u *upstream, base string) error {
 	text, err := io.ReadAll(io.LimitReader(r.Body, maxBatch+1))
 	if err != nil {
-		return p.explain(r.Context(), refuse(http.StatusRequestTimeout, "the batch request was not sent whole", err))
+		return p.refusalFor(r.Context(), refuse(http.StatusRequestTimeout, "the batch request was not sent whole", err))
 	}
 	answer, err := p.answerBatch(r, s, u, base, text)
 	if err != nil {
-		return p.explain(r.Context(), err)
+		return p.refusalFor(r.Context(), err)
 	}
 	w.Header().Set("Content-Type", lfsType)
 	w.Header().Set("Cache-Control", "no-store")
@@ -94,8 +94,9 @@ func (p *Proxy) batch(w http.ResponseWriter, r *http.Request, s *session, u *ups
 	return nil
 }
 
-// answerBatch returns the answer to a batch request. A place for batches is held while both are
-// decoded, but not while the client sends or reads: a slow one would hold all others up.
+// answerBatch returns the answer to a batch request. It holds one of the slots for batches while it
+// decodes the request and the answer, but not while the client sends or reads, so that a slow client does
+// not block others.
 func (p *Proxy) answerBatch(r *http.Request, s *session, u *upstream, base string, text []byte) ([]byte, error) {
 	select {
 	case p.batches <- struct{}{}:
@@ -103,16 +104,16 @@ func (p *Proxy) answerBatch(r *http.Request, s *session, u *upstream, base strin
 	case <-r.Context().Done():
 		return nil, context.Cause(r.Context())
 	}
-	request, err := readBatch(text)
+	request, err := parseBatch(text)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := u.askBatch(r, request)
+	answer, err := u.sendBatch(r, request)
 	if err != nil {
 		return nil, err
 	}
 	for i := range answer.Objects {
-		if err := p.offer(&answer.Objects[i], s, u, base); err != nil {
+		if err := p.replaceAction(&answer.Objects[i], s, u, base); err != nil {
 			return nil, err
 		}
 	}
@@ -126,9 +127,9 @@ func (p *Proxy) answerBatch(r *http.Request, s *session, u *upstream, base strin
 	return body, nil
 }
 
-// readBatch accepts downloads only. The one transfer that is offered is basic: others name programs
-// or files.
-func readBatch(text []byte) (batchRequest, error) {
+// parseBatch parses and checks a batch request. It accepts only downloads, and requests only the transfer
+// basic, because others refer to programs or files.
+func parseBatch(text []byte) (batchRequest, error) {
 	var request batchRequest
 	if len(text) > maxBatch {
 		return request, refuse(http.StatusRequestEntityTooLarge, "the batch request is larger than 1 MiB", nil)
@@ -156,8 +157,8 @@ func readBatch(text []byte) (batchRequest, error) {
 	return request, nil
 }
 
-// askBatch sends a request to the provider. It is not repeated.
-func (u *upstream) askBatch(r *http.Request, request batchRequest) (batchAnswer, error) {
+// sendBatch sends a request to the provider, without a retry.
+func (u *upstream) sendBatch(r *http.Request, request batchRequest) (batchAnswer, error) {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return batchAnswer{}, fmt.Errorf("encode a batch request: %w", err)
@@ -168,7 +169,7 @@ func (u *upstream) askBatch(r *http.Request, request batchRequest) (batchAnswer,
 	}
 	out.Header.Set("Accept", lfsType)
 	out.Header.Set("Content-Type", lfsType)
-	resp, err := u.ask(out, lfsBatch)
+	resp, err := u.sendOnce(out, lfsBatch)
 	if err != nil {
 		return batchAnswer{}, err
 	}
@@ -186,33 +187,30 @@ func (u *upstream) askBatch(r *http.Request, request batchRequest) (batchAnswer,
 	return answer, nil
 }
 
-// offer replaces an object's download action by one of our own.
-func (p *Proxy) offer(o *batchObject, s *session, u *upstream, base string) error {
+// replaceAction replaces an object's download action with one at the proxy's own address.
+func (p *Proxy) replaceAction(o *batchObject, s *session, u *upstream, base string) error {
 	download, ok := o.Actions["download"]
 	authenticated := o.Authenticated
 	o.Actions, o.Authenticated = nil, true
 	if !ok {
 		return nil
 	}
-	offered, err := u.objectOf(*o, download, authenticated)
+	offered, err := u.parseAction(*o, download, authenticated)
 	if err != nil {
-		return refuse(
-			http.StatusBadGateway,
-			"Bitbucket's answer about Git LFS names an address that is not understood",
-			err,
-		)
+		const message = "Bitbucket's answer about Git LFS names an address that is not understood"
+		return refuse(http.StatusBadGateway, message, err)
 	}
 	id := rand.Text()
-	if err := p.hold(s, id, offered); err != nil {
+	if err := p.keep(s, id, offered); err != nil {
 		return err
 	}
 	o.Actions = map[string]batchAction{"download": {Href: base + string(lfsObject) + id, ExpiresIn: download.ExpiresIn}}
 	return nil
 }
 
-// objectOf checks an action. Without headers, an object of the provider's own host is opened by
-// the linked account's credential, as git-lfs does with its own.
-func (u *upstream) objectOf(o batchObject, a batchAction, authenticated bool) (object, error) {
+// parseAction checks an action and returns its object. An action without headers at the provider's own
+// host needs the linked account's credential; git-lfs does the same with its own credential.
+func (u *upstream) parseAction(o batchObject, a batchAction, authenticated bool) (object, error) {
 	own, err := u.address()
 	if err != nil {
 		return object{}, err
@@ -234,9 +232,9 @@ func (u *upstream) objectOf(o batchObject, a batchAction, authenticated bool) (o
 	}, nil
 }
 
-// hold keeps an object for an attempt until it was fetched, or the attempt ends. Of too many the
-// oldest is dropped: git-lfs asks for it again.
-func (p *Proxy) hold(s *session, id string, o object) error {
+// keep stores an object for an attempt until it is fetched or the attempt ends. If there are too many, it
+// removes the oldest, which git-lfs requests again.
+func (p *Proxy) keep(s *session, id string, o object) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.ctx.Err() != nil {
@@ -246,7 +244,7 @@ func (p *Proxy) hold(s *session, id string, o object) error {
 		p.drop(s, s.order[0])
 	}
 	if p.held+o.held > maxHeld {
-		return busy("too many Git LFS objects wait to be fetched", retryAfter, nil)
+		return retryLater("too many Git LFS objects wait to be fetched", retryAfter, nil)
 	}
 	p.held += o.held
 	s.objects[id] = o
@@ -254,7 +252,7 @@ func (p *Proxy) hold(s *session, id string, o object) error {
 	return nil
 }
 
-// drop forgets an object. p.mu is held.
+// drop removes an object. The caller holds p.mu.
 func (p *Proxy) drop(s *session, id string) {
 	o, ok := s.objects[id]
 	if !ok {

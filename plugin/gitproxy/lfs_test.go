@@ -22,7 +22,7 @@ import (
 	"slipway/plugin/gitproxy"
 )
 
-// lfsEnv is an env whose LFS objects are on two other hosts.
+// lfsEnv is an env with LFS objects on two other hosts.
 type lfsEnv struct {
 	*env
 	media, storage *httptest.Server
@@ -65,7 +65,7 @@ type lfsAnswer struct {
 	}
 }
 
-// batch asks for objects and returns the answer.
+// batch sends a batch request for objects and returns the answer.
 func (e *env) batch(operation string, oids ...string) (*http.Response, lfsAnswer) {
 	e.t.Helper()
 	request := map[string]any{"operation": operation, "transfers": []string{"ssh", "lfs-standalone-file", "basic"}}
@@ -165,7 +165,7 @@ func TestLFSRefusals(t *testing.T) {
 	}
 }
 
-// An object belongs to the attempt whose batch answer offered it, and ends with it.
+// Only the attempt that got an object in a batch answer can fetch it, until the attempt ends.
 func TestLFSObjectsBelongToTheirAttempt(t *testing.T) {
 	l := newLFS(t)
 	oid := l.server.AddLFSObject([]byte("x"))
@@ -185,8 +185,7 @@ func TestLFSObjectsBelongToTheirAttempt(t *testing.T) {
 	}
 }
 
-// What a batch answer and a redirect name is a stranger's choice: the gateway's own machine is not
-// connected to.
+// Batch answers and redirects are not trusted: the proxy does not connect to the gateway's own machine.
 func TestLFSAddressesGoThroughThePolicy(t *testing.T) {
 	inner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "x") }))
 	defer inner.Close()
@@ -210,7 +209,7 @@ func TestLFSAddressesGoThroughThePolicy(t *testing.T) {
 	}
 }
 
-// An object that is not what its name says breaks off: the client sees no end of it.
+// An object with another size or hash than announced is cut off, so that the client notices it.
 func TestLFSObjectsAreChecked(t *testing.T) {
 	content := bytes.Repeat([]byte("x"), 200000)
 	for name, forged := range map[string][]byte{
@@ -233,7 +232,7 @@ func TestLFSObjectsAreChecked(t *testing.T) {
 	}
 }
 
-// A 401 of a batch request is not repeated; the next fetch renews the token.
+// A batch request is not retried after a 401. The next fetch renews the token.
 func TestLFSBatchIsNotRepeated(t *testing.T) {
 	l := newLFS(t)
 	oid := l.server.AddLFSObject([]byte("x"))
@@ -249,7 +248,7 @@ func TestLFSBatchIsNotRepeated(t *testing.T) {
 	}
 }
 
-// git-lfs itself: the objects come through the proxy, and a pushed .lfsconfig starts nothing.
+// git-lfs gets objects through the proxy, and a pushed .lfsconfig starts no program.
 func TestGitLFSKeepsToTheProxy(t *testing.T) {
 	if _, err := exec.LookPath("git-lfs"); err != nil {
 		t.Skip("SKIPPED: git-lfs is absent (Debian: apt-get install git-lfs)")
@@ -297,7 +296,7 @@ func TestGitLFSKeepsToTheProxy(t *testing.T) {
 	}
 }
 
-// lfsClone clones with git-lfs's filters and the settings that a runner's git gets.
+// lfsClone clones with git-lfs's filters and the settings of a runner's git.
 func (l *lfsEnv) lfsClone(work, ssh string) (string, error) {
 	settings := []string{
 		"http." + l.gateway.URL + "/.extraHeader",

@@ -34,19 +34,19 @@ func TestFetchBehindNginx(t *testing.T) {
 			t.Fatalf("git %v: %v\n%s", args, err, out)
 		}
 	}
-	// The gateway has to see a path as it was sent: a proxy that cleans it hides what was asked for.
+	// The gateway must get paths unchanged: a proxy that cleans them hides the requested path.
 	for _, rest := range []string{"/" + refs, "/." + refs, "/%2e" + refs} {
 		if resp := e.do(http.MethodGet, rest, nil); resp.StatusCode != http.StatusForbidden {
 			t.Errorf("%s: got status %d, want 403 of the gateway", rest, resp.StatusCode)
 		}
 	}
-	// nginx allows 1 MiB unless it is told otherwise.
+	// The default limit of nginx is 1 MiB.
 	if resp := e.do(http.MethodPost, pack, bytes.Repeat([]byte("0000"), 1<<19)); resp.StatusCode != http.StatusOK {
 		t.Errorf("a body of 2 MiB: got status %d, want 200", resp.StatusCode)
 	}
 }
 
-// startNginx puts nginx in front of the gateway: e.gateway.URL is nginx's address afterwards.
+// startNginx starts nginx in front of the gateway, and sets e.gateway.URL to nginx's address.
 func (e *env) startNginx() {
 	e.t.Helper()
 	program, err := exec.LookPath("nginx")
@@ -97,15 +97,18 @@ func (e *env) waitListening(address string) {
 	}
 }
 
-// nginxConfig is the documented server, with this test's addresses.
+// nginxConfig returns the documented configuration with the addresses of this test.
 func (e *env) nginxConfig(dir, address string) string {
 	e.t.Helper()
 	page, err := os.ReadFile("../../docs/operations.md")
 	e.must(err)
 	_, after, found := strings.Cut(string(page), "```nginx\n")
 	server, _, closed := strings.Cut(after, "```")
-	if !found || !closed {
-		e.t.Fatal("docs/operations.md has no lines for nginx")
+	if !found {
+		e.t.Fatal("docs/operations.md has no configuration for nginx")
+	}
+	if !closed {
+		e.t.Fatal("docs/operations.md: the configuration for nginx has no end")
 	}
 	server = strings.ReplaceAll(server, "http://127.0.0.1:8080", e.gateway.URL)
 	server = strings.Replace(server, "server {", "server {\n    listen "+address+";", 1)

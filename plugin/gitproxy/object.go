@@ -14,11 +14,11 @@ import (
 	"slipway/plugin/logctx"
 )
 
-// maxRedirects bounds how often the host of an object may redirect.
+// maxRedirects is the largest number of redirects of an object's host.
 const maxRedirects = 3
 
-// object streams one LFS object and checks its size and SHA-256. The answer has no length, so that
-// breaking off before its end is always noticed.
+// object streams one LFS object and checks its size and SHA-256. The answer has no Content-Length, so that
+// the client always notices an early end.
 func (p *Proxy) object(w http.ResponseWriter, r *http.Request, s *session, u *upstream, id string) error {
 	p.mu.Lock()
 	o, ok := s.objects[id]
@@ -26,9 +26,9 @@ func (p *Proxy) object(w http.ResponseWriter, r *http.Request, s *session, u *up
 	if !ok {
 		return refuse(http.StatusNotFound, "this object was not offered to this attempt, or was fetched already", nil)
 	}
-	resp, err := p.open(r.Context(), u, o)
+	resp, err := p.fetchObject(r.Context(), u, o)
 	if err != nil {
-		return p.explain(r.Context(), err)
+		return p.refusalFor(r.Context(), err)
 	}
 	defer resp.Body.Close()
 	w.Header().Set("Content-Type", "application/octet-stream")
@@ -36,7 +36,7 @@ func (p *Proxy) object(w http.ResponseWriter, r *http.Request, s *session, u *up
 	if err := p.copyObject(w, resp.Body, o); err != nil {
 		cause := context.Cause(r.Context())
 		logctx.Log(r.Context(), p.o.Log).WithError(err).WithField("cause", cause).Debug("LFS object broke off")
-		panic(http.ErrAbortHandler) // the head was sent: only the connection's end says that it is not whole
+		panic(http.ErrAbortHandler) // the header was sent: only closing the connection shows the error
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,6 +44,7 @@ func (p *Proxy) object(w http.ResponseWriter, r *http.Request, s *session, u *up
 	return nil
 }
 
+// copyObject copies an object's body to w and checks its size and hash.
 func (p *Proxy) copyObject(w io.Writer, body io.Reader, o object) error {
 	buffer := p.buffers.Get()
 	defer p.buffers.Put(buffer)
@@ -61,9 +62,9 @@ func (p *Proxy) copyObject(w io.Writer, body io.Reader, o object) error {
 	return nil
 }
 
-// open asks for an object where the batch answer said, and follows a few redirects without any
-// credential. Each address goes through the policy when it is dialed.
-func (p *Proxy) open(ctx context.Context, u *upstream, o object) (*http.Response, error) {
+// fetchObject requests an object from the address in the batch answer, and follows a few redirects without
+// a credential. The policy checks each address when it is dialed.
+func (p *Proxy) fetchObject(ctx context.Context, u *upstream, o object) (*http.Response, error) {
 	address := o.href
 	for hop := 0; ; hop++ {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
@@ -71,20 +72,17 @@ func (p *Proxy) open(ctx context.Context, u *upstream, o object) (*http.Response
 			return nil, fmt.Errorf("make a request for an object: %w", err)
 		}
 		if hop == 0 {
-			if err := u.open(request, o); err != nil {
+			if err := u.authorize(request, o); err != nil {
 				return nil, err
 			}
 		}
 		resp, err := p.objects.RoundTrip(request)
 		if errors.Is(err, netpolicy.ErrRefused) {
-			return nil, refuse(
-				http.StatusBadGateway,
-				"the object is at an address that the gateway does not connect to",
-				err,
-			)
+			const message = "the object is at an address that the gateway does not connect to"
+			return nil, refuse(http.StatusBadGateway, message, err)
 		}
 		if err != nil {
-			return nil, busy("the object's host does not answer", retryAfter, err)
+			return nil, retryLater("the object's host does not answer", retryAfter, err)
 		}
 		if resp.StatusCode == http.StatusOK {
 			return resp, nil
@@ -92,7 +90,7 @@ func (p *Proxy) open(ctx context.Context, u *upstream, o object) (*http.Response
 		discard(resp)
 		next, err := resp.Location()
 		if err != nil || resp.StatusCode < 300 || resp.StatusCode >= 400 {
-			return nil, busy(fmt.Sprintf("the object's host answered %d", resp.StatusCode), retryAfter, err)
+			return nil, retryLater(fmt.Sprintf("the object's host answered %d", resp.StatusCode), retryAfter, err)
 		}
 		if hop == maxRedirects || next.Scheme != "https" && next.Scheme != address.Scheme {
 			return nil, refuse(http.StatusBadGateway, "the object's host redirects too often, or away from HTTPS", nil)
@@ -102,11 +100,11 @@ func (p *Proxy) open(ctx context.Context, u *upstream, o object) (*http.Response
 	}
 }
 
-// framing are headers that describe a connection or a message; a batch answer has no say in them.
+// framing has the headers of connections and messages. A batch answer must not set them.
 var framing = []string{"Connection", "Content-Length", "Host", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
-// open adds what opens the object at its first address.
-func (u *upstream) open(request *http.Request, o object) error {
+// authorize adds the headers of the batch answer, and the linked account's credential if it is needed.
+func (u *upstream) authorize(request *http.Request, o object) error {
 	for name, value := range o.header {
 		if !slices.Contains(framing, http.CanonicalHeaderKey(name)) {
 			request.Header.Set(name, value)

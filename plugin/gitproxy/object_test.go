@@ -7,15 +7,15 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// httpsGit is a provider that is reached over https.
+// httpsGit is a provider with an https address.
 type httpsGit struct{ autobuild.GitCredentials }
 
 func (httpsGit) CloneURL(autobuild.Repository) (string, error) {
 	return "https://bitbucket.org/acme/app.git", nil
 }
 
-// What opens an object never goes over plain HTTP, unless the provider itself is reached so, and
-// the account's credential to the provider's own address only.
+// Headers of objects are sent over plain HTTP only if the provider itself uses it. The account's credential
+// is sent only to the provider's own address.
 func TestAddressesOfObjects(t *testing.T) {
 	u := &upstream{account: autobuild.Connection{Git: httpsGit{}}}
 	header := map[string]string{"Authorization": "JWT x"}
@@ -34,17 +34,17 @@ func TestAddressesOfObjects(t *testing.T) {
 		"":                                              {},
 	} {
 		o := batchObject{OID: strings.Repeat("a", 64), Size: 1}
-		got, err := u.objectOf(o, batchAction{Href: href}, false)
+		got, err := u.parseAction(o, batchAction{Href: href}, false)
 		if ok := err == nil; ok != want.ok {
 			t.Errorf("%s: got error %v, want one: %t", href, err, !want.ok)
 		}
 		if got.login != want.login {
 			t.Errorf("%s: got the account's credential %t, want %t", href, got.login, want.login)
 		}
-		if got, _ := u.objectOf(o, batchAction{Href: href}, true); got.login {
+		if got, _ := u.parseAction(o, batchAction{Href: href}, true); got.login {
 			t.Errorf("%s, authenticated: got the account's credential, want none", href)
 		}
-		if got, _ := u.objectOf(o, batchAction{Href: href, Header: header}, false); got.login {
+		if got, _ := u.parseAction(o, batchAction{Href: href, Header: header}, false); got.login {
 			t.Errorf("%s, with headers: got the account's credential, want none", href)
 		}
 	}

@@ -16,12 +16,12 @@ var (
 	errEnded  = errors.New("the attempt has ended")
 )
 
-// A Refusal is an answer other than the one that was asked for. No status is 401: git would ask
-// for a password. The runner recognizes the messages (package runner/source).
+// A Refusal is an error answer. Its status is never 401, because git would then prompt for a password. The
+// runner matches the messages (package runner/source).
 type Refusal struct {
 	Status     int
 	Message    string        // one sentence for the build's log
-	RetryAfter time.Duration // 0 = is not sent
+	RetryAfter time.Duration // 0 = not sent
 	Err        error         // for the gateway's log; may be nil
 }
 
@@ -35,12 +35,13 @@ func (r *Refusal) Error() string {
 // Unwrap returns the cause.
 func (r *Refusal) Unwrap() error { return r.Err }
 
+// refuse returns a Refusal without a retry.
 func refuse(status int, message string, cause error) *Refusal {
 	return &Refusal{Status: status, Message: message, Err: cause}
 }
 
-// busy asks a client to come back.
-func busy(message string, after time.Duration, cause error) *Refusal {
+// retryLater returns a Refusal with the status 503 and a time to wait.
+func retryLater(message string, after time.Duration, cause error) *Refusal {
 	return &Refusal{Status: http.StatusServiceUnavailable, Message: message, RetryAfter: after, Err: cause}
 }
 
@@ -51,7 +52,7 @@ const (
 	unavailable = "Bitbucket does not answer at the moment"
 )
 
-// refusalOf returns the answer to an error of the store or of the linked account.
+// refusalOf returns the refusal for an error of the store or of the linked account.
 func refusalOf(operation string, err error) *Refusal {
 	cause := fmt.Errorf("%s: %w", operation, err)
 	var known *Refusal
@@ -60,18 +61,18 @@ func refusalOf(operation string, err error) *Refusal {
 	case errors.As(err, &known):
 		return known
 	case errors.Is(err, autobuild.ErrUnauthorized):
-		// Without the cause: the middleware counts ErrUnauthorized as a guessed token.
+		// Do not wrap the cause: the middleware counts ErrUnauthorized as a guessed token.
 		return refuse(http.StatusBadGateway, relink, errors.New(cause.Error()))
 	case errors.Is(err, autobuild.ErrNotFound), errors.Is(err, autobuild.ErrForbidden):
 		return refuse(http.StatusNotFound, missing, cause)
 	case errors.As(err, &limited):
-		return busy(unavailable, limited.RetryAfter, cause)
+		return retryLater(unavailable, limited.RetryAfter, cause)
 	}
-	return busy(unavailable, retryAfter, cause)
+	return retryLater(unavailable, retryAfter, cause)
 }
 
-// WriteError writes a refusal in the form that the caller of a path shows: git prints plain text,
-// and git-lfs the message of a JSON object.
+// WriteError writes an error answer in the format that the client of a path shows: plain text for git, and
+// a JSON object for git-lfs.
 func WriteError(w http.ResponseWriter, path string, status int, message string) {
 	w.Header().Set("Cache-Control", "no-store")
 	kind, body := "text/plain; charset=utf-8", []byte(message+"\n")

@@ -23,8 +23,8 @@ import (
 	"slipway/runner/gitrelay"
 )
 
-// relayEnv is an lfsEnv with the relay through which build hooks reach the proxy: under a name of
-// its own, with a certificate of the attempt's authority.
+// relayEnv is an lfsEnv with the relay through which build hooks reach the proxy. The relay has its own host
+// name and a certificate of the attempt's authority.
 type relayEnv struct {
 	*lfsEnv
 	origin string // the repository's address at the relay
@@ -79,7 +79,7 @@ func (e *relayEnv) wantNoSecret(where, text string) {
 	}
 }
 
-// hook runs git as a build hook does: without settings and without a credential.
+// hook runs git like a build hook: without settings and without a credential.
 func (e *relayEnv) hook(args ...string) (string, error) {
 	e.t.Helper()
 	cmd := exec.CommandContext(e.t.Context(), "git", args...)
@@ -116,8 +116,8 @@ func (e *relayEnv) refused(message string, args ...string) {
 	}
 }
 
-// A plain git of a build hook reaches the private repository through relay and proxy, in every way
-// that hooks fetch, and nothing else.
+// In a build hook, git without settings reaches the private repository through relay and proxy, with all
+// kinds of fetches, and no other repository.
 func TestGitThroughRelayAndProxy(t *testing.T) {
 	e := newRelay(t)
 	for i := range 3 {
@@ -149,7 +149,7 @@ func TestGitThroughRelayAndProxy(t *testing.T) {
 	e.refused("link the account again", "ls-remote", e.origin)
 }
 
-// git-lfs gets its objects through both, whatever the repository's .lfsconfig names.
+// git-lfs gets its objects through relay and proxy, with any .lfsconfig of the repository.
 func TestLFSThroughRelayAndProxy(t *testing.T) {
 	if _, err := exec.LookPath("git-lfs"); err != nil {
 		t.Skip("SKIPPED: git-lfs is absent (Debian: apt-get install git-lfs)")
@@ -183,8 +183,8 @@ func TestLFSThroughRelayAndProxy(t *testing.T) {
 	}
 }
 
-// The end of the attempt at the gateway cuts a stream that runs through both, and later fetches
-// give its reason.
+// When the attempt ends at the gateway, streams through relay and proxy end too. Later fetches return the
+// reason.
 func TestTheAttemptsEndCutsARelayedStream(t *testing.T) {
 	e := newRelay(t)
 	started, ended := make(chan struct{}), make(chan struct{})

@@ -9,7 +9,7 @@ import (
 // pathPrefix begins every path of the proxy.
 const pathPrefix = "/git/"
 
-// A kind is one of the four calls that are served; its text is the rest of the path.
+// A kind is one of the four served requests. Its text is the rest of the path.
 type kind string
 
 const (
@@ -19,14 +19,14 @@ const (
 	lfsObject  kind = "/lfs/"
 )
 
-// requestType is what git sends to git-upload-pack. A form of a web page cannot have it.
+// requestType is the content type of git's requests to git-upload-pack. Forms of web pages cannot send it.
 const requestType = "application/x-git-upload-pack-request"
 
-// A call is a request that was understood.
+// A call is a parsed request.
 type call struct {
 	build  string // id, not known to exist
 	kind   kind
-	object string // of lfsObject: the random id
+	object string // for lfsObject: the random id
 }
 
 var (
@@ -34,8 +34,8 @@ var (
 	objectID = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 )
 
-// route compares the request line as it was sent, before any decoding or cleaning: a path with a
-// percent sign, two slashes or dots is none of ours.
+// route parses the request line as sent, without decoding or cleaning. A path with a percent sign, double
+// slashes or dots is not a valid one.
 func route(r *http.Request) (call, bool) {
 	rest, ok := strings.CutPrefix(r.RequestURI, pathPrefix)
 	build, tail, found := strings.Cut(rest, "/")
@@ -58,6 +58,5 @@ func route(r *http.Request) (call, bool) {
 	return call{}, false
 }
 
-// Serves reports whether a decoded path belongs to the proxy, so that its errors are written by
-// WriteError.
+// Serves reports whether a decoded path belongs to the proxy. WriteError then writes its errors.
 func Serves(path string) bool { return strings.HasPrefix(path, pathPrefix) }

@@ -12,7 +12,7 @@ import (
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 )
 
-// raw sends a request line as it is, and returns the status and body of the answer.
+// raw sends a request line unchanged, and returns the status and body of the answer.
 func (e *env) raw(line string, headers ...string) (int, string) {
 	e.t.Helper()
 	conn, err := net.Dial("tcp", hostOf(e.gateway.URL))
@@ -28,7 +28,7 @@ func (e *env) raw(line string, headers ...string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// Paths are compared as they were sent: no decoding and no cleaning makes another one of them.
+// Paths are compared as sent, without decoding and cleaning.
 func TestOnlyTheBuildsRepositoryIsServed(t *testing.T) {
 	e := newEnv(t)
 	other, _ := e.start(e.commit)
@@ -76,8 +76,8 @@ func TestOnlyTheBuildsRepositoryIsServed(t *testing.T) {
 	}
 }
 
-// A client names Authorization a header of its connection, which a proxy would drop: the upstream
-// still gets the account's.
+// A client can list Authorization in its Connection header, so that a proxy removes it. The upstream still
+// gets the account's credential.
 func TestTheCredentialSurvivesAConnectionHeader(t *testing.T) {
 	e := newEnv(t)
 	status, _ := e.raw(
@@ -97,7 +97,7 @@ func TestTheCredentialSurvivesAConnectionHeader(t *testing.T) {
 	}
 }
 
-// Only listed headers pass, in both directions.
+// Only listed headers are forwarded, in both directions.
 func TestHeadersArePickedFromAList(t *testing.T) {
 	e := newEnv(t)
 	e.faults.Add(
@@ -135,7 +135,7 @@ func TestHeadersArePickedFromAList(t *testing.T) {
 	}
 }
 
-// A request that one server frames by its length and another by its chunks is judged once.
+// A request with both a length and chunks is rejected, because servers read it in different ways.
 func TestTwoFramingsAreOneRequest(t *testing.T) {
 	e := newEnv(t)
 	smuggled := "GET /acme/secret.git/info/refs HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -12,21 +12,20 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// retryAfter is how long a client that found no place is asked to stay away.
+// retryAfter is the time after which a client should retry if no slot was free.
 const retryAfter = 5 * time.Second
 
-// maxUnknown is how many looks at an attempt may fail in a row before its requests end: what the
-// store cannot confirm for that long is not served.
-const maxUnknown = 30
+// maxCheckFailures is the number of consecutive failed checks of an attempt after which its requests end.
+const maxCheckFailures = 30
 
-// A key is an attempt as its token names it.
+// A key identifies an attempt by its token.
 type key struct{ build, tokenHash string }
 
-// A session is what the proxy keeps of an attempt: while it has requests, or LFS objects that were
-// handed out and not fetched yet. Its context ends with the attempt.
+// A session holds the state of an attempt while it has requests, or LFS objects that were offered and not
+// fetched yet. Its context ends with the attempt.
 type session struct {
 	key key
-	ctx context.Context //nolint:containedctx // it is the attempt's, which outlives each request
+	ctx context.Context //nolint:containedctx // of the attempt, which outlives each request
 	end context.CancelCauseFunc
 
 	// Guarded by Proxy.mu.
@@ -35,9 +34,9 @@ type session struct {
 	order    []string // of objects, oldest first
 }
 
-// enter authorizes a request and joins it to its attempt's session. Every call is followed by
-// leave, unless it returns an error.
-func (p *Proxy) enter(r *http.Request, build string) (autobuild.Attempt, *session, error) {
+// beginRequest authorizes a request and adds it to the session of its attempt. Call endRequest afterwards,
+// unless beginRequest returned an error.
+func (p *Proxy) beginRequest(r *http.Request, build string) (autobuild.Attempt, *session, error) {
 	values := r.Header.Values("Authorization")
 	token, bearer := "", false
 	if len(values) == 1 {
@@ -54,7 +53,7 @@ func (p *Proxy) enter(r *http.Request, build string) (autobuild.Attempt, *sessio
 	case errors.Is(err, autobuild.ErrFenced):
 		return autobuild.Attempt{}, nil, refuse(http.StatusForbidden, errEnded.Error(), err)
 	case err != nil:
-		return autobuild.Attempt{}, nil, busy("the gateway cannot look the attempt up at the moment", retryAfter, err)
+		return autobuild.Attempt{}, nil, retryLater("the gateway cannot look the attempt up at the moment", retryAfter, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,28 +62,29 @@ func (p *Proxy) enter(r *http.Request, build string) (autobuild.Attempt, *sessio
 		s = &session{key: k, objects: map[string]object{}}
 		s.ctx, s.end = context.WithCancelCause(context.WithoutCancel(r.Context()))
 		p.sessions[k] = s
-		go p.watch(s)
+		go p.watchAttempt(s)
 	}
 	if s.requests == maxPerAttempt {
 		message := fmt.Sprintf("more than %d requests of one attempt at once", maxPerAttempt)
-		return autobuild.Attempt{}, nil, busy(message, retryAfter, nil)
+		return autobuild.Attempt{}, nil, retryLater(message, retryAfter, nil)
 	}
 	s.requests++
 	return attempt, s, nil
 }
 
-// leave forgets the session of the last request, unless LFS objects wait to be fetched.
-func (p *Proxy) leave(s *session) {
+// endRequest removes a request from its session, and the session if it has neither requests nor LFS
+// objects left.
+func (p *Proxy) endRequest(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.requests--
-	p.forgetIdle(s)
+	p.removeIdle(s)
 }
 
-// forgetIdle ends a session that has nothing left. p.mu is held.
-func (p *Proxy) forgetIdle(s *session) {
-	over := s.ctx.Err() != nil
-	if s.requests > 0 || len(s.objects) > 0 && !over {
+// removeIdle ends and removes a session without requests and LFS objects. The caller holds p.mu.
+func (p *Proxy) removeIdle(s *session) {
+	ended := s.ctx.Err() != nil
+	if s.requests > 0 || len(s.objects) > 0 && !ended {
 		return
 	}
 	for id := range s.objects {
@@ -96,16 +96,16 @@ func (p *Proxy) forgetIdle(s *session) {
 	s.end(nil)
 }
 
-// watch looks at the attempt until its session ends. The store is asked, for another gateway may
-// have ended the attempt.
-func (p *Proxy) watch(s *session) {
+// watchAttempt checks the attempt until its session ends. It reads the store, because another gateway may
+// end the attempt.
+func (p *Proxy) watchAttempt(s *session) {
 	ticker := time.NewTicker(p.o.Check)
 	defer ticker.Stop()
-	for unknown := 0; ; {
+	for failures := 0; ; {
 		select {
 		case <-s.ctx.Done():
 			p.mu.Lock()
-			p.forgetIdle(s)
+			p.removeIdle(s)
 			p.mu.Unlock()
 			return
 		case <-ticker.C:
@@ -115,11 +115,11 @@ func (p *Proxy) watch(s *session) {
 		cancel()
 		switch {
 		case err == nil:
-			unknown = 0
+			failures = 0
 		case errors.Is(err, autobuild.ErrFenced), errors.Is(err, autobuild.ErrUnauthorized):
 			s.end(errEnded)
 		default:
-			if unknown++; unknown == maxUnknown {
+			if failures++; failures == maxCheckFailures {
 				p.o.Log.WithError(err).
 					WithField("build", s.key.build).
 					Warn("git transfers ended: the attempt cannot be looked up")
@@ -129,26 +129,26 @@ func (p *Proxy) watch(s *session) {
 	}
 }
 
-// takePlace takes one of the places for transfers, and waits for it in a bounded queue.
-func (p *Proxy) takePlace(ctx context.Context) error {
+// acquireSlot takes one of the slots for transfers. It waits in a bounded queue.
+func (p *Proxy) acquireSlot(ctx context.Context) error {
 	select {
-	case p.places <- struct{}{}:
+	case p.slots <- struct{}{}:
 		return nil
 	default:
 	}
 	const full = "too many git transfers at once"
 	defer p.waiting.Add(-1)
 	if p.waiting.Add(1) > maxWaiting {
-		return busy(full, retryAfter, nil)
+		return retryLater(full, retryAfter, nil)
 	}
 	timer := time.NewTimer(p.o.Wait)
 	defer timer.Stop()
 	select {
-	case p.places <- struct{}{}:
+	case p.slots <- struct{}{}:
 		return nil
 	case <-timer.C:
-		return busy(full, retryAfter, nil)
+		return retryLater(full, retryAfter, nil)
 	case <-ctx.Done():
-		return p.explain(ctx, context.Cause(ctx))
+		return p.refusalFor(ctx, context.Cause(ctx))
 	}
 }

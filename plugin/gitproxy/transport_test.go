@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// HTTP/2 would share one window between fetches, and a transport that asks for gzip by itself
-// would unpack what it passes on.
+// The transport must not use HTTP/2, where fetches share one window, and must not request gzip itself,
+// because it would then decompress the answers.
 func TestTransportPassesBytesOn(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s %q", r.Proto, r.Header["Accept-Encoding"])
@@ -46,7 +46,7 @@ func TestTransportPassesBytesOn(t *testing.T) {
 	}
 }
 
-// opened asks for an object whose hosts redirect along addresses, and returns the requests.
+// opened requests an object whose hosts redirect to the next address, and returns the requests.
 func opened(t *testing.T, header map[string]string, addresses ...string) ([]*http.Request, error) {
 	t.Helper()
 	var seen []*http.Request
@@ -64,7 +64,7 @@ func opened(t *testing.T, header map[string]string, addresses ...string) ([]*htt
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = p.open(t.Context(), &upstream{proxy: p}, object{href: href, header: header})
+	_, err = p.fetchObject(t.Context(), &upstream{proxy: p}, object{href: href, header: header})
 	return seen, err
 }
 
@@ -91,7 +91,8 @@ func TestRedirectsOfObjects(t *testing.T) {
 	}
 }
 
-// What a batch answer gives for an object goes to its first address, but not what frames a message.
+// The headers of a batch answer are sent to the object's first address, except those of connections and
+// messages.
 func TestHeadersOfObjects(t *testing.T) {
 	header := map[string]string{
 		"X-Canary":          "1",
@@ -116,21 +117,27 @@ func TestHeadersOfObjects(t *testing.T) {
 	}
 }
 
-// What waits to be fetched is bounded by number for an attempt and by bytes for all.
+// Offered objects are limited by number for one attempt and by bytes for all attempts.
 func TestHeldObjectsAreBounded(t *testing.T) {
 	p := New(Options{})
 	s := &session{ctx: t.Context(), objects: map[string]object{}}
 	for i := range maxObjects + 1 {
-		if err := p.hold(s, fmt.Sprint(i), object{held: 1}); err != nil {
+		if err := p.keep(s, fmt.Sprint(i), object{held: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, ok := s.objects["0"]; ok || len(s.objects) != maxObjects || p.held != maxObjects {
-		t.Errorf("got %d objects of %d bytes, want %d without the oldest", len(s.objects), p.held, maxObjects)
+	if _, ok := s.objects["0"]; ok {
+		t.Error("oldest object: got it, want it removed")
+	}
+	if len(s.objects) != maxObjects {
+		t.Errorf("objects: got %d, want %d", len(s.objects), maxObjects)
+	}
+	if p.held != maxObjects {
+		t.Errorf("held bytes: got %d, want %d", p.held, maxObjects)
 	}
 	other := &session{ctx: t.Context(), objects: map[string]object{}}
 	var known *Refusal
-	if err := p.hold(
+	if err := p.keep(
 		other,
 		"x",
 		object{held: maxHeld},
@@ -141,26 +148,29 @@ func TestHeldObjectsAreBounded(t *testing.T) {
 	for id := range s.objects {
 		p.drop(s, id)
 	}
-	if p.held != 0 || len(s.order) != 0 {
-		t.Errorf("after all were dropped: got %d bytes and %d names, want none", p.held, len(s.order))
+	if p.held != 0 {
+		t.Errorf("held bytes after all objects were removed: got %d, want 0", p.held)
+	}
+	if len(s.order) != 0 {
+		t.Errorf("names after all objects were removed: got %d, want 0", len(s.order))
 	}
 }
 
-// The queue for places is bounded, and a gateway that stops does not answer as an ended attempt:
-// the runner would give up.
+// The queue for slots is bounded. A gateway that stops does not answer like an ended attempt, because the
+// runner would give up.
 func TestTheQueueIsBounded(t *testing.T) {
 	p := New(Options{Transfers: 1, Wait: time.Hour})
-	p.places <- struct{}{}
+	p.slots <- struct{}{}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := make(chan error, maxWaiting)
 	for range maxWaiting {
-		go func() { ended <- p.takePlace(ctx) }()
+		go func() { ended <- p.acquireSlot(ctx) }()
 	}
 	for p.waiting.Load() < maxWaiting {
 		runtime.Gosched()
 	}
 	var known *Refusal
-	if err := p.takePlace(t.Context()); !errors.As(err, &known) || known.Status != http.StatusServiceUnavailable {
+	if err := p.acquireSlot(t.Context()); !errors.As(err, &known) || known.Status != http.StatusServiceUnavailable {
 		t.Errorf("one more than the queue holds: got %v, want 503", err)
 	}
 	cancel(errClosed)
@@ -177,7 +187,7 @@ func TestTheQueueIsBounded(t *testing.T) {
 	for cause, status := range map[error]int{errEnded: http.StatusForbidden, context.Canceled: http.StatusRequestTimeout} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)
-		if err := p.takePlace(ctx); !errors.As(err, &known) || known.Status != status {
+		if err := p.acquireSlot(ctx); !errors.As(err, &known) || known.Status != status {
 			t.Errorf("%v: got %v, want %d", cause, err, status)
 		}
 	}

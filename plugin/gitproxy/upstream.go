@@ -12,14 +12,14 @@ import (
 	"slipway/plugin/logctx"
 )
 
-// An upstream is a build's repository, seen through the automated build's linked account.
+// An upstream is a build's repository, accessed with the automated build's linked account.
 type upstream struct {
 	proxy      *Proxy
 	account    autobuild.Connection
 	repository autobuild.Repository
 }
 
-// repositoryOf finds the upstream of a build by what the gateway stored, never by the request.
+// repositoryOf returns the upstream of a build. It uses only stored data, and no part of the request.
 func (p *Proxy) repositoryOf(ctx context.Context, build string) (*upstream, error) {
 	b, err := p.o.Store.Build(ctx, build)
 	if err != nil {
@@ -49,8 +49,8 @@ func (u *upstream) address() (*url.URL, error) {
 	return address, nil
 }
 
-// send sends a request to a path below the repository's address, with a credential that is good
-// for some minutes at least: a build may have waited long since it was claimed.
+// send sends a request to a path below the repository's address with a credential, which is valid for at
+// least some minutes.
 func (u *upstream) send(r *http.Request, call kind, c autobuild.GitCredential) (*http.Response, error) {
 	address, err := u.address()
 	if err != nil {
@@ -63,11 +63,12 @@ func (u *upstream) send(r *http.Request, call kind, c autobuild.GitCredential) (
 	out.SetBasicAuth(c.Username, c.Password.Reveal())
 	resp, err := u.proxy.upstream.RoundTrip(out)
 	if err != nil {
-		return nil, busy(unavailable, retryAfter, err)
+		return nil, retryLater(unavailable, retryAfter, err)
 	}
 	return resp, nil
 }
 
+// credential returns a valid git credential of the linked account.
 func (u *upstream) credential(ctx context.Context) (autobuild.GitCredential, error) {
 	c, err := u.account.Git.GitCredential(ctx, u.repository)
 	if err != nil {
@@ -76,8 +77,8 @@ func (u *upstream) credential(ctx context.Context) (autobuild.GitCredential, err
 	return c, nil
 }
 
-// ask sends a request once. It is for requests with a body.
-func (u *upstream) ask(r *http.Request, call kind) (*http.Response, error) {
+// sendOnce sends a request without a retry. Use it for requests with a body.
+func (u *upstream) sendOnce(r *http.Request, call kind) (*http.Response, error) {
 	c, err := u.credential(r.Context())
 	if err != nil {
 		return nil, err
@@ -85,13 +86,13 @@ func (u *upstream) ask(r *http.Request, call kind) (*http.Response, error) {
 	return u.send(r, call, c)
 }
 
-// discover asks for the repository's refs, the first request of every fetch. What can be repaired
-// is repaired here, because git shows no reason for a failure of a later request: the token is
-// renewed once if it is refused, and the repository's name is looked up once if it moved.
+// discover requests the repository's refs, which is the first request of every fetch. It renews the token
+// once if it is rejected, and looks up the repository's name once if the repository moved. Both are done
+// here, because git shows no reason if a later request fails.
 func (u *upstream) discover(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
 	r = r.Clone(ctx)
-	r.Body, r.ContentLength, r.TransferEncoding = http.NoBody, 0, nil // it may be sent again
+	r.Body, r.ContentLength, r.TransferEncoding = http.NoBody, 0, nil // so that it can be sent again
 	c, err := u.credential(ctx)
 	if err != nil {
 		return nil, err
@@ -100,16 +101,18 @@ func (u *upstream) discover(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if refused(resp.StatusCode) {
+	if isRejected(resp.StatusCode) {
 		discard(resp)
-		if c, err = u.account.Git.RenewGitCredential(ctx, u.repository, c.Password); err != nil {
+		c, err = u.account.Git.RenewGitCredential(ctx, u.repository, c.Password)
+		if err != nil {
 			return nil, refusalOf("renew the git credential of "+u.repository.FullName, err)
 		}
-		if resp, err = u.send(r, discovery, c); err != nil {
+		resp, err = u.send(r, discovery, c)
+		if err != nil {
 			return nil, err
 		}
 	}
-	if !moved(resp.StatusCode) {
+	if !isMoved(resp.StatusCode) {
 		return resp, nil
 	}
 	renamed, err := u.refreshName(ctx)
@@ -120,8 +123,8 @@ func (u *upstream) discover(r *http.Request) (*http.Response, error) {
 	return u.send(r, discovery, c)
 }
 
-// refreshName takes the repository's current name from the provider, by its ids, and stores a
-// rename. Its error closes the answer that made it necessary.
+// refreshName looks up the repository's current name at the provider by its ids, and stores a rename. It
+// reports whether the name changed.
 func (u *upstream) refreshName(ctx context.Context) (renamed bool, err error) {
 	r := u.repository
 	if r.WorkspaceID == "" || !u.proxy.renames.Allow() {
@@ -131,7 +134,7 @@ func (u *upstream) refreshName(ctx context.Context) (renamed bool, err error) {
 	if err != nil {
 		log := logctx.Log(ctx, u.proxy.o.Log).WithError(err).WithField("repository", r.ID)
 		log.Debug("the name of a repository was not found")
-		return false, nil // the first answer says what is missing
+		return false, nil // the caller returns the first answer
 	}
 	if found.ID != r.ID || found.FullName == r.FullName {
 		return false, nil
@@ -146,18 +149,18 @@ func (u *upstream) refreshName(ctx context.Context) (renamed bool, err error) {
 	return true, nil
 }
 
-// refused reports a credential that the provider does not accept: 410 answers retired kinds.
-func refused(status int) bool {
+// isRejected reports whether the provider rejected the credential. It answers 410 to retired kinds.
+func isRejected(status int) bool {
 	return status == http.StatusUnauthorized || status == http.StatusGone
 }
 
-// moved reports an answer that a renamed repository gets: a redirect, which is never followed
-// because it would carry the credential along, or none.
-func moved(status int) bool {
+// isMoved reports whether the repository may have been renamed: the answer is a redirect or 404. Redirects
+// are never followed, because they would send the credential to another address.
+func isMoved(status int) bool {
 	return status >= 300 && status < 400 || status == http.StatusNotFound
 }
 
-// discard reads the rest of a short answer, so that its connection can be used again.
+// discard reads the rest of a short answer, so that its connection can be reused.
 func discard(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // an error only costs the connection
 	resp.Body.Close()
