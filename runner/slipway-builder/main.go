@@ -1,5 +1,5 @@
-// Command slipway-builder is BuildKit's server for the step's image: what `slipway builder` there, and
-// a step without a builder, starts.
+// Command slipway-builder is BuildKit's server for the step's image. `slipway builder` and steps without
+// a builder start it.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command slipway, as the image of the step has it, is the command runner alone: what is in a program
-// is set up whenever it starts. BuildKit's server is in slipway-builder, beside it.
+// Command slipway of the step's image has only the command runner, so that it starts fast: every linked
+// package is initialized at each start. BuildKit's server is in slipway-builder, in the same directory.
 package main
 
 import (
@@ -26,7 +26,7 @@ func run() int {
 	}, runner.Bare(os.Args, os.Environ()))
 }
 
-// beside is the path of a program in this one's directory.
+// beside returns the path of a program in the directory of this one.
 func beside(name string) string {
 	self, err := os.Executable()
 	if err != nil {

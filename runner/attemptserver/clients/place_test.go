@@ -92,7 +92,7 @@ type place struct {
 	pid string   // of the process that keeps the namespaces
 	dir string   // HOME
 	env []string // besides PATH and HOME
-	etc string   // what the place has as /etc
+	etc string   // the directory at /etc
 }
 
 // The ways in which programs learn to trust the attempt's authority.

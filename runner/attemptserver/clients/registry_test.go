@@ -74,7 +74,7 @@ func TestSkopeo(t *testing.T) {
 	}
 }
 
-// check checks what the registry, its token server and its storage were asked for.
+// check checks the requests to the registry, its token server and its storage.
 func (u *upstream) check(t *testing.T) {
 	t.Helper()
 	u.mu.Lock()

@@ -1,5 +1,5 @@
-// Package sourcetest serves real repositories over HTTP with git's own server, behind
-// a password, for tests.
+// Package sourcetest serves real git repositories over HTTP with git's own server and a password, for
+// tests.
 package sourcetest
 
 import (
@@ -27,14 +27,14 @@ type Remote struct {
 	dir string
 
 	mu     sync.Mutex
-	public []string // beginnings of paths that need no password
+	public []string // prefixes of paths that need no password
 	around func(w http.ResponseWriter, r *http.Request, next http.Handler)
 }
 
-// Password is what the server asks for, with any user name. It is the proxy's token, too.
+// Password is the password of the server, with any user name, and the token of the proxy.
 const Password = "git-canary"
 
-// proxyPath is where the server plays a gateway's git proxy for the repository app.
+// proxyPath is the path of the server's git proxy for the repository app, as a gateway's.
 const proxyPath = "/git/b1"
 
 // Proxy returns a git proxy that serves the repository app.
@@ -92,7 +92,7 @@ func (r *Remote) serve(w http.ResponseWriter, req *http.Request, next http.Handl
 	next.ServeHTTP(w, req)
 }
 
-// Public lets everybody read what is below a path.
+// Public makes all below a path readable without a password.
 func (r *Remote) Public(prefix string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,17 +105,17 @@ func (r *Remote) isPublic(path string) bool {
 	return slices.ContainsFunc(r.public, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
 }
 
-// Set puts a function around every authenticated request.
+// Set wraps every authenticated request with a function.
 func (r *Remote) Set(around func(w http.ResponseWriter, r *http.Request, next http.Handler)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.around = around
 }
 
-// Work is the work tree.
+// Work returns the directory of the work tree.
 func (r *Remote) Work() string { return filepath.Join(r.dir, "app") }
 
-// Git runs git with a fixed identity and returns what it says.
+// Git runs git with a fixed identity and returns its output.
 func (r *Remote) Git(t testing.TB, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "git", args...)
@@ -136,8 +136,8 @@ func (r *Remote) Commit(t testing.TB, files map[string]string) string {
 	return r.CommitTo(t, "app", files, nil)
 }
 
-// CommitTo does the same in the repository of that name beside app, which is made if need be.
-// Links are the commits of its submodules, by their paths.
+// CommitTo does the same in another repository, and creates it if necessary. links maps the paths of
+// its submodules to their commits.
 func (r *Remote) CommitTo(t testing.TB, name string, files, links map[string]string) string {
 	t.Helper()
 	work := filepath.Join(r.dir, name)
@@ -161,12 +161,12 @@ func (r *Remote) CommitTo(t testing.TB, name string, files, links map[string]str
 	return r.Git(t, "-C", work, "rev-parse", "HEAD")
 }
 
-// Source says where a commit is.
+// Source returns the spec of a commit.
 func (r *Remote) Source(ref, commit string) spec.Source {
 	return spec.Source{URL: r.URL + "/app/.git", Ref: ref, Commit: commit}
 }
 
-// Credential is one that the server takes.
+// Credential returns a credential that the server accepts.
 func Credential() spec.Credential {
 	return spec.Credential{Username: "x-token-auth", Password: secret.New(Password)}
 }

@@ -21,7 +21,7 @@ import (
 // An SSH serves the repositories of a Remote by ssh, to one key.
 type SSH struct {
 	Address    string        // host:port
-	Key        secret.Secret // the private key that it lets in
+	Key        secret.Secret // the accepted private key
 	KnownHosts string        // its own key, as a line of known_hosts
 
 	remote *Remote
@@ -62,10 +62,10 @@ func (r *Remote) SSH(t testing.TB) *SSH {
 	return s
 }
 
-// URL is a repository's.
+// URL returns the URL of a repository.
 func (s *SSH) URL(name string) string { return "ssh://git@" + s.Address + "/" + name }
 
-// newKey makes a key, and its text as ssh-keygen writes it.
+// newKey returns a new key, and its text in the form of ssh-keygen.
 func newKey(t testing.TB) (ssh.Signer, string) {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
@@ -87,7 +87,7 @@ func (s *SSH) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	_, channels, requests, err := ssh.NewServerConn(conn, s.config)
 	if err != nil {
-		return // the client tells its user
+		return // the client reports it
 	}
 	go ssh.DiscardRequests(requests)
 	for channel := range channels {
@@ -99,7 +99,7 @@ func (s *SSH) serve(conn net.Conn) {
 	}
 }
 
-// uploadPack is the one command that the server knows.
+// uploadPack is the only command of the server.
 var uploadPack = regexp.MustCompile(`^git-upload-pack '/([a-z]+)'$`)
 
 func (s *SSH) session(stream ssh.Channel, requests <-chan *ssh.Request) {
