@@ -10,10 +10,10 @@ import (
 // https://support.atlassian.com/bitbucket-cloud/docs/api-tokens/.
 type apiToken struct {
 	value  secret.Secret
-	scopes []string // as OAuth names them
+	scopes []string // names as in OAuth, e.g. repository:write
 }
 
-// AddAPIToken makes an API token of the person, with scopes as read:repository:bitbucket.
+// AddAPIToken adds an API token of the person. scopes are e.g. read:repository:bitbucket.
 func (u *User) AddAPIToken(scopes ...string) secret.Secret {
 	token := apiToken{value: secret.New("ATATT3x" + randomText(48))}
 	for _, scope := range scopes {
@@ -30,11 +30,11 @@ func (u *User) AddAPIToken(scopes ...string) secret.Secret {
 	return token.value
 }
 
-// apiToken finds whose token it is; the e-mail address must be theirs.
+// apiToken returns the principal of an API token. The e-mail address must be the owner's.
 func (s *Server) apiToken(email, value string) (principal, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, u := range s.world.users {
+	for _, u := range s.state.users {
 		for _, token := range u.apiTokens {
 			if strings.EqualFold(u.Email, email) && token.value.Equal(secret.New(value)) {
 				return principal{account: u, kind: "api_token", scopes: token.scopes}, nil

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A commit is a commit as git has it.
+// A commit is a commit in git.
 type commit struct {
 	hash    string
 	parents []string
@@ -22,29 +22,22 @@ type commit struct {
 
 var errNoCommit = notFound("Commit not found")
 
-// resolve finds the commit of a full or short hash, a branch or a tag.
+// resolve returns the commit of a full or short hash, a branch or a tag.
 func (s *Server) resolve(ctx context.Context, r *Repository, revision string) (string, error) {
 	if revision == "" || strings.ContainsAny(revision, "^~: ") || strings.Contains(revision, "@{") {
-		return "", errNoCommit // git would read an expression
+		return "", errNoCommit // git would parse an expression
 	}
 	candidates := []string{"refs/heads/" + revision, "refs/tags/" + revision}
 	if isHex(revision) {
 		candidates = append([]string{revision}, candidates...)
 	}
 	for _, candidate := range candidates {
-		hash, err := s.git.run(
-			ctx,
-			r.dir,
-			"rev-parse",
-			"--quiet",
-			"--verify",
-			"--end-of-options",
-			candidate+"^{commit}",
-		)
+		revision := candidate + "^{commit}"
+		hash, err := s.git.run(ctx, r.dir, "rev-parse", "--quiet", "--verify", "--end-of-options", revision)
 		if err == nil {
 			return strings.TrimSpace(hash), nil
 		}
-		if !refused(err) {
+		if !isGitError(err) {
 			return "", err
 		}
 	}
@@ -57,7 +50,7 @@ func isHex(text string) bool { return hexPattern.MatchString(text) }
 
 const commitFormat = "--format=%H%n%P%n%ct%n%ae%n%an <%ae>%n%B"
 
-// commits reads commits in the order of their hashes.
+// commits returns the commits with these hashes, in the same order.
 func (s *Server) commits(ctx context.Context, r *Repository, hashes ...string) ([]commit, error) {
 	if len(hashes) == 0 {
 		return nil, nil
@@ -76,7 +69,7 @@ func (s *Server) commits(ctx context.Context, r *Repository, hashes ...string) (
 
 func parseCommit(text string) commit {
 	lines := strings.SplitN(text, "\n", 6)
-	seconds, _ := strconv.ParseInt(lines[2], 10, 64) // git wrote a number
+	seconds, _ := strconv.ParseInt(lines[2], 10, 64) // git prints a number
 	return commit{
 		hash: lines[0], parents: strings.Fields(lines[1]), date: time.Unix(seconds, 0),
 		email: lines[3], author: lines[4], message: lines[5],
@@ -97,7 +90,7 @@ func (s *Server) getCommit(c *call) error {
 	return c.answer(answer)
 }
 
-// listCommits walks from one revision, or from the main branch, newest first.
+// listCommits lists the ancestors of one revision, or of the main branch, newest first.
 func (s *Server) listCommits(c *call) error {
 	ctx, query := c.r.Context(), c.r.URL.Query()
 	include, exclude := query["include"], query["exclude"]
@@ -133,7 +126,7 @@ func (s *Server) listCommits(c *call) error {
 	return s.answerPage(c, s.showCommits(c.repo, read, wholeCommit))
 }
 
-// How much of a commit is shown: the target of a ref has fewer links.
+// The forms of a commit in JSON: the target of a ref has fewer links.
 const (
 	targetCommit = false
 	wholeCommit  = true
@@ -173,10 +166,10 @@ func (s *Server) showCommit(r *Repository, c commit, whole bool) object {
 	}
 }
 
-// showAuthor names the user only where the address is known.
+// showAuthor includes the user only if one has the e-mail address.
 func (s *Server) showAuthor(c commit) object {
 	author := object{"type": "author", "raw": c.author}
-	for _, u := range s.world.users {
+	for _, u := range s.state.users {
 		if strings.EqualFold(u.Email, c.email) {
 			author["user"] = s.showUser(u)
 		}
@@ -193,7 +186,7 @@ func (s *Server) commitLinks(r *Repository, hash string) object {
 
 func link(href string) object { return object{"href": href} }
 
-// timestamp writes a time as Bitbucket does, in UTC with a numeric offset.
+// timestamp formats a time as Bitbucket does, in UTC with a numeric offset.
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05+00:00") }
 
 func escape(segment string) string { return url.PathEscape(segment) }

@@ -11,25 +11,25 @@ import (
 	"slipway/config/secret"
 )
 
-// credentialOAuth is the X-Credential-Type of a consumer's tokens; access tokens have their kind.
+// credentialOAuth is the X-Credential-Type of a consumer's tokens. For access tokens it is their kind.
 const credentialOAuth = "oauth2"
 
 // A Consumer is an OAuth consumer of a workspace.
 type Consumer struct {
 	Key       string
 	Secret    secret.Secret
-	Callback  string   // redirect URIs must equal it or extend it
-	Scopes    []string // ticked on the consumer; a grant covers them all
+	Callback  string   // a redirect URI must equal it or extend its path
+	Scopes    []string // scopes of the consumer; a grant covers all of them
 	Workspace *Workspace
-	Public    bool // not "This is a private consumer": it gets no client_credentials
+	Public    bool // without "This is a private consumer"; it cannot use client_credentials
 
-	bot *User // acts for client_credentials
+	bot *User // user of tokens from client_credentials
 }
 
 // oauth is the state of the authorization server, guarded by Server.mu.
 type oauth struct {
 	consumers []*Consumer
-	grants    map[grantID]bool // what users granted
+	grants    map[grantID]bool // grants by users
 	sessions  map[string]*session
 	codes     map[string]*code
 	access    map[string]*accessToken
@@ -44,7 +44,7 @@ type grantID struct {
 // A code is an authorization code.
 type code struct {
 	grant       grantID
-	redirectURI string // as given to the authorization request; "" = not given
+	redirectURI string // of the authorization request; "" = absent
 	challenge   string // PKCE, S256; "" = none
 	expires     time.Time
 }
@@ -57,7 +57,7 @@ type accessToken struct {
 	revoked   bool
 }
 
-// A refreshToken is good until a while after its first use.
+// A refreshToken is valid until Options.RefreshGrace after its first use.
 type refreshToken struct {
 	grant   grantID
 	expires time.Time
@@ -71,7 +71,7 @@ func newOAuth() oauth {
 	}
 }
 
-// AddConsumer registers an OAuth consumer and gives it a key and a secret.
+// AddConsumer adds an OAuth consumer with a new key and secret.
 func (s *Server) AddConsumer(w *Workspace, callback string, scopes ...string) (*Consumer, error) {
 	if u, err := url.Parse(callback); err != nil || u.Host == "" {
 		return nil, fmt.Errorf("add a consumer: the callback %q must be an absolute URL", callback)
@@ -87,23 +87,25 @@ func (s *Server) AddConsumer(w *Workspace, callback string, scopes ...string) (*
 	return c, nil
 }
 
-// accepts tells whether a redirect URI equals the callback or extends it.
+// accepts reports whether a redirect URI equals the callback URL or extends its path.
 func (c *Consumer) accepts(redirectURI string) bool {
 	if redirectURI == "" || redirectURI == c.Callback {
 		return true
 	}
 	wanted, errWanted := url.Parse(c.Callback)
 	given, errGiven := url.Parse(redirectURI)
-	if errWanted != nil || errGiven != nil || given.Scheme != wanted.Scheme || given.Host != wanted.Host ||
-		given.User != nil ||
-		given.Fragment != "" {
+	if errWanted != nil || errGiven != nil {
+		return false
+	}
+	sameOrigin := given.Scheme == wanted.Scheme && given.Host == wanted.Host && given.User == nil
+	if !sameOrigin || given.Fragment != "" {
 		return false
 	}
 	rest, extends := strings.CutPrefix(given.Path, strings.TrimSuffix(wanted.Path, "/"))
 	return extends && (rest == "" || rest[0] == '/') && !strings.Contains(given.Path, "..")
 }
 
-// An AccessTokenKind is what an access token is confined to.
+// An AccessTokenKind is the scope of an access token: a workspace, a project or a repository.
 type AccessTokenKind string
 
 // The kinds of access tokens.
@@ -113,7 +115,7 @@ const (
 	RepositoryToken AccessTokenKind = "repository_access_token"
 )
 
-// An AccessToken says what AddAccessToken makes.
+// An AccessToken describes the token that AddAccessToken adds.
 type AccessToken struct {
 	Kind       AccessTokenKind
 	Name       string
@@ -124,7 +126,7 @@ type AccessToken struct {
 	Expires    time.Time // zero = never
 }
 
-// AddAccessToken makes an access token, which belongs to no person:
+// AddAccessToken adds an access token, which belongs to no person:
 // https://support.atlassian.com/bitbucket-cloud/docs/access-tokens/
 func (s *Server) AddAccessToken(t AccessToken) (secret.Secret, error) {
 	within := &extent{workspace: t.Workspace}
@@ -135,27 +137,24 @@ func (s *Server) AddAccessToken(t AccessToken) (secret.Secret, error) {
 	case t.Kind == RepositoryToken && t.Repository != nil:
 		within.workspace, within.repository = t.Repository.Workspace, t.Repository
 	default:
-		return secret.Secret{}, errors.New("add an access token: its kind and what it is confined to must agree")
+		return secret.Secret{}, errors.New("add an access token: workspace, project or repository do not match its kind")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	value := "ATCTT3xFfGN0" + randomText(140)
 	s.oauth.access[value] = &accessToken{
 		principal: principal{
-			account: s.newUser(
-				t.Name,
-				"app_user",
-			),
-			kind:   string(t.Kind),
-			scopes: slices.Clone(t.Scopes),
-			within: within,
+			account: s.newUser(t.Name, "app_user"),
+			kind:    string(t.Kind),
+			scopes:  slices.Clone(t.Scopes),
+			within:  within,
 		},
 		expires: t.Expires,
 	}
 	return secret.New(value), nil
 }
 
-// bearer finds who a token stands for.
+// bearer returns the principal of a bearer token.
 func (s *Server) bearer(token string) (principal, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,15 +165,14 @@ func (s *Server) bearer(token string) (principal, error) {
 	case known.expires.IsZero() || s.now().Before(known.expires):
 		return known.principal, nil
 	case known.principal.kind == credentialOAuth:
-		return principal{}, unauthorized(
-			"OAuth2 access token expired. Use your refresh token to obtain a new access token.",
-		)
+		const expired = "OAuth2 access token expired. Use your refresh token to obtain a new access token."
+		return principal{}, unauthorized(expired)
 	default:
 		return principal{}, unauthorized("Token is invalid, expired, or not supported for this endpoint.")
 	}
 }
 
-// ExpireTokens ends the life of every access token that a consumer was given.
+// ExpireTokens expires the access tokens of all consumers.
 func (s *Server) ExpireTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,7 +183,7 @@ func (s *Server) ExpireTokens() {
 	}
 }
 
-// RevokeRefreshTokens takes the refresh tokens of a user away; access tokens live on.
+// RevokeRefreshTokens revokes the refresh tokens of a user. Access tokens stay valid.
 func (s *Server) RevokeRefreshTokens(u *User) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,8 +194,8 @@ func (s *Server) RevokeRefreshTokens(u *User) {
 	}
 }
 
-// RevokeGrant does what Personal settings → App authorizations → Revoke does: every token
-// that the consumer has for the user is dead, and the next link asks again.
+// RevokeGrant acts like Personal settings → App authorizations → Revoke. It revokes all tokens that the
+// consumer has for the user. The next authorization shows the grant page again.
 func (s *Server) RevokeGrant(u *User, c *Consumer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,7 +213,7 @@ func (s *Server) RevokeGrant(u *User, c *Consumer) {
 	}
 }
 
-// RevokeAccessToken ends an access token of AddAccessToken.
+// RevokeAccessToken revokes a token of AddAccessToken.
 func (s *Server) RevokeAccessToken(token secret.Secret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// A courier runs deliveries: one after another for each hook, hooks beside each other.
+// A courier sends deliveries: sequentially for each webhook, and concurrently for all webhooks.
 type courier struct {
-	ctx    context.Context // ends with close
+	ctx    context.Context // canceled by close
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
-	pending int           // pushes under way and deliveries not yet ended
-	idle    chan struct{} // closed when pending falls to zero; nil while nobody waits
+	pending int           // running pushes and unfinished deliveries
+	idle    chan struct{} // closed when pending becomes zero; nil if no call waits
 	queues  map[string][]func(context.Context)
 	records []*Delivery // in the order in which they were queued
 }
@@ -22,7 +22,7 @@ func newCourier() *courier {
 	return &courier{ctx: ctx, cancel: cancel, queues: map[string][]func(context.Context){}}
 }
 
-// begin counts something as pending until the function that it returns is called.
+// begin counts one operation as pending. Call done at its end.
 func (c *courier) begin() (done func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -40,7 +40,7 @@ func (c *courier) done() {
 	}
 }
 
-// enqueue runs job after the earlier ones of the same queue.
+// enqueue runs a job after the earlier jobs of the same queue.
 func (c *courier) enqueue(queue string, job func(context.Context)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,7 +52,7 @@ func (c *courier) enqueue(queue string, job func(context.Context)) {
 	}
 }
 
-// work runs the jobs of a queue until it is empty, and then takes the queue away.
+// work runs the jobs of a queue until it is empty, and then removes the queue.
 func (c *courier) work(queue string) {
 	for {
 		c.mu.Lock()
@@ -90,8 +90,8 @@ func (c *courier) waitIdle(ctx context.Context) error {
 	}
 }
 
-// close lets the attempt under way end as cancelled and drops the rest.
+// close cancels running deliveries and drops waiting ones.
 func (c *courier) close() {
 	c.cancel()
-	_ = c.waitIdle(context.Background()) // everything pending ends with c.ctx or with its git process
+	_ = c.waitIdle(context.Background()) // all pending operations end with c.ctx or their git process
 }

@@ -18,12 +18,12 @@ import (
 	"slipway/config/secret"
 )
 
-// How Bitbucket delivers:
+// The limits of webhook deliveries:
 // https://support.atlassian.com/bitbucket-cloud/docs/troubleshoot-webhooks/
 const (
-	maxPayload  = 256 << 10 // a greater one is never sent, and nobody is told
-	maxAttempts = 3         // the later two only after an answer of 500 to 599
-	maxResponse = 64 << 10  // of the response's body kept
+	maxPayload  = 256 << 10 // a larger payload is not sent, without any notice
+	maxAttempts = 3         // repeated only after a status of 500 to 599
+	maxResponse = 64 << 10  // recorded bytes of a response
 )
 
 // A Delivery is the record of one event sent to one webhook.
@@ -33,23 +33,23 @@ type Delivery struct {
 	Event       string
 	URL         string
 	Body        []byte
-	Header      http.Header // as sent in the last attempt
-	Oversized   bool        // over 256 KB, so it was not sent
+	Header      http.Header // of the last attempt
+	Oversized   bool        // larger than 256 KB, so not sent
 	Attempts    []DeliveryAttempt
 }
 
 // A DeliveryAttempt is one request of a Delivery.
 type DeliveryAttempt struct {
 	Number   int
-	Status   int    // 0 when there was no answer
-	Error    string // TIMEOUT or NETWORK ERROR: why there was none
+	Status   int    // 0 without a response
+	Error    string // TIMEOUT or NETWORK ERROR if there was no response
 	Response string
 	At       time.Time
 	Took     time.Duration
 }
 
-// Deliveries returns what was sent to a webhook, oldest first; with an empty UUID, to any.
-// Deliveries that wait are in it, without attempts.
+// Deliveries returns the deliveries to a webhook, oldest first. With an empty UUID it returns the
+// deliveries to all webhooks. Waiting deliveries are included; they have no attempts.
 func (s *Server) Deliveries(hookUUID string) []Delivery {
 	s.courier.mu.Lock()
 	defer s.courier.mu.Unlock()
@@ -64,7 +64,7 @@ func (s *Server) Deliveries(hookUUID string) []Delivery {
 	return deliveries
 }
 
-// deliver queues an event for every active webhook of the repository that asked for it.
+// deliver queues an event for every active webhook of the repository that subscribed to it.
 func (s *Server) deliver(r *Repository, event string, body []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,28 +88,28 @@ func (s *Server) queueDelivery(d *Delivery, key secret.Secret) {
 	s.courier.enqueue(d.HookUUID, func(ctx context.Context) { s.send(ctx, d, key) })
 }
 
-// Redeliver sends a recorded delivery once more, as the "Resend request" button does: the
-// same body under the same request UUID. It returns when the delivery is queued.
+// Redeliver queues a recorded delivery again, as the button "Resend request" does. It has the same body
+// and the same request UUID.
 func (s *Server) Redeliver(requestUUID string) error {
 	s.courier.mu.Lock()
 	i := slices.IndexFunc(s.courier.records, func(d *Delivery) bool { return d.RequestUUID == requestUUID })
 	if i < 0 {
 		s.courier.mu.Unlock()
-		return fmt.Errorf("redeliver %s: there is no such delivery", requestUUID)
+		return fmt.Errorf("redeliver %s: unknown delivery", requestUUID)
 	}
-	was := s.courier.records[i]
+	first := s.courier.records[i]
 	again := &Delivery{
-		HookUUID:    was.HookUUID,
-		RequestUUID: was.RequestUUID,
-		Event:       was.Event,
-		URL:         was.URL,
-		Body:        was.Body,
+		HookUUID:    first.HookUUID,
+		RequestUUID: first.RequestUUID,
+		Event:       first.Event,
+		URL:         first.URL,
+		Body:        first.Body,
 	}
 	s.courier.mu.Unlock()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range s.world.repositories {
+	for _, r := range s.state.repositories {
 		for _, h := range r.hooks {
 			if h.uuid == again.HookUUID {
 				s.queueDelivery(again, h.secret)
@@ -117,10 +117,10 @@ func (s *Server) Redeliver(requestUUID string) error {
 			}
 		}
 	}
-	return fmt.Errorf("redeliver %s: its webhook is gone", requestUUID)
+	return fmt.Errorf("redeliver %s: its webhook was removed", requestUUID)
 }
 
-// send makes the attempts of a delivery.
+// send sends a delivery, with up to maxAttempts attempts.
 func (s *Server) send(ctx context.Context, d *Delivery, key secret.Secret) {
 	for number := 1; number <= maxAttempts; number++ {
 		if number > 1 && !pause(ctx, s.options.RetryDelay) {
@@ -152,19 +152,19 @@ func (s *Server) attempt(ctx context.Context, d *Delivery, key secret.Secret, nu
 	d.Header = request.Header.Clone()
 	s.courier.mu.Unlock()
 
-	response, err := s.options.Transport.RoundTrip(request) // follows no redirect
+	response, err := s.options.Transport.RoundTrip(request) // RoundTrip does not follow redirects
 	if err == nil {
 		defer response.Body.Close()
-		var said []byte
-		said, err = io.ReadAll(io.LimitReader(response.Body, maxResponse))
-		attempt.Status, attempt.Response = response.StatusCode, string(said)
+		var body []byte
+		body, err = io.ReadAll(io.LimitReader(response.Body, maxResponse))
+		attempt.Status, attempt.Response = response.StatusCode, string(body)
 	}
 	if err != nil {
 		attempt.Status, attempt.Error = 0, "NETWORK ERROR"
 		if errors.Is(err, context.DeadlineExceeded) {
 			attempt.Error = "TIMEOUT"
 		}
-		s.options.Log.WithError(err).WithField("hook", d.HookUUID).Warn("bitbuckettest: a webhook was not delivered")
+		s.options.Log.WithError(err).WithField("hook", d.HookUUID).Warn("bitbuckettest: webhook not delivered")
 	}
 	return attempt
 }
@@ -180,13 +180,13 @@ func deliveryHeader(d *Delivery, key secret.Secret, number int) http.Header {
 	}
 	if !key.IsZero() {
 		mac := hmac.New(sha256.New, []byte(key.Reveal()))
-		_, _ = mac.Write(d.Body) // a hash takes everything
+		_, _ = mac.Write(d.Body) // a hash never returns an error
 		header.Set("X-Hub-Signature", "sha256="+hex.EncodeToString(mac.Sum(nil)))
 	}
 	return header
 }
 
-// pause waits, and tells whether to go on.
+// pause waits for d. It returns false if ctx ends first.
 func pause(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// A difference is what happened to one path between two commits.
+// A difference is the change of one path between two commits.
 type difference struct {
 	status         string // a letter of git
 	before, after  string // paths
 	added, removed int64  // lines
 }
 
-// getDiffstat lists the paths that differ. Its spec is {new}..{old}, the other way round than
-// git's; a single revision is compared with its first parent:
+// getDiffstat lists the changed paths. Its spec is {new}..{old}, the reverse of git's order. A single
+// revision is compared with its first parent:
 // https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commits/#api-repositories-workspace-repo-slug-diffstat-spec-get
 func (s *Server) getDiffstat(c *call) error {
 	ctx := c.r.Context()
@@ -45,7 +45,7 @@ func (s *Server) getDiffstat(c *call) error {
 	return s.answerPage(c, items)
 }
 
-// emptyTree is git's name of the tree with nothing in it.
+// emptyTree is the hash of git's empty tree.
 const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 func (s *Server) compare(ctx context.Context, r *Repository, older, newer string) ([]difference, error) {
@@ -61,7 +61,7 @@ func (s *Server) compare(ctx context.Context, r *Repository, older, newer string
 	}
 	var differences []difference
 	index := map[string]int{}
-	for len(fields) > 1 { // the last one is what follows the last NUL
+	for len(fields) > 1 { // the last field, after the last NUL, is empty
 		field := next()
 		if strings.HasPrefix(field, ":") {
 			d := difference{status: field[strings.LastIndex(field, " ")+1:][:1], before: next()}
@@ -75,12 +75,12 @@ func (s *Server) compare(ctx context.Context, r *Repository, older, newer string
 		}
 		counts := strings.SplitN(field, "\t", 3)
 		name := counts[2]
-		if name == "" { // of a rename: both paths follow
+		if name == "" { // a rename: both paths follow
 			_ = next()
 			name = next()
 		}
 		d := &differences[index[name]]
-		d.added, _ = strconv.ParseInt(counts[0], 10, 64) // "-" of a binary file
+		d.added, _ = strconv.ParseInt(counts[0], 10, 64) // "-" for a binary file
 		d.removed, _ = strconv.ParseInt(counts[1], 10, 64)
 	}
 	return differences, nil

@@ -6,11 +6,11 @@ import (
 	"net/http"
 )
 
-// An object is a JSON object on the wire. Bitbucket tells absent keys from nulls, so maps
-// say it more plainly than structs would.
+// An object is a JSON object of the API. It is a map because Bitbucket distinguishes absent keys from
+// nulls.
 type object map[string]any
 
-// An apiError is an error in Bitbucket's documented shape:
+// An apiError is an error in Bitbucket's documented format:
 // https://developer.atlassian.com/cloud/bitbucket/rest/intro/#standardized-error-responses
 type apiError struct {
 	status  int
@@ -52,7 +52,7 @@ func badRequest(message string) error {
 	return &apiError{status: http.StatusBadRequest, message: message}
 }
 
-// invalid is a 400 about one field.
+// invalid returns a 400 error about one field.
 func invalid(field, problem string) error {
 	return &apiError{
 		status: http.StatusBadRequest, message: field + ": " + problem,
@@ -60,10 +60,10 @@ func invalid(field, problem string) error {
 	}
 }
 
-// statusTooDeep is what Bitbucket answers when a listing or a diff takes it too long.
+// statusTooDeep is Bitbucket's status for a listing or a diff that takes too long.
 const statusTooDeep = 555
 
-// gone is the answer of the calls that were removed in April 2026:
+// gone handles the calls that were removed in April 2026:
 // https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770
 func (s *Server) gone(*call) error {
 	return &apiError{
@@ -73,20 +73,21 @@ func (s *Server) gone(*call) error {
 	}
 }
 
-// noSuchAPI is the answer to every other path below /2.0/.
+// noSuchAPI handles every other path below /2.0/.
 func (s *Server) noSuchAPI(*call) error {
 	return &apiError{
 		status:  http.StatusNotFound,
 		message: "Resource not found",
-		detail:  "There is no API hosted at this URL.\n\nFor information about our API's, please refer to the documentation at: https://developer.atlassian.com/bitbucket/api/2/reference/",
+		detail: "There is no API hosted at this URL.\n\nFor information about our API's, please refer to the " +
+			"documentation at: https://developer.atlassian.com/bitbucket/api/2/reference/",
 	}
 }
 
-// writeError is the one place where the API answers with an error.
+// writeError writes an error of the API. Errors that are no apiError become a 500.
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	var known *apiError
 	if !errors.As(err, &known) {
-		s.options.Log.WithError(err).WithField("path", r.URL.Path).Error("bitbuckettest: a call failed")
+		s.options.Log.WithError(err).WithField("path", r.URL.Path).Error("bitbuckettest: call failed")
 		known = &apiError{status: http.StatusInternalServerError, message: "Something went wrong"}
 	}
 	writeJSON(w, known.status, known.body())
@@ -97,5 +98,5 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(v) // the client is gone, if anything
+	_ = encoder.Encode(v) // an error means that the client has gone
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// trimFields applies a partial-response parameter: names alone keep only what they name,
-// names after a minus are dropped, names after a plus change nothing here:
+// trimFields applies the parameter "fields". Names select fields, names with a minus remove fields, and
+// names with a plus change nothing here:
 // https://developer.atlassian.com/cloud/bitbucket/rest/intro/#partial-response.
 func trimFields(v object, fields string) object {
 	var keep, drop []string
@@ -30,7 +30,7 @@ func trimFields(v object, fields string) object {
 	return v
 }
 
-// pick returns v with nothing but the paths, descending into every element of lists.
+// pick returns only these paths of v. It applies them to each element of a list.
 func pick(v any, paths []string) any {
 	if slices.Contains(paths, "*") {
 		return v
@@ -60,7 +60,7 @@ func pick(v any, paths []string) any {
 	}
 }
 
-// byHead groups dotted paths by their first name; a name that stands alone asks for all of it.
+// byHead groups dotted paths by their first name. A name without a dot selects the whole value.
 func byHead(paths []string) map[string][]string {
 	groups := map[string][]string{}
 	for _, path := range paths {

@@ -26,7 +26,7 @@ func (s *Server) gitRoutes() http.Handler {
 	return mux
 }
 
-// serveGit lets an authorised client through to git-http-backend.
+// serveGit checks the authorization of a client and runs git-http-backend.
 func (s *Server) serveGit(w http.ResponseWriter, r *http.Request, service, path string) {
 	if service != "git-upload-pack" && service != "git-receive-pack" {
 		http.Error(w, "Bitbucket speaks the smart protocol only. Please upgrade your git client.", http.StatusForbidden)
@@ -39,7 +39,7 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request, service, path 
 	repo := s.findRepository(r.PathValue("workspace"), strings.TrimSuffix(r.PathValue("slug"), ".git"))
 	who, err := s.authorizeGit(r, repo, needs)
 	if err != nil {
-		refuseGit(w, err)
+		rejectGit(w, err)
 		return
 	}
 	if path != "/git-receive-pack" {
@@ -53,15 +53,15 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request, service, path 
 		return nil
 	})
 	if err != nil {
-		s.options.Log.WithError(err).Error("bitbuckettest: a push failed")
+		s.options.Log.WithError(err).Error("bitbuckettest: push failed")
 	}
 	if !answered {
 		http.Error(w, "Something went wrong", http.StatusInternalServerError)
 	}
 }
 
-// authorizeGit knows x-token-auth with any token, and users with their git password. A
-// repository that may not be read is one that does not exist.
+// authorizeGit accepts the user x-token-auth with any token, and users with their git password. It
+// returns 404 for a repository that the client may not read.
 func (s *Server) authorizeGit(r *http.Request, repo *Repository, needs Permission) (principal, error) {
 	who, err := s.gitPrincipal(r)
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *Server) authorizeGit(r *http.Request, repo *Repository, needs Permissio
 	}
 }
 
-// gitScopes are those of a git password, which is not confined by any.
+// gitScopes are the scopes of a git password: all that git needs.
 var gitScopes = []string{"repository:write"}
 
 func (s *Server) gitPrincipal(r *http.Request) (principal, error) {
@@ -95,17 +95,17 @@ func (s *Server) gitPrincipal(r *http.Request) (principal, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.world.users, func(u *User) bool {
+	i := slices.IndexFunc(s.state.users, func(u *User) bool {
 		named := name == u.Name || name == "x-bitbucket-api-token-auth"
 		return named && !u.gitPassword.IsZero() && u.gitPassword.Reveal() == password
 	})
 	if i < 0 {
 		return principal{}, unauthorized("Invalid credentials")
 	}
-	return principal{account: s.world.users[i], kind: "apitoken", scopes: gitScopes}, nil
+	return principal{account: s.state.users[i], kind: "apitoken", scopes: gitScopes}, nil
 }
 
-func refuseGit(w http.ResponseWriter, err error) {
+func rejectGit(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	var known *apiError
 	if errors.As(err, &known) {
@@ -127,7 +127,7 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, repo *Repositor
 	}
 	defer inner.Body.Close()
 	inner.URL.Path, inner.URL.RawPath = path, ""
-	inner.Header.Del("Authorization") // not into the environment of a process
+	inner.Header.Del("Authorization") // keep it out of the environment of the process
 	program := &cgi.Handler{
 		Path: s.git.backend,
 		Dir:  repo.dir,
@@ -143,23 +143,23 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, repo *Repositor
 	program.ServeHTTP(w, inner)
 }
 
-// measureBody gives a chunked request the length that CGI needs, by way of a file.
+// measureBody writes the body of a chunked request to a file, because CGI needs its length.
 func measureBody(r *http.Request) error {
 	if r.ContentLength >= 0 {
 		return nil
 	}
 	file, err := os.CreateTemp("", "bitbuckettest-push-*")
 	if err != nil {
-		return fmt.Errorf("make a file for a push: %w", err)
+		return fmt.Errorf("create a file for a push: %w", err)
 	}
-	_ = os.Remove(file.Name()) // it lives as long as it is open
+	_ = os.Remove(file.Name()) // the file exists as long as it is open
 	length, err := io.Copy(file, r.Body)
 	if err == nil {
 		_, err = file.Seek(0, io.SeekStart)
 	}
 	if err != nil {
 		_ = file.Close()
-		return fmt.Errorf("keep a push: %w", err)
+		return fmt.Errorf("store a push: %w", err)
 	}
 	r.Body, r.ContentLength, r.TransferEncoding = file, length, nil
 	return nil

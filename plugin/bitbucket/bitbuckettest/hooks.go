@@ -12,10 +12,10 @@ import (
 	"slipway/config/secret"
 )
 
-// maxHooks is how many webhooks a repository takes.
+// maxHooks is the maximum number of webhooks of a repository.
 const maxHooks = 50
 
-// maxHookSecret is the length of a webhook's secret, in characters.
+// maxHookSecret is the maximum length of a webhook's secret, in characters.
 const maxHookSecret = 128
 
 // A hook is a webhook of a repository. Its fields are guarded by Server.mu.
@@ -30,7 +30,7 @@ type hook struct {
 	createdAt   time.Time
 }
 
-// A Hook is a webhook as a test sees it.
+// A Hook is a copy of a webhook, for tests.
 type Hook struct {
 	UUID, URL, Description string
 	Events                 []string
@@ -51,29 +51,29 @@ func (r *Repository) Hooks() []Hook {
 	return hooks
 }
 
-// AddHook adds an active webhook as a person does in the repository's settings; without a key
-// its deliveries are not signed. It returns the UUID.
+// AddHook adds an active webhook, as a person does in the repository's settings. Without a key its
+// deliveries are not signed. It returns the webhook's UUID.
 func (r *Repository) AddHook(url, key string, events ...string) (string, error) {
 	s := r.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := &hook{uuid: newUUID(), createdAt: s.now(), secret: secret.New(key)}
-	everything := principal{account: r.Workspace.Owner, scopes: []string{"pullrequest", "issue", "pipeline"}}
-	if err := s.apply(everything, h, hookRequest{URL: url, Events: events}); err != nil {
+	admin := principal{account: r.Workspace.Owner, scopes: []string{"pullrequest", "issue", "pipeline"}}
+	if err := s.apply(admin, h, hookRequest{URL: url, Events: events}); err != nil {
 		return "", fmt.Errorf("add a webhook to %s: %w", r.fullName(), err)
 	}
 	r.hooks = append(r.hooks, h)
 	return h.uuid, nil
 }
 
-// RemoveHooks removes every webhook as a person does in the repository's settings.
+// RemoveHooks removes every webhook, as a person does in the repository's settings.
 func (r *Repository) RemoveHooks() {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
 	r.hooks = nil
 }
 
-// DisableHooks unticks "Active" of every webhook, as a person does.
+// DisableHooks clears "Active" of every webhook, as a person does in the repository's settings.
 func (r *Repository) DisableHooks() {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
@@ -82,18 +82,16 @@ func (r *Repository) DisableHooks() {
 	}
 }
 
-// DeliveryHeader returns the header of a delivery as the repository's webhook with that URL sends
-// it now, signed with its secret; nil if there is no such active webhook.
+// DeliveryHeader returns the header that the active webhook with this URL sends with a body, with its
+// signature. It returns nil if there is no such webhook.
 func (r *Repository) DeliveryHeader(url, event string, body []byte) http.Header {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
 	for _, h := range r.hooks {
 		if h.url == url && h.active {
-			return deliveryHeader(
-				&Delivery{HookUUID: h.uuid, RequestUUID: strings.Trim(newUUID(), "{}"), Event: event, Body: body},
-				h.secret,
-				1,
-			)
+			request := strings.Trim(newUUID(), "{}")
+			d := &Delivery{HookUUID: h.uuid, RequestUUID: request, Event: event, Body: body}
+			return deliveryHeader(d, h.secret, 1)
 		}
 	}
 	return nil
@@ -107,10 +105,10 @@ type hookRequest struct {
 	Events      []string        `json:"events"`
 	Active      *bool           `json:"active"`
 	SkipVerify  bool            `json:"skip_cert_verification"`
-	Secret      json.RawMessage `json:"secret"` // absent keeps it, null or "" takes it away
+	Secret      json.RawMessage `json:"secret"` // absent keeps it, null or "" removes it
 }
 
-// events are the known events of a repository, each with the scope that reads it.
+// events maps the events of a repository to the scope that each needs.
 var events = map[string]string{
 	"repo:push":                           "repository",
 	"repo:fork":                           "repository",
@@ -142,7 +140,7 @@ var events = map[string]string{
 	"pipeline:span_created":               "pipeline",
 }
 
-// apply checks a request and writes it into h. The secret stays when the request is silent.
+// apply checks a request and writes it to h. If the request has no secret, h keeps its secret.
 func (s *Server) apply(who principal, h *hook, q hookRequest) error {
 	if err := checkHookURL(q.URL, s.options.AllowPrivateHooks); err != nil {
 		return err
@@ -212,7 +210,7 @@ func (s *Server) getHook(c *call) error {
 	})
 }
 
-// updateHook replaces a webhook, all but a secret that the request does not speak of.
+// updateHook replaces a webhook. If the request has no secret, the webhook keeps its secret.
 func (s *Server) updateHook(c *call) error {
 	var q hookRequest
 	if err := c.decode(&q); err != nil {
@@ -236,7 +234,7 @@ func (s *Server) deleteHook(c *call) error {
 	})
 }
 
-// withHook calls f with the index of the path's webhook. The UUID needs its braces.
+// withHook calls f with the index of the webhook in the path. The UUID must have its braces.
 func (s *Server) withHook(c *call, f func(i int) error) error {
 	uid := c.r.PathValue("uid")
 	s.mu.Lock()

@@ -14,27 +14,27 @@ import (
 // https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md
 const lfsType = "application/vnd.git-lfs+json"
 
-// maxBatch bounds the bytes of one batch request.
+// maxBatch is the maximum size of a batch request, in bytes.
 const maxBatch = 1 << 20
 
-// lfsStorage is where LFS objects are, by SHA-256. As at Cloud they are on other hosts: a media
-// host that a header opens, which redirects to a storage that refuses any Authorization.
+// lfsStorage has the LFS objects by SHA-256. As at Cloud they are on other hosts: a media host, which
+// needs a header, redirects to a storage host, which rejects requests with an Authorization header.
 type lfsStorage struct {
 	mu      sync.Mutex
-	media   string // base URL; empty = the server's own
+	media   string // base URL; empty = URL of the server
 	storage string
-	key     string // opens the media host
+	key     string // credential for the media host
 	objects map[string][]byte
 }
 
-// SetLFSHosts says where MediaHost and StorageHost are reached.
+// SetLFSHosts sets the base URLs of MediaHost and StorageHost.
 func (s *Server) SetLFSHosts(media, storage string) {
 	s.lfs.mu.Lock()
 	defer s.lfs.mu.Unlock()
 	s.lfs.media, s.lfs.storage = media, storage
 }
 
-// AddLFSObject stores an object for all repositories and returns its id.
+// AddLFSObject stores an object for all repositories and returns its ID.
 func (s *Server) AddLFSObject(content []byte) (oid string) {
 	sum := sha256.Sum256(content)
 	oid = hex.EncodeToString(sum[:])
@@ -47,11 +47,11 @@ func (s *Server) AddLFSObject(content []byte) (oid string) {
 	return oid
 }
 
-// batch answers where the objects of a repository are. Only downloads are known.
+// batch returns the URLs of a repository's objects. It supports only downloads.
 func (s *Server) batch(w http.ResponseWriter, r *http.Request) {
 	repo := s.findRepository(r.PathValue("workspace"), strings.TrimSuffix(r.PathValue("slug"), ".git"))
 	if _, err := s.authorizeGit(r, repo, Read); err != nil {
-		refuseGit(w, err)
+		rejectGit(w, err)
 		return
 	}
 	var request struct {
@@ -67,7 +67,7 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		_ = json.NewEncoder(w).
 			Encode(object{"message": "You do not have write access to this repository."})
-			// the client left
+			// the client has gone
 		return
 	}
 	s.lfs.mu.Lock()
@@ -89,10 +89,10 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) {
 		objects = append(objects, answer)
 	}
 	w.Header().Set("Content-Type", lfsType)
-	_ = json.NewEncoder(w).Encode(object{"transfer": "basic", "objects": objects}) // the client left
+	_ = json.NewEncoder(w).Encode(object{"transfer": "basic", "objects": objects}) // the client has gone
 }
 
-// MediaHost redirects to the storage whoever has the header of a batch answer.
+// MediaHost redirects requests with the header from a batch response to the storage host.
 func (s *Server) MediaHost() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /media/{oid}", func(w http.ResponseWriter, r *http.Request) {
@@ -104,12 +104,12 @@ func (s *Server) MediaHost() http.Handler {
 			return
 		}
 		target := storage + "/blob/" + r.PathValue("oid") + "?signature=x"
-		http.Redirect(w, r, target, http.StatusFound) //nolint:gosec // the host is the test's, by SetLFSHosts
+		http.Redirect(w, r, target, http.StatusFound) //nolint:gosec // the host of SetLFSHosts
 	})
 	return mux
 }
 
-// StorageHost hands objects out, and refuses a request with two credentials, as S3 does:
+// StorageHost returns objects. It rejects a request with two credentials, as S3 does:
 // https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 func (s *Server) StorageHost() http.Handler {
 	mux := http.NewServeMux()
@@ -121,7 +121,7 @@ func (s *Server) StorageHost() http.Handler {
 			http.Error(w, "Only one auth mechanism allowed", http.StatusBadRequest)
 			return
 		}
-		_, _ = w.Write(content) // the client left
+		_, _ = w.Write(content) // the client has gone
 	})
 	return mux
 }

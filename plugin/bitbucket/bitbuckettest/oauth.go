@@ -13,7 +13,7 @@ const (
 	tokenField    = "csrfmiddlewaretoken"
 )
 
-// A session is a browser's, from its first page on.
+// A session is the session of a browser, from its first page on.
 type session struct {
 	user  *User // nil until the log-in
 	token string
@@ -31,16 +31,17 @@ func (s *Server) webRoutes() http.Handler {
 	return mux
 }
 
-// A request for authorization, once it is known to come from a consumer:
+// An authorization is a valid authorization request of a consumer:
 // https://www.rfc-editor.org/rfc/rfc6749#section-4.1.1
 type authorization struct {
 	consumer    *Consumer
-	redirectURI string // as given
+	redirectURI string // as in the request
 	state       string
 	challenge   string
 }
 
-// readAuthorization checks what must not be answered by a redirect; problem is for the person.
+// readAuthorization checks the consumer and the redirect URI. If they are invalid, it returns a message
+// for the person, because the server must not redirect to an invalid URI.
 func (s *Server) readAuthorization(query url.Values) (a authorization, problem string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,30 +70,25 @@ func (a authorization) redirect(w http.ResponseWriter, r *http.Request, answer u
 	if strings.Contains(target, "?") {
 		separator = "&"
 	}
-	http.Redirect(
-		w,
-		r,
-		target+separator+answer.Encode(),
-		http.StatusFound,
-	) //nolint:gosec // readAuthorization found it registered
+	http.Redirect(w, r, target+separator+answer.Encode(), http.StatusFound) //nolint:gosec // a registered URI
 }
 
-func refusal(code, description string) url.Values {
+func errorAnswer(code, description string) url.Values {
 	return url.Values{"error": {code}, "error_description": {description}}
 }
 
-// unsupported returns what a redirect has to say against the request, if anything.
+// unsupported returns the error parameters of the redirect for an unsupported request, or nil.
 func unsupported(query url.Values) url.Values {
 	if kind := query.Get("response_type"); kind != "code" {
-		return refusal("unsupported_response_type", "Unsupported response type: "+kind)
+		return errorAnswer("unsupported_response_type", "Unsupported response type: "+kind)
 	}
 	if query.Get("code_challenge") != "" && query.Get("code_challenge_method") != "S256" {
-		return refusal("invalid_request", "Unsupported code_challenge_method")
+		return errorAnswer("invalid_request", "Unsupported code_challenge_method")
 	}
 	return nil
 }
 
-// authorize shows the log-in page, then the grant page; who granted before is sent on at once.
+// authorize shows the log-in page and the grant page. It skips the pages of steps that are done.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	a, problem := s.readAuthorization(query)
@@ -120,8 +116,8 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// decide takes the grant page's answer. The request comes along in the address, and is
-// checked again.
+// decide handles the form of the grant page. The URL contains the authorization request, which is checked
+// again.
 func (s *Server) decide(w http.ResponseWriter, r *http.Request) {
 	form := readForm(w, r)
 	a, problem := s.readAuthorization(r.URL.Query())
@@ -129,12 +125,12 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case problem != "":
 		s.showProblem(w, http.StatusBadRequest, problem)
-	case !visitor.meant(form) || visitor.user == nil:
+	case !visitor.hasToken(form) || visitor.user == nil:
 		s.showProblem(w, http.StatusForbidden, "CSRF verification failed. Please go back and try again.")
 	case unsupported(r.URL.Query()) != nil:
 		a.redirect(w, r, unsupported(r.URL.Query()))
 	case form.Get("action") != "grant":
-		a.redirect(w, r, refusal("access_denied", "The user denied access to the application"))
+		a.redirect(w, r, errorAnswer("access_denied", "The user denied access to the application"))
 	default:
 		grant := grantID{user: visitor.user, consumer: a.consumer}
 		s.mu.Lock()
@@ -160,7 +156,7 @@ func (s *Server) newCode(grant grantID, a authorization) string {
 	return value
 }
 
-// visit finds the browser's session, or starts one.
+// visit returns the browser's session. It starts one if necessary.
 func (s *Server) visit(w http.ResponseWriter, r *http.Request) session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,13 +171,13 @@ func (s *Server) visit(w http.ResponseWriter, r *http.Request) session {
 func (s *Server) newSession(w http.ResponseWriter, r *http.Request, u *User) session {
 	id, started := randomText(24), &session{user: u, token: randomText(24)}
 	s.oauth.sessions[id] = started
-	http.SetCookie(w, &http.Cookie{ //nolint:gosec // secure where the connection is
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure with TLS
 		Name: sessionCookie, Value: id, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
 	})
 	return *started
 }
 
-// meant tells whether a form comes from a page of the session.
-func (v session) meant(form url.Values) bool {
+// hasToken reports whether a form has the CSRF token of the session.
+func (v session) hasToken(form url.Values) bool {
 	return subtle.ConstantTimeCompare([]byte(form.Get(tokenField)), []byte(v.token)) == 1
 }

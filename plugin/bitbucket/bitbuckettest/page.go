@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// maxPage is the greatest pagelen that Bitbucket takes, and defaultPage the one it assumes.
+// The maximum and the default of the parameter pagelen.
 const (
 	maxPage     = 100
 	defaultPage = 10
 )
 
-// answerPage filters items by q, sorts them by sort, cuts out the page asked for, and trims
-// it to fields: https://developer.atlassian.com/cloud/bitbucket/rest/intro/#pagination.
+// answerPage applies the parameters q, sort, page, pagelen and fields:
+// https://developer.atlassian.com/cloud/bitbucket/rest/intro/#pagination.
 func (s *Server) answerPage(c *call, items []object) error {
 	query := c.r.URL.Query()
 	items, err := filter(items, query.Get("q"))
@@ -46,10 +46,10 @@ func (s *Server) answerPage(c *call, items []object) error {
 }
 
 func pageOf(query url.Values) (page, length int, err error) {
-	number := func(name string, otherwise int) int {
+	number := func(name string, defaultValue int) int {
 		text := query.Get(name)
 		if text == "" {
-			return otherwise
+			return defaultValue
 		}
 		n, parseErr := strconv.Atoi(text)
 		if parseErr != nil || n < 1 || n > 1_000_000 {
@@ -70,7 +70,7 @@ func (s *Server) pageURL(r *http.Request, page int) string {
 	return s.URL() + r.URL.EscapedPath() + "?" + query.Encode()
 }
 
-// sortBy orders items by the dotted path of a field, descending after a minus.
+// sortBy sorts items by the dotted path of a field. A minus reverses the order.
 func sortBy(items []object, by string) {
 	if by == "" {
 		return
@@ -85,7 +85,7 @@ func sortBy(items []object, by string) {
 	})
 }
 
-// valueAt finds the value at a dotted path; nil when there is none.
+// valueAt returns the value at a dotted path, or nil.
 func valueAt(o object, path string) any {
 	head, rest, deeper := strings.Cut(path, ".")
 	value := o[head]
@@ -99,7 +99,7 @@ func valueAt(o object, path string) any {
 	return valueAt(inner, rest)
 }
 
-// textAt is valueAt as a text that orders and compares as the value does.
+// textAt returns the value at a dotted path as a text with the same order.
 func textAt(o object, path string) string {
 	switch value := valueAt(o, path).(type) {
 	case string:

@@ -11,7 +11,7 @@ import (
 //go:embed pages
 var pageFiles embed.FS
 
-// The pages, each with the layout around it.
+// The pages, each with the layout.
 var (
 	homePage    = parsePage("home")
 	signInPage  = parsePage("signin")
@@ -23,9 +23,9 @@ func parsePage(name string) *template.Template {
 	return template.Must(template.ParseFS(pageFiles, "pages/layout.html", "pages/"+name+".html"))
 }
 
-// showPage writes a page that can run no script, be framed by nobody, and send its forms to
-// this host alone; browsers apply that to the redirects after a form as well, so the host of
-// the consumer is allowed where a form leads there.
+// showPage writes a page with a strict content security policy: no scripts, no frames, and forms only to
+// this server. Browsers apply form-action to the redirects after a form, too. So alsoForms allows the
+// consumer's origin, if a form redirects there.
 func showPage(w http.ResponseWriter, status int, alsoForms string, page *template.Template, data object) {
 	var out bytes.Buffer
 	if err := page.ExecuteTemplate(&out, "layout.html", data); err != nil {
@@ -40,7 +40,7 @@ func showPage(w http.ResponseWriter, status int, alsoForms string, page *templat
 	header.Set("Content-Security-Policy",
 		"default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' "+alsoForms)
 	w.WriteHeader(status)
-	_, _ = out.WriteTo(w) // the browser is gone, if anything
+	_, _ = out.WriteTo(w) // an error means that the browser has gone
 }
 
 func (s *Server) showProblem(w http.ResponseWriter, status int, problem string) {
@@ -51,7 +51,7 @@ func (s *Server) style(w http.ResponseWriter, r *http.Request) {
 	http.ServeFileFS(w, r, pageFiles, "pages/style.css")
 }
 
-// origin is the scheme and host that an authorization's answer goes to.
+// origin returns the scheme and host of the consumer's callback URL.
 func origin(a authorization) string {
 	u, err := url.Parse(a.consumer.Callback)
 	if err != nil {
@@ -60,7 +60,7 @@ func origin(a authorization) string {
 	return u.Scheme + "://" + u.Host
 }
 
-// scopeTexts are what the grant page says of scopes.
+// scopeTexts maps scopes to their texts on the grant page.
 var scopeTexts = map[string]string{
 	"account":           "Read your account information",
 	"account:write":     "Read and modify your account information",

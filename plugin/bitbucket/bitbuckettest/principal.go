@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// A principal is who makes a request, with what. The zero principal is anonymous.
+// A principal is an account with a credential. The zero principal is anonymous.
 type principal struct {
 	account *User
-	kind    string   // the X-Credential-Type
+	kind    string   // value of X-Credential-Type
 	scopes  []string // as granted
-	within  *extent  // what the credential is confined to; nil = wherever the account may go
+	within  *extent  // nil = all repositories of the account
 }
 
-// An extent confines an access token to a workspace, a project or a repository.
+// An extent limits an access token to a workspace, a project or a repository.
 type extent struct {
 	workspace  *Workspace
 	project    string      // "" = every project
@@ -29,8 +29,8 @@ func (e *extent) covers(r *Repository) bool {
 
 var errAnonymous = unauthorized("This API endpoint requires authentication.")
 
-// authenticate accepts a bearer token, or a person's API token with their e-mail address as
-// Basic: neither ?access_token= nor, since they are gone, app passwords.
+// authenticate accepts a bearer token, or Basic with an e-mail address and an API token. It does not
+// accept ?access_token= or app passwords, which Cloud removed.
 func (s *Server) authenticate(r *http.Request) (principal, error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
@@ -63,8 +63,8 @@ func (p principal) may(scope string) bool {
 	})
 }
 
-// require refuses a credential that lacks a scope. Anonymous callers have no scopes to
-// lack: permissions decide about them.
+// require returns an error if the credential lacks a scope. It accepts anonymous callers, because only
+// permissions apply to them.
 func (p principal) require(scopes ...string) error {
 	if p.account == nil {
 		return nil
@@ -88,21 +88,21 @@ func describeCredential(header http.Header, who principal, required []string) {
 	header.Set("X-OAuth-Scopes", strings.Join(who.scopes, ", "))
 	header.Set("X-Credential-Type", who.kind)
 	if who.within != nil && who.kind != credentialOAuth {
-		// Tokens of OAuth consumers never carry these.
+		// Bitbucket does not send these headers for tokens of OAuth consumers.
 		header.Set("X-RateLimit-Limit", "1000")
 		header.Set("X-RateLimit-Resource", "api-2.0")
 		header.Set("X-RateLimit-NearLimit", "false")
 	}
 }
 
-// permission tells what a principal may do with a repository; None when r is nil.
+// permission returns the permission of a principal on a repository. It returns None if r is nil.
 func (s *Server) permission(who principal, r *Repository) Permission {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.permissionLocked(who, r)
 }
 
-// grantedTo tells what a principal was granted on a repository, without what everybody may do.
+// grantedTo returns the permission that was granted to a principal, without public read access.
 func (s *Server) grantedTo(who principal, r *Repository) Permission {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +115,7 @@ func (s *Server) grantedLocked(who principal, r *Repository) Permission {
 		return None
 	case who.within != nil:
 		if who.within.covers(r) {
-			return Admin // its scopes say what of it
+			return Admin // its scopes limit it further
 		}
 		return None
 	case r.Workspace.Owner == who.account:

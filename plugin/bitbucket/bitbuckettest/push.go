@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// maxPushCommits is how many commits a change of a webhook lists.
+// maxPushCommits is the maximum number of commits in a change of a webhook.
 const maxPushCommits = 5
 
-// A change is one ref that a push moved; before is nil when it made the ref, after when it
-// deleted it.
+// A change is the change of one ref by a push. before is nil if the ref was created, and after is nil if
+// it was deleted.
 type change struct{ before, after *ref }
 
-// push runs f, which moves refs, alone on the repository, and queues one webhook about every
-// ref that then is another. The server is not idle from before f on.
+// push runs f, which changes refs, with an exclusive lock on the repository. It then queues one webhook
+// delivery with all changed refs. During push the server is not idle.
 func (s *Server) push(ctx context.Context, r *Repository, by *User, f func() error) error {
 	done := s.courier.begin()
 	defer done()
@@ -29,14 +29,15 @@ func (s *Server) push(ctx context.Context, r *Repository, by *User, f func() err
 		return err
 	}
 	failed := f()
-	// The client may be gone, or f may have failed half-way: what moved is told all the same.
-	if err := s.tell(context.WithoutCancel(ctx), r, by, before); err != nil {
-		return fmt.Errorf("tell of a push to %s: %w", r.FullName(), err)
+	// Report changed refs even if the client has gone or f failed after some changes.
+	if err := s.reportPush(context.WithoutCancel(ctx), r, by, before); err != nil {
+		return fmt.Errorf("report a push to %s: %w", r.FullName(), err)
 	}
 	return failed
 }
 
-func (s *Server) tell(ctx context.Context, r *Repository, by *User, before []ref) error {
+// reportPush compares the refs with those before the push, and queues a delivery if any changed.
+func (s *Server) reportPush(ctx context.Context, r *Repository, by *User, before []ref) error {
 	after, err := s.refs(ctx, r, branchPrefix, tagPrefix)
 	if err != nil {
 		return err
@@ -59,19 +60,19 @@ func (s *Server) tell(ctx context.Context, r *Repository, by *User, before []ref
 	return nil
 }
 
-// compareRefs returns what differs, branches before tags, each in the order of their names.
+// compareRefs returns the changed refs, sorted by name, branches before tags.
 func compareRefs(before, after []ref) []change {
 	byName := map[string]change{}
 	for _, one := range before {
 		byName[one.name] = change{before: &one}
 	}
 	for _, one := range after {
-		was := byName[one.name].before
-		if was != nil && was.object == one.object {
+		old := byName[one.name].before
+		if old != nil && old.object == one.object {
 			delete(byName, one.name)
 			continue
 		}
-		byName[one.name] = change{before: was, after: &one}
+		byName[one.name] = change{before: old, after: &one}
 	}
 	var changes []change
 	for _, name := range slices.Sorted(maps.Keys(byName)) { // refs/heads/ sorts before refs/tags/
@@ -80,7 +81,7 @@ func compareRefs(before, after []ref) []change {
 	return changes
 }
 
-// pushPayload writes the body of repo:push:
+// pushPayload returns the body of repo:push:
 // https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/#Push
 func (s *Server) pushPayload(ctx context.Context, r *Repository, by *User, changes []change) ([]byte, error) {
 	shown := make([]object, len(changes))
@@ -96,7 +97,7 @@ func (s *Server) pushPayload(ctx context.Context, r *Repository, by *User, chang
 		"actor":      s.showAccount(by),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("write the payload of a push: %w", err)
+		return nil, fmt.Errorf("encode the payload of a push: %w", err)
 	}
 	return body, nil
 }
@@ -122,7 +123,7 @@ func (s *Server) showChange(ctx context.Context, r *Repository, c change) (objec
 	shown["links"] = s.changeLinks(r, c)
 	if c.before != nil {
 		_, err := s.git.run(ctx, r.dir, "merge-base", "--is-ancestor", c.before.commit, c.after.commit)
-		if err != nil && !refused(err) {
+		if err != nil && !isGitError(err) {
 			return nil, err
 		}
 		shown["forced"] = err != nil
@@ -135,8 +136,8 @@ func (s *Server) showChange(ctx context.Context, r *Repository, c change) (objec
 	return shown, err
 }
 
-// pushedCommits returns the newest commits of a branch. Of a new branch they are its last
-// ones, even where another branch has them already, as Bitbucket sends it.
+// pushedCommits returns the newest commits of a push to a branch. For a new branch it returns the last
+// commits even if another branch has them, as Bitbucket does.
 func (s *Server) pushedCommits(ctx context.Context, r *Repository, c change) ([]object, bool, error) {
 	args := []string{"rev-list", fmt.Sprintf("--max-count=%d", maxPushCommits+1), c.after.commit}
 	if c.before != nil {

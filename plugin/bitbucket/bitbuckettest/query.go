@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// filter keeps the items that a BBQL query matches. It knows comparisons of a dotted field
-// with a text, a boolean or null by = != ~ !~ > >= < <=, AND, OR and parentheses:
+// filter returns the items that match a BBQL query. It supports comparisons of a dotted field with a text,
+// a boolean or null by = != ~ !~ > >= < <=, and AND, OR and parentheses:
 // https://developer.atlassian.com/cloud/bitbucket/rest/intro/#querying.
 func filter(items []object, query string) ([]object, error) {
 	if strings.TrimSpace(query) == "" {
@@ -33,7 +33,7 @@ var tokenPattern = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|!=|!~|>=|<=|[=~<>()]|[^
 
 func lex(query string) []string { return tokenPattern.FindAllString(query, -1) }
 
-// parser descends over the tokens that are left.
+// parser is a recursive-descent parser. tokens are the remaining tokens.
 type parser struct{ tokens []string }
 
 func (p *parser) next() string {

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// A ref is a branch or a tag, with the commit that it comes down to.
+// A ref is a branch or a tag, with its commit.
 type ref struct {
 	name   string // refs/heads/… or refs/tags/…
-	object string // what it points at: of an annotated tag, the tag object
+	object string // hash of its target; for an annotated tag, the tag object
 	commit string
-	tag    *annotation // of an annotated tag
+	tag    *annotation // nil unless it is an annotated tag
 }
 
-// annotation is what an annotated tag says.
+// annotation is the content of an annotated tag.
 type annotation struct {
 	message string
 	date    time.Time
@@ -35,10 +35,11 @@ func (r ref) short() string {
 	return strings.TrimPrefix(strings.TrimPrefix(r.name, branchPrefix), tagPrefix)
 }
 
-const refFormat = "--format=%(refname)%00%(objectname)%00%(objecttype)%00%(*objecttype)%00%(*objectname)%00%(taggerdate:unix)%00%(taggername) %(taggeremail)%00%(taggeremail:trim)%00%(contents)%00%1e"
+const refFormat = "--format=%(refname)%00%(objectname)%00%(objecttype)%00%(*objecttype)%00%(*objectname)%00" +
+	"%(taggerdate:unix)%00%(taggername) %(taggeremail)%00%(taggeremail:trim)%00%(contents)%00%1e"
 
-// refs reads the refs below the prefixes, in the order of their names. Refs that come down
-// to no commit, like a tag of a tree, are left out.
+// refs returns the refs with these prefixes, sorted by name. It omits refs without a commit, for example
+// a tag of a tree.
 func (s *Server) refs(ctx context.Context, r *Repository, prefixes ...string) ([]ref, error) {
 	args := append([]string{"for-each-ref", "--sort=refname", refFormat}, prefixes...)
 	out, err := s.git.run(ctx, r.dir, args...)
@@ -51,7 +52,7 @@ func (s *Server) refs(ctx context.Context, r *Repository, prefixes ...string) ([
 			continue
 		}
 		one := parseRef(strings.Split(record, "\x00"))
-		if one.commit == "" { // a tag of a tag, or of no commit at all
+		if one.commit == "" { // a tag of a tag, or of an object that is no commit
 			peeled, _ := s.git.run(ctx, r.dir, "rev-parse", "--quiet", "--verify", one.object+"^{commit}")
 			one.commit = strings.TrimSpace(peeled)
 		}
@@ -68,7 +69,7 @@ func parseRef(fields []string) ref {
 		one.commit = one.object
 	}
 	if fields[2] == "tag" {
-		seconds, _ := strconv.ParseInt(fields[5], 10, 64) // git wrote a number
+		seconds, _ := strconv.ParseInt(fields[5], 10, 64) // git prints a number
 		one.tag = &annotation{message: fields[8], date: time.Unix(seconds, 0), tagger: fields[6], email: fields[7]}
 		if fields[3] == "commit" {
 			one.commit = fields[4]
@@ -77,7 +78,7 @@ func parseRef(fields []string) ref {
 	return one
 }
 
-// mainBranch returns the branch that HEAD names, or nothing while the repository is empty.
+// mainBranch returns the branch of HEAD, or "" if the repository is empty.
 func (s *Server) mainBranch(ctx context.Context, r *Repository) string {
 	head, err := s.git.run(ctx, r.dir, "symbolic-ref", "HEAD")
 	if err != nil {
@@ -90,7 +91,7 @@ func (s *Server) mainBranch(ctx context.Context, r *Repository) string {
 	return strings.TrimPrefix(name, branchPrefix)
 }
 
-// chooseMainBranch lets HEAD follow the first push to an empty repository, as Bitbucket does.
+// chooseMainBranch sets HEAD after the first push to an empty repository, as Bitbucket does.
 func (s *Server) chooseMainBranch(ctx context.Context, r *Repository, refs []ref) error {
 	if s.mainBranch(ctx, r) != "" {
 		return nil
@@ -145,7 +146,7 @@ func (s *Server) answerRef(c *call, prefix, kind string) error {
 	return c.answer(shown[0])
 }
 
-// showRefs shows refs with their target commits, which are read in one go.
+// showRefs returns refs with their target commits. It reads all commits with one git process.
 func (s *Server) showRefs(ctx context.Context, r *Repository, refs []ref) ([]object, error) {
 	var hashes []string
 	for _, one := range refs {

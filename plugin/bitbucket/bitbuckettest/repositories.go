@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// findRepository finds by slug or UUID in either part of the path.
+// findRepository returns the repository with a workspace and a slug, each a name or a UUID, or nil.
 func (s *Server) findRepository(workspace, slug string) *Repository {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range s.world.repositories {
+	for _, r := range s.state.repositories {
 		if r.Workspace.named(workspace) && (strings.EqualFold(r.slug, slug) || r.UUID == slug) {
 			return r
 		}
@@ -24,9 +24,10 @@ func (s *Server) getRepository(c *call) error {
 	return c.answer(s.showRepository(c.r.Context(), c.repo))
 }
 
-// listRepositories lists those of a workspace that the caller can see, or has a role in.
+// listRepositories lists the repositories of a workspace that the caller can see, or has a role in.
 func (s *Server) listRepositories(c *call) error {
-	least, known := map[string]Permission{"": Read, "member": Read, "contributor": Write, "admin": Admin, "owner": Admin}[c.r.URL.Query().Get("role")]
+	roles := map[string]Permission{"": Read, "member": Read, "contributor": Write, "admin": Admin, "owner": Admin}
+	least, known := roles[c.r.URL.Query().Get("role")]
 	if !known {
 		return badRequest("Invalid role")
 	}
@@ -45,7 +46,7 @@ func (s *Server) repositoriesOf(w *Workspace, who principal, least Permission) [
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var seen []*Repository
-	for _, r := range s.world.repositories {
+	for _, r := range s.state.repositories {
 		if r.Workspace == w && s.permissionLocked(who, r) >= least {
 			seen = append(seen, r)
 		}
@@ -53,8 +54,8 @@ func (s *Server) repositoriesOf(w *Workspace, who principal, least Permission) [
 	return seen
 }
 
-// listRepositoryPermissions lists the repositories of a workspace that the caller was granted a
-// permission on, with that permission. Public repositories are not granted to anybody by that.
+// listRepositoryPermissions lists the repositories of a workspace with the caller's granted permission.
+// Public read access is not a granted permission.
 func (s *Server) listRepositoryPermissions(c *call) error {
 	workspace, err := s.workspaceOf(c)
 	if err != nil {
@@ -90,7 +91,7 @@ func (s *Server) showRepository(ctx context.Context, r *Repository) object {
 		shown["fork_policy"] = "no_public_forks"
 	}
 	shown["created_on"], shown["updated_on"] = timestamp(r.createdOn), timestamp(r.updatedOn)
-	shown["mainbranch"] = nil // as of an empty repository
+	shown["mainbranch"] = nil // for an empty repository
 	if branch != "" {
 		shown["mainbranch"] = object{"type": "branch", "name": branch}
 	}
@@ -100,7 +101,7 @@ func (s *Server) showRepository(ctx context.Context, r *Repository) object {
 	} {
 		links[name] = link(s.repositoryAPI(r) + path)
 	}
-	// Bitbucket puts the caller's name in front of the host; clients have to strip it.
+	// Bitbucket adds the caller's name to the URL. Clients must remove it.
 	scheme, rest, _ := strings.Cut(s.url, "://")
 	links["clone"] = []object{
 		{"name": "https", "href": scheme + "://" + r.Workspace.Owner.Name + "@" + rest + "/" + r.fullName() + ".git"},
@@ -109,7 +110,7 @@ func (s *Server) showRepository(ctx context.Context, r *Repository) object {
 	return shown
 }
 
-// showRepositoryInPayload is the repository as webhooks have it.
+// showRepositoryInPayload returns the repository in the form of webhooks.
 func (s *Server) showRepositoryInPayload(r *Repository) object {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,10 +5,10 @@ import (
 	"net/http"
 )
 
-// maxJSON bounds the bodies of API requests.
+// maxJSON is the maximum size of an API request's body, in bytes.
 const maxJSON = 1 << 20
 
-// A call is one request to the API by a known caller.
+// A call is an authenticated request to the API.
 type call struct {
 	w    http.ResponseWriter
 	r    *http.Request
@@ -16,7 +16,7 @@ type call struct {
 	repo *Repository // set on the routes below /2.0/repositories/{workspace}/{slug}
 }
 
-// A handler answers a call, or returns the error to answer with.
+// A handler responds to a call, or returns an error for the response.
 type handler func(c *call) error
 
 func (s *Server) apiRoutes() http.Handler {
@@ -26,8 +26,10 @@ func (s *Server) apiRoutes() http.Handler {
 	}
 	route("/2.0/", s.noSuchAPI)
 
-	// Removed in 2026; only their answer is left.
-	for _, path := range []string{"workspaces", "repositories", "user/permissions/workspaces", "user/permissions/repositories"} {
+	// Removed in 2026: they return 410 Gone.
+	for _, path := range []string{
+		"workspaces", "repositories", "user/permissions/workspaces", "user/permissions/repositories",
+	} {
 		route("/2.0/"+path, s.gone)
 	}
 
@@ -35,12 +37,8 @@ func (s *Server) apiRoutes() http.Handler {
 	route("GET /2.0/user/emails", s.listEmails, "email")
 	route("GET /2.0/user/workspaces", s.listWorkspaces, "account")
 	route("GET /2.0/user/workspaces/{workspace}/permission", s.getWorkspacePermission, "account")
-	route(
-		"GET /2.0/user/workspaces/{workspace}/permissions/repositories",
-		s.listRepositoryPermissions,
-		"account",
-		"repository",
-	)
+	permissions := "GET /2.0/user/workspaces/{workspace}/permissions/repositories"
+	route(permissions, s.listRepositoryPermissions, "account", "repository")
 	route("GET /2.0/workspaces/{workspace}", s.getWorkspace, "account")
 	route("GET /2.0/repositories/{workspace}", s.listRepositories, "repository")
 
@@ -80,7 +78,7 @@ func (s *Server) repositoryRoutes(mux *http.ServeMux) {
 	route("PUT", "/commit/{revision}/statuses/build/{key}", Read, signedIn(s.putStatus), "repository")
 }
 
-// handle finds out who calls, holds them to the scopes, and writes the error that h returns.
+// handle authenticates the caller, checks the scopes, calls h, and writes an error that h returns.
 func (s *Server) handle(h handler, required []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxJSON)
@@ -98,16 +96,15 @@ func (s *Server) handle(h handler, required []string) http.Handler {
 	})
 }
 
-// onRepository resolves the repository of the path and holds the caller to a permission. A
-// repository that the caller may not read does not exist for them.
+// onRepository finds the repository in the path and checks the caller's permission. It returns 404 for a
+// repository that the caller may not read.
 func (s *Server) onRepository(needs Permission, h handler) handler {
 	return func(c *call) error {
 		repo := s.findRepository(c.r.PathValue("workspace"), c.r.PathValue("slug"))
 		has := s.permission(c.who, repo)
 		if has < Read {
-			return notFound(
-				"You may not have access to this repository or it no longer exists in this workspace. If you think this repository exists and you have access, make sure you are authenticated.",
-			)
+			return notFound("You may not have access to this repository or it no longer exists in this workspace. " +
+				"If you think this repository exists and you have access, make sure you are authenticated.")
 		}
 		if has < needs {
 			if c.who.account == nil {
@@ -142,7 +139,7 @@ func (c *call) reply(status int, v any) error {
 	return nil
 }
 
-// answer replies with one object, trimmed to the "fields" asked for.
+// answer responds with one object, reduced to the parameter "fields".
 func (c *call) answer(v object) error {
 	return c.reply(http.StatusOK, trimFields(v, c.r.URL.Query().Get("fields")))
 }

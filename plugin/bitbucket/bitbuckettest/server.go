@@ -15,36 +15,36 @@ import (
 
 // Options configure a Server. Only Root is required.
 type Options struct {
-	Root string // directory of the bare repositories; made when absent
-	URL  string // public base URL without a trailing slash; SetURL sets it later, else the first request does
+	Root string // directory of the bare repositories; created if necessary
+	URL  string // public base URL without a trailing slash; if empty, set by SetURL or the first request
 
-	AllowPrivateHooks bool // accept webhook URLs that do not resolve publicly; Cloud answers them with 400
-	LegacyScopesField bool // name the token answer's field "scopes", as Cloud did before May 2026
-	MaxSourceDepth    int  // src listings with a greater max_depth answer 555; 0 = no such limit
+	AllowPrivateHooks bool // accept webhook URLs with private addresses, which Cloud rejects with 400
+	LegacyScopesField bool // use the field "scopes" in token responses, as Cloud did before May 2026
+	MaxSourceDepth    int  // src listings with a larger max_depth return 555; 0 = no limit
 
 	TokenTTL     time.Duration // of access tokens; default 2 h
 	CodeTTL      time.Duration // of authorization codes; default 5 min
-	RefreshGrace time.Duration // how long a used refresh token still works; default 10 min, negative = not at all
+	RefreshGrace time.Duration // time that a used refresh token stays valid; default 10 min, negative = none
 
-	HookTimeout time.Duration // for one attempt of a webhook delivery; default 10 s, as Cloud
-	RetryDelay  time.Duration // between the attempts; Cloud documents none, and none is the default
-	MaxPush     int64         // bytes of one git request; default 512 MiB
+	HookTimeout time.Duration // of one attempt of a webhook delivery; default 10 s, as Cloud
+	RetryDelay  time.Duration // between attempts; default 0, Cloud documents none
+	MaxPush     int64         // maximum size of a git request in bytes; default 512 MiB
 
-	Transport http.RoundTripper // carries the webhooks; default http.DefaultTransport
+	Transport http.RoundTripper // for webhooks; default http.DefaultTransport
 	Now       func() time.Time  // default time.Now
 	Log       logrus.FieldLogger
 }
 
 func (o Options) withDefaults() Options {
-	orDuration := func(d *time.Duration, otherwise time.Duration) {
+	setDefault := func(d *time.Duration, value time.Duration) {
 		if *d == 0 {
-			*d = otherwise
+			*d = value
 		}
 	}
-	orDuration(&o.TokenTTL, 2*time.Hour)
-	orDuration(&o.CodeTTL, 5*time.Minute)
-	orDuration(&o.RefreshGrace, 10*time.Minute)
-	orDuration(&o.HookTimeout, 10*time.Second)
+	setDefault(&o.TokenTTL, 2*time.Hour)
+	setDefault(&o.CodeTTL, 5*time.Minute)
+	setDefault(&o.RefreshGrace, 10*time.Minute)
+	setDefault(&o.HookTimeout, 10*time.Second)
 	if o.MaxPush == 0 {
 		o.MaxPush = 512 << 20
 	}
@@ -60,31 +60,31 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// A Server is one Bitbucket Cloud.
+// A Server is a Bitbucket Cloud. It is an http.Handler.
 type Server struct {
 	options Options
 	git     gitCommand
 	api     http.Handler // /2.0/…
 	web     http.Handler // log-in and OAuth pages
 	smart   http.Handler // git
-	courier *courier     // carries the webhooks
+	courier *courier     // sends the webhooks
 	lfs     lfsStorage
 
-	mu    sync.Mutex // guards what follows, and the fields of repositories, users and hooks
+	mu    sync.Mutex // guards the fields below, and the fields of repositories, users and hooks
 	url   string
-	world world
+	state state
 	oauth oauth
 }
 
-// New opens a Bitbucket with no users in it.
+// New returns a Bitbucket without users.
 func New(options Options) (*Server, error) {
 	options = options.withDefaults()
 	root, err := filepath.Abs(options.Root)
 	if err != nil || options.Root == "" {
-		return nil, fmt.Errorf("bitbuckettest: Options.Root must name a directory, not %q", options.Root)
+		return nil, fmt.Errorf("bitbuckettest: Options.Root %q: set a directory", options.Root)
 	}
 	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory of repositories: %w", err)
+		return nil, fmt.Errorf("create the directory of repositories: %w", err)
 	}
 	options.Root = root
 	git, err := findGit()
@@ -97,7 +97,7 @@ func New(options Options) (*Server, error) {
 	return s, nil
 }
 
-// ServeHTTP answers for the web origin and the API origin alike.
+// ServeHTTP serves the web pages, the API and git.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.learnURL(r)
 	switch path := r.URL.Path; {
@@ -110,8 +110,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// withoutSlash takes a path for the same with a slash at its end, except where that means a
-// directory of the source.
+// withoutSlash removes a slash at the end of the path, except below /src/, where it means a directory.
 func withoutSlash(r *http.Request) *http.Request {
 	path := strings.TrimRight(r.URL.Path, "/")
 	if path == r.URL.Path || strings.Contains(path, "/src/") {
@@ -122,14 +121,14 @@ func withoutSlash(r *http.Request) *http.Request {
 	return r
 }
 
-// URL returns the base URL; it is empty before SetURL and the first request.
+// URL returns the base URL. It is empty before SetURL and the first request.
 func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.url
 }
 
-// SetURL says where the server is reached, once its listener exists.
+// SetURL sets the base URL, for example after its listener was created.
 func (s *Server) SetURL(url string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,12 +148,11 @@ func (s *Server) learnURL(r *http.Request) {
 	s.url = scheme + "://" + r.Host
 }
 
-// WaitIdle returns when no push is under way and every webhook delivery has ended, with all
-// its attempts, or when ctx is done.
+// WaitIdle waits until no push is running and every webhook delivery has ended. It returns ctx.Err() if
+// ctx ends first.
 func (s *Server) WaitIdle(ctx context.Context) error { return s.courier.waitIdle(ctx) }
 
-// Close drops the deliveries that are waiting and returns when none is under way. The
-// repositories stay on disk.
+// Close drops waiting deliveries, and waits until running ones have ended. The repositories stay on disk.
 func (s *Server) Close() { s.courier.close() }
 
 func (s *Server) now() time.Time { return s.options.Now() }

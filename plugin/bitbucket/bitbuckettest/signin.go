@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// home is the address without a path, for a person who follows the host's name.
+// home shows the page at the root URL.
 func (s *Server) home(w http.ResponseWriter, r *http.Request) {
 	visitor := s.visit(w, r)
 	name := ""
@@ -24,13 +24,13 @@ func (s *Server) showSignIn(w http.ResponseWriter, visitor session, status int, 
 	allowed := ""
 	if query, ok := authorizationQuery(next); ok {
 		if a, unknown := s.readAuthorization(query); unknown == "" {
-			allowed = origin(a) // who granted before is sent there from the form
+			allowed = origin(a) // if access was granted before, the form redirects there
 		}
 	}
 	showPage(w, status, allowed, signInPage, object{"Token": visitor.token, "Next": next, "Problem": problem})
 }
 
-// authorizationQuery takes apart the address of an authorization request on this host.
+// authorizationQuery parses the URL of an authorization request to this server.
 func authorizationQuery(next string) (url.Values, bool) {
 	query, ok := strings.CutPrefix(next, "/site/oauth2/authorize?")
 	if !ok {
@@ -40,11 +40,11 @@ func authorizationQuery(next string) (url.Values, bool) {
 	return values, err == nil
 }
 
-// signIn takes the log-in page's answer and goes on to where the person was going.
+// signIn handles the form of the log-in page, and redirects to the next page.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	form := readForm(w, r)
 	visitor, next := s.visit(w, r), form.Get("next")
-	if !visitor.meant(form) {
+	if !visitor.hasToken(form) {
 		s.showProblem(w, http.StatusForbidden, "CSRF verification failed. Please go back and try again.")
 		return
 	}
@@ -58,11 +58,11 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // a path of this host
 }
 
-// logIn starts a new session, under a new id, for who knows the password.
+// logIn checks the password. If it is correct, logIn starts a session with a new ID.
 func (s *Server) logIn(w http.ResponseWriter, r *http.Request, name, password string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, u := range s.world.users {
+	for _, u := range s.state.users {
 		if (u.Name == name || u.Email == name) && !u.password.IsZero() && u.password.Reveal() == password {
 			if cookie, err := r.Cookie(sessionCookie); err == nil {
 				delete(s.oauth.sessions, cookie.Value)

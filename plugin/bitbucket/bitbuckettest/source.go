@@ -21,12 +21,12 @@ type entry struct {
 
 func (e entry) isDirectory() bool { return e.kind == "tree" }
 
-// depth is 1 for what lies directly in the directory that was listed.
+// depth returns the depth below the listed directory: 1 for its direct entries.
 func (e entry) depth() int {
 	return 1 + strings.Count(e.path, "/")
 }
 
-// attributes are Bitbucket's words for the mode.
+// attributes returns Bitbucket's names for the mode.
 func (e entry) attributes() []string {
 	switch e.mode {
 	case "100755":
@@ -40,7 +40,7 @@ func (e entry) attributes() []string {
 	}
 }
 
-// getSourceRoot leads to the main branch's head.
+// getSourceRoot redirects to the root directory of the main branch.
 func (s *Server) getSourceRoot(c *call) error {
 	hash, err := s.resolve(c.r.Context(), c.repo, s.mainBranch(c.r.Context(), c.repo))
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *Server) getSourceRoot(c *call) error {
 	return nil
 }
 
-// getSource answers with a directory's entries, a file's content, or the meta data of either:
+// getSource returns the entries of a directory, the content of a file, or the metadata of either:
 // https://developer.atlassian.com/cloud/bitbucket/rest/api-group-source/#api-repositories-workspace-repo-slug-src-commit-path-get
 func (s *Server) getSource(c *call) error {
 	ctx, name := c.r.Context(), strings.TrimSuffix(c.r.PathValue("path"), "/")
@@ -116,7 +116,7 @@ func (s *Server) answerDirectory(c *call, commit string, directory entry) error 
 	return s.answerPage(c, items)
 }
 
-// maxDepth reads max_depth; deeper than the server goes is the answer 555.
+// maxDepth returns the parameter max_depth. It returns a 555 error above Options.MaxSourceDepth.
 func (s *Server) maxDepth(r *http.Request) (int, error) {
 	text := r.URL.Query().Get("max_depth")
 	if text == "" {
@@ -132,7 +132,7 @@ func (s *Server) maxDepth(r *http.Request) (int, error) {
 	return depth, nil
 }
 
-// answerFile answers with the bytes of a file, or 304 to a client that has them.
+// answerFile writes the content of a file, or 304 if the client has it.
 func (s *Server) answerFile(c *call, file entry) error {
 	tag := `"` + file.object + `"`
 	c.w.Header().Set("ETag", tag)
@@ -147,7 +147,7 @@ func (s *Server) answerFile(c *call, file entry) error {
 	c.w.Header().Set("Content-Type", cmp.Or(mime.TypeByExtension(path.Ext(file.path)), "text/plain"))
 	c.w.Header().Set("X-Content-Type-Options", "nosniff")
 	c.w.Header().Set("Content-Disposition", "attachment")
-	_, _ = c.w.Write([]byte(content)) // the client is gone, if anything
+	_, _ = c.w.Write([]byte(content)) // an error means that the client has gone
 	return nil
 }
 
@@ -164,9 +164,9 @@ func (s *Server) listTree(ctx context.Context, r *Repository, args ...string) ([
 		about, name, _ := strings.Cut(line, "\t")
 		fields := strings.Fields(about)
 		if len(fields) != 4 {
-			return nil, errors.New("git ls-tree wrote a line of another shape")
+			return nil, errors.New("git ls-tree: unexpected line")
 		}
-		size, _ := strconv.ParseInt(fields[3], 10, 64) // "-" of what has none
+		size, _ := strconv.ParseInt(fields[3], 10, 64) // "-" for entries without a size
 		entries = append(entries, entry{mode: fields[0], kind: fields[1], object: fields[2], size: size, path: name})
 	}
 	return entries, nil

@@ -23,7 +23,7 @@ type Status struct {
 	uuid string
 }
 
-// Statuses returns the build statuses of a commit, in the order in which their keys came.
+// Statuses returns the build statuses of a commit, in the order of their creation.
 func (r *Repository) Statuses(commit string) []Status {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
@@ -34,14 +34,14 @@ func (r *Repository) Statuses(commit string) []Status {
 	return statuses
 }
 
-// StatusHistory returns every build status that a commit was ever given, in order.
+// StatusHistory returns every version of every build status of a commit, oldest first.
 func (r *Repository) StatusHistory(commit string) []Status {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
 	return slices.Clone(r.history[commit])
 }
 
-// statusRequest is the body of POST and PUT; what PUT leaves out stays:
+// statusRequest is the body of POST and PUT. PUT does not change absent fields:
 // https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commit-statuses/
 type statusRequest struct {
 	Key         *string `json:"key"`
@@ -54,7 +54,7 @@ type statusRequest struct {
 
 var states = []string{"INPROGRESS", "SUCCESSFUL", "FAILED", "STOPPED"}
 
-// check holds a status to Bitbucket's rules.
+// check checks a status against Bitbucket's rules.
 func (s *Status) check() error {
 	switch {
 	case s.Key == "":
@@ -76,13 +76,11 @@ func (s *Status) check() error {
 }
 
 func tooLong(field string, limit int, value string) error {
-	return invalid(
-		field,
-		fmt.Sprintf("Ensure this value has at most %d characters (it has %d).", limit, utf8.RuneCountInString(value)),
-	)
+	const format = "Ensure this value has at most %d characters (it has %d)."
+	return invalid(field, fmt.Sprintf(format, limit, utf8.RuneCountInString(value)))
 }
 
-// postStatus creates a build status, or overwrites the one with its key.
+// postStatus creates a build status, or replaces the one with the same key.
 func (s *Server) postStatus(c *call) error {
 	var q statusRequest
 	hash, err := s.statusTarget(c, &q)
@@ -100,7 +98,7 @@ func (s *Server) postStatus(c *call) error {
 	return s.storeStatus(c, hash, before, posted, code)
 }
 
-// putStatus changes a build status; its key stays.
+// putStatus changes a build status. The key cannot be changed.
 func (s *Server) putStatus(c *call) error {
 	var q statusRequest
 	hash, err := s.statusTarget(c, &q)
@@ -130,7 +128,7 @@ func (s *Server) statusTarget(c *call, q *statusRequest) (hash string, err error
 	return s.resolve(c.r.Context(), c.repo, c.r.PathValue("revision"))
 }
 
-// write puts the fields that the request has into s.
+// write copies the fields of the request to s. It skips absent fields.
 func (q statusRequest) write(s *Status) {
 	for _, field := range []struct {
 		from *string
@@ -145,9 +143,9 @@ func (q statusRequest) write(s *Status) {
 	}
 }
 
-// storeStatus checks a status, keeps it in the place of the one before, and answers with it.
+// storeStatus checks and stores a status, and responds with it. It replaces before, if that is not nil.
 func (s *Server) storeStatus(c *call, hash string, before, after *Status, code int) error {
-	// Bitbucket expands these; every other brace is taken as it is.
+	// Bitbucket expands only these placeholders.
 	after.URL = strings.NewReplacer(
 		"{repository.full_name}", c.repo.fullName(), "{repository.uuid}", c.repo.UUID, "{commit.hash}", hash,
 	).Replace(after.URL)

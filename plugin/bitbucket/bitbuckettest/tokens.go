@@ -13,10 +13,10 @@ import (
 	"slipway/config/secret"
 )
 
-// refreshLife is how long a refresh token may lie unused: three months.
-const refreshLife = 90 * 24 * time.Hour
+// refreshLifetime is the lifetime of an unused refresh token: three months.
+const refreshLifetime = 90 * 24 * time.Hour
 
-// maxForm bounds the bodies of forms.
+// maxForm is the maximum size of a form, in bytes.
 const maxForm = 64 << 10
 
 // A tokenError is an error of RFC 6749 §5.2, with Bitbucket's texts.
@@ -30,11 +30,12 @@ var (
 	errRefreshToken = &tokenError{"invalid_request", "Invalid refresh_token"}
 	errPublic       = &tokenError{
 		"unauthorized_client",
-		`Cannot use client_credentials with a consumer marked as "public". Please set the consumer to private and try again.`,
+		`Cannot use client_credentials with a consumer marked as "public". ` +
+			`Please set the consumer to private and try again.`,
 	}
 )
 
-// serveToken is POST /site/oauth2/access_token:
+// serveToken handles POST /site/oauth2/access_token:
 // https://developer.atlassian.com/cloud/bitbucket/oauth-2/
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
@@ -51,7 +52,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (object, *tokenEr
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	grantType := form.Get("grant_type")
-	if grantType == "" { // a JSON body comes here too: it is no form
+	if grantType == "" { // a JSON body is no form, so it is empty here
 		return nil, &tokenError{"invalid_grant", "Unsupported grant type: None"}
 	}
 	consumer := s.authenticateClient(r, form)
@@ -73,7 +74,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (object, *tokenEr
 	}
 }
 
-// readForm reads a form-urlencoded body; any other body is an empty form.
+// readForm reads a form-urlencoded body. It returns an empty form for any other body.
 func readForm(w http.ResponseWriter, r *http.Request) url.Values {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -83,7 +84,7 @@ func readForm(w http.ResponseWriter, r *http.Request) url.Values {
 	return r.PostForm
 }
 
-// authenticateClient takes Basic authentication, or the client's parameters of the body.
+// authenticateClient accepts Basic authentication, or client_id and client_secret in the body.
 func (s *Server) authenticateClient(r *http.Request, form url.Values) *Consumer {
 	key, password, basic := r.BasicAuth()
 	if basic {
@@ -114,7 +115,7 @@ func (s *Server) consumer(key string) *Consumer {
 	return nil
 }
 
-// exchangeCode answers with tokens for a code, once.
+// exchangeCode returns tokens for a code. A code can be used once.
 func (s *Server) exchangeCode(consumer *Consumer, form url.Values) (object, *tokenError) {
 	value := form.Get("code")
 	known, ok := s.oauth.codes[value]
@@ -132,13 +133,13 @@ func (s *Server) exchangeCode(consumer *Consumer, form url.Values) (object, *tok
 	return s.grantAnswer(known.grant), nil
 }
 
-// challengeOf is PKCE's S256: https://www.rfc-editor.org/rfc/rfc7636#section-4.2
+// challengeOf returns the S256 challenge of PKCE: https://www.rfc-editor.org/rfc/rfc7636#section-4.2
 func challengeOf(verifier string) string {
 	sum := sha256.Sum256([]byte(verifier))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// refreshTokens rotates: the answer holds a new refresh token, and the one used dies soon.
+// refreshTokens returns new tokens. The old refresh token expires after Options.RefreshGrace.
 func (s *Server) refreshTokens(consumer *Consumer, form url.Values) (object, *tokenError) {
 	known, ok := s.oauth.refresh[form.Get("refresh_token")]
 	if !ok || known.grant.consumer != consumer || !s.now().Before(known.expires) {
@@ -151,23 +152,23 @@ func (s *Server) refreshTokens(consumer *Consumer, form url.Values) (object, *to
 	return s.grantAnswer(known.grant), nil
 }
 
-// issue makes an access token and a refresh token of a grant.
+// issue creates an access token and a refresh token for a grant.
 func (s *Server) issue(grant grantID) (access, refresh string) {
 	who := principal{account: grant.user, kind: credentialOAuth, scopes: grant.consumer.Scopes}
 	refresh = randomText(1900)
-	s.oauth.refresh[refresh] = &refreshToken{grant: grant, expires: s.now().Add(refreshLife)}
+	s.oauth.refresh[refresh] = &refreshToken{grant: grant, expires: s.now().Add(refreshLifetime)}
 	return s.issueAccess(who, grant), refresh
 }
 
-// issueAccess makes a token of more than 2,500 characters, as they are since 2026.
+// issueAccess creates an access token. It has more than 2,500 characters, as at Cloud since 2026.
 func (s *Server) issueAccess(who principal, grant grantID) string {
 	value := randomText(1950)
 	s.oauth.access[value] = &accessToken{principal: who, grant: grant, expires: s.now().Add(s.options.TokenTTL)}
 	return value
 }
 
-// issueToBot answers client_credentials: the consumer acts as a bot confined to its
-// workspace, and gets no refresh token.
+// issueToBot returns the token for client_credentials. The consumer acts as a bot with access only to its
+// workspace. It gets no refresh token.
 func (s *Server) issueToBot(c *Consumer) object {
 	who := principal{account: c.bot, kind: credentialOAuth, scopes: c.Scopes, within: &extent{workspace: c.Workspace}}
 	return s.tokenAnswer(c, s.issueAccess(who, grantID{}))
@@ -191,7 +192,7 @@ func (s *Server) tokenAnswer(c *Consumer, access string) object {
 	}
 }
 
-// Link gives a consumer the tokens of a user, without the pages.
+// Link grants a consumer access to a user's account without the pages. It returns the tokens.
 func (s *Server) Link(u *User, c *Consumer) (access, refresh secret.Secret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

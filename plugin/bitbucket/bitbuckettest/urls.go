@@ -3,21 +3,22 @@ package bitbuckettest
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// maxURL is the length of the URL of a webhook or a build status, in characters.
+// maxURL is the maximum length of the URL of a webhook or a build status, in characters.
 const maxURL = 450
 
-// checkHookURL holds a webhook's URL to Bitbucket's rules: it must be reachable from the
-// public internet. With private true, addresses and names of inside pass.
-func checkHookURL(text string, private bool) error {
+// checkHookURL checks a webhook's URL against Bitbucket's rules: it must be reachable from the internet.
+// If allowPrivate is true, private addresses and names are valid.
+func checkHookURL(text string, allowPrivate bool) error {
 	host, err := checkURL(text)
 	if err != nil {
 		return err
 	}
-	if private {
+	if allowPrivate {
 		return nil
 	}
 	if address, err := netip.ParseAddr(host); err == nil {
@@ -26,8 +27,8 @@ func checkHookURL(text string, private bool) error {
 		}
 		return nil
 	}
-	if !qualified(host) || strings.HasSuffix(host, ".localhost") || strings.HasSuffix(host, ".local") ||
-		strings.HasSuffix(host, ".internal") {
+	isInternal := func(suffix string) bool { return strings.HasSuffix(host, suffix) }
+	if !isQualified(host) || slices.ContainsFunc([]string{".localhost", ".local", ".internal"}, isInternal) {
 		return errInternalURL
 	}
 	return nil
@@ -38,14 +39,14 @@ var (
 	errInternalURL = invalid("url", "The URL cannot be an internal, non-routed address.")
 )
 
-// checkStatusURL holds a build status's URL to Bitbucket's rule: absolute, and its host an
-// address or a fully qualified name, so neither localhost nor http://jenkins:8080/.
+// checkStatusURL checks a build status's URL against Bitbucket's rules. It must be absolute, and its host
+// must be an IP address or a fully qualified name. So localhost and http://jenkins:8080/ are invalid.
 func checkStatusURL(text string) error {
 	host, err := checkURL(text)
 	if err != nil {
 		return err
 	}
-	if _, err := netip.ParseAddr(host); err != nil && !qualified(host) {
+	if _, err := netip.ParseAddr(host); err != nil && !isQualified(host) {
 		return errURL
 	}
 	return nil
@@ -62,8 +63,8 @@ func checkURL(text string) (host string, err error) {
 	return strings.ToLower(u.Hostname()), nil
 }
 
-// qualified tells whether a host name has a domain.
-func qualified(host string) bool {
+// isQualified reports whether a host name has a domain.
+func isQualified(host string) bool {
 	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
 	if len(labels) < 2 {
 		return false

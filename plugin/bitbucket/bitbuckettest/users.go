@@ -2,11 +2,11 @@ package bitbuckettest
 
 import "strings"
 
-// findWorkspace finds by slug or UUID.
+// findWorkspace returns the workspace with a slug or UUID, or nil.
 func (s *Server) findWorkspace(name string) *Workspace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, w := range s.world.workspaces {
+	for _, w := range s.state.workspaces {
 		if w.named(name) {
 			return w
 		}
@@ -20,7 +20,7 @@ func (s *Server) getUser(c *call) error {
 	}
 	shown := s.showAccount(c.who.account)
 	if c.who.account.kind == "user" {
-		shown["username"] = c.who.account.Name // of the caller alone: Drone signs people in by it
+		shown["username"] = c.who.account.Name // only for the caller: Drone uses it to sign users in
 	}
 	return c.answer(shown)
 }
@@ -34,7 +34,7 @@ func (s *Server) listEmails(c *call) error {
 	}})
 }
 
-// listWorkspaces lists those that the caller is in. Their names are not part of the answer.
+// listWorkspaces lists the workspaces of the caller. The response does not include their names.
 func (s *Server) listWorkspaces(c *call) error {
 	if c.who.account == nil {
 		return errAnonymous
@@ -48,7 +48,7 @@ func (s *Server) workspacesOf(who principal, administered bool) []object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var items []object
-	for _, w := range s.world.workspaces {
+	for _, w := range s.state.workspaces {
 		role := s.roleIn(who, w)
 		if role == "" || administered && role != "owner" {
 			continue
@@ -60,7 +60,7 @@ func (s *Server) workspacesOf(who principal, administered bool) []object {
 	return items
 }
 
-// roleIn returns owner, member, or nothing.
+// roleIn returns "owner", "member" or "".
 func (s *Server) roleIn(who principal, w *Workspace) string {
 	if who.within != nil {
 		if who.within.workspace != w {
@@ -71,7 +71,7 @@ func (s *Server) roleIn(who principal, w *Workspace) string {
 	if w.Owner == who.account {
 		return "owner"
 	}
-	for _, r := range s.world.repositories {
+	for _, r := range s.state.repositories {
 		if r.Workspace == w && r.members[who.account] > None {
 			return "member"
 		}
@@ -79,7 +79,7 @@ func (s *Server) roleIn(who principal, w *Workspace) string {
 	return ""
 }
 
-// workspaceOf resolves the workspace of the path, when the caller is in it.
+// workspaceOf returns the workspace in the path, if the caller is a member of it.
 func (s *Server) workspaceOf(c *call) (*Workspace, error) {
 	if c.who.account == nil {
 		return nil, errAnonymous
@@ -122,7 +122,7 @@ func (s *Server) getWorkspacePermission(c *call) error {
 	return c.answer(shown)
 }
 
-// showWorkspace shows a workspace as the lists do, without its name.
+// showWorkspace returns a workspace in the form of lists, without its name.
 func (s *Server) showWorkspace(w *Workspace) object {
 	return object{
 		"type": "workspace", "uuid": w.UUID, "slug": w.Slug,

@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// A NewCommit says what Write makes.
+// A NewCommit describes the commit that Write creates.
 type NewCommit struct {
-	Parent  string            // hash, branch or tag; empty makes a root commit
-	Files   map[string]string // content by path, added to the parent's; a content that starts with #! is executable
-	Remove  []string          // paths of the parent's that go
+	Parent  string            // hash, branch or tag; empty = a root commit
+	Files   map[string]string // new content by path; files that start with #! are executable
+	Remove  []string          // paths to remove
 	Message string
 	Author  *User // default the workspace's owner
 }
 
-// Write makes a commit that no ref names yet, and returns its hash.
+// Write creates a commit without a ref, and returns its hash.
 func (r *Repository) Write(ctx context.Context, c NewCommit) (string, error) {
 	hash, err := r.write(ctx, c)
 	if err != nil {
@@ -48,7 +48,7 @@ func (r *Repository) write(ctx context.Context, c NewCommit) (string, error) {
 	return strings.TrimSpace(hash), err
 }
 
-// writeTree builds a tree in an index of its own, without a work tree.
+// writeTree creates a tree with a temporary index, without a work tree.
 func (r *Repository) writeTree(ctx context.Context, parents []string, c NewCommit) (string, error) {
 	git := r.server.git
 	index := path.Join(r.dir, "index-"+randomHex(8))
@@ -81,7 +81,7 @@ func (r *Repository) writeTree(ctx context.Context, parents []string, c NewCommi
 	return strings.TrimSpace(tree), err
 }
 
-// identity is the environment that makes u the author and committer, at the server's time.
+// identity returns the environment of git for the author and committer u, at the server's time.
 func (r *Repository) identity(u *User) []string {
 	if u == nil {
 		u = r.Workspace.Owner
@@ -93,7 +93,7 @@ func (r *Repository) identity(u *User) []string {
 	}
 }
 
-// Head returns the commit of a branch; empty = there is no such branch.
+// Head returns the commit of a branch, or "" if the branch does not exist.
 func (r *Repository) Head(ctx context.Context, branch string) (string, error) {
 	hash, err := r.server.git.run(ctx, r.dir, "for-each-ref", "--format=%(objectname)", branchPrefix+branch)
 	if err != nil {
@@ -102,8 +102,8 @@ func (r *Repository) Head(ctx context.Context, branch string) (string, error) {
 	return strings.TrimSpace(hash), nil
 }
 
-// Commit adds files to a branch, which it makes when there is none, pushes that as the
-// workspace's owner, and returns the commit.
+// Commit commits files to a branch, which it creates if necessary, and pushes it as the workspace's
+// owner. It returns the commit.
 func (r *Repository) Commit(
 	ctx context.Context,
 	branch string,
@@ -121,8 +121,8 @@ func (r *Repository) Commit(
 	return hash, r.Push(ctx, map[string]string{branchPrefix + branch: hash})
 }
 
-// Tag pushes a tag of a commit, as the workspace's owner: a lightweight one when message is
-// empty, else an annotated one.
+// Tag pushes a tag of a commit as the workspace's owner. The tag is lightweight if message is empty, and
+// annotated otherwise.
 func (r *Repository) Tag(ctx context.Context, name, commit, message string) error {
 	if message == "" {
 		return r.Push(ctx, map[string]string{tagPrefix + name: commit})
@@ -134,7 +134,7 @@ func (r *Repository) Tag(ctx context.Context, name, commit, message string) erro
 	return r.Push(ctx, map[string]string{tagPrefix + name: object})
 }
 
-// Annotate makes the object of an annotated tag, for Push to point a tag at.
+// Annotate creates the object of an annotated tag. Push can set a tag to it.
 func (r *Repository) Annotate(ctx context.Context, name, commit, message string) (string, error) {
 	owner := r.Workspace.Owner
 	text := fmt.Sprintf("object %s\ntype commit\ntag %s\ntagger %s <%s> %d +0000\n\n%s\n",
@@ -146,13 +146,13 @@ func (r *Repository) Annotate(ctx context.Context, name, commit, message string)
 	return strings.TrimSpace(object), nil
 }
 
-// Push moves refs, by full name, to objects that are there, and deletes those whose object is
-// empty: all or none, as one push of the workspace's owner, with one webhook.
+// Push sets refs, by full name, to existing objects, and deletes refs with an empty object. It is one
+// atomic push of the workspace's owner, with one webhook delivery.
 func (r *Repository) Push(ctx context.Context, refs map[string]string) error {
 	return r.PushAs(ctx, nil, refs)
 }
 
-// PushAs is Push by another user.
+// PushAs is like Push, for another user.
 func (r *Repository) PushAs(ctx context.Context, by *User, refs map[string]string) error {
 	if by == nil {
 		by = r.Workspace.Owner

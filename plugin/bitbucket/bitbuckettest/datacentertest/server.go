@@ -1,5 +1,5 @@
-// Package datacentertest is as much of a Bitbucket Data Center as reports of builds need, as
-// an http.Handler: HTTP access tokens, commits and build statuses, with its errors and limits.
+// Package datacentertest is a small Bitbucket Data Center as an http.Handler, for build statuses. It has
+// HTTP access tokens, commits and build statuses, with the errors and limits of Data Center.
 //
 // Source: https://developer.atlassian.com/server/bitbucket/rest/v905/api-group-builds-and-deployments/.
 package datacentertest
@@ -14,16 +14,16 @@ import (
 	"slipway/config/secret"
 )
 
-// maxJSON bounds the bodies of requests.
+// maxJSON is the maximum size of a request's body, in bytes.
 const maxJSON = 1 << 20
 
-// A Server is a Data Center with one repository. Set its fields before it serves.
+// A Server is a Data Center with one repository. Set its fields before the first request.
 type Server struct {
-	Context          string            // context path, as /bitbucket; empty = none
+	Context          string            // context path, e.g. /bitbucket; empty = none
 	Project, Slug    string            // of the repository
-	Token            secret.Secret     // an HTTP access token with REPO_READ: as Bearer, or the password of User
-	User             string            // whose token it is; empty = of the repository, Bearer alone
-	WithoutCancelled bool              // a version before CANCELLED
+	Token            secret.Secret     // HTTP access token with REPO_READ: for Bearer, or as the password of User
+	User             string            // owner of the token; empty = the repository, only for Bearer
+	WithoutCancelled bool              // a version without the state CANCELLED
 	Commits          []string          // full hashes
 	Tags             map[string]string // annotated tags: hash of the tag's object → commit
 
@@ -33,17 +33,17 @@ type Server struct {
 
 var _ http.Handler = (*Server)(nil)
 
-// StatusHistory returns every build status that a commit was given, in order.
+// StatusHistory returns every build status that was sent for a commit, oldest first.
 func (s *Server) StatusHistory(commit string) []Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.history[commit])
 }
 
-// ServeHTTP answers below the context path.
+// ServeHTTP serves the REST API below the context path.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, ok := strings.CutPrefix(r.URL.Path, s.Context+"/rest/api/latest/projects/")
-	if !ok { // a web page, whose log-in does not know tokens
+	if !ok { // a web page: its log-in does not accept tokens
 		http.Redirect(w, r, s.Context+"/login", http.StatusFound)
 		return
 	}
@@ -66,7 +66,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// authentic takes a token of a repository as Bearer alone, and one of a user as a password too.
+// authentic accepts a repository's token as Bearer, and a user's token also as a password:
 // https://confluence.atlassian.com/bitbucketserver/http-access-tokens-939515499.html
 func (s *Server) authentic(r *http.Request) bool {
 	if user, password, basic := r.BasicAuth(); basic {
@@ -75,7 +75,7 @@ func (s *Server) authentic(r *http.Request) bool {
 	return r.Header.Get("Authorization") == "Bearer "+s.Token.Reveal()
 }
 
-// getCommit answers with the commit, also of a tag's object.
+// getCommit returns a commit. It also accepts the hash of a tag object.
 func (s *Server) getCommit(w http.ResponseWriter, revision string) {
 	if commit, ok := s.Tags[revision]; ok {
 		revision = commit
@@ -98,5 +98,5 @@ func fail(w http.ResponseWriter, status int, context, message string) {
 func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client is gone, if anything
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client has gone
 }

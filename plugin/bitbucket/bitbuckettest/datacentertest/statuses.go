@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// A Status is a build status of a commit, as it is sent.
+// A Status is a build status of a commit, as in a request.
 type Status struct {
 	Key         string `json:"key"`
 	State       string `json:"state"`
@@ -23,8 +23,8 @@ type Status struct {
 
 var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
-// postStatus keeps a status. It does not look whether there is such a commit: a status of a
-// tag's object is taken, and shown nowhere.
+// postStatus records a status. As Data Center, it does not check that the commit exists: it accepts a
+// status of a tag object, but shows it nowhere.
 func (s *Server) postStatus(w http.ResponseWriter, r *http.Request, commit string) {
 	var one Status
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxJSON)).Decode(&one); err != nil {
@@ -44,7 +44,7 @@ func (s *Server) postStatus(w http.ResponseWriter, r *http.Request, commit strin
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// check holds a status to the documented rules.
+// check checks a status against the documented rules.
 func (s *Server) check(commit string, one Status) (context, message string) {
 	states := []string{"SUCCESSFUL", "FAILED", "INPROGRESS"}
 	if !s.WithoutCancelled {

@@ -1,8 +1,8 @@
-// Package faults makes a server misbehave by script, for tests.
+// Package faults injects faults into an http.Handler, for tests.
 //
-// A Faults stands before a handler. Rules say which requests go wrong, how, and how often;
-// everything else passes. What goes wrong inside of Bitbucket, like expired and revoked
-// tokens, is asked of the bitbuckettest.Server itself.
+// A Faults wraps a handler. Its rules select requests and define their faults and how often they occur.
+// All other requests pass. For states of Bitbucket itself, for example expired or revoked tokens, use the
+// methods of bitbuckettest.Server.
 //
 //	f := faults.New(server)
 //	f.Add(faults.Rule{Method: "POST", Path: "/2.0/repositories/*/*/hooks", Times: 2, Fault: faults.Status(503, "")})
@@ -15,15 +15,15 @@ import (
 	"sync"
 )
 
-// A Fault answers a request in place of next, or around it.
+// A Fault handles a request. It may call next.
 type Fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
 
-// A Rule says which requests meet a fault.
+// A Rule selects requests and defines their fault.
 type Rule struct {
 	Method string // "" = any
-	Path   string // as path.Match has it; a last element ** matches any rest; "" = any
-	Skip   int    // so many matching requests pass first
-	Times  int    // so many then meet the fault; 0 = all
+	Path   string // pattern of path.Match; a last element ** matches any rest; "" = any
+	Skip   int    // number of matching requests that pass first
+	Times  int    // number of requests with the fault after that; 0 = all
 	Fault  Fault
 }
 
@@ -34,7 +34,7 @@ func (r Rule) matches(request *http.Request) bool {
 	return r.Path == "" || matchPath(r.Path, request.URL.Path)
 }
 
-// matchPath matches element by element.
+// matchPath matches a path with a pattern, element by element.
 func matchPath(pattern, name string) bool {
 	head, open := strings.CutSuffix(pattern, "/**")
 	if open {
@@ -49,7 +49,7 @@ func matchPath(pattern, name string) bool {
 	return err == nil && matched
 }
 
-// A Script is a rule at work.
+// A Script is an active rule.
 type Script struct {
 	faults *Faults
 	rule   Rule
@@ -58,21 +58,21 @@ type Script struct {
 	over   bool
 }
 
-// Hits returns how many requests met the fault so far.
+// Hits returns the number of requests with the fault so far.
 func (s *Script) Hits() int {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	return s.hits
 }
 
-// Stop lets all later requests pass.
+// Stop ends the rule: all later requests pass.
 func (s *Script) Stop() {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	s.over = true
 }
 
-// Faults is a handler with scripted faults. It is safe for concurrent use.
+// Faults is a handler with injected faults. It is safe for concurrent use.
 type Faults struct {
 	next http.Handler
 
@@ -80,11 +80,10 @@ type Faults struct {
 	scripts []*Script
 }
 
-// New stands before next and lets everything pass.
+// New returns a handler that passes all requests to next until a rule is added.
 func New(next http.Handler) *Faults { return &Faults{next: next} }
 
-// Add starts a rule. Of the rules that match a request and are not used up, the one added
-// first decides.
+// Add starts a rule. If several active rules match a request, the first one applies.
 func (f *Faults) Add(r Rule) *Script {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,7 +92,7 @@ func (f *Faults) Add(r Rule) *Script {
 	return s
 }
 
-// ServeHTTP passes a request on, or has a fault answer it.
+// ServeHTTP calls the fault of the request, if any, or the wrapped handler.
 func (f *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if fault := f.pick(r); fault != nil {
 		fault(w, r, f.next)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Status answers with a status code and a body, whose type follows from how it starts.
+// Status responds with a status code and a body. The start of the body determines its content type.
 func Status(code int, body string) Fault {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		kind := "text/plain; charset=utf-8"
@@ -22,17 +22,17 @@ func Status(code int, body string) Fault {
 		}
 		w.Header().Set("Content-Type", kind)
 		w.WriteHeader(code)
-		_, _ = w.Write([]byte(body)) // the client is gone, if anything
+		_, _ = w.Write([]byte(body)) // an error means that the client has gone
 	}
 }
 
-// HTML answers with an error page, as what stands before Bitbucket does when Bitbucket is down.
+// HTML responds with an error page, as Bitbucket's proxy does when Bitbucket is down.
 func HTML(code int) Fault {
 	text := fmt.Sprintf("%d %s", code, http.StatusText(code))
 	return Status(code, "<html><head><title>"+text+"</title></head><body><h1>"+text+"</h1></body></html>")
 }
 
-// RateLimited answers 429. Bitbucket does not document Retry-After; "" leaves it out.
+// RateLimited responds with 429. Bitbucket does not document Retry-After; "" omits it.
 func RateLimited(retryAfter string) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if retryAfter != "" {
@@ -42,7 +42,7 @@ func RateLimited(retryAfter string) Fault {
 	}
 }
 
-// Delay waits before the handler runs. A client that leaves meanwhile leaves nothing done.
+// Delay waits before it calls the handler. If the client disconnects first, the handler does not run.
 func Delay(d time.Duration) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		timer := time.NewTimer(d)
@@ -56,7 +56,7 @@ func Delay(d time.Duration) Fault {
 	}
 }
 
-// Hold lets the handler run once until is closed.
+// Hold calls the handler after the channel is closed.
 func Hold(until <-chan struct{}) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		select {
@@ -68,12 +68,12 @@ func Hold(until <-chan struct{}) Fault {
 	}
 }
 
-// ResetBefore resets the connection; nothing was done.
+// ResetBefore resets the connection. The handler does not run.
 func ResetBefore() Fault {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { reset(w) }
 }
 
-// ResetAfter resets the connection after the handler did its work, whose answer is lost.
+// ResetAfter calls the handler and then resets the connection, so that the response is lost.
 func ResetAfter() Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(newRecorder(), r)
@@ -81,32 +81,32 @@ func ResetAfter() Fault {
 	}
 }
 
-// reset makes the client read "connection reset by peer".
+// reset closes the connection so that the client gets "connection reset by peer".
 func reset(w http.ResponseWriter) {
 	connection, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler) // HTTP/2: the stream is reset
 	}
 	if tcp, ok := connection.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // makes Close send RST in place of FIN
+		_ = tcp.SetLinger(0) // Close sends RST instead of FIN
 	}
 	_ = connection.Close()
 }
 
-// Truncate announces the whole answer of the handler and breaks off after n bytes of its body.
+// Truncate sends the header of the handler's response and the first n bytes of its body, and then aborts.
 func Truncate(n int) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		answer := newRecorder()
 		next.ServeHTTP(answer, r)
 		body := answer.body.Bytes()
 		answer.writeHeader(w)
-		_, _ = w.Write(body[:min(n, len(body))]) // the client is gone, if anything
+		_, _ = w.Write(body[:min(n, len(body))]) // an error means that the client has gone
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// Slow sends the answer of the handler in pieces of so many bytes, with a gap before each.
+// Slow sends the handler's response in pieces of this many bytes, with a pause before each.
 func Slow(piece int, gap time.Duration) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		answer := newRecorder()
@@ -128,7 +128,7 @@ func Slow(piece int, gap time.Duration) Fault {
 	}
 }
 
-// A recorder keeps an answer.
+// A recorder records a response.
 type recorder struct {
 	header http.Header
 	code   int
@@ -141,7 +141,7 @@ func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) WriteHeader(code int)        { r.code = code }
 func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
 
-// writeHeader sends the answer's head, with the length of its whole body.
+// writeHeader sends the header of the response, with the length of the complete body.
 func (r *recorder) writeHeader(w http.ResponseWriter) {
 	for name, values := range r.header {
 		w.Header()[name] = values

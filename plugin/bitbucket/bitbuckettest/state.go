@@ -15,10 +15,10 @@ import (
 	"slipway/config/secret"
 )
 
-// A Permission is what an account may do with a repository.
+// A Permission is the permission of an account on a repository.
 type Permission int
 
-// The permissions of Bitbucket, each including the ones before it.
+// The permissions of Bitbucket. Each includes the previous ones.
 const (
 	None Permission = iota
 	Read
@@ -26,10 +26,10 @@ const (
 	Admin
 )
 
-// String returns Bitbucket's word for p.
+// String returns Bitbucket's name of the permission, e.g. "read".
 func (p Permission) String() string { return [...]string{"none", "read", "write", "admin"}[p] }
 
-// Visibility tells whether strangers may read a repository.
+// Visibility is the visibility of a repository: public or private.
 type Visibility bool
 
 // The two visibilities.
@@ -40,7 +40,7 @@ const (
 
 // A User is an account: a person, or the bot behind an access token.
 type User struct {
-	Name      string // log-in name and nickname
+	Name      string // user name and nickname
 	UUID      string // with braces
 	AccountID string
 	Email     string
@@ -59,14 +59,14 @@ type Workspace struct {
 	Owner *User
 }
 
-// A Repository is a repository with its real git directory. Its methods act on the server.
+// A Repository is a repository with a real git directory. Its methods act on the server.
 type Repository struct {
 	UUID      string
 	Workspace *Workspace
 
 	server  *Server
 	dir     string     // the bare repository
-	pushing sync.Mutex // held from before a push's refs are read until its webhooks are queued
+	pushing sync.Mutex // locked during a push, until its webhooks are queued
 
 	// Guarded by Server.mu.
 	slug       string
@@ -76,24 +76,24 @@ type Repository struct {
 	updatedOn  time.Time
 	members    map[*User]Permission
 	hooks      []*hook
-	statuses   map[string][]*Status // by commit, oldest key first
+	statuses   map[string][]*Status // by commit, oldest first
 	history    map[string][]Status
 }
 
-// world is who and what there is.
-type world struct {
+// state has the users, workspaces and repositories.
+type state struct {
 	users        []*User
 	workspaces   []*Workspace
 	repositories []*Repository
 }
 
-// AddUser adds a person named name, with the e-mail address name@example.com. Commits with
-// that address are shown as the person's. Without SetPassword nobody can log in as them.
+// AddUser adds a person with a name and the e-mail address name@example.com. Commits with that address
+// show the person as the author. To log in, the person needs a password (SetPassword).
 func (s *Server) AddUser(name string) *User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.newUser(name, "user")
-	s.world.users = append(s.world.users, u)
+	s.state.users = append(s.state.users, u)
 	return u
 }
 
@@ -104,27 +104,27 @@ func (s *Server) newUser(name, kind string) *User {
 	}
 }
 
-// SetPassword sets what the log-in page asks for.
+// SetPassword sets the password for the log-in page.
 func (u *User) SetPassword(password secret.Secret) {
 	u.server.mu.Lock()
 	defer u.server.mu.Unlock()
 	u.password = password
 }
 
-// SetGitPassword lets any git client in with Basic authentication as the user, as an API
-// token does. It does not open the REST API.
+// SetGitPassword sets the password for git over HTTP with Basic authentication, as an API token. It is
+// not valid for the REST API.
 func (u *User) SetGitPassword(password secret.Secret) {
 	u.server.mu.Lock()
 	defer u.server.mu.Unlock()
 	u.gitPassword = password
 }
 
-// AddWorkspace adds a workspace. Its owner is an administrator of everything in it.
+// AddWorkspace adds a workspace. Its owner is the administrator of all its repositories.
 func (s *Server) AddWorkspace(slug string, owner *User) *Workspace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &Workspace{Slug: slug, UUID: newUUID(), Owner: owner}
-	s.world.workspaces = append(s.world.workspaces, w)
+	s.state.workspaces = append(s.state.workspaces, w)
 	return w
 }
 
@@ -133,7 +133,7 @@ var slugPattern = regexp.MustCompile(`^[a-z0-9_.-]{1,62}$`)
 // AddRepository adds an empty repository in the project PROJ.
 func (s *Server) AddRepository(w *Workspace, slug string, v Visibility) (*Repository, error) {
 	if !slugPattern.MatchString(slug) {
-		return nil, fmt.Errorf("add repository %s/%s: a slug has lower-case letters, digits, and . _ -", w.Slug, slug)
+		return nil, fmt.Errorf("add repository %s/%s: invalid slug: use lower-case letters, digits and . _ -", w.Slug, slug)
 	}
 	now := s.now()
 	r := &Repository{
@@ -146,16 +146,16 @@ func (s *Server) AddRepository(w *Workspace, slug string, v Visibility) (*Reposi
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, other := range s.world.repositories {
+	for _, other := range s.state.repositories {
 		if other.Workspace == w && other.slug == slug {
-			return nil, fmt.Errorf("add repository %s/%s: there is one", w.Slug, slug)
+			return nil, fmt.Errorf("add repository %s/%s: it exists", w.Slug, slug)
 		}
 	}
-	s.world.repositories = append(s.world.repositories, r)
+	s.state.repositories = append(s.state.repositories, r)
 	return r, nil
 }
 
-// Grant gives u the permission p, or takes every permission with None.
+// Grant sets the permission of a user. None removes it.
 func (r *Repository) Grant(u *User, p Permission) {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
@@ -166,14 +166,14 @@ func (r *Repository) Grant(u *User, p Permission) {
 	r.members[u] = p
 }
 
-// SetProject moves the repository to the project with this key.
+// SetProject moves the repository to the project with a key.
 func (r *Repository) SetProject(key string) {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
 	r.projectKey = key
 }
 
-// Rename gives the repository another slug; its UUID stays.
+// Rename changes the slug of the repository. The UUID stays the same.
 func (r *Repository) Rename(slug string) {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
@@ -196,7 +196,7 @@ func (r *Repository) CloneURL() string {
 	return r.server.url + "/" + r.fullName() + ".git"
 }
 
-// newUUID returns a random UUID in Bitbucket's braces.
+// newUUID returns a random UUID in braces, as Bitbucket does.
 func newUUID() string {
 	h := randomHex(16)
 	return fmt.Sprintf("{%s-%s-4%s-a%s-%s}", h[:8], h[8:12], h[13:16], h[17:20], h[20:])
@@ -208,7 +208,7 @@ func randomText(n int) string { return base64.RawURLEncoding.EncodeToString(rand
 
 func randomBytes(n int) []byte {
 	b := make([]byte, n)
-	_, _ = rand.Read(b) // never fails: it ends the program where the system has no randomness
+	_, _ = rand.Read(b) // never returns an error
 	return b
 }
 
