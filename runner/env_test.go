@@ -22,8 +22,11 @@ func newEnv(t *testing.T) *env {
 func (e *env) mustHaveSucceeded(b runnertest.Build) runnertest.Attempt {
 	e.t.Helper()
 	got := e.Gateway.Last(b)
-	if !got.Ended || got.Result.State != spec.Succeeded {
-		e.t.Fatalf("ended %t with %+v, want success\n%s", got.Ended, got.Result, got.Log)
+	if !got.Ended {
+		e.t.Errorf("the attempt has not ended\n%s", got.Log)
+	}
+	if got.Result.State != spec.Succeeded {
+		e.t.Errorf("state: got %v, want %v", got.Result.State, spec.Succeeded)
 	}
 	return got
 }

@@ -46,8 +46,11 @@ type example struct {
 func TestDocumentedExamples(t *testing.T) {
 	needBuildKit(t)
 	paths, err := filepath.Glob("testdata/examples/*.yaml")
-	if err != nil || len(paths) == 0 {
-		t.Fatal("there are no examples", err)
+	if err != nil {
+		t.Fatalf("got error %v", err)
+	}
+	if len(paths) == 0 {
+		t.Error("there are no examples")
 	}
 	n := newInternet(t)
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY"} {

@@ -27,8 +27,11 @@ func TestAStepsOwnBuilderIsGivenTheContext(t *testing.T) {
 	given := func(err error) string {
 		t.Helper()
 		environ, failed := os.ReadFile(record)
-		if failed != nil || err == nil {
-			t.Fatal(failed, err)
+		if failed != nil {
+			t.Errorf("failed: got %v, want %v", failed, nil)
+		}
+		if err == nil {
+			t.Fatalf("it succeeded")
 		}
 		for line := range strings.Lines(string(environ)) {
 			if value, found := strings.CutPrefix(line, "SLIPWAY_BUILDER_CONTEXT="); found {

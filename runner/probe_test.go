@@ -12,6 +12,7 @@ import (
 
 	"slipway/config/secret"
 	"slipway/runner/attempt"
+	"slipway/runner/runnertest"
 	"slipway/runner/settings"
 	"slipway/runner/spec"
 )
@@ -60,8 +61,11 @@ func TestWhatAProbesStepSays(t *testing.T) {
 			}
 			err := attempt.Probe(t.Context(), attempt.Options{Settings: s, Output: &out})
 			if c.err == "" {
-				if err != nil || !strings.HasSuffix(out.String(), "\nslipway: this step can build\n") {
-					t.Errorf("%v\n%s", err, out.String())
+				if err != nil {
+					t.Fatalf("got error %v", err)
+				}
+				if !strings.HasSuffix(out.String(), "\nslipway: this step can build\n") {
+					t.Errorf("got %q, want the suffix %q", out.String(), "\nslipway: this step can build\n")
 				}
 			} else if err == nil || !strings.HasPrefix(err.Error(), c.err) || !strings.Contains(err.Error(), c.mend) || strings.Contains(err.Error(), "\n") || strings.Contains(out.String(), "can build") {
 				t.Errorf(
@@ -93,9 +97,10 @@ func TestAProbeStartsABuilderWhereNoneIsNamed(t *testing.T) {
 			Output:   &out,
 		},
 	)
-	if err != nil || !strings.Contains(out.String(), "slipway: well: a builder starts in the step\n") {
-		t.Errorf("%v\n%s", err, out.String())
+	if err != nil {
+		t.Fatalf("got error %v", err)
 	}
+	runnertest.CheckHas(t, "out.String()", out.String(), "slipway: well: a builder starts in the step\n")
 	if (settings.Settings{URL: "https://x/runner/v1/builds/7"}).Probe() {
 		t.Error("a build is taken for a probe")
 	}
@@ -115,11 +120,16 @@ func TestAProbesStepWithoutABuilder(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	last := lines[len(lines)-1]
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 1 ||
-		!strings.HasPrefix(last, "slipway: the builder: no builder can run here") ||
-		!strings.Contains(last, "apt-get install runc; or name a builder elsewhere") {
-		t.Errorf("without runc: %v\n%s", err, out)
+	if !errors.As(err, &exit) {
+		t.Fatalf("got %v, want an exit code\n%s", err, out)
 	}
+	if got := exit.ExitCode(); got != 1 {
+		t.Errorf("exit.ExitCode(): got %v, want %v", got, 1)
+	}
+	if !strings.HasPrefix(last, "slipway: the builder: no builder can run here") {
+		t.Errorf("got %q, want the prefix %q", last, "slipway: the builder: no builder can run here")
+	}
+	runnertest.CheckHas(t, "last", last, "apt-get install runc; or name a builder elsewhere")
 	if strings.Contains(string(out), "probe-token") {
 		t.Errorf("the token is shown:\n%s", out)
 	}

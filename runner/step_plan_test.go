@@ -114,9 +114,12 @@ func TestDryRunFlagSaysWhatTheStepWouldLeave(t *testing.T) {
 				runnertest.OnRef("refs/heads/feature/x"),
 				append(c.environ, "PLUGIN_REPO=registry.example.com/acme/app", "DRONE_WORKSPACE="+dir)...)...)
 		cmd.Args = append(cmd.Args, "--dry-run")
-		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), c.says) ||
-			strings.Contains(string(out), c.never) {
-			t.Errorf("%v: %v, want %q and not %q:\n%s", c.environ, err, c.says, c.never, out)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("got error %v\n%s", err, out)
+			continue
 		}
+		runnertest.CheckHas(t, "the log", string(out), c.says)
+		runnertest.CheckLacks(t, "the log", string(out), c.never)
 	}
 }

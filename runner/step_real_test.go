@@ -45,10 +45,12 @@ func TestASecondStepTakesItsStepsFromTheCache(t *testing.T) {
 			"CI_COMMIT_SHA=4f1d0c8",
 			"PLUGIN_BUILDKIT_DEBUG=true",
 		).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "cache       registry "+cache) ||
-			!strings.Contains(string(out), "note: PLUGIN_BUILDKIT_DEBUG") {
-			t.Fatalf("%v\n%s", err, out)
+		if err != nil {
+			t.Errorf("got error %v\n%s", err, out)
+			continue
 		}
+		runnertest.CheckHas(t, "the log", string(out), "cache       registry "+cache)
+		runnertest.CheckHas(t, "the log", string(out), "note: PLUGIN_BUILDKIT_DEBUG")
 		ref, err := name.ParseReference(e.Registry.Image() + ":" + tag)
 		if err != nil {
 			t.Fatal(err)
@@ -58,14 +60,37 @@ func TestASecondStepTakesItsStepsFromTheCache(t *testing.T) {
 			t.Fatal(err)
 		}
 		config, err := img.ConfigFile()
-		if err != nil || config.Config.Labels["team"] != "a" ||
-			config.Config.Labels["org.opencontainers.image.revision"] != "4f1d0c8" {
-			t.Errorf("labels %v, %v", config.Config.Labels, err)
+		if err != nil {
+			t.Errorf("got error %v", err)
+			continue
+		}
+		if config.Config.Labels["team"] != "a" {
+			t.Errorf(`config.Config.Labels["team"]: got %q, want %q`, config.Config.Labels["team"], "a")
+		}
+		if config.Config.Labels["org.opencontainers.image.revision"] != "4f1d0c8" {
+			t.Errorf(
+				`config.Config.Labels["org.opencontainers.image.revision"]: got %q, want %q`,
+				config.Config.Labels["org.opencontainers.image.revision"],
+				"4f1d0c8",
+			)
 		}
 		manifest, err := img.Manifest()
-		if err != nil || len(manifest.Layers) != 1 || manifest.Layers[0].MediaType != types.OCILayerZStd ||
-			manifest.Annotations["org.opencontainers.image.revision"] != "4f1d0c8" {
-			t.Fatalf("manifest %+v, %v", manifest, err)
+		if err != nil {
+			t.Errorf("got error %v", err)
+			continue
+		}
+		if got := len(manifest.Layers); got != 1 {
+			t.Errorf("number of manifest.Layers: got %v, want %v", got, 1)
+		}
+		if manifest.Layers[0].MediaType != types.OCILayerZStd {
+			t.Errorf("manifest.Layers[0].MediaType: got %v, want %v", manifest.Layers[0].MediaType, types.OCILayerZStd)
+		}
+		if manifest.Annotations["org.opencontainers.image.revision"] != "4f1d0c8" {
+			t.Errorf(
+				`manifest.Annotations["org.opencontainers.image.revision"]: got %q, want %q`,
+				manifest.Annotations["org.opencontainers.image.revision"],
+				"4f1d0c8",
+			)
 		}
 		made = append(made, manifest.Layers[0].Digest.String())
 	}
@@ -89,10 +114,11 @@ func TestAFullDiskOfTheStepIsToldWithWhatGivesRoom(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
 	out, err := cmd.CombinedOutput()
-	if want := "give it room below TMPDIR (" + disk + ") or on a volume of its own (setting state, PLUGIN_STATE)"; err == nil ||
-		!strings.Contains(string(out), want) {
-		t.Errorf("%v, want %q\n%s", err, want, out)
+	want := "give it room below TMPDIR (" + disk + ") or on a volume of its own (setting state, PLUGIN_STATE)"
+	if err == nil {
+		t.Fatalf("it succeeded\n%s", out)
 	}
+	runnertest.CheckHas(t, "the log", string(out), want)
 }
 
 // The step with nothing replaced, among registries that each want another login: the base image
@@ -133,9 +159,10 @@ func TestStepReadsAndPushesByEachRegistrysLogin(t *testing.T) {
 			)+`"}}}`,
 		)...)
 	out, err := cmd.CombinedOutput()
-	if err != nil || strings.Contains(string(out), "canary") {
-		t.Fatalf("%v, and the log is to show no password:\n%s", err, out)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, out)
 	}
+	runnertest.CheckLacks(t, "the log", string(out), "canary")
 	e.Registry.Intercept(nil)
 	other.Intercept(nil)
 	if got := greeting(
@@ -156,9 +183,11 @@ func TestStepReadsAndPushesByEachRegistrysLogin(t *testing.T) {
 	e.Registry.Intercept(runnertest.RequireLogin("ci", "main-canary"))
 	other.Intercept(runnertest.RequireLogin("robot", "base-canary"))
 	out, err = stepCommand(t, dir, environ...).CombinedOutput()
-	if want := "no setting has a login for " + host; err == nil || !strings.Contains(string(out), want) {
-		t.Errorf("%v, want %q\n%s", err, want, out)
+	want := "no setting has a login for " + host
+	if err == nil {
+		t.Fatalf("it succeeded\n%s", out)
 	}
+	runnertest.CheckHas(t, "the log", string(out), want)
 }
 
 // From setting to RUN to log line: what is printed of a secret is masked, wherever it came from.
@@ -182,9 +211,10 @@ func TestStepGivesRUNItsSecretsAndTheLogMasksThem(t *testing.T) {
 		`PLUGIN_BUILD_ARGS={"LIST":"1,2"}`,
 	)
 	out, err := cmd.CombinedOutput()
-	if err != nil || strings.Contains(string(out), "canary") {
-		t.Fatalf("%v, and the log is to show no canary:\n%s", err, out)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, out)
 	}
+	runnertest.CheckLacks(t, "the log", string(out), "canary")
 	for _, want := range []string{"secrets     doc, npm, file", "got **********", "args 1.2 1,2 via ****"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the log does not say %q:\n%s", want, out)
@@ -213,11 +243,18 @@ func TestStepPushesTheTagsOfItsMode(t *testing.T) {
 		cmd := stepCommand(
 			t,
 			runnertest.Workspace(t, files),
-			append(append(runnertest.OnRef(c.ref), "PLUGIN_REPO="+e.Registry.Image(), "PLUGIN_INSECURE=true"), c.environ...)...)
+			append(
+				append(runnertest.OnRef(c.ref), "PLUGIN_REPO="+e.Registry.Image(), "PLUGIN_INSECURE=true"),
+				c.environ...)...)
 		out, err := cmd.CombinedOutput()
-		if err != nil || e.Registry.Tags() != c.want || !strings.Contains(string(out), c.says) {
-			t.Errorf("%s: %v, exit code %d, tags %q, want %q\n%s", c.ref, err, exitCode(cmd), e.Registry.Tags(), c.want, out)
+		if err != nil {
+			t.Errorf("got error %v\n%s", err, out)
+			continue
 		}
+		if got := e.Registry.Tags(); got != c.want {
+			t.Errorf("Tags(): got %v, want %v", got, c.want)
+		}
+		runnertest.CheckHas(t, "the log", string(out), c.says)
 		checkNothingLeft(t, cmd)
 	}
 }
@@ -243,8 +280,17 @@ func TestStepPushesToARegistryThatHasNotTheBaseImage(t *testing.T) {
 	}
 	host := runnertest.NewRegistry(t).Host()
 	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM " + base.String() + "\nLABEL a=b\n"})
-	out, err := stepCommand(t, dir, "PLUGIN_REPO="+e.Registry.Image()+","+host+"/acme/app", "PLUGIN_INSECURE=true").CombinedOutput()
-	if got := runnertest.Digest(t, host+"/acme/app:latest"); err != nil || got == "" || got != e.Registry.Tag("latest") {
+	out, err := stepCommand(
+		t,
+		dir,
+		"PLUGIN_REPO="+e.Registry.Image()+","+host+"/acme/app",
+		"PLUGIN_INSECURE=true",
+	).CombinedOutput()
+	if got := runnertest.Digest(
+		t,
+		host+"/acme/app:latest",
+	); err != nil || got == "" ||
+		got != e.Registry.Tag("latest") {
 		t.Errorf("%v, the second is at %q\n%s", err, got, out)
 	}
 }
@@ -279,9 +325,11 @@ func TestStepTellsItsOwnBuilderOfMirrorsAndNameServers(t *testing.T) {
 		"PLUGIN_MIRROR=http://"+mirror,
 		"PLUGIN_CUSTOM_DNS=10.9.8.7",
 	)
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "nameserver 10.9.8.7") {
-		t.Errorf("%v\n%s", err, out)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, out)
 	}
+	runnertest.CheckHas(t, "the log", string(out), "nameserver 10.9.8.7")
 }
 
 // shellWorkspace is a workspace whose Dockerfile has a shell.

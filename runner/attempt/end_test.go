@@ -82,9 +82,10 @@ func TestGatewayRestarts(t *testing.T) {
 		next.ServeHTTP(rw, r)
 	})
 	b := e.must(e.Push(runnertest.Dockerfile("FROM scratch\n")), spec.Succeeded, "")
-	if e.Registry.Tag("latest") != b.Digest || !strings.Contains(b.Log, "succeeded") {
-		t.Errorf("latest at %s, want %s; log:\n%s", e.Registry.Tag("latest"), b.Digest, b.Log)
+	if got := e.Registry.Tag("latest"); got != b.Digest {
+		t.Errorf("tag latest: got %v, want %v", got, b.Digest)
 	}
+	runnertest.CheckHas(t, "the log", b.Log, "succeeded")
 }
 
 func TestSecondRunnerIsSentAway(t *testing.T) {
@@ -101,8 +102,12 @@ func TestSecondRunnerIsSentAway(t *testing.T) {
 	}
 	cancel()
 	var ended *attempt.ResultError
-	if err := <-first; !errors.As(err, &ended) || ended.Result.State != spec.Cancelled {
-		t.Errorf("the first runner: %v", err)
+	err := <-first
+	if !errors.As(err, &ended) {
+		t.Fatalf("the first runner: got %v, want a *ResultError", err)
+	}
+	if ended.Result.State != spec.Cancelled {
+		t.Errorf("ended.Result.State: got %v, want %v", ended.Result.State, spec.Cancelled)
 	}
 }
 
@@ -132,8 +137,11 @@ func TestNothingStaysBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	left, err := os.ReadDir(o.Settings.Workdir)
-	if err != nil || len(left) != 0 {
-		t.Errorf("left in the work directory: %v, %v", left, err)
+	if err != nil {
+		t.Fatalf("got error %v", err)
+	}
+	if got := len(left); got != 0 {
+		t.Errorf("files left: got %v, want %v", got, 0)
 	}
 	o = e.options(e.Push(runnertest.Dockerfile("FROM other\n")), "wrong")
 	if err := attempt.Run(t.Context(), o); !errors.Is(err, report.ErrUnauthorized) {

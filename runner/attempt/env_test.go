@@ -82,8 +82,11 @@ func (e *env) check(b runnertest.Build, err error, state spec.State, reason stri
 	if !got.Ended {
 		e.t.Errorf("the attempt has not ended\n%s", got.Log)
 	}
-	if got.Result.State != state || got.Result.Reason != reason {
-		e.t.Errorf("got result %+v, want %s (%s)\n%s", got.Result, state, reason, got.Log)
+	if got.Result.State != state {
+		e.t.Errorf("state: got %v, want %v", got.Result.State, state)
+	}
+	if got.Result.Reason != reason {
+		e.t.Errorf("reason: got %v, want %v", got.Result.Reason, reason)
 	}
 	return ended{Build: b, Attempt: got, Result: got.Result}
 }

@@ -41,8 +41,11 @@ func TestB1HooksAroundTheBuild(t *testing.T) {
 	if got := said(); got != want {
 		t.Errorf("hooks said:\n%s\nwant:\n%s", got, want)
 	}
-	if len(b.Stages) != 4 || b.Stages[2].Name != "test" {
-		t.Errorf("stages %+v", b.Stages)
+	if got := len(b.Stages); got != 4 {
+		t.Errorf("stages: got %v, want %v", got, 4)
+	}
+	if b.Stages[2].Name != "test" {
+		t.Errorf("b.Stages[2].Name: got %q, want %q", b.Stages[2].Name, "test")
 	}
 }
 
@@ -64,9 +67,8 @@ func TestB3FailingHooks(t *testing.T) {
 		files := runnertest.Dockerfile("FROM scratch\n")
 		files[runnertest.Hook(name)] = "#!/bin/sh\nexit 3\n"
 		b := e.must(e.Push(files), spec.Failed, reason)
-		if !strings.Contains(b.Detail, "hooks/"+name) || !strings.Contains(b.Detail, "exit code 3") {
-			t.Errorf("%s: detail %q", name, b.Detail)
-		}
+		runnertest.CheckHas(t, name+": the detail", b.Detail, "hooks/"+name)
+		runnertest.CheckHas(t, name+": the detail", b.Detail, "exit code 3")
 		if e.Registry.Tag("latest") != before {
 			t.Errorf("%s: latest moved", name)
 		}
@@ -79,9 +81,8 @@ func TestHooksThatMayNotRunFailTheBuild(t *testing.T) {
 	files := runnertest.Dockerfile("FROM scratch\n")
 	files[runnertest.Hook("post_push")] = "#!/bin/sh\n"
 	b := e.must(e.Push(files), spec.Failed, "hook")
-	if !strings.Contains(b.Detail, "hooks/post_push") || !strings.Contains(b.Detail, "SLIPWAY_RUNNER_HOOKS") {
-		t.Errorf("detail %q", b.Detail)
-	}
+	runnertest.CheckHas(t, "the detail", b.Detail, "hooks/post_push")
+	runnertest.CheckHas(t, "the detail", b.Detail, "SLIPWAY_RUNNER_HOOKS")
 	if len(e.Builder.Requests) != 0 {
 		t.Error("it was built all the same")
 	}
@@ -180,7 +181,11 @@ func TestHookPushes(t *testing.T) {
 	delete(files, runnertest.Hook("build"))
 	files["svc/Dockerfile"] = "FROM scratch\n"
 	b := e.must(e.Push(files), spec.Succeeded, "")
-	if e.Registry.Tag("1.2") == "" || e.Registry.Tag("latest") != "" || !strings.Contains(b.Log, "hooks/push left no tag latest") {
-		t.Errorf("1.2 at %q, latest at %q; log:\n%s", e.Registry.Tag("1.2"), e.Registry.Tag("latest"), b.Log)
+	if e.Registry.Tag("1.2") == "" {
+		t.Errorf("tag 1.2 is empty")
 	}
+	if got := e.Registry.Tag("latest"); got != "" {
+		t.Errorf("tag latest: got %q, want %q", got, "")
+	}
+	runnertest.CheckHas(t, "the log", b.Log, "hooks/push left no tag latest")
 }

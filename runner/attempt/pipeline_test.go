@@ -108,13 +108,19 @@ func TestAStepWaitsForTheWebhookAndBuildsAll(t *testing.T) {
 		e.has(second),
 		noBuild("all done", true),
 	)
-	if err != nil || asked != 6 {
-		t.Errorf("asked %d times, %v", asked, err)
+	if err != nil {
+		t.Fatalf("got error %v", err)
+	}
+	if asked != 6 {
+		t.Errorf("requests: got %v, want %v", asked, 6)
 	}
 	e.check(first, nil, spec.Succeeded, "")
 	e.check(second, nil, spec.Succeeded, "")
-	if strings.Count(output, "waiting: not yet") != 1 || !strings.HasSuffix(output, "all done\n") {
-		t.Errorf("the step says\n%s", output)
+	if got := strings.Count(output, "waiting: not yet"); got != 1 {
+		t.Errorf(`strings.Count(output, "waiting: not yet"): got %v, want %v`, got, 1)
+	}
+	if !strings.HasSuffix(output, "all done\n") {
+		t.Errorf("got %q, want the suffix %q", output, "all done\n")
 	}
 }
 
@@ -132,23 +138,34 @@ func TestWhatAStepComesToWithoutABuild(t *testing.T) {
 		"wrong token":     {refuse(401, ""), time.Minute, "does not take PLUGIN_TOKEN for the automated build kq3", true},
 	} {
 		output, asked, err := newEnv(t).runPipeline(c.patience, c.answer)
-		if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
-			t.Errorf("%s: %v", name, err)
+		if got := (err == nil); got != (c.want == "") {
+			t.Errorf("%s: (err == nil): got %v, want %v", name, got, (c.want == ""))
 		}
-		if (asked == 1) != c.once || (err == nil && !strings.HasSuffix(output, "no rule\n")) {
-			t.Errorf("%s: asked %d times; the step says\n%s", name, asked, output)
+		if err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got error %v, want %q in it", name, err, c.want)
+		}
+		if got := (asked == 1); got != c.once {
+			t.Errorf("%s: (asked == 1): got %v, want %v", name, got, c.once)
+		}
+		if err == nil && !strings.HasSuffix(output, "no rule\n") {
+			t.Errorf("%s: the log lacks the reason:\n%s", name, output)
 		}
 	}
 }
 
 func TestABuildThatFailsDoesNotKeepOthersWaiting(t *testing.T) {
 	e := newEnv(t)
-	failing, good := e.Push(map[string]string{"README": "no Dockerfile"}), e.Push(runnertest.Dockerfile("FROM scratch\n"))
+	failing, good := e.Push(
+		map[string]string{"README": "no Dockerfile"},
+	), e.Push(
+		runnertest.Dockerfile("FROM scratch\n"),
+	)
 	_, _, err := e.runPipeline(time.Minute, e.has(failing), e.has(good), refuse(409, "build 1 is over"))
-	if err == nil || !strings.Contains(err.Error(), "build 1: build failed (config)") ||
-		strings.Contains(err.Error(), "is over") {
-		t.Errorf("the step: %v", err)
+	if err == nil {
+		t.Fatalf("it succeeded")
 	}
+	runnertest.CheckHas(t, "the error", err.Error(), "build 1: build failed (config)")
+	runnertest.CheckLacks(t, "the error", err.Error(), "is over")
 	e.check(good, nil, spec.Succeeded, "")
 }
 

@@ -46,17 +46,21 @@ func TestPushOnlyPushesAnImageAsItIs(t *testing.T) {
 		t.Fatalf("%v\n%s", err, log)
 	}
 	digest, _ := index.Digest()
-	if e.Registry.Tag("1.2") != digest.String() || e.Registry.Tag("latest") != digest.String() || len(e.Builder.Requests) != 0 {
-		t.Errorf(
-			"1.2 is at %q, latest at %q, want %s; built %d times",
-			e.Registry.Tag("1.2"),
-			e.Registry.Tag("latest"),
-			digest,
-			len(e.Builder.Requests),
-		)
+	if got := e.Registry.Tag("1.2"); got != digest.String() {
+		t.Errorf("tag 1.2: got %v, want %v", got, digest.String())
 	}
-	if text, err := os.ReadFile(filepath.Join(dir, "digest")); err != nil || string(text) != digest.String() {
-		t.Errorf("the digest file says %s, %v", text, err)
+	if got := e.Registry.Tag("latest"); got != digest.String() {
+		t.Errorf("tag latest: got %v, want %v", got, digest.String())
+	}
+	if got := len(e.Builder.Requests); got != 0 {
+		t.Errorf("builds: got %v, want %v", got, 0)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "digest"))
+	if err != nil {
+		t.Fatalf("got error %v", err)
+	}
+	if got := string(text); got != digest.String() {
+		t.Errorf("string(text): got %v, want %v", got, digest.String())
 	}
 	for _, want := range []string{"source      " + elsewhere.Image() + ":candidate (PLUGIN_SOURCE_IMAGE)", "=== find", "pushed  1.2, latest", "(find "} {
 		if !strings.Contains(log, want) {
@@ -72,8 +76,12 @@ func TestPushOnlyPushesAnImageAsItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if whole, err := remote.Index(copied); err != nil || validate.Index(whole) != nil {
-		t.Errorf("what arrived is not whole: %v, %v", err, validate.Index(whole))
+	whole, err := remote.Index(copied)
+	if err != nil {
+		t.Fatalf("got error %v", err)
+	}
+	if got := validate.Index(whole); got != nil {
+		t.Errorf("validate.Index(whole): got %v, want %v", got, nil)
 	}
 }
 
@@ -109,8 +117,12 @@ func TestPushOnlyPushesAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, _ := pushed.ConfigName()
-	if want, _ := image.ConfigName(); got != want || validate.Image(pushed) != nil {
-		t.Errorf("pushed %s, want %s", got, want)
+	want, _ := image.ConfigName()
+	if got != want {
+		t.Errorf("got: got %v, want %v", got, want)
+	}
+	if got := validate.Image(pushed); got != nil {
+		t.Errorf("validate.Image(pushed): got %v, want %v", got, nil)
 	}
 }
 
@@ -127,8 +139,14 @@ func TestPushOnlyRetags(t *testing.T) {
 		next.ServeHTTP(rw, r)
 	})
 	log, err := e.run("PLUGIN_PUSH_ONLY=true", "PLUGIN_TAGS=1.2,latest")
-	if err != nil || e.Registry.Tag("latest") != digest || len(sent) != 0 {
-		t.Errorf("%v, latest at %q, want %s, sent %v\n%s", err, e.Registry.Tag("latest"), digest, sent, log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
+	}
+	if got := e.Registry.Tag("latest"); got != digest {
+		t.Errorf("tag latest: got %v, want %v", got, digest)
+	}
+	if got := len(sent); got != 0 {
+		t.Errorf("number of sent: got %v, want %v", got, 0)
 	}
 }
 
@@ -147,10 +165,16 @@ func TestPushOnlySaysWhatIsWrongWithTheSource(t *testing.T) {
 		"/no/such/image.tar":         "no such file",
 	} {
 		log, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE="+source)
-		if err == nil || !strings.HasPrefix(err.Error(), "PLUGIN_SOURCE_IMAGE: ") ||
-			!strings.Contains(err.Error(), want) ||
-			e.Registry.Tag("latest") != "" {
-			t.Errorf("%s: got %v, want %q\n%s", source, err, want, log)
+		if err == nil {
+			t.Errorf("%s: it succeeded\n%s", source, log)
+			continue
+		}
+		if !strings.HasPrefix(err.Error(), "PLUGIN_SOURCE_IMAGE: ") {
+			t.Errorf("%s: got %q, want the prefix %q", source, err.Error(), "PLUGIN_SOURCE_IMAGE: ")
+		}
+		runnertest.CheckHas(t, source+": the error", err.Error(), want)
+		if got := e.Registry.Tag("latest"); got != "" {
+			t.Errorf("%s: tag latest: got %q, want %q", source, got, "")
 		}
 	}
 	closed := runnertest.NewServer(
@@ -162,13 +186,11 @@ func TestPushOnlySaysWhatIsWrongWithTheSource(t *testing.T) {
 		),
 	)
 	source := strings.TrimPrefix(closed.URL, "http://") + "/acme/app:1"
-	if _, err := e.run(
-		"PLUGIN_PUSH_ONLY=true",
-		"PLUGIN_SOURCE_IMAGE="+source,
-	); err == nil ||
-		!strings.Contains(err.Error(), "may not be read with the logins of this step") {
-		t.Errorf("a registry that wants a login: %v", err)
+	_, err := e.run("PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE="+source)
+	if err == nil {
+		t.Fatalf("it succeeded")
 	}
+	runnertest.CheckHas(t, "the error", err.Error(), "may not be read with the logins of this step")
 }
 
 // A push-only step has a status beside that of the step that builds the same image.

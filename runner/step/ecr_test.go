@@ -61,12 +61,18 @@ func TestAStepLogsInAtAmazonsRegistryWithAKey(t *testing.T) {
 		t.Errorf("the log shows a secret:\n%s", log)
 	}
 	e.Registry.Intercept(nil)
-	if err != nil || e.Registry.Tag("1.2") == "" {
-		t.Fatalf("1.2 is at %q, %v\n%s", e.Registry.Tag("1.2"), err, log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
+	}
+	if e.Registry.Tag("1.2") == "" {
+		t.Errorf("tag 1.2 is empty")
 	}
 	login := e.Builder.Requests[0].Registries[0]
-	if login.Username != ecrtest.Username || login.Password.Reveal() != ecrtest.Token {
-		t.Errorf("the builder was given the login of %q", login.Username)
+	if login.Username != ecrtest.Username {
+		t.Errorf("login.Username: got %v, want %v", login.Username, ecrtest.Username)
+	}
+	if got := login.Password.Reveal(); got != ecrtest.Token {
+		t.Errorf("login.Password.Reveal(): got %v, want %v", got, ecrtest.Token)
 	}
 	want := &ecrtest.Repository{Scan: true, Lifecycle: `{"rules":[]}`, Policy: `{"Version":"2012-10-17"}`}
 	if diff := cmp.Diff(want, amazon.Repository("acme/app")); diff != "" {
@@ -88,15 +94,16 @@ func TestARepositoryThatIsNotThereIsToldAndEndsTheBuild(t *testing.T) {
 		}
 		next.ServeHTTP(rw, r)
 	})
-	if log, err := e.atECR(
-		amazon,
-	); err == nil ||
-		!strings.Contains(
-			err.Error(),
-			"has no repository acme/app: make it, or set PLUGIN_ECR_CREATE_REPOSITORY to true",
-		) {
-		t.Errorf("got %v\n%s", err, log)
+	log, err := e.atECR(amazon)
+	if err == nil {
+		t.Fatalf("it succeeded\n%s", log)
 	}
+	runnertest.CheckHas(
+		t,
+		"the error",
+		err.Error(),
+		"has no repository acme/app: make it, or set PLUGIN_ECR_CREATE_REPOSITORY to true",
+	)
 }
 
 // The password that Amazon gave is masked as one that a setting has.
@@ -106,12 +113,12 @@ func TestThePasswordOfAmazonsIsMasked(t *testing.T) {
 		_, err := io.WriteString(e.Builder.Requests[0].Progress, "#2 "+ecrtest.Token+"\n")
 		return err
 	}
-	if log, err := e.atECR(
-		amazon,
-	); err != nil || strings.Contains(log, ecrtest.Token) ||
-		!strings.Contains(log, "#2 ***") {
-		t.Errorf("%v\n%s", err, log)
+	log, err := e.atECR(amazon)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
 	}
+	runnertest.CheckLacks(t, "the log", log, ecrtest.Token)
+	runnertest.CheckHas(t, "the log", log, "#2 ***")
 }
 
 // A dry run may need the login for a private base image, and changes nothing.
@@ -129,8 +136,11 @@ func TestADryRunLogsInAtAmazonsRegistryAndMakesNothing(t *testing.T) {
 	) {
 		t.Errorf("the log does not say %q", want)
 	}
-	if err != nil || amazon.Repository("acme/app") != nil {
-		t.Errorf("%v, made %v\n%s", err, amazon.Repository("acme/app"), log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
+	}
+	if got := amazon.Repository("acme/app"); got != nil {
+		t.Errorf(`amazon.Repository("acme/app"): got %v, want %v`, got, nil)
 	}
 	if diff := cmp.Diff([]string{"GetAuthorizationToken"}, amazon.Calls()); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
@@ -152,9 +162,12 @@ func TestFaultsAtAmazonsRegistryNameTheSetting(t *testing.T) {
 		amazon := ecrtest.New(t)
 		amazon.Deny = c.deny
 		log, err := e.atECR(amazon, c.environ)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(log+err.Error(), "canary") {
-			t.Errorf("%s: got %v, want %q\n%s", c.environ, err, want, log)
+		if err == nil {
+			t.Errorf("it succeeded\n%s", log)
+			continue
 		}
+		runnertest.CheckHas(t, "the error", err.Error(), want)
+		runnertest.CheckLacks(t, "the log and the error", log+err.Error(), "canary")
 	}
 	if len(e.Builder.Requests) != 0 {
 		t.Error("a build was started whose image could not be pushed")
@@ -166,8 +179,11 @@ func TestAFaultOfAKeyInLoginsNamesItsEntry(t *testing.T) {
 	log, err := newEnv(
 		t,
 	).atECR(ecrtest.New(t), "PLUGIN_AWS_ACCESS_KEY_ID=", "PLUGIN_AWS_SECRET_ACCESS_KEY=", "PLUGIN_LOGINS=["+entry+"]")
-	if err == nil || !strings.HasPrefix(err.Error(), "PLUGIN_LOGINS (entry 1): ecr:GetAuthorizationToken") ||
-		strings.Contains(log+err.Error(), "canary") {
-		t.Errorf("got %v\n%s", err, log)
+	if err == nil {
+		t.Fatalf("it succeeded\n%s", log)
 	}
+	if !strings.HasPrefix(err.Error(), "PLUGIN_LOGINS (entry 1): ecr:GetAuthorizationToken") {
+		t.Errorf("got %q, want the prefix %q", err.Error(), "PLUGIN_LOGINS (entry 1): ecr:GetAuthorizationToken")
+	}
+	runnertest.CheckLacks(t, "the log and the error", log+err.Error(), "canary")
 }

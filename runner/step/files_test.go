@@ -40,8 +40,13 @@ func TestStandaloneLeavesFiles(t *testing.T) {
 		"digest.txt":        digest,
 		"elsewhere":         "kept", // a link that the repository brings is not followed
 	} {
-		if got, err := os.ReadFile(filepath.Join(dir, path)); err != nil || string(got) != want {
-			t.Errorf("%s: %v\n got %s\nwant %s", path, err, got, want)
+		got, err := os.ReadFile(filepath.Join(dir, path))
+		if err != nil {
+			t.Errorf("%s: got error %v", path, err)
+			continue
+		}
+		if got := string(got); got != want {
+			t.Errorf("%s: string(got): got %v, want %v", path, got, want)
 		}
 	}
 	text, err := os.ReadFile(card)
@@ -61,8 +66,17 @@ func TestStandaloneShowsACard(t *testing.T) {
 	_, rest, found := strings.Cut(log, "\x1b]1338;")
 	encoded, _, ended := strings.Cut(rest, "\x1b]0m\n")
 	text, decodeErr := base64.StdEncoding.DecodeString(encoded)
-	if err != nil || !found || !ended || decodeErr != nil {
-		t.Fatalf("%v, %v\n%s", err, decodeErr, log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
+	}
+	if !found {
+		t.Fatalf("the log has no card:\n%s", log)
+	}
+	if !ended {
+		t.Fatalf("the card has no end:\n%s", log)
+	}
+	if decodeErr != nil {
+		t.Fatalf("got error %v\n%s", decodeErr, log)
 	}
 	checkCard(t, text, e.Registry.Image(), e.Registry.Tag("1.2"))
 }
@@ -80,10 +94,26 @@ func checkCard(t *testing.T, text []byte, image, digest string) {
 	}
 	err := json.Unmarshal(text, &card)
 	d := card.Data
-	if err != nil || card.Schema != "https://drone-plugins.github.io/drone-docker/card.json" || d.ID != digest || len(d.ParsedRepoTags) != 2 ||
-		d.ParsedRepoTags[1].Tag != image+":latest" || d.SizeString != "42B" ||
-		d.RepoDigests[0] != image+"@"+digest {
-		t.Errorf("%v: %s", err, text)
+	if err != nil {
+		t.Fatalf("got error %v", err)
+	}
+	if card.Schema != "https://drone-plugins.github.io/drone-docker/card.json" {
+		t.Errorf("card.Schema: got %q, want %q", card.Schema, "https://drone-plugins.github.io/drone-docker/card.json")
+	}
+	if d.ID != digest {
+		t.Errorf("d.ID: got %v, want %v", d.ID, digest)
+	}
+	if got := len(d.ParsedRepoTags); got != 2 {
+		t.Errorf("number of d.ParsedRepoTags: got %v, want %v", got, 2)
+	}
+	if d.ParsedRepoTags[1].Tag != image+":latest" {
+		t.Errorf("d.ParsedRepoTags[1].Tag: got %v, want %v", d.ParsedRepoTags[1].Tag, image+":latest")
+	}
+	if d.SizeString != "42B" {
+		t.Errorf("d.SizeString: got %q, want %q", d.SizeString, "42B")
+	}
+	if d.RepoDigests[0] != image+"@"+digest {
+		t.Errorf("d.RepoDigests[0]: got %v, want %v", d.RepoDigests[0], image+"@"+digest)
 	}
 }
 
@@ -93,21 +123,24 @@ func TestStandaloneFilesThatCannotBeWrittenNameTheSetting(t *testing.T) {
 	for _, setting := range []string{"PLUGIN_ARTIFACT_FILE", "PLUGIN_METADATA_FILE", "PLUGIN_DIGEST_FILE"} {
 		for _, path := range []string{"file/below.json", ".", "/proc/no/such.json"} {
 			log, err := e.run("CI_WORKSPACE="+dir, setting+"="+path)
-			if err == nil || !strings.HasPrefix(err.Error(), setting+": ") ||
-				!strings.Contains(err.Error(), "give a path that this step may write") {
-				t.Errorf("%s=%s: got %v\n%s", setting, path, err, log)
+			if err == nil {
+				t.Errorf("it succeeded\n%s", log)
+				continue
 			}
+			if !strings.HasPrefix(err.Error(), setting+": ") {
+				t.Errorf("got %q, want the prefix %q", err.Error(), setting+": ")
+			}
+			runnertest.CheckHas(t, "the error", err.Error(), "give a path that this step may write")
 		}
 	}
 	if len(e.Builder.Requests) != 0 {
 		t.Error("a build was started whose result could not be written")
 	}
-	if log, err := e.run(
-		"DRONE_CARD_PATH=/proc/no/such.json",
-	); err != nil ||
-		!strings.Contains(log, "the card was not written (DRONE_CARD_PATH)") {
-		t.Errorf("a card fails the step: %v\n%s", err, log)
+	log, err := e.run("DRONE_CARD_PATH=/proc/no/such.json")
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
 	}
+	runnertest.CheckHas(t, "the log", log, "the card was not written (DRONE_CARD_PATH)")
 }
 
 func TestStandaloneDryRunPublishesNothingInItsFiles(t *testing.T) {
@@ -123,7 +156,8 @@ func TestStandaloneDryRunPublishesNothingInItsFiles(t *testing.T) {
 	}
 	artifact, _ := os.ReadFile(filepath.Join(dir, "a"))
 	digest, _ := os.ReadFile(filepath.Join(dir, "d"))
-	if !strings.Contains(string(artifact), `"images":[]`) || !strings.HasPrefix(string(digest), "sha256:") {
-		t.Errorf("artifact %s, digest %s", artifact, digest)
+	runnertest.CheckHas(t, "string(artifact)", string(artifact), `"images":[]`)
+	if !strings.HasPrefix(string(digest), "sha256:") {
+		t.Errorf("got %q, want the prefix %q", string(digest), "sha256:")
 	}
 }

@@ -1,8 +1,9 @@
 package step_test
 
 import (
-	"strings"
 	"testing"
+
+	"slipway/runner/runnertest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -52,17 +53,21 @@ func TestNoLabelsOfTheCIWhereTheyAreOff(t *testing.T) {
 		"PLUGIN_PLATFORMS=linux/amd64,linux/arm64",
 		"PLUGIN_BUILDKIT_DEBUG=true",
 	)
-	if err != nil || !strings.Contains(log, "platforms   linux/amd64, linux/arm64 (PLUGIN_PLATFORMS)") ||
-		!strings.Contains(log, "note: PLUGIN_BUILDKIT_DEBUG does nothing here") {
-		t.Errorf("%v\n%s", err, log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
 	}
+	runnertest.CheckHas(t, "the log", log, "platforms   linux/amd64, linux/arm64 (PLUGIN_PLATFORMS)")
+	runnertest.CheckHas(t, "the log", log, "note: PLUGIN_BUILDKIT_DEBUG does nothing here")
 	r := e.Builder.Requests[0]
-	if diff := cmp.Diff(
-		map[string]string{"team": "a"},
-		r.Options.Labels,
-	); diff != "" || r.Options.Annotations != nil ||
-		len(r.Platforms) != 2 {
-		t.Errorf("platforms %v, annotations %v (-want +got):\n%s", r.Platforms, r.Options.Annotations, diff)
+	diff := cmp.Diff(map[string]string{"team": "a"}, r.Options.Labels)
+	if diff != "" {
+		t.Errorf("diff: got %q, want %q", diff, "")
+	}
+	if r.Options.Annotations != nil {
+		t.Errorf("r.Options.Annotations: got %v, want %v", r.Options.Annotations, nil)
+	}
+	if got := len(r.Platforms); got != 2 {
+		t.Errorf("number of r.Platforms: got %v, want %v", got, 2)
 	}
 }
 

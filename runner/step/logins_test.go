@@ -44,15 +44,19 @@ func TestOneImageGoesToEachRepositoryByItsOwnLogin(t *testing.T) {
 		"PLUGIN_METADATA_FILE=metadata.json",
 		"PLUGIN_CACHE=inline",
 	)
-	if err != nil || strings.Contains(out, "canary") {
-		t.Fatalf("%v\n%s", err, out)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, out)
 	}
+	runnertest.CheckLacks(t, "the log", out, "canary")
 	e.Registry.Intercept(nil)
 	other.Intercept(nil)
 	digest := e.Registry.Tag("1.2")
 	metadata, err := os.ReadFile(filepath.Join(dir, "metadata.json"))
-	if err != nil || digest == "" {
-		t.Fatalf("1.2 is at %q, %v", digest, err)
+	if err != nil {
+		t.Fatalf("got error %v", err)
+	}
+	if digest == "" {
+		t.Errorf("digest is empty")
 	}
 	for _, image := range images {
 		for _, tag := range []string{":1.2", ":latest"} {
@@ -65,8 +69,10 @@ func TestOneImageGoesToEachRepositoryByItsOwnLogin(t *testing.T) {
 			}
 		}
 	}
-	if want := host + ", by PLUGIN_LOGINS (entry 1)"; !strings.Contains(out, want) || len(e.Builder.Requests) != 1 {
-		t.Errorf("built %d times; the log does not say %q:\n%s", len(e.Builder.Requests), want, out)
+	want := host + ", by PLUGIN_LOGINS (entry 1)"
+	runnertest.CheckHas(t, "the log", out, want)
+	if got := len(e.Builder.Requests); got != 1 {
+		t.Errorf("builds: got %v, want %v", got, 1)
 	}
 	if diff := cmp.Diff([]string{"", "", e.Registry.Image()}, e.Builder.Mounts); diff != "" {
 		t.Errorf("mounted (-want +got):\n%s", diff)
@@ -100,9 +106,10 @@ func TestACacheReplacesNoTagOfAnyRepository(t *testing.T) {
 		"PLUGIN_TAGS=1.2",
 		"PLUGIN_CACHE=registry="+host+"/acme/app:1.2",
 	)
-	if err == nil || !strings.Contains(err.Error(), "is a tag that is pushed") {
-		t.Errorf("got %v", err)
+	if err == nil {
+		t.Fatalf("it succeeded")
 	}
+	runnertest.CheckHas(t, "the error", err.Error(), "is a tag that is pushed")
 	for _, cache := range []string{"registry=acme/app", "registry=docker.io/acme/app:latest", "registry=index.docker.io/acme/app:latest"} {
 		_, err := e.run(
 			"PLUGIN_REPO=acme/app",
@@ -111,9 +118,11 @@ func TestACacheReplacesNoTagOfAnyRepository(t *testing.T) {
 			"PLUGIN_TAGS=latest",
 			"PLUGIN_CACHE="+cache,
 		)
-		if err == nil || !strings.Contains(err.Error(), "is a tag that is pushed") {
-			t.Errorf("%s: got %v", cache, err)
+		if err == nil {
+			t.Errorf("%s: it succeeded", cache)
+			continue
 		}
+		runnertest.CheckHas(t, cache+": the error", err.Error(), "is a tag that is pushed")
 	}
 }
 
@@ -133,14 +142,16 @@ func TestNoTagMovesUntilEveryRepositoryHasTheImage(t *testing.T) {
 	host := other.Host()
 	other.Intercept(refusing(http.MethodPut, "/manifests/sha256:"))
 	out, err := e.run("PLUGIN_REPO=" + host + "/acme/app," + e.Registry.Image())
-	if err == nil ||
-		!strings.Contains(
-			err.Error(),
-			"no tag was moved anywhere, for the image is not in 1 of 2 repositories: push sha256:",
-		) ||
-		!strings.Contains(err.Error(), host) {
-		t.Errorf("got %v\n%s", err, out)
+	if err == nil {
+		t.Fatalf("it succeeded\n%s", out)
 	}
+	runnertest.CheckHas(
+		t,
+		"the error",
+		err.Error(),
+		"no tag was moved anywhere, for the image is not in 1 of 2 repositories: push sha256:",
+	)
+	runnertest.CheckHas(t, "the error", err.Error(), host)
 	if e.Registry.Tag("latest") != "" {
 		t.Error("a tag was moved")
 	}
@@ -160,8 +171,9 @@ func TestATagThatFailsIsToldByItsRepository(t *testing.T) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-	if !strings.Contains(out, "tag "+host+"/acme/app:1.2 was not pushed") || e.Registry.Tag("1.2") == "" {
-		t.Errorf("1.2 is at %q\n%s", e.Registry.Tag("1.2"), out)
+	runnertest.CheckHas(t, "the log", out, "tag "+host+"/acme/app:1.2 was not pushed")
+	if e.Registry.Tag("1.2") == "" {
+		t.Errorf("tag 1.2 is empty")
 	}
 }
 
@@ -188,9 +200,12 @@ func TestALoginThatIsRefusedIsNamedAndEndsTheBuild(t *testing.T) {
 		},
 	} {
 		out, err := e.run(environ...)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(out+err.Error(), "canary") {
-			t.Errorf("got %v, want %q\n%s", err, want, out)
+		if err == nil {
+			t.Errorf("it succeeded\n%s", out)
+			continue
 		}
+		runnertest.CheckHas(t, "the error", err.Error(), want)
+		runnertest.CheckLacks(t, "the log and the error", out+err.Error(), "canary")
 	}
 }
 
@@ -205,10 +220,13 @@ func TestALoginThatNothingNeedsFailsNoStep(t *testing.T) {
 		`PLUGIN_CONFIG={"auths":{"`+host+`":{"username":"robot","password":"canary"}}}`,
 		logins([3]string{"127.0.0.1:1", "ci", "canary"}),
 	)
-	if err != nil || e.Registry.Tag("latest") == "" ||
-		!strings.Contains(out, "note: the login of PLUGIN_LOGINS (entry 1) was not tried") {
-		t.Errorf("%v, latest at %q\n%s", err, e.Registry.Tag("latest"), out)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, out)
 	}
+	if e.Registry.Tag("latest") == "" {
+		t.Errorf("tag latest is empty")
+	}
+	runnertest.CheckHas(t, "the log", out, "note: the login of PLUGIN_LOGINS (entry 1) was not tried")
 }
 
 func TestABaseImageThatIsRefusedNamesTheSetting(t *testing.T) {
@@ -220,12 +238,16 @@ func TestABaseImageThatIsRefusedNamesTheSetting(t *testing.T) {
 	} {
 		e.Builder.BuildError = &buildkit.BuildError{Err: errors.New(text)}
 		_, err := e.run(`PLUGIN_CONFIG={"auths":{"quay.io":{"username":"ci","password":"canary"}}}`)
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
+		if err == nil {
+			t.Errorf("it succeeded")
+			continue
 		}
+		runnertest.CheckHas(t, "the error", err.Error(), want)
 	}
 	e.Builder.BuildError = errors.New("failed to resolve source metadata for quay.io/acme/base: not found")
-	if _, err := e.run(); err == nil || strings.Contains(err.Error(), "login") {
-		t.Errorf("got %v", err)
+	_, err := e.run()
+	if err == nil {
+		t.Fatalf("it succeeded")
 	}
+	runnertest.CheckLacks(t, "the error", err.Error(), "login")
 }

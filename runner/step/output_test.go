@@ -14,9 +14,16 @@ func TestTheCommitsDateIsTheImages(t *testing.T) {
 	e := newEnv(t)
 	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	log, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_OUTPUT=type=image,rewrite-timestamp=true")
-	if err != nil || !strings.Contains(log, "files keep their dates") ||
-		e.Builder.Requests[0].BuildArgs["SOURCE_DATE_EPOCH"] != "" {
-		t.Errorf("outside of a repository: %v\n%s", err, log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
+	}
+	runnertest.CheckHas(t, "the log", log, "files keep their dates")
+	if e.Builder.Requests[0].BuildArgs["SOURCE_DATE_EPOCH"] != "" {
+		t.Errorf(
+			`Requests[0].BuildArgs["SOURCE_DATE_EPOCH"]: got %q, want %q`,
+			e.Builder.Requests[0].BuildArgs["SOURCE_DATE_EPOCH"],
+			"",
+		)
 	}
 	for _, args := range [][]string{{"init", "-q"}, {"-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x", "--date=1700000000 +0000"}} {
 		cmd := exec.Command("git", args...)
@@ -26,9 +33,15 @@ func TestTheCommitsDateIsTheImages(t *testing.T) {
 		}
 	}
 	log, err = e.run("CI_WORKSPACE="+dir, "PLUGIN_OUTPUT=type=image,rewrite-timestamp=true")
-	if r := e.Builder.Requests[1]; err != nil || r.BuildArgs["SOURCE_DATE_EPOCH"] != "1700000000" ||
-		!r.Options.RewriteTimestamp {
-		t.Errorf("%v: asked for %+v\n%s", err, r, log)
+	r := e.Builder.Requests[1]
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
+	}
+	if r.BuildArgs["SOURCE_DATE_EPOCH"] != "1700000000" {
+		t.Errorf(`r.BuildArgs["SOURCE_DATE_EPOCH"]: got %q, want %q`, r.BuildArgs["SOURCE_DATE_EPOCH"], "1700000000")
+	}
+	if !r.Options.RewriteTimestamp {
+		t.Errorf("timestamps are not rewritten\n%s", log)
 	}
 }
 
@@ -40,16 +53,19 @@ func TestTheFileOfAnImageStaysInTheWorkspace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dest := range []string{"link/app.tar", "link/new/app.tar", "../app.tar"} {
-		if _, err := e.run(
-			"CI_WORKSPACE="+dir,
-			"PLUGIN_OUTPUT=type=oci,dest="+dest,
-		); err == nil ||
-			!strings.Contains(err.Error(), "PLUGIN_OUTPUT") {
-			t.Errorf("%s: got %v", dest, err)
+		_, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_OUTPUT=type=oci,dest="+dest)
+		if err == nil {
+			t.Errorf("%s: it succeeded", dest)
+			continue
 		}
+		runnertest.CheckHas(t, dest+": the error", err.Error(), "PLUGIN_OUTPUT")
 	}
-	if left, err := os.ReadDir(outside); err != nil || len(left) != 0 {
-		t.Errorf("written outside: %v, %v", left, err)
+	left, err := os.ReadDir(outside)
+	if err != nil {
+		t.Fatalf("got error %v", err)
+	}
+	if got := len(left); got != 0 {
+		t.Errorf("files left: got %v, want %v", got, 0)
 	}
 	web := strings.TrimSuffix(e.Registry.Image(), "app") + "web"
 	log, err := e.run(
@@ -58,16 +74,26 @@ func TestTheFileOfAnImageStaysInTheWorkspace(t *testing.T) {
 		"PLUGIN_TAGS=1,2",
 		"PLUGIN_REPO="+e.Registry.Image()+","+web,
 	)
-	if err != nil || !strings.Contains(log, "file        out/app.tar, of type docker (PLUGIN_OUTPUT)") {
-		t.Fatalf("%v\n%s", err, log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
 	}
+	runnertest.CheckHas(t, "the log", log, "file        out/app.tar, of type docker (PLUGIN_OUTPUT)")
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := e.Builder.Requests[0].Options.Archive
-	if got.Path != filepath.Join(real, "out", "app.tar") ||
-		strings.Join(got.Names, " ") != e.Registry.Image()+":1 "+e.Registry.Image()+":2 "+web+":1 "+web+":2" {
-		t.Errorf("asked for %+v", got)
+	if got.Path != filepath.Join(real, "out", "app.tar") {
+		t.Errorf("got.Path: got %v, want %v", got.Path, filepath.Join(real, "out", "app.tar"))
+	}
+	if got := strings.Join(
+		got.Names,
+		" ",
+	); got != e.Registry.Image()+":1 "+e.Registry.Image()+":2 "+web+":1 "+web+":2" {
+		t.Errorf(
+			`strings.Join(got.Names, " "): got %v, want %v`,
+			got,
+			e.Registry.Image()+":1 "+e.Registry.Image()+":2 "+web+":1 "+web+":2",
+		)
 	}
 }

@@ -7,26 +7,33 @@ import (
 	"testing"
 
 	"slipway/runner/buildkit"
+	"slipway/runner/runnertest"
 )
 
 func TestQuietShowsTheBuildersLinesOfAFailedBuildAlone(t *testing.T) {
 	e := newEnv(t)
 	for _, quiet := range []string{"false", "true"} {
 		log, err := e.run("PLUGIN_QUIET=" + quiet)
-		if err != nil || strings.Contains(log, "#1 building") != (quiet == "false") ||
-			!strings.Contains(log, "digest") {
-			t.Errorf("quiet %s: %v\n%s", quiet, err, log)
+		if err != nil {
+			t.Errorf("got error %v\n%s", err, log)
+			continue
 		}
+		if got := strings.Contains(log, "#1 building"); got != (quiet == "false") {
+			t.Errorf(`strings.Contains(log, "#1 building"): got %v, want %v`, got, (quiet == "false"))
+		}
+		runnertest.CheckHas(t, "the log", log, "digest")
 	}
 	e.Builder.BuildError = &buildkit.BuildError{Excerpt: "Dockerfile:1", Err: errors.New("exit code 1")}
 	log, err := e.run("PLUGIN_QUIET=true")
-	if before, after, found := strings.Cut(
-		log,
-		"#1 building\n",
-	); err == nil || !found || strings.Contains(before, "Dockerfile:1") ||
-		!strings.Contains(after, "Dockerfile:1") {
-		t.Errorf("a build that failed: %v\n%s", err, log)
+	before, after, found := strings.Cut(log, "#1 building\n")
+	if err == nil {
+		t.Fatalf("it succeeded\n%s", log)
 	}
+	if !found {
+		t.Fatalf("the log lacks the builder's lines:\n%s", log)
+	}
+	runnertest.CheckLacks(t, "before", before, "Dockerfile:1")
+	runnertest.CheckHas(t, "after", after, "Dockerfile:1")
 }
 
 func TestQuietKeepsTheLastLinesOfALongBuild(t *testing.T) {
@@ -43,8 +50,10 @@ func TestQuietKeepsTheLastLinesOfALongBuild(t *testing.T) {
 	}
 	e.Builder.BuildError = errors.New("broken")
 	log, _ := e.run("PLUGIN_QUIET=true")
-	if !strings.Contains(log, "#2 the last line") || strings.Contains(log, "#1 building") || len(log) > 100<<10 {
-		t.Errorf("a log of %d bytes", len(log))
+	runnertest.CheckHas(t, "the log", log, "#2 the last line")
+	runnertest.CheckLacks(t, "the log", log, "#1 building")
+	if len(log) > 100<<10 {
+		t.Errorf("the log has %d bytes", len(log))
 	}
 	for line := range strings.Lines(log) {
 		if strings.HasPrefix(line, "xxx") && len(line) != 1<<10+1 {
@@ -68,27 +77,32 @@ func TestQuietTakesLinesOfABuildThatWasLeft(t *testing.T) {
 		}()
 		return context.Canceled
 	}
-	if log, err := e.run("PLUGIN_QUIET=true"); err == nil || !strings.Contains(log, "#1 building") {
-		t.Errorf("%v\n%s", err, log)
+	log, err := e.run("PLUGIN_QUIET=true")
+	if err == nil {
+		t.Fatalf("it succeeded\n%s", log)
 	}
+	runnertest.CheckHas(t, "the log", log, "#1 building")
 	<-left
 }
 
 func TestDebugShowsEverySetting(t *testing.T) {
 	e := newEnv(t)
 	log, err := e.run("PLUGIN_DEBUG=true", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary")
-	if err != nil || !strings.Contains(log, "dockerfile                   Dockerfile (default)") ||
-		strings.Contains(log, "canary") {
-		t.Errorf("%v\n%s", err, log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
 	}
+	runnertest.CheckHas(t, "the log", log, "dockerfile                   Dockerfile (default)")
+	runnertest.CheckLacks(t, "the log", log, "canary")
 }
 
 func TestNoPushSaysWhichSettingAsksForIt(t *testing.T) {
 	e := newEnv(t)
-	if log, err := e.run(
-		"PLUGIN_NO_PUSH=true",
-	); err != nil || !strings.Contains(log, "none: PLUGIN_NO_PUSH is set") ||
-		e.Registry.Tag("latest") != "" {
-		t.Errorf("%v\n%s", err, log)
+	log, err := e.run("PLUGIN_NO_PUSH=true")
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
+	}
+	runnertest.CheckHas(t, "the log", log, "none: PLUGIN_NO_PUSH is set")
+	if got := e.Registry.Tag("latest"); got != "" {
+		t.Errorf("tag latest: got %q, want %q", got, "")
 	}
 }

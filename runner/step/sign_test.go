@@ -49,8 +49,11 @@ func (e *env) signed(digest string, public *ecdsa.PublicKey) string {
 		e.t.Fatal(err)
 	}
 	layers, err := image.Layers()
-	if err != nil || len(layers) != 1 {
-		e.t.Fatalf("%d signatures, %v", len(layers), err)
+	if err != nil {
+		e.t.Fatalf("got error %v", err)
+	}
+	if got := len(layers); got != 1 {
+		e.t.Errorf("number of layers: got %v, want %v", got, 1)
 	}
 	reader, err := layers[0].Uncompressed()
 	if err != nil {
@@ -67,8 +70,11 @@ func (e *env) signed(digest string, public *ecdsa.PublicKey) string {
 	}
 	sig, err := base64.StdEncoding.DecodeString(manifest.Layers[0].Annotations["dev.cosignproject.cosign/signature"])
 	sum := sha256.Sum256(payload)
-	if err != nil || !ecdsa.VerifyASN1(public, sum[:], sig) {
-		e.t.Errorf("the signature is not of this key: %v", err)
+	if err != nil {
+		e.t.Fatalf("got error %v", err)
+	}
+	if !ecdsa.VerifyASN1(public, sum[:], sig) {
+		e.t.Error("the signature is not of this key")
 	}
 	return string(payload)
 }
@@ -90,15 +96,16 @@ func TestAnImageIsSignedBeforeATagIsAtIt(t *testing.T) {
 		"PLUGIN_COSIGN_PASSWORD=sesame-canary",
 		"PLUGIN_COSIGN_PARAMS=-a build=7",
 	)
-	if err != nil || strings.Contains(log, "canary") || strings.Contains(log, "PRIVATE KEY") {
-		t.Fatalf("%v\n%s", err, log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
 	}
+	runnertest.CheckLacks(t, "the log", log, "canary")
+	runnertest.CheckLacks(t, "the log", log, "PRIVATE KEY")
 	digest := e.Registry.Tag("v1.2")
 	payload := e.signed(digest, public)
-	if !strings.Contains(payload, digest) || !strings.Contains(payload, `"docker-reference":"`+e.Registry.Image()+`"`) ||
-		!strings.Contains(payload, `"optional":{"build":"7"}`) {
-		t.Errorf("signed %s", payload)
-	}
+	runnertest.CheckHas(t, "payload", payload, digest)
+	runnertest.CheckHas(t, "payload", payload, `"docker-reference":"`+e.Registry.Image()+`"`)
+	runnertest.CheckHas(t, "payload", payload, `"optional":{"build":"7"}`)
 	if got := strings.Join(order, " "); got != digest[len(digest)-4:]+" .sig v1.2" {
 		t.Errorf("put in the order %s", got)
 	}
@@ -120,9 +127,13 @@ func TestAnImageThatIsOnlyPushedIsSignedWithAKeyInAFile(t *testing.T) {
 		"PLUGIN_COSIGN_PRIVATE_KEY=cosign.key",
 		"PLUGIN_COSIGN_PASSWORD=sesame-canary",
 	)
-	if err != nil || e.Registry.Tag("1.2") != digest || !strings.Contains(e.signed(digest, public), `"optional":null`) {
-		t.Errorf("%v, 1.2 is at %q\n%s", err, e.Registry.Tag("1.2"), log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
 	}
+	if got := e.Registry.Tag("1.2"); got != digest {
+		t.Errorf("tag 1.2: got %v, want %v", got, digest)
+	}
+	runnertest.CheckHas(t, "e.signed(digest, public)", e.signed(digest, public), `"optional":null`)
 }
 
 func TestASignatureThatIsRefusedKeepsTheTagsBack(t *testing.T) {
@@ -136,9 +147,12 @@ func TestASignatureThatIsRefusedKeepsTheTagsBack(t *testing.T) {
 		next.ServeHTTP(rw, r)
 	})
 	_, err := e.run("PLUGIN_COSIGN_PRIVATE_KEY="+private, "PLUGIN_COSIGN_PASSWORD=sesame-canary")
-	if err == nil || !strings.Contains(err.Error(), "the image was not signed, and so no tag was pushed") ||
-		e.Registry.Tag("latest") != "" {
-		t.Errorf("got %v, latest at %q", err, e.Registry.Tag("latest"))
+	if err == nil {
+		t.Fatalf("it succeeded")
+	}
+	runnertest.CheckHas(t, "the error", err.Error(), "the image was not signed, and so no tag was pushed")
+	if got := e.Registry.Tag("latest"); got != "" {
+		t.Errorf("tag latest: got %q, want %q", got, "")
 	}
 }
 
@@ -152,19 +166,20 @@ func TestAKeyThatCannotSignIsFoundBeforeTheBuild(t *testing.T) {
 		"nor the path of a file that can be read":                                       {"PLUGIN_COSIGN_PRIVATE_KEY=canary"},
 	} {
 		log, err := e.run(environ...)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(log+err.Error(), "canary") {
-			t.Errorf("got %v, want %q\n%s", err, want, log)
+		if err == nil {
+			t.Errorf("it succeeded\n%s", log)
+			continue
 		}
+		runnertest.CheckHas(t, "the error", err.Error(), want)
+		runnertest.CheckLacks(t, "the log and the error", log+err.Error(), "canary")
 	}
 	if len(e.Builder.Requests) != 0 {
 		t.Error("a build was started whose image could not be signed")
 	}
 	// Where nothing is pushed nothing is signed, so the key does not matter.
-	if log, err := e.run(
-		"PLUGIN_DRY_RUN=true",
-		"PLUGIN_COSIGN_PRIVATE_KEY="+private,
-	); err != nil ||
-		!strings.Contains(log, "would sign it with PLUGIN_COSIGN_PRIVATE_KEY") {
-		t.Errorf("a dry run: %v\n%s", err, log)
+	log, err := e.run("PLUGIN_DRY_RUN=true", "PLUGIN_COSIGN_PRIVATE_KEY="+private)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
 	}
+	runnertest.CheckHas(t, "the log", log, "would sign it with PLUGIN_COSIGN_PRIVATE_KEY")
 }

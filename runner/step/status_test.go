@@ -80,19 +80,41 @@ func TestStandaloneReportsToCloud(t *testing.T) {
 			t.Fatalf("%v\n%s", err, log)
 		}
 		got := c.app.StatusHistory(c.commit)[before:]
-		if len(got) != 2 || got[0].State != "INPROGRESS" || got[0].Key != got[1].Key || len(got[0].Key) != 40 {
-			t.Fatalf("got %+v", got)
+		if got := len(got); got != 2 {
+			t.Errorf("number of got: got %v, want %v", got, 2)
+		}
+		if got[0].State != "INPROGRESS" {
+			t.Errorf("got[0].State: got %q, want %q", got[0].State, "INPROGRESS")
+		}
+		if got[0].Key != got[1].Key {
+			t.Errorf("got[0].Key: got %v, want %v", got[0].Key, got[1].Key)
+		}
+		if got := len(got[0].Key); got != 40 {
+			t.Errorf("number of got[0].Key: got %v, want %v", got, 40)
 		}
 		end := got[1]
-		if end.State != "SUCCESSFUL" || end.Refname != "main" || end.URL != "https://drone.example.com/acme/app/7" ||
-			end.Name != e.Registry.Image() ||
-			end.Description != "Pushed 1.2, latest at "+e.Registry.Tag("1.2") {
-			t.Errorf("got %+v", end)
+		if end.State != "SUCCESSFUL" {
+			t.Errorf("end.State: got %q, want %q", end.State, "SUCCESSFUL")
 		}
-		if want := "status  SUCCESSFUL at acme/app@" + c.commit[:12]; !strings.Contains(log, want) ||
-			strings.Contains(log, c.bot.Reveal()) {
-			t.Errorf("the log does not say %q, or shows the token:\n%s", want, log)
+		if end.Refname != "main" {
+			t.Errorf("end.Refname: got %q, want %q", end.Refname, "main")
 		}
+		if end.URL != "https://drone.example.com/acme/app/7" {
+			t.Errorf("end.URL: got %q, want %q", end.URL, "https://drone.example.com/acme/app/7")
+		}
+		if end.Name != e.Registry.Image() {
+			t.Errorf("end.Name: got %v, want %v", end.Name, e.Registry.Image())
+		}
+		if end.Description != "Pushed 1.2, latest at "+e.Registry.Tag("1.2") {
+			t.Errorf(
+				"end.Description: got %q, want %q",
+				end.Description,
+				"Pushed 1.2, latest at "+e.Registry.Tag("1.2"),
+			)
+		}
+		want := "status  SUCCESSFUL at acme/app@" + c.commit[:12]
+		runnertest.CheckHas(t, "the log", log, want)
+		runnertest.CheckLacks(t, "the log", log, c.bot.Reveal())
 	}
 	if got := c.app.Statuses(c.commit); len(got) != 1 {
 		t.Errorf("running again leaves %d statuses", len(got))
@@ -104,13 +126,21 @@ func TestStandaloneReportsAFailure(t *testing.T) {
 	e.Builder.BuildError = errors.New("exit code 1 of: fetch --token " + c.bot.Reveal())
 	log, err := e.run(c.environ("PLUGIN_BITBUCKET_TOKEN="+c.bot.Reveal(), "PLUGIN_BITBUCKET_KEY=image")...)
 	got := c.app.StatusHistory(c.commit)
-	if err == nil || len(got) != 2 || got[1].State != "FAILED" || got[1].Key != "image" {
-		t.Fatalf("%v; got %+v", err, got)
+	if err == nil {
+		t.Fatalf("it succeeded")
 	}
-	if text := got[1].Description; !strings.Contains(text, "build of Dockerfile: exit code 1 of") ||
-		strings.Contains(text, c.bot.Reveal()) {
-		t.Errorf("described as %q", text)
+	if got := len(got); got != 2 {
+		t.Errorf("number of got: got %v, want %v", got, 2)
 	}
+	if got[1].State != "FAILED" {
+		t.Errorf("got[1].State: got %q, want %q", got[1].State, "FAILED")
+	}
+	if got[1].Key != "image" {
+		t.Errorf("got[1].Key: got %q, want %q", got[1].Key, "image")
+	}
+	text := got[1].Description
+	runnertest.CheckHas(t, "text", text, "build of Dockerfile: exit code 1 of")
+	runnertest.CheckLacks(t, "text", text, c.bot.Reveal())
 	if !strings.Contains(log, "status of the commit: FAILED at acme/app@") {
 		t.Errorf("the log does not say it:\n%s", log)
 	}
@@ -140,8 +170,15 @@ func TestStandaloneReportsThatItWasStopped(t *testing.T) {
 				"PLUGIN_BITBUCKET_URL="+front.URL,
 			)...)
 		got := dc.StatusHistory(someCommit)
-		if err == nil || len(got) == 0 || got[len(got)-1].State != want {
-			t.Errorf("%v; got %+v, want %s", err, got, want)
+		if err == nil {
+			t.Errorf("it succeeded")
+			continue
+		}
+		if len(got) == 0 {
+			t.Fatal("no status was reported")
+		}
+		if got := got[len(got)-1].State; got != want {
+			t.Errorf("got[len(got)-1].State: got %v, want %v", got, want)
 		}
 	}
 }
@@ -177,10 +214,23 @@ func TestStandaloneReportsATagToDataCenter(t *testing.T) {
 		t.Fatalf("%v\n%s", err, log)
 	}
 	got := dc.StatusHistory(someCommit)
-	if len(got) != 2 || got[0].State != "INPROGRESS" || got[1].State != "SUCCESSFUL" || got[1].Ref != "" ||
-		got[1].Parent != e.Registry.Image() ||
-		!strings.HasPrefix(got[1].Description, "Built, not pushed") {
-		t.Errorf("got %+v\n%s", got, log)
+	if got := len(got); got != 2 {
+		t.Errorf("number of got: got %v, want %v", got, 2)
+	}
+	if got[0].State != "INPROGRESS" {
+		t.Errorf("got[0].State: got %q, want %q", got[0].State, "INPROGRESS")
+	}
+	if got[1].State != "SUCCESSFUL" {
+		t.Errorf("got[1].State: got %q, want %q", got[1].State, "SUCCESSFUL")
+	}
+	if got[1].Ref != "" {
+		t.Errorf("got[1].Ref: got %q, want %q", got[1].Ref, "")
+	}
+	if got[1].Parent != e.Registry.Image() {
+		t.Errorf("got[1].Parent: got %v, want %v", got[1].Parent, e.Registry.Image())
+	}
+	if !strings.HasPrefix(got[1].Description, "Built, not pushed") {
+		t.Errorf("got %q, want the prefix %q", got[1].Description, "Built, not pushed")
 	}
 }
 
@@ -220,11 +270,17 @@ func TestStandaloneStatusThatFailsChangesNothingElse(t *testing.T) {
 					said += line
 				}
 			}
-			if err != nil || !strings.Contains(said, row.want) || strings.Count(said, "\n") > 1 ||
-				(row.want == "") != (said == "") ||
-				strings.Contains(log, "canary") {
-				t.Errorf("%v; the log says %q, want %q", err, said, row.want)
+			if err != nil {
+				t.Fatalf("got error %v", err)
 			}
+			runnertest.CheckHas(t, "said", said, row.want)
+			if strings.Count(said, "\n") > 1 {
+				t.Errorf("the log has several status lines: %q", said)
+			}
+			if got := (row.want == ""); got != (said == "") {
+				t.Errorf(`(row.want == ""): got %v, want %v`, got, (said == ""))
+			}
+			runnertest.CheckLacks(t, "the log", log, "canary")
 		})
 	}
 	if got := c.app.StatusHistory(c.commit); len(got) != 0 || asked {
@@ -244,8 +300,14 @@ func TestStandaloneDoesNotWaitForABitbucketThatHangs(t *testing.T) {
 	t.Cleanup(hanging.Close)
 	e.statusTimeout = 100 * time.Millisecond
 	log, err := e.run(c.environ("PLUGIN_BITBUCKET_TOKEN="+c.bot.Reveal(), "PLUGIN_BITBUCKET_URL="+hanging.URL)...)
-	if err != nil || !strings.Contains(log, "not reported, which changes nothing else: ") || e.Registry.Tag("latest") == "" ||
-		len(asked) == 0 {
-		t.Errorf("%v\n%s", err, log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
+	}
+	runnertest.CheckHas(t, "the log", log, "not reported, which changes nothing else: ")
+	if e.Registry.Tag("latest") == "" {
+		t.Errorf("tag latest is empty")
+	}
+	if len(asked) == 0 {
+		t.Errorf("Bitbucket was not asked\n%s", log)
 	}
 }

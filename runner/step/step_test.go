@@ -26,8 +26,11 @@ func TestStandalonePushesEveryTag(t *testing.T) {
 		t.Fatalf("%v\n%s", err, log)
 	}
 	digest := e.Registry.Tag("1.2")
-	if digest == "" || e.Registry.Tag("latest") != digest {
-		t.Errorf("1.2 is at %q, latest at %q", digest, e.Registry.Tag("latest"))
+	if digest == "" {
+		t.Errorf("digest is empty")
+	}
+	if got := e.Registry.Tag("latest"); got != digest {
+		t.Errorf("tag latest: got %v, want %v", got, digest)
 	}
 	for _, want := range []string{"1.2, latest (PLUGIN_TAGS)", "Dockerfile  Dockerfile (default)", "pushed  1.2, latest", digest, "42B compressed", "time"} {
 		if !strings.Contains(log, want) {
@@ -35,9 +38,20 @@ func TestStandalonePushesEveryTag(t *testing.T) {
 		}
 	}
 	r := e.Builder.Requests[0]
-	if r.Target != "release" || r.BuildArgs["A"] != "b" || !r.NoCache || filepath.Base(r.Context) != "app" ||
-		filepath.Base(filepath.Dir(r.Dockerfile)) == "app" {
-		t.Errorf("asked for %+v", r)
+	if r.Target != "release" {
+		t.Errorf("r.Target: got %q, want %q", r.Target, "release")
+	}
+	if r.BuildArgs["A"] != "b" {
+		t.Errorf(`r.BuildArgs["A"]: got %q, want %q`, r.BuildArgs["A"], "b")
+	}
+	if !r.NoCache {
+		t.Error("the builder was not asked to use no cache")
+	}
+	if got := filepath.Base(r.Context); got != "app" {
+		t.Errorf("filepath.Base(r.Context): got %q, want %q", got, "app")
+	}
+	if filepath.Base(filepath.Dir(r.Dockerfile)) == "app" {
+		t.Errorf("Dockerfile: got %s, want that of the workspace", r.Dockerfile)
 	}
 	if !e.Builder.Closed {
 		t.Error("the builder was not left")
@@ -46,11 +60,15 @@ func TestStandalonePushesEveryTag(t *testing.T) {
 
 func TestStandaloneDryRunAsksNoRegistry(t *testing.T) {
 	e := newEnv(t)
-	e.Registry.Intercept(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) })
+	e.Registry.Intercept(
+		func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) },
+	)
 	log, err := e.run("PLUGIN_DRY_RUN=true")
-	if err != nil || !strings.Contains(log, "none: PLUGIN_DRY_RUN is set") || !strings.Contains(log, "sha256:") {
-		t.Errorf("%v\n%s", err, log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
 	}
+	runnertest.CheckHas(t, "the log", log, "none: PLUGIN_DRY_RUN is set")
+	runnertest.CheckHas(t, "the log", log, "sha256:")
 }
 
 func TestStandaloneRetriesATag(t *testing.T) {
@@ -65,8 +83,14 @@ func TestStandaloneRetriesATag(t *testing.T) {
 		next.ServeHTTP(rw, r)
 	})
 	log, err := e.run()
-	if err != nil || e.Registry.Tag("latest") == "" || strings.Count(log, "; attempt ") != 2 {
-		t.Errorf("%v, latest at %q\n%s", err, e.Registry.Tag("latest"), log)
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, log)
+	}
+	if e.Registry.Tag("latest") == "" {
+		t.Errorf("tag latest is empty")
+	}
+	if got := strings.Count(log, "; attempt "); got != 2 {
+		t.Errorf(`strings.Count(log, "; attempt "): got %v, want %v`, got, 2)
 	}
 }
 
@@ -80,12 +104,16 @@ func TestStandaloneOneTagThatFailsKeepsNoneBack(t *testing.T) {
 		next.ServeHTTP(rw, r)
 	})
 	log, err := e.run("PLUGIN_TAGS=1.2,latest")
-	if err == nil || !strings.Contains(err.Error(), "1 of 2 tags were not pushed") ||
-		!strings.Contains(log, "tag 1.2 was not pushed") {
-		t.Errorf("got %v\n%s", err, log)
+	if err == nil {
+		t.Fatalf("it succeeded\n%s", log)
 	}
-	if e.Registry.Tag("1.2") != "" || e.Registry.Tag("latest") == "" {
-		t.Errorf("1.2 is at %q, latest at %q", e.Registry.Tag("1.2"), e.Registry.Tag("latest"))
+	runnertest.CheckHas(t, "the error", err.Error(), "1 of 2 tags were not pushed")
+	runnertest.CheckHas(t, "the log", log, "tag 1.2 was not pushed")
+	if got := e.Registry.Tag("1.2"); got != "" {
+		t.Errorf("tag 1.2: got %q, want %q", got, "")
+	}
+	if e.Registry.Tag("latest") == "" {
+		t.Errorf("tag latest is empty")
 	}
 }
 
@@ -98,9 +126,12 @@ func TestStandaloneRefusedCredential(t *testing.T) {
 		"the login of PLUGIN_USERNAME and PLUGIN_PASSWORD is not right": {"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary"},
 	} {
 		log, err := e.run(environ...)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(log+err.Error(), "canary") {
-			t.Errorf("got %v, want %q\n%s", err, want, log)
+		if err == nil {
+			t.Errorf("it succeeded\n%s", log)
+			continue
 		}
+		runnertest.CheckHas(t, "the error", err.Error(), want)
+		runnertest.CheckLacks(t, "the log and the error", log+err.Error(), "canary")
 	}
 }
 
@@ -134,9 +165,10 @@ func TestStandaloneFaultsNameTheSetting(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			log, err := newEnv(t).run(c.environ...)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want %q\n%s", err, c.want, log)
+			if err == nil {
+				t.Fatalf("it succeeded\n%s", log)
 			}
+			runnertest.CheckHas(t, "the error", err.Error(), c.want)
 		})
 	}
 }
@@ -144,19 +176,28 @@ func TestStandaloneFaultsNameTheSetting(t *testing.T) {
 func TestStandaloneFailuresOfTheBuilder(t *testing.T) {
 	e := newEnv(t)
 	e.Builder.DialError = errors.New("nobody there")
-	if _, err := e.run(); err == nil || !strings.Contains(err.Error(), "nobody there; check PLUGIN_BUILDER") {
-		t.Errorf("got %v", err)
+	_, err := e.run()
+	if err == nil {
+		t.Fatalf("it succeeded")
 	}
+	runnertest.CheckHas(t, "the error", err.Error(), "nobody there; check PLUGIN_BUILDER")
 	e = newEnv(t)
 	e.Builder.BuildError = &buildkit.BuildError{Excerpt: ">>> RUN false", Err: errors.New("exit code 1")}
-	if log, err := e.run(); err == nil || !strings.Contains(err.Error(), "build of Dockerfile: exit code 1") ||
-		!strings.Contains(log, ">>> RUN false") {
-		t.Errorf("got %v\n%s", err, log)
+	log, err := e.run()
+	if err == nil {
+		t.Fatalf("it succeeded\n%s", log)
 	}
+	runnertest.CheckHas(t, "the error", err.Error(), "build of Dockerfile: exit code 1")
+	runnertest.CheckHas(t, "the log", log, ">>> RUN false")
 	e = newEnv(t)
 	e.Builder.PushError = errors.New("disk full")
-	if _, err := e.run(); err == nil || !strings.Contains(err.Error(), "disk full") || e.Registry.Tag("latest") != "" {
-		t.Errorf("got %v, latest at %q", err, e.Registry.Tag("latest"))
+	_, err = e.run()
+	if err == nil {
+		t.Fatalf("it succeeded")
+	}
+	runnertest.CheckHas(t, "the error", err.Error(), "disk full")
+	if got := e.Registry.Tag("latest"); got != "" {
+		t.Errorf("tag latest: got %q, want %q", got, "")
 	}
 }
 
@@ -165,7 +206,14 @@ func TestStandaloneStopsWhenTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	e.Builder.OnBuild = func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }
 	_, err := e.runUntil(ctx)
-	if err == nil || !strings.Contains(err.Error(), "told to stop") || e.Registry.Tag("latest") != "" || !e.Builder.Closed {
-		t.Errorf("got %v, latest at %q", err, e.Registry.Tag("latest"))
+	if err == nil {
+		t.Fatalf("it succeeded")
+	}
+	runnertest.CheckHas(t, "the error", err.Error(), "told to stop")
+	if got := e.Registry.Tag("latest"); got != "" {
+		t.Errorf("tag latest: got %q, want %q", got, "")
+	}
+	if !e.Builder.Closed {
+		t.Error("the builder was not closed")
 	}
 }

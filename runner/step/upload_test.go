@@ -3,7 +3,6 @@ package step_test
 import (
 	"context"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -27,11 +26,18 @@ func TestABuilderThatPushedIsBelievedWhenTheRegistryHasTheImage(t *testing.T) {
 			return remote.Write(ref, e.Builder.Images[digest])
 		}
 		log, err := e.run("PLUGIN_TAGS=1.2")
-		if err != nil || e.Registry.Tag("1.2") == "" {
-			t.Fatalf("%s: %v, tag at %q\n%s", what, err, e.Registry.Tag("1.2"), log)
+		if err != nil {
+			t.Errorf("%s: got error %v\n%s", what, err, log)
+			continue
 		}
-		if !e.Builder.Requests[0].Publish || (len(e.Builder.Mounts) == 0) != reaches {
-			t.Errorf("%s: asked to publish %v, sent %d times", what, e.Builder.Requests[0].Publish, len(e.Builder.Mounts))
+		if e.Registry.Tag("1.2") == "" {
+			t.Errorf("%s: tag 1.2 is empty", what)
+		}
+		if !e.Builder.Requests[0].Publish {
+			t.Errorf("%s: the builder was not asked to push", what)
+		}
+		if got := (len(e.Builder.Mounts) == 0); got != reaches {
+			t.Errorf("%s: (len(e.Builder.Mounts) == 0): got %v, want %v", what, got, reaches)
 		}
 	}
 }
@@ -39,8 +45,13 @@ func TestABuilderThatPushedIsBelievedWhenTheRegistryHasTheImage(t *testing.T) {
 func TestABuilderIsNotAskedToPushWhatIsNotToBePushed(t *testing.T) {
 	for _, setting := range []string{"PLUGIN_DRY_RUN=true", "PLUGIN_BUILDER=tcp://127.0.0.1:1"} {
 		e := newEnv(t)
-		if log, err := e.run("PLUGIN_TAGS=1.2", setting); err != nil || e.Builder.Requests[0].Publish {
-			t.Errorf("%s: %v\n%s", setting, err, log)
+		log, err := e.run("PLUGIN_TAGS=1.2", setting)
+		if err != nil {
+			t.Errorf("%s: got error %v\n%s", setting, err, log)
+			continue
+		}
+		if e.Builder.Requests[0].Publish {
+			t.Errorf("%s: the builder was asked to push\n%s", setting, log)
 		}
 	}
 }
@@ -69,10 +80,12 @@ func TestTheRegistryIsAskedWhileTheBuilderOpens(t *testing.T) {
 	}
 	e.Registry.Intercept(runnertest.RequireLogin("ci", "password-canary"))
 	e.Builder.OnDial, e.Builder.Closed, e.Builder.OnBuild = nil, false, untilStopped
-	if _, err := e.run(
-		"PLUGIN_TAGS=1.2",
-	); err == nil || !strings.Contains(err.Error(), "PLUGIN_USERNAME") ||
-		!e.Builder.Closed {
-		t.Errorf("%v, builder closed %v", err, e.Builder.Closed)
+	_, err := e.run("PLUGIN_TAGS=1.2")
+	if err == nil {
+		t.Fatalf("it succeeded")
+	}
+	runnertest.CheckHas(t, "the error", err.Error(), "PLUGIN_USERNAME")
+	if !e.Builder.Closed {
+		t.Error("the builder was not closed")
 	}
 }

@@ -1,0 +1,22 @@
+package runnertest
+
+import (
+	"strings"
+	"testing"
+)
+
+// CheckHas fails the test if a text, such as the log, lacks another.
+func CheckHas(t testing.TB, name, text, want string) {
+	t.Helper()
+	if !strings.Contains(text, want) {
+		t.Errorf("%s lacks %q:\n%s", name, want, text)
+	}
+}
+
+// CheckLacks fails the test if a text, such as the log, has another.
+func CheckLacks(t testing.TB, name, text, unwanted string) {
+	t.Helper()
+	if strings.Contains(text, unwanted) {
+		t.Errorf("%s has %q:\n%s", name, unwanted, text)
+	}
+}
