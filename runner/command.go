@@ -35,7 +35,7 @@ func Command(builderProgram string) *cli.Command {
 }
 
 // Bare returns the arguments of a program that was started without any: in the step of a pipeline it is
-// the runner, for some CIs run a plugin's program by its name alone.
+// the runner, because some CIs run a plugin's program by its name alone.
 func Bare(args, environ []string) []string {
 	if len(args) == 1 && settings.IsStep(environ) {
 		return []string{args[0], "runner"}
@@ -76,7 +76,7 @@ func (c command) runAttempt(ctx context.Context, cmd *cli.Command) error {
 	return attempt.Run(ctx, o)
 }
 
-// runForPipeline builds what a gateway has for the pipeline.
+// runForPipeline runs the builds that a gateway has for the pipeline.
 func (c command) runForPipeline(ctx context.Context, cmd *cli.Command) error {
 	given, err := settings.ReadJoin(settings.OS{})
 	if err != nil {
@@ -98,8 +98,8 @@ func (c command) attemptOptions(cmd *cli.Command) attempt.Options {
 	}
 }
 
-// runStep runs the step without a gateway. It hides the process, too: RUN steps of a rootless builder run
-// as the same user.
+// runStep runs the step without a gateway. It hides the process because RUN steps of a rootless builder
+// run as the same user.
 func (c command) runStep(ctx context.Context, cmd *cli.Command) error {
 	given, err := settings.ReadPlugin(settings.OS{})
 	if err != nil {

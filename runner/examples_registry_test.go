@@ -96,7 +96,7 @@ func newInternet(t *testing.T) *internet {
 	return n
 }
 
-// begin starts an example's own world: its calls, and the hosts that ask for a login.
+// begin starts an example: its own calls, and the hosts that ask for a login.
 func (n *internet) begin(name string, e example) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

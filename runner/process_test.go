@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// stranger is a user without rights, as embedded runners are when the gateway is root.
-const stranger = 64000
+// unprivileged is a user id without rights, as embedded runners have when the gateway is root.
+const unprivileged = 64000
 
 // The whole step with nothing replaced: BuildKit as a process, and the runner as a process
 // of another user, with the environment that an engine gives it.
@@ -67,7 +67,7 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 	})
 	e.Edit = func(s *spec.Spec) { s.BuildArgs = map[string]string{"WHO": "world"} }
 	token := e.Gateway.Start(b)
-	if err := os.Chown(dir, stranger, stranger); err != nil {
+	if err := os.Chown(dir, unprivileged, unprivileged); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "runner")
@@ -82,7 +82,7 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 		"SLIPWAY_RUNNER_HOOKS=on",
 		"SLIPWAY_WORKDIR=" + dir,
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: unprivileged, Gid: unprivileged}}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("slipway runner: %v\n%s", err, out)
@@ -95,7 +95,7 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 		t.Error("the result has no size")
 	}
 	log := e.Log(b)
-	runnertest.CheckHas(t, "the log", log, fmt.Sprint(stranger))
+	runnertest.CheckHas(t, "the log", log, fmt.Sprint(unprivileged))
 	runnertest.CheckHas(t, "the log", log, "Permission denied")
 	runnertest.CheckLacks(t, "the log", log, token)
 	runnertest.CheckLacks(t, "the log", log, "SLIPWAY_RUNNER_URL")
@@ -213,7 +213,7 @@ func openDir(t *testing.T) string {
 	return dir
 }
 
-// startBuilder starts `slipway builder` on a socket for the stranger.
+// startBuilder starts `slipway builder` on a socket for the unprivileged user.
 func startBuilder(t *testing.T) (address string) {
 	t.Helper()
 	state := openDir(t)
@@ -228,7 +228,7 @@ func startBuilder(t *testing.T) (address string) {
 		"--address",
 		address,
 		"--socket-group",
-		fmt.Sprint(stranger),
+		fmt.Sprint(unprivileged),
 	)
 	return address
 }

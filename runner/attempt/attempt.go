@@ -28,8 +28,8 @@ import (
 type Options struct {
 	Settings settings.Settings
 	Version  string
-	Environ  []string  // the runner's environment; nil = the process's. Children get only what they need of it
-	Output   io.Writer // receives the build's log, too; nil = discard
+	Environ  []string  // the runner's environment; nil = the process's. Children get only the variables that they need
+	Output   io.Writer // also receives the build's log; nil = discard
 	// BuilderProgram is the path of the program that is started as a builder; empty = this program.
 	BuilderProgram string
 	Dial           func(ctx context.Context, address string, who identity.Identity) (publish.Builder, error)
@@ -143,7 +143,7 @@ func closeSession(ctx context.Context, s *report.Session) error {
 	return s.Close(ctx)
 }
 
-// run makes a result of whatever happens, a panic included.
+// run builds and returns the result, also of a panic.
 func (j *job) run(ctx context.Context) (result spec.Result) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -209,7 +209,7 @@ func (o Options) stepLogins(image string) (own *logins.Step, notes []string, err
 	return &logins.Step{Credentials: all}, notes, err
 }
 
-// secretsOf returns what the log and the result must not show.
+// secretsOf returns the secrets that the log and the result mask.
 func secretsOf(s spec.Spec, own settings.Settings, step *logins.Step) []secret.Secret {
 	all := []secret.Secret{own.Token, own.BuilderTLS.Text(), s.BuilderTLS}
 	for _, r := range s.Registries {

@@ -14,7 +14,7 @@ import (
 )
 
 // build makes the image, by the Dockerfile or by the repository's hooks/build. The gateway stores the
-// digest before anything is pushed. What it returns is valid also with an error.
+// digest before anything is pushed. The returned value is valid also with an error.
 func (j *job) build(ctx context.Context, c checkout, builder *builderConnection) (b built, err error) {
 	err = j.runStage(spec.StageBuild, func() (detail string, err error) {
 		if err := j.runHooks(ctx, c, buildhooks.DockerConfig{}, buildhooks.PreBuild); err != nil {

@@ -40,7 +40,7 @@ type checkout struct {
 	home  string // HOME of git and of build hooks
 }
 
-// A built is what the build stage made.
+// A built is the result of the build stage.
 type built struct {
 	image   buildkit.Image
 	request buildkit.Request // of the build by the Dockerfile; zero = hooks/build made the image
@@ -48,7 +48,7 @@ type built struct {
 	hookLogins buildhooks.DockerConfig
 }
 
-// An outcome is what an attempt made so far, whether or not it succeeded.
+// An outcome is the result of an attempt so far, with or without an error.
 type outcome struct {
 	image buildkit.Image
 	tags  []spec.TagResult

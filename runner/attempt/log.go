@@ -8,7 +8,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// logHeader logs what is built from what.
+// logHeader logs the commit, the image and the tags.
 func (j *job) logHeader() {
 	s := j.spec
 	j.log.Line("Slipway build %d, attempt %d", s.Number, s.Attempt)

@@ -22,7 +22,7 @@ import (
 // maxBuilds bounds the builds of one step: more than rules and attempts that one push makes.
 const maxBuilds = 300
 
-// errStopped is the end of a step that was told to stop.
+// errStopped is the error of a step that got SIGTERM.
 var errStopped = errors.New("the step was told to stop before it was done (SIGTERM)")
 
 // A PipelineRequest asks for the builds that a gateway has for a pipeline of the repository's own. Settings
@@ -45,8 +45,8 @@ type pipeline struct {
 // buildErrors are the errors of builds by number, each of its last attempt; nil = it succeeded.
 type buildErrors map[int64]error
 
-// RunForPipeline builds what the gateway has for the CI's commit and ref, one build after the other until
-// none is left. It returns nil without a build if the gateway knows the push and has nothing to
+// RunForPipeline runs the builds of the CI's commit and ref that the gateway hands out, one after the
+// other, until none is left. It returns nil without a build if the gateway knows the push and has nothing to
 // build. It returns an error if a build did not succeed, or if the gateway does not receive the push within
 // Patience.
 func RunForPipeline(ctx context.Context, o PipelineRequest) error {

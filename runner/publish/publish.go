@@ -58,7 +58,7 @@ func NewBackoff(constructor func() backoff.BackOff) backoff.BackOff {
 	return constructor()
 }
 
-// ManifestOf returns what a tag of an image points at.
+// ManifestOf returns the manifest of a built image.
 func ManifestOf(i buildkit.Image) registry.Manifest {
 	return registry.Manifest{Digest: i.Digest, Bytes: i.Manifest}
 }

@@ -1,5 +1,5 @@
-// Package runnertest serves in one process what the runner needs, for tests: a gateway that speaks the
-// runner protocol, a git repository, a registry, and a builder without BuildKit.
+// Package runnertest is an environment for tests of the runner, in one process: a gateway with the runner
+// protocol, a git repository, a registry, and a builder without BuildKit.
 package runnertest
 
 import (
@@ -22,7 +22,7 @@ type Env struct {
 	Registry *Registry
 	Gateway  *Gateway
 	Builder  *Builder
-	Edit     func(*spec.Spec) // changes what the gateway gives to an attempt
+	Edit     func(*spec.Spec) // changes the spec of each attempt
 	Head     string           // commit of the newest push
 
 	t testing.TB
@@ -41,7 +41,7 @@ func New(t testing.TB) *Env {
 // Tags are those of every build.
 func Tags() []string { return []string{"1.2", "1", "latest"} }
 
-// specOf is what the gateway gives to an attempt, before Edit.
+// specOf returns the spec of an attempt.
 func (e *Env) specOf(b Build, attempt int) spec.Spec {
 	s := spec.Spec{
 		BuildID:    b.ID,

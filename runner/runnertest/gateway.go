@@ -26,7 +26,7 @@ const buildsPath = "/runner/v1/builds/"
 type Gateway struct {
 	*Server
 	git  *httputil.ReverseProxy
-	spec func(Build, int) spec.Spec // what an attempt of a build is given
+	spec func(Build, int) spec.Spec // returns the spec of an attempt
 
 	mu       sync.Mutex
 	builds   []Build
@@ -51,7 +51,7 @@ type Stage struct {
 	FinishedAt time.Time
 }
 
-// An Attempt is what the gateway knows of an attempt. Result is set when Ended is.
+// An Attempt is one attempt as the runner reported it. Result is set when Ended is.
 type Attempt struct {
 	Number int
 	Ended  bool
@@ -68,7 +68,7 @@ type attempt struct {
 	Attempt
 }
 
-// newGateway serves builds of a repository; specOf returns what an attempt is given.
+// newGateway serves builds of a repository. specOf returns the spec of an attempt.
 func newGateway(t testing.TB, remote *sourcetest.Remote, specOf func(Build, int) spec.Spec) *Gateway {
 	t.Helper()
 	upstream, err := url.Parse(remote.URL)

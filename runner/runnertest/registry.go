@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// A Registry is a registry in this process that speaks plain HTTP.
+// A Registry is an in-process registry without TLS.
 type Registry struct {
 	*Server
 	t testing.TB

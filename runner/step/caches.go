@@ -85,7 +85,7 @@ func (r run) names() (all []string) {
 }
 
 // inlineSources are the tags of earlier images. The first tags are the most specific ones, and a new
-// version's does not exist yet, so latest is one of them, too.
+// version's does not exist yet, so latest is added.
 func inlineSources(image string, tags []string) (all []spec.Cache) {
 	tags = slices.Clone(tags[:min(len(tags), maxInline)])
 	if !slices.Contains(tags, "latest") {
@@ -97,8 +97,8 @@ func inlineSources(image string, tags []string) (all []spec.Cache) {
 	return all
 }
 
-// localCaches resolves and makes the directories of local caches. A path from the workspace stays in it,
-// whatever the repository links to.
+// localCaches resolves and makes the directories of local caches. A relative path stays in the workspace:
+// links of the repository cannot lead out.
 func localCaches(caches []spec.Cache, attr, workspace string) ([]spec.Cache, error) {
 	caches = slices.Clone(caches)
 	for i, c := range caches {
@@ -119,8 +119,8 @@ func localCaches(caches []spec.Cache, attr, workspace string) ([]spec.Cache, err
 	return caches, nil
 }
 
-// archive resolves the path of the file that the image is written to, and makes its directory. A path
-// from the workspace stays in it, whatever the repository links to.
+// archive resolves the path of the file that the image is written to, and makes its directory. A relative
+// path stays in the workspace: links of the repository cannot lead out.
 func archive(a spec.Archive, workspace string, names []string) (spec.Archive, error) {
 	if a.Type == "" {
 		return a, nil

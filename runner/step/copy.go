@@ -78,8 +78,8 @@ func (r run) find(ctx context.Context) (*copySender, error) {
 	return &copySender{run: r, found: found}, nil
 }
 
-// openFile opens an image's file. A path from the workspace stays there, whatever the repository links
-// to.
+// openFile opens an image's file. A relative path stays in the workspace: links of the repository cannot
+// lead out.
 func (r run) openFile(path string) (*copySender, error) {
 	if !filepath.IsAbs(path) {
 		top, err := filepath.Abs(r.s.Workspace)
@@ -140,5 +140,5 @@ func (s *copySender) send(ctx context.Context, image, _ string) error {
 	return client.Copy(ctx, s.found, image, s.run.loginFor(s.found.Image), target)
 }
 
-// close removes what was unpacked of the file. What is left is in the system's temporary directory.
+// close removes the unpacked file. If that fails, it stays in the system's temporary directory.
 func (s *copySender) close() { _ = s.file.Close() }

@@ -14,7 +14,7 @@ import (
 	"slipway/runner/settings"
 )
 
-// atECR runs the step as one whose image is at Amazon's registry, which the world's stands for.
+// atECR runs the step as one whose image is at Amazon's registry, which the env's stands for.
 func (e *env) atECR(amazon *ecrtest.Server, environ ...string) (log string, err error) {
 	e.t.Helper()
 	s, err := settings.ReadPlugin(fixed(append([]string{
@@ -43,7 +43,7 @@ func (e *env) atECR(amazon *ecrtest.Server, environ ...string) (log string, err 
 func TestAStepLogsInAtAmazonsRegistryWithAKey(t *testing.T) {
 	e, amazon := newEnv(t), ecrtest.New(t)
 	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-		if strings.HasSuffix(r.URL.Path, "/manifests/1.2") { // what the world's builder sends is anonymous
+		if strings.HasSuffix(r.URL.Path, "/manifests/1.2") { // the env's builder pushes anonymously
 			runnertest.RequireLogin(ecrtest.Username, ecrtest.Token)(rw, r, next)
 			return
 		}

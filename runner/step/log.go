@@ -14,7 +14,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// printHeader logs what is built from what, and where each value came from.
+// printHeader logs the main settings, each with the variable that it came from.
 func (r run) printHeader(f flow) {
 	r.log.Line("Slipway %s, without a gateway", r.o.Version)
 	rows := append([]row{

@@ -9,7 +9,7 @@ import (
 	"slipway/runner/sandbox"
 )
 
-// printPlan logs what the step would do, and does none of it: it sends nothing to a registry, a builder
+// printPlan logs the actions of the step without doing them: it sends nothing to a registry, a builder
 // or Bitbucket.
 func (r run) printPlan(ctx context.Context, f flow) error {
 	if err := f.plan(ctx); err != nil {
@@ -45,7 +45,7 @@ func (r run) planCopy(context.Context) error {
 	return nil
 }
 
-// printPushPlan logs what follows once the image is built.
+// printPushPlan logs the actions after the build.
 func (r run) printPushPlan() {
 	if r.s.DryRun {
 		r.log.Line("would push nothing: %s is set; without it:", r.s.Origins["PLUGIN_DRY_RUN"])
@@ -66,7 +66,7 @@ func (r run) printPushPlan() {
 	}
 }
 
-// printECRPlan logs what a step that pushes does to the repositories at Amazon's registry.
+// printECRPlan logs the changes to the repositories at Amazon's registry.
 func (r run) printECRPlan() {
 	e := r.s.ECR
 	var changes []string
@@ -90,7 +90,7 @@ func (r run) printECRPlan() {
 	}
 }
 
-// statusPlan returns what would be reported to Bitbucket.
+// statusPlan describes the report to Bitbucket.
 func (r run) statusPlan(f flow) string {
 	t, err := r.statusTarget(f.subject)
 	switch {

@@ -16,8 +16,8 @@ import (
 	"slipway/runner/settings"
 )
 
-// A preflight asks the registries whether they take the step's logins while the step goes on, for a
-// registry may be far away.
+// A preflight checks the step's logins at their registries while the step goes on: a registry may
+// respond slowly.
 type preflight struct {
 	cancel     context.CancelFunc
 	loginsDone chan struct{} // closed when loginErr is set

@@ -153,8 +153,8 @@ func (s *buildSender) send(ctx context.Context, image, mountFrom string) error {
 	return s.builder.Push(ctx, request, s.image.Digest)
 }
 
-// registryHas reports whether the registry that this step reaches has what the builder pushed: a
-// builder with another network may find another registry by that name.
+// registryHas reports whether the registry that this step reaches has the image that the builder pushed.
+// A builder in another network may reach another registry by that name.
 func (s *buildSender) registryHas(ctx context.Context) (bool, error) {
 	if s.run.s.Builder == "" {
 		return true, nil

@@ -24,7 +24,7 @@ import (
 // epochArg is the build argument for reproducible images, in seconds since 1970.
 const epochArg = "SOURCE_DATE_EPOCH"
 
-// buildRequest returns what the builder is asked for, with real paths of the Dockerfile and the context.
+// buildRequest returns the request to the builder, with resolved paths of the Dockerfile and the context.
 func (r run) buildRequest(args map[string]string) (buildkit.Request, error) {
 	top, err := r.workspace()
 	if err != nil {
@@ -120,7 +120,7 @@ func builderMayPush(address, image string) bool {
 }
 
 // builderTag returns the tag that the builder moves as the last of its push; empty = none. Only a builder
-// of this step's own moves it, for it finds the registry that the step finds. The image must have
+// of this step's own moves it, because it reaches the same registry as the step. The image must have
 // one repository and no signature, which comes before the tag, and no cache may fail the build
 // after the tag has moved.
 func (r run) builderTag(caches []spec.Cache) string {
@@ -134,11 +134,11 @@ func (r run) builderTag(caches []spec.Cache) string {
 	return r.s.Tags[0]
 }
 
-// ociPrefix is what the names of OCI's own annotations begin with.
+// ociPrefix is the prefix of the annotations that OCI defines.
 const ociPrefix = "org.opencontainers.image."
 
-// labels returns the labels of the image and the annotations of its manifests: what the CI says of the
-// commit, unless the settings say otherwise, and the labels that the settings name.
+// labels returns the labels of the image and the annotations of its manifests. They hold the CI's facts
+// about the commit and the labels of the settings; the settings win.
 // https://specs.opencontainers.org/image-spec/annotations/#pre-defined-annotation-keys
 func labels(s settings.Plugin, now time.Time) (labels, annotations map[string]string) {
 	labels = map[string]string{}

@@ -11,8 +11,8 @@ import (
 	"slipway/runner/settings"
 )
 
-// The time that reports may take of a step. A CI kills a step 10 s after it told it to stop, and the
-// builder needs some of them.
+// The time that reports may take of a step. A CI sends SIGTERM and kills the step 10 s later, and the
+// builder needs some of that time to stop.
 const (
 	statusTimeout        = 5 * time.Second
 	stoppedStatusTimeout = 3 * time.Second
@@ -32,7 +32,7 @@ type status struct {
 	endLimit time.Duration
 }
 
-// A statusTarget is where and as what a step reports. A nil reporter reports nothing.
+// A statusTarget is the commit and the key that a step reports to. A nil reporter reports nothing.
 type statusTarget struct {
 	reporter *commitstatus.Reporter
 	report   commitstatus.Report
@@ -56,8 +56,8 @@ func (r run) startStatus(ctx context.Context, f flow) *status {
 	return s
 }
 
-// statusTarget decides whether, where and as what the step reports, without any request. Its error is
-// why it does not although the settings may expect it.
+// statusTarget decides whether the step reports, and to which commit and key. It sends no request. The error
+// says why the step does not report although the settings ask for it.
 func (r run) statusTarget(subject commitstatus.Subject) (t statusTarget, err error) {
 	given := r.s.Status
 	if given.Off {
@@ -86,8 +86,8 @@ func (r run) statusTarget(subject commitstatus.Subject) (t statusTarget, err err
 	return t, err
 }
 
-// finish reports the end of the step, with the error of a step that failed, which is masked. It returns
-// what the log says of the report; it may be empty.
+// finish reports the end of the step. failure is the masked error of a step that failed. It returns a line
+// about the report for the log, which may be empty.
 func (s *status) finish(ctx context.Context, done outcome, failure error) (line string) {
 	if s.started == nil {
 		if s.problem != nil {

@@ -27,14 +27,14 @@ import (
 type Options struct {
 	Settings settings.Plugin
 	Version  string
-	Environ  []string  // the step's environment; nil = the process's. A builder gets only what it needs of it
+	Environ  []string  // the step's environment; nil = the process's. A builder gets only the variables that it needs
 	Output   io.Writer // receives the step's log; nil = discard
 	// BuilderProgram is the path of the program that is started as a builder; empty = this program.
 	BuilderProgram string
 	Dial           func(ctx context.Context, address string, who identity.Identity) (publish.Builder, error)
 	Now            func() time.Time
 	Backoff        func() backoff.BackOff // nil = each package's own
-	PlanOnly       bool                   // print what the step would do, and do none of it
+	PlanOnly       bool                   // print the plan and do nothing else
 	// StatusTimeout bounds each report to Bitbucket; default 5 s.
 	StatusTimeout time.Duration
 }
@@ -62,14 +62,14 @@ type flow struct {
 // A row is a setting in the header of the log.
 type row struct{ name, value, origin string }
 
-// An outcome is what a step that succeeded made.
+// An outcome is the result of a step that succeeded.
 type outcome struct {
 	image  buildkit.Image
 	pushed []string // tags, each with its image's name
 	stages []stage
 	total  time.Duration
 	cached string   // how many steps came from the cache, for people; empty = nothing was built
-	hints  []string // what would make the next build faster
+	hints  []string // advice for a faster build
 }
 
 // A stage is the time that one part of the step took.
@@ -78,7 +78,7 @@ type stage struct {
 	took time.Duration
 }
 
-// errStopped is the end of a step that was told to stop.
+// errStopped is the error of a step that got SIGTERM.
 var errStopped = errors.New("the step was told to stop before it was done (SIGTERM)")
 
 // Run runs the step. Its error names the setting to correct. When ctx ends, as by SIGTERM, so does the
