@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// layers lists the rooms from the bottom up. A room imports only rooms of lower layers;
-// rooms of one layer never import each other, but for a room's own sub-rooms.
+// layers lists the packages from the bottom up. A package imports only packages of lower layers.
+// Packages of one layer never import each other. A name includes the packages below its folder, which
+// may import each other.
 var layers = [][]string{
 	{"config/secret"},
 	{"config/identity", "config/process", "config/netpolicy", "config/safe", "config/text", "config/discard"},
@@ -30,22 +31,24 @@ var layers = [][]string{
 	{"plugin/intake", "plugin/planner", "plugin/dispatcher", "plugin/watcher", "plugin/reporter", "plugin/reconciler"},
 	{"plugin/metrics"},
 	{"plugin/web"},
+	{"plugin/assembly"},
+	{"plugin/doctor"},
 	{"plugin"},
 	{"plugin/demo"},
 }
 
-// across lists the imports that may cross the wall between gateway and runner.
+// across lists the allowed imports between gateway and runner.
 var across = map[string][]string{
 	"plugin/engine":     {"runner/spec"},
 	"plugin/dispatcher": {"runner/spec"},
 	"plugin/web":        {"runner/spec"},
 	"plugin/catalog":    {"runner/registry", "runner/spec"},
 	"plugin/demo":       {"runner/sandbox"},
-	// the wire to Bitbucket, for a step that reports by itself
+	// Bitbucket's client, for a step that reports without a gateway
 	"runner/commitstatus": {"plugin/bitbucket"},
 }
 
-// alone lists the rooms that stand on nothing of ours but these, whatever lies below them.
+// alone lists packages that may import only the listed packages of this module.
 var alone = map[string][]string{
 	"config/secret":    {},
 	"config/process":   {},
@@ -64,7 +67,7 @@ var alone = map[string][]string{
 	"plugin/credentials": {"plugin/autobuild"},
 }
 
-// leaves are the rooms that every other may import.
+// leaves are the packages that every package may import, except those in alone.
 var leaves = []string{
 	"config/secret",
 	"config/identity",
@@ -76,9 +79,11 @@ var leaves = []string{
 	"config/discard",
 }
 
-// settled lists the packages that take settings apart; the others are handed what they need.
+// settled lists the packages that read settings. The others receive values.
 var settled = []string{
 	"plugin",
+	"plugin/assembly",
+	"plugin/doctor",
 	"plugin/web",
 	"plugin/demo/localenv",
 	"runner",
@@ -88,7 +93,7 @@ var settled = []string{
 	"runner/slipway-builder",
 }
 
-func TestRoomsImportOnlyRoomsBelow(t *testing.T) {
+func TestPackagesImportOnlyPackagesBelow(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "slipway/...").
 		Output()
 	if err != nil {
@@ -98,7 +103,7 @@ func TestRoomsImportOnlyRoomsBelow(t *testing.T) {
 	for line := range strings.Lines(string(out)) {
 		words := strings.Fields(line)
 		from := strings.TrimPrefix(words[0], "slipway/")
-		if isTestRoom(from) || from == "slipway" {
+		if isTestPackage(from) || from == "slipway" {
 			continue
 		}
 		for _, imported := range words[1:] {
@@ -117,61 +122,62 @@ func TestRoomsImportOnlyRoomsBelow(t *testing.T) {
 	}
 }
 
-// What is in a program is set up whenever it starts, and a step is started often.
-func TestTheStepsProgramHasNoServer(t *testing.T) {
+// A step starts often, and each linked package takes time to initialize.
+func TestTheStepDoesNotLinkServers(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "slipway/runner/slipway").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
 	linked := strings.Fields(string(out))
 	if !slices.Contains(linked, "github.com/moby/buildkit/client") {
-		t.Error("BuildKit's client is not in it")
+		t.Error("the step does not link BuildKit's client")
 	}
 	for _, heavy := range []string{"github.com/moby/buildkit/solver", "go.etcd.io/bbolt", "modernc.org/sqlite", "github.com/gin-gonic/gin"} {
 		if slices.Contains(linked, heavy) {
-			t.Errorf("%s is in it", heavy)
+			t.Errorf("the step links %s", heavy)
 		}
 	}
 }
 
-// forbidden says why one room may not import another; empty = it may.
+// forbidden returns why one package may not import another, or "".
 func forbidden(from, to string) string {
-	fromRoom, fromLayer := room(from)
-	toRoom, toLayer := room(to)
-	if only, ok := alone[fromRoom]; ok && fromRoom != toRoom && !slices.Contains(only, to) {
-		return "it stands alone"
+	fromArea, fromLayer := area(from)
+	toArea, toLayer := area(to)
+	if only, ok := alone[fromArea]; ok && fromArea != toArea && !slices.Contains(only, to) {
+		return "alone does not list it"
 	}
-	if fromRoom == toRoom || slices.Contains(leaves, to) || (to == "config" && slices.Contains(settled, from)) {
+	if fromArea == toArea || slices.Contains(leaves, to) || (to == "config" && slices.Contains(settled, from)) {
 		return ""
 	}
 	if to == "config" {
-		return "settings are for those who wire"
+		return "only the packages in settled read settings"
 	}
 	if strings.HasPrefix(from, "runner") && strings.HasPrefix(to, "runner") {
 		return ""
 	}
 	if strings.HasPrefix(from, "runner") != strings.HasPrefix(to, "runner") {
-		for _, allowed := range across[fromRoom] {
+		for _, allowed := range across[fromArea] {
 			if to == allowed || strings.HasPrefix(to, allowed+"/") {
 				return ""
 			}
 		}
-		return "it crosses the wall between gateway and runner"
+		return "across does not list it"
 	}
-	if fromRoom == "plugin/demo" && isTestRoom(to) {
+	if fromArea == "plugin/demo" && isTestPackage(to) {
 		return ""
 	}
-	if isTestRoom(to) {
-		return "test rooms stay out of the program"
+	if isTestPackage(to) {
+		return "the program does not import test packages"
 	}
 	if toLayer >= fromLayer {
-		return "it is not below"
+		return "it is in the same or a higher layer"
 	}
 	return ""
 }
 
-// room finds the longest room that a package lies in, and its layer.
-func room(pkg string) (name string, layer int) {
+// area returns the longest name in layers that contains a package, and the index of its layer. For
+// other packages it returns the first two elements of the path, and 0.
+func area(pkg string) (name string, layer int) {
 	for i, names := range layers {
 		for _, candidate := range names {
 			if (pkg == candidate || strings.HasPrefix(pkg, candidate+"/")) && len(candidate) > len(name) {
@@ -186,6 +192,6 @@ func room(pkg string) (name string, layer int) {
 	return name, layer
 }
 
-func isTestRoom(pkg string) bool {
+func isTestPackage(pkg string) bool {
 	return strings.HasSuffix(path.Base(pkg), "test") || strings.Contains(pkg, "bitbuckettest")
 }

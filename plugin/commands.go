@@ -3,23 +3,22 @@ package plugin
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 
-	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
+	"slipway/plugin/doctor"
 	"slipway/plugin/explain"
 )
 
-// Commands are the gateway's half of the program.
+// Commands returns the gateway's commands of the program.
 func Commands() []*cli.Command {
 	return []*cli.Command{
 		gatewayCommand(),
 		explain.Command(),
-		doctorCommand(),
+		doctor.Command(),
 		enginesCommand(),
 		webhooksCommand(),
 		versionCommand(),
@@ -58,17 +57,4 @@ func versionCommand() *cli.Command {
 			return err
 		},
 	}
-}
-
-// newLogger writes JSON lines to w.
-func newLogger(w io.Writer, level string) (*logrus.Logger, error) {
-	parsed, err := logrus.ParseLevel(level)
-	if err != nil {
-		return nil, fmt.Errorf("SLIPWAY_LOG_LEVEL is %q: use debug, info, warn or error", level)
-	}
-	log := logrus.New()
-	log.SetOutput(w)
-	log.SetLevel(parsed)
-	log.SetFormatter(&plainJSON{})
-	return log, nil
 }

@@ -11,27 +11,32 @@ import (
 	"testing"
 )
 
-// proofs are the functions whose results prove something to whoever knows them: a comparison
-// that ends at the first byte that differs tells how many were right.
+// proofs are the functions that return secrets. A comparison that stops at the first wrong byte
+// reveals by its duration how many bytes are right.
 var proofs = []string{"Reveal", "TokenHash", "NewToken", "Sign", "mac", "sum"}
 
-// I1: what proves a secret is compared in constant time, everywhere.
-func TestI1NoSecretIsComparedByteByByte(t *testing.T) {
+// comparisons are functions that may stop at the first difference.
+var comparisons = []string{
+	"bytes.Equal", "bytes.Compare", "strings.Compare", "strings.EqualFold", "slices.Equal", "reflect.DeepEqual",
+}
+
+// I1: secrets are compared in constant time everywhere.
+func TestI1SecretsAreComparedInConstantTime(t *testing.T) {
 	files := 0
-	for _, room := range []string{"../plugin", "../runner", "../config"} {
-		err := filepath.WalkDir(room, func(path string, d fs.DirEntry, err error) error {
+	for _, dir := range []string{"../plugin", "../runner", "../config"} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
 			if d.IsDir() && (strings.HasSuffix(d.Name(), "test") || d.Name() == "demo") {
-				return fs.SkipDir // it stands for others, and keeps no secret of anybody
+				return fs.SkipDir // test doubles hold no real secrets
 			}
 			if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return nil
 			}
 			files++
 			for _, at := range leakyComparisons(t, path, nil) {
-				t.Errorf("%s compares what proves a secret; use hmac.Equal or Secret.Equal", at)
+				t.Errorf("%s compares a secret: use hmac.Equal or Secret.Equal", at)
 			}
 			return nil
 		})
@@ -40,15 +45,15 @@ func TestI1NoSecretIsComparedByteByByte(t *testing.T) {
 		}
 	}
 	if files < 200 {
-		t.Errorf("only %d files were read", files)
+		t.Errorf("got %d files, want at least 200", files)
 	}
 	bad := "package p\nfunc f() bool { return mac(x) == y || bytes.Equal(sum(b, s), given) || s.Reveal() != t || s.Reveal() == \"\" }\n"
 	if got := leakyComparisons(t, "bad.go", bad); len(got) != 3 {
-		t.Errorf("of three leaky comparisons it finds %v", got)
+		t.Errorf("got %v, want three comparisons", got)
 	}
 }
 
-// leakyComparisons returns the places where a proof is compared; src nil reads the file.
+// leakyComparisons returns the positions of comparisons of secrets. It reads the file if src is nil.
 func leakyComparisons(t *testing.T, path string, src any) (places []string) {
 	t.Helper()
 	set := token.NewFileSet()
@@ -64,19 +69,7 @@ func leakyComparisons(t *testing.T, path string, src any) (places []string) {
 				sides = []ast.Expr{n.X, n.Y}
 			}
 		case *ast.CallExpr:
-			if name := called(
-				n,
-			); slices.Contains(
-				[]string{
-					"bytes.Equal",
-					"bytes.Compare",
-					"strings.Compare",
-					"strings.EqualFold",
-					"slices.Equal",
-					"reflect.DeepEqual",
-				},
-				name,
-			) {
+			if slices.Contains(comparisons, called(n)) {
 				sides = n.Args
 			}
 		}
@@ -116,7 +109,8 @@ func isProof(e ast.Expr) bool {
 	return found
 }
 
-// isLiteral allows the question whether there is a secret at all.
+// isLiteral reports whether an expression is a literal. A comparison with "" only checks if a secret
+// is set.
 func isLiteral(e ast.Expr) bool {
 	_, ok := e.(*ast.BasicLit)
 	return ok

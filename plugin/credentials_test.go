@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"bytes"
 	"io"
 	"log"
 	"net"
@@ -14,13 +13,14 @@ import (
 
 	"slipway/config"
 	"slipway/config/secret"
+	"slipway/plugin/assembly"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
 )
 
-// The log of a start and doctor warn of a credential that every automated build of a registry may
-// push with, and say how to narrow it.
+// A credential that every automated build of a registry may use causes a warning, with advice how to
+// limit it. The gateway logs it at the start, and doctor prints it.
 func TestAWideRegistryCredentialIsWarnedOf(t *testing.T) {
 	images := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(images.Close)
@@ -40,16 +40,14 @@ func TestAWideRegistryCredentialIsWarnedOf(t *testing.T) {
 	if got := strings.Count(text, want); got != 1 {
 		t.Errorf("the log has the warning %d times, want once:\n%s", got, text)
 	}
-	var out bytes.Buffer
-	if err := doctor(t.Context(), &out, environ, true); err == nil {
-		t.Error("doctor finds nothing wrong with a gateway that is down")
+	output, err := runDoctor(t, environ)
+	if err == nil {
+		t.Error("doctor: got no error for a stopped gateway")
 	}
-	if line := "✓ registry     " + host + " takes the credential; " + want; !strings.Contains(out.String(), line) {
-		t.Errorf("doctor does not say %q:\n%s", line, out.String())
-	}
+	wantOutput(t, output, "✓ registry     "+host+" takes the credential; "+want)
 }
 
-// served starts a gateway, waits until it answers, stops it, and returns its log.
+// served starts a gateway, waits until it serves, stops it, and returns its log.
 func served(t *testing.T, environ []string, l net.Listener) string {
 	t.Helper()
 	stop := serve(t, environ, l)
@@ -61,15 +59,15 @@ func served(t *testing.T, environ []string, l net.Listener) string {
 	return stop()
 }
 
-// storeCredentials stores an automated build, a credential for its whole registry, and one that is
-// bound to it for a path that its image is not in.
+// storeCredentials stores an automated build and two credentials: one for its whole registry, and one
+// that is bound to the automated build, for a path without its image.
 func storeCredentials(t *testing.T, c config.Gateway, host string) {
 	t.Helper()
 	sealer, err := seal.LoadOrCreate(c.Key, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := databaseOf(c)
+	o := assembly.Database(c)
 	o.Sealer = sealer
 	s, err := store.Open(t.Context(), o)
 	if err != nil {

@@ -100,7 +100,7 @@ func TestTheEnginesPageIsWired(t *testing.T) {
 	v.wants(t, "/settings/engines?look=drone", "Drone 2.28.1 at "+drone, "slipway's, an administrator")
 	v.wants(t, "/settings/engines?look=woodpecker", "Woodpecker 3.17.0 at "+woodpecker, "acme/builder is active")
 	var printed bytes.Buffer
-	if err := engines(t.Context(), &printed, environ); err != nil {
+	if err := printEnvironments(t.Context(), &printed, environ); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"drone", "woodpecker"} {

@@ -20,6 +20,7 @@ import (
 
 	"slipway/config"
 	"slipway/config/secret"
+	"slipway/plugin/assembly"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
@@ -94,7 +95,7 @@ func wantExpiry(t *testing.T, environ []string, l net.Listener) {
 		later time.Duration
 		want  error
 	}{{firstTokenLife, autobuild.ErrNotFound}, {firstTokenLife - time.Hour, nil}} {
-		o := databaseOf(c)
+		o := assembly.Database(c)
 		o.Sealer, o.Now = sealer, func() time.Time { return time.Now().Add(tt.later) }
 		s, err := store.Open(t.Context(), o)
 		if err != nil {

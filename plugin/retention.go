@@ -12,13 +12,13 @@ import (
 	"slipway/plugin/store"
 )
 
-// pruneEvery is how often what is older than SLIPWAY_KEEP is removed.
-const pruneEvery = 24 * time.Hour
+// pruneInterval is the time between removals of data that is older than SLIPWAY_KEEP.
+const pruneInterval = 24 * time.Hour
 
-// retain removes what is older than SLIPWAY_KEEP, at the start and then daily, until ctx ends.
-// Every gateway does: what one has removed is not there for the next.
-func (g *Gateway) retain(ctx context.Context) error {
-	tick := time.NewTicker(pruneEvery)
+// pruneDaily removes data that is older than SLIPWAY_KEEP, at the start and then daily, until ctx
+// ends. Every gateway runs it: a second removal finds nothing.
+func (g *Gateway) pruneDaily(ctx context.Context) error {
+	tick := time.NewTicker(pruneInterval)
 	defer tick.Stop()
 	for {
 		old := g.store.Now().Add(-g.config.Keep)
@@ -33,7 +33,8 @@ func (g *Gateway) retain(ctx context.Context) error {
 	}
 }
 
-// prune removes deliveries, builds and logs of before, the logs of builds that stay too.
+// prune removes deliveries, builds, sessions and logs that are older than before. It also removes
+// the logs of old builds that stay listed.
 func (g *Gateway) prune(ctx context.Context, before time.Time) error {
 	removed, err := g.store.Prune(ctx, before)
 	if err != nil {
@@ -52,6 +53,6 @@ func (g *Gateway) prune(ctx context.Context, before time.Time) error {
 		if errors.Is(err, autobuild.ErrNotFound) {
 			return false
 		}
-		return err != nil || !b.State.Final() || !b.FinishedAt.Before(before) // in doubt it stays
+		return err != nil || !b.State.Final() || !b.FinishedAt.Before(before) // keep the log if the state is unknown
 	})
 }

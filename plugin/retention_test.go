@@ -1,31 +1,26 @@
 package plugin
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"slipway/config"
+	"slipway/config/discard"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store/storetest"
 )
 
-// Logs go with their time, whether or not their build stays listed; those of builds that are
-// not over stay.
+// Old logs are removed, also if their build stays listed. Logs of builds that have not ended stay.
 func TestOldLogsAreRemoved(t *testing.T) {
 	l := listen(t)
 	c, err := config.LoadGateway(settingsOf(t, l))
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	g, err := New(t.Context(), Options{Config: c, Listener: l, Log: log})
+	g, err := New(t.Context(), Options{Config: c, Listener: l, Log: discard.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}

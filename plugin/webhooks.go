@@ -8,15 +8,14 @@ import (
 	"os"
 	"slices"
 
-	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
-	"slipway/plugin/accounts"
+	"slipway/config/discard"
+	"slipway/plugin/assembly"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/store"
-	"slipway/plugin/store/seal"
 )
 
 func webhooksCommand() *cli.Command {
@@ -50,7 +49,7 @@ func rotateWebhooks(ctx context.Context, w io.Writer, environ []string, names []
 	if err != nil {
 		return err
 	}
-	s, err := openBeside(ctx, c)
+	s, err := assembly.OpenBeside(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -58,27 +57,15 @@ func rotateWebhooks(ctx context.Context, w io.Writer, environ []string, names []
 	return errors.Join(err, s.Close())
 }
 
-// openBeside opens the database of the gateway for a command that writes.
-func openBeside(ctx context.Context, c config.Gateway) (*store.Store, error) {
-	sealer, err := seal.LoadOrCreate(c.Key, false)
-	if err != nil {
-		return nil, err
-	}
-	o := databaseOf(c)
-	o.Sealer, o.Log = sealer, silent()
-	return store.OpenBeside(ctx, o)
-}
-
 func rotateIn(ctx context.Context, w io.Writer, s *store.Store, c config.Gateway, names []string) error {
 	hooks, err := hooksNamed(ctx, s, names)
 	if err != nil {
 		return err
 	}
-	log := logrus.New()
-	log.SetOutput(io.Discard) // each result is a line of its own
+	log := discard.Logger() // each result is printed
 	keeper := catalog.New(catalog.Options{
 		Store:     s,
-		Connector: accounts.New(accounts.Options{Store: s, URL: c.URL, Log: log}),
+		Connector: assembly.Accounts(c, s, log),
 		URL:       c.URL,
 		Now:       s.Now,
 		Log:       log,

@@ -14,8 +14,10 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
+	"slipway/config/discard"
 	"slipway/config/secret"
 	"slipway/plugin/accounts"
+	"slipway/plugin/assembly"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/bitbucket/webhook"
@@ -68,7 +70,7 @@ func (e *rotateEnv) makeDatabase(t *testing.T) {
 	t.Helper()
 	c, err := config.LoadGateway(e.environ)
 	check(t, err)
-	g, err := New(t.Context(), Options{Config: c, Listener: e.listener, Log: silent()})
+	g, err := New(t.Context(), Options{Config: c, Listener: e.listener, Log: discard.Logger()})
 	check(t, err)
 	g.Close()
 }
@@ -84,7 +86,7 @@ func (e *rotateEnv) addHooks(t *testing.T, alice autobuild.Account) {
 	t.Helper()
 	c, err := config.LoadGateway(e.environ)
 	check(t, err)
-	s, err := openBeside(t.Context(), c)
+	s, err := assembly.OpenBeside(t.Context(), c)
 	check(t, err)
 	defer s.Close()
 	providers, err := s.Providers(t.Context())
@@ -106,7 +108,7 @@ func (e *rotateEnv) addHooks(t *testing.T, alice autobuild.Account) {
 		keeper := catalog.New(
 			catalog.Options{
 				Store:     s,
-				Connector: accounts.New(accounts.Options{Store: s, URL: c.URL, Log: silent()}),
+				Connector: accounts.New(accounts.Options{Store: s, URL: c.URL, Log: discard.Logger()}),
 				URL:       c.URL,
 			},
 		)
@@ -210,26 +212,22 @@ func TestDoctorNamesAPendingSecret(t *testing.T) {
 	e := newRotateEnv(t)
 	c, err := config.LoadGateway(e.environ)
 	check(t, err)
-	s, err := openBeside(t.Context(), c)
+	s, err := assembly.OpenBeside(t.Context(), c)
 	check(t, err)
 	defer s.Close()
 	_, err = s.ReplaceHookSecret(t.Context(), e.hook, secret.New("next"), time.Now().Add(time.Hour))
 	check(t, err)
-	d := diagnosis{config: c, store: s}
-	var errs []string
-	for _, f := range d.webhooks(t.Context()) {
-		if f.err != nil {
-			errs = append(errs, f.err.Error())
-		}
+	want := "✕ webhook      acme/app: Bitbucket does not have the new secret yet: run `slipway webhooks rotate acme/app`\n"
+	output, err := runDoctor(t, e.environ)
+	if err == nil {
+		t.Error("a pending secret: got no error")
 	}
-	want := "acme/app: Bitbucket does not have the new secret yet: run `slipway webhooks rotate acme/app`"
-	if got := strings.Join(errs, "\n"); got != want {
-		t.Errorf("got findings %q, want %q", got, want)
-	}
+	wantOutput(t, output, want)
 	var out bytes.Buffer
 	check(t, rotateWebhooks(t.Context(), &out, e.environ, []string{"acme/app"}))
-	if found := d.webhooks(t.Context()); found[0].err != nil {
-		t.Errorf("after the rotation was repeated: %v", found[0].err)
+	output, _ = runDoctor(t, e.environ)
+	if strings.Contains(output, "✕ webhook") {
+		t.Errorf("after the rotation was repeated:\n%s", output)
 	}
 }
 
@@ -239,13 +237,8 @@ func TestRotateNeedsTheGatewaysSettings(t *testing.T) {
 		t.Errorf("no settings: got %v", err)
 	}
 	environ := settingsOf(t, listen(t))
-	if err := rotateWebhooks(
-		t.Context(),
-		&out,
-		environ,
-		nil,
-	); err == nil ||
-		!strings.Contains(err.Error(), "secret.key") {
+	err := rotateWebhooks(t.Context(), &out, environ, nil)
+	if err == nil || !strings.Contains(err.Error(), "secret.key") {
 		t.Errorf("no key: got %v", err)
 	}
 	for _, arguments := range [][]string{{"rotate"}, {"rotate", "--all", "acme/app"}} {

@@ -22,6 +22,7 @@ import (
 // appends to logs.
 type env struct {
 	*watcher.Watcher
+	rechecks *watcher.RecheckQueue
 	t        *testing.T
 	store    *store.Store
 	engine   *engine
@@ -60,8 +61,10 @@ func newEnv(t *testing.T) *env {
 func (w *env) restart() {
 	log := logrus.New()
 	log.SetOutput(&w.log)
+	w.rechecks = watcher.NewRecheckQueue()
 	w.Watcher = watcher.New(watcher.Options{
-		Store: w.store, Engines: w.engines, Peers: w.peers, Local: w.local, Now: w.clock, Log: log,
+		Rechecks: w.rechecks,
+		Store:    w.store, Engines: w.engines, Peers: w.peers, Local: w.local, Now: w.clock, Log: log,
 		AppendLog: func(_ context.Context, _ string, attempt int, line string) error {
 			w.logLines = append(w.logLines, fmt.Sprintf("%d: %s", attempt, line))
 			return w.logErr

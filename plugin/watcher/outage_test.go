@@ -51,7 +51,7 @@ func TestARecheckEndsTheEnginesPause(t *testing.T) {
 		w.poll()
 	}
 	w.engine.err, w.engine.state = nil, autobuild.PipelineGone
-	w.Recheck(b.ID, 1)
+	w.rechecks.Add(b.ID, 1)
 	w.poll()
 	w.want(b, 1, autobuild.Queued, "", "the runner is gone without a word")
 }

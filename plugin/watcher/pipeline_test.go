@@ -54,9 +54,9 @@ func TestARecheckPollsTheEngineAtOnce(t *testing.T) {
 	w.claim(running)
 	w.engine.state = autobuild.PipelineGone
 	for range 3 { // notifications are repeated and come in any order
-		w.Recheck(waiting.ID, 1)
-		w.Recheck(running.ID, 1)
-		w.Recheck("unknown", 1)
+		w.rechecks.Add(waiting.ID, 1)
+		w.rechecks.Add(running.ID, 1)
+		w.rechecks.Add("unknown", 1)
 	}
 	w.poll()
 	w.want(waiting, 1, autobuild.Queued, "", "the runner is gone without a word")

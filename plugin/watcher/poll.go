@@ -23,7 +23,7 @@ func (w *Watcher) Poll(ctx context.Context) error {
 	for _, k := range ended {
 		errs = append(errs, safe.Do(func() error { return w.release(ctx, k) }))
 	}
-	rechecks := w.rechecks.takeAll()
+	rechecks := w.o.Rechecks.takeAll()
 	for _, a := range active {
 		recheck := rechecks[attemptKey{a.BuildID, a.Number}]
 		errs = append(errs, safe.Do(func() error { return w.checkAttempt(ctx, a, recheck) }))
@@ -32,7 +32,7 @@ func (w *Watcher) Poll(ctx context.Context) error {
 }
 
 // checkAttempt ends an attempt that timed out or is lost. recheck requests a poll of the engine
-// (Watcher.Recheck).
+// (RecheckQueue).
 func (w *Watcher) checkAttempt(ctx context.Context, a autobuild.Attempt, recheck bool) error {
 	now := w.o.Now()
 	switch {

@@ -39,6 +39,8 @@ type Options struct {
 	StartedAt time.Time
 	// Peers are the gateways that share the database; nil = this is the only one.
 	Peers Peers
+	// Rechecks holds the attempts that engines reported; nil = none do.
+	Rechecks *RecheckQueue
 	// Local holds the names of engines whose pipelines run in the gateway that started them.
 	Local map[string]bool
 	Now   func() time.Time // nil = time.Now
@@ -53,11 +55,10 @@ type Options struct {
 
 // A Watcher is safe for concurrent use, except that only one caller at a time may use Run and Poll.
 type Watcher struct {
-	o        Options
-	rechecks recheckQueue
-	polled   map[attemptKey]time.Time // last poll of the engine for an attempt; used by Poll only
-	active   map[attemptKey]bool      // active attempts at the last Poll; used by Poll only
-	outages  outages
+	o       Options
+	polled  map[attemptKey]time.Time // last poll of the engine for an attempt; used by Poll only
+	active  map[attemptKey]bool      // active attempts at the last Poll; used by Poll only
+	outages outages
 }
 
 type attemptKey struct {
@@ -78,6 +79,9 @@ func New(o Options) *Watcher {
 	}
 	if o.Peers == nil {
 		o.Peers = singleGateway{}
+	}
+	if o.Rechecks == nil {
+		o.Rechecks = NewRecheckQueue()
 	}
 	if o.AppendLog == nil {
 		o.AppendLog = func(context.Context, string, int, string) error { return nil }

@@ -1,4 +1,4 @@
-package main
+package deploy_test
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func (bare) ResolveImageConfig(
 // convert is what BuildKit makes of a target of our Dockerfile: its image's configuration.
 func convert(t *testing.T, target string) (config string, err error) {
 	t.Helper()
-	text, err := os.ReadFile("Dockerfile")
+	text, err := os.ReadFile("../Dockerfile")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func (e fixed) Unsetenv(string) error { return nil }
 
 func TestOwnPipelineBuildsOurImage(t *testing.T) {
 	const commit = "0123456e78901111111111111111111111111111" // begins like a number
-	text, err := os.ReadFile(".drone.yml")
+	text, err := os.ReadFile("../.drone.yml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package deploy_test
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ type example struct {
 
 func readExample(t *testing.T, name string) []byte {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("deploy", "builder", name))
+	text, err := os.ReadFile(filepath.Join("builder", name))
 	if err != nil {
 		t.Fatal(err)
 	}

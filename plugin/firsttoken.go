@@ -13,14 +13,14 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// firstTokenLife is how long the first administrator's token may be used; a restart makes
-// a new one.
+// firstTokenLife is how long the first administrator's token is valid. Each start of the gateway
+// replaces the token.
 const firstTokenLife = 24 * time.Hour
 
-// greetFirstAdministrator logs a one-time token while there is no administrator who can sign in;
-// of several gateways the one does that leads. It is the only secret that is ever logged:
-// whoever reads this log may as well read the data.
-func (g *Gateway) greetFirstAdministrator(ctx context.Context) error {
+// logFirstToken logs a one-time token while no administrator can sign in. Of several gateways only
+// the leader does. This is the only secret in a log: a reader of this log can usually also read the
+// data directory.
+func (g *Gateway) logFirstToken(ctx context.Context) error {
 	if !g.leader.IsLeader() {
 		return nil
 	}
@@ -36,15 +36,12 @@ func (g *Gateway) greetFirstAdministrator(ctx context.Context) error {
 	return nil
 }
 
-// FirstToken makes the one-time token of the first administrator, replacing an earlier one.
-// autobuild.ErrConflict = there is an administrator already.
+// FirstToken creates the one-time token of the first administrator and replaces an earlier one. It
+// returns autobuild.ErrConflict if an administrator exists.
 func (g *Gateway) FirstToken(ctx context.Context) (string, error) {
 	token := rand.Text()
-	if err := g.store.CreateFirstToken(
-		ctx,
-		autobuild.TokenHash(secret.New(token)),
-		g.store.Now().Add(firstTokenLife),
-	); err != nil {
+	hash, expiry := autobuild.TokenHash(secret.New(token)), g.store.Now().Add(firstTokenLife)
+	if err := g.store.CreateFirstToken(ctx, hash, expiry); err != nil {
 		return "", fmt.Errorf("make the first administrator's token: %w", err)
 	}
 	return token, nil

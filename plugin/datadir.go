@@ -12,19 +12,20 @@ import (
 	"syscall"
 )
 
-// gatewayName is what stands in the file of a name.
+// gatewayName is the pattern of the file that holds the gateway's name.
 const gatewayName = `^[a-z0-9]{26}\n$`
 
-// takeName takes the name that the gateway of a data directory has among those of its database.
-// It is made at the first start and stays, so that a restart takes up at once what was under
-// way; release it when the gateway has ended. A directory whose gateway runs is refused.
-func takeName(data string) (name string, release func(), err error) {
+// lockDataDir locks a data directory and returns the name of its gateway among the gateways of the
+// database. The first start creates the name. It stays the same, so that a gateway continues its
+// work immediately after a restart. Call release when the gateway has ended. lockDataDir returns an
+// error if another gateway has the lock.
+func lockDataDir(data string) (name string, release func(), err error) {
 	path := filepath.Join(data, "gateway")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return "", nil, err
 	}
-	release = func() { _ = f.Close() } // which unlocks it
+	release = func() { _ = f.Close() } // this also unlocks the file
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		err = fmt.Errorf(
@@ -42,7 +43,7 @@ func takeName(data string) (name string, release func(), err error) {
 	return name, release, nil
 }
 
-// readName reads the name, or makes it. What a crash left half written is made anew.
+// readName reads the name, or creates it. It replaces a name that a crash left incomplete.
 func readName(f *os.File) (string, error) {
 	text, err := io.ReadAll(io.LimitReader(f, 64))
 	if err != nil {

@@ -1,0 +1,142 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/config"
+	"slipway/plugin/assembly"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
+)
+
+// A base is what all other parts are built on.
+type base struct {
+	config   config.Gateway // Data is an absolute path
+	log      logrus.FieldLogger
+	listener net.Listener // of the public address
+	store    *store.Store
+	closers  *closers
+}
+
+// openBase listens, and opens the data directory and the database.
+func openBase(ctx context.Context, o Options, c *closers) (base, error) {
+	listener, err := listenPublic(ctx, o)
+	if err != nil {
+		return base{}, err
+	}
+	c.add(func() { listener.Close() })
+	o.Config.Data, err = makeDataDir(o.Config.Data)
+	if err != nil {
+		return base{}, err
+	}
+	s, err := openStore(ctx, o, c)
+	if err != nil {
+		return base{}, err
+	}
+	return base{config: o.Config, log: o.Log, listener: listener, store: s, closers: c}, nil
+}
+
+func listenPublic(ctx context.Context, o Options) (net.Listener, error) {
+	if o.Listener != nil {
+		return o.Listener, nil
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Config.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on SLIPWAY_LISTEN=%s: %w", o.Config.Listen, err)
+	}
+	return l, nil
+}
+
+// makeDataDir creates the data directory and returns its absolute path.
+func makeDataDir(data string) (string, error) {
+	// Runners pass through the data directory to their own part of it and can list nothing.
+	if err := os.MkdirAll(data, 0o711); err != nil { //nolint:gosec // its files and directories have modes of their own
+		return "", fmt.Errorf("make SLIPWAY_DATA: %w", err)
+	}
+	absolute, err := filepath.Abs(data)
+	if err != nil {
+		return "", fmt.Errorf("find SLIPWAY_DATA=%s: %w", data, err)
+	}
+	return absolute, nil
+}
+
+func openStore(ctx context.Context, o Options, c *closers) (*store.Store, error) {
+	sealer, err := seal.LoadOrCreate(o.Config.Key, true)
+	if err != nil {
+		return nil, err
+	}
+	name, release, err := lockDataDir(o.Config.Data)
+	if err != nil {
+		return nil, err
+	}
+	c.add(release)
+	options := assembly.Database(o.Config)
+	options.Gateway, options.Sealer, options.Log, options.Commit = name, sealer, o.Log, o.Commit
+	s, err := store.Open(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	c.add(func() {
+		if err := s.Close(); err != nil {
+			o.Log.WithError(err).Error("close the database")
+		}
+	})
+	return s, nil
+}
+
+// seedProvider stores the source provider of the settings. Later changes of the settings replace
+// the values of the setup page.
+func seedProvider(ctx context.Context, b base) error {
+	all, err := b.store.Providers(ctx)
+	if err != nil {
+		return fmt.Errorf("list source providers: %w", err)
+	}
+	p := autobuild.Provider{Kind: autobuild.Cloud}
+	for _, stored := range all {
+		if stored.Name == b.config.ProviderName {
+			p = stored
+		}
+	}
+	p.Name, p.WebURL, p.APIURL = b.config.ProviderName, b.config.WebURL, b.config.APIURL
+	if b.config.ClientID != "" {
+		p.ClientID, p.ClientSecret = b.config.ClientID, b.config.ClientSecret
+	}
+	if _, err := b.store.SaveProvider(ctx, p); err != nil {
+		return fmt.Errorf("save source provider %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+// runnerURL returns the address of the gateway for runners on this machine. They do not need the
+// public URL.
+func (b base) runnerURL() string {
+	addr, ok := b.listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return b.config.URL
+	}
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(addr.Port))
+}
+
+// closers are the functions that release what the gateway opened.
+type closers struct{ all []func() }
+
+func (c *closers) add(f func()) { c.all = append(c.all, f) }
+
+// close calls the functions, newest first, and forgets them.
+func (c *closers) close() {
+	for i := len(c.all) - 1; i >= 0; i-- {
+		c.all[i]()
+	}
+	c.all = nil
+}

@@ -1,0 +1,112 @@
+// Package doctor checks an installation. Each check returns findings, one line of output each, with
+// the fix of a problem. The checks need no running gateway. If one runs, they read its database
+// beside it.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v3"
+
+	"slipway/config"
+	"slipway/plugin/assembly"
+	"slipway/plugin/store"
+)
+
+// Command returns the command "doctor".
+func Command() *cli.Command {
+	return &cli.Command{
+		Name:  "doctor",
+		Usage: "check this installation and say in one line each what to mend",
+		Description: "On each CI that is set up it starts a pipeline which builds nothing and tells how far it\n" +
+			"comes, in up to two minutes. It is started in the builder repository, or where there is none\n" +
+			"in the repository of the first automated build on that CI.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "no-probe", Usage: "start no pipeline on the CIs"}},
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			return Run(ctx, cmd.Root().Writer, Options{Environ: os.Environ(), Probe: !cmd.Bool("no-probe")})
+		},
+	}
+}
+
+// Options configure Run.
+type Options struct {
+	Environ []string // the gateway's settings, as "NAME=value"
+	Probe   bool     // start a pipeline without a build on each CI
+}
+
+// Run prints the findings of all checks. It returns an error with exit code 1 if a check found a
+// problem.
+func Run(ctx context.Context, w io.Writer, o Options) error {
+	c, err := config.LoadGateway(o.Environ)
+	report := reporter{w: w}
+	report.print(Finding{Check: "settings", Note: "understood", Err: err})
+	if err != nil {
+		return cli.Exit("", 1)
+	}
+	report.print(diskSpace(c.Data))
+	s, err := assembly.OpenReadOnly(ctx, c)
+	report.print(Finding{Check: "database", Note: "opens, its key fits", Err: err})
+	answers := publicURL(ctx, c)
+	report.print(answers)
+	report.print(clock(ctx, c.APIURL))
+	if s != nil {
+		d := stored{config: c, store: s}
+		report.print(d.oauthClients(ctx)...)
+		report.print(d.linkedAccounts(ctx)...)
+		report.print(d.registries(ctx)...)
+		report.print(d.webhooks(ctx)...)
+	}
+	report.print(builder(ctx, c))
+	if s != nil {
+		d := ciChecks{config: c, store: s, probe: o.Probe, reachable: answers.Err == nil}
+		report.print(d.all(ctx)...)
+		_ = s.Close() // it was only read
+	}
+	if report.problems > 0 {
+		return cli.Exit(fmt.Sprintf("%d to mend", report.problems), 1)
+	}
+	return nil
+}
+
+// A Finding is the result of one check.
+type Finding struct {
+	Check string // what was checked, e.g. "disk"
+	Note  string // the result of a successful check, and what else to know
+	Err   error  // the problem; nil = none
+	Fix   string // how to solve the problem; empty if Err says it
+}
+
+// String returns the finding as one line.
+func (f Finding) String() string {
+	switch {
+	case f.Err == nil:
+		return fmt.Sprintf("✓ %-12s %s", f.Check, f.Note)
+	case f.Fix == "":
+		return fmt.Sprintf("✕ %-12s %v", f.Check, f.Err)
+	}
+	return fmt.Sprintf("✕ %-12s %v: %s", f.Check, f.Err, f.Fix)
+}
+
+// A reporter prints findings and counts the problems.
+type reporter struct {
+	w        io.Writer
+	problems int
+}
+
+func (r *reporter) print(findings ...Finding) {
+	for _, f := range findings {
+		fmt.Fprintln(r.w, f)
+		if f.Err != nil {
+			r.problems++
+		}
+	}
+}
+
+// stored checks what is stored in the database.
+type stored struct {
+	config config.Gateway
+	store  *store.Store
+}

@@ -1,0 +1,153 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"slipway/config"
+	"slipway/config/identity"
+	"slipway/plugin/assembly"
+)
+
+const (
+	minFreeDisk     = 2 << 30 // bytes; builds fail soon with less
+	maxClockSkew    = 30 * time.Second
+	requestTimeout  = 10 * time.Second
+	builderTimeout  = 20 * time.Second // `slipway builder` has a shorter one of its own
+	maxResponseBody = 64 << 10         // bytes that are read of a response
+)
+
+// diskSpace checks the data directory and its file system.
+func diskSpace(data string) Finding {
+	f := Finding{Check: "disk"}
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(data, &stat); err != nil {
+		f.Err = fmt.Errorf("SLIPWAY_DATA=%s: %w", data, err)
+		f.Fix = "the gateway makes it at its first start"
+		return f
+	}
+	free := stat.Bavail * uint64(stat.Bsize) //nolint:gosec // a block size is positive
+	f.Note = fmt.Sprintf("%.1f GB free in %s", float64(free)/1e9, data)
+	if free < minFreeDisk {
+		f.Err = errors.New(f.Note)
+		f.Fix = "free some space or set SLIPWAY_BUILDER_CACHE lower"
+	}
+	return f
+}
+
+// publicURL checks that the gateway answers at its public URL.
+func publicURL(ctx context.Context, c config.Gateway) Finding {
+	f := Finding{Check: "public URL", Note: c.URL + " answers"}
+	if _, err := get(ctx, c.URL+"/healthz"); err != nil {
+		f.Err = fmt.Errorf("SLIPWAY_URL=%s: %w", c.URL, err)
+		f.Fix = "start the gateway, or mend the address or the proxy before it"
+		return f
+	}
+	if host := hostOf(c.URL); isPrivate(host) {
+		f.Note += fmt.Sprintf("; Bitbucket Cloud cannot reach %s, so repositories are polled every %s", host, c.PollInterval)
+	}
+	return f
+}
+
+// clock compares this machine's clock with that of the Bitbucket API.
+func clock(ctx context.Context, apiURL string) Finding {
+	f := Finding{Check: "clock", Note: "agrees with Bitbucket's"}
+	header, err := get(ctx, apiURL+"/2.0/user")
+	if err != nil && header == nil {
+		f.Err = fmt.Errorf("SLIPWAY_BITBUCKET_API_URL=%s: %w", apiURL, err)
+		f.Fix = "builds cannot be confirmed without it"
+		return f
+	}
+	theirs, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		f.Note = "not compared: " + apiURL + " tells no time"
+		return f
+	}
+	if skew := time.Since(theirs).Abs(); skew > maxClockSkew {
+		f.Err = fmt.Errorf(
+			"this machine's clock is %s off Bitbucket's: tokens will seem expired", skew.Round(time.Second),
+		)
+		f.Fix = "start a time service"
+	}
+	return f
+}
+
+// builder checks the builder of the embedded engine. Without an address it checks if this machine
+// can run one.
+func builder(ctx context.Context, c config.Gateway) Finding {
+	if c.Builder == "" {
+		return runBuilder(ctx, nil, "--probe")
+	}
+	id, err := identity.Read(c.BuilderTLS)
+	if err != nil {
+		return Finding{Check: "builder", Err: fmt.Errorf("SLIPWAY_BUILDER_TLS: %w", err)}
+	}
+	f := runBuilder(ctx, []string{"SLIPWAY_BUILDER_TLS=" + id.Text().Reveal()}, "check", c.Builder)
+	if f.Err != nil {
+		f.Err = fmt.Errorf("SLIPWAY_BUILDER: %w", f.Err)
+		f.Fix = fmt.Sprintf("start `slipway builder --address %s` there", c.Builder)
+	}
+	return f
+}
+
+// runBuilder runs `slipway builder` as a child process. Its output is the finding.
+func runBuilder(ctx context.Context, environ []string, args ...string) Finding {
+	ctx, cancel := context.WithTimeout(ctx, builderTimeout)
+	defer cancel()
+	args = append([]string{"builder"}, args...)
+	cmd := exec.CommandContext(ctx, assembly.Executable, args...) //nolint:gosec // arguments are the administrator's settings
+	cmd.Env = append(os.Environ(), environ...)
+	out, err := cmd.CombinedOutput()
+	f := Finding{Check: "builder", Note: strings.TrimSpace(string(out))}
+	if err != nil {
+		f.Err = errors.New(strings.TrimPrefix(f.Note, "slipway: "))
+	}
+	return f
+}
+
+// get requests an address and returns the header of the response. It also returns the header with
+// an error for a status of 500 or more.
+func get(ctx context.Context, address string) (http.Header, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if _, err := io.CopyN(io.Discard, resp.Body, maxResponseBody); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if resp.StatusCode >= http.StatusInternalServerError {
+		return resp.Header, fmt.Errorf("it answers %s", resp.Status)
+	}
+	return resp.Header, nil
+}
+
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
+// isPrivate reports whether a host is a name or address that the internet cannot reach.
+func isPrivate(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && (ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast()))
+}

@@ -1,0 +1,114 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"slipway/config/discard"
+	"slipway/plugin/assembly"
+	"slipway/plugin/autobuild"
+	"slipway/plugin/catalog"
+	"slipway/plugin/credentials"
+	"slipway/plugin/engine/inrepo"
+)
+
+// oauthClients checks the OAuth client of each source provider.
+func (d stored) oauthClients(ctx context.Context) []Finding {
+	providers, err := d.store.Providers(ctx)
+	if err != nil {
+		return []Finding{{Check: "OAuth client", Err: err}}
+	}
+	checker := assembly.Accounts(d.config, d.store, discard.Logger())
+	var all []Finding
+	for _, p := range providers {
+		f := Finding{
+			Check: "OAuth client",
+			Note:  p.Name + " knows it; its callback URL must be " + checker.CallbackURL(),
+		}
+		if err := checker.ProviderReady(ctx, p); err != nil {
+			f.Err = fmt.Errorf("%s: %w", p.Name, err)
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// linkedAccounts checks the state and the scopes of each linked account.
+func (d stored) linkedAccounts(ctx context.Context) []Finding {
+	linked, err := d.store.Accounts(ctx)
+	if err != nil {
+		return []Finding{{Check: "account", Err: err}}
+	}
+	checker := assembly.Accounts(d.config, d.store, discard.Logger())
+	var all []Finding
+	for _, a := range linked {
+		f := Finding{Check: "account", Note: a.Name + " is linked"}
+		if a.State == autobuild.AccountBroken {
+			f.Err = fmt.Errorf("%s: %s", a.Name, a.Problem)
+			f.Fix = "link it again under Settings → Source providers"
+		} else if missing := checker.MissingScopes(a); len(missing) > 0 {
+			f.Err = fmt.Errorf("%s: its grant lacks %s", a.Name, strings.Join(missing, ", "))
+			f.Fix = "tick them on the OAuth consumer and link again"
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// registries checks each registry credential that an automated build pushes with.
+func (d stored) registries(ctx context.Context) []Finding {
+	builds, err := d.store.AutomatedBuilds(ctx)
+	if err != nil {
+		return []Finding{{Check: "registry", Err: err}}
+	}
+	registries, err := d.store.Registries(ctx)
+	if err != nil {
+		return []Finding{{Check: "registry", Err: err}}
+	}
+	checker := catalog.RemoteRegistry{}
+	seen := map[string]bool{}
+	var all []Finding
+	for _, ab := range builds {
+		r := credentials.Choose(registries, credentials.Use{
+			AutomatedBuildID: ab.ID, Image: ab.Image, BoundOnly: ab.Engine == inrepo.Name,
+		}).Push
+		if r.ID == "" || seen[r.ID] {
+			continue
+		}
+		seen[r.ID] = true
+		f := Finding{Check: "registry", Note: r.Host + " takes the credential"}
+		if warning := credentials.Warning(r); warning != "" {
+			f.Note += "; " + warning
+		}
+		if err := checker.Check(ctx, ab.Image, r); err != nil {
+			f.Err = fmt.Errorf("%s: %w", r.Host, err)
+			f.Fix = "enter it again under Settings → Registries"
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// webhooks lists the webhook of each repository.
+func (d stored) webhooks(ctx context.Context) []Finding {
+	hooks, err := d.store.Hooks(ctx)
+	if err != nil {
+		return []Finding{{Check: "webhook", Err: err}}
+	}
+	var all []Finding
+	for _, h := range hooks {
+		name := h.Repository.FullName
+		f := Finding{Check: "webhook", Note: name + " delivers"}
+		if h.State == autobuild.HookPolled {
+			f.Note = fmt.Sprintf("%s is polled every %s: %s", name, d.config.PollInterval, h.Problem)
+		}
+		if h.SecretPending() {
+			f.Err = errors.New(name + ": Bitbucket does not have the new secret yet")
+			f.Fix = fmt.Sprintf("run `slipway webhooks rotate %s`", name)
+		}
+		all = append(all, f)
+	}
+	return all
+}

@@ -1,0 +1,192 @@
+// Package plugin is the gateway. It turns pushes to Bitbucket into builds and reports their results
+// to Bitbucket. New constructs all parts in the order of their dependencies; read it as the table
+// of contents. docs/architecture.md follows one push through the parts.
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"slipway/config"
+	"slipway/config/safe"
+	"slipway/plugin/catalog"
+	"slipway/plugin/credentials"
+	"slipway/plugin/intake"
+	"slipway/plugin/leader"
+	"slipway/plugin/logs"
+	"slipway/plugin/reconciler"
+	"slipway/plugin/store"
+	"slipway/plugin/watcher"
+	"slipway/plugin/web"
+)
+
+// shutdownTimeout is how long active requests may take when the gateway stops.
+const shutdownTimeout = 5 * time.Second
+
+// Options configure a Gateway.
+type Options struct {
+	Config   config.Gateway
+	Listener net.Listener // nil = listen on Config.Listen
+	Log      logrus.FieldLogger
+	Commit   func(what string, done bool) // called around each commit (store.Options); nil = no call
+}
+
+// A Gateway is a gateway that is constructed but does not serve yet.
+type Gateway struct {
+	config   config.Gateway
+	log      logrus.FieldLogger
+	listener net.Listener
+	closers  *closers
+
+	store         *store.Store
+	leader        *leader.Elector
+	catalog       *catalog.Catalog
+	logs          *logs.Logs
+	reconciler    *reconciler.Reconciler
+	watcher       *watcher.Watcher
+	server        *http.Server
+	metricsServer *metricsServer // nil = metrics have no address of their own
+}
+
+// New opens the data directory and the database, and constructs the gateway. The caller must call
+// Run or Close.
+func New(ctx context.Context, o Options) (*Gateway, error) {
+	c := &closers{}
+	g, err := construct(ctx, o, c)
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return g, nil
+}
+
+// construct implements New. It adds what must be closed to c, also if it returns an error.
+func construct(ctx context.Context, o Options, c *closers) (*Gateway, error) {
+	b, err := openBase(ctx, o, c)
+	if err != nil {
+		return nil, err
+	}
+	elector := leader.New(leader.Options{Leases: b.store, Log: b.log})
+	if err := elector.Acquire(ctx); err != nil {
+		return nil, err
+	}
+	if err := seedProvider(ctx, b); err != nil {
+		return nil, err
+	}
+	s := newServices(b, elector)
+	rechecks := watcher.NewRecheckQueue()
+	e, err := newEngines(ctx, b, s.polls, rechecks)
+	if err != nil {
+		return nil, err
+	}
+	st := newStations(b, elector, s, e, rechecks)
+	m := newMetrics(b, st.dispatcher)
+	metricsServer, err := newMetricsServer(ctx, b, m)
+	if err != nil {
+		return nil, err
+	}
+	handler, err := web.New(web.Options{
+		Config: b.config, Store: b.store, Accounts: s.accounts, Catalog: s.catalog, Logs: s.logs,
+		Intake:  intake.New(intake.Options{Store: b.store, Now: b.store.Now, Observe: m.Received, Log: b.log}),
+		Planner: s.planner, Dispatcher: st.dispatcher, Watcher: st.watcher,
+		Pipelines: e.inrepo, Git: st.git, Extensions: e.extensions, Probes: e.probes, CIs: e.cis,
+		Metrics: m.Handler(), Observe: m.Requested, Now: b.store.Now, Log: b.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prepare the pages: %w", err)
+	}
+	return &Gateway{
+		config: b.config, log: b.log, listener: b.listener, closers: c,
+		store: b.store, leader: elector, catalog: s.catalog, logs: s.logs,
+		reconciler: s.reconciler, watcher: st.watcher,
+		server: web.Server(handler), metricsServer: metricsServer,
+	}, nil
+}
+
+// Run serves and works until ctx ends. Then it stops what it started, and calls Close.
+func (g *Gateway) Run(ctx context.Context) error {
+	defer g.Close()
+	if err := g.logFirstToken(ctx); err != nil {
+		return err
+	}
+	if err := g.warnOfCredentials(ctx); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(g.serve)
+	group.Go(g.metricsServer.serve)
+	group.Go(func() error { return g.leader.Run(ctx) })
+	group.Go(func() error { return g.store.Tasks().Run(ctx) })
+	group.Go(func() error { return g.watcher.Run(ctx) })
+	group.Go(func() error { g.tidyWebhooks(ctx); return nil })
+	group.Go(func() error {
+		return g.reconciler.Run(ctx, reconciler.Intervals{Polled: g.config.PollInterval, Active: g.config.Reconcile})
+	})
+	group.Go(func() error { return g.pruneDaily(ctx) })
+	group.Go(func() error {
+		<-ctx.Done()
+		return g.shutdown(context.WithoutCancel(ctx))
+	})
+	g.log.WithFields(logrus.Fields{"url": g.config.URL, "address": g.listener.Addr().String(), "version": config.Version}).
+		Info("gateway is up")
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	return nil
+}
+
+// Routes lists the routes at the public address, sorted, e.g. "GET /builds/:number".
+func (g *Gateway) Routes() []string { return web.Routes(g.server.Handler) }
+
+// Close releases everything that New opened. Further calls do nothing.
+func (g *Gateway) Close() { g.closers.close() }
+
+// warnOfCredentials logs a line for each registry credential that more automated builds can use
+// than a user may expect.
+func (g *Gateway) warnOfCredentials(ctx context.Context) error {
+	registries, err := g.store.Registries(ctx)
+	if err != nil {
+		return fmt.Errorf("check registry credentials: %w", err)
+	}
+	for _, r := range registries {
+		if warning := credentials.Warning(r); warning != "" {
+			g.log.WithField("registry", r.Host).Warn("registry credential: " + warning)
+		}
+	}
+	return nil
+}
+
+func (g *Gateway) serve() error {
+	if err := g.server.Serve(web.Limited(g.listener, g.config.TrustedProxies)); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve on %s: %w", g.listener.Addr(), err)
+	}
+	return nil
+}
+
+// tidyWebhooks completes changes of webhooks that an earlier process did not finish. It only logs
+// an error, because the gateway can serve without it.
+func (g *Gateway) tidyWebhooks(ctx context.Context) {
+	if err := safe.Do(func() error { return g.catalog.Tidy(ctx) }); err != nil && ctx.Err() == nil {
+		g.log.WithError(err).Warn("webhooks not all in order")
+	}
+}
+
+// shutdown waits for active requests, and cuts them off after shutdownTimeout. A browser that
+// follows a log would never end its request.
+func (g *Gateway) shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	defer cancel()
+	g.metricsServer.close()
+	err := g.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return g.server.Close()
+	}
+	return err
+}
