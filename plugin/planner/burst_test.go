@@ -62,8 +62,15 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 			t.Errorf("%s is known at %.7s, it is at %.7s", ref, got.Head, head)
 		}
 	}
-	if builds := len(d.allBuilds()); len(states) != planned || builds < planned || builds > deliveries {
-		t.Errorf("%d refs, %d builds of %d pushes to %d tags", len(states), builds, deliveries, planned)
+	builds := len(d.allBuilds())
+	if len(states) != planned {
+		t.Fatalf("len(states): got %v, want %v", len(states), planned)
+	}
+	if builds < planned {
+		t.Errorf("builds: got %v, which is less than %v", builds, planned)
+	}
+	if builds > deliveries {
+		t.Errorf("builds: got %v, which is more than %v", builds, deliveries)
 	}
 	t.Logf("%d of %d deliveries taken at once, the others told to come again; the heap grew by %d MiB", accepted,
 		deliveries, grown)

@@ -117,9 +117,17 @@ func TestTwoTagsOnOneCommitAreTwoBuilds(t *testing.T) {
 	w.PlanAll()
 	w.WantCommits(head, head)
 	builds := w.Builds()
-	if builds[0].Ref != plannertest.Tag("v1") || builds[1].Ref != plannertest.Tag("v2") || builds[0].Tags[0] != "1" ||
-		builds[1].Tags[0] != "2" {
-		t.Errorf("builds of %v %v and %v %v", builds[0].Ref, builds[0].Tags, builds[1].Ref, builds[1].Tags)
+	if builds[0].Ref != plannertest.Tag("v1") {
+		t.Errorf("builds[0].Ref: got %v, want %v", builds[0].Ref, plannertest.Tag("v1"))
+	}
+	if builds[1].Ref != plannertest.Tag("v2") {
+		t.Errorf("builds[1].Ref: got %v, want %v", builds[1].Ref, plannertest.Tag("v2"))
+	}
+	if builds[0].Tags[0] != "1" {
+		t.Errorf("builds[0].Tags[0]: got %q, want %q", builds[0].Tags[0], "1")
+	}
+	if builds[1].Tags[0] != "2" {
+		t.Errorf("builds[1].Tags[0]: got %q, want %q", builds[1].Tags[0], "2")
 	}
 }
 
@@ -169,9 +177,14 @@ func TestW9DeletionsBuildNothing(t *testing.T) {
 	w.PlanAll()
 	w.Push(map[string]string{"refs/heads/main": ""})
 	d := w.PlanAll()[0]
-	if d.State != autobuild.DeliveryPlanned || d.Reason != "no rule builds this" ||
-		d.Outcomes[0].Refused != "deleted: nothing to build" {
-		t.Errorf("%s: %s: %+v", d.State, d.Reason, d.Outcomes)
+	if d.State != autobuild.DeliveryPlanned {
+		t.Errorf("d.State: got %v, want %v", d.State, autobuild.DeliveryPlanned)
+	}
+	if d.Reason != "no rule builds this" {
+		t.Errorf("d.Reason: got %q, want %q", d.Reason, "no rule builds this")
+	}
+	if d.Outcomes[0].Refused != "deleted: nothing to build" {
+		t.Errorf("d.Outcomes[0].Refused: got %q, want %q", d.Outcomes[0].Refused, "deleted: nothing to build")
 	}
 	if got := w.State(plannertest.Branch("main")); got != (autobuild.RefState{Seq: 2}) {
 		t.Errorf("state %+v", got)

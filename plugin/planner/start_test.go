@@ -23,9 +23,23 @@ func TestStartBuildsTheHeadOfTheRulesSource(t *testing.T) {
 		t.Fatalf("%d builds", len(builds))
 	}
 	b := builds[0]
-	if b.Commit.Hash != head || b.Cause != autobuild.CauseManual || b.CausedBy != "alice" || !b.Publish ||
-		b.Tags[0] != "latest" || !b.ReceivedAt.Equal(w.Clock()) {
-		t.Errorf("build %+v", b)
+	if b.Commit.Hash != head {
+		t.Errorf("b.Commit.Hash: got %v, want %v", b.Commit.Hash, head)
+	}
+	if b.Cause != autobuild.CauseManual {
+		t.Errorf("b.Cause: got %v, want %v", b.Cause, autobuild.CauseManual)
+	}
+	if b.CausedBy != "alice" {
+		t.Errorf("b.CausedBy: got %q, want %q", b.CausedBy, "alice")
+	}
+	if !b.Publish {
+		t.Error("b.Publish is false, want true")
+	}
+	if b.Tags[0] != "latest" {
+		t.Errorf("b.Tags[0]: got %q, want %q", b.Tags[0], "latest")
+	}
+	if !b.ReceivedAt.Equal(w.Clock()) {
+		t.Errorf("b.ReceivedAt: got %v, want %v", b.ReceivedAt, w.Clock())
 	}
 }
 
@@ -39,9 +53,17 @@ func TestStartWithoutARuleBuildsEveryEnabledLiteral(t *testing.T) {
 	must(t, w.App.Tag(t.Context(), "v1", head, ""))
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID})
 	must(t, err)
-	if len(builds) != 2 || builds[0].Ref != plannertest.Branch("main") || builds[1].Ref != plannertest.Tag("v1") ||
-		builds[0].Cause != autobuild.CauseManual {
-		t.Errorf("builds %+v", builds)
+	if len(builds) != 2 {
+		t.Fatalf("len(builds): got %v, want 2", len(builds))
+	}
+	if builds[0].Ref != plannertest.Branch("main") {
+		t.Errorf("builds[0].Ref: got %v, want %v", builds[0].Ref, plannertest.Branch("main"))
+	}
+	if builds[1].Ref != plannertest.Tag("v1") {
+		t.Errorf("builds[1].Ref: got %v, want %v", builds[1].Ref, plannertest.Tag("v1"))
+	}
+	if builds[0].Cause != autobuild.CauseManual {
+		t.Errorf("builds[0].Cause: got %v, want %v", builds[0].Cause, autobuild.CauseManual)
 	}
 }
 
@@ -53,8 +75,14 @@ func TestStartWithARefAsksPatternsToo(t *testing.T) {
 	builds, err := w.Start(t.Context(),
 		planner.Request{AutomatedBuildID: a.ID, Ref: plannertest.Tag("v3"), Cause: autobuild.CauseTrigger})
 	must(t, err)
-	if len(builds) != 1 || builds[0].Tags[0] != "3" || builds[0].Cause != autobuild.CauseTrigger {
-		t.Errorf("builds %+v", builds)
+	if len(builds) != 1 {
+		t.Fatalf("len(builds): got %v, want 1", len(builds))
+	}
+	if builds[0].Tags[0] != "3" {
+		t.Errorf("builds[0].Tags[0]: got %q, want %q", builds[0].Tags[0], "3")
+	}
+	if builds[0].Cause != autobuild.CauseTrigger {
+		t.Errorf("builds[0].Cause: got %v, want %v", builds[0].Cause, autobuild.CauseTrigger)
 	}
 }
 
@@ -70,9 +98,20 @@ func TestStartIsIdempotentByItsKey(t *testing.T) {
 	q.Key = "k2"
 	other, err := w.Start(t.Context(), q)
 	must(t, err)
-	if len(first) != 2 || len(again) != 2 || first[0].ID != again[0].ID || first[1].ID != again[1].ID ||
-		other[0].ID == first[0].ID {
-		t.Errorf("builds %v, again %v, other %v", ids(first), ids(again), ids(other))
+	if len(first) != 2 {
+		t.Fatalf("len(first): got %v, want 2", len(first))
+	}
+	if len(again) != 2 {
+		t.Fatalf("len(again): got %v, want 2", len(again))
+	}
+	if first[0].ID != again[0].ID {
+		t.Errorf("first[0].ID: got %v, want %v", first[0].ID, again[0].ID)
+	}
+	if first[1].ID != again[1].ID {
+		t.Errorf("first[1].ID: got %v, want %v", first[1].ID, again[1].ID)
+	}
+	if other[0].ID == first[0].ID {
+		t.Errorf("other[0].ID: got %v, which is equal to %v", other[0].ID, first[0].ID)
 	}
 }
 
@@ -126,9 +165,15 @@ func TestStartReturnsTheFieldToCorrect(t *testing.T) {
 			"acme/app has no commit " + strings.Repeat("0", 40)},
 	} {
 		_, err := w.Start(t.Context(), tt.q)
-		var errorAction autobuild.FieldError
-		if !errors.As(err, &errorAction) || errorAction.Field != tt.field || errorAction.Message != tt.text {
-			t.Errorf("%s: %v", name, err)
+		var fieldErr autobuild.FieldError
+		if !errors.As(err, &fieldErr) {
+			t.Fatalf("%s: got %v, want a FieldError", name, err)
+		}
+		if fieldErr.Field != tt.field {
+			t.Errorf("%s: field: got %q, want %q", name, fieldErr.Field, tt.field)
+		}
+		if fieldErr.Message != tt.text {
+			t.Errorf("%s: message: got %q, want %q", name, fieldErr.Message, tt.text)
 		}
 	}
 	w.WantCommits()

@@ -50,9 +50,14 @@ func TestW22APollFindsMissedPushes(t *testing.T) {
 	slices.Sort(got)
 	want := []string{a, b}
 	slices.Sort(want)
-	if !slices.Equal(got, want) || builds[1].Cause != autobuild.CauseReconcile ||
-		builds[2].Cause != autobuild.CauseReconcile {
-		t.Errorf("builds of %v, causes %s and %s", got, builds[1].Cause, builds[2].Cause)
+	if !slices.Equal(got, want) {
+		t.Errorf("commits of the builds: got %v, want %v", got, want)
+	}
+	if builds[1].Cause != autobuild.CauseReconcile {
+		t.Errorf("builds[1].Cause: got %v, want %v", builds[1].Cause, autobuild.CauseReconcile)
+	}
+	if builds[2].Cause != autobuild.CauseReconcile {
+		t.Errorf("builds[2].Cause: got %v, want %v", builds[2].Cause, autobuild.CauseReconcile)
 	}
 	for _, d := range w.PlanAll() { // the deliveries come late
 		if d.State != autobuild.DeliveryIgnored {

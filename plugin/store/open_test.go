@@ -225,8 +225,22 @@ func TestWhatWasNotSetIsReadAsNotSet(t *testing.T) {
 		t.Fatalf("created %v, error %v", created, err)
 	}
 	b, err := s.BuildByNumber(t.Context(), 1)
-	if err != nil || b.Tags != nil || b.BuildArgs != nil || b.Stages != nil || !b.Commit.Date.IsZero() ||
-		!b.StartedAt.IsZero() {
-		t.Errorf("an almost empty build: %+v, error %v", b, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Tags != nil {
+		t.Errorf("an almost empty build: b.Tags: got %v, want nil", b.Tags)
+	}
+	if b.BuildArgs != nil {
+		t.Errorf("an almost empty build: b.BuildArgs: got %v, want nil", b.BuildArgs)
+	}
+	if b.Stages != nil {
+		t.Errorf("an almost empty build: b.Stages: got %v, want nil", b.Stages)
+	}
+	if !b.Commit.Date.IsZero() {
+		t.Errorf("an almost empty build: b.Commit.Date: got %v, want zero", b.Commit.Date)
+	}
+	if !b.StartedAt.IsZero() {
+		t.Errorf("an almost empty build: b.StartedAt: got %v, want zero", b.StartedAt)
 	}
 }

@@ -107,8 +107,15 @@ func TestATaskIsOneGatewaysAlone(t *testing.T) {
 	if total != tasks {
 		t.Errorf("%d tasks done, want %d", total, tasks)
 	}
-	if waiting, dead, err := all[0].Tasks().Depth(t.Context(), "work"); waiting != 0 || dead != 0 || err != nil {
-		t.Errorf("%d wait, %d are dead, error %v", waiting, dead, err)
+	waiting, dead, err := all[0].Tasks().Depth(t.Context(), "work")
+	if waiting != 0 {
+		t.Errorf("waiting: got %v, want 0", waiting)
+	}
+	if dead != 0 {
+		t.Errorf("dead: got %v, want 0", dead)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -225,8 +232,14 @@ func TestAnyTextIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, err := s.Delivery(t.Context(), id)
-	if err != nil || d.RequestID != "a\uFFFDb\uFFFDc" || string(d.Body) != "\x00\xff" {
-		t.Errorf("stored %q, body %q, error %v", d.RequestID, d.Body, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.RequestID != "a\uFFFDb\uFFFDc" {
+		t.Errorf("d.RequestID: got %q, want %q", d.RequestID, "a\uFFFDb\uFFFDc")
+	}
+	if string(d.Body) != "\x00\xff" {
+		t.Errorf("string(d.Body): got %q, want %q", string(d.Body), "\x00\xff")
 	}
 }
 

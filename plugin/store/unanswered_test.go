@@ -146,9 +146,17 @@ func TestF7WhatIsDoneAgainForWantOfAnAnswerIsDoneOnce(t *testing.T) {
 		t.Fatalf("%d builds of %d pushes, error %v", len(builds), pushes, err)
 	}
 	for _, b := range builds {
-		if b.State != autobuild.Succeeded || b.Attempt != 1 || b.Digest != "sha256:"+b.Commit.Hash || b.Seq != 1 {
-			t.Errorf("build %d is %s in attempt %d at %s, of transition %d", b.Number, b.State, b.Attempt, b.Digest,
-				b.Seq)
+		if b.State != autobuild.Succeeded {
+			t.Errorf("b.State: got %v, want %v", b.State, autobuild.Succeeded)
+		}
+		if b.Attempt != 1 {
+			t.Errorf("b.Attempt: got %v, want 1", b.Attempt)
+		}
+		if b.Digest != "sha256:"+b.Commit.Hash {
+			t.Errorf("b.Digest: got %v, want %v", b.Digest, "sha256:"+b.Commit.Hash)
+		}
+		if b.Seq != 1 {
+			t.Errorf("b.Seq: got %v, want 1", b.Seq)
 		}
 	}
 	if active, err := s.ActiveAttempts(t.Context()); err != nil || len(active) != 0 {

@@ -111,8 +111,14 @@ func TestATaskIsDoneOnceAndDeleted(t *testing.T) {
 	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "d1"}, queue.NewTask{Kind: "other", Arg: "x"})
 	task := <-seen
 	stop()
-	if task.Kind != "plan" || task.Arg != "d1" || task.Attempt != 1 {
-		t.Errorf("task %+v", task)
+	if task.Kind != "plan" {
+		t.Errorf("task.Kind: got %q, want %q", task.Kind, "plan")
+	}
+	if task.Arg != "d1" {
+		t.Errorf("task.Arg: got %q, want %q", task.Arg, "d1")
+	}
+	if task.Attempt != 1 {
+		t.Errorf("task.Attempt: got %v, want 1", task.Attempt)
 	}
 	if waiting, dead := depth(t, q, "plan"); waiting != 0 || dead != 0 {
 		t.Errorf("%d waiting, %d dead", waiting, dead)
@@ -257,8 +263,17 @@ func TestBackoffGrowsAndIsJittered(t *testing.T) {
 			d := queue.Backoff(attempt)
 			low, high = min(low, d), max(high, d)
 		}
-		if high > 5*time.Minute || low < 500*time.Millisecond || high < previous || (attempt > 1 && low == high) {
-			t.Errorf("attempt %d: from %s to %s", attempt, low, high)
+		if high > 5*time.Minute {
+			t.Errorf("attempt %d: longest delay: got %v, which is more than %v", attempt, high, 5*time.Minute)
+		}
+		if low < 500*time.Millisecond {
+			t.Errorf("attempt %d: shortest delay: got %v, which is less than %v", attempt, low, 500*time.Millisecond)
+		}
+		if high < previous {
+			t.Errorf("attempt %d: longest delay: got %v, which is less than %v", attempt, high, previous)
+		}
+		if attempt > 1 && low == high {
+			t.Errorf("attempt %d: all 200 delays are %s", attempt, low)
 		}
 		previous = high / 2
 	}

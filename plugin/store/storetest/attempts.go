@@ -15,9 +15,17 @@ import (
 func buildSucceeds(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, attempt := Started(t, s, a, "", Commit(1))
-	if attempt.Number != 1 || attempt.State != autobuild.Starting || attempt.Engine != "embedded" ||
-		attempt.Deadline.IsZero() {
-		t.Errorf("attempt %+v", attempt)
+	if attempt.Number != 1 {
+		t.Errorf("attempt.Number: got %v, want 1", attempt.Number)
+	}
+	if attempt.State != autobuild.Starting {
+		t.Errorf("attempt.State: got %v, want %v", attempt.State, autobuild.Starting)
+	}
+	if attempt.Engine != "embedded" {
+		t.Errorf("attempt.Engine: got %q, want %q", attempt.Engine, "embedded")
+	}
+	if attempt.Deadline.IsZero() {
+		t.Error("attempt.Deadline is zero")
 	}
 	must(t, s.SetEngineRef(t.Context(), b.ID, 1, "engine-1"))
 	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
@@ -34,20 +42,43 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(finished, stored); diff != "" {
 		t.Errorf("returned and stored build differ (-returned +stored):\n%s", diff)
 	}
-	if stored.State != autobuild.Succeeded || stored.Digest != "sha256:abc" || stored.Size != 42 ||
-		stored.StartedAt.IsZero() ||
-		stored.FinishedAt.IsZero() ||
-		stored.Attempt != 1 {
-		t.Errorf("build %+v", stored)
+	if stored.State != autobuild.Succeeded {
+		t.Errorf("stored.State: got %v, want %v", stored.State, autobuild.Succeeded)
+	}
+	if stored.Digest != "sha256:abc" {
+		t.Errorf("stored.Digest: got %q, want %q", stored.Digest, "sha256:abc")
+	}
+	if stored.Size != 42 {
+		t.Errorf("stored.Size: got %v, want 42", stored.Size)
+	}
+	if stored.StartedAt.IsZero() {
+		t.Error("stored.StartedAt is zero")
+	}
+	if stored.FinishedAt.IsZero() {
+		t.Error("stored.FinishedAt is zero")
+	}
+	if stored.Attempt != 1 {
+		t.Errorf("stored.Attempt: got %v, want 1", stored.Attempt)
 	}
 	if diff := cmp.Diff(stages, stored.Stages); diff != "" {
 		t.Errorf("stages (-want +got):\n%s", diff)
 	}
 	all, err := s.Attempts(t.Context(), b.ID)
-	if err != nil || len(all) != 1 || all[0].EngineRef != "engine-1" || all[0].State != autobuild.Succeeded ||
-		all[0].FinishedAt.IsZero() ||
-		all[0].HeartbeatAt.IsZero() {
-		t.Errorf("error %v, attempts %+v", err, all)
+	must(t, err)
+	if len(all) != 1 {
+		t.Fatalf("len(all): got %v, want 1", len(all))
+	}
+	if all[0].EngineRef != "engine-1" {
+		t.Errorf("all[0].EngineRef: got %q, want %q", all[0].EngineRef, "engine-1")
+	}
+	if all[0].State != autobuild.Succeeded {
+		t.Errorf("all[0].State: got %v, want %v", all[0].State, autobuild.Succeeded)
+	}
+	if all[0].FinishedAt.IsZero() {
+		t.Error("all[0].FinishedAt is zero")
+	}
+	if all[0].HeartbeatAt.IsZero() {
+		t.Error("all[0].HeartbeatAt is zero")
 	}
 	if active, err := s.ActiveAttempts(t.Context()); len(active) != 0 || err != nil {
 		t.Errorf("active %+v, error %v", active, err)
@@ -68,12 +99,22 @@ func buildRetries(t *testing.T, s *store.Store) {
 		lost.Attempt = number
 		again, err := s.FinishAttempt(t.Context(), lost)
 		must(t, err)
-		if again.State != autobuild.Queued || again.Attempt != number || again.Reason != "" {
-			t.Fatalf("after attempt %d: %+v", number, again)
+		if again.State != autobuild.Queued {
+			t.Fatalf("again.State: got %v, want %v", again.State, autobuild.Queued)
 		}
-		if ended, err := s.Attempt(t.Context(), b.ID, number); err != nil || ended.State != autobuild.Errored ||
-			ended.Reason != autobuild.ReasonLost {
-			t.Errorf("attempt %+v, error %v", ended, err)
+		if again.Attempt != number {
+			t.Fatalf("again.Attempt: got %v, want %v", again.Attempt, number)
+		}
+		if again.Reason != "" {
+			t.Fatalf("again.Reason: got %q, want %q", again.Reason, "")
+		}
+		ended, err := s.Attempt(t.Context(), b.ID, number)
+		must(t, err)
+		if ended.State != autobuild.Errored {
+			t.Errorf("ended.State: got %v, want %v", ended.State, autobuild.Errored)
+		}
+		if ended.Reason != autobuild.ReasonLost {
+			t.Errorf("ended.Reason: got %v, want %v", ended.Reason, autobuild.ReasonLost)
 		}
 		if next := Start(t.Context(), t, s, b.ID); next.Number != number+1 {
 			t.Errorf("next attempt is %d", next.Number)
@@ -104,8 +145,15 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonBuild})
 	must(t, err)
 	again, err := s.RetryBuild(t.Context(), b.ID, "jo")
-	if err != nil || again.State != autobuild.Queued || !again.FinishedAt.IsZero() || again.Reason != "" {
-		t.Fatalf("error %v, build %+v", err, again)
+	must(t, err)
+	if again.State != autobuild.Queued {
+		t.Fatalf("again.State: got %v, want %v", again.State, autobuild.Queued)
+	}
+	if !again.FinishedAt.IsZero() {
+		t.Fatalf("again.FinishedAt: got %v, want zero", again.FinishedAt)
+	}
+	if again.Reason != "" {
+		t.Fatalf("again.Reason: got %q, want %q", again.Reason, "")
 	}
 	for number := 2; number <= 1+autobuild.MaxAttempts; number++ { // it has all its attempts again
 		if attempt := Start(t.Context(), t, s, b.ID); attempt.Number != number {
@@ -125,10 +173,18 @@ func cancelQueued(t *testing.T, s *store.Store) {
 	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
 	must(t, err)
 	cancelled, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "by jo")
-	if err != nil || cancelled.State != autobuild.Cancelled || cancelled.Reason != autobuild.ReasonUser ||
-		cancelled.Detail != "by jo" ||
-		cancelled.FinishedAt.IsZero() {
-		t.Errorf("error %v, build %+v", err, cancelled)
+	must(t, err)
+	if cancelled.State != autobuild.Cancelled {
+		t.Errorf("cancelled.State: got %v, want %v", cancelled.State, autobuild.Cancelled)
+	}
+	if cancelled.Reason != autobuild.ReasonUser {
+		t.Errorf("cancelled.Reason: got %v, want %v", cancelled.Reason, autobuild.ReasonUser)
+	}
+	if cancelled.Detail != "by jo" {
+		t.Errorf("cancelled.Detail: got %q, want %q", cancelled.Detail, "by jo")
+	}
+	if cancelled.FinishedAt.IsZero() {
+		t.Error("cancelled.FinishedAt is zero")
 	}
 	if _, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, ""); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("cancelled twice: %v", err)
@@ -161,9 +217,15 @@ func cancelRunning(t *testing.T, s *store.Store) {
 	_, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonTimeout, "too long")
 	must(t, err)
 	attempt, err := s.Attempt(t.Context(), b.ID, 1)
-	if err != nil || attempt.State != autobuild.Cancelled || attempt.Reason != autobuild.ReasonTimeout ||
-		attempt.FinishedAt.IsZero() {
-		t.Errorf("error %v, attempt %+v", err, attempt)
+	must(t, err)
+	if attempt.State != autobuild.Cancelled {
+		t.Errorf("attempt.State: got %v, want %v", attempt.State, autobuild.Cancelled)
+	}
+	if attempt.Reason != autobuild.ReasonTimeout {
+		t.Errorf("attempt.Reason: got %v, want %v", attempt.Reason, autobuild.ReasonTimeout)
+	}
+	if attempt.FinishedAt.IsZero() {
+		t.Error("attempt.FinishedAt is zero")
 	}
 	_, finishErr := s.FinishAttempt(t.Context(),
 		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded})
@@ -279,8 +341,12 @@ func claimOnce(t *testing.T, s *store.Store) {
 		t.Errorf("an attempt that is not: %v", err)
 	}
 	running, err := s.Build(t.Context(), b.ID)
-	if err != nil || running.State != autobuild.Running || running.StartedAt.IsZero() {
-		t.Errorf("error %v, build %+v", err, running)
+	must(t, err)
+	if running.State != autobuild.Running {
+		t.Errorf("running.State: got %v, want %v", running.State, autobuild.Running)
+	}
+	if running.StartedAt.IsZero() {
+		t.Error("running.StartedAt is zero")
 	}
 }
 
@@ -308,8 +374,12 @@ func eventsOnce(t *testing.T, s *store.Store) {
 	)
 	must(t, s.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{})) // a heartbeat
 	attempt, err := s.Attempt(t.Context(), b.ID, 1)
-	if err != nil || attempt.EventSeq != 3 || attempt.Digest != "sha256:new" {
-		t.Errorf("error %v, attempt %+v", err, attempt)
+	must(t, err)
+	if attempt.EventSeq != 3 {
+		t.Errorf("attempt.EventSeq: got %v, want 3", attempt.EventSeq)
+	}
+	if attempt.Digest != "sha256:new" {
+		t.Errorf("attempt.Digest: got %q, want %q", attempt.Digest, "sha256:new")
 	}
 	stored, err := s.Build(t.Context(), b.ID)
 	if err != nil || len(stored.Stages) != 2 {
@@ -325,8 +395,12 @@ func tokens(t *testing.T, s *store.Store) {
 	b, _ := Started(t, s, a, "", Commit(1))
 	other, _ := Started(t, s, a, Commit(1), Commit(2))
 	got, err := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID)
-	if err != nil || got.Number != 1 || got.BuildID != b.ID {
-		t.Errorf("error %v, attempt %+v", err, got)
+	must(t, err)
+	if got.Number != 1 {
+		t.Errorf("got.Number: got %v, want 1", got.Number)
+	}
+	if got.BuildID != b.ID {
+		t.Errorf("got.BuildID: got %v, want %v", got.BuildID, b.ID)
 	}
 	for _, wrong := range []string{"", "hash-" + other.ID} {
 		if _, err := s.AttemptByToken(t.Context(), b.ID, wrong); !errors.Is(err, autobuild.ErrUnauthorized) {

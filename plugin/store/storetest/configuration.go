@@ -42,8 +42,14 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	}
 	saved, err := s.SaveAutomatedBuild(t.Context(), want)
 	must(t, err)
-	if saved.ID == "" || saved.Rules[1].ID == "" || saved.CreatedAt.IsZero() {
-		t.Errorf("ids and times are missing: %+v", saved)
+	if saved.ID == "" {
+		t.Errorf("ids and times are missing: saved.ID: got %v, which is equal to %v", saved.ID, "")
+	}
+	if saved.Rules[1].ID == "" {
+		t.Errorf("ids and times are missing: saved.Rules[1].ID: got %v, which is equal to %v", saved.Rules[1].ID, "")
+	}
+	if saved.CreatedAt.IsZero() {
+		t.Error("ids and times are missing: saved.CreatedAt is zero")
 	}
 	want.ID, want.Rules[1].ID, want.CreatedAt, want.UpdatedAt = saved.ID, saved.Rules[1].ID, saved.CreatedAt, saved.UpdatedAt
 	read, err := s.AutomatedBuild(t.Context(), saved.ID)
@@ -55,17 +61,27 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	}
 	read.Rules, read.Environment = read.Rules[1:], nil
 	changed, err := s.SaveAutomatedBuild(t.Context(), read)
-	if err != nil || len(changed.Rules) != 1 || len(changed.Environment) != 0 ||
-		!changed.CreatedAt.Equal(saved.CreatedAt) {
-		t.Errorf("error %v, changed %+v", err, changed)
+	must(t, err)
+	if len(changed.Rules) != 1 {
+		t.Fatalf("len(changed.Rules): got %v, want 1", len(changed.Rules))
+	}
+	if len(changed.Environment) != 0 {
+		t.Fatalf("len(changed.Environment): got %v, want 0", len(changed.Environment))
+	}
+	if !changed.CreatedAt.Equal(saved.CreatedAt) {
+		t.Errorf("changed.CreatedAt: got %v, want %v", changed.CreatedAt, saved.CreatedAt)
 	}
 	read.Rules = []autobuild.Rule{{ID: "twice"}, {ID: "twice"}}
 	if _, err := s.SaveAutomatedBuild(t.Context(), read); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("two rules with one id: %v", err)
 	}
 	of, err := s.AutomatedBuildsOf(t.Context(), want.Repository)
-	if err != nil || len(of) != 1 || len(of[0].Rules) != 1 {
-		t.Errorf("error %v, of the repository: %+v", err, of)
+	must(t, err)
+	if len(of) != 1 {
+		t.Fatalf("len(of): got %v, want 1", len(of))
+	}
+	if len(of[0].Rules) != 1 {
+		t.Fatalf("len(of[0].Rules): got %v, want 1", len(of[0].Rules))
 	}
 	if none, err := s.AutomatedBuildsOf(t.Context(), Repository("other")); err != nil || len(none) != 0 {
 		t.Errorf("error %v, of another repository: %+v", err, none)
@@ -98,8 +114,12 @@ func automatedBuildDeleted(t *testing.T, s *store.Store) {
 		t.Errorf("it is still there: %v", err)
 	}
 	ended, err := s.Build(t.Context(), b.ID)
-	if err != nil || ended.State != autobuild.Cancelled || ended.Reason != autobuild.ReasonRemoved {
-		t.Errorf("error %v, build %+v", err, ended)
+	must(t, err)
+	if ended.State != autobuild.Cancelled {
+		t.Errorf("ended.State: got %v, want %v", ended.State, autobuild.Cancelled)
+	}
+	if ended.Reason != autobuild.ReasonRemoved {
+		t.Errorf("ended.Reason: got %v, want %v", ended.Reason, autobuild.ReasonRemoved)
 	}
 	if account, err := s.AccountOf(t.Context(), b.ID); account != a.AccountID || err != nil {
 		t.Errorf("account %q, error %v: nobody could tell the provider", account, err)
@@ -211,11 +231,7 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 		expires)
 	must(t, err)
 	want := saved
-	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New(
-		"access2",
-	), secret.New(
-		"refresh2",
-	), expires, saved.Version+1
+	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New("access2"), secret.New("refresh2"), expires, saved.Version+1
 	read, err := s.Account(t.Context(), saved.ID)
 	must(t, err)
 	for what, got := range map[string]autobuild.Account{"returned": got, "read": read} {
@@ -248,14 +264,25 @@ func accountBreaks(t *testing.T, s *store.Store) {
 		t.Errorf("an account that is not: %v", err)
 	}
 	must(t, s.BreakAccount(t.Context(), linked.ID, linked.Version, "revoked"))
-	if all, err := s.Accounts(t.Context()); err != nil || len(all) != 1 || all[0].State != autobuild.AccountBroken ||
-		all[0].Problem != "revoked" {
-		t.Errorf("error %v, accounts %+v", err, all)
+	all, err := s.Accounts(t.Context())
+	must(t, err)
+	if len(all) != 1 {
+		t.Fatalf("len(all): got %v, want 1", len(all))
+	}
+	if all[0].State != autobuild.AccountBroken {
+		t.Errorf("all[0].State: got %v, want %v", all[0].State, autobuild.AccountBroken)
+	}
+	if all[0].Problem != "revoked" {
+		t.Errorf("all[0].Problem: got %q, want %q", all[0].Problem, "revoked")
 	}
 	mended, err := s.UpdateTokens(t.Context(), linked.ID, linked.Version, secret.New("x"), secret.New("y"),
 		time.UnixMilli(9000))
-	if err != nil || mended.State != autobuild.AccountLinked || mended.Problem != "" {
-		t.Errorf("error %v, %s %q", err, mended.State, mended.Problem)
+	must(t, err)
+	if mended.State != autobuild.AccountLinked {
+		t.Errorf("mended.State: got %v, want %v", mended.State, autobuild.AccountLinked)
+	}
+	if mended.Problem != "" {
+		t.Errorf("mended.Problem: got %q, want %q", mended.Problem, "")
 	}
 }
 

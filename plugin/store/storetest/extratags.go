@@ -126,8 +126,12 @@ func permitExtraOrder(t *testing.T, s *store.Store) {
 		t.Fatalf("the newer build: granted %v, error %v", granted, err)
 	}
 	granted, holder, err := s.Permit(t.Context(), older.ID, 1, []string{"latest"}, []string{"nightly"})
-	if granted || err != nil || holder.ID != newer.ID {
-		t.Errorf("the older build: granted %v, holder %d, error %v", granted, holder.Number, err)
+	if granted {
+		t.Error("the older build: granted is true, want false")
+	}
+	must(t, err)
+	if holder.ID != newer.ID {
+		t.Errorf("the older build: holder.ID: got %v, want %v", holder.ID, newer.ID)
 	}
 	got, err := s.Build(t.Context(), older.ID)
 	must(t, err)

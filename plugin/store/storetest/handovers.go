@@ -76,9 +76,14 @@ func extensionSecrets(t *testing.T, s *store.Store) {
 		if known, err := s.KnownExtensionSecret(t.Context(), place[0], place[1]); err != nil || !known.Equal(first) {
 			t.Errorf("%v: it is not known: %v", place, err)
 		}
-		if len(first.Reveal()) < 32 || !first.Equal(again) || seen[first.Reveal()] {
-			t.Errorf("%v: a secret of %d characters, which stays: %v, and is new: %v", place, len(first.Reveal()),
-				first.Equal(again), !seen[first.Reveal()])
+		if len(first.Reveal()) < 32 {
+			t.Errorf("len(first.Reveal()): got %v, which is less than %v", len(first.Reveal()), 32)
+		}
+		if !first.Equal(again) {
+			t.Errorf("first: got %v, want %v", first, again)
+		}
+		if seen[first.Reveal()] {
+			t.Error("seen[first.Reveal()] is true, want false")
 		}
 		seen[first.Reveal()] = true
 	}

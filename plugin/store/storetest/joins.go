@@ -29,8 +29,13 @@ func pipelineTokens(t *testing.T, s *store.Store) {
 	must(t, s.SetPipelineToken(ctx, a.ID, "second", "Mo"))
 	refused("the one before", a.ID, "first")
 	must(t, s.CheckPipelineToken(ctx, a.ID, "second"))
-	if got, err := s.PipelineToken(ctx, a.ID); err != nil || got.CreatedBy != "Mo" || got.CreatedAt.IsZero() {
-		t.Errorf("the token is %+v, %v", got, err)
+	got, err := s.PipelineToken(ctx, a.ID)
+	must(t, err)
+	if got.CreatedBy != "Mo" {
+		t.Errorf("got.CreatedBy: got %q, want %q", got.CreatedBy, "Mo")
+	}
+	if got.CreatedAt.IsZero() {
+		t.Error("got.CreatedAt is zero")
 	}
 	must(t, s.RevokePipelineToken(ctx, a.ID))
 	must(t, s.RevokePipelineToken(ctx, a.ID))
@@ -39,7 +44,7 @@ func pipelineTokens(t *testing.T, s *store.Store) {
 		t.Errorf("a revoked token is known: %v", err)
 	}
 	must(t, s.SetPipelineToken(ctx, a.ID, "third", "Jo"))
-	_, err := s.SaveAutomatedBuild(ctx, a)
+	_, err = s.SaveAutomatedBuild(ctx, a)
 	must(t, err)
 	must(t, s.CheckPipelineToken(ctx, a.ID, "third")) // saving keeps it
 	must(t, s.DeleteAutomatedBuild(ctx, a.ID))
@@ -138,8 +143,15 @@ func knownOfCommit(t *testing.T, s *store.Store) {
 	must(t, err)
 	Started(t, s, a, Commit(1), Commit(2))
 	builds, err := s.BuildsOf(ctx, a.ID, Main(), Commit(1))
-	if err != nil || len(builds) != 2 || builds[0].ID != second.ID || builds[1].ID != first.ID {
-		t.Errorf("builds %+v, %v", builds, err)
+	must(t, err)
+	if len(builds) != 2 {
+		t.Fatalf("len(builds): got %v, want 2", len(builds))
+	}
+	if builds[0].ID != second.ID {
+		t.Errorf("builds[0].ID: got %v, want %v", builds[0].ID, second.ID)
+	}
+	if builds[1].ID != first.ID {
+		t.Errorf("builds[1].ID: got %v, want %v", builds[1].ID, first.ID)
 	}
 	for n, want := range map[int]bool{1: true, 2: true, 3: false} {
 		if was, err := s.WasAt(ctx, a.Repository, Main(), Commit(n)); err != nil || was != want {

@@ -111,10 +111,15 @@ func attemptsKnowTheirPush(t *testing.T, s *store.Store) {
 	found["active"] = active[0]
 	found["by its token"], err = s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID)
 	must(t, err)
+	if b.Number == 0 {
+		t.Error("the build has no number")
+	}
 	for how, attempt := range found {
-		if attempt.BuildNumber != b.Number || attempt.DeliveryID != plan.DeliveryID || b.Number == 0 {
-			t.Errorf("%s: build %d of delivery %q, want %d of %q", how, attempt.BuildNumber, attempt.DeliveryID,
-				b.Number, plan.DeliveryID)
+		if attempt.BuildNumber != b.Number {
+			t.Errorf("%s: build number: got %d, want %d", how, attempt.BuildNumber, b.Number)
+		}
+		if attempt.DeliveryID != plan.DeliveryID {
+			t.Errorf("%s: delivery: got %q, want %q", how, attempt.DeliveryID, plan.DeliveryID)
 		}
 	}
 }

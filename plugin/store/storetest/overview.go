@@ -97,8 +97,14 @@ func overviewRetried(t *testing.T, s *store.Store) {
 	must(t, err)
 	o, err := s.Overview(t.Context())
 	must(t, err)
-	if len(o.Queued) != 1 || !o.Queued[0].Oldest.Equal(b.RetriedAt) || time.Since(b.AskedAt()) > time.Minute {
-		t.Errorf("retried at %s, asked for at %s, queued %+v", b.RetriedAt, b.AskedAt(), o.Queued)
+	if len(o.Queued) != 1 {
+		t.Fatalf("len(o.Queued): got %v, want 1", len(o.Queued))
+	}
+	if !o.Queued[0].Oldest.Equal(b.RetriedAt) {
+		t.Errorf("o.Queued[0].Oldest: got %v, want %v", o.Queued[0].Oldest, b.RetriedAt)
+	}
+	if time.Since(b.AskedAt()) > time.Minute {
+		t.Errorf("time.Since(b.AskedAt()): got %v, which is more than %v", time.Since(b.AskedAt()), time.Minute)
 	}
 }
 
@@ -121,7 +127,13 @@ func overviewBehind(t *testing.T, s *store.Store) {
 	receive()
 	o, err := s.Overview(t.Context())
 	must(t, err)
-	if len(o.Tasks) != 1 || o.Tasks[0].Count != 3 || time.Until(o.Tasks[0].Due) < time.Minute {
-		t.Errorf("the first of %+v is due now", o.Tasks)
+	if len(o.Tasks) != 1 {
+		t.Fatalf("len(o.Tasks): got %v, want 1", len(o.Tasks))
+	}
+	if o.Tasks[0].Count != 3 {
+		t.Errorf("o.Tasks[0].Count: got %v, want 3", o.Tasks[0].Count)
+	}
+	if time.Until(o.Tasks[0].Due) < time.Minute {
+		t.Errorf("time.Until(o.Tasks[0].Due): got %v, which is less than %v", time.Until(o.Tasks[0].Due), time.Minute)
 	}
 }

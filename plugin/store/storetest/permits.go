@@ -83,7 +83,17 @@ func reports(t *testing.T, s *store.Store) {
 	must(t, s.MarkReported(t.Context(), b.ID, 0, autobuild.Queued, ""))
 	must(t, s.MarkReported(t.Context(), b.ID, 1, autobuild.Starting, "rate limited"))
 	r, err := s.Reported(t.Context(), b.ID)
-	if err != nil || r.Attempt != 1 || r.State != autobuild.Starting || r.Problem != "rate limited" || r.At.IsZero() {
-		t.Errorf("error %v, report %+v", err, r)
+	must(t, err)
+	if r.Attempt != 1 {
+		t.Errorf("r.Attempt: got %v, want 1", r.Attempt)
+	}
+	if r.State != autobuild.Starting {
+		t.Errorf("r.State: got %v, want %v", r.State, autobuild.Starting)
+	}
+	if r.Problem != "rate limited" {
+		t.Errorf("r.Problem: got %q, want %q", r.Problem, "rate limited")
+	}
+	if r.At.IsZero() {
+		t.Error("r.At is zero")
 	}
 }

@@ -41,8 +41,14 @@ func refsBackAndForth(t *testing.T, s *store.Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(builds) != 1 || builds[0].Seq != int64(i+1) || builds[0].State != autobuild.Queued {
-			t.Errorf("push %d made %+v", i, builds)
+		if len(builds) != 1 {
+			t.Fatalf("len(builds): got %v, want 1", len(builds))
+		}
+		if builds[0].Seq != int64(i+1) {
+			t.Errorf("builds[0].Seq: got %v, want %v", builds[0].Seq, int64(i+1))
+		}
+		if builds[0].State != autobuild.Queued {
+			t.Errorf("builds[0].State: got %v, want %v", builds[0].State, autobuild.Queued)
 		}
 		numbers[builds[0].Number] = true
 	}
@@ -147,8 +153,14 @@ func planOutcome(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff([]autobuild.Outcome{want, refused}, d.Outcomes); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	if d.State != autobuild.DeliveryPlanned || d.Reason != "planned it" || d.PlannedAt.IsZero() {
-		t.Errorf("delivery %+v", d)
+	if d.State != autobuild.DeliveryPlanned {
+		t.Errorf("d.State: got %v, want %v", d.State, autobuild.DeliveryPlanned)
+	}
+	if d.Reason != "planned it" {
+		t.Errorf("d.Reason: got %q, want %q", d.Reason, "planned it")
+	}
+	if d.PlannedAt.IsZero() {
+		t.Error("d.PlannedAt is zero")
 	}
 	if plan.Moves[0].Outcome.Rules[1].BuildNumber != 0 {
 		t.Error("the caller's plan was changed")
@@ -163,8 +175,15 @@ func planTwoTags(t *testing.T, s *store.Store) {
 	plan := Push(a, autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}, "", Commit(1))
 	plan.Moves = append(plan.Moves, Push(a, autobuild.Ref{Kind: autobuild.Tag, Name: "v2"}, "", Commit(1)).Moves...)
 	builds, err := s.Plan(t.Context(), plan)
-	if err != nil || len(builds) != 2 || builds[0].ID == builds[1].ID || builds[0].Number == builds[1].Number {
-		t.Errorf("error %v, builds %+v", err, builds)
+	must(t, err)
+	if len(builds) != 2 {
+		t.Fatalf("len(builds): got %v, want 2", len(builds))
+	}
+	if builds[0].ID == builds[1].ID {
+		t.Errorf("builds[0].ID: got %v, which is equal to %v", builds[0].ID, builds[1].ID)
+	}
+	if builds[0].Number == builds[1].Number {
+		t.Errorf("builds[0].Number: got %v, which is equal to %v", builds[0].Number, builds[1].Number)
 	}
 	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskReport)
 	if waiting != 2 || err != nil {
@@ -180,13 +199,25 @@ func createOnce(t *testing.T, s *store.Store) {
 	draft := Draft(a, Main(), Commit(1), autobuild.CauseManual)
 	draft.CauseKey = "key"
 	first, created, err := s.CreateBuild(t.Context(), draft)
-	if err != nil || !created || first.Seq != 1 || first.State != autobuild.Queued {
-		t.Fatalf("created %v, error %v, build %+v", created, err, first)
+	must(t, err)
+	if !created {
+		t.Fatal("created is false, want true")
+	}
+	if first.Seq != 1 {
+		t.Fatalf("first.Seq: got %v, want 1", first.Seq)
+	}
+	if first.State != autobuild.Queued {
+		t.Fatalf("first.State: got %v, want %v", first.State, autobuild.Queued)
 	}
 	again, created, err := s.CreateBuild(t.Context(), draft)
-	if diff := cmp.Diff(first, again); diff != "" || created || err != nil {
-		t.Errorf("created %v, error %v, (-first +again):\n%s", created, err, diff)
+	diff := cmp.Diff(first, again)
+	if diff != "" {
+		t.Errorf("diff: got %q, want %q", diff, "")
 	}
+	if created {
+		t.Error("created is true, want false")
+	}
+	must(t, err)
 	draft.CauseKey = ""
 	for range 2 {
 		if _, created, err := s.CreateBuild(t.Context(), draft); !created || err != nil {

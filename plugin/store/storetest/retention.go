@@ -85,8 +85,15 @@ func prunedPermit(t *testing.T, s *store.Store) {
 	got, err := s.Prune(t.Context(), time.Now().Add(time.Hour))
 	must(t, err)
 	granted, holder, err := s.Permit(t.Context(), old.ID, attempt.Number, []string{"latest"}, nil)
-	if err != nil || granted || holder.Number != 0 || got.Builds != 1 {
-		t.Errorf("error %v, granted %v, holder %d, removed %+v", err, granted, holder.Number, got)
+	must(t, err)
+	if granted {
+		t.Error("granted is true, want false")
+	}
+	if holder.Number != 0 {
+		t.Errorf("holder.Number: got %v, want 0", holder.Number)
+	}
+	if got.Builds != 1 {
+		t.Errorf("got.Builds: got %v, want 1", got.Builds)
 	}
 }
 
