@@ -27,8 +27,11 @@ func TestAPushBecomesABuildWithAllFieldsOfTheRule(t *testing.T) {
 	head := w.Commit("main", "First commit")
 	d := w.PlanAll()[0]
 
-	if d.State != autobuild.DeliveryPlanned || d.Reason != "1 build" {
-		t.Errorf("delivery %s: %s", d.State, d.Reason)
+	if d.State != autobuild.DeliveryPlanned {
+		t.Errorf("d.State: got %v, want %v", d.State, autobuild.DeliveryPlanned)
+	}
+	if d.Reason != "1 build" {
+		t.Errorf("d.Reason: got %q, want %q", d.Reason, "1 build")
 	}
 	got := w.Builds()[0]
 	want := autobuild.Build{
@@ -294,8 +297,12 @@ func TestW19EventsThatAreNoneOfOurs(t *testing.T) {
 	} {
 		id := w.Receive(w.Hook, tt.event, []byte(tt.body))
 		must(t, w.Deliver(t.Context(), id))
-		if d := w.Delivery(id); d.State != tt.want || d.Reason == "" {
-			t.Errorf("%s %s: %s: %s", tt.event, tt.body, d.State, d.Reason)
+		d := w.Delivery(id)
+		if d.State != tt.want {
+			t.Errorf("d.State: got %v, want %v", d.State, tt.want)
+		}
+		if d.Reason == "" {
+			t.Error("d.Reason is empty")
 		}
 	}
 }
@@ -326,8 +333,11 @@ func TestW18ARenamedRepositoryIsFollowed(t *testing.T) {
 	}
 	hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
 	must(t, err)
-	if hook.Repository.FullName != "acme/renamed" || hook.Repository.ID != w.Repo.ID {
-		t.Errorf("hook of %+v", hook.Repository)
+	if hook.Repository.FullName != "acme/renamed" {
+		t.Errorf("hook.Repository.FullName: got %q, want %q", hook.Repository.FullName, "acme/renamed")
+	}
+	if hook.Repository.ID != w.Repo.ID {
+		t.Errorf("hook.Repository.ID: got %v, want %v", hook.Repository.ID, w.Repo.ID)
 	}
 }
 

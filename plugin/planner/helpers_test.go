@@ -17,8 +17,11 @@ func must(t *testing.T, err error) {
 
 func wantSnooze(t *testing.T, err error, want time.Duration) {
 	t.Helper()
-	if got, ok := queue.SnoozedFor(err); !ok || got != want {
-		t.Errorf("error %v, want a snooze of %s", err, want)
+	got, ok := queue.SnoozedFor(err)
+	if !ok {
+		t.Errorf("got error %v, want a snooze of %s", err, want)
+	} else if got != want {
+		t.Errorf("snooze: got %s, want %s", got, want)
 	}
 }
 

@@ -59,8 +59,12 @@ func TestSummary(t *testing.T) {
 		{autobuild.Plan{Refused: []autobuild.Outcome{outcome, outcome}}, autobuild.DeliveryIgnored,
 			"none of its 2 changes is news"},
 	} {
-		if state, got := summarize(tt.plan); state != tt.state || got != tt.want {
-			t.Errorf("summary = %s %q, want %s %q", state, got, tt.state, tt.want)
+		state, got := summarize(tt.plan)
+		if state != tt.state {
+			t.Errorf("state: got %v, want %v", state, tt.state)
+		}
+		if got != tt.want {
+			t.Errorf("got %v, want %v", got, tt.want)
 		}
 	}
 }

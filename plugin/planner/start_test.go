@@ -132,8 +132,11 @@ func TestStartTakesTheRefsPlaceInTheOrder(t *testing.T) {
 	w.PlanAll()
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Commit: old})
 	must(t, err)
-	if builds[0].Seq != 2 || builds[0].Commit.Hash != old {
-		t.Errorf("build of %s with seq %d", builds[0].Commit.Hash, builds[0].Seq)
+	if builds[0].Seq != 2 {
+		t.Errorf("builds[0].Seq: got %v, want 2", builds[0].Seq)
+	}
+	if builds[0].Commit.Hash != old {
+		t.Errorf("builds[0].Commit.Hash: got %v, want %v", builds[0].Commit.Hash, old)
 	}
 }
 
@@ -188,12 +191,16 @@ func TestStartFollowsARenamedRepository(t *testing.T) {
 	w.App.Rename("renamed")
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID})
 	must(t, err)
-	if len(builds) != 1 || builds[0].Repository.FullName != "acme/renamed" {
-		t.Errorf("builds %+v", builds)
+	if len(builds) != 1 {
+		t.Fatalf("len(builds): got %v, want 1", len(builds))
+	}
+	if builds[0].Repository.FullName != "acme/renamed" {
+		t.Errorf("builds[0].Repository.FullName: got %q, want %q", builds[0].Repository.FullName, "acme/renamed")
 	}
 	a, err = w.Store.AutomatedBuild(t.Context(), a.ID)
-	if err != nil || a.Repository.FullName != "acme/renamed" {
-		t.Errorf("automated build of %s, error %v", a.Repository.FullName, err)
+	must(t, err)
+	if a.Repository.FullName != "acme/renamed" {
+		t.Errorf("a.Repository.FullName: got %q, want %q", a.Repository.FullName, "acme/renamed")
 	}
 }
 

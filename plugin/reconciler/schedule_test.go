@@ -121,8 +121,12 @@ func TestScheduleComesBackAfterAFailedPoll(t *testing.T) {
 
 func TestJitterStaysWithinATenth(t *testing.T) {
 	for range 1000 {
-		if got := jitter(time.Minute); got < 54*time.Second || got > 66*time.Second {
-			t.Fatalf("jitter %s", got)
+		got := jitter(time.Minute)
+		if got < 54*time.Second {
+			t.Fatalf("got %v, which is less than %v", got, 54*time.Second)
+		}
+		if got > 66*time.Second {
+			t.Fatalf("got %v, which is more than %v", got, 66*time.Second)
 		}
 	}
 }

@@ -40,8 +40,12 @@ func TestF18UndeliveredPushesAreFoundByThePeriodicPoll(t *testing.T) {
 			if n := len(w.Bodies()); n != 0 {
 				t.Errorf("%d deliveries", n)
 			}
-			if hooks := w.App.Hooks(); len(hooks) != 1 || !hooks[0].Active {
-				t.Errorf("webhooks %+v", hooks)
+			hooks := w.App.Hooks()
+			if len(hooks) != 1 {
+				t.Fatalf("len(hooks): got %v, want 1", len(hooks))
+			}
+			if !hooks[0].Active {
+				t.Error("hooks[0].Active is false, want true")
 			}
 			if *checks != 2 { // at the start, and at the interval
 				t.Errorf("the webhook was checked %d times", *checks)

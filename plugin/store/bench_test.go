@@ -9,7 +9,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// A push of 5 KB, durable (synchronous=FULL), by so many senders at once: they share commits.
+// Concurrent senders store pushes of 5 KB, durably (synchronous=FULL). They share commits.
 func BenchmarkReceiveDelivery(b *testing.B) {
 	body := make([]byte, 0, 5<<10)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -46,7 +46,7 @@ func BenchmarkReceiveDelivery(b *testing.B) {
 	}
 }
 
-// What a scrape of the metrics asks, with as many builds and deliveries waiting.
+// The query of a metrics scrape, with this number of queued builds and deliveries.
 func BenchmarkOverview(b *testing.B) {
 	for _, waiting := range []int{10, 5000} {
 		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {

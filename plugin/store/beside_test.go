@@ -24,7 +24,7 @@ func besideOptions(t *testing.T, dir string) store.Options {
 	return store.Options{Path: filepath.Join(dir, "slipway.db"), Sealer: sealer}
 }
 
-// A command and the gateway write to one database at the same time, and see each other's rows.
+// A command and the gateway write to one database concurrently, and see each other's rows.
 func TestBesideTheGatewayWrites(t *testing.T) {
 	for name, place := range map[string]func(*testing.T, *store.Options){
 		"SQLite":     func(*testing.T, *store.Options) {},

@@ -9,9 +9,9 @@ import (
 	"slipway/plugin/store"
 )
 
-// F7: a database that vanishes, and says nothing, is noticed in seconds by whoever waits for it:
-// the system breaks the connection when nothing is acknowledged.
-func TestF7AServerThatVanishedIsNotWaitedFor(t *testing.T) {
+// F7: The loss of a database server is detected within seconds: the system breaks a connection
+// whose data is not acknowledged.
+func TestF7AVanishedServerIsDetected(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -35,8 +35,12 @@ func TestF7AServerThatVanishedIsNotWaitedFor(t *testing.T) {
 		}
 		return value
 	}
-	if ms := option(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); ms <= 0 || ms > 30_000 {
-		t.Errorf("what was sent may stay unacknowledged for %d ms", ms)
+	ms := option(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+	if ms <= 0 {
+		t.Errorf("TCP_USER_TIMEOUT: got %d ms, want more than 0", ms)
+	}
+	if ms > 30_000 {
+		t.Errorf("TCP_USER_TIMEOUT: got %d ms, want at most 30 s", ms)
 	}
 	silence := option(
 		unix.IPPROTO_TCP,
@@ -48,7 +52,10 @@ func TestF7AServerThatVanishedIsNotWaitedFor(t *testing.T) {
 		unix.IPPROTO_TCP,
 		unix.TCP_KEEPCNT,
 	)
-	if option(unix.SOL_SOCKET, unix.SO_KEEPALIVE) == 0 || silence > 30 {
-		t.Errorf("an answer is awaited for %d s from a server that is gone", silence)
+	if option(unix.SOL_SOCKET, unix.SO_KEEPALIVE) == 0 {
+		t.Error("SO_KEEPALIVE is off")
+	}
+	if silence > 30 {
+		t.Errorf("keep-alive detects a dead server after %d s, want at most 30 s", silence)
 	}
 }

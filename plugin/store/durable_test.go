@@ -16,7 +16,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// receiveIn makes this test binary a gateway that does nothing but receive.
+// receiveIn turns this test binary into a process that only receives deliveries.
 const receiveIn = "SLIPWAY_TEST_RECEIVE_IN"
 
 func TestMain(m *testing.M) {
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(storetest.RunBesidePostgres(m))
 }
 
-// receive prints the id of each delivery once the store has promised to keep it, for ever.
+// receive stores deliveries without end, and prints the id of each stored one.
 func receive(dir string) error {
 	sealer, err := seal.LoadOrCreate(filepath.Join(dir, "secret.key"), true)
 	if err != nil {
@@ -56,7 +56,7 @@ func receive(dir string) error {
 	select {}
 }
 
-// F1: what was promised is there after SIGKILL.
+// F1: Every acknowledged delivery exists after SIGKILL.
 func TestAckedDeliveriesSurviveAKill(t *testing.T) {
 	dir := t.TempDir()
 	var acked []string
@@ -71,13 +71,16 @@ func TestAckedDeliveriesSurviveAKill(t *testing.T) {
 		}
 	}
 	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskPlan)
-	if err != nil || waiting < len(acked) {
-		t.Errorf("%d plan tasks for %d deliveries, error %v", waiting, len(acked), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if waiting < len(acked) {
+		t.Errorf("got %d plan tasks, want at least one for each of %d stored deliveries", waiting, len(acked))
 	}
 }
 
-// killAfter runs the receiver until it has promised n deliveries and kills it; it returns
-// all that it promised.
+// killAfter kills the receiver after n acknowledged deliveries, and returns the ids of all
+// acknowledged ones.
 func killAfter(t *testing.T, dir string, n int) (acked []string) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), os.Args[0])
@@ -93,7 +96,7 @@ func killAfter(t *testing.T, dir string, n int) (acked []string) {
 	const idLength = 26
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
-		if len(lines.Text()) == idLength { // the last line may be cut
+		if len(lines.Text()) == idLength { // the last line may be incomplete
 			acked = append(acked, lines.Text())
 		}
 		if len(acked) == n {
@@ -102,7 +105,7 @@ func killAfter(t *testing.T, dir string, n int) (acked []string) {
 			}
 		}
 	}
-	_ = c.Wait() // it was killed
+	_ = c.Wait() // the process was killed
 	if len(acked) < n {
 		t.Fatalf("the receiver ended after %d deliveries", len(acked))
 	}

@@ -10,7 +10,7 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// Enqueue makes a task in a transaction of its own.
+// Enqueue stores a task in its own transaction.
 func Enqueue(t testing.TB, s *Store, task queue.NewTask) {
 	t.Helper()
 	err := s.tx(t.Context(), "enqueue", func(tx *sql.Tx) error { return s.tasks.Enqueue(t.Context(), tx, task) })
@@ -19,7 +19,7 @@ func Enqueue(t testing.TB, s *Store, task queue.NewTask) {
 	}
 }
 
-// DialPostgres connects as a store does.
+// DialPostgres connects like a store.
 func DialPostgres(ctx context.Context, address string) (net.Conn, error) {
 	c, err := postgresConfig(secret.New("postgres://slipway@db.example.com/slipway"))
 	if err != nil {

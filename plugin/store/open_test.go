@@ -35,7 +35,7 @@ func mustOpen(t *testing.T, dir string) *store.Store {
 	return s
 }
 
-func TestASecondGatewayIsRefusedAtOnce(t *testing.T) {
+func TestASecondGatewayIsRejectedAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	first := mustOpen(t, dir)
 	began := time.Now()
@@ -65,8 +65,11 @@ func TestTheInstanceKeepsItsName(t *testing.T) {
 			t.Error(err)
 		}
 		name, err := s.InstanceID(t.Context())
-		if err != nil || len(name) != 26 {
-			t.Errorf("name %q, error %v", name, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(name) != 26 {
+			t.Fatalf("len(name): got %v, want 26", len(name))
 		}
 		names[name] = true
 		if err := s.Close(); err != nil {
@@ -81,7 +84,7 @@ func TestTheInstanceKeepsItsName(t *testing.T) {
 	}
 }
 
-func TestS1AnotherKeyIsRefused(t *testing.T) {
+func TestS1AnotherKeyIsRejected(t *testing.T) {
 	dir := t.TempDir()
 	if err := mustOpen(t, dir).Close(); err != nil {
 		t.Fatal(err)
@@ -94,7 +97,7 @@ func TestS1AnotherKeyIsRefused(t *testing.T) {
 	}
 }
 
-func TestADatabaseOfANewerVersionIsRefused(t *testing.T) {
+func TestADatabaseOfANewerVersionIsRejected(t *testing.T) {
 	dir := t.TempDir()
 	if err := mustOpen(t, dir).Close(); err != nil {
 		t.Fatal(err)
@@ -112,7 +115,7 @@ func TestADatabaseOfANewerVersionIsRefused(t *testing.T) {
 	}
 }
 
-func TestAFileThatIsNoDatabaseIsRefused(t *testing.T) {
+func TestAFileThatIsNotADatabaseIsRejected(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "slipway.db"), bytes.Repeat([]byte("not a database. "), 1000),
 		0o600); err != nil {
@@ -126,7 +129,7 @@ func TestAFileThatIsNoDatabaseIsRefused(t *testing.T) {
 	}
 }
 
-// S1: whatever is stored, the files hold no secret in clear, and only we may read them.
+// S1: The files never contain a plain secret, and only their owner may read them.
 func TestS1SecretsNeverReachTheFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := storetest.OpenAt(t, dir, time.Now)
@@ -159,8 +162,11 @@ func TestS1SecretsNeverReachTheFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "slipway.db*"))
-	if err != nil || len(files) < 4 {
-		t.Fatalf("files %v, error %v; want the database, its log, its index and the lock", files, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 4 {
+		t.Fatalf("got %d files, want at least 4", len(files))
 	}
 	for _, file := range files {
 		data, err := os.ReadFile(file)
@@ -170,13 +176,17 @@ func TestS1SecretsNeverReachTheFiles(t *testing.T) {
 		if i := bytes.Index(data, []byte("c4nary")); i >= 0 {
 			t.Errorf("%s holds %q", filepath.Base(file), data[i:i+20])
 		}
-		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("error %v, file %v", err, info)
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("info.Mode().Perm(): got %v, want %v", info.Mode().Perm(), 0o600)
 		}
 	}
 }
 
-// A value copied to another row must not open there.
+// A value copied to another row cannot be decrypted.
 func TestS1ASealedColumnIsBoundToItsRow(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, dir)
@@ -204,7 +214,7 @@ func TestS1ASealedColumnIsBoundToItsRow(t *testing.T) {
 	}
 }
 
-func TestAClosedStoreTakesNothing(t *testing.T) {
+func TestAClosedStoreReturnsErrors(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -217,12 +227,15 @@ func TestAClosedStoreTakesNothing(t *testing.T) {
 	}
 }
 
-func TestWhatWasNotSetIsReadAsNotSet(t *testing.T) {
+func TestUnsetFieldsAreReadAsUnset(t *testing.T) {
 	s := storetest.Open(t)
 	_, created, err := s.CreateBuild(t.Context(),
 		autobuild.Build{Repository: storetest.Repository("app"), Ref: storetest.Main(), Cause: autobuild.CauseManual})
-	if err != nil || !created {
-		t.Fatalf("created %v, error %v", created, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !created {
+		t.Fatal("created is false, want true")
 	}
 	b, err := s.BuildByNumber(t.Context(), 1)
 	if err != nil {

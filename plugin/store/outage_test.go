@@ -16,9 +16,10 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// F7: PostgreSQL dies under load and comes back. What was promised is there, and is worked once.
-func TestF7WhatWasPromisedSurvivesPostgreSQLsDeath(t *testing.T) {
-	storetest.PostgresAddress(t) // skips where there is none
+// F7: PostgreSQL crashes under load and restarts. Every acknowledged delivery exists, and its task
+// is done once.
+func TestF7AcknowledgedDeliveriesSurviveACrashOfPostgreSQL(t *testing.T) {
+	storetest.PostgresAddress(t) // skips the test without PostgreSQL
 	server, err := storetest.NewServer()
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +36,7 @@ func TestF7WhatWasPromisedSurvivesPostgreSQLsDeath(t *testing.T) {
 	senders := sendUntil(t, s)
 	worked := workAll(t, s)
 	for range 3 {
-		senders.await(t, 100) // since the last death
+		senders.await(t, 100) // since the last crash
 		server.Kill()
 		if err := server.Start(); err != nil {
 			t.Fatal(err)
@@ -56,7 +57,7 @@ func TestF7WhatWasPromisedSurvivesPostgreSQLsDeath(t *testing.T) {
 type senders struct {
 	end     context.CancelFunc
 	running sync.WaitGroup
-	stored  chan struct{} // takes one for each promise
+	stored  chan struct{} // receives one element for each acknowledged delivery
 
 	mu      sync.Mutex
 	acked   []string
@@ -71,7 +72,7 @@ func sendUntil(t *testing.T, s *store.Store) *senders {
 		all.running.Go(func() {
 			for ctx.Err() == nil {
 				id, err := s.ReceiveDelivery(ctx,
-					autobuild.Delivery{HookID: rand.Text(), Body: []byte("{}")}) // each in a lane of its own
+					autobuild.Delivery{HookID: rand.Text(), Body: []byte("{}")}) // each in its own lane
 				all.note(id, err)
 				if err != nil {
 					continue
@@ -97,7 +98,7 @@ func (s *senders) note(id string, err error) {
 	s.acked = append(s.acked, id)
 }
 
-// await returns when n more deliveries were promised.
+// await returns after n more acknowledged deliveries.
 func (s *senders) await(t *testing.T, n int) {
 	t.Helper()
 	deadline := time.After(time.Minute)
@@ -116,14 +117,14 @@ func (s *senders) stop() (acked []string, refused int) {
 	return s.acked, s.refused
 }
 
-// works has the plan tasks that were done of each delivery.
+// works counts the completed plan tasks of each delivery.
 type works struct {
 	mu   sync.Mutex
 	done map[string]map[int64]bool
 	more chan struct{}
 }
 
-// workAll works the plan tasks until the test ends.
+// workAll handles the plan tasks until the test ends.
 func workAll(t *testing.T, s *store.Store) *works {
 	t.Helper()
 	w := &works{done: map[string]map[int64]bool{}, more: make(chan struct{}, 1)}
@@ -156,8 +157,8 @@ func (w *works) note(task queue.Task) {
 	w.done[task.Arg][task.ID] = true
 }
 
-// await returns when each delivery's task was done, and fails the test where there were two of
-// one. A task whose end could not be written down is done again; a handler takes that.
+// await returns when each delivery's task is done. It fails the test if a delivery had two tasks. A
+// task whose result could not be stored runs again; handlers allow that.
 func (w *works) await(t *testing.T, ids []string) {
 	t.Helper()
 	deadline := time.After(time.Minute)

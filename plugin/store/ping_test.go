@@ -10,7 +10,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// Whoever asks whether the gateway is ready cannot make it write more than once a second.
+// Readiness checks cannot make the gateway write more than once a second.
 func TestPingWritesOnceASecond(t *testing.T) {
 	dir, clock := t.TempDir(), storetest.NewClock()
 	s := storetest.OpenAt(t, dir, clock.Now)
@@ -30,7 +30,7 @@ func TestPingWritesOnceASecond(t *testing.T) {
 		ctx    context.Context
 		writes bool
 	}{
-		{0, gone, true}, // who gives up does not decide for those who ask next
+		{0, gone, true}, // a cancelled call does not set the result for later calls
 		{0, t.Context(), false},
 		{999 * time.Millisecond, t.Context(), false},
 		{time.Millisecond, t.Context(), true},
@@ -47,7 +47,7 @@ func TestPingWritesOnceASecond(t *testing.T) {
 	}
 }
 
-// commits changes with each commit of another connection.
+// commits returns a value that changes with each commit of another connection.
 // Source: https://www.sqlite.org/pragma.html#pragma_data_version
 func commits(t *testing.T, beside *sql.Conn) (n int64) {
 	t.Helper()

@@ -28,8 +28,12 @@ func TestReadOnlyBesideTheGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer beside.Close()
-	if got, err := beside.Provider(t.Context(), saved.ID); err != nil || got.Name != "cloud" {
-		t.Errorf("read %+v, %v", got, err)
+	got, err := beside.Provider(t.Context(), saved.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Name != "cloud" {
+		t.Errorf("got.Name: got %q, want %q", got.Name, "cloud")
 	}
 	if _, err := beside.SaveProvider(t.Context(), autobuild.Provider{Name: "other"}); err == nil {
 		t.Error("a write was taken")

@@ -15,9 +15,9 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// An installation of before loses the roles viewer and member, and the sessions that hold no
-// grant to read permissions with.
-func TestRolesOfBeforeBecomePermissions(t *testing.T) {
+// The migration of an older installation removes the roles viewer and member, and the sessions
+// without a grant to read permissions.
+func TestOldRolesAreReplacedByPermissions(t *testing.T) {
 	dir := t.TempDir()
 	db, err := sql.Open("sqlite", filepath.Join(dir, "slipway.db"))
 	if err != nil {
@@ -65,8 +65,8 @@ func TestRolesOfBeforeBecomePermissions(t *testing.T) {
 	}
 }
 
-// Permissions that were read an hour ago show nothing, whatever the caller checked before.
-func TestOldPermissionsShowNothing(t *testing.T) {
+// Permissions that are older than an hour are not valid, even if the caller checked them before.
+func TestExpiredPermissionsShowNothing(t *testing.T) {
 	now := time.Now()
 	s := storetest.OpenAt(t, t.TempDir(), func() time.Time { return now })
 	app := storetest.AutomatedBuild(t, s, storetest.Repository("app"))
@@ -93,11 +93,19 @@ func TestOldPermissionsShowNothing(t *testing.T) {
 	}{{autobuild.PermissionsKept - time.Second, 1, autobuild.PermissionAdmin}, {2 * time.Second, 0, autobuild.PermissionNone}} {
 		now = now.Add(c.age)
 		v := s.As(autobuild.Viewer{UserID: jo.ID})
-		if all, err := v.AutomatedBuilds(t.Context()); err != nil || len(all) != c.sees {
-			t.Errorf("%s later: got %d automated builds and error %v, want %d", c.age, len(all), err, c.sees)
+		all, err := v.AutomatedBuilds(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
-		if p, err := v.Permission(t.Context(), app.Repository); err != nil || p != c.permission {
-			t.Errorf("%s later: got %q and error %v, want %q", c.age, p, err, c.permission)
+		if len(all) != c.sees {
+			t.Fatalf("len(all): got %v, want %v", len(all), c.sees)
+		}
+		p, err := v.Permission(t.Context(), app.Repository)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p != c.permission {
+			t.Errorf("permission: got %v, want %v", p, c.permission)
 		}
 	}
 }

@@ -21,8 +21,8 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// gateways opens stores that share a new PostgreSQL database, at the same time, as gateways
-// that are started together do.
+// gateways opens stores that share a new PostgreSQL database concurrently, like gateways that start
+// together.
 func gateways(t *testing.T, n int) []*store.Store {
 	t.Helper()
 	address := storetest.PostgresAddress(t)
@@ -60,13 +60,16 @@ func TestGatewaysThatStartTogetherAreOneInstallation(t *testing.T) {
 		}
 		names[s.Gateway()], instances[id] = true, true
 	}
-	if len(names) != 3 || len(instances) != 1 {
-		t.Errorf("gateways %v of instances %v", names, instances)
+	if len(names) != 3 {
+		t.Fatalf("len(names): got %v, want 3", len(names))
+	}
+	if len(instances) != 1 {
+		t.Fatalf("len(instances): got %v, want 1", len(instances))
 	}
 }
 
-// Three gateways work one task table: each task is done once, and a lane in its order.
-func TestATaskIsOneGatewaysAlone(t *testing.T) {
+// Three gateways share one task table: each task is done once, and the tasks of a lane in order.
+func TestATaskRunsOnOneGateway(t *testing.T) {
 	const tasks, lanes = 300, 7
 	all := gateways(t, 3)
 	var mu sync.Mutex
@@ -119,7 +122,7 @@ func TestATaskIsOneGatewaysAlone(t *testing.T) {
 	}
 }
 
-// Whichever gateway a push comes to, however often and at once: its transition counts once.
+// A push that several gateways receive repeatedly and concurrently is one transition.
 func TestATransitionCountsOnceForAllGateways(t *testing.T) {
 	all := gateways(t, 3)
 	a := storetest.AutomatedBuild(t, all[0], storetest.Repository("app"))
@@ -142,13 +145,16 @@ func TestATransitionCountsOnceForAllGateways(t *testing.T) {
 		})
 	}
 	planning.Wait()
-	if built != 1 || refused != 11 {
-		t.Errorf("%d builds, %d refused; want 1 and 11", built, refused)
+	if built != 1 {
+		t.Errorf("builds: got %v, want 1", built)
+	}
+	if refused != 11 {
+		t.Errorf("conflicts: got %v, want 11", refused)
 	}
 }
 
-// The limit of an engine holds for all gateways together.
-func TestAnEnginesLimitIsForAllGateways(t *testing.T) {
+// The limit of an engine applies to all gateways together.
+func TestTheLimitOfAnEngineAppliesToAllGateways(t *testing.T) {
 	all := gateways(t, 3)
 	a := storetest.AutomatedBuild(t, all[0], storetest.Repository("app"))
 	var builds []autobuild.Build
@@ -171,8 +177,11 @@ func TestAnEnginesLimitIsForAllGateways(t *testing.T) {
 	}
 	starting.Wait()
 	active, err := all[1].ActiveAttempts(t.Context())
-	if err != nil || len(active) != 5 {
-		t.Fatalf("%d active, error %v; want 5", len(active), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(active) != 5 {
+		t.Fatalf("len(active): got %v, want 5", len(active))
 	}
 	if i := slices.IndexFunc(builds,
 		func(b autobuild.Build) bool { return b.ID == active[0].BuildID }); active[0].Gateway != all[i%3].Gateway() {
@@ -180,9 +189,9 @@ func TestAnEnginesLimitIsForAllGateways(t *testing.T) {
 	}
 }
 
-// F10: what is due and what has lapsed goes by the database's clock, here ten minutes ahead of
-// this machine's.
-func TestF10TheDatabaseTellsTheTime(t *testing.T) {
+// F10: Due times and expired leases use the database's clock, which is ten minutes ahead of this
+// machine's in this test.
+func TestF10TheClockOfTheDatabaseIsUsed(t *testing.T) {
 	const ahead = 10 * time.Minute
 	u, err := url.Parse(storetest.PostgresAddress(t).Reveal())
 	if err != nil {
@@ -190,7 +199,7 @@ func TestF10TheDatabaseTellsTheTime(t *testing.T) {
 	}
 	q := u.Query()
 	schema := q.Get("search_path")
-	q.Set("search_path", schema+",pg_catalog") // ours is found before PostgreSQL's
+	q.Set("search_path", schema+",pg_catalog") // our function hides PostgreSQL's
 	u.RawQuery = q.Encode()
 	db, err := sql.Open("pgx", u.String())
 	if err != nil {
@@ -211,8 +220,12 @@ func TestF10TheDatabaseTellsTheTime(t *testing.T) {
 	if off := (time.Until(s.Now()) - ahead).Abs(); off > time.Minute {
 		t.Errorf("its time is %s off the database's", off)
 	}
-	if held, err := s.Hold(t.Context(), "x", ahead/2); !held || err != nil {
-		t.Fatalf("held %v, error %v", held, err)
+	held, err := s.Hold(t.Context(), "x", ahead/2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !held {
+		t.Fatal("the lease is not held")
 	}
 	var until int64
 	if err := db.QueryRowContext(t.Context(), `SELECT until FROM leases WHERE name = 'x'`).Scan(&until); err != nil {
@@ -223,8 +236,8 @@ func TestF10TheDatabaseTellsTheTime(t *testing.T) {
 	}
 }
 
-// Text that PostgreSQL does not take is stored as what it can be shown as.
-func TestAnyTextIsTaken(t *testing.T) {
+// Bytes that PostgreSQL does not accept in text are stored as replacement characters.
+func TestAnyTextCanBeStored(t *testing.T) {
 	s := storetest.OpenPostgres(t)
 	id, err := s.ReceiveDelivery(t.Context(),
 		autobuild.Delivery{HookID: "h", RequestID: "a\x00b\xffc", Body: []byte{0, 0xff}})
@@ -243,7 +256,7 @@ func TestAnyTextIsTaken(t *testing.T) {
 	}
 }
 
-func TestAWrongAddressIsToldWithoutItsPassword(t *testing.T) {
+func TestErrorsOfAnAddressDoNotContainItsPassword(t *testing.T) {
 	for _, address := range []string{"postgres://u:hush@127.0.0.1:1/db", "postgres://u:hush@[", "host=127.0.0.1 port=none password=hush"} {
 		_, err := store.Open(t.Context(), store.Options{Postgres: secret.New(address)})
 		if err == nil {

@@ -17,11 +17,11 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// A lossyLine is a store's connection to PostgreSQL that loses every fifth commit, or its answer,
-// while it is bad.
+// A lossyLine is a connection to PostgreSQL that loses every fifth commit or its reply, until it is
+// fixed.
 type lossyLine struct {
 	bad          atomic.Bool
-	happened, no atomic.Int64 // commits that nobody heard the end of
+	happened, no atomic.Int64 // commits without a reply: committed, and not committed
 }
 
 func (l *lossyLine) fate(bool) storetest.Loss {
@@ -39,17 +39,20 @@ func (l *lossyLine) fate(bool) storetest.Loss {
 	return storetest.None
 }
 
-// mend ends the losses, of which there must have been some.
-func (l *lossyLine) mend(t *testing.T) {
+// fix ends the losses, and expects that some occurred.
+func (l *lossyLine) fix(t *testing.T) {
 	t.Helper()
 	l.bad.Store(false)
 	t.Logf("nobody heard the end of %d commits that happened, %d that did not", l.happened.Load(), l.no.Load())
-	if l.happened.Load() == 0 || l.no.Load() == 0 {
-		t.Error("the line was not bad")
+	if l.happened.Load() == 0 {
+		t.Error("l.happened.Load() is 0")
+	}
+	if l.no.Load() == 0 {
+		t.Error("l.no.Load() is 0")
 	}
 }
 
-// overLossyLine opens a store on PostgreSQL whose line is bad from then on.
+// overLossyLine opens a store on PostgreSQL over a lossyLine.
 func overLossyLine(t *testing.T) (*store.Store, *lossyLine) {
 	t.Helper()
 	address := storetest.PostgresAddress(t)
@@ -63,16 +66,16 @@ func overLossyLine(t *testing.T) (*store.Store, *lossyLine) {
 	return s, l
 }
 
-// F7: commits whose end nobody hears, happened or not: what was promised is there, and whatever is
-// there is worked, promised or not.
-func TestF7DeliveriesOutliveCommitsWithoutAnAnswer(t *testing.T) {
+// F7: Commits lose their reply. Every acknowledged delivery exists, and the task of every stored
+// delivery is done, acknowledged or not.
+func TestF7DeliveriesSurviveCommitsWithoutAReply(t *testing.T) {
 	t.Parallel()
 	s, line := overLossyLine(t)
 	senders := sendUntil(t, s)
 	worked := workAll(t, s)
 	senders.await(t, often(150))
 	acked, refused := senders.stop()
-	line.mend(t)
+	line.fix(t)
 	t.Logf("%d deliveries promised, %d refused", len(acked), refused)
 	stored, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{Limit: 10_000})
 	if err != nil {
@@ -92,7 +95,7 @@ func TestF7DeliveriesOutliveCommitsWithoutAnAnswer(t *testing.T) {
 	noneWaits(t, s)
 }
 
-// often is how many times something is done: as told, or ten times where the time is not counted.
+// often returns n, or ten times n in the long form of the test.
 func often(n int) int {
 	if os.Getenv("SLIPWAY_TRUST") != "" {
 		return 10 * n
@@ -100,7 +103,7 @@ func often(n int) int {
 	return n
 }
 
-// noneWaits returns when every plan task is settled.
+// noneWaits returns when no plan task is left.
 func noneWaits(t *testing.T, s *store.Store) {
 	t.Helper()
 	look := time.NewTicker(50 * time.Millisecond)
@@ -108,8 +111,11 @@ func noneWaits(t *testing.T, s *store.Store) {
 	deadline := time.After(10 * time.Second)
 	for {
 		waiting, dead, err := s.Tasks().Depth(t.Context(), autobuild.TaskPlan)
-		if err != nil || dead != 0 {
-			t.Fatalf("%d tasks are dead, error %v", dead, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dead != 0 {
+			t.Fatalf("dead: got %v, want 0", dead)
 		}
 		if waiting == 0 {
 			return
@@ -122,9 +128,9 @@ func noneWaits(t *testing.T, s *store.Store) {
 	}
 }
 
-// F7: whoever hears no answer does it again, which makes nothing a second time: a push is one
-// build, which has one attempt, and ends once.
-func TestF7WhatIsDoneAgainForWantOfAnAnswerIsDoneOnce(t *testing.T) {
+// F7: A caller without a reply repeats the call. Still each push has one build with one attempt,
+// which ends once.
+func TestF7CallsRepeatedWithoutAReplyAreDoneOnce(t *testing.T) {
 	t.Parallel()
 	s, line := overLossyLine(t)
 	line.bad.Store(false)
@@ -140,10 +146,13 @@ func TestF7WhatIsDoneAgainForWantOfAnAnswerIsDoneOnce(t *testing.T) {
 		})
 	}
 	living.Wait()
-	line.mend(t)
+	line.fix(t)
 	builds, err := s.Builds(t.Context(), autobuild.BuildFilter{Limit: 10 * pushes})
-	if err != nil || len(builds) != pushes {
-		t.Fatalf("%d builds of %d pushes, error %v", len(builds), pushes, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(builds) != pushes {
+		t.Fatalf("len(builds): got %v, want %v", len(builds), pushes)
 	}
 	for _, b := range builds {
 		if b.State != autobuild.Succeeded {
@@ -159,12 +168,16 @@ func TestF7WhatIsDoneAgainForWantOfAnAnswerIsDoneOnce(t *testing.T) {
 			t.Errorf("b.Seq: got %v, want 1", b.Seq)
 		}
 	}
-	if active, err := s.ActiveAttempts(t.Context()); err != nil || len(active) != 0 {
-		t.Errorf("under way: %+v, error %v", active, err)
+	active, err := s.ActiveAttempts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(active) != 0 {
+		t.Fatalf("under way: len(active): got %v, want 0", len(active))
 	}
 }
 
-// live is the life of a push's build, as the stations and its runner go through it.
+// live plans a push and takes its build through all states, like the stations and the runner.
 func live(t *testing.T, s *store.Store, a autobuild.AutomatedBuild, n int) error {
 	p := storetest.Push(a, autobuild.Ref{Kind: autobuild.Branch, Name: fmt.Sprint("b", n)}, "", storetest.Commit(n))
 	var b autobuild.Build
@@ -172,7 +185,7 @@ func live(t *testing.T, s *store.Store, a autobuild.AutomatedBuild, n int) error
 	for _, step := range []struct {
 		name string
 		do   func() error
-		done error // what it says of being done already; nil = nothing
+		done error // its error if it was done before; nil = none
 	}{
 		{"receive", func() (err error) {
 			p.DeliveryID, err = s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: []byte("{}")})
@@ -212,7 +225,7 @@ func live(t *testing.T, s *store.Store, a autobuild.AutomatedBuild, n int) error
 	return nil
 }
 
-// untilAnswered does something until there is an answer to it, as a station's task does.
+// untilAnswered repeats a call until it has a reply, like a station's task.
 func untilAnswered(do func() error, done error) (err error) {
 	for tries := range 30 {
 		err = do()

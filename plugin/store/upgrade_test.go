@@ -65,7 +65,8 @@ func TestAnEarlierDatabaseIsUpgraded(t *testing.T) {
 	})
 }
 
-// storedKey returns the key of the stored database. Git does not keep the mode that it needs.
+// storedKey returns the key of the stored database. It sets the file mode, which Git does not
+// store.
 func storedKey(t *testing.T) *seal.Sealer {
 	t.Helper()
 	text, err := os.ReadFile(stored + ".key")
@@ -83,7 +84,7 @@ func storedKey(t *testing.T) *seal.Sealer {
 	return sealer
 }
 
-// fill makes a database with the schema of version 5 and the stored rows.
+// fill creates a database with the schema of version 5 and the stored rows.
 func fill(t *testing.T, driver, address string, dialect goose.Dialect) {
 	t.Helper()
 	db, err := sql.Open(driver, address)
@@ -158,10 +159,10 @@ func columnOf(t *testing.T, value any) any {
 	return value
 }
 
-// checkUpgraded reads what was stored, and compares it with what operators are told to expect.
+// checkUpgraded reads the stored rows, and compares them with the documented result of the upgrade.
 func checkUpgraded(t *testing.T, s *store.Store) {
 	t.Helper()
-	checkPeople(t, s)
+	checkUsers(t, s)
 	checkCredentials(t, s)
 	b, err := s.BuildByNumber(t.Context(), 2)
 	if err != nil {
@@ -180,22 +181,38 @@ func checkUpgraded(t *testing.T, s *store.Store) {
 		t.Errorf("b.ExtraTags: got %v, want nil", b.ExtraTags)
 	}
 	hooks, err := s.Hooks(t.Context())
-	if err != nil || len(hooks) != 1 {
-		t.Fatalf("got %d webhooks, error %v", len(hooks), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(hooks) != 1 {
+		t.Fatalf("len(hooks): got %v, want 1", len(hooks))
 	}
 	h := hooks[0]
-	if h.Secret.Reveal() != "hook secret" || h.PreviousSecret.Reveal() != "secret before" {
-		t.Error("the webhook's secrets are not those that were stored")
+	if h.Secret.Reveal() != "hook secret" {
+		t.Errorf("h.Secret.Reveal(): got %q, want %q", h.Secret.Reveal(), "hook secret")
 	}
-	if h.SecretVersion != 1 || h.SecretWritten != 1 {
-		t.Errorf("got secret version %d, written %d, want 1 and 1: no rotation is pending", h.SecretVersion,
-			h.SecretWritten)
+	if h.PreviousSecret.Reveal() != "secret before" {
+		t.Errorf("h.PreviousSecret.Reveal(): got %q, want %q", h.PreviousSecret.Reveal(), "secret before")
 	}
-	if attempts, err := s.ActiveAttempts(t.Context()); err != nil || len(attempts) != 1 {
-		t.Errorf("got %d active attempts, error %v, want the one that was running", len(attempts), err)
+	if h.SecretVersion != 1 {
+		t.Errorf("h.SecretVersion: got %v, want 1", h.SecretVersion)
 	}
-	if text, err := s.ReadLog(t.Context(), b.ID, 1, 0, 100); err != nil || string(text) != "built and pushed\n" {
-		t.Errorf("got log %q, error %v", text, err)
+	if h.SecretWritten != 1 {
+		t.Errorf("h.SecretWritten: got %v, want 1", h.SecretWritten)
+	}
+	attempts, err := s.ActiveAttempts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(attempts) != 1 {
+		t.Fatalf("len(attempts): got %v, want 1", len(attempts))
+	}
+	text, err := s.ReadLog(t.Context(), b.ID, 1, 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != "built and pushed\n" {
+		t.Errorf("string(text): got %q, want %q", string(text), "built and pushed\n")
 	}
 	deliveries, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{Limit: 10})
 	if err != nil {
@@ -209,8 +226,8 @@ func checkUpgraded(t *testing.T, s *store.Store) {
 	}
 }
 
-// checkPeople expects that rights follow Bitbucket now, and that nobody vanished.
-func checkPeople(t *testing.T, s *store.Store) {
+// checkUsers expects that permissions come from Bitbucket now, and that all users still exist.
+func checkUsers(t *testing.T, s *store.Store) {
 	t.Helper()
 	users, err := s.Users(t.Context())
 	if err != nil {
@@ -238,8 +255,8 @@ func checkPeople(t *testing.T, s *store.Store) {
 	}
 }
 
-// checkCredentials expects that each secret opens, and that builds push with the credential that
-// they pushed with before.
+// checkCredentials expects that each secret can be decrypted, and that builds push with the same
+// credential as before.
 func checkCredentials(t *testing.T, s *store.Store) {
 	t.Helper()
 	registries, err := s.Registries(t.Context())
@@ -247,14 +264,19 @@ func checkCredentials(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	automated, err := s.AutomatedBuilds(t.Context())
-	if err != nil || len(automated) != 1 {
-		t.Fatalf("got %d automated builds, error %v", len(automated), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(automated) != 1 {
+		t.Fatalf("len(automated): got %v, want 1", len(automated))
 	}
 	chosen := credentials.Choose(registries,
 		credentials.Use{AutomatedBuildID: automated[0].ID, Image: automated[0].Image})
-	if chosen.Push.ID != "path" || len(chosen.Pull) != 0 {
-		t.Errorf("got push credential %q and %d that pull, want the longest path and none", chosen.Push.ID,
-			len(chosen.Pull))
+	if chosen.Push.ID != "path" {
+		t.Errorf("chosen.Push.ID: got %q, want %q", chosen.Push.ID, "path")
+	}
+	if len(chosen.Pull) != 0 {
+		t.Fatalf("len(chosen.Pull): got %v, want 0", len(chosen.Pull))
 	}
 	whole, err := s.Registry(t.Context(), "whole")
 	want := autobuild.Registry{
@@ -283,18 +305,26 @@ func checkCredentials(t *testing.T, s *store.Store) {
 	if got := automated[0].Environment["NPM_TOKEN"].Reveal(); got != "npm token" {
 		t.Errorf("got variable %q, want the stored one", got)
 	}
-	if p, err := s.Provider(t.Context(), "cloud"); err != nil || p.ClientSecret.Reveal() != "client secret" {
-		t.Errorf("the provider's secret is not the one that was stored, error %v", err)
+	p, err := s.Provider(t.Context(), "cloud")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.ClientSecret.Reveal() != "client secret" {
+		t.Errorf("p.ClientSecret.Reveal(): got %q, want %q", p.ClientSecret.Reveal(), "client secret")
 	}
 	if err := s.CheckPipelineToken(t.Context(), automated[0].ID, "pipeline-hash"); err != nil {
 		t.Errorf("the pipeline token: %v", err)
 	}
-	if value, err := s.KnownExtensionSecret(t.Context(), "woodpecker", "config"); err != nil || value.IsZero() {
-		t.Errorf("the extension's secret: %v", err)
+	value, err := s.KnownExtensionSecret(t.Context(), "woodpecker", "config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if value.IsZero() {
+		t.Error("the extension's secret: value is zero")
 	}
 }
 
-// useUpgraded works with what was stored: permits, what is bound to an automated build, and pruning.
+// useUpgraded uses the upgraded rows: permits, bound credentials, and pruning.
 func useUpgraded(t *testing.T, s *store.Store) {
 	t.Helper()
 	ctx := t.Context()
@@ -339,8 +369,8 @@ func useUpgraded(t *testing.T, s *store.Store) {
 	}
 }
 
-// checkPruning runs two days after the upgrade: the people who had a role stay as long as everything
-// else, those who never had a right are gone.
+// checkPruning runs two days after the upgrade. Users who had a role still exist, and users who
+// never had a permission are deleted.
 func checkPruning(t *testing.T, s *store.Store) {
 	t.Helper()
 	const kept = 30 * 24 * time.Hour

@@ -48,7 +48,11 @@ func TestAStartKeepsDelays(t *testing.T) {
 	stop := start(t, q)
 	first := <-done
 	stop()
-	if waiting, _ := depth(t, q, "plan"); first != "now" || waiting != 1 {
-		t.Errorf("%s was done, %d wait", first, waiting)
+	waiting, _ := depth(t, q, "plan")
+	if first != "now" {
+		t.Errorf("first task: got %q, want %q", first, "now")
+	}
+	if waiting != 1 {
+		t.Errorf("waiting: got %v, want 1", waiting)
 	}
 }

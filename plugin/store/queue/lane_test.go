@@ -149,8 +149,12 @@ func TestADeadTaskDoesNotBlockItsLane(t *testing.T) {
 	enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: "1", Lane: "l"},
 		queue.NewTask{Kind: "plan", Arg: "2", Lane: "l"})
 	stop := start(t, q)
-	if first, second := <-seen, <-seen; first != "1" || second != "2" {
-		t.Errorf("order %s, %s", first, second)
+	first, second := <-seen, <-seen
+	if first != "1" {
+		t.Errorf("first task: got %q, want %q", first, "1")
+	}
+	if second != "2" {
+		t.Errorf("second task: got %q, want %q", second, "2")
 	}
 	stop()
 }

@@ -107,8 +107,12 @@ func TestALostLeaseEndsTheHandler(t *testing.T) {
 	if _, err := db.Exec(`UPDATE tasks SET attempt = 7, due_at = 9999999999999`); err != nil {
 		t.Fatal(err)
 	}
-	if cause := <-ended; cause == nil || errors.Is(cause, context.Canceled) {
-		t.Errorf("cause %v", cause)
+	cause := <-ended
+	if cause == nil {
+		t.Error("got no error")
+	}
+	if errors.Is(cause, context.Canceled) {
+		t.Errorf("got %v, want an error other than context.Canceled", cause)
 	}
 	stop()
 	if got := column(t, db, "attempt"); got != "7" {

@@ -173,8 +173,12 @@ func TestFailuresAreRetriedThenDead(t *testing.T) {
 	if !slices.Equal(attempts, []int{1, 2, 3}) || cause.Error() != "not today" {
 		t.Errorf("attempts %v, cause %v", attempts, cause)
 	}
-	if waiting, dead := depth(t, q, "plan"); waiting != 0 || dead != 1 {
-		t.Errorf("%d waiting, %d dead", waiting, dead)
+	waiting, dead := depth(t, q, "plan")
+	if waiting != 0 {
+		t.Errorf("waiting: got %v, want 0", waiting)
+	}
+	if dead != 1 {
+		t.Errorf("dead: got %v, want 1", dead)
 	}
 	if got := column(t, db, "error"); got != "not today" {
 		t.Errorf("the dead letter says %q", got)
@@ -225,8 +229,11 @@ func TestPermanentGivesUpAtOnce(t *testing.T) {
 	if _, dead := depth(t, q, "plan"); dead != 1 {
 		t.Errorf("%d dead", dead)
 	}
-	if queue.Permanent(nil) != nil || queue.IsPermanent(fault) {
-		t.Error("Permanent and IsPermanent disagree")
+	if queue.Permanent(nil) != nil {
+		t.Errorf("queue.Permanent(nil): got %v, want nil", queue.Permanent(nil))
+	}
+	if queue.IsPermanent(fault) {
+		t.Error("queue.IsPermanent(fault) is true, want false")
 	}
 }
 
@@ -250,8 +257,12 @@ func TestSnoozeCountsNoAttempt(t *testing.T) {
 		}
 	}
 	stop()
-	if waiting, dead := depth(t, q, "dispatch"); waiting != 1 || dead != 0 {
-		t.Errorf("%d waiting, %d dead", waiting, dead)
+	waiting, dead := depth(t, q, "dispatch")
+	if waiting != 1 {
+		t.Errorf("waiting: got %v, want 1", waiting)
+	}
+	if dead != 0 {
+		t.Errorf("dead: got %v, want 0", dead)
 	}
 }
 

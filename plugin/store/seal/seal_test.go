@@ -62,11 +62,18 @@ func TestS1ASealedValueOpensInItsPlaceOnly(t *testing.T) {
 func TestAnEmptySecretIsSealedAsNil(t *testing.T) {
 	s := sealer(t, 1, map[byte][]byte{1: key(1)})
 	sealed, err := s.Seal("t/c/r", secret.Secret{})
-	if len(sealed) != 0 || err != nil {
-		t.Errorf("sealed %x, error %v", sealed, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got, err := s.Open("t/c/r", nil); !got.IsZero() || err != nil {
-		t.Errorf("opened %q, error %v", got.Reveal(), err)
+	if len(sealed) != 0 {
+		t.Fatalf("len(sealed): got %v, want 0", len(sealed))
+	}
+	got, err := s.Open("t/c/r", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !got.IsZero() {
+		t.Errorf("got %v, want zero", got)
 	}
 	if _, err := s.Seal("", secret.New("x")); err == nil {
 		t.Error("sealed without a place")
@@ -79,8 +86,12 @@ func TestOldKeysStillOpen(t *testing.T) {
 	before, _ := old.Seal("t/c/r", secret.New("value"))
 	after, _ := both.Seal("t/c/r", secret.New("value"))
 	for _, sealed := range [][]byte{before, after} {
-		if got, err := both.Open("t/c/r", sealed); err != nil || got.Reveal() != "value" {
-			t.Errorf("opened %q, error %v", got.Reveal(), err)
+		got, err := both.Open("t/c/r", sealed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Reveal() != "value" {
+			t.Errorf("got.Reveal(): got %q, want %q", got.Reveal(), "value")
 		}
 	}
 	if after[0] != 2 {
@@ -111,16 +122,23 @@ func TestTheKeyFileIsCreatedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("error %v, file %v", err, info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("info.Mode().Perm(): got %v, want %v", info.Mode().Perm(), 0o600)
 	}
 	second, err := seal.LoadOrCreate(path, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	sealed, _ := first.Seal("t/c/r", secret.New("value"))
-	if got, err := second.Open("t/c/r", sealed); err != nil || got.Reveal() != "value" {
-		t.Errorf("the second start made another key: %v", err)
+	got, err := second.Open("t/c/r", sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Reveal() != "value" {
+		t.Errorf("the second start made another key: got.Reveal(): got %q, want %q", got.Reveal(), "value")
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) != 1 {
 		t.Errorf("left behind: %v", left)

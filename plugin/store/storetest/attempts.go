@@ -123,8 +123,11 @@ func buildRetries(t *testing.T, s *store.Store) {
 	lost.Attempt = autobuild.MaxAttempts
 	last, err := s.FinishAttempt(t.Context(), lost)
 	must(t, err)
-	if last.State != autobuild.Errored || last.Reason != autobuild.ReasonLost {
-		t.Errorf("after the last attempt: %+v", last)
+	if last.State != autobuild.Errored {
+		t.Errorf("after the last attempt: last.State: got %v, want %v", last.State, autobuild.Errored)
+	}
+	if last.Reason != autobuild.ReasonLost {
+		t.Errorf("after the last attempt: last.Reason: got %v, want %v", last.Reason, autobuild.ReasonLost)
 	}
 	if _, err := s.FinishAttempt(t.Context(), lost); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("finished twice: %v", err)
@@ -155,7 +158,7 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 	if again.Reason != "" {
 		t.Fatalf("again.Reason: got %q, want %q", again.Reason, "")
 	}
-	for number := 2; number <= 1+autobuild.MaxAttempts; number++ { // it has all its attempts again
+	for number := 2; number <= 1+autobuild.MaxAttempts; number++ { // a manual retry allows all attempts again
 		if attempt := Start(t.Context(), t, s, b.ID); attempt.Number != number {
 			t.Errorf("attempt %d, want %d", attempt.Number, number)
 		}
@@ -200,13 +203,17 @@ func buildExplained(t *testing.T, s *store.Store) {
 	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
 	must(t, err)
 	must(t, s.ExplainBuild(t.Context(), b.ID, "waits for the engine"))
-	if waiting, err := s.Build(t.Context(), b.ID); err != nil || waiting.Detail != "waits for the engine" {
-		t.Errorf("error %v, detail %q", err, waiting.Detail)
+	waiting, err := s.Build(t.Context(), b.ID)
+	must(t, err)
+	if waiting.Detail != "waits for the engine" {
+		t.Errorf("waiting.Detail: got %q, want %q", waiting.Detail, "waits for the engine")
 	}
 	Start(t.Context(), t, s, b.ID)
 	must(t, s.ExplainBuild(t.Context(), b.ID, "too late"))
-	if started, err := s.Build(t.Context(), b.ID); err != nil || started.Detail != "" {
-		t.Errorf("error %v, detail %q of a started build", err, started.Detail)
+	started, err := s.Build(t.Context(), b.ID)
+	must(t, err)
+	if started.Detail != "" {
+		t.Errorf("started.Detail: got %q, want %q", started.Detail, "")
 	}
 }
 
@@ -267,25 +274,28 @@ func engineLimit(t *testing.T, s *store.Store) {
 	if err := start(1, "embedded"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("started twice: %v", err)
 	}
-	if active, err := s.ActiveAttempts(t.Context()); len(active) != 2 || err != nil {
-		t.Errorf("active %+v, error %v", active, err)
+	active, err := s.ActiveAttempts(t.Context())
+	must(t, err)
+	if len(active) != 2 {
+		t.Fatalf("len(active): got %v, want 2", len(active))
 	}
 }
 
-// Were the newer build to take the only place, the older one would end superseded.
-func olderFirst(t *testing.T, s *store.Store) {
+// olderBuildFirst checks the order of builds of one ref. If the newer build took the only slot,
+// the older one would end as superseded.
+func olderBuildFirst(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	older, err := s.Plan(t.Context(), Push(a, Main(), "", Commit(1)))
 	must(t, err)
 	newer, err := s.Plan(t.Context(), Push(a, Main(), Commit(1), Commit(2)))
 	must(t, err)
 	again, _, err := s.CreateBuild(t.Context(),
-		Draft(a, Main(), Commit(2), autobuild.CauseManual)) // as new as the newest push
+		Draft(a, Main(), Commit(2), autobuild.CauseManual)) // as new as the newestSchema push
 	must(t, err)
 	tag, err := s.Plan(t.Context(), Push(a, autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}, "", Commit(2)))
 	must(t, err)
 	start := func(b autobuild.Build) error {
-		const places = 5 // enough for all: it is not for want of room that the later ones wait
+		const places = 5 // more than needed: the later builds do not wait for a slot
 		_, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h"+b.ID, time.Now().Add(time.Hour), places)
 		return err
 	}
@@ -300,8 +310,9 @@ func olderFirst(t *testing.T, s *store.Store) {
 	must(t, start(again))
 }
 
-// A place that becomes free is for whoever has fewer, however many builds of another one wait.
-func fewerFirst(t *testing.T, s *store.Store) {
+// fairShare checks that a free slot goes to the automated build with fewer active builds,
+// although many builds of another one are queued.
+func fairShare(t *testing.T, s *store.Store) {
 	many, one := AutomatedBuild(t, s, Repository("app")), AutomatedBuild(t, s, Repository("lib"))
 	n := 0
 	queue := func(a autobuild.AutomatedBuild) autobuild.Build {
@@ -321,11 +332,13 @@ func fewerFirst(t *testing.T, s *store.Store) {
 		t.Errorf("it started before the build of another one: %v", err)
 	}
 	must(t, s.ExplainBuild(t.Context(), theirs.ID, "the linked account's access ended"))
-	must(t, start(waits)) // nothing is kept free for what cannot start
+	must(t, start(waits)) // no slot stays free for a build that cannot start
 	must(t, s.ExplainBuild(t.Context(), theirs.ID, ""))
 	must(t, start(theirs))
-	if q, err := s.QueueOf(t.Context(), one.ID); err != nil || q != (autobuild.QueueLength{OwnActive: 1}) {
-		t.Errorf("queue %+v, error %v", q, err)
+	q, err := s.QueueOf(t.Context(), one.ID)
+	must(t, err)
+	if q != (autobuild.QueueLength{OwnActive: 1}) {
+		t.Errorf("queue: got %+v, want %v", q, (autobuild.QueueLength{OwnActive: 1}))
 	}
 }
 
@@ -382,8 +395,9 @@ func eventsOnce(t *testing.T, s *store.Store) {
 		t.Errorf("attempt.Digest: got %q, want %q", attempt.Digest, "sha256:new")
 	}
 	stored, err := s.Build(t.Context(), b.ID)
-	if err != nil || len(stored.Stages) != 2 {
-		t.Errorf("error %v, stages %+v", err, stored.Stages)
+	must(t, err)
+	if len(stored.Stages) != 2 {
+		t.Fatalf("len(stored.Stages): got %v, want 2", len(stored.Stages))
 	}
 	if err := s.RecordEvents(t.Context(), b.ID, 2, autobuild.EventRecord{}); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("an attempt that is not: %v", err)

@@ -43,10 +43,10 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	saved, err := s.SaveAutomatedBuild(t.Context(), want)
 	must(t, err)
 	if saved.ID == "" {
-		t.Errorf("ids and times are missing: saved.ID: got %v, which is equal to %v", saved.ID, "")
+		t.Error("ids and times are missing: saved.ID is empty")
 	}
 	if saved.Rules[1].ID == "" {
-		t.Errorf("ids and times are missing: saved.Rules[1].ID: got %v, which is equal to %v", saved.Rules[1].ID, "")
+		t.Error("ids and times are missing: saved.Rules[1].ID is empty")
 	}
 	if saved.CreatedAt.IsZero() {
 		t.Error("ids and times are missing: saved.CreatedAt is zero")
@@ -83,8 +83,10 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	if len(of[0].Rules) != 1 {
 		t.Fatalf("len(of[0].Rules): got %v, want 1", len(of[0].Rules))
 	}
-	if none, err := s.AutomatedBuildsOf(t.Context(), Repository("other")); err != nil || len(none) != 0 {
-		t.Errorf("error %v, of another repository: %+v", err, none)
+	none, err := s.AutomatedBuildsOf(t.Context(), Repository("other"))
+	must(t, err)
+	if len(none) != 0 {
+		t.Fatalf("len(none): got %v, want 0", len(none))
 	}
 }
 
@@ -121,8 +123,10 @@ func automatedBuildDeleted(t *testing.T, s *store.Store) {
 	if ended.Reason != autobuild.ReasonRemoved {
 		t.Errorf("ended.Reason: got %v, want %v", ended.Reason, autobuild.ReasonRemoved)
 	}
-	if account, err := s.AccountOf(t.Context(), b.ID); account != a.AccountID || err != nil {
-		t.Errorf("account %q, error %v: nobody could tell the provider", account, err)
+	account, err := s.AccountOf(t.Context(), b.ID)
+	must(t, err)
+	if account != a.AccountID {
+		t.Errorf("account: got %v, want %v", account, a.AccountID)
 	}
 	if err := s.DeleteAutomatedBuild(t.Context(), a.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("deleted twice: %v", err)
@@ -178,8 +182,10 @@ func hookRoundTrip(t *testing.T, s *store.Store) {
 		autobuild.ErrConflict) {
 		t.Errorf("a second hook of the repository: %v", err)
 	}
-	if all, err := s.Hooks(t.Context()); len(all) != 1 || err != nil {
-		t.Errorf("error %v, hooks %+v", err, all)
+	all, err := s.Hooks(t.Context())
+	must(t, err)
+	if len(all) != 1 {
+		t.Fatalf("len(all): got %v, want 1", len(all))
 	}
 	must(t, s.DeleteHook(t.Context(), saved.ID))
 	if _, err := s.Hook(t.Context(), saved.ID); !errors.Is(err, autobuild.ErrNotFound) {
@@ -210,8 +216,10 @@ func providerNames(t *testing.T, s *store.Store) {
 		autobuild.ErrConflict) {
 		t.Errorf("a second one of that name: %v", err)
 	}
-	if all, err := s.Providers(t.Context()); len(all) != 1 || err != nil {
-		t.Errorf("error %v, providers %+v", err, all)
+	all, err := s.Providers(t.Context())
+	must(t, err)
+	if len(all) != 1 {
+		t.Fatalf("len(all): got %v, want 1", len(all))
 	}
 }
 
@@ -231,7 +239,11 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 		expires)
 	must(t, err)
 	want := saved
-	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New("access2"), secret.New("refresh2"), expires, saved.Version+1
+	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New(
+		"access2",
+	), secret.New(
+		"refresh2",
+	), expires, saved.Version+1
 	read, err := s.Account(t.Context(), saved.ID)
 	must(t, err)
 	for what, got := range map[string]autobuild.Account{"returned": got, "read": read} {
@@ -249,9 +261,9 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 	}
 }
 
-// Who saw a credential refused breaks the account with that credential, not the one that took
-// its place; and a credential that is stored mends it.
-func accountBreaks(t *testing.T, s *store.Store) {
+// accountBroken checks that a rejected credential breaks only the account that still has it, and
+// that a new credential fixes the account.
+func accountBroken(t *testing.T, s *store.Store) {
 	old, err := s.SaveAccount(t.Context(), autobuild.Account{Name: "jo", AccessToken: secret.New("old")})
 	must(t, err)
 	old.AccessToken = secret.New("new")
@@ -275,14 +287,14 @@ func accountBreaks(t *testing.T, s *store.Store) {
 	if all[0].Problem != "revoked" {
 		t.Errorf("all[0].Problem: got %q, want %q", all[0].Problem, "revoked")
 	}
-	mended, err := s.UpdateTokens(t.Context(), linked.ID, linked.Version, secret.New("x"), secret.New("y"),
+	fixed, err := s.UpdateTokens(t.Context(), linked.ID, linked.Version, secret.New("x"), secret.New("y"),
 		time.UnixMilli(9000))
 	must(t, err)
-	if mended.State != autobuild.AccountLinked {
-		t.Errorf("mended.State: got %v, want %v", mended.State, autobuild.AccountLinked)
+	if fixed.State != autobuild.AccountLinked {
+		t.Errorf("fixed.State: got %v, want %v", fixed.State, autobuild.AccountLinked)
 	}
-	if mended.Problem != "" {
-		t.Errorf("mended.Problem: got %q, want %q", mended.Problem, "")
+	if fixed.Problem != "" {
+		t.Errorf("fixed.Problem: got %q, want %q", fixed.Problem, "")
 	}
 }
 

@@ -34,8 +34,10 @@ func deliveryRoundTrip(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("stored delivery (-want +got):\n%s", diff)
 	}
-	if waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskPlan); err != nil || waiting != 1 {
-		t.Errorf("%d plan tasks, error %v; want 1", waiting, err)
+	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskPlan)
+	must(t, err)
+	if waiting != 1 {
+		t.Errorf("waiting: got %v, want 1", waiting)
 	}
 	if _, err := s.Delivery(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("unknown delivery: %v", err)
@@ -95,8 +97,9 @@ func deliveriesConcurrent(t *testing.T, s *store.Store) {
 		t.Error(err)
 	}
 	stored, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{Limit: 2 * n})
-	if err != nil || len(stored) != n {
-		t.Errorf("%d stored, error %v; want %d", len(stored), err, n)
+	must(t, err)
+	if len(stored) != n {
+		t.Fatalf("len(stored): got %v, want %v", len(stored), n)
 	}
 }
 
@@ -109,13 +112,15 @@ func deliveryCancelled(t *testing.T, s *store.Store) {
 		}
 	}
 	all, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{})
-	if len(all) != 0 || err != nil {
-		t.Errorf("%d stored, error %v", len(all), err)
+	must(t, err)
+	if len(all) != 0 {
+		t.Fatalf("len(all): got %v, want 0", len(all))
 	}
 }
 
-// Whatever moment the senders give up at, what was promised is stored.
-func deliveriesGivenUp(t *testing.T, s *store.Store) {
+// deliveriesCancelled checks that each acknowledged delivery is stored, although senders give up
+// at any moment.
+func deliveriesCancelled(t *testing.T, s *store.Store) {
 	var all sync.WaitGroup
 	promised := make(chan string, 400)
 	for range 20 {

@@ -18,7 +18,7 @@ func permitCases() map[string]func(*testing.T, *store.Store) {
 		"an older transition never moves a tag back":        permitOrder,
 		"a tag once moved by a newer transition is guarded": permitShared,
 		"a manual rebuild may move a tag back":              permitManual,
-		"a pruned build's tags are guarded":                 prunedPermit,
+		"a pruned build's tags are guarded":                 pruneKeepsPermits,
 		"a permit is for the build's tags":                  permitOwnTags,
 		"extra tags are counted":                            permitExtra,
 		"extra tags are counted once for all who ask":       permitExtraConcurrently,
@@ -27,8 +27,8 @@ func permitCases() map[string]func(*testing.T, *store.Store) {
 	}
 }
 
-// numbered returns the tags x-from to x-(to-1).
-func numbered(from, to int) []string {
+// tagRange returns the tags x-from to x-(to-1).
+func tagRange(from, to int) []string {
 	var tags []string
 	for i := from; i < to; i++ {
 		tags = append(tags, fmt.Sprint("x-", i))
@@ -36,8 +36,8 @@ func numbered(from, to int) []string {
 	return tags
 }
 
-// wantFault checks that an error names a place.
-func wantFault(t *testing.T, err error, place string) {
+// wantFieldError checks that err is a FieldError with this field.
+func wantFieldError(t *testing.T, err error, place string) {
 	t.Helper()
 	var fault autobuild.FieldError
 	if !errors.As(err, &fault) || fault.Field != place {
@@ -52,38 +52,40 @@ func permitOwnTags(t *testing.T, s *store.Store) {
 	if granted {
 		t.Error("got a permit for a tag that the build does not have")
 	}
-	wantFault(t, err, "tags[1]")
+	wantFieldError(t, err, "tags[1]")
 	draft := Draft(a, Main(), Commit(2), autobuild.CauseManual)
 	draft.Publish = false
 	test, _, err := s.CreateBuild(t.Context(), draft)
 	must(t, err)
 	Start(t.Context(), t, s, test.ID)
 	_, _, err = s.Permit(t.Context(), test.ID, 1, nil, []string{"latest"})
-	wantFault(t, err, "tags")
+	wantFieldError(t, err, "tags")
 }
 
 func permitExtra(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
 	for range 2 { // asking again is harmless
-		granted, _, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, append(numbered(0, 99), "latest"))
-		if !granted || err != nil {
-			t.Fatalf("99 extra tags: granted %v, error %v", granted, err)
+		granted, _, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, append(tagRange(0, 99), "latest"))
+		must(t, err)
+		if !granted {
+			t.Fatal("99 extra tags: granted is false, want true")
 		}
 	}
-	granted, _, err := s.Permit(t.Context(), b.ID, 1, nil, numbered(98, 101))
+	granted, _, err := s.Permit(t.Context(), b.ID, 1, nil, tagRange(98, 101))
 	if granted {
 		t.Error("got 101 extra tags, want at most 100")
 	}
-	wantFault(t, err, "extra_tags[2]")
+	wantFieldError(t, err, "extra_tags[2]")
 	got, err := s.Build(t.Context(), b.ID)
 	must(t, err)
 	if len(got.ExtraTags) != 99 {
 		t.Errorf("got %d extra tags after a refusal, want 99", len(got.ExtraTags))
 	}
-	granted, _, err = s.Permit(t.Context(), b.ID, 1, nil, numbered(99, 100))
-	if !granted || err != nil {
-		t.Errorf("the 100th extra tag: granted %v, error %v", granted, err)
+	granted, _, err = s.Permit(t.Context(), b.ID, 1, nil, tagRange(99, 100))
+	must(t, err)
+	if !granted {
+		t.Error("the 100th extra tag: granted is false, want true")
 	}
 	got, err = s.Build(t.Context(), b.ID)
 	must(t, err)
@@ -99,7 +101,7 @@ func permitExtraConcurrently(t *testing.T, s *store.Store) {
 	var group sync.WaitGroup
 	for i := range 4 {
 		group.Go(func() {
-			ok, _, err := s.Permit(t.Context(), b.ID, 1, nil, numbered(i*40, i*40+40))
+			ok, _, err := s.Permit(t.Context(), b.ID, 1, nil, tagRange(i*40, i*40+40))
 			var fault autobuild.FieldError
 			if err != nil && !errors.As(err, &fault) {
 				t.Errorf("permit %d: %v", i, err)
@@ -112,8 +114,11 @@ func permitExtraConcurrently(t *testing.T, s *store.Store) {
 	group.Wait()
 	got, err := s.Build(t.Context(), b.ID)
 	must(t, err)
-	if granted.Load() != 2 || len(got.ExtraTags) != 80 {
-		t.Errorf("got %d permits for 40 tags each and %d extra tags, want 2 and 80", granted.Load(), len(got.ExtraTags))
+	if granted.Load() != 2 {
+		t.Errorf("granted.Load(): got %v, want 2", granted.Load())
+	}
+	if len(got.ExtraTags) != 80 {
+		t.Fatalf("len(got.ExtraTags): got %v, want 80", len(got.ExtraTags))
 	}
 }
 
@@ -122,8 +127,9 @@ func permitExtraOrder(t *testing.T, s *store.Store) {
 	older, _ := Started(t, s, a, "", Commit(1))
 	newer, _ := Started(t, s, a, Commit(1), Commit(2))
 	granted, _, err := s.Permit(t.Context(), newer.ID, 1, nil, []string{"nightly"})
-	if !granted || err != nil {
-		t.Fatalf("the newer build: granted %v, error %v", granted, err)
+	must(t, err)
+	if !granted {
+		t.Fatal("the newer build: granted is false, want true")
 	}
 	granted, holder, err := s.Permit(t.Context(), older.ID, 1, []string{"latest"}, []string{"nightly"})
 	if granted {
@@ -152,11 +158,11 @@ func permitReported(t *testing.T, s *store.Store) {
 		Tags:    []string{"latest", "of-another"},
 	}
 	_, err = s.FinishAttempt(t.Context(), finish)
-	wantFault(t, err, "tags[1]")
+	wantFieldError(t, err, "tags[1]")
 	finish.Tags = []string{"latest"}
 	finish.ExtraTags = []autobuild.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "stolen", Pushed: true}}
 	_, err = s.FinishAttempt(t.Context(), finish)
-	wantFault(t, err, "extra_tags[1]")
+	wantFieldError(t, err, "extra_tags[1]")
 	finish.ExtraTags[1] = autobuild.ExtraTag{Tag: "edge", Problem: "503"}
 	_, err = s.FinishAttempt(t.Context(), finish)
 	must(t, err)

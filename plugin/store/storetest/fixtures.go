@@ -10,19 +10,19 @@ import (
 	"slipway/plugin/store"
 )
 
-// A Clock is a clock that tests set. It is not safe for concurrent use with Add.
+// A Clock is a clock that a test sets. Now must not be called concurrently with Add.
 type Clock struct{ now time.Time }
 
-// NewClock starts a clock at a fixed time.
+// NewClock returns a Clock at a fixed time.
 func NewClock() *Clock { return &Clock{now: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)} }
 
-// Now is the clock's time.
+// Now returns the time of the clock.
 func (c *Clock) Now() time.Time { return c.now }
 
-// Add moves the clock.
+// Add moves the clock forward.
 func (c *Clock) Add(d time.Duration) { c.now = c.now.Add(d) }
 
-// Repository is a repository with a name of its own.
+// Repository returns a repository with this name.
 func Repository(name string) autobuild.Repository {
 	return autobuild.Repository{
 		ProviderID:    "cloud",
@@ -33,10 +33,10 @@ func Repository(name string) autobuild.Repository {
 	}
 }
 
-// Main is the ref that most tests push.
+// Main returns the ref that most tests push to.
 func Main() autobuild.Ref { return autobuild.Ref{Kind: autobuild.Branch, Name: "main"} }
 
-// Commit is a hash of 40 digits made of n.
+// Commit returns the hash of 40 digits for n.
 func Commit(n int) string { return fmt.Sprintf("%040x", n) }
 
 // AutomatedBuild stores an automated build of a repository with one rule.
@@ -56,7 +56,7 @@ func AutomatedBuild(t testing.TB, s *store.Store, r autobuild.Repository) autobu
 	return saved
 }
 
-// Draft is a build of an automated build's first rule, not stored yet.
+// Draft returns a build of an automated build's first rule. It is not stored.
 func Draft(a autobuild.AutomatedBuild, ref autobuild.Ref, commit string, cause autobuild.Cause) autobuild.Build {
 	return autobuild.Build{
 		AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Repository: a.Repository, Ref: ref, Image: a.Image,
@@ -65,7 +65,7 @@ func Draft(a autobuild.AutomatedBuild, ref autobuild.Ref, commit string, cause a
 	}
 }
 
-// Push is the plan of one pushed commit that builds by the first rule.
+// Push returns the plan of one pushed commit that the first rule builds.
 func Push(a autobuild.AutomatedBuild, ref autobuild.Ref, from, to string) autobuild.Plan {
 	return autobuild.Plan{State: autobuild.DeliveryPlanned, Moves: []autobuild.Move{{
 		Transition: autobuild.Transition{Repository: a.Repository, Ref: ref, Old: from, New: to},
@@ -87,7 +87,7 @@ func Push(a autobuild.AutomatedBuild, ref autobuild.Ref, from, to string) autobu
 	}}}
 }
 
-// Started stores a push of a commit and starts its build's first attempt.
+// Started stores a push of a commit, and starts the first attempt of its build.
 func Started(
 	t testing.TB, s *store.Store, a autobuild.AutomatedBuild, from, to string,
 ) (autobuild.Build, autobuild.Attempt) {

@@ -41,8 +41,9 @@ func handOver(t *testing.T, s *store.Store) {
 	}
 }
 
-// handOverVoid: a further offer voids the one before, and the end of the attempt voids all.
-func handOverVoid(t *testing.T, s *store.Store) {
+// handOverInvalid checks that a new offer invalidates the earlier one, and that the end of the
+// attempt invalidates all offers.
+func handOverInvalid(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	b, _ := Started(t, s, AutomatedBuild(t, s, Repository("app")), "", Commit(1))
 	must(t, s.OfferAttempt(ctx, b.ID, 1, "first", "acme/ci"))
@@ -58,8 +59,10 @@ func handOverVoid(t *testing.T, s *store.Store) {
 	if err := s.OfferAttempt(ctx, b.ID, 1, "third", "acme/app"); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("offer of a cancelled attempt: %v", err)
 	}
-	if a, err := s.AttemptByNonce(ctx, "second"); err != nil || a.State != autobuild.Cancelled {
-		t.Errorf("a cancelled attempt by its nonce %+v, %v", a, err)
+	a, err := s.AttemptByNonce(ctx, "second")
+	must(t, err)
+	if a.State != autobuild.Cancelled {
+		t.Errorf("a.State: got %v, want %v", a.State, autobuild.Cancelled)
 	}
 }
 

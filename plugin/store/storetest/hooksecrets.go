@@ -13,12 +13,13 @@ import (
 )
 
 func hookSecrets(t *testing.T, s *store.Store) {
-	hookSecretReplaced(t, s)
+	hookSecretReplace(t, s)
 	hookSecretKept(t, s)
 }
 
-// hookSecretReplaced replaces a secret, and refuses to replace one that was replaced meanwhile.
-func hookSecretReplaced(t *testing.T, s *store.Store) {
+// hookSecretReplace replaces a secret, and expects ErrConflict if another process replaced it
+// first.
+func hookSecretReplace(t *testing.T, s *store.Store) {
 	before, err := s.SaveHook(t.Context(),
 		autobuild.Hook{Repository: Repository("app"), Secret: secret.New("first"), State: autobuild.HookActive})
 	must(t, err)

@@ -36,7 +36,10 @@ func leases(t *testing.T, s *store.Store) {
 func attemptsGateway(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	_, attempt := Started(t, s, a, "", Commit(1))
-	if attempt.Gateway != s.Gateway() || len(s.Gateway()) != 26 {
-		t.Errorf("started by %q, this is %q", attempt.Gateway, s.Gateway())
+	if attempt.Gateway != s.Gateway() {
+		t.Errorf("attempt.Gateway: got %v, want %v", attempt.Gateway, s.Gateway())
+	}
+	if len(s.Gateway()) != 26 {
+		t.Fatalf("len(s.Gateway()): got %v, want 26", len(s.Gateway()))
 	}
 }

@@ -11,47 +11,49 @@ import (
 	"slipway/plugin/store"
 )
 
-// A notebook writes down what it is told.
-type notebook struct{ notes []string }
+// A recordingObserver records its calls.
+type recordingObserver struct{ notes []string }
 
-var _ store.Observer = (*notebook)(nil)
+var _ store.Observer = (*recordingObserver)(nil)
 
-func (n *notebook) Planned(p autobuild.Plan) { n.note("planned %s, %d moves", p.State, len(p.Moves)) }
+func (n *recordingObserver) Planned(p autobuild.Plan) {
+	n.note("planned %s, %d moves", p.State, len(p.Moves))
+}
 
-func (n *notebook) Claimed(b autobuild.Build, a autobuild.Attempt) {
+func (n *recordingObserver) Claimed(b autobuild.Build, a autobuild.Attempt) {
 	n.note("claimed %d %s by %s after %t", a.Number, b.State, a.RunnerID, !a.ClaimedAt.Before(b.ReceivedAt))
 }
 
-func (n *notebook) Ended(b autobuild.Build, a autobuild.Attempt) {
+func (n *recordingObserver) Ended(b autobuild.Build, a autobuild.Attempt) {
 	n.note("ended attempt %d %s %s in time %t, build %s %s", a.Number, a.State, a.Reason,
 		a.Number == 0 || !a.FinishedAt.IsZero(), b.State, b.Reason)
 }
 
-func (n *notebook) Reported(state autobuild.State, problem string) {
+func (n *recordingObserver) Reported(state autobuild.State, problem string) {
 	n.note("reported %s %s", state, problem)
 }
 
-func (n *notebook) note(format string, args ...any) {
+func (n *recordingObserver) note(format string, args ...any) {
 	n.notes = append(n.notes, fmt.Sprintf(format, args...))
 }
 
-func (n *notebook) take() []string {
+func (n *recordingObserver) take() []string {
 	all := n.notes
 	n.notes = nil
 	return all
 }
 
-func (n *notebook) expect(t *testing.T, what string, want ...string) {
+func (n *recordingObserver) expect(t *testing.T, what string, want ...string) {
 	t.Helper()
 	if diff := cmp.Diff(want, n.take()); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
 
-// observed tells once what was committed, and nothing of what was refused.
-func observed(t *testing.T, s *store.Store) {
+// observerCalls expects one call for each committed change, and no call for a rejected one.
+func observerCalls(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
-	n := &notebook{}
+	n := &recordingObserver{}
 	s.Observe(n)
 	plan := Push(a, Main(), "", Commit(1))
 	plan.DeliveryID = receivedAt(t, s, time.Now())
@@ -97,8 +99,9 @@ func observed(t *testing.T, s *store.Store) {
 	n.expect(t, "a deleted automated build", "ended attempt 0   in time true, build cancelled removed")
 }
 
-// attemptsKnowTheirPush: an attempt says its build's number and its delivery, however it is found.
-func attemptsKnowTheirPush(t *testing.T, s *store.Store) {
+// attemptsHaveTheirPush checks that each query returns an attempt with its build number and
+// delivery.
+func attemptsHaveTheirPush(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	plan := Push(a, Main(), "", Commit(1))
 	plan.DeliveryID = receivedAt(t, s, time.Now())

@@ -1,4 +1,4 @@
-// Package storetest helps tests that need a store, and holds the conformance suite that
+// Package storetest contains helpers for tests that need a store, and the conformance suite that
 // every database must pass.
 package storetest
 
@@ -18,11 +18,11 @@ import (
 
 const fileName = "slipway.db"
 
-// newest is the file of an empty database with the newest schema. It is made once in a process:
-// all migrations from the first on take longer than most tests.
-var newest = sync.OnceValues(makeNewest)
+// newestSchema returns the file of an empty database with the newest schema. A process creates it
+// once, because running all migrations takes longer than most tests.
+var newestSchema = sync.OnceValues(makeNewestSchema)
 
-func makeNewest() (file []byte, err error) {
+func makeNewestSchema() (file []byte, err error) {
 	dir, err := os.MkdirTemp("", "slipway-newest-")
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func makeNewest() (file []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// Each installation has an id and a key check of its own.
+	// Each installation has its own id and key check.
 	_, err = db.Exec(`DELETE FROM instance`) //nolint:noctx // a file of our own
 	if err := errors.Join(err, db.Close()); err != nil {
 		return nil, err
@@ -52,9 +52,9 @@ func makeNewest() (file []byte, err error) {
 	return os.ReadFile(path)
 }
 
-// placeNewest puts an empty database where there is none yet.
-func placeNewest(path string) error {
-	file, err := newest()
+// copyNewestSchema copies an empty database to path, unless a file exists there.
+func copyNewestSchema(path string) error {
+	file, err := newestSchema()
 	if err != nil {
 		return err
 	}
@@ -69,14 +69,14 @@ func placeNewest(path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Open opens a new store in a temporary directory, with a key of its own; the test's end
-// closes it.
+// Open opens a new store in a temporary directory with a new key. It is closed at the end of the
+// test.
 func Open(t testing.TB) *store.Store {
 	t.Helper()
 	return OpenAt(t, t.TempDir(), time.Now)
 }
 
-// OpenAt opens the store in a directory, made when it is not there, on a clock.
+// OpenAt opens the store in a directory, which it creates if necessary. now is the clock.
 func OpenAt(t testing.TB, dir string, now func() time.Time) *store.Store {
 	t.Helper()
 	sealer, err := seal.LoadOrCreate(filepath.Join(dir, "secret.key"), true)
@@ -84,7 +84,7 @@ func OpenAt(t testing.TB, dir string, now func() time.Time) *store.Store {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, fileName)
-	if err := placeNewest(path); err != nil {
+	if err := copyNewestSchema(path); err != nil {
 		t.Fatal(err)
 	}
 	s, err := store.Open(t.Context(), store.Options{Path: path, Sealer: sealer, Now: now})

@@ -7,7 +7,7 @@ import (
 	"slipway/plugin/store"
 )
 
-// permit asks for latest, for the first attempt of a build.
+// permit requests a permit for latest, for the first attempt of a build.
 func permit(t *testing.T, s *store.Store, b autobuild.Build) (granted bool, holder autobuild.Build) {
 	t.Helper()
 	granted, holder, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, nil)
@@ -25,16 +25,21 @@ func permitOrder(t *testing.T, s *store.Store) {
 		}
 	}
 	granted, holder := permit(t, s, older)
-	if granted || holder.ID != newer.ID {
-		t.Errorf("the older build: granted %v, holder %d", granted, holder.Number)
+	if granted {
+		t.Error("the older build: granted is true, want false")
+	}
+	if holder.ID != newer.ID {
+		t.Errorf("the older build: holder.ID: got %v, want %v", holder.ID, newer.ID)
 	}
 	granted, _, err := s.Permit(t.Context(), older.ID, 1, []string{"latest"}, []string{"other"})
-	if granted || err != nil {
-		t.Errorf("one of two tags is held: granted %v, error %v", granted, err)
+	must(t, err)
+	if granted {
+		t.Error("one of two tags is held: granted is true, want false")
 	}
 }
 
-// Another branch that takes the tag in between must not make the guard forget.
+// permitShared checks that the permit of another branch for the same tag does not disable the
+// protection.
 func permitShared(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	older, _ := Started(t, s, a, "", Commit(1))

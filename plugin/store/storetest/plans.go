@@ -27,8 +27,9 @@ func refBaseline(t *testing.T, s *store.Store) {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
 	seen, err := s.TransitionSeen(t.Context(), autobuild.Transition{Repository: r, Ref: Main(), New: Commit(1)})
-	if seen || err != nil {
-		t.Errorf("seen %v, error %v", seen, err)
+	must(t, err)
+	if seen {
+		t.Error("a baseline counts as a transition")
 	}
 }
 
@@ -62,13 +63,15 @@ func refsBackAndForth(t *testing.T, s *store.Store) {
 	for old, want := range map[string]bool{A: true, Commit(9): false} {
 		seen, err := s.TransitionSeen(t.Context(),
 			autobuild.Transition{Repository: a.Repository, Ref: Main(), Old: old, New: B})
-		if seen != want || err != nil {
-			t.Errorf("%s→B seen: %v, error %v", old, seen, err)
+		must(t, err)
+		if seen != want {
+			t.Errorf("transition from %s seen: got %v, want %v", old, seen, want)
 		}
 	}
 	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskDispatch)
-	if waiting != 3 || err != nil {
-		t.Errorf("%d dispatch tasks, error %v", waiting, err)
+	must(t, err)
+	if waiting != 3 {
+		t.Errorf("waiting: got %v, want 3", waiting)
 	}
 }
 
@@ -86,8 +89,10 @@ func planConflict(t *testing.T, s *store.Store) {
 	if _, err := s.RefState(t.Context(), a.Repository, other); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("the plan's other move stands: %v", err)
 	}
-	if builds, err := s.Builds(t.Context(), autobuild.BuildFilter{}); len(builds) != 1 || err != nil {
-		t.Errorf("%d builds, error %v; want the first only", len(builds), err)
+	builds, err := s.Builds(t.Context(), autobuild.BuildFilter{})
+	must(t, err)
+	if len(builds) != 1 {
+		t.Fatalf("len(builds): got %v, want 1", len(builds))
 	}
 	unseen := autobuild.Ref{Kind: autobuild.Branch, Name: "unseen"}
 	if _, err := s.Plan(t.Context(), Push(a, unseen, Commit(4), Commit(5))); err != nil {
@@ -165,8 +170,11 @@ func planOutcome(t *testing.T, s *store.Store) {
 	if plan.Moves[0].Outcome.Rules[1].BuildNumber != 0 {
 		t.Error("the caller's plan was changed")
 	}
-	if builds[0].DeliveryID != id || !builds[0].ReceivedAt.Equal(d.ReceivedAt) {
-		t.Errorf("build %+v does not name its delivery", builds[0])
+	if builds[0].DeliveryID != id {
+		t.Errorf("builds[0].DeliveryID: got %v, want %v", builds[0].DeliveryID, id)
+	}
+	if !builds[0].ReceivedAt.Equal(d.ReceivedAt) {
+		t.Errorf("builds[0].ReceivedAt: got %v, want %v", builds[0].ReceivedAt, d.ReceivedAt)
 	}
 }
 
@@ -186,8 +194,9 @@ func planTwoTags(t *testing.T, s *store.Store) {
 		t.Errorf("builds[0].Number: got %v, which is equal to %v", builds[0].Number, builds[1].Number)
 	}
 	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskReport)
-	if waiting != 2 || err != nil {
-		t.Errorf("%d report tasks, error %v", waiting, err)
+	must(t, err)
+	if waiting != 2 {
+		t.Errorf("waiting: got %v, want 2", waiting)
 	}
 }
 
@@ -225,11 +234,14 @@ func createOnce(t *testing.T, s *store.Store) {
 		}
 	}
 	latest, err := s.LatestBuild(t.Context(), first)
-	if err != nil || latest.Number != first.Number+2 {
-		t.Errorf("latest %+v, error %v", latest, err)
+	must(t, err)
+	if latest.Number != first.Number+2 {
+		t.Errorf("latest.Number: got %v, want %v", latest.Number, first.Number+2)
 	}
-	if account, err := s.AccountOf(t.Context(), first.ID); account != a.AccountID || err != nil {
-		t.Errorf("account %q, error %v", account, err)
+	account, err := s.AccountOf(t.Context(), first.ID)
+	must(t, err)
+	if account != a.AccountID {
+		t.Errorf("account: got %v, want %v", account, a.AccountID)
 	}
 }
 

@@ -18,35 +18,35 @@ import (
 	"slipway/config/process"
 )
 
-// startTime bounds how long a PostgreSQL server may take until it answers.
-const startTime = 30 * time.Second
+// startTimeout bounds the start of a PostgreSQL server.
+const startTimeout = 30 * time.Second
 
-// errNoPostgres says what to install.
+// errNoPostgres names the package to install.
 var errNoPostgres = errors.New("PostgreSQL's initdb was not found: install the package postgresql")
 
-// A Server is a PostgreSQL server of its own, reached by a socket in its directory alone. It
-// ends with the process that started it.
+// A Server is a PostgreSQL server for tests. It is reachable only by a socket in its directory.
+// It ends with the process that started it.
 type Server struct {
 	bin, dir string
-	who      *syscall.Credential // nil = our own user
-	process  *process.Process    // nil = never started
+	user     *syscall.Credential // nil = the current user
+	process  *process.Process    // nil = not started
 }
 
-// NewServer makes the files of a server in a new directory; nothing runs before Start. It does
-// not wait for the disk: what it loses with the machine is a test's.
+// NewServer creates the files of a server in a new directory; Start starts the process. The
+// server does not sync to disk, because tests do not survive a crash of the machine either.
 func NewServer() (s *Server, err error) {
 	s = &Server{}
 	if s.bin, err = postgresPrograms(); err != nil {
 		return nil, err
 	}
-	if s.who, err = postgresUser(); err != nil {
+	if s.user, err = postgresUser(); err != nil {
 		return nil, err
 	}
 	if s.dir, err = os.MkdirTemp("", "slipway-postgres-"); err != nil {
 		return nil, err
 	}
-	if s.who != nil {
-		err = os.Chown(s.dir, int(s.who.Uid), int(s.who.Gid))
+	if s.user != nil {
+		err = os.Chown(s.dir, int(s.user.Uid), int(s.user.Gid))
 	}
 	if err == nil {
 		err = s.initialize()
@@ -61,7 +61,7 @@ func (s *Server) initialize() error {
 	c := exec.Command(filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", "slipway", "-A", "trust", "-E", "UTF8",
 		"--locale", "C.UTF-8", "--no-sync") //nolint:noctx // Debian's program on our directory
 	c.Dir = s.dir
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.who}
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.user}
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
@@ -70,12 +70,12 @@ func (s *Server) initialize() error {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-// Start runs the server and returns when it answers.
+// Start starts the server and returns when it accepts connections.
 func (s *Server) Start() error {
 	c := exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=",
 		"-c", "fsync=off", "-c", "max_connections=300") //nolint:noctx // Debian's program on our directory
 	c.Dir = s.dir
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.who}
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.user}
 	var err error
 	if s.process, err = process.Start(c, process.Options{Death: syscall.SIGQUIT}); err != nil {
 		return fmt.Errorf("start postgres: %w", err)
@@ -83,14 +83,14 @@ func (s *Server) Start() error {
 	return s.await()
 }
 
-// await returns when the server takes connections.
+// await returns when the server accepts connections.
 func (s *Server) await() error {
 	db, err := sql.Open("pgx", s.Address(""))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
@@ -108,7 +108,7 @@ func (s *Server) await() error {
 	}
 }
 
-// Address is how the server is reached, in one of its schemas; empty = the default one.
+// Address returns the address of the server, with a schema; empty = the default schema.
 func (s *Server) Address(schema string) string {
 	q := url.Values{"host": {s.dir}}
 	if schema != "" {
@@ -117,7 +117,7 @@ func (s *Server) Address(schema string) string {
 	return "postgres://slipway@/postgres?" + q.Encode()
 }
 
-// Kill ends the server at once, as a crash does: its processes and what they had under way.
+// Kill ends the server at once, like a crash: active queries are lost.
 func (s *Server) Kill() {
 	s.process.End(syscall.SIGQUIT) // "immediate shutdown": no checkpoint, recovery at the next start
 }
@@ -130,7 +130,7 @@ func (s *Server) Close() error {
 	return os.RemoveAll(s.dir)
 }
 
-// postgresPrograms finds the directory of PostgreSQL's programs, the newest version's.
+// postgresPrograms returns the directory of the newest installed PostgreSQL.
 func postgresPrograms() (string, error) {
 	all, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err == nil && len(all) > 0 {
@@ -144,10 +144,11 @@ func postgresPrograms() (string, error) {
 	return filepath.Dir(found), nil
 }
 
-// postgresUser is whom PostgreSQL runs as when we are root, whom it refuses.
+// postgresUser returns the user to run PostgreSQL as if the test runs as root, because PostgreSQL
+// does not run as root.
 func postgresUser() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
-		return nil, nil //nolint:nilnil // nobody else
+		return nil, nil //nolint:nilnil // nil = the current user
 	}
 	u, err := user.Lookup("postgres")
 	if err != nil {

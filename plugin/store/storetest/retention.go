@@ -12,9 +12,9 @@ import (
 	"slipway/plugin/store"
 )
 
-// What is over and older than the time given goes, but for the newest ten builds; what is not
-// answered or not over stays, and so does what repeated deliveries are recognised by.
-func pruned(t *testing.T, s *store.Store) {
+// prune checks that old planned deliveries and old final builds are deleted, except the newest
+// ten builds. Everything else stays, also the rows that recognize repeated deliveries.
+func prune(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	received := time.Now().Add(-time.Hour)
 	answered, waiting := receivedAt(t, s, received), receivedAt(t, s, received)
@@ -51,25 +51,28 @@ func pruned(t *testing.T, s *store.Store) {
 	}
 	seen, err := s.TransitionSeen(t.Context(),
 		autobuild.Transition{Repository: a.Repository, Ref: Main(), New: Commit(1)})
-	if err != nil || !seen {
-		t.Errorf("error %v, a repeated delivery is recognised: %v", err, seen)
+	must(t, err)
+	if !seen {
+		t.Error("a pruned delivery's transition is not recognized")
 	}
 }
 
-// Builds under way stay, whenever they were made, and so do many that wait.
-func prunedNotActive(t *testing.T, s *store.Store) {
+// pruneKeepsActive checks that active builds stay at any age, also if many are queued.
+func pruneKeepsActive(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	for i := range 12 {
 		_, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(i), autobuild.CauseManual))
 		must(t, err)
 	}
-	if got, err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil || got.Builds != 0 {
-		t.Errorf("error %v, removed %+v", err, got)
+	got, err := s.Prune(t.Context(), time.Now().Add(time.Hour))
+	must(t, err)
+	if got.Builds != 0 {
+		t.Errorf("got.Builds: got %v, want 0", got.Builds)
 	}
 }
 
-// A tag that a removed build moved is still guarded.
-func prunedPermit(t *testing.T, s *store.Store) {
+// pruneKeepsPermits checks that the tag of a pruned build is still protected.
+func pruneKeepsPermits(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	old, attempt := Started(t, s, a, "", Commit(1))
 	newer, err := s.Plan(t.Context(), Push(a, Main(), Commit(1), Commit(2)))

@@ -11,9 +11,9 @@ import (
 	"slipway/plugin/store"
 )
 
-// position is where a build stands, in an order that may only rise: a queued build waits
-// for the attempt after its newest one.
-func position(b autobuild.Build) int {
+// stateRank returns a number that rises with each state of a build. A queued build belongs to its
+// next attempt.
+func stateRank(b autobuild.Build) int {
 	switch {
 	case b.State == autobuild.Queued:
 		return (b.Attempt + 1) * 10
@@ -27,8 +27,8 @@ func position(b autobuild.Build) int {
 	return b.Attempt*10 + 3
 }
 
-// statesAdvance throws any calls in any order at one build: it never goes back, a final
-// state never changes without a retry, and at most one attempt is under way.
+// statesAdvance makes random calls on one build. It never returns to an earlier state, a final
+// state changes only by a retry, and at most one attempt is active.
 func statesAdvance(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	rapid.Check(t, func(r *rapid.T) {
@@ -41,9 +41,10 @@ func statesAdvance(t *testing.T, s *store.Store) {
 			after, err := s.Build(t.Context(), b.ID)
 			must(t, err)
 			retried := b.State.Final() && after.State == autobuild.Queued && call == retry
-			// A cancelled build that waited for its next attempt stands a little lower than it waited.
+			// A cancelled build that waited for its next attempt has a slightly lower rank
+			// than before.
 			cancelledWaiting := b.State == autobuild.Queued && after.State == autobuild.Cancelled
-			if position(after) < position(b) && !retried && !cancelledWaiting {
+			if stateRank(after) < stateRank(b) && !retried && !cancelledWaiting {
 				r.Fatalf("call %d: from %s %d to %s %d", call, b.State, b.Attempt, after.State, after.Attempt)
 			}
 			if b.State.Final() && after.State != b.State && !retried {

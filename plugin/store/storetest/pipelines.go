@@ -19,13 +19,13 @@ func pipelineTokens(t *testing.T, s *store.Store) {
 		}
 	}
 	refused("no token was made", a.ID, "")
-	if err := s.SetPipelineToken(ctx, "nobody's", "hash", "Jo"); !errors.Is(err, autobuild.ErrNotFound) {
+	if err := s.SetPipelineToken(ctx, "unknown", "hash", "Jo"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a token of no automated build: %v", err)
 	}
 	must(t, s.SetPipelineToken(ctx, a.ID, "first", "Jo"))
 	must(t, s.CheckPipelineToken(ctx, a.ID, "first"))
 	refused("another automated build's", other.ID, "first")
-	refused("an unknown automated build's", "nobody's", "first")
+	refused("an unknown automated build's", "unknown", "first")
 	must(t, s.SetPipelineToken(ctx, a.ID, "second", "Mo"))
 	refused("the one before", a.ID, "first")
 	must(t, s.CheckPipelineToken(ctx, a.ID, "second"))
@@ -51,36 +51,37 @@ func pipelineTokens(t *testing.T, s *store.Store) {
 	refused("a deleted automated build's", a.ID, "third")
 }
 
-// join is a pipeline's asking for the builds of a commit of main.
-func join(a autobuild.AutomatedBuild, commit, pipeline string) autobuild.PipelineRequest {
+// requestOf returns the request of a pipeline for the builds of a commit of main.
+func requestOf(a autobuild.AutomatedBuild, commit, pipeline string) autobuild.PipelineRequest {
 	return autobuild.PipelineRequest{AutomatedBuildID: a.ID, Ref: Main(), Commit: commit, Pipeline: pipeline}
 }
 
-func joins(t *testing.T, s *store.Store) {
+func bindPipeline(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	a, other := AutomatedBuild(t, s, Repository("app")), AutomatedBuild(t, s, Repository("other"))
 	first, _ := Started(t, s, a, "", Commit(1))
 	second, _, err := s.CreateBuild(ctx, Draft(a, Main(), Commit(1), autobuild.CauseManual))
 	must(t, err)
 	Start(ctx, t, s, second.ID)
-	tag := join(a, Commit(1), "ci#1")
+	tag := requestOf(a, Commit(1), "ci#1")
 	tag.Ref.Kind = autobuild.Tag
 	for what, j := range map[string]autobuild.PipelineRequest{
-		"another automated build": join(other, Commit(1), "ci#1"), "another commit": join(a, Commit(2), "ci#1"), "another ref": tag,
+		"another automated build": requestOf(other, Commit(1), "ci#1"), "another commit": requestOf(a, Commit(2), "ci#1"), "another ref": tag,
 	} {
 		if _, err := s.BindPipeline(ctx, "embedded", j, "stolen"); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := s.BindPipeline(ctx, "own", join(a, Commit(1), "ci#1"), "stolen"); !errors.Is(err,
+	if _, err := s.BindPipeline(ctx, "own", requestOf(a, Commit(1), "ci#1"), "stolen"); !errors.Is(err,
 		autobuild.ErrNotFound) {
 		t.Errorf("an attempt on another engine: %v", err)
 	}
 	take := func(pipeline, token string, want autobuild.Build) {
 		t.Helper()
-		got, err := s.BindPipeline(ctx, "embedded", join(a, Commit(1), pipeline), token)
-		if err != nil || got.ID != want.ID {
-			t.Errorf("%s gets build %d, want %d: %v", pipeline, got.Number, want.Number, err)
+		got, err := s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), pipeline), token)
+		must(t, err)
+		if got.ID != want.ID {
+			t.Errorf("got.ID: got %v, want %v", got.ID, want.ID)
 		}
 	}
 	take("ci#1", "token-1", first)
@@ -97,19 +98,20 @@ func joins(t *testing.T, s *store.Store) {
 	_, err = s.CancelBuild(ctx, second.ID, autobuild.ReasonUser, "cancelled")
 	must(t, err)
 	for _, pipeline := range []string{"ci#1", "ci#2", "ci#3"} {
-		if b, err := s.BindPipeline(ctx, "embedded", join(a, Commit(1), pipeline), "late"); !errors.Is(err,
+		if b, err := s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), pipeline), "late"); !errors.Is(err,
 			autobuild.ErrNotFound) {
 			t.Errorf("after a claim and a cancel %s gets build %d, %v", pipeline, b.Number, err)
 		}
 	}
 }
 
-// joinRetried: a further attempt is for any pipeline again, and the one before is not.
-func joinRetried(t *testing.T, s *store.Store) {
+// bindPipelineAgain checks that any pipeline can get a new attempt, and that the earlier attempt
+// is not available.
+func bindPipelineAgain(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
-	_, err := s.BindPipeline(ctx, "embedded", join(a, Commit(1), "ci#1"), "old")
+	_, err := s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), "ci#1"), "old")
 	must(t, err)
 	_, err = s.FinishAttempt(
 		ctx,
@@ -122,20 +124,22 @@ func joinRetried(t *testing.T, s *store.Store) {
 		},
 	)
 	must(t, err)
-	if _, err := s.BindPipeline(ctx, "embedded", join(a, Commit(1), "ci#1"), "late"); !errors.Is(err,
+	if _, err := s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), "ci#1"), "late"); !errors.Is(err,
 		autobuild.ErrNotFound) {
 		t.Errorf("while the next attempt is not there: %v", err)
 	}
-	_, err = s.StartAttempt(ctx, b.ID, "embedded", "nobody's", time.Now().Add(time.Hour), 0)
+	_, err = s.StartAttempt(ctx, b.ID, "embedded", "unknown", time.Now().Add(time.Hour), 0)
 	must(t, err)
-	_, err = s.BindPipeline(ctx, "embedded", join(a, Commit(1), "ci#2"), "new")
+	_, err = s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), "ci#2"), "new")
 	must(t, err)
-	if got, err := s.AttemptByToken(ctx, b.ID, "new"); err != nil || got.Number != 2 {
-		t.Errorf("the attempt is %+v, %v", got, err)
+	got, err := s.AttemptByToken(ctx, b.ID, "new")
+	must(t, err)
+	if got.Number != 2 {
+		t.Errorf("got.Number: got %v, want 2", got.Number)
 	}
 }
 
-func knownOfCommit(t *testing.T, s *store.Store) {
+func buildsOfCommit(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	a := AutomatedBuild(t, s, Repository("app"))
 	first, _ := Started(t, s, a, "", Commit(1))
@@ -154,8 +158,10 @@ func knownOfCommit(t *testing.T, s *store.Store) {
 		t.Errorf("builds[1].ID: got %v, want %v", builds[1].ID, first.ID)
 	}
 	for n, want := range map[int]bool{1: true, 2: true, 3: false} {
-		if was, err := s.WasAt(ctx, a.Repository, Main(), Commit(n)); err != nil || was != want {
-			t.Errorf("main was at commit %d: %v, %v", n, was, err)
+		was, err := s.WasAt(ctx, a.Repository, Main(), Commit(n))
+		must(t, err)
+		if was != want {
+			t.Errorf("main was at commit %d: got %v, want %v", n, was, want)
 		}
 	}
 }

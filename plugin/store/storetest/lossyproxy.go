@@ -17,23 +17,23 @@ import (
 	"slipway/config/secret"
 )
 
-// A Loss is what becomes of a commit on its way. Whoever commits is told the same by the last
-// two: the connection is gone.
+// A Loss is what a lossy connection does with a commit. In the cases Unanswered and Unsent the
+// client sees the same: the connection breaks.
 type Loss int
 
 // The fates of a commit.
 const (
 	None       Loss = iota
-	Unanswered      // it happens
-	Unsent          // it does not happen
+	Unanswered      // the server commits
+	Unsent          // the server does not commit
 )
 
-// socketName is PostgreSQL's, of its default port.
+// socketName is the socket of PostgreSQL's default port.
 const socketName = ".s.PGSQL.5432"
 
-// Losing stands before the PostgreSQL server at an address until the test's end, and returns
-// its own. fate is asked about each COMMIT, and about each statement that is a transaction of its
-// own (implied); it may be called concurrently.
+// Losing starts a proxy in front of the PostgreSQL server at an address until the end of the
+// test, and returns the address of the proxy. It calls fate for each COMMIT, and for each
+// statement that is a transaction of its own (implied). fate may be called concurrently.
 func Losing(t testing.TB, address secret.Secret, fate func(implied bool) Loss) secret.Secret {
 	t.Helper()
 	u, err := url.Parse(address.Reveal())
@@ -72,12 +72,12 @@ func Losing(t testing.TB, address secret.Secret, fate func(implied bool) Loss) s
 	return secret.New(u.String())
 }
 
-// relay passes one connection on until an end of it is closed, ctx ends, or it is lost.
+// relay copies one connection until either end is closed, ctx ends, or the connection is lost.
 func relay(ctx context.Context, client net.Conn, socket string, fate func(bool) Loss) {
 	defer client.Close()
 	server, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {
-		return // the server is away: so is the connection
+		return // without the server there is no connection
 	}
 	defer server.Close()
 	defer context.AfterFunc(ctx, func() {
@@ -87,7 +87,7 @@ func relay(ctx context.Context, client net.Conn, socket string, fate func(bool) 
 	r := &relayed{fate: fate, front: pgproto3.NewFrontend(server, server), back: pgproto3.NewBackend(client, client)}
 	start, err := r.back.ReceiveStartupMessage()
 	if _, ok := start.(*pgproto3.StartupMessage); err != nil || !ok {
-		return // somebody hung up, or cancels a statement, which ends by itself
+		return // the client closed the connection, or cancels a statement
 	}
 	r.front.Send(start)
 	if r.front.Flush() != nil {
@@ -99,25 +99,25 @@ func relay(ctx context.Context, client net.Conn, socket string, fate func(bool) 
 		_ = client.Close()
 	})
 	if errors.Is(r.requests(), errUnanswered) {
-		answers.Wait() // the server has done it
+		answers.Wait() // until the server has executed it
 	}
 	_ = server.Close()
 	answers.Wait()
 }
 
-// A relayed connection of a client that waits for each answer, as database/sql does.
+// A relayed connection belongs to a client that waits for each reply, as database/sql does.
 type relayed struct {
 	fate     func(implied bool) Loss
 	front    *pgproto3.Frontend // to the server
 	back     *pgproto3.Backend  // to the client
-	within   atomic.Bool        // a transaction
-	lost     atomic.Bool        // the answer to what was sent last
-	executed bool               // since the last answer was asked for; of requests alone
+	within   atomic.Bool        // in a transaction
+	lost     atomic.Bool        // the reply to the last request is lost
+	executed bool               // since the last requested reply; used only by requests
 }
 
 var errUnanswered = errors.New("the answer to a commit is lost")
 
-// requests passes on what the client sends.
+// requests copies the client's messages.
 func (r *relayed) requests() error {
 	for {
 		m, err := r.back.Receive()
@@ -142,7 +142,7 @@ func (r *relayed) requests() error {
 	}
 }
 
-// judge asks for the fate of what commits.
+// judge calls fate if the message commits.
 func (r *relayed) judge(m pgproto3.FrontendMessage) Loss {
 	switch m := m.(type) {
 	case *pgproto3.Execute:
@@ -161,8 +161,8 @@ func (r *relayed) judge(m pgproto3.FrontendMessage) Loss {
 	return None
 }
 
-// answers passes on what the server sends, but what is lost, upon which it returns when the
-// server has done what it was asked for.
+// answers copies the server's messages. If a reply is to be lost, it returns when the server has
+// executed the request.
 func (r *relayed) answers() error {
 	for {
 		m, err := r.front.Receive()

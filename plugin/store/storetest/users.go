@@ -23,8 +23,10 @@ func sessions(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(u, changed); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
-	if byRemote, err := s.UserByRemote(t.Context(), "cloud", "{jo}"); err != nil || byRemote.ID != u.ID {
-		t.Errorf("error %v, user %+v", err, byRemote)
+	byRemote, err := s.UserByRemote(t.Context(), "cloud", "{jo}")
+	must(t, err)
+	if byRemote.ID != u.ID {
+		t.Errorf("byRemote.ID: got %v, want %v", byRemote.ID, u.ID)
 	}
 	if _, err := s.SaveUser(t.Context(), autobuild.User{ProviderID: "cloud", RemoteID: "{jo}"}); !errors.Is(err,
 		autobuild.ErrConflict) {
@@ -34,8 +36,10 @@ func sessions(t *testing.T, s *store.Store) {
 		_, err := s.SaveUser(t.Context(), autobuild.User{Name: "nobody"})
 		must(t, err)
 	}
-	if all, err := s.Users(t.Context()); len(all) != 3 || err != nil {
-		t.Errorf("error %v, users %+v", err, all)
+	all, err := s.Users(t.Context())
+	must(t, err)
+	if len(all) != 3 {
+		t.Fatalf("len(all): got %v, want 3", len(all))
 	}
 	must(
 		t,
@@ -44,8 +48,10 @@ func sessions(t *testing.T, s *store.Store) {
 	)
 	must(t,
 		s.CreateSession(t.Context(), autobuild.Session{ID: "new", UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
-	if got, err := s.SessionUser(t.Context(), "new"); err != nil || got.ID != u.ID {
-		t.Errorf("error %v, user %+v", err, got)
+	got, err := s.SessionUser(t.Context(), "new")
+	must(t, err)
+	if got.ID != u.ID {
+		t.Errorf("got.ID: got %v, want %v", got.ID, u.ID)
 	}
 	must(t, s.DeleteSession(t.Context(), "new"))
 	for _, id := range []string{"old", "new", "none"} {
@@ -79,9 +85,9 @@ func oauthFlow(t *testing.T, s *store.Store) {
 	}
 }
 
-// A role is set without writing the rest of the row: a person who was removed stays removed.
+// roleSet checks that SetRole writes only the role: it does not create a deleted user again.
 func roleSet(t *testing.T, s *store.Store) {
-	jo := signedIn(t, s, "jo")
+	jo := createSignedInUser(t, s, "jo")
 	must(t, s.SetRole(t.Context(), jo.ID, autobuild.RoleAdmin))
 	want := jo
 	want.Role = autobuild.RoleAdmin
@@ -98,16 +104,16 @@ func roleSet(t *testing.T, s *store.Store) {
 	}
 }
 
-// The end of a flow signs its user in, so a flow that was begun with a copied cookie must not
-// outlive the sessions of that user.
-func flowsEnd(t *testing.T, s *store.Store) {
+// flowsDeleted checks that a flow does not outlive the sessions of its user. The end of a flow
+// signs its user in, and it may have started with a stolen cookie.
+func flowsDeleted(t *testing.T, s *store.Store) {
 	for what, end := range map[string]func(u autobuild.User) error{
 		"sign-out":     func(u autobuild.User) error { return s.DeleteSession(t.Context(), u.Name) },
 		"end sessions": func(u autobuild.User) error { return s.EndSessions(t.Context(), u.ID) },
 		"removal":      func(u autobuild.User) error { return s.DeleteUser(t.Context(), u.ID) },
 		"another role": func(u autobuild.User) error { return s.SetRole(t.Context(), u.ID, autobuild.RoleNone) },
 	} {
-		victim, other := signedIn(t, s, what), signedIn(t, s, "other than "+what)
+		victim, other := createSignedInUser(t, s, what), createSignedInUser(t, s, "other than "+what)
 		for _, u := range []autobuild.User{victim, other} {
 			must(t, s.SaveOAuthFlow(t.Context(), autobuild.OAuthFlow{
 				State: "of " + u.Name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Minute),

@@ -16,12 +16,12 @@ import (
 	"slipway/plugin/store/seal"
 )
 
-// postgresVariable is the address of a PostgreSQL server that tests make schemas in.
+// postgresVariable contains the address of a PostgreSQL server in which tests create schemas.
 const postgresVariable = "SLIPWAY_TEST_POSTGRES"
 
-// RunBesidePostgres runs a package's tests beside a PostgreSQL server, for its TestMain: one of its own,
-// unless SLIPWAY_TEST_POSTGRES has the address of another. Where PostgreSQL is not installed
-// the tests that need it are skipped.
+// RunBesidePostgres runs the tests of a package with a PostgreSQL server, for TestMain. It starts
+// a server, unless SLIPWAY_TEST_POSTGRES contains the address of one. Tests that need PostgreSQL
+// are skipped if it is not installed.
 func RunBesidePostgres(m interface{ Run() int }) int {
 	if os.Getenv(postgresVariable) != "" {
 		return m.Run()
@@ -44,8 +44,8 @@ func RunBesidePostgres(m interface{ Run() int }) int {
 	return m.Run()
 }
 
-// PostgresAddress returns the address of an empty database, a schema of its own that is
-// dropped at the test's end. The test is skipped where there is no PostgreSQL.
+// PostgresAddress returns the address of an empty database: a new schema, which is dropped at the
+// end of the test. It skips the test if PostgreSQL is not installed.
 func PostgresAddress(t testing.TB) secret.Secret {
 	t.Helper()
 	server := os.Getenv(postgresVariable)
@@ -61,7 +61,9 @@ func PostgresAddress(t testing.TB) secret.Secret {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := admin.Exec(`DROP SCHEMA ` + schema + ` CASCADE`); err != nil { //nolint:noctx // the test's context is over
+		if _, err := admin.Exec(
+			`DROP SCHEMA ` + schema + ` CASCADE`,
+		); err != nil { //nolint:noctx // the test's context is over
 			t.Errorf("drop the schema: %v", err)
 		}
 		_ = admin.Close()
@@ -76,7 +78,7 @@ func PostgresAddress(t testing.TB) secret.Secret {
 	return secret.New(u.String())
 }
 
-// OpenPostgres opens a new store on PostgreSQL; the test's end closes it.
+// OpenPostgres opens a new store on PostgreSQL, which is closed at the end of the test.
 func OpenPostgres(t testing.TB) *store.Store {
 	t.Helper()
 	sealer, err := seal.LoadOrCreate(t.TempDir()+"/secret.key", true)
@@ -86,8 +88,8 @@ func OpenPostgres(t testing.TB) *store.Store {
 	return OpenPostgresAt(t, PostgresAddress(t), sealer, nil)
 }
 
-// OpenPostgresAt opens a store at an address, as one of its gateways, on a clock; nil = the
-// database's.
+// OpenPostgresAt opens the store at an address, as one of its gateways. now is the clock; nil =
+// the clock of the database.
 func OpenPostgresAt(t testing.TB, address secret.Secret, sealer *seal.Sealer, now func() time.Time) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{Postgres: address, Sealer: sealer, Now: now})
