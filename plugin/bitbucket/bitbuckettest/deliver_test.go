@@ -15,11 +15,11 @@ import (
 )
 
 // commit pushes one commit with a message and waits for what follows.
-func (p *place) commit(t *testing.T, message string) {
+func (e *env) commit(t *testing.T, message string) {
 	t.Helper()
-	_, err := p.app.Commit(t.Context(), "main", map[string]string{"message": message}, message)
+	_, err := e.app.Commit(t.Context(), "main", map[string]string{"message": message}, message)
 	must(t, err)
-	must(t, p.WaitIdle(t.Context()))
+	must(t, e.WaitIdle(t.Context()))
 }
 
 func TestOnlyServerErrorsAreRetried(t *testing.T) {
@@ -36,11 +36,11 @@ func TestOnlyServerErrorsAreRetried(t *testing.T) {
 		"a refusal after a server error": {[]int{500, 400}, "[1:500 2:400]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPlace(t)
+			e := newEnv(t)
 			hooked := newReceiver(t, func(n int) int { return row.answers[min(n, len(row.answers))-1] })
-			uuid := p.addHook(t, hooked.URL, "k")
-			p.commit(t, "First")
-			deliveries := p.Deliveries(uuid)
+			uuid := e.addHook(t, hooked.URL, "k")
+			e.commit(t, "First")
+			deliveries := e.Deliveries(uuid)
 			if len(deliveries) != 1 {
 				t.Fatalf("%d deliveries", len(deliveries))
 			}
@@ -61,42 +61,42 @@ func TestOnlyServerErrorsAreRetried(t *testing.T) {
 }
 
 func TestDeliveriesOfAHookKeepTheirOrder(t *testing.T) {
-	p := newPlace(t)
+	e := newEnv(t)
 	hooked := newReceiver(t, ok)
-	p.addHook(t, hooked.URL, "")
+	e.addHook(t, hooked.URL, "")
 	for i := range 5 {
-		_, err := p.app.Commit(t.Context(), "main", map[string]string{"n": fmt.Sprint(i)}, fmt.Sprint("Commit ", i))
+		_, err := e.app.Commit(t.Context(), "main", map[string]string{"n": fmt.Sprint(i)}, fmt.Sprint("Commit ", i))
 		must(t, err)
 	}
-	must(t, p.WaitIdle(t.Context()))
+	must(t, e.WaitIdle(t.Context()))
 	for i, changes := range hooked.changes(t) {
 		if got := dig(changes, 0, "new", "target", "message"); got != fmt.Sprintf("Commit %d\n", i) {
 			t.Errorf("delivery %d: %v", i, got)
 		}
 	}
-	if n := len(p.Deliveries("")); n != 5 {
+	if n := len(e.Deliveries("")); n != 5 {
 		t.Errorf("%d deliveries, want 5", n)
 	}
 }
 
 func TestWhoIsNotTold(t *testing.T) {
-	p := newPlace(t)
+	e := newEnv(t)
 	hooked := newReceiver(t, ok)
 	for name, change := range map[string]map[string]any{
 		"inactive": {"active": false}, "other event": {"events": []string{"repo:fork"}},
 	} {
 		change["url"] = hooked.URL + "/" + strings.ReplaceAll(name, " ", "-")
-		if status, answer := p.call(t, "POST", hooksPath, hookBody(change)); status != 201 {
+		if status, answer := e.call(t, "POST", hooksPath, hookBody(change)); status != 201 {
 			t.Fatalf("POST: %d %v", status, answer)
 		}
 	}
-	p.commit(t, "First")
-	large := p.addHook(t, hooked.URL+"/large", "")
-	p.commit(t, strings.Repeat("a long message ", 20<<10))
+	e.commit(t, "First")
+	large := e.addHook(t, hooked.URL+"/large", "")
+	e.commit(t, strings.Repeat("a long message ", 20<<10))
 	if len(hooked.requests) != 0 {
 		t.Errorf("%d requests, first of %s", len(hooked.requests), hooked.requests[0].URL)
 	}
-	if deliveries := p.Deliveries(
+	if deliveries := e.Deliveries(
 		large,
 	); len(deliveries) != 1 || !deliveries[0].Oversized ||
 		len(deliveries[0].Attempts) != 0 {
@@ -105,13 +105,13 @@ func TestWhoIsNotTold(t *testing.T) {
 }
 
 func TestUnsignedWithoutASecretAndResent(t *testing.T) {
-	p := newPlace(t)
+	e := newEnv(t)
 	hooked := newReceiver(t, ok)
-	uuid := p.addHook(t, hooked.URL, "")
-	p.commit(t, "First")
-	request := p.Deliveries(uuid)[0].RequestUUID
-	must(t, p.Redeliver(request))
-	must(t, p.WaitIdle(t.Context()))
+	uuid := e.addHook(t, hooked.URL, "")
+	e.commit(t, "First")
+	request := e.Deliveries(uuid)[0].RequestUUID
+	must(t, e.Redeliver(request))
+	must(t, e.WaitIdle(t.Context()))
 	if len(hooked.bodies) != 2 || hooked.bodies[0] != hooked.bodies[1] ||
 		hooked.requests[1].Header.Get("X-Request-UUID") != request {
 		t.Errorf("resent: %d requests", len(hooked.bodies))
@@ -119,11 +119,11 @@ func TestUnsignedWithoutASecretAndResent(t *testing.T) {
 	if signature := hooked.requests[0].Header.Values("X-Hub-Signature"); len(signature) != 0 {
 		t.Errorf("a signature without a secret: %v", signature)
 	}
-	if err := p.Redeliver("x"); err == nil {
+	if err := e.Redeliver("x"); err == nil {
 		t.Error("an unknown delivery was sent again")
 	}
-	p.call(t, "DELETE", hooksPath+"/"+strings.NewReplacer("{", "%7B", "}", "%7D").Replace(uuid), nil)
-	if err := p.Redeliver(request); err == nil {
+	e.call(t, "DELETE", hooksPath+"/"+strings.NewReplacer("{", "%7B", "}", "%7D").Replace(uuid), nil)
+	if err := e.Redeliver(request); err == nil {
 		t.Error("a delivery of a deleted webhook was sent again")
 	}
 }
@@ -142,10 +142,10 @@ func TestFailuresWithoutAnAnswerAreNotRetried(t *testing.T) {
 		},
 	} {
 		t.Run(want, func(t *testing.T) {
-			p := newPlace(t, func(o *bitbuckettest.Options) { o.Transport, o.HookTimeout = way, 20*time.Millisecond })
-			uuid := p.addHook(t, "http://127.0.0.1:9/", "")
-			p.commit(t, "First")
-			attempts := p.Deliveries(uuid)[0].Attempts
+			e := newEnv(t, func(o *bitbuckettest.Options) { o.Transport, o.HookTimeout = way, 20*time.Millisecond })
+			uuid := e.addHook(t, "http://127.0.0.1:9/", "")
+			e.commit(t, "First")
+			attempts := e.Deliveries(uuid)[0].Attempts
 			if len(attempts) != 1 || attempts[0].Error != want || attempts[0].Status != 0 {
 				t.Errorf("attempts: %+v", attempts)
 			}
@@ -154,7 +154,7 @@ func TestFailuresWithoutAnAnswerAreNotRetried(t *testing.T) {
 }
 
 func TestAnUnreachableHookWaitsTenSecondsAndClosingEndsIt(t *testing.T) {
-	p := newPlace(t, func(o *bitbuckettest.Options) {
+	e := newEnv(t, func(o *bitbuckettest.Options) {
 		o.Transport = transport(func(r *http.Request) (*http.Response, error) {
 			deadline, _ := r.Context().Deadline()
 			if left := time.Until(deadline); left < 9*time.Second || left > 10*time.Second {
@@ -164,18 +164,18 @@ func TestAnUnreachableHookWaitsTenSecondsAndClosingEndsIt(t *testing.T) {
 			return nil, r.Context().Err()
 		})
 	})
-	uuid := p.addHook(t, "http://127.0.0.1:9/", "")
+	uuid := e.addHook(t, "http://127.0.0.1:9/", "")
 	for i := range 2 {
-		_, err := p.app.Commit(t.Context(), "main", map[string]string{"n": fmt.Sprint(i)}, "More")
+		_, err := e.app.Commit(t.Context(), "main", map[string]string{"n": fmt.Sprint(i)}, "More")
 		must(t, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if err := p.WaitIdle(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := e.WaitIdle(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("idle although a delivery is under way: %v", err)
 	}
-	p.Close()
-	if deliveries := p.Deliveries(uuid); len(deliveries) != 2 || len(deliveries[1].Attempts) != 0 {
+	e.Close()
+	if deliveries := e.Deliveries(uuid); len(deliveries) != 2 || len(deliveries[1].Attempts) != 0 {
 		t.Errorf("after Close: %+v", deliveries)
 	}
 }

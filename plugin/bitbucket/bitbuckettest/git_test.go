@@ -11,15 +11,15 @@ import (
 )
 
 func TestWhoMayCloneAndPush(t *testing.T) {
-	p := newPlace(t)
-	_, err := p.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
+	e := newEnv(t)
+	_, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
 	must(t, err)
 	accessToken := func(scopes ...string) string {
-		token, err := p.AddAccessToken(
+		token, err := e.AddAccessToken(
 			bitbuckettest.AccessToken{
 				Kind:       bitbuckettest.RepositoryToken,
 				Name:       "bot",
-				Repository: p.app,
+				Repository: e.app,
 				Scopes:     scopes,
 			},
 		)
@@ -38,17 +38,17 @@ func TestWhoMayCloneAndPush(t *testing.T) {
 		"stranger":                    {user: "bob", password: "bob's git password"},
 		"reader":                      {user: "bob", password: "bob's git password", bob: bitbuckettest.Read, clones: true},
 		"writer":                      {user: "bob", password: "bob's git password", bob: bitbuckettest.Write, clones: true, pushes: true},
-		"token of scope repository":   {user: "x-token-auth", password: p.token, clones: true},
+		"token of scope repository":   {user: "x-token-auth", password: e.token, clones: true},
 		"repository access token":     {user: "x-token-auth", password: accessToken("repository:write"), clones: true, pushes: true},
 		"access token that reads":     {user: "x-token-auth", password: accessToken("repository"), clones: true},
 		"access token without either": {user: "x-token-auth", password: accessToken("account")},
 		"unknown token":               {user: "x-token-auth", password: "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p.app.Grant(p.bob, row.bob)
-			address := p.app.CloneURL()
+			e.app.Grant(e.bob, row.bob)
+			address := e.app.CloneURL()
 			if row.user != "" {
-				address = p.cloneURL(row.user, row.password)
+				address = e.cloneURL(row.user, row.password)
 			}
 			work := filepath.Join(t.TempDir(), "work")
 			out, err := git(t, "/", "clone", address, work)
@@ -73,37 +73,37 @@ func TestWhoMayCloneAndPush(t *testing.T) {
 }
 
 func TestACommitIsFetchedByItsHash(t *testing.T) {
-	p := newPlace(t)
-	first, err := p.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
+	e := newEnv(t)
+	first, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
 	must(t, err)
-	_, err = p.app.Commit(t.Context(), "main", map[string]string{"f": "2", "run.sh": "#!/bin/sh\n"}, "Second")
+	_, err = e.app.Commit(t.Context(), "main", map[string]string{"f": "2", "run.sh": "#!/bin/sh\n"}, "Second")
 	must(t, err)
 	dir := t.TempDir()
 	mustGit(t, dir, "init", "-q")
-	mustGit(t, dir, "-c", "protocol.version=2", "fetch", "--depth=1", p.cloneURL("x-token-auth", p.token), first)
+	mustGit(t, dir, "-c", "protocol.version=2", "fetch", "--depth=1", e.cloneURL("x-token-auth", e.token), first)
 	if got := mustGit(t, dir, "rev-parse", "FETCH_HEAD"); got != first {
 		t.Errorf("fetched %s, want %s", got, first)
 	}
 	work := filepath.Join(dir, "work")
-	mustGit(t, dir, "-c", "protocol.version=2", "clone", "-q", p.cloneURL("x-token-auth", p.token), work)
+	mustGit(t, dir, "-c", "protocol.version=2", "clone", "-q", e.cloneURL("x-token-auth", e.token), work)
 	if info, err := os.Stat(filepath.Join(work, "run.sh")); err != nil || info.Mode()&0o100 == 0 {
 		t.Errorf("a script is not executable: %v %v", info, err)
 	}
 }
 
 func TestProtocolVersion2IsPassedOn(t *testing.T) {
-	p := newPlace(t)
-	_, err := p.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
+	e := newEnv(t)
+	_, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
 	must(t, err)
 	request, err := http.NewRequestWithContext(
 		t.Context(),
 		"GET",
-		p.app.CloneURL()+"/info/refs?service=git-upload-pack",
+		e.app.CloneURL()+"/info/refs?service=git-upload-pack",
 		nil,
 	)
 	must(t, err)
 	request.Header.Set("Git-Protocol", "version=2")
-	request.SetBasicAuth("x-token-auth", p.token)
+	request.SetBasicAuth("x-token-auth", e.token)
 	response, err := http.DefaultClient.Do(request)
 	must(t, err)
 	defer response.Body.Close()
@@ -115,8 +115,8 @@ func TestProtocolVersion2IsPassedOn(t *testing.T) {
 }
 
 func TestPublicRepositoriesAreClonedByAnyone(t *testing.T) {
-	p := newPlace(t)
-	open, err := p.AddRepository(p.acme, "open", bitbuckettest.Public)
+	e := newEnv(t)
+	open, err := e.AddRepository(e.acme, "open", bitbuckettest.Public)
 	must(t, err)
 	_, err = open.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
 	must(t, err)
@@ -129,7 +129,7 @@ func TestPublicRepositoriesAreClonedByAnyone(t *testing.T) {
 }
 
 func TestGitAnswersInItsOwnWords(t *testing.T) {
-	p := newPlace(t, func(o *bitbuckettest.Options) { o.MaxPush = 1 << 10 })
+	e := newEnv(t, func(o *bitbuckettest.Options) { o.MaxPush = 1 << 10 })
 	for name, row := range map[string]struct {
 		path   string
 		signed bool
@@ -141,7 +141,7 @@ func TestGitAnswersInItsOwnWords(t *testing.T) {
 		"other path":    {"/acme/app.git/objects/info/packs", true, 404},
 	} {
 		t.Run(name, func(t *testing.T) {
-			request, err := http.NewRequestWithContext(t.Context(), "GET", p.URL()+row.path, nil)
+			request, err := http.NewRequestWithContext(t.Context(), "GET", e.URL()+row.path, nil)
 			must(t, err)
 			if row.signed {
 				request.SetBasicAuth("alice", "alice's git password")
@@ -164,7 +164,7 @@ func TestGitAnswersInItsOwnWords(t *testing.T) {
 		t,
 		work,
 		"push",
-		p.cloneURL("alice", "alice's git password"),
+		e.cloneURL("alice", "alice's git password"),
 		"HEAD:refs/heads/main",
 	); err == nil {
 		t.Errorf("a push over the limit went through: %s", out)

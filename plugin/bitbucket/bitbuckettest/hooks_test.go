@@ -28,8 +28,8 @@ func hookBody(change map[string]any) map[string]any {
 }
 
 func TestAHookIsMadeReadReplacedAndDeleted(t *testing.T) {
-	p := newPlace(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
-	status, made := p.call(t, "POST", hooksPath, hookBody(map[string]any{"secret": "s3cret"}))
+	e := newEnv(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
+	status, made := e.call(t, "POST", hooksPath, hookBody(map[string]any{"secret": "s3cret"}))
 	if status != 201 || made["secret_set"] != true || made["secret"] != nil || made["subject_type"] != "repository" ||
 		made["active"] != true {
 		t.Fatalf("POST: %d %v", status, made)
@@ -47,7 +47,7 @@ func TestAHookIsMadeReadReplacedAndDeleted(t *testing.T) {
 	} {
 		step.want.UUID, step.want.URL = made["uuid"].(string), "https://ci.example.com/hooks/1"
 		step.want.Description, step.want.Events = step.change["description"].(string), []string{"repo:push"}
-		if status, answer := p.call(
+		if status, answer := e.call(
 			t,
 			"PUT",
 			self,
@@ -56,42 +56,42 @@ func TestAHookIsMadeReadReplacedAndDeleted(t *testing.T) {
 			answer["uuid"] != made["uuid"] {
 			t.Errorf("PUT %v: %d %v", step.change, status, answer)
 		}
-		if diff := cmp.Diff([]bitbuckettest.Hook{step.want}, p.app.Hooks()); diff != "" {
+		if diff := cmp.Diff([]bitbuckettest.Hook{step.want}, e.app.Hooks()); diff != "" {
 			t.Errorf("PUT %v (-want +got):\n%s", step.change, diff)
 		}
 	}
-	if status, answer := p.call(t, "GET", self, nil); status != 200 || answer["description"] != "emptied" {
+	if status, answer := e.call(t, "GET", self, nil); status != 200 || answer["description"] != "emptied" {
 		t.Errorf("GET: %d %v", status, answer)
 	}
-	if status, _ := p.call(t, "GET", strings.NewReplacer("%7B", "", "%7D", "").Replace(self), nil); status != 404 {
+	if status, _ := e.call(t, "GET", strings.NewReplacer("%7B", "", "%7D", "").Replace(self), nil); status != 404 {
 		t.Errorf("GET without braces: %d", status)
 	}
-	if status, _ := p.call(t, "DELETE", self, nil); status != 204 {
+	if status, _ := e.call(t, "DELETE", self, nil); status != 204 {
 		t.Errorf("DELETE: %d", status)
 	}
-	if status, _ := p.call(t, "DELETE", self, nil); status != 404 {
+	if status, _ := e.call(t, "DELETE", self, nil); status != 404 {
 		t.Errorf("second DELETE: %d", status)
 	}
 }
 
 func TestHooksArePagedAndLimited(t *testing.T) {
-	p := newPlace(t)
+	e := newEnv(t)
 	var want []string
 	for i := range 50 {
 		address := fmt.Sprintf("http://127.0.0.1:9/hooks/%d", i)
-		p.addHook(t, address, "")
+		e.addHook(t, address, "")
 		want = append(want, address)
 	}
-	if diff := cmp.Diff(want, p.names(t, hooksPath+"?pagelen=20", "url")); diff != "" {
+	if diff := cmp.Diff(want, e.names(t, hooksPath+"?pagelen=20", "url")); diff != "" {
 		t.Errorf("hooks (-want +got):\n%s", diff)
 	}
-	if status, answer := p.call(t, "POST", hooksPath, hookBody(nil)); status != 400 {
+	if status, answer := e.call(t, "POST", hooksPath, hookBody(nil)); status != 400 {
 		t.Errorf("the 51st: %d %v", status, answer)
 	}
 }
 
 func TestHooksAreChecked(t *testing.T) {
-	p := newPlace(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
+	e := newEnv(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
 	const internal = "url: The URL cannot be an internal, non-routed address."
 	for name, row := range map[string]struct {
 		change map[string]any
@@ -113,13 +113,13 @@ func TestHooksAreChecked(t *testing.T) {
 		"odd body":      {map[string]any{"events": 7}, "Bad request"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, answer := p.call(t, "POST", hooksPath, hookBody(row.change))
+			status, answer := e.call(t, "POST", hooksPath, hookBody(row.change))
 			if status != 400 || dig(answer, "error", "message") != row.want {
 				t.Errorf("%d %v, want %q", status, answer, row.want)
 			}
 		})
 	}
-	if status, answer := p.call(
+	if status, answer := e.call(
 		t,
 		"POST",
 		hooksPath,
@@ -128,7 +128,7 @@ func TestHooksAreChecked(t *testing.T) {
 		fmt.Sprint(dig(answer, "error", "detail", "required")) != "[pullrequest]" {
 		t.Errorf("an event that the scopes do not read: %d %v", status, answer)
 	}
-	if status, answer := p.call(
+	if status, answer := e.call(
 		t,
 		"POST",
 		hooksPath,
@@ -136,16 +136,16 @@ func TestHooksAreChecked(t *testing.T) {
 	); status != 201 {
 		t.Errorf("a public address: %d %v", status, answer)
 	}
-	bob, _ := p.Link(p.bob, p.consumer)
+	bob, _ := e.Link(e.bob, e.consumer)
 	for permission, want := range map[bitbuckettest.Permission]int{bitbuckettest.None: 404, bitbuckettest.Write: 403, bitbuckettest.Admin: 201} {
-		p.app.Grant(p.bob, permission)
-		if status, answer := p.callAs(t, bob.Reveal(), "POST", hooksPath, hookBody(nil)); status != want {
+		e.app.Grant(e.bob, permission)
+		if status, answer := e.callAs(t, bob.Reveal(), "POST", hooksPath, hookBody(nil)); status != want {
 			t.Errorf("bob with %s: %d %v, want %d", permission, status, answer, want)
 		}
 	}
-	open, err := p.AddRepository(p.acme, "open", bitbuckettest.Public)
+	open, err := e.AddRepository(e.acme, "open", bitbuckettest.Public)
 	must(t, err)
-	if status, _ := p.callAs(
+	if status, _ := e.callAs(
 		t,
 		"",
 		"GET",

@@ -16,16 +16,16 @@ import (
 )
 
 func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
-	p := newPlace(t)
+	e := newEnv(t)
 	hooked := newReceiver(t, ok)
-	uuid := p.addHook(t, hooked.URL+"/hooks/1", "s3cret")
-	first, err := p.app.Commit(t.Context(), "main", map[string]string{"Dockerfile": "FROM scratch\n"}, "First")
+	uuid := e.addHook(t, hooked.URL+"/hooks/1", "s3cret")
+	first, err := e.app.Commit(t.Context(), "main", map[string]string{"Dockerfile": "FROM scratch\n"}, "First")
 	must(t, err)
-	must(t, p.app.Push(t.Context(), map[string]string{"refs/heads/old": first}))
-	must(t, p.WaitIdle(t.Context()))
+	must(t, e.app.Push(t.Context(), map[string]string{"refs/heads/old": first}))
+	must(t, e.WaitIdle(t.Context()))
 
 	work := filepath.Join(t.TempDir(), "work")
-	mustGit(t, "/", "clone", p.cloneURL("alice", "alice's git password"), work)
+	mustGit(t, "/", "clone", e.cloneURL("alice", "alice's git password"), work)
 	must(t, os.WriteFile(filepath.Join(work, "big.bin"), incompressible(1<<20), 0o600))
 	mustGit(t, work, "add", ".")
 	mustGit(t, work, "commit", "-m", "Second")
@@ -33,7 +33,7 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 	mustGit(t, work, "tag", "-a", "-m", "The second", "feature/v2")
 	head := mustGit(t, work, "rev-parse", "HEAD")
 	mustGit(t, work, "push", "origin", "main", "v1", "feature/v2", ":old")
-	must(t, p.WaitIdle(t.Context()))
+	must(t, e.WaitIdle(t.Context()))
 
 	hooked.mu.Lock()
 	defer hooked.mu.Unlock()
@@ -103,14 +103,14 @@ func (r *receiver) changes(t *testing.T) [][]any {
 }
 
 func TestChangesOfBranches(t *testing.T) {
-	p := newPlace(t)
+	e := newEnv(t)
 	hooked := newReceiver(t, ok)
-	p.addHook(t, hooked.URL, "")
+	e.addHook(t, hooked.URL, "")
 	ctx := t.Context()
 	var hashes []string
 	parent := ""
 	for i := range 7 {
-		hash, err := p.app.Write(
+		hash, err := e.app.Write(
 			ctx,
 			bitbuckettest.NewCommit{
 				Parent:  parent,
@@ -122,13 +122,13 @@ func TestChangesOfBranches(t *testing.T) {
 		hashes, parent = append(hashes, hash), hash
 	}
 	main := func(hash string) map[string]string { return map[string]string{"refs/heads/main": hash} }
-	must(t, p.app.Push(ctx, main(hashes[2])))                                      // three commits, created
-	must(t, p.app.Push(ctx, main(hashes[4])))                                      // two commits
-	must(t, p.app.Push(ctx, main(hashes[4])))                                      // nothing moves: no webhook
-	must(t, p.app.Push(ctx, main(hashes[3])))                                      // backwards: forced, no commits
-	must(t, p.app.Push(ctx, map[string]string{"refs/heads/topic/ü": hashes[6]}))   // more than five
-	must(t, p.app.PushAs(ctx, p.bob, map[string]string{"refs/heads/topic/ü": ""})) // deleted
-	must(t, p.WaitIdle(ctx))
+	must(t, e.app.Push(ctx, main(hashes[2])))                                      // three commits, created
+	must(t, e.app.Push(ctx, main(hashes[4])))                                      // two commits
+	must(t, e.app.Push(ctx, main(hashes[4])))                                      // nothing moves: no webhook
+	must(t, e.app.Push(ctx, main(hashes[3])))                                      // backwards: forced, no commits
+	must(t, e.app.Push(ctx, map[string]string{"refs/heads/topic/ü": hashes[6]}))   // more than five
+	must(t, e.app.PushAs(ctx, e.bob, map[string]string{"refs/heads/topic/ü": ""})) // deleted
+	must(t, e.WaitIdle(ctx))
 
 	type row struct {
 		created, closed, forced, truncated bool
@@ -164,30 +164,30 @@ func TestChangesOfBranches(t *testing.T) {
 }
 
 func TestMainBranchFollowsTheFirstPush(t *testing.T) {
-	p := newPlace(t)
-	if _, repo := p.call(t, "GET", "/2.0/repositories/acme/app", nil); repo["mainbranch"] != nil {
+	e := newEnv(t)
+	if _, repo := e.call(t, "GET", "/2.0/repositories/acme/app", nil); repo["mainbranch"] != nil {
 		t.Errorf("of an empty repository: %v", repo["mainbranch"])
 	}
-	first, err := p.app.Commit(t.Context(), "develop", map[string]string{"f": "1"}, "First")
+	first, err := e.app.Commit(t.Context(), "develop", map[string]string{"f": "1"}, "First")
 	must(t, err)
-	must(t, p.app.Push(t.Context(), map[string]string{"refs/heads/main": first}))
-	if _, repo := p.call(t, "GET", "/2.0/repositories/acme/app", nil); dig(repo, "mainbranch", "name") != "develop" {
+	must(t, e.app.Push(t.Context(), map[string]string{"refs/heads/main": first}))
+	if _, repo := e.call(t, "GET", "/2.0/repositories/acme/app", nil); dig(repo, "mainbranch", "name") != "develop" {
 		t.Errorf("after the first push: %v", repo["mainbranch"])
 	}
 }
 
 func TestPushesAreAllOrNothing(t *testing.T) {
-	p := newPlace(t)
-	first, err := p.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
+	e := newEnv(t)
+	first, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
 	must(t, err)
-	err = p.app.Push(t.Context(), map[string]string{"refs/heads/a": first, "refs/heads/b": strings.Repeat("1", 40)})
+	err = e.app.Push(t.Context(), map[string]string{"refs/heads/a": first, "refs/heads/b": strings.Repeat("1", 40)})
 	if err == nil {
 		t.Error("a push of an unknown object went through")
 	}
-	if status, _ := p.call(t, "GET", "/2.0/repositories/acme/app/refs/branches/a", nil); status != http.StatusNotFound {
+	if status, _ := e.call(t, "GET", "/2.0/repositories/acme/app/refs/branches/a", nil); status != http.StatusNotFound {
 		t.Errorf("half of the push is there: %d", status)
 	}
-	if _, err := p.app.Write(t.Context(), bitbuckettest.NewCommit{Parent: "nowhere"}); err == nil {
+	if _, err := e.app.Write(t.Context(), bitbuckettest.NewCommit{Parent: "nowhere"}); err == nil {
 		t.Error("a commit on an unknown parent was written")
 	}
 }

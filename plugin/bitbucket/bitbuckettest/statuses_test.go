@@ -14,11 +14,11 @@ import (
 )
 
 func TestStatusesAreUpserted(t *testing.T) {
-	p := newPlace(t)
-	commit, err := p.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
+	e := newEnv(t)
+	commit, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
 	must(t, err)
 	path := "/2.0/repositories/acme/app/commit/" + commit + "/statuses"
-	status, first := p.call(t, "POST", path+"/build", map[string]any{
+	status, first := e.call(t, "POST", path+"/build", map[string]any{
 		"key":     "slipway/a b",
 		"state":   "INPROGRESS",
 		"url":     "http://127.0.0.1:8080/{repository.full_name}/{commit.hash}",
@@ -28,7 +28,7 @@ func TestStatusesAreUpserted(t *testing.T) {
 		first["url"] != "http://127.0.0.1:8080/acme/app/"+commit {
 		t.Errorf("POST: %d %v", status, first)
 	}
-	status, second := p.call(
+	status, second := e.call(
 		t,
 		"POST",
 		path+"/build",
@@ -43,7 +43,7 @@ func TestStatusesAreUpserted(t *testing.T) {
 		t.Errorf("POST of the same key: %d %v", status, second)
 	}
 	self := path + "/build/" + url.PathEscape("slipway/a b")
-	if status, answer := p.call(
+	if status, answer := e.call(
 		t,
 		"PUT",
 		self,
@@ -52,13 +52,13 @@ func TestStatusesAreUpserted(t *testing.T) {
 		answer["url"] != "https://ci.example.com/2" {
 		t.Errorf("PUT: %d %v", status, answer)
 	}
-	if status, _ := p.call(t, "PUT", self, map[string]any{"key": "other", "state": "FAILED"}); status != 400 {
+	if status, _ := e.call(t, "PUT", self, map[string]any{"key": "other", "state": "FAILED"}); status != 400 {
 		t.Errorf("PUT of another key: %d", status)
 	}
-	if status, _ := p.call(t, "PUT", path+"/build/none", map[string]any{"state": "FAILED"}); status != 404 {
+	if status, _ := e.call(t, "PUT", path+"/build/none", map[string]any{"state": "FAILED"}); status != 404 {
 		t.Errorf("PUT of an unknown key: %d", status)
 	}
-	if status, answer := p.call(
+	if status, answer := e.call(
 		t,
 		"GET",
 		self,
@@ -67,19 +67,19 @@ func TestStatusesAreUpserted(t *testing.T) {
 		answer["description"] != "it broke" {
 		t.Errorf("GET: %d %v", status, answer)
 	}
-	if status, _ := p.call(t, "GET", path+"/build/none", nil); status != 404 {
+	if status, _ := e.call(t, "GET", path+"/build/none", nil); status != 404 {
 		t.Errorf("GET of an unknown key: %d", status)
 	}
-	p.call(
+	e.call(
 		t,
 		"POST",
 		path+"/build",
 		map[string]any{"key": "other", "state": "STOPPED", "url": "https://ci.example.com/3"},
 	)
-	if diff := cmp.Diff([]string{"slipway/a b", "other"}, p.names(t, path+"?pagelen=1", "key")); diff != "" {
+	if diff := cmp.Diff([]string{"slipway/a b", "other"}, e.names(t, path+"?pagelen=1", "key")); diff != "" {
 		t.Errorf("list (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"slipway/a b"}, p.names(t, path+"?refname=main", "key")); diff != "" {
+	if diff := cmp.Diff([]string{"slipway/a b"}, e.names(t, path+"?refname=main", "key")); diff != "" {
 		t.Errorf("list of a branch (-want +got):\n%s", diff)
 	}
 	want := []bitbuckettest.Status{
@@ -94,11 +94,11 @@ func TestStatusesAreUpserted(t *testing.T) {
 		{Key: "other", State: "STOPPED", Name: "other", URL: "https://ci.example.com/3"},
 	}
 	ignore := cmpopts.IgnoreFields(bitbuckettest.Status{}, "CreatedOn", "UpdatedOn", "uuid")
-	if diff := cmp.Diff(want, p.app.Statuses(commit), ignore); diff != "" {
+	if diff := cmp.Diff(want, e.app.Statuses(commit), ignore); diff != "" {
 		t.Errorf("Statuses (-want +got):\n%s", diff)
 	}
 	var states []string
-	for _, s := range p.app.StatusHistory(commit) {
+	for _, s := range e.app.StatusHistory(commit) {
 		states = append(states, s.State)
 	}
 	if got := strings.Join(states, " "); got != "INPROGRESS SUCCESSFUL FAILED STOPPED" {
@@ -107,8 +107,8 @@ func TestStatusesAreUpserted(t *testing.T) {
 }
 
 func TestStatusesAreChecked(t *testing.T) {
-	p := newPlace(t)
-	commit, err := p.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
+	e := newEnv(t)
+	commit, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
 	must(t, err)
 	path := "/2.0/repositories/acme/app/commit/" + commit + "/statuses/build"
 	for name, row := range map[string]struct {
@@ -137,7 +137,7 @@ func TestStatusesAreChecked(t *testing.T) {
 			for field, value := range row.change {
 				body[field] = value
 			}
-			status, answer := p.call(t, "POST", path, body)
+			status, answer := e.call(t, "POST", path, body)
 			if row.want == "" {
 				if status >= 300 {
 					t.Errorf("%d %v", status, answer)
@@ -152,7 +152,7 @@ func TestStatusesAreChecked(t *testing.T) {
 			}
 		})
 	}
-	if status, _ := p.call(
+	if status, _ := e.call(
 		t,
 		"POST",
 		strings.Replace(path, commit, strings.Repeat("1", 40), 1),
@@ -160,11 +160,11 @@ func TestStatusesAreChecked(t *testing.T) {
 	); status != 404 {
 		t.Errorf("unknown commit: %d", status)
 	}
-	open, err := p.AddRepository(p.acme, "open", bitbuckettest.Public)
+	open, err := e.AddRepository(e.acme, "open", bitbuckettest.Public)
 	must(t, err)
 	hash, err := open.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
 	must(t, err)
-	if status, _ := p.callAs(
+	if status, _ := e.callAs(
 		t,
 		"",
 		"POST",
@@ -177,24 +177,24 @@ func TestStatusesAreChecked(t *testing.T) {
 
 // A person's API token opens the API with their e-mail address, and as nothing else.
 func TestStatusWithAnAPIToken(t *testing.T) {
-	p := newPlace(t)
-	token := p.alice.AddAPIToken("read:repository:bitbucket")
-	narrow := p.alice.AddAPIToken("read:user:bitbucket")
+	e := newEnv(t)
+	token := e.alice.AddAPIToken("read:repository:bitbucket")
+	narrow := e.alice.AddAPIToken("read:user:bitbucket")
 	for _, c := range []struct {
 		user string
 		with secret.Secret
 		want int
 	}{
-		{p.alice.Email, token, 200},
-		{p.bob.Email, token, 401},
-		{p.alice.Name, token, 401},
-		{p.alice.Email, secret.New("other"), 401},
-		{p.alice.Email, narrow, 403},
+		{e.alice.Email, token, 200},
+		{e.bob.Email, token, 401},
+		{e.alice.Name, token, 401},
+		{e.alice.Email, secret.New("other"), 401},
+		{e.alice.Email, narrow, 403},
 	} {
 		request, err := http.NewRequestWithContext(
 			t.Context(),
 			http.MethodGet,
-			p.URL()+"/2.0/repositories/acme/app",
+			e.URL()+"/2.0/repositories/acme/app",
 			nil,
 		)
 		if err != nil {

@@ -17,8 +17,8 @@ import (
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
-// place is a Bitbucket with one private repository, acme/app, that alice owns.
-type place struct {
+// env is a Bitbucket with one private repository, acme/app, that alice owns.
+type env struct {
 	*bitbuckettest.Server
 	alice, bob *bitbuckettest.User
 	acme       *bitbuckettest.Workspace
@@ -27,7 +27,7 @@ type place struct {
 	token      string // alice's
 }
 
-func newPlace(t *testing.T, change ...func(*bitbuckettest.Options)) *place {
+func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 	t.Helper()
 	options := bitbuckettest.Options{Root: t.TempDir(), AllowPrivateHooks: true}
 	for _, f := range change {
@@ -40,18 +40,18 @@ func newPlace(t *testing.T, change ...func(*bitbuckettest.Options)) *place {
 	t.Cleanup(listener.Close)
 	server.SetURL(listener.URL)
 
-	p := &place{Server: server, alice: server.AddUser("alice"), bob: server.AddUser("bob")}
-	p.alice.SetPassword(secret.New("alice's password"))
-	p.alice.SetGitPassword(secret.New("alice's git password"))
-	p.bob.SetGitPassword(secret.New("bob's git password"))
-	p.acme = server.AddWorkspace("acme", p.alice)
-	p.app, err = server.AddRepository(p.acme, "app", bitbuckettest.Private)
+	e := &env{Server: server, alice: server.AddUser("alice"), bob: server.AddUser("bob")}
+	e.alice.SetPassword(secret.New("alice's password"))
+	e.alice.SetGitPassword(secret.New("alice's git password"))
+	e.bob.SetGitPassword(secret.New("bob's git password"))
+	e.acme = server.AddWorkspace("acme", e.alice)
+	e.app, err = server.AddRepository(e.acme, "app", bitbuckettest.Private)
 	must(t, err)
-	p.consumer, err = server.AddConsumer(p.acme, "https://ci.example.com/oauth", "account", "repository", "webhook")
+	e.consumer, err = server.AddConsumer(e.acme, "https://ci.example.com/oauth", "account", "repository", "webhook")
 	must(t, err)
-	access, _ := server.Link(p.alice, p.consumer)
-	p.token = access.Reveal()
-	return p
+	access, _ := server.Link(e.alice, e.consumer)
+	e.token = access.Reveal()
+	return e
 }
 
 func must(t *testing.T, err error) {
@@ -62,15 +62,15 @@ func must(t *testing.T, err error) {
 }
 
 // call makes an API request with alice's token and returns the status and the JSON answer.
-func (p *place) call(t *testing.T, method, path string, body any) (int, map[string]any) {
+func (e *env) call(t *testing.T, method, path string, body any) (int, map[string]any) {
 	t.Helper()
-	return p.callAs(t, p.token, method, path, body)
+	return e.callAs(t, e.token, method, path, body)
 }
 
-func (p *place) callAs(t *testing.T, token, method, path string, body any) (int, map[string]any) {
+func (e *env) callAs(t *testing.T, token, method, path string, body any) (int, map[string]any) {
 	t.Helper()
 	if !strings.HasPrefix(path, "http") {
-		path = p.URL() + path
+		path = e.URL() + path
 	}
 	var reader io.Reader
 	if body != nil {
@@ -142,9 +142,9 @@ func newReceiver(t *testing.T, answer func(n int) int) *receiver {
 
 func ok(int) int { return http.StatusAccepted }
 
-func (p *place) addHook(t *testing.T, url, key string) string {
+func (e *env) addHook(t *testing.T, url, key string) string {
 	t.Helper()
-	status, answer := p.call(t, "POST", "/2.0/repositories/acme/app/hooks", map[string]any{
+	status, answer := e.call(t, "POST", "/2.0/repositories/acme/app/hooks", map[string]any{
 		"description": "ci", "url": url, "active": true, "secret": key, "events": []string{"repo:push"},
 	})
 	if status != http.StatusCreated {
@@ -181,8 +181,8 @@ func mustGit(t *testing.T, dir string, args ...string) string {
 }
 
 // cloneURL has a credential in it, as people type it.
-func (p *place) cloneURL(user, password string) string {
-	rest, _ := strings.CutPrefix(p.app.CloneURL(), "http://")
+func (e *env) cloneURL(user, password string) string {
+	rest, _ := strings.CutPrefix(e.app.CloneURL(), "http://")
 	return fmt.Sprintf(
 		"http://%s:%s@%s",
 		user,

@@ -1,0 +1,128 @@
+package bitbuckettest_test
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"slipway/plugin/bitbucket/bitbuckettest"
+)
+
+// A history has main at third, whose parent is first, a branch at second, and tags.
+type history struct {
+	*env
+	first, second, third string
+}
+
+func newHistory(t *testing.T) history {
+	t.Helper()
+	e := newEnv(t)
+	ctx := t.Context()
+	first, err := e.app.Commit(ctx, "main", map[string]string{"a": "1"}, "First <b>\n\nWith a body")
+	must(t, err)
+	second, err := e.app.Commit(ctx, "feature/x+y", map[string]string{"a": "2"}, "Second")
+	must(t, err)
+	third, err := e.app.Write(ctx, bitbuckettest.NewCommit{
+		Parent:  first,
+		Files:   map[string]string{"b": "3"},
+		Remove:  []string{"a"},
+		Message: "Third",
+		Author:  e.bob,
+	})
+	must(t, err)
+	must(t, e.app.Push(ctx, map[string]string{"refs/heads/main": third}))
+	must(t, e.app.Tag(ctx, "v1", first, ""))
+	must(t, e.app.Tag(ctx, "v2", third, "Two"))
+	object, err := e.app.Annotate(ctx, "v2", third, "again")
+	must(t, err)
+	must(t, e.app.Push(ctx, map[string]string{"refs/tags/v3/of/v2": object}))
+	return history{e, first, second, third}
+}
+
+// app is the path of the history's repository.
+const app = "/2.0/repositories/acme/app"
+
+func TestRefs(t *testing.T) {
+	e := newHistory(t)
+	for _, row := range []struct {
+		path string
+		want []string
+	}{
+		{"/refs", []string{
+			"feature/x+y " + e.second, "main " + e.third, "v1 " + e.first, "v2 " + e.third, "v3/of/v2 " + e.third,
+		}},
+		{"/refs/branches?sort=-name&pagelen=1", []string{"main " + e.third, "feature/x+y " + e.second}},
+		{"/refs/tags?q=" + url.QueryEscape(`name~"V1"`), []string{"v1 " + e.first}},
+	} {
+		names, hashes := e.names(t, app+row.path, "name"), e.names(t, app+row.path, "target", "hash")
+		var got []string
+		for i := range names {
+			got = append(got, names[i]+" "+hashes[i])
+		}
+		if diff := cmp.Diff(row.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", row.path, diff)
+		}
+	}
+	for path, want := range map[string]string{
+		"/refs/branches/feature/x+y": e.second, "/refs/branches/feature%2Fx%2By": e.second,
+		"/refs/tags/v2": e.third, "/refs/tags/v3/of/v2": e.third,
+	} {
+		if status, answer := e.call(t, "GET", app+path, nil); status != 200 || dig(answer, "target", "hash") != want {
+			t.Errorf("%s: got %d %v, want commit %s", path, status, answer, want)
+		}
+	}
+}
+
+func TestCommits(t *testing.T) {
+	e := newHistory(t)
+	for revision, want := range map[string]string{
+		e.first: e.first, e.first[:7]: e.first, "main": e.third, "v2": e.third, "feature%2Fx+y": e.second,
+	} {
+		if status, answer := e.call(t, "GET", app+"/commit/"+revision, nil); status != 200 || answer["hash"] != want {
+			t.Errorf("commit %s: got %d %v, want %s", revision, status, answer["hash"], want)
+		}
+	}
+	_, answer := e.call(t, "GET", app+"/commit/"+e.third, nil)
+	if answer["message"] != "Third\n" {
+		t.Errorf("got message %v, want Third", answer["message"])
+	}
+	if author := dig(answer, "author", "user", "nickname"); author != "bob" {
+		t.Errorf("got author %v, want bob", author)
+	}
+	if parent := dig(answer, "parents", 0, "hash"); parent != e.first {
+		t.Errorf("got parent %v, want %s", parent, e.first)
+	}
+	if date := fmt.Sprint(answer["date"]); len(date) != len("2026-11-22T12:00:00+00:00") {
+		t.Errorf("got date %s, want one like 2026-11-22T12:00:00+00:00", date)
+	}
+	_, answer = e.call(t, "GET", app+"/commit/"+e.first, nil)
+	if summary := dig(answer, "summary", "html"); summary != "<p>First &lt;b&gt;\n\nWith a body</p>" {
+		t.Errorf("got summary %v, want escaped HTML", summary)
+	}
+	for path, want := range map[string][]string{
+		"/commits": {e.third, e.first}, "/commits/feature/x+y": {e.second},
+		"/commits?include=main&exclude=" + e.first: {e.third},
+	} {
+		if diff := cmp.Diff(want, e.names(t, app+path, "hash")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
+	}
+}
+
+func TestDiffstat(t *testing.T) {
+	e := newHistory(t)
+	changed := e.names(t, app+"/diffstat/"+e.third+".."+e.first, "status")
+	slices.Sort(changed)
+	if diff := cmp.Diff([]string{"added", "removed"}, changed); diff != "" {
+		t.Errorf("diffstat (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"a"}, e.names(t, app+"/diffstat/"+e.first, "new", "path")); diff != "" {
+		t.Errorf("diffstat of one commit (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"a"}, e.names(t, app+"/diffstat/feature%2Fx+y.."+e.first, "old", "path")); diff != "" {
+		t.Errorf("diffstat of a modification (-want +got):\n%s", diff)
+	}
+}
