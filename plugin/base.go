@@ -58,7 +58,7 @@ func listenPublic(ctx context.Context, o Options) (net.Listener, error) {
 func makeDataDir(data string) (string, error) {
 	// Runners pass through the data directory to their own part of it and can list nothing.
 	if err := os.MkdirAll(data, 0o711); err != nil { //nolint:gosec // its files and directories have modes of their own
-		return "", fmt.Errorf("make SLIPWAY_DATA: %w", err)
+		return "", fmt.Errorf("create SLIPWAY_DATA: %w", err)
 	}
 	absolute, err := filepath.Abs(data)
 	if err != nil {

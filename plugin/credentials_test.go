@@ -44,7 +44,7 @@ func TestAWideRegistryCredentialIsWarnedOf(t *testing.T) {
 	if err == nil {
 		t.Error("doctor: got no error for a stopped gateway")
 	}
-	wantOutput(t, output, "✓ registry     "+host+" takes the credential; "+want)
+	wantOutput(t, output, "✓ registry     "+host+" accepts the credential; "+want)
 }
 
 // served starts a gateway, waits until it serves, stops it, and returns its log.

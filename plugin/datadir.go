@@ -29,7 +29,7 @@ func lockDataDir(data string) (name string, release func(), err error) {
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		err = fmt.Errorf(
-			"SLIPWAY_DATA=%s: another gateway runs there: stop it, or give this one a directory of its own",
+			"SLIPWAY_DATA=%s: another gateway uses this directory: stop it, or set another directory",
 			data,
 		)
 	}

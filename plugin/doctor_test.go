@@ -22,7 +22,7 @@ func TestDoctorBesideAGateway(t *testing.T) {
 	environ := settingsOf(t, l) // its builder does not run
 	stop := serve(t, environ, l)
 	output, err := runDoctor(t, environ)
-	if err == nil || err.Error() != "1 to mend" {
+	if err == nil || err.Error() != "problems found: 1" {
 		t.Errorf("beside a running gateway: got %v, want one problem\n%s", err, output)
 	}
 	wantOutput(t, output,

@@ -19,7 +19,7 @@ import (
 func enginesCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "engines",
-		Usage: "print what the environments of a Drone or Woodpecker server and its runners need, secrets included",
+		Usage: "print the environment variables for a Drone or Woodpecker server and its runners, with secrets",
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			return printEnvironments(ctx, cmd.Root().Writer, os.Environ())
 		},
@@ -47,7 +47,7 @@ func printEnvironments(ctx context.Context, w io.Writer, environ []string) error
 func environments(ctx context.Context, c config.Gateway) ([]pipeline.Environment, error) {
 	if c.Drone.Server == "" && c.Woodpecker.Server == "" {
 		return nil, errors.New(
-			"neither SLIPWAY_DRONE_SERVER nor SLIPWAY_WOODPECKER_SERVER is set: there is no CI to set up",
+			"no CI to set up: set SLIPWAY_DRONE_SERVER or SLIPWAY_WOODPECKER_SERVER",
 		)
 	}
 	var all []pipeline.Environment

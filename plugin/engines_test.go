@@ -19,7 +19,7 @@ func TestEnginesPrintsWhatDroneNeeds(t *testing.T) {
 		"SLIPWAY_LISTEN=127.0.0.1:0",
 	}
 	err := printEnvironments(t.Context(), &bytes.Buffer{}, environ)
-	if err == nil || !strings.Contains(err.Error(), "neither SLIPWAY_DRONE_SERVER nor SLIPWAY_WOODPECKER_SERVER is set") {
+	if err == nil || !strings.Contains(err.Error(), "set SLIPWAY_DRONE_SERVER or SLIPWAY_WOODPECKER_SERVER") {
 		t.Errorf("without a CI: got %v", err)
 	}
 	environ = append(environ, "SLIPWAY_DRONE_SERVER=http://127.0.0.1:1", "SLIPWAY_DRONE_TOKEN=hush")
@@ -92,7 +92,7 @@ func TestDoctorChecksCIs(t *testing.T) {
 		t.Error("got no error for a Drone server that does not answer")
 	}
 	wantOutput(t, output,
-		"✕ drone        server: no answer from Drone at http://127.0.0.1:1",
+		"✕ drone        server: no response from Drone at http://127.0.0.1:1",
 		"✓ woodpecker   token: is slipway's",
 		"✓ woodpecker   builder repository: acme/builder is active",
 	)

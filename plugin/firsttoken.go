@@ -32,7 +32,7 @@ func (g *Gateway) logFirstToken(ctx context.Context) error {
 		return err
 	}
 	g.log.WithFields(logrus.Fields{"open": g.config.URL + "/signin", "one_time_token": token, "valid": firstTokenLife.String()}).
-		Warn("no administrator who can sign in yet: sign in with this one-time token")
+		Warn("no administrator can sign in yet: sign in with this one-time token")
 	return nil
 }
 
@@ -42,7 +42,7 @@ func (g *Gateway) FirstToken(ctx context.Context) (string, error) {
 	token := rand.Text()
 	hash, expiry := autobuild.TokenHash(secret.New(token)), g.store.Now().Add(firstTokenLife)
 	if err := g.store.CreateFirstToken(ctx, hash, expiry); err != nil {
-		return "", fmt.Errorf("make the first administrator's token: %w", err)
+		return "", fmt.Errorf("create the first administrator's token: %w", err)
 	}
 	return token, nil
 }

@@ -100,7 +100,7 @@ func construct(ctx context.Context, o Options, c *closers) (*Gateway, error) {
 		Metrics: m.Handler(), Observe: m.Requested, Now: b.store.Now, Log: b.log,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("prepare the pages: %w", err)
+		return nil, fmt.Errorf("construct the HTTP handler: %w", err)
 	}
 	return &Gateway{
 		config: b.config, log: b.log, listener: b.listener, closers: c,
@@ -174,7 +174,7 @@ func (g *Gateway) serve() error {
 // an error, because the gateway can serve without it.
 func (g *Gateway) tidyWebhooks(ctx context.Context) {
 	if err := safe.Do(func() error { return g.catalog.Tidy(ctx) }); err != nil && ctx.Err() == nil {
-		g.log.WithError(err).Warn("webhooks not all in order")
+		g.log.WithError(err).Warn("unfinished changes of webhooks remain")
 	}
 }
 

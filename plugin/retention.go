@@ -23,7 +23,7 @@ func (g *Gateway) pruneDaily(ctx context.Context) error {
 	for {
 		old := g.store.Now().Add(-g.config.Keep)
 		if err := safe.Do(func() error { return g.prune(ctx, old) }); err != nil && ctx.Err() == nil {
-			g.log.WithError(err).Warn("what is older than SLIPWAY_KEEP not all removed")
+			g.log.WithError(err).Warn("remove data older than SLIPWAY_KEEP")
 		}
 		select {
 		case <-ctx.Done():
@@ -46,7 +46,7 @@ func (g *Gateway) prune(ctx context.Context, before time.Time) error {
 			"builds":     removed.Builds,
 			"people":     removed.People,
 			"sessions":   removed.Sessions,
-		}).Info("removed what is older than SLIPWAY_KEEP")
+		}).Info("removed data older than SLIPWAY_KEEP")
 	}
 	return g.logs.Prune(ctx, func(buildID string) bool {
 		b, err := g.store.Build(ctx, buildID)

@@ -28,13 +28,13 @@ func webhooksCommand() *cli.Command {
 			ArgsUsage: "[--all | REPOSITORY...]",
 			Description: "Writes a new secret for each webhook to the database and to Bitbucket. The old one is\n" +
 				"accepted for 24 hours more. It takes the settings and the key of the gateway, which may\n" +
-				"run or be stopped. --all leaves out webhooks that were rotated in the last 24 hours, so\n" +
+				"run or be stopped. --all skips webhooks that were rotated in the last 24 hours, so\n" +
 				"that the command can be repeated after an interruption.",
 			Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "rotate the webhooks of all repositories"}},
 			Action: func(ctx context.Context, cmd *cli.Command) error {
 				names := cmd.Args().Slice()
 				if cmd.Bool("all") == (len(names) > 0) {
-					return cli.Exit("name repositories, like acme/app, or give --all", 2)
+					return cli.Exit("give repositories, like acme/app, or --all", 2)
 				}
 				return rotateWebhooks(ctx, cmd.Root().Writer, os.Environ(), names)
 			},
@@ -84,7 +84,7 @@ func rotateIn(ctx context.Context, w io.Writer, s *store.Store, c config.Gateway
 		if i+1 < len(hooks) && errors.As(rotation.Refusal, &limited) {
 			return cli.Exit(
 				fmt.Sprintf(
-					"%d webhooks left: Bitbucket's rate limit is used up: run the command again later",
+					"%d webhooks left: the rate limit of Bitbucket is used up: run the command again later",
 					len(hooks)-i-1,
 				),
 				1,

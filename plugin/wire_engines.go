@@ -183,7 +183,7 @@ func ciOptions(ctx context.Context, b base, engine string) (assembly.CIOptions, 
 func newCI(b base, name string, e ciEngine, c config.CI, probes pipeline.Probes) (ci, error) {
 	id, err := identity.Read(c.BuilderTLS)
 	if err != nil {
-		return ci{}, fmt.Errorf("certificate of the clients of %s's builder: %w", name, err)
+		return ci{}, fmt.Errorf("read the certificate for the builder of %s: %w", name, err)
 	}
 	forDispatcher := dispatcher.Engine{
 		Engine: e, Limit: c.Concurrency, URL: b.config.URL, BuilderTLS: id.Text(),
@@ -211,7 +211,7 @@ func runnerUser(setting string, euid int) (uid, gid int, err error) {
 	gid, errG := strconv.Atoi(g)
 	if !found || errU != nil || errG != nil || uid <= 0 || gid <= 0 {
 		return 0, 0, fmt.Errorf(
-			"SLIPWAY_RUNNER_USER=%s: give uid:gid in numbers above 0, as %s",
+			"SLIPWAY_RUNNER_USER=%s: set numbers above 0 as uid:gid, for example %s",
 			setting,
 			defaultRunnerUser,
 		)

@@ -186,7 +186,7 @@ func (m *metricsServer) serve() error {
 	if m == nil {
 		return nil
 	}
-	m.log.WithField("address", m.listener.Addr().String()).Info("metrics are served")
+	m.log.WithField("address", m.listener.Addr().String()).Info("serving metrics")
 	if err := m.server.Serve(m.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve metrics on %s: %w", m.listener.Addr(), err)
 	}

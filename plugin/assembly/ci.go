@@ -63,7 +63,7 @@ func Drone(
 // ErrNoDroneSecrets is the error of a command that needs the secrets of Drone's requests before the
 // gateway created them.
 var ErrNoDroneSecrets = errors.New(
-	"its extensions have no secrets yet: start the gateway once with SLIPWAY_DRONE_SERVER set",
+	"the extensions have no secrets yet: start the gateway once with SLIPWAY_DRONE_SERVER set",
 )
 
 // droneSecrets returns the secrets of Drone's requests to the gateway.

@@ -85,9 +85,9 @@ func (d ciChecks) check(ctx context.Context, name string, e ciEngine) []Finding 
 	case slices.ContainsFunc(all, func(f Finding) bool { return f.Err != nil }):
 		return all
 	case !d.probe:
-		return append(all, Finding{Check: name, Note: "probe: left out"})
+		return append(all, Finding{Check: name, Note: "probe: skipped"})
 	case !d.reachable:
-		return append(all, Finding{Check: name, Note: "probe: not tried, for the gateway does not answer"})
+		return append(all, Finding{Check: name, Note: "probe: skipped, because the gateway does not answer"})
 	}
 	repository, err := d.repositoryOn(ctx, name)
 	if err != nil {

@@ -20,11 +20,11 @@ import (
 func Command() *cli.Command {
 	return &cli.Command{
 		Name:  "doctor",
-		Usage: "check this installation and say in one line each what to mend",
-		Description: "On each CI that is set up it starts a pipeline which builds nothing and tells how far it\n" +
-			"comes, in up to two minutes. It is started in the builder repository, or where there is none\n" +
-			"in the repository of the first automated build on that CI.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "no-probe", Usage: "start no pipeline on the CIs"}},
+		Usage: "check this installation and print one line for each finding, with the fix",
+		Description: "On each configured CI it starts a pipeline that builds nothing, and reports its result. This\n" +
+			"takes up to two minutes. The pipeline runs in the builder repository, or without one in the\n" +
+			"repository of the first automated build on that CI.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "no-probe", Usage: "do not start pipelines on CIs"}},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			return Run(ctx, cmd.Root().Writer, Options{Environ: os.Environ(), Probe: !cmd.Bool("no-probe")})
 		},
@@ -42,13 +42,13 @@ type Options struct {
 func Run(ctx context.Context, w io.Writer, o Options) error {
 	c, err := config.LoadGateway(o.Environ)
 	report := reporter{w: w}
-	report.print(Finding{Check: "settings", Note: "understood", Err: err})
+	report.print(Finding{Check: "settings", Note: "valid", Err: err})
 	if err != nil {
 		return cli.Exit("", 1)
 	}
 	report.print(diskSpace(c.Data))
 	s, err := assembly.OpenReadOnly(ctx, c)
-	report.print(Finding{Check: "database", Note: "opens, its key fits", Err: err})
+	report.print(Finding{Check: "database", Note: "opens, and its key matches", Err: err})
 	answers := publicURL(ctx, c)
 	report.print(answers)
 	report.print(clock(ctx, c.APIURL))
@@ -66,7 +66,7 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 		_ = s.Close() // it was only read
 	}
 	if report.problems > 0 {
-		return cli.Exit(fmt.Sprintf("%d to mend", report.problems), 1)
+		return cli.Exit(fmt.Sprintf("problems found: %d", report.problems), 1)
 	}
 	return nil
 }

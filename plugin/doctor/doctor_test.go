@@ -96,7 +96,7 @@ func TestDoctorComparesTheClock(t *testing.T) {
 	output, _ := run(t, settings(t, bitbucket(t, 0))...)
 	wantLines(t, output, "✓ clock        ")
 	output, _ = run(t, settings(t, bitbucket(t, time.Hour))...)
-	wantLines(t, output, "✕ clock        this machine's clock is ", "start a time service")
+	wantLines(t, output, "✕ clock        this machine's clock differs", "start a time service")
 	output, _ = run(t, settings(t, "http://127.0.0.1:1")...)
 	wantLines(t, output, "✕ clock        SLIPWAY_BITBUCKET_API_URL=http://127.0.0.1:1")
 }

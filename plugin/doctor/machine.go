@@ -33,14 +33,14 @@ func diskSpace(data string) Finding {
 	var stat syscall.Statfs_t
 	if err := syscall.Statfs(data, &stat); err != nil {
 		f.Err = fmt.Errorf("SLIPWAY_DATA=%s: %w", data, err)
-		f.Fix = "the gateway makes it at its first start"
+		f.Fix = "the gateway creates it at its first start"
 		return f
 	}
 	free := stat.Bavail * uint64(stat.Bsize) //nolint:gosec // a block size is positive
 	f.Note = fmt.Sprintf("%.1f GB free in %s", float64(free)/1e9, data)
 	if free < minFreeDisk {
 		f.Err = errors.New(f.Note)
-		f.Fix = "free some space or set SLIPWAY_BUILDER_CACHE lower"
+		f.Fix = "free some space or set a smaller SLIPWAY_BUILDER_CACHE"
 	}
 	return f
 }
@@ -50,7 +50,7 @@ func publicURL(ctx context.Context, c config.Gateway) Finding {
 	f := Finding{Check: "public URL", Note: c.URL + " answers"}
 	if _, err := get(ctx, c.URL+"/healthz"); err != nil {
 		f.Err = fmt.Errorf("SLIPWAY_URL=%s: %w", c.URL, err)
-		f.Fix = "start the gateway, or mend the address or the proxy before it"
+		f.Fix = "start the gateway, or correct the address or the proxy in front of it"
 		return f
 	}
 	if host := hostOf(c.URL); isPrivate(host) {
@@ -61,21 +61,21 @@ func publicURL(ctx context.Context, c config.Gateway) Finding {
 
 // clock compares this machine's clock with that of the Bitbucket API.
 func clock(ctx context.Context, apiURL string) Finding {
-	f := Finding{Check: "clock", Note: "agrees with Bitbucket's"}
+	f := Finding{Check: "clock", Note: "matches Bitbucket's clock"}
 	header, err := get(ctx, apiURL+"/2.0/user")
 	if err != nil && header == nil {
 		f.Err = fmt.Errorf("SLIPWAY_BITBUCKET_API_URL=%s: %w", apiURL, err)
-		f.Fix = "builds cannot be confirmed without it"
+		f.Fix = "check the address and the network: builds cannot be confirmed without it"
 		return f
 	}
 	theirs, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
-		f.Note = "not compared: " + apiURL + " tells no time"
+		f.Note = "not compared: " + apiURL + " sends no time"
 		return f
 	}
 	if skew := time.Since(theirs).Abs(); skew > maxClockSkew {
 		f.Err = fmt.Errorf(
-			"this machine's clock is %s off Bitbucket's: tokens will seem expired", skew.Round(time.Second),
+			"this machine's clock differs from Bitbucket's by %s: tokens will seem expired", skew.Round(time.Second),
 		)
 		f.Fix = "start a time service"
 	}
@@ -133,7 +133,7 @@ func get(ctx context.Context, address string) (http.Header, error) {
 		return nil, err
 	}
 	if resp.StatusCode >= http.StatusInternalServerError {
-		return resp.Header, fmt.Errorf("it answers %s", resp.Status)
+		return resp.Header, fmt.Errorf("got status %s", resp.Status)
 	}
 	return resp.Header, nil
 }

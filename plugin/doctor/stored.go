@@ -25,7 +25,7 @@ func (d stored) oauthClients(ctx context.Context) []Finding {
 	for _, p := range providers {
 		f := Finding{
 			Check: "OAuth client",
-			Note:  p.Name + " knows it; its callback URL must be " + checker.CallbackURL(),
+			Note:  p.Name + " accepts it; its callback URL must be " + checker.CallbackURL(),
 		}
 		if err := checker.ProviderReady(ctx, p); err != nil {
 			f.Err = fmt.Errorf("%s: %w", p.Name, err)
@@ -50,7 +50,7 @@ func (d stored) linkedAccounts(ctx context.Context) []Finding {
 			f.Fix = "link it again under Settings → Source providers"
 		} else if missing := checker.MissingScopes(a); len(missing) > 0 {
 			f.Err = fmt.Errorf("%s: its grant lacks %s", a.Name, strings.Join(missing, ", "))
-			f.Fix = "tick them on the OAuth consumer and link again"
+			f.Fix = "select them on the OAuth consumer and link the account again"
 		}
 		all = append(all, f)
 	}
@@ -78,7 +78,7 @@ func (d stored) registries(ctx context.Context) []Finding {
 			continue
 		}
 		seen[r.ID] = true
-		f := Finding{Check: "registry", Note: r.Host + " takes the credential"}
+		f := Finding{Check: "registry", Note: r.Host + " accepts the credential"}
 		if warning := credentials.Warning(r); warning != "" {
 			f.Note += "; " + warning
 		}

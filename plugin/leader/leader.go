@@ -62,7 +62,7 @@ func New(o Options) *Elector {
 // before any other work.
 func (e *Elector) Acquire(ctx context.Context) error {
 	if _, err := e.o.Leases.Hold(ctx, gatewayLease+e.ID(), e.o.Life); err != nil {
-		return fmt.Errorf("join the gateways of this database: %w", err)
+		return fmt.Errorf("acquire the lease of this gateway: %w", err)
 	}
 	return e.acquireLeader(ctx)
 }
@@ -79,7 +79,7 @@ func (e *Elector) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if err := e.Acquire(ctx); err != nil && ctx.Err() == nil {
-			e.o.Log.WithError(err).Warn("place among the gateways not renewed")
+			e.o.Log.WithError(err).Warn("leases not renewed")
 		}
 	}
 }
@@ -90,7 +90,7 @@ func (e *Elector) acquireLeader(ctx context.Context) error {
 	started, wasLeader := time.Now(), e.IsLeader()
 	held, err := e.o.Leases.Hold(ctx, leaderLease, e.o.Life)
 	if err != nil {
-		return fmt.Errorf("lead the gateways of this database: %w", err)
+		return fmt.Errorf("acquire the leader lease: %w", err)
 	}
 	until := time.Time{}
 	if held {
@@ -101,7 +101,7 @@ func (e *Elector) acquireLeader(ctx context.Context) error {
 	e.mu.Unlock()
 	if held != wasLeader {
 		e.o.Log.WithFields(logrus.Fields{"gateway": e.ID(), "leads": held}).
-			Info("the lead among the gateways changed")
+			Info("leader changed")
 	}
 	return nil
 }
@@ -117,7 +117,7 @@ func (e *Elector) release(ctx context.Context) error {
 	for _, lease := range []string{leaderLease, gatewayLease + e.ID()} {
 		if err := e.o.Leases.Release(ctx, lease); err != nil {
 			e.o.Log.WithError(err).WithField("lease", lease).
-				Warn("place among the gateways not given back, it lapses by itself")
+				Warn("lease not released; it expires by itself")
 		}
 	}
 	return nil

@@ -15,49 +15,49 @@ type metricDescs struct {
 
 func newMetricDescs() metricDescs {
 	return metricDescs{
-		databaseUp:   desc("database_up", "1 when the database answered and took a write, else 0."),
-		databasePing: desc("database_ping_seconds", "Time that the database took for it."),
+		databaseUp:   desc("database_up", "1 if the database answers and accepts a write, otherwise 0."),
+		databasePing: desc("database_ping_seconds", "Time that the database took for this check."),
 		circuit: desc(
 			"engine_circuit_open",
-			"1 from a failed start on an engine to the next one that succeeds: until then builds wait longer and longer.",
+			"1 from a failed start on an engine to the next successful one. Builds wait between attempts, longer each time.",
 			"engine",
 		),
 
-		unplanned: desc("deliveries_unplanned", "Deliveries that are stored and wait to be planned."),
+		unplanned: desc("deliveries_unplanned", "Stored deliveries that are not planned yet."),
 		unplannedAge: desc(
 			"deliveries_unplanned_oldest_age_seconds",
-			"Age of the oldest of them; 0 without any.",
+			"Age of the oldest delivery that is not planned yet; 0 if there is none.",
 		),
-		deliveriesStranded: desc("deliveries_stranded", "Those of them that no task will plan. Always 0."),
+		deliveriesStranded: desc("deliveries_stranded", "Unplanned deliveries without a task. Always 0."),
 
 		builds: desc("builds", "Builds that are queued, starting or running, by engine.", "engine", "state"),
 		buildsAge: desc("builds_oldest_age_seconds",
-			"How long the oldest of them is in that state; of queued ones, since it was asked for. 0 without any.",
+			"Time that the oldest build is in the state; for queued builds, since the request. 0 if there is none.",
 			"engine", "state"),
-		buildsStranded: desc("builds_stranded", "Queued builds that no task will start. Always 0."),
+		buildsStranded: desc("builds_stranded", "Queued builds without a task. Always 0."),
 
-		tasks:    desc("tasks", "Tasks of the gateway that wait, run, or were given up (dead).", "kind", "state"),
-		tasksAge: desc("tasks_oldest_age_seconds", "Age of the oldest task of a kind; 0 without any.", "kind", "state"),
+		tasks:    desc("tasks", "Tasks of the gateway that wait, run, or failed permanently (dead).", "kind", "state"),
+		tasksAge: desc("tasks_oldest_age_seconds", "Age of the oldest task of a kind; 0 if there is none.", "kind", "state"),
 		tasksOverdue: desc(
 			"tasks_overdue_seconds",
-			"How long a task has been due, and waiting for none before it, that nobody has taken yet; 0 without any.",
+			"Time since the oldest waiting task that can run became due; 0 if there is none.",
 			"kind",
 		),
 
 		statusesRefused: desc("statuses_refused",
-			"Builds whose newest status Bitbucket did not take, and will not be told again."),
+			"Builds whose newest status Bitbucket refused and the gateway does not send again."),
 
 		hooks: desc("hooks",
-			"Repositories by how their pushes come: active = webhook, polled = no webhook could be had.", "state"),
-		hookProblems: desc("hooks_problems", "Repositories whose webhook is not in order; their page says why."),
-		neverPolled:  desc("hooks_never_polled", "Repositories without a webhook whose refs were never looked at yet."),
+			"Repositories by the source of their pushes: active = webhook, polled = no webhook is possible.", "state"),
+		hookProblems: desc("hooks_problems", "Repositories with a webhook problem; their page shows it."),
+		neverPolled:  desc("hooks_never_polled", "Repositories without a webhook that were never polled."),
 		pollAge: desc(
 			"poll_oldest_success_age_seconds",
-			"Of the repositories without a webhook, the time since the last poll of the one that waits longest; 0 without any.",
+			"Longest time since the last successful poll of a repository without a webhook; 0 if there is none.",
 		),
 
-		accounts:   desc("accounts", "Linked accounts: linked, or broken = somebody must link it again.", "state"),
-		registries: desc("registries", "Registry credentials by what their last check found.", "state"),
+		accounts:   desc("accounts", "Linked accounts by state: linked, or broken = a user must link it again.", "state"),
+		registries: desc("registries", "Registry credentials by the result of their last check.", "state"),
 	}
 }
 

@@ -28,19 +28,19 @@ type events struct {
 func newEvents(engines []string) events {
 	e := events{
 		received: counter("deliveries_received_total",
-			"Webhook requests by what was answered: stored, ping, unauthorized, too_large, unavailable.", "answer"),
+			"Webhook requests by result: stored, ping, unauthorized, too_large, unavailable.", "answer"),
 		answered: counter("deliveries_answered_total",
-			"Deliveries by what they came to: planned, ignored, refused, failed.", "state"),
+			"Deliveries by result: planned, ignored, refused, failed.", "state"),
 		changes: counter(
 			"changes_total",
-			"Changes of refs that a delivery told or a poll found, by whether they were accepted as news.",
+			"Changes of refs from deliveries or polls, by whether they were accepted as new.",
 			"source",
 			"answer",
 		),
-		decisions: counter("decisions_total", "Answers of rules to accepted changes: build or skip.", "answer"),
+		decisions: counter("decisions_total", "Decisions of rules on accepted changes: build or skip.", "answer"),
 		queue: histogram("build_queue_seconds",
-			"Time from the push, or a person's retry, to the first claim by a runner.", waitBuckets(), "engine"),
-		start: histogram("attempt_start_seconds", "Time from the making of an attempt to its claim by a runner.",
+			"Time from the push, or a user's retry, to the first claim by a runner.", waitBuckets(), "engine"),
+		start: histogram("attempt_start_seconds", "Time from the creation of an attempt to its claim by a runner.",
 			waitBuckets(), "engine"),
 		attempts: histogram(
 			"attempt_duration_seconds",
@@ -49,18 +49,18 @@ func newEvents(engines []string) events {
 			"engine",
 			"state",
 		),
-		builds: histogram("build_duration_seconds", "Time from the push, or a person's retry, to the build's end.",
+		builds: histogram("build_duration_seconds", "Time from the push, or a user's retry, to the build's end.",
 			workBuckets(), "engine", "state"),
 		attemptsEnded: counter(
 			"attempts_ended_total",
-			"Attempts that ended, by state and reason; reason lost = the runner went silent.",
+			"Attempts that ended, by state and reason; reason lost = the runner stopped reporting.",
 			"engine",
 			"state",
 			"reason",
 		),
 		buildsEnded: counter("builds_ended_total", "Builds that ended, by state and reason.", "state", "reason"),
 		statuses: counter("statuses_reported_total",
-			"Build statuses by what came of telling Bitbucket: told or given_up.", "result"),
+			"Build statuses by result: told = sent to Bitbucket, given_up = refused.", "result"),
 	}
 	e.initialize(engines)
 	return e

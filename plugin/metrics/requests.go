@@ -25,7 +25,7 @@ func newRequests() requests {
 			"code",
 		),
 		took: histogram("http_request_duration_seconds",
-			"Time to answer an HTTP request; of a log that is followed, the time it was.",
+			"Duration of an HTTP request; for a followed log, the whole time.",
 			[]float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}, "method", "route"),
 	}
 }

@@ -78,7 +78,7 @@ func (s *gauges) load(now time.Time) snapshot {
 	next.overview, next.known = overview, err == nil
 	for _, err := range []error{pinged, err} {
 		if err != nil {
-			s.o.Log.WithError(err).Warn("the metrics lack what the database did not tell")
+			s.o.Log.WithError(err).Warn("metrics from the database are not available")
 		}
 	}
 	s.at, s.last = now, next

@@ -45,7 +45,7 @@ func (c *client) Login(ctx context.Context) (login string, err error) {
 // an object.
 func (c *client) unexpectedAnswer() error {
 	return fmt.Errorf(
-		"%s does not answer as Drone does: check SLIPWAY_DRONE_SERVER: %w",
+		"%s is not a Drone server: check SLIPWAY_DRONE_SERVER: %w",
 		c.server, autobuild.ErrUnavailable,
 	)
 }
@@ -82,7 +82,7 @@ func (c *client) create(ctx context.Context, o pipeline.Order) (int64, error) {
 	switch {
 	case err != nil && t.status >= http.StatusInternalServerError && !strings.Contains(err.Error(), seeLog):
 		return 0, fmt.Errorf(
-			"start a build of %s: %w; Drone answers so, after 45 s, where nobody gave it a configuration: "+
+			"start a build of %s: %w; Drone returns this error after 45 s if it gets no configuration: "+
 				"are DRONE_YAML_ENDPOINT and DRONE_YAML_SECRET set on its server as `slipway engines` prints "+
 				"them?",
 			o.Repository, err,
@@ -91,7 +91,7 @@ func (c *client) create(ctx context.Context, o pipeline.Order) (int64, error) {
 		return 0, fmt.Errorf("start a build of %s: %w", o.Repository, err)
 	case b.Number == 0: // the response is null
 		return 0, fmt.Errorf(
-			"the Drone server made no build of %s: its configuration did not come from our config extension "+
+			"the Drone server created no build of %s: its configuration did not come from our config extension "+
 				"(DRONE_YAML_ENDPOINT) and is not for event %s, or the user who activated the repository there "+
 				"is inactive: %w",
 			o.Repository, event, autobuild.ErrForbidden,
@@ -148,7 +148,7 @@ func (c *client) Find(ctx context.Context, repository string, p pipeline.Params)
 			break
 		}
 	}
-	return pipeline.Run{}, fmt.Errorf("no build of %s is this attempt's: %w", repository, autobuild.ErrNotFound)
+	return pipeline.Run{}, fmt.Errorf("%s has no build of this attempt: %w", repository, autobuild.ErrNotFound)
 }
 
 // Run returns a build by its number. Errors are those of pipeline.CI.

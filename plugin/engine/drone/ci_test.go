@@ -41,7 +41,7 @@ func TestStartReportsAMissingConfigExtension(t *testing.T) {
 		"kind: pipeline\ntype: exec\nname: own\ntrigger: {event: [push]}\nsteps: [{name: a, commands: [true]}]",
 	)
 	if _, err := e.Start(shortly(t), e.pipelineOf(t, "two")); !errors.Is(err, autobuild.ErrForbidden) ||
-		!strings.Contains(err.Error(), "made no build") {
+		!strings.Contains(err.Error(), "created no build") {
 		t.Errorf("with the repository's own configuration for pushes: %v", err)
 	}
 	e.server.SetConfig(r, "kind: pipeline\ntype: exec\nname: own\nsteps: [{name: '', commands: [true]}]")

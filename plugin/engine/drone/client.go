@@ -115,10 +115,10 @@ func (c *client) mapError(status int, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &long):
-		return fmt.Errorf("the answer of Drone is longer than %d bytes: %w", long.Limit, autobuild.ErrUnavailable)
+		return fmt.Errorf("the response of Drone is longer than %d bytes: %w", long.Limit, autobuild.ErrUnavailable)
 	case status == 0:
 		return fmt.Errorf(
-			"no answer from Drone at %s: %w (%w)",
+			"no response from Drone at %s: %w (%w)",
 			c.server, pipeline.WithoutURL(err), autobuild.ErrUnavailable,
 		)
 	case status == http.StatusUnauthorized:
@@ -129,26 +129,26 @@ func (c *client) mapError(status int, err error) error {
 		)
 	case status == http.StatusPaymentRequired:
 		return fmt.Errorf(
-			"the Drone server says that its licence is used up (%s): %w",
+			"the Drone server reports that its license is used up (%s): %w",
 			errorText(err), autobuild.ErrForbidden,
 		)
 	case status == http.StatusForbidden:
-		return fmt.Errorf("the Drone server does not let our user do this: %w: %w", errDenied, autobuild.ErrForbidden)
+		return fmt.Errorf("the Drone server does not allow this for our user: %w: %w", errDenied, autobuild.ErrForbidden)
 	case status == http.StatusNotFound:
 		return fmt.Errorf("%s: %w", errorText(err), autobuild.ErrNotFound)
 	case status >= http.StatusInternalServerError, status == http.StatusTooManyRequests:
-		return fmt.Errorf("the Drone server answered %d (%s): %w", status, errorText(err), autobuild.ErrUnavailable)
+		return fmt.Errorf("the Drone server returned %d (%s): %w", status, errorText(err), autobuild.ErrUnavailable)
 	case status >= http.StatusBadRequest:
-		return fmt.Errorf("the Drone server answered %d (%s)", status, errorText(err))
+		return fmt.Errorf("the Drone server returned %d (%s)", status, errorText(err))
 	case status >= http.StatusMultipleChoices:
 		return fmt.Errorf(
-			"%s answers with a redirect (%d), and the token is sent to no other address: set "+
-				"SLIPWAY_DRONE_SERVER to where it leads, or let the gateway past the login before it: %w",
+			"%s redirects (%d), and the token is not sent to other addresses: set "+
+				"SLIPWAY_DRONE_SERVER to the final address, or exempt the gateway from the login page: %w",
 			c.server, status, autobuild.ErrForbidden,
 		)
 	}
 	return fmt.Errorf(
-		"%s does not answer as Drone does, check SLIPWAY_DRONE_SERVER: %w (%w)",
+		"%s is not a Drone server: check SLIPWAY_DRONE_SERVER: %w (%w)",
 		c.server, err, autobuild.ErrUnavailable,
 	)
 }

@@ -71,7 +71,7 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.New("engine drone: an extension has no secret")
 	case config == token, token == hook, hook == config:
 		return nil, errors.New(
-			"engine drone: two extensions have the same secret, and the requests to one would be good at the other",
+			"engine drone: two extensions have the same secret, so that one would accept requests for the other",
 		)
 	case o.Type != TypeDocker && o.Type != TypeKubernetes && o.Type != TypeExec:
 		return nil, fmt.Errorf("SLIPWAY_DRONE_TYPE is %q: use docker, kubernetes or exec", o.Type)

@@ -48,7 +48,7 @@ func (e *Engine) Handler() http.Handler {
 // two equal requests in one second have one signature. Drone never sends such requests: it requests
 // the configuration of a build once, each build has its own nonce, and the runner requests each
 // secret of a step once. Webhooks may arrive twice and are not refused.
-var errReplay = errors.New("the same signature came before")
+var errReplay = errors.New("the signature was used before")
 
 // isFirst reports whether a request with a valid signature arrives for the first time.
 func (e *Engine) isFirst(ctx context.Context) bool {
@@ -66,7 +66,7 @@ func (e configs) Find(ctx context.Context, r *config.Request) (*drone.Config, er
 	}
 	if errors.Is(err, autobuild.ErrForbidden) {
 		logctx.Log(ctx, e.o.Log).WithError(err).WithField("extension", "config").
-			Warn("a build with our parameters gets nothing of ours")
+			Warn("build with our parameters rejected")
 		return nil, nil //nolint:nilnil // drone-go's word for 204
 	}
 	if err == nil && !e.isFirst(ctx) {
@@ -101,13 +101,13 @@ func (e tokens) Find(ctx context.Context, r *secret.Request) (*drone.Secret, err
 		return nil, refusal(ctx, err)
 	}
 	logctx.Log(logctx.Attempt(ctx, a), e.o.Log).WithField("extension", "secret").WithField("pipeline", r.Build.Number).
-		Info("runner's token handed to its pipeline")
+		Info("runner token sent to its pipeline")
 	return &drone.Secret{Name: secretName, Data: token.Reveal()}, nil
 }
 
 // seeLog is the text that Drone receives with a refusal. Drone shows it to the user who starts the
 // build.
-const seeLog = "the gateway refused, its log says why"
+const seeLog = "the gateway refused the request: see its log"
 
 // refusal records the reason of a refusal for guard, and returns the error for Drone.
 func refusal(ctx context.Context, err error) error {

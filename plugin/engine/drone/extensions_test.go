@@ -115,7 +115,7 @@ func TestAnInvalidSignatureIsRefused(t *testing.T) {
 	}{
 		"body changed": {
 			after:  func(r *http.Request, _ extensionRequest) { setBody(r, `{"event":"build"}`) },
-			status: 401, wantText: "header Digest is not the body's",
+			status: 401, wantText: "header Digest does not match the body",
 		},
 		"an old one": {
 			change: func(v *extensionRequest) { v.at = v.at.Add(-6 * time.Minute) }, status: 401,
@@ -127,7 +127,7 @@ func TestAnInvalidSignatureIsRefused(t *testing.T) {
 		},
 		"date alone is signed":   {after: headers("date"), status: 401, wantText: "does not cover digest"},
 		"digest alone is signed": {after: headers("digest"), status: 401, wantText: "does not cover date"},
-		"no header is signed":    {after: headers(), status: 401, wantText: "not of Drone's form"},
+		"no header is signed":    {after: headers(), status: 401, wantText: "does not have Drone's form"},
 		"another extension's key": {change: func(v *extensionRequest) {
 			other := map[string]string{"config": "secret", "secret": "webhook", "webhook": "config"}[v.kind]
 			v.key = secrets()[other].Reveal()
@@ -137,34 +137,34 @@ func TestAnInvalidSignatureIsRefused(t *testing.T) {
 		},
 		"no signature": {
 			after:  func(r *http.Request, _ extensionRequest) { r.Header.Del("Signature") },
-			status: 401, wantText: "header Signature is there 0 times",
+			status: 401, wantText: "got 0 headers Signature",
 		},
 		"two signatures": {
 			after:  func(r *http.Request, _ extensionRequest) { r.Header.Add("Signature", r.Header.Get("Signature")) },
-			status: 401, wantText: "is there 2 times",
+			status: 401, wantText: "got 2 headers",
 		},
 		"two dates": {
 			after:  func(r *http.Request, _ extensionRequest) { r.Header.Add("Date", time.Now().Format(http.TimeFormat)) },
-			status: 401, wantText: "header Date is there 2 times",
+			status: 401, wantText: "got 2 headers Date",
 		},
 		"two digests": {
 			after:  func(r *http.Request, _ extensionRequest) { r.Header.Add("Digest", "SHA-256=x") },
-			status: 401, wantText: "header Digest is there 2 times",
+			status: 401, wantText: "got 2 headers Digest",
 		},
 		"as authorization": {after: func(r *http.Request, _ extensionRequest) {
 			r.Header.Set("Authorization", "Signature "+r.Header.Get("Signature"))
 			r.Header.Del("Signature")
-		}, status: 401, wantText: "is there 0 times"},
+		}, status: 401, wantText: "got 0 headers"},
 		"SHA-1": {
-			after: replaceSignature("hmac-sha256", "hmac-sha1"), status: 401, wantText: "not of Drone's form",
+			after: replaceSignature("hmac-sha256", "hmac-sha1"), status: 401, wantText: "does not have Drone's form",
 		},
 		"a key twice": {
-			after: replaceSignature(`keyId=`, `signature="x",keyId=`), status: 401, wantText: "not of Drone's form",
+			after: replaceSignature(`keyId=`, `signature="x",keyId=`), status: 401, wantText: "does not have Drone's form",
 		},
 		"no date": {after: func(r *http.Request, v extensionRequest) {
 			r.Header.Set("Date", "soon")
 			dronetest.SignHeaders(r, v.key, "date", "digest")
-		}, status: 401, wantText: "header Date is no date"},
+		}, status: 401, wantText: "header Date is not a date"},
 		"long": {
 			change: func(v *extensionRequest) { v.body = append(v.body, bytes.Repeat([]byte(" "), 1<<20)...) },
 			status: 413, wantText: "too large",
@@ -243,10 +243,10 @@ func TestAReplayIsRefused(t *testing.T) {
 		status, body := send(t, v.request(t, e.gateway))
 		wantGood(t, kind, status, body)
 		if status, body := send(t, v.request(t, e.gateway)); status != 404 ||
-			strings.TrimSpace(body) != "the gateway refused, its log says why" {
+			strings.TrimSpace(body) != "the gateway refused the request: see its log" {
 			t.Errorf("%s answered %d %s to the same again", kind, status, body)
 		}
-		if got := e.finding(t, kind).Problem; !strings.Contains(got, "the same signature came before") {
+		if got := e.finding(t, kind).Problem; !strings.Contains(got, "the signature was used before") {
 			t.Errorf("%s says of it %q", kind, got)
 		}
 		v.at = v.at.Add(time.Second)

@@ -22,7 +22,7 @@ func (e *Engine) Inspect(ctx context.Context) []pipeline.Finding {
 	return append(all,
 		e.requestLog.Finding("config", "is DRONE_YAML_ENDPOINT set on the server?"),
 		e.requestLog.Finding("secret", "is DRONE_SECRET_PLUGIN_ENDPOINT set on the runners?"),
-		e.requestLog.Finding("webhook", "without DRONE_WEBHOOK_ENDPOINT the gateway polls, which is well too"))
+		e.requestLog.Finding("webhook", "without DRONE_WEBHOOK_ENDPOINT the gateway polls, which also works"))
 }
 
 // inspectVersion also compares the clocks, because signatures are valid for minutes only.
@@ -36,11 +36,11 @@ func (e *Engine) inspectVersion(ctx context.Context) pipeline.Finding {
 	clockProblem := pipeline.ClockProblem(date, e.o.Now())
 	switch {
 	case pipeline.Older(version, 2, 28):
-		f.Problem = fmt.Sprintf("it is version %s, and 2.28 is needed: upgrade it", version)
+		f.Problem = fmt.Sprintf("version %s is too old: upgrade to 2.28 or later", version)
 	case clockProblem != "":
 		f.Problem = clockProblem
 	default:
-		f.Good = fmt.Sprintf("Drone %s at %s, its clock agrees", version, e.o.Server)
+		f.Good = fmt.Sprintf("Drone %s at %s, its clock is right", version, e.o.Server)
 	}
 	return f
 }
@@ -81,22 +81,22 @@ func (e *Engine) inspectEdition(ctx context.Context) pipeline.Finding {
 	license := about.License
 	switch {
 	case stats.status == http.StatusNotImplemented, license.Kind == "foss":
-		f.Problem = "it is Drone's open-source build, which asks no extension and has no runners: run the " +
+		f.Problem = "it is Drone's open-source build, which has no extensions and no runners: run the " +
 			"image drone/drone:2"
 	case !license.Expires.IsZero() && license.Expires.Before(e.o.Now()):
 		f.Problem = fmt.Sprintf(
-			"Drone's licence ended on %s: renew it, or it may refuse builds",
+			"Drone's license expired on %s: renew it, or Drone may refuse builds",
 			license.Expires.Format(time.DateOnly),
 		)
 	case license.Kind == "trial":
-		f.Good = "has extensions; Drone's trial licence is for 5000 builds with Bitbucket, and its terms say " +
-			"for whom: a licence of one's own lifts that"
+		f.Good = "has extensions; Drone's trial license allows 5000 builds with Bitbucket and has terms of use; " +
+			"a license of your own has no such limit"
 	case !license.Expires.IsZero():
-		f.Good = fmt.Sprintf("has extensions; Drone's licence is good until %s", license.Expires.Format(time.DateOnly))
+		f.Good = fmt.Sprintf("has extensions; Drone's license is valid until %s", license.Expires.Format(time.DateOnly))
 	case err != nil:
-		f.Good = "is not told; the open-source build has no extensions and would not do"
+		f.Good = "unknown; the open-source build has no extensions and does not work"
 	default:
-		f.Good = "has extensions, and its licence does not end"
+		f.Good = "has extensions, and its license does not expire"
 	}
 	return f
 }
@@ -116,7 +116,7 @@ func (e *Engine) inspectToken(ctx context.Context) pipeline.Finding {
 	case user.Admin:
 		f.Good = "is " + user.Login + "'s, an administrator of Drone"
 	default:
-		f.Good = "is " + user.Login + "'s, who needs write access at Bitbucket to each repository that runs pipelines"
+		f.Good = "is " + user.Login + "'s; this user needs write access at Bitbucket to each repository that runs pipelines"
 	}
 	return f
 }
@@ -128,9 +128,9 @@ func (e *Engine) inspectRepository(ctx context.Context) pipeline.Finding {
 	case err != nil:
 		f.Problem = err.Error()
 	case !r.Active:
-		f.Good = r.Slug + " is not active, and will be with the first build"
+		f.Good = r.Slug + " is not active; the first build activates it"
 	case r.Branch == "":
-		f.Problem = r.Slug + " has no default branch: give it one commit at Bitbucket, and press Sync on Drone"
+		f.Problem = r.Slug + " has no default branch: push a commit to it at Bitbucket, and press Sync on Drone"
 	default:
 		f.Good = fmt.Sprintf("%s is active, builds run on %s", r.Slug, r.Branch)
 	}

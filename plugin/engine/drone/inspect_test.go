@@ -23,10 +23,10 @@ func TestInspect(t *testing.T) {
 		good, problem string // parts of the finding
 	}{
 		"all is well":      {subject: "server", good: "Drone 2.28.1 at http://127.0.0.1:"},
-		"a trial licence":  {subject: "edition", good: "5000 builds"},
+		"a trial license":  {subject: "edition", good: "5000 builds"},
 		"an administrator": {subject: "token", good: "slipway's, an administrator"},
 		"an idle builder": {
-			subject: "builder repository", good: "acme/builder is not active, and will be with the first build",
+			subject: "builder repository", good: "acme/builder is not active; the first build activates it",
 		},
 		"an active builder": {
 			path:    "/acme/builder",
@@ -43,7 +43,7 @@ func TestInspect(t *testing.T) {
 			subject: "builder repository", problem: "press Sync",
 		},
 		"an old server": {
-			path: "/version", answer: respond(`{"version":"2.27.2"}`), subject: "server", problem: "2.28 is needed",
+			path: "/version", answer: respond(`{"version":"2.27.2"}`), subject: "server", problem: "upgrade to 2.28",
 		},
 		"the newest server": {
 			path: "/version", answer: respond(`{"version":"v3.0.0-rc.1"}`), subject: "server",
@@ -67,18 +67,18 @@ func TestInspect(t *testing.T) {
 		"open source's own": {
 			path: "/varz", answer: respond(`{"license":{"kind":"foss"}}`), subject: "edition", problem: "drone/drone:2",
 		},
-		"a licence ended": {
+		"a license ended": {
 			path: "/varz", answer: respond(`{"license":{"expire_at":"2020-01-02T00:00:00Z"}}`),
-			subject: "edition", problem: "ended on 2020-01-02",
+			subject: "edition", problem: "expired on 2020-01-02",
 		},
-		"a licence": {
+		"a license": {
 			path: "/varz", answer: respond(`{"license":{"expire_at":"2999-01-02T00:00:00Z"}}`),
-			subject: "edition", good: "good until 2999-01-02",
+			subject: "edition", good: "valid until 2999-01-02",
 		},
 		"no administrator": {
 			path: "/system/stats", answer: respondStatus(403, "Forbidden"), subject: "edition", good: "5000 builds",
 		},
-		"nothing told": {path: "/varz", answer: respondStatus(404, ""), subject: "edition", good: "is not told"},
+		"nothing told": {path: "/varz", answer: respondStatus(404, ""), subject: "edition", good: "unknown"},
 		"a wrong token": {
 			path: "/api/user", answer: respondStatus(401, "Unauthorized"), subject: "token",
 			problem: "SLIPWAY_DRONE_TOKEN",
@@ -163,7 +163,7 @@ func TestPrintedSettingsWork(t *testing.T) {
 		t.Errorf("labels %q", values["DRONE_RUNNER_LABELS"])
 	}
 	for _, kind := range []string{"config", "secret", "webhook"} {
-		if f := e.finding(t, kind); !strings.Contains(f.Good, "well signed") {
+		if f := e.finding(t, kind); !strings.Contains(f.Good, "with a valid signature") {
 			t.Errorf("%+v", f)
 		}
 	}

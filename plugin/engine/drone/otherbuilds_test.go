@@ -121,7 +121,7 @@ func TestAFailureOfTheGatewayIsReportedToTheUser(t *testing.T) {
 	e := newEnv(t, drone.Options{Repository: "acme/builder", Handovers: broken{}})
 	r := e.server.AddRepository("acme/builder", "main")
 	_, err := e.server.Custom(r, "slipway", pipeline.Params{BuildID: "b1", Attempt: 1, Nonce: "n"}.Map())
-	if err == nil || !strings.Contains(err.Error(), "the gateway refused, its log says why") {
+	if err == nil || !strings.Contains(err.Error(), "the gateway refused the request: see its log") {
 		t.Errorf("the start of a build says %v", err)
 	}
 	if got := e.finding(t, "config").Problem; !strings.Contains(got, "disk full") {

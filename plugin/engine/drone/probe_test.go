@@ -45,7 +45,7 @@ func TestAProbeNamesTheFix(t *testing.T) {
 			func(*env, *dronetest.Repository, dronetest.Extensions) {},
 			1,
 			[]string{
-				"the builder: ", "unix:///nowhere.sock", "SLIPWAY_DRONE_BUILDER=unix:///nowhere.sock must be in reach",
+				"the builder: ", "unix:///nowhere.sock", "SLIPWAY_DRONE_BUILDER=unix:///nowhere.sock must be reachable",
 			},
 		},
 		"no config extension": {func(e *env, _ *dronetest.Repository, ext dronetest.Extensions) {
@@ -61,7 +61,7 @@ func TestAProbeNamesTheFix(t *testing.T) {
 			e.server.SetExtensions(ext)
 			e.server.SetConfig(builder, "kind: pipeline\ntype: exec\nname: own\nsteps:\n- name: test\n  "+
 				"commands:\n  - echo their own\n")
-		}, 0, []string{"our step said nothing", "their own", "DRONE_YAML_ENDPOINT"}},
+		}, 0, []string{"without output of our step", "their own", "DRONE_YAML_ENDPOINT"}},
 		"no secret extension": {func(e *env, _ *dronetest.Repository, ext dronetest.Extensions) {
 			ext.Secret = dronetest.Extension{}
 			e.server.SetExtensions(ext)
@@ -86,7 +86,7 @@ func TestAProbeThatNoRunnerTakesIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	enginetest.WantProblem(
-		t, e.Probe(ctx, ""), 0, "was taken by nobody", "is a runner of type exec for linux/amd64 connected",
+		t, e.Probe(ctx, ""), 0, "did not start", "is a runner of type exec for linux/amd64 connected",
 	)
 	if builds := e.server.Builds(builder); len(builds) != 1 || builds[0].Status != godrone.StatusKilled {
 		t.Errorf("builds %+v, want one that was cancelled", builds)

@@ -25,9 +25,9 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 			"acme/builder", "GET", "/user", respondStatus(401, "Unauthorized"),
 			autobuild.ErrUnauthorized, "SLIPWAY_DRONE_TOKEN",
 		},
-		"licence": {
+		"license": {
 			"acme/builder", "POST", builds, respondStatus(402, "Build limit exceeded"),
-			autobuild.ErrForbidden, "licence is used up (Build limit exceeded)",
+			autobuild.ErrForbidden, "license is used up (Build limit exceeded)",
 		},
 		"builder repository closed": {
 			"acme/builder", "POST", builds, respondStatus(403, "Forbidden"), autobuild.ErrForbidden,
@@ -44,9 +44,9 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 			"", "POST", "/acme/app", respondStatus(500, "Forbidden"), autobuild.ErrNotFound,
 			"could not add its webhook",
 		},
-		"activation beyond a licence": {
+		"activation beyond a license": {
 			"", "POST", "/acme/app", respondStatus(402, "Repository limit exceeded"),
-			autobuild.ErrForbidden, "licence is used up",
+			autobuild.ErrForbidden, "license is used up",
 		},
 		"activation unanswered": {
 			"", "POST", "/acme/app", respondStatus(502, ""), autobuild.ErrUnavailable, "activate acme/app",
@@ -64,8 +64,8 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 		},
 		"refused by us": {
 			"acme/builder", "POST", builds,
-			respondStatus(500, "the gateway refused, its log says why"), autobuild.ErrUnavailable,
-			"its log says why",
+			respondStatus(500, "the gateway refused the request: see its log"), autobuild.ErrUnavailable,
+			"see its log",
 		},
 		"in front of it": {
 			"acme/builder", "POST", builds, respondStatus(503, "upstream"), autobuild.ErrUnavailable, "503 (upstream)",
@@ -90,16 +90,16 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 		},
 		"a page": {
 			"acme/builder", "GET", "/user", respond("<html>"), autobuild.ErrUnavailable,
-			"does not answer as Drone does",
+			"is not a Drone server",
 		},
 		"nobody": {
-			"acme/builder", "GET", "/user", respond("null"), autobuild.ErrUnavailable, "does not answer as Drone does",
+			"acme/builder", "GET", "/user", respond("null"), autobuild.ErrUnavailable, "is not a Drone server",
 		},
 		"no repository": {
-			"acme/builder", "GET", repo, respond("null"), autobuild.ErrUnavailable, "does not answer as Drone does",
+			"acme/builder", "GET", repo, respond("null"), autobuild.ErrUnavailable, "is not a Drone server",
 		},
 		"activated nothing": {
-			"acme/builder", "POST", repo, respond("null"), autobuild.ErrUnavailable, "does not answer as Drone does",
+			"acme/builder", "POST", repo, respond("null"), autobuild.ErrUnavailable, "is not a Drone server",
 		},
 		"endless": {
 			"acme/builder", "GET", builds, endless, autobuild.ErrUnavailable, "longer than 8388608 bytes",

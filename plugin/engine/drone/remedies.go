@@ -10,15 +10,15 @@ import (
 func remedies(o Options) pipeline.Remedies {
 	m := pipeline.Remedies{
 		Agent: fmt.Sprintf(
-			"is a runner of type %s for %s connected (SLIPWAY_DRONE_TYPE, SLIPWAY_DRONE_PLATFORM), with a place free",
+			"is a runner of type %s for %s connected (SLIPWAY_DRONE_TYPE, SLIPWAY_DRONE_PLATFORM), with free capacity",
 			o.Type, o.Platform,
 		),
 		Config: "are DRONE_YAML_ENDPOINT and DRONE_YAML_SECRET set on Drone's server as `slipway engines` prints them?",
-		Image:  fmt.Sprintf("is SLIPWAY_DRONE_IMAGE=%s this program, and in reach of the runners?", o.Step.Image),
+		Image:  fmt.Sprintf("is SLIPWAY_DRONE_IMAGE=%s an image of this program that the runners can pull?", o.Step.Image),
 		Secret: "set DRONE_SECRET_PLUGIN_ENDPOINT and DRONE_SECRET_PLUGIN_TOKEN on each of Drone's runners " +
-			"as `slipway engines` prints them, and let them reach the gateway",
+			"as `slipway engines` prints them, and check that they can reach the gateway",
 		Builder: fmt.Sprintf(
-			"on Drone, name the image in DRONE_RUNNER_PRIVILEGED_IMAGES=%s of the runners, or set "+
+			"on Drone, set DRONE_RUNNER_PRIVILEGED_IMAGES=%s on the runners, or set "+
 				"SLIPWAY_DRONE_BUILDER",
 			o.Step.Image,
 		),
@@ -29,11 +29,11 @@ func remedies(o Options) pipeline.Remedies {
 	m.Agent += "?"
 	switch {
 	case o.Step.Builder != "":
-		m.Builder = "SLIPWAY_DRONE_BUILDER=" + o.Step.Builder + " must be in reach of Drone's runners"
+		m.Builder = "SLIPWAY_DRONE_BUILDER=" + o.Step.Builder + " must be reachable from Drone's runners"
 	case o.Type == TypeKubernetes:
 		m.Builder = "set SLIPWAY_DRONE_BUILDER"
 	case o.Type == TypeExec:
-		m.Builder = "let Drone's runner run as root, or set SLIPWAY_DRONE_BUILDER"
+		m.Builder = "run Drone's runner as root, or set SLIPWAY_DRONE_BUILDER"
 	}
 	return m
 }

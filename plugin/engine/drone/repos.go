@@ -26,7 +26,7 @@ func (c *client) repo(ctx context.Context, fullName string) (r *drone.Repo, err 
 	switch {
 	case errors.Is(err, autobuild.ErrNotFound):
 		return nil, fmt.Errorf(
-			"the Drone server knows no repository %s: give its user access at Bitbucket, and press Sync on Drone: %w",
+			"the Drone server does not have the repository %s: give its user access at Bitbucket, and press Sync on Drone: %w",
 			fullName, autobuild.ErrNotFound,
 		)
 	case err == nil && r.Name == "":
@@ -108,7 +108,7 @@ func split(fullName string) (owner, name string, err error) {
 	pattern := regexp.MustCompile(safeNamePattern)
 	if !pattern.MatchString(owner) || !pattern.MatchString(name) || strings.Trim(owner, ".") == "" ||
 		strings.Trim(name, ".") == "" {
-		return "", "", fmt.Errorf("%q is no repository's name: %w", fullName, autobuild.ErrNotFound)
+		return "", "", fmt.Errorf("%q is not a repository name: %w", fullName, autobuild.ErrNotFound)
 	}
 	return owner, name, nil
 }

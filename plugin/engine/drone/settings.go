@@ -24,22 +24,22 @@ func (e *Engine) ServerSettings(gateway string) []pipeline.Setting {
 		{
 			Name:  "DRONE_YAML_ENDPOINT",
 			Value: gateway + "/extensions/drone/config",
-			Why: "asks the gateway for the pipelines of its builds; others run their repository's " +
+			Why: "requests the pipelines of the gateway's builds; other builds run their repository's " +
 				".drone.yml as before",
 		},
-		{Name: "DRONE_YAML_SECRET", Secret: e.o.Secrets.Config, Why: "what it signs these requests with"},
+		{Name: "DRONE_YAML_SECRET", Secret: e.o.Secrets.Config, Why: "the key for the signatures of these requests"},
 		{
 			Name:  "DRONE_WEBHOOK_ENDPOINT",
 			Value: gateway + "/extensions/drone/webhook",
-			Why:   "optional: tells the gateway at once what it would see within 15 s",
+			Why:   "optional: notifies the gateway at once instead of within 15 s",
 		},
-		{Name: "DRONE_WEBHOOK_SECRET", Secret: e.o.Secrets.Webhook, Why: "what it signs these requests with"},
-		{Name: "DRONE_WEBHOOK_EVENTS", Value: "build:*", Why: "only what the gateway looks at"},
+		{Name: "DRONE_WEBHOOK_SECRET", Secret: e.o.Secrets.Webhook, Why: "the key for the signatures of these requests"},
+		{Name: "DRONE_WEBHOOK_EVENTS", Value: "build:*", Why: "only the events that the gateway uses"},
 		{
 			Name:  "DRONE_STATUS_DISABLED",
 			Value: "true",
-			Why: "optional, where Drone runs nothing but our builds: the gateway posts each build's status " +
-				"itself, and Drone's own, for all of a commit under one name, would stand beside it",
+			Why: "optional, if Drone runs only our builds: the gateway posts the status of each build. " +
+				"Without this setting, Drone adds a status of its own to each commit",
 		},
 		{
 			Name:  "DRONE_INCOMING_WEBHOOK_EVENTS",
@@ -59,9 +59,9 @@ func (e *Engine) RunnerSettings(gateway string) []pipeline.Setting {
 		{
 			Name:  "DRONE_SECRET_PLUGIN_ENDPOINT",
 			Value: gateway + "/extensions/drone/secret",
-			Why:   "asks the gateway for the token of a build's runner",
+			Why:   "requests the token of a build's runner from the gateway",
 		},
-		{Name: "DRONE_SECRET_PLUGIN_TOKEN", Secret: e.o.Secrets.Secret, Why: "what it signs these requests with"},
+		{Name: "DRONE_SECRET_PLUGIN_TOKEN", Secret: e.o.Secrets.Secret, Why: "the key for the signatures of these requests"},
 	}
 	if labels := e.o.Step.Labels; len(labels) > 0 {
 		pairs := make([]string, 0, len(labels))

@@ -92,7 +92,7 @@ func verifyHeaders(h http.Header, body []byte, now time.Time) (string, error) {
 	}
 	parts := regexp.MustCompile(signaturePattern).FindStringSubmatch(line)
 	if parts == nil {
-		return "", errors.New("header Signature is not of Drone's form")
+		return "", errors.New("header Signature does not have Drone's form")
 	}
 	names := strings.Fields(parts[2])
 	for _, name := range []string{"date", "digest"} {
@@ -106,7 +106,7 @@ func verifyHeaders(h http.Header, body []byte, now time.Time) (string, error) {
 	}
 	at, err := http.ParseTime(date)
 	if err != nil {
-		return "", errors.New("header Date is no date")
+		return "", errors.New("header Date is not a date")
 	}
 	if err := pipeline.CheckAge(at, now); err != nil {
 		return "", err
@@ -117,7 +117,7 @@ func verifyHeaders(h http.Header, body []byte, now time.Time) (string, error) {
 	}
 	sum := sha256.Sum256(body)
 	if digest != "SHA-256="+base64.StdEncoding.EncodeToString(sum[:]) {
-		return "", errors.New("header Digest is not the body's")
+		return "", errors.New("header Digest does not match the body")
 	}
 	return parts[1], nil
 }
@@ -126,7 +126,7 @@ func verifyHeaders(h http.Header, body []byte, now time.Time) (string, error) {
 func singleHeader(h http.Header, name string) (string, error) {
 	all := h.Values(name)
 	if len(all) != 1 {
-		return "", fmt.Errorf("header %s is there %d times, not once", name, len(all))
+		return "", fmt.Errorf("got %[2]d headers %[1]s, want one", name, len(all))
 	}
 	return all[0], nil
 }

@@ -14,7 +14,7 @@ func (c *CI) doctor(env *demotest.Env) {
 	) // without a builder repository its repository runs the probe
 	printed, err := env.Gateway.Doctor(env.Context)
 	if err != nil {
-		env.T.Errorf("doctor finds something to mend: %v\n%s", err, printed)
+		env.T.Errorf("doctor found problems: %v\n%s", err, printed)
 	}
 	for _, want := range []string{
 		" ran our step, with its token\n",
@@ -32,7 +32,7 @@ func (c *CI) doctorFinds(env *demotest.Env) {
 	env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	c.withoutProgram(env, func() {
 		printed, err := env.Gateway.Doctor(env.Context)
-		if err == nil || !strings.Contains(printed, "our step said nothing") ||
+		if err == nil || !strings.Contains(printed, "without output of our step") ||
 			!strings.Contains(printed, "_IMAGE="+c.Program+" this program") {
 			env.T.Errorf("doctor where the step's program is away: %v\n%s", err, printed)
 		}

@@ -113,7 +113,7 @@ func (e *Engine) State(_ context.Context, a autobuild.Attempt) (autobuild.Pipeli
 // Advice returns what to check if no pipeline requested the build.
 func (e *Engine) Advice(autobuild.Attempt) string {
 	return fmt.Sprintf(
-		"no pipeline of the repository's own asked for it within %s: check that its CI ran one for this commit, "+
+		"no pipeline of the repository requested the build within %s: check that its CI ran one for this commit, "+
 			"that the pipeline has the step with this automated build's id, and that nothing skips the step; "+
 			"then retry the build and run the pipeline again",
 		e.o.Wait,

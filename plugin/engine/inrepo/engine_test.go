@@ -191,7 +191,7 @@ func TestOnlyTheAutomatedBuildsTokenJoins(t *testing.T) {
 // What is not known may still come; what no rule builds will not.
 func TestNothingToBuildIsToldFromNothingKnown(t *testing.T) {
 	e := newEnv(t)
-	refused(t, e, 1, "ci/1", autobuild.ErrNotFound, "webhook did not arrive")
+	refused(t, e, 1, "ci/1", autobuild.ErrNotFound, "check the webhook")
 	if e.polls != 1 {
 		t.Errorf("refs were looked at %d times, want once", e.polls)
 	}
@@ -277,7 +277,7 @@ func TestAnAutomatedBuildOfAnotherEngineSaysSo(t *testing.T) {
 	e.build.Engine = "drone"
 	_, err := e.store.SaveAutomatedBuild(t.Context(), e.build)
 	must(t, err)
-	refused(t, e, 1, "ci/1", autobuild.ErrConflict, "runs on the engine drone: choose own")
+	refused(t, e, 1, "ci/1", autobuild.ErrConflict, "uses the engine drone: select own")
 }
 
 func TestStatesFollowFromTimes(t *testing.T) {

@@ -51,7 +51,7 @@ func (e *Engine) RequestBuild(ctx context.Context, token secret.Secret, r autobu
 	if err == nil {
 		logctx.Log(logctx.Build(ctx, b), e.o.Log).
 			WithField("pipeline", r.Pipeline).
-			Info("pipeline of the repository's own joined")
+			Info("pipeline of the repository requested the build")
 		return Reply{BuildID: b.ID, Number: b.Number, Token: runnerToken}, nil
 	}
 	if !errors.Is(err, autobuild.ErrNotFound) {
@@ -78,7 +78,7 @@ func (e *Engine) explain(ctx context.Context, r autobuild.PipelineRequest) (Repl
 	reply, err := replyWithoutBuild(a, r, h, builds)
 	if reply.Unsure || errors.Is(err, autobuild.ErrNotFound) {
 		if pollErr := e.o.Poller.PollSoon(ctx, a.Repository); pollErr != nil {
-			logctx.Log(ctx, e.o.Log).WithError(pollErr).Warnf("refs of %s are not looked at", a.Repository.FullName)
+			logctx.Log(ctx, e.o.Log).WithError(pollErr).Warnf("poll of %s not scheduled", a.Repository.FullName)
 		}
 	}
 	return reply, err
@@ -118,7 +118,7 @@ func replyWithoutBuild(
 		switch b.State {
 		case autobuild.Failed, autobuild.Errored, autobuild.Cancelled:
 			reason := fmt.Sprintf(
-				"build %d of %s is over, %s (%s): retry it on its page, then run this pipeline again",
+				"build %d of %s has ended: %s (%s): retry it on its page, then run this pipeline again",
 				b.Number, what, b.State, b.Reason,
 			)
 			return Reply{}, &Refusal{reason, autobuild.ErrConflict}
@@ -126,14 +126,14 @@ func replyWithoutBuild(
 	}
 	if a.Engine != Name && len(newest) == 0 {
 		reason := fmt.Sprintf(
-			"the automated build of %s runs on the engine %s: choose %s (%s) on its page, or take this step out",
+			"the automated build of %s uses the engine %s: select %s (%s) on its page, or remove this step",
 			a.Repository.FullName, a.Engine, Name, Words,
 		)
 		return Reply{}, &Refusal{reason, autobuild.ErrConflict}
 	}
 	if !h.isHead && !h.wasHead {
 		reason := fmt.Sprintf(
-			"no build of %s for %s: its push is not known here; either its webhook did not arrive, or it is none of %s",
+			"no build of %s for %s: the push is unknown: check the webhook, and that the commit belongs to %s",
 			a.Image, what, a.Repository.FullName,
 		)
 		return Reply{}, &Refusal{reason, autobuild.ErrNotFound}
@@ -144,7 +144,7 @@ func replyWithoutBuild(
 // describeBuilds returns the reason why a commit needs no further build.
 func describeBuilds(what string, newest []autobuild.Build) string {
 	if len(newest) == 0 {
-		return "nothing to build of " + what + ": no rule of the automated build builds that push"
+		return "nothing to build of " + what + ": no rule of the automated build matches the push"
 	}
 	var all []string
 	for _, b := range newest {

@@ -99,7 +99,7 @@ func (e *Engine) search(ctx context.Context, o Order, cause error) (int64, error
 		run, err := e.o.CI.Find(ctx, o.Repository, o.Params)
 		if err == nil {
 			logctx.Log(ctx, e.o.Log).WithError(cause).WithField("pipeline", name(o.Repository, run.Number)).
-				Info("the start was not answered, its pipeline is there")
+				Info("no response to the start, but the pipeline exists")
 			return run.Number, nil
 		}
 		select {

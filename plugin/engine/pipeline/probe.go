@@ -39,13 +39,13 @@ func (e *Engine) Probe(ctx context.Context, repository string) []Finding {
 		return []Finding{
 			{
 				Subject: "probe",
-				Good: "not tried: there is no builder repository, " +
-					"and no automated build on this engine whose own could run it",
+				Good: "skipped: no builder repository is set, " +
+					"and no automated build uses this engine",
 			},
 		}
 	}
 	if e.o.Probes.key.IsZero() {
-		return []Finding{{Subject: "probe", Problem: "the gateway has no key for it yet: start the gateway anew"}}
+		return []Finding{{Subject: "probe", Problem: "the gateway has no key for it yet: restart the gateway"}}
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
@@ -105,7 +105,7 @@ func (p *probeRun) cancelIfRunning(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
 	if err := p.engine.o.CI.Cancel(ctx, p.repository, p.number); err != nil {
-		p.engine.o.Log.WithError(err).WithField("pipeline", p.name()).Warn("a probe was not cancelled")
+		p.engine.o.Log.WithError(err).WithField("pipeline", p.name()).Warn("probe not cancelled")
 	}
 }
 
@@ -126,11 +126,11 @@ func (p *probeRun) findings(ctx context.Context) []Finding {
 	}
 	switch {
 	case p.err != nil:
-		return problem("was started, and then not told of: %s", text.OneLine(p.err.Error(), 0))
+		return problem("was started, but its state is unknown: %s", text.OneLine(p.err.Error(), 0))
 	case p.run.State == autobuild.PipelineQueued:
-		return problem("was taken by nobody within %s: %s", took, remedies.Agent)
+		return problem("did not start within %s: %s", took, remedies.Agent)
 	case p.run.State == autobuild.PipelineCancelled:
-		return problem("was cancelled on the CI: ask again")
+		return problem("was cancelled on the CI: try again")
 	}
 	output := p.readOutput(ctx)
 	switch {
@@ -142,12 +142,12 @@ func (p *probeRun) findings(ctx context.Context) []Finding {
 			output.findings()...)
 	case !p.over():
 		return problem(
-			"was not over after %s; its last words: %s; if it was loading the step's image, ask again, else %s",
+			"did not end within %s; its last output: %s; if it was pulling the step's image, try again; otherwise: %s",
 			took, output.last, remedies.Image,
 		)
 	}
 	return problem(
-		"ended and our step said nothing; its last words: %s; %s; and %s",
+		"ended without output of our step; its last output: %s; %s; and %s",
 		output.last, remedies.Image, remedies.Config,
 	)
 }
@@ -163,7 +163,7 @@ func (p *probeRun) readOutput(ctx context.Context) stepOutput {
 		lines, err := p.engine.o.Logs.Logs(ctx, p.repository, p.number)
 		output := parseOutput(lines)
 		if err != nil {
-			output.last = "not to be had, " + text.OneLine(err.Error(), 0)
+			output.last = "not available: " + text.OneLine(err.Error(), 0)
 		}
 		if output.done || output.trouble != "" || try == probeLogs {
 			return output

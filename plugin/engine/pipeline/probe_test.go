@@ -43,16 +43,16 @@ func TestProbeFindings(t *testing.T) {
 		},
 		"not taken": {
 			state: autobuild.PipelineQueued,
-			says:  []string{"acme/builder#1", "was taken by nobody", "hint-agent"}, cancelled: true,
+			says:  []string{"acme/builder#1", "did not start", "hint-agent"}, cancelled: true,
 		},
 		"not over": {
 			state: autobuild.PipelineRunning, printed: []string{"Pulling"},
-			says: []string{"was not over", "Pulling", "hint-image"}, cancelled: true,
+			says: []string{"did not end", "Pulling", "hint-image"}, cancelled: true,
 		},
 		"cancelled": {state: autobuild.PipelineCancelled, says: []string{"was cancelled on the CI"}},
 		"silent": {
 			state: autobuild.PipelineGone, printed: []string{"make test", "ok"},
-			says: []string{"said nothing", "ok", "hint-image", "hint-config"},
+			says: []string{"without output", "ok", "hint-image", "hint-config"},
 		},
 		"no token": {
 			state:   autobuild.PipelineGone,
@@ -115,7 +115,7 @@ func TestAProbeRunsInTheRepositoryOfBuilds(t *testing.T) {
 		}
 	}
 	e := newEnv(t, "")
-	if found := e.Probe(t.Context(), ""); len(found) != 1 || !strings.Contains(found[0].Good, "not tried") ||
+	if found := e.Probe(t.Context(), ""); len(found) != 1 || !strings.Contains(found[0].Good, "skipped") ||
 		len(e.ci.orders) != 0 {
 		t.Errorf("without any repository: %+v", found)
 	}

@@ -65,9 +65,9 @@ func (l *RequestLog) Finding(kind, hint string) Finding {
 	case last.badAt.After(last.goodAt):
 		f.Problem = fmt.Sprintf("the last request, %s ago, was refused: %s", l.ago(last.badAt), last.bad)
 	case last.goodAt.IsZero():
-		f.Unknown, f.Good = true, "was not asked since the gateway started; "+hint
+		f.Unknown, f.Good = true, "no request since the gateway started; "+hint
 	default:
-		f.Good = fmt.Sprintf("was asked %s ago, well signed", l.ago(last.goodAt))
+		f.Good = fmt.Sprintf("last request %s ago, with a valid signature", l.ago(last.goodAt))
 	}
 	return f
 }

@@ -13,12 +13,12 @@ func TestRequestLogReportsTheLastRequest(t *testing.T) {
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	s := pipeline.NewRequestLog(func() time.Time { return now })
 	if f := s.Finding("config", "is it set?"); !f.Unknown || f.Problem != "" ||
-		f.Good != "was not asked since the gateway started; is it set?" {
+		f.Good != "no request since the gateway started; is it set?" {
 		t.Errorf("before any request: %+v", f)
 	}
 	s.Accepted("config")
 	now = now.Add(time.Minute)
-	if f := s.Finding("config", ""); f.Unknown || f.Problem != "" || f.Good != "was asked 1m0s ago, well signed" {
+	if f := s.Finding("config", ""); f.Unknown || f.Problem != "" || f.Good != "last request 1m0s ago, with a valid signature" {
 		t.Errorf("after a good one: %+v", f)
 	}
 	s.Refused("config", errors.New("no signature"))

@@ -21,7 +21,7 @@ const (
 func CheckAge(signed, now time.Time) error {
 	if age := now.Sub(signed).Abs(); age > MaxAge {
 		return fmt.Errorf(
-			"it was signed %s from now by our clock, at most %s is taken: check both clocks",
+			"the time of its signature differs from our clock by %s, and at most %s is allowed: check both clocks",
 			age.Round(time.Second), MaxAge,
 		)
 	}
@@ -34,7 +34,7 @@ func CheckAge(signed, now time.Time) error {
 func ClockProblem(theirs, now time.Time) string {
 	if skew := now.Sub(theirs).Abs(); !theirs.IsZero() && skew > maxSkew {
 		return fmt.Sprintf(
-			"its clock is %s off ours: its requests will be refused; start a time service on both",
+			"its clock differs from ours by %s, so its requests will be refused: start a time service on both",
 			skew.Round(time.Second),
 		)
 	}

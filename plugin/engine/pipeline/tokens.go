@@ -61,7 +61,7 @@ func (i *TokenIssuer) Attempt(ctx context.Context, r Request) (autobuild.Attempt
 	a, err := i.handovers.AttemptByNonce(ctx, p.nonceHash())
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return autobuild.Attempt{}, fmt.Errorf(
-			"a pipeline of %s with a nonce that was not given out: %w", r.Repository, autobuild.ErrForbidden,
+			"a pipeline of %s with an unknown nonce: %w", r.Repository, autobuild.ErrForbidden,
 		)
 	}
 	if err != nil {
@@ -69,7 +69,7 @@ func (i *TokenIssuer) Attempt(ctx context.Context, r Request) (autobuild.Attempt
 	}
 	if repository, _ := split(a.EngineRef); !p.Of(a.BuildID, a.Number) || repository != r.Repository {
 		return autobuild.Attempt{}, fmt.Errorf(
-			"a pipeline of %s with parameters of another one: %w", r.Repository, autobuild.ErrForbidden,
+			"a pipeline of %s with the parameters of another pipeline: %w", r.Repository, autobuild.ErrForbidden,
 		)
 	}
 	return a, nil
@@ -79,7 +79,7 @@ func (i *TokenIssuer) Attempt(ctx context.Context, r Request) (autobuild.Attempt
 func (i *TokenIssuer) probe(r Request, p Params) (autobuild.Attempt, error) {
 	if !p.Of(probeID, 1) || !i.probes.has(p.Nonce, r.Repository) {
 		return autobuild.Attempt{}, fmt.Errorf(
-			"a pipeline of %s as a probe that was not asked for, or more than %s ago: %w",
+			"a pipeline of %s with a probe that is unknown or older than %s: %w",
 			r.Repository, probeAge, autobuild.ErrForbidden,
 		)
 	}
@@ -94,7 +94,7 @@ func (i *TokenIssuer) probe(r Request, p Params) (autobuild.Attempt, error) {
 func (i *TokenIssuer) Token(ctx context.Context, r Request) (secret.Secret, error) {
 	if r.Number <= 0 {
 		return secret.Secret{}, fmt.Errorf(
-			"a pipeline of %s that has no number: %w", r.Repository, autobuild.ErrForbidden,
+			"a pipeline of %s without a number: %w", r.Repository, autobuild.ErrForbidden,
 		)
 	}
 	if _, err := i.Attempt(ctx, r); err != nil {
@@ -117,7 +117,7 @@ func (i *TokenIssuer) Token(ctx context.Context, r Request) (secret.Secret, erro
 func (i *TokenIssuer) checkOrigin(ctx context.Context, r Request) error {
 	login, err := i.clientLogin(ctx)
 	if err != nil {
-		return fmt.Errorf("find out who we are on the CI: %w", err)
+		return fmt.Errorf("get our user on the CI: %w", err)
 	}
 	if r.Event != i.event || r.Sender != login {
 		return fmt.Errorf(

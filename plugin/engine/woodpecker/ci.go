@@ -36,7 +36,7 @@ func (c *client) Login(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if user.Login == "" {
-		return "", fmt.Errorf("%s answers, but not as Woodpecker does: check SLIPWAY_WOODPECKER_SERVER", c.server)
+		return "", fmt.Errorf("%s is not a Woodpecker server: check SLIPWAY_WOODPECKER_SERVER", c.server)
 	}
 	return user.Login, nil
 }
@@ -131,8 +131,8 @@ func (c *client) create(ctx context.Context, r repo, branch string, p pipeline.P
 }
 
 // noConfig is the cause and fix if a pipeline does not run our workflow.
-const noConfig = "for its config extension did not answer with ours: set " +
-	"WOODPECKER_CONFIG_EXTENSION_ENDPOINT on its server, and let it ask this gateway with " +
+const noConfig = "because its config extension did not return ours: set " +
+	"WOODPECKER_CONFIG_EXTENSION_ENDPOINT on its server, and allow this gateway there with " +
 	"WOODPECKER_EXTENSIONS_ALLOWED_HOSTS"
 
 // stopForeign cancels a pipeline of ours that runs the repository's own workflow.
@@ -141,7 +141,7 @@ func (c *client) stopForeign(ctx context.Context, r repo, number int64) error {
 		"the Woodpecker server ran the repository's own workflow, %s (%w)", noConfig, autobuild.ErrForbidden,
 	)
 	if cancelErr := c.cancel(context.WithoutCancel(ctx), r, number); cancelErr != nil {
-		return fmt.Errorf("%w; and it runs on: %w", err, cancelErr)
+		return fmt.Errorf("%w; the pipeline still runs: %w", err, cancelErr)
 	}
 	return err
 }
@@ -158,7 +158,7 @@ func (c *client) failureReason(ctx context.Context, r repo, p pipeline.Params) s
 			return strings.Join(found.faults(), "; ")
 		}
 	}
-	return "it does not say why"
+	return "it gives no reason"
 }
 
 // Find searches the newest pipelines that were started by API. It ignores pipelines that Woodpecker
@@ -251,6 +251,6 @@ func (c *client) cancel(ctx context.Context, r repo, number int64) error {
 		)
 	}
 	return fmt.Errorf(
-		"cancel pipeline %d of %s: Woodpecker answered %d %s", number, r.FullName, a.status, a.errorText(),
+		"cancel pipeline %d of %s: Woodpecker returned %d %s", number, r.FullName, a.status, a.errorText(),
 	)
 }

@@ -123,10 +123,10 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 		},
 		"renamed": {
 			"", func(e *env) { e.server.Rename(e.app, "acme/app2") }, autobuild.ErrNotFound,
-			"calls acme/app by the name acme/app2",
+			"has acme/app under the name acme/app2",
 		},
 		"builder in another case": {
-			"Acme/Builder", func(*env) {}, autobuild.ErrForbidden, "calls Acme/Builder by the name acme/builder",
+			"Acme/Builder", func(*env) {}, autobuild.ErrForbidden, "has Acme/Builder under the name acme/builder",
 		},
 		"builder unknown": {"acme/none", func(*env) {}, autobuild.ErrForbidden, "the builder repository"},
 		"no config extension": {
@@ -151,9 +151,9 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 			"acme/builder", func(e *env) { e.proxy.answer(redirect) }, autobuild.ErrForbidden,
 			"set SLIPWAY_WOODPECKER_SERVER",
 		},
-		"asked too much": {
+		"received too many requests": {
 			"acme/builder", func(e *env) { e.proxy.answer(status(http.StatusTooManyRequests, "")) },
-			autobuild.ErrUnavailable, "asked too much",
+			autobuild.ErrUnavailable, "received too many requests",
 		},
 		"403": {
 			"acme/builder", func(e *env) { e.proxy.answer(status(http.StatusForbidden, "")) },
@@ -169,7 +169,7 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 		},
 		"it is another sort of thing": {
 			"acme/builder", func(e *env) { e.proxy.answer(status(http.StatusOK, "<html>")) }, nil,
-			"understand Woodpecker's answer",
+			"decode Woodpecker's response",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -372,7 +372,7 @@ func TestAnUnreachableServerGetsNoSecondStart(t *testing.T) {
 		e.server.ServeHTTP(w, r)
 	})
 	_, err := e.CI().Create(t.Context(), e.order(autobuild.Ref{Kind: autobuild.Branch, Name: "topic"}))
-	wantError(t, err, autobuild.ErrUnavailable, "answered 503")
+	wantError(t, err, autobuild.ErrUnavailable, "returned 503")
 	if starts != 1 {
 		t.Errorf("it was asked %d times", starts)
 	}

@@ -34,7 +34,7 @@ type client struct {
 }
 
 // errTooLong is the error for a response of more than maxResponse bytes.
-var errTooLong = fmt.Errorf("the server's answer is longer than %d bytes", maxResponse)
+var errTooLong = fmt.Errorf("the server's response is longer than %d bytes", maxResponse)
 
 // A response is the result of a call. Its body is already read.
 type response struct {
@@ -51,7 +51,7 @@ type serverError struct {
 }
 
 func (e *serverError) Error() string {
-	return fmt.Sprintf("Woodpecker answered %d %s", e.status, e.text)
+	return fmt.Sprintf("Woodpecker returned %d %s", e.status, e.text)
 }
 
 // Is reports true for autobuild.ErrUnavailable.
@@ -91,7 +91,7 @@ func (c *client) call(ctx context.Context, limit time.Duration, method, path str
 func (c *client) read(resp *http.Response) (response, error) {
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse+1))
 	if err != nil {
-		return response{}, fmt.Errorf("read Woodpecker's answer: %w (%w)", err, autobuild.ErrUnavailable)
+		return response{}, fmt.Errorf("read Woodpecker's response: %w (%w)", err, autobuild.ErrUnavailable)
 	}
 	if len(data) > maxResponse {
 		return response{}, errTooLong
@@ -101,22 +101,22 @@ func (c *client) read(resp *http.Response) (response, error) {
 	switch {
 	case a.status >= http.StatusMultipleChoices && a.status < http.StatusBadRequest:
 		return a, fmt.Errorf(
-			"%s answers with a redirect: set SLIPWAY_WOODPECKER_SERVER to where Woodpecker itself is: %w",
+			"%s redirects: set SLIPWAY_WOODPECKER_SERVER to the final address: %w",
 			c.server, autobuild.ErrForbidden,
 		)
 	case a.status == http.StatusUnauthorized:
 		return a, fmt.Errorf(
-			"the Woodpecker server does not accept the token: make a new one there (user settings, API) and "+
+			"the Woodpecker server does not accept the token: create a new one there (user settings, API) and "+
 				"set SLIPWAY_WOODPECKER_TOKEN: %w",
 			autobuild.ErrUnauthorized,
 		)
 	case a.status == http.StatusForbidden:
 		return a, fmt.Errorf(
-			"the Woodpecker server does not let our user do this: give it push access at Bitbucket: %w",
+			"the Woodpecker server does not allow this for our user: give it push access at Bitbucket: %w",
 			autobuild.ErrForbidden,
 		)
 	case a.status == http.StatusTooManyRequests:
-		return a, fmt.Errorf("the Woodpecker server is asked too much: %w", autobuild.ErrUnavailable)
+		return a, fmt.Errorf("the Woodpecker server received too many requests: %w", autobuild.ErrUnavailable)
 	case a.status >= http.StatusInternalServerError:
 		return a, &serverError{a.status, a.errorText()}
 	}
@@ -137,10 +137,10 @@ func (a response) decode(out any) error {
 	case a.status == http.StatusNotFound:
 		return autobuild.ErrNotFound
 	case a.status != http.StatusOK:
-		return fmt.Errorf("the Woodpecker server answered %d %s", a.status, a.errorText())
+		return fmt.Errorf("the Woodpecker server returned %d %s", a.status, a.errorText())
 	}
 	if err := json.Unmarshal(a.body, out); err != nil {
-		return fmt.Errorf("understand Woodpecker's answer: %w", err)
+		return fmt.Errorf("decode Woodpecker's response: %w", err)
 	}
 	return nil
 }

@@ -41,10 +41,10 @@ func (e *Engine) Handler() http.Handler {
 }
 
 // notNow is the whole text of a response to a request that fails because of the gateway.
-const notNow = "the gateway cannot answer now"
+const notNow = "the gateway cannot respond now"
 
 // errReplay refuses a request that has already had its effect.
-var errReplay = errors.New("the same signature came before")
+var errReplay = errors.New("the signature was used before")
 
 // extension handles one kind of request. Woodpecker sends a request up to three times if it gets
 // 204 or no response. Within one second these requests have the same signature. So only a request
@@ -67,10 +67,10 @@ func (e *Engine) extension(kind string, answer func(ctx context.Context, q reque
 			errors.Is(err, autobuild.ErrConflict),
 			errors.Is(err, autobuild.ErrFenced):
 			e.requestLog.Accepted(kind)
-			e.log(r.Context(), kind, q).WithError(err).Warn("a pipeline with our parameters gets nothing of ours")
+			e.log(r.Context(), kind, q).WithError(err).Warn("pipeline with our parameters rejected")
 			w.WriteHeader(http.StatusNoContent)
 		case err != nil:
-			e.log(r.Context(), kind, q).WithError(err).Error("request of Woodpecker not answered")
+			e.log(r.Context(), kind, q).WithError(err).Error("request of Woodpecker failed")
 			http.Error(w, notNow, http.StatusServiceUnavailable)
 		default:
 			e.requestLog.Accepted(kind)
@@ -111,7 +111,7 @@ func (e *Engine) read(w http.ResponseWriter, r *http.Request) (q request, signat
 		return request{}, "", err
 	}
 	if err := json.Unmarshal(body, &q); err != nil {
-		return request{}, "", errors.New("the body is not what Woodpecker sends")
+		return request{}, "", errors.New("the body is not a request of Woodpecker")
 	}
 	return q, signature, nil
 }
@@ -120,7 +120,7 @@ func (e *Engine) reply(ctx context.Context, w http.ResponseWriter, kind string, 
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if err := json.NewEncoder(w).Encode(out); err != nil {
-		e.log(ctx, kind, q).WithError(err).Warn("Woodpecker hung up before its answer")
+		e.log(ctx, kind, q).WithError(err).Warn("Woodpecker closed the connection before the response")
 	}
 }
 
@@ -144,7 +144,7 @@ func (e *Engine) secret(ctx context.Context, q request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.log(ctx, "secret", q).Info("runner's token handed to its pipeline")
+	e.log(ctx, "secret", q).Info("runner token sent to its pipeline")
 	type secret struct {
 		Name   string   `json:"name"`
 		Value  string   `json:"value"`

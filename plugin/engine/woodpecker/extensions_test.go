@@ -139,7 +139,7 @@ func TestAReplayGetsNothing(t *testing.T) {
 	first := token(t, e.ask(secretPath, body, func(r *http.Request) { recorded = r.Header.Clone() }))
 	again := func(r *http.Request) { r.Header = recorded.Clone() }
 	if w := e.ask(secretPath, body, again); w.Code != http.StatusUnauthorized ||
-		!strings.Contains(w.Body.String(), "came before") {
+		!strings.Contains(w.Body.String(), "was used before") {
 		t.Errorf("the replay answered %d %s", w.Code, w.Body)
 	}
 	if _, err := e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(first)); err != nil {
@@ -170,7 +170,7 @@ func TestARetryWithinASecondIsNoReplay(t *testing.T) {
 	e.faults.lookUp, e.faults.handOver = 1, 1
 	for range 2 {
 		if w := e.ask(secretPath, body, within(body)); w.Code != http.StatusServiceUnavailable ||
-			w.Body.String() != "the gateway cannot answer now\n" {
+			w.Body.String() != "the gateway cannot respond now\n" {
 			t.Errorf("while the store fails: %d %s", w.Code, w.Body)
 		}
 	}

@@ -38,17 +38,17 @@ func (e *Engine) inspectVersion(ctx context.Context) pipeline.Finding {
 		Version string `json:"version"`
 	}
 	if err := json.Unmarshal(a.body, &reply); err != nil || reply.Version == "" {
-		f.Problem = fmt.Sprintf("%s does not answer as Woodpecker: check SLIPWAY_WOODPECKER_SERVER", e.o.Server)
+		f.Problem = fmt.Sprintf("%s is not a Woodpecker server: check SLIPWAY_WOODPECKER_SERVER", e.o.Server)
 		return f
 	}
 	clockProblem := pipeline.ClockProblem(a.date, e.o.Now())
 	switch {
 	case pipeline.Older(reply.Version, 3, 14):
-		f.Problem = fmt.Sprintf("it is version %s, and the secret extension needs 3.14: upgrade it", reply.Version)
+		f.Problem = fmt.Sprintf("version %s is too old for the secret extension: upgrade to 3.14 or later", reply.Version)
 	case clockProblem != "":
 		f.Problem = clockProblem
 	default:
-		f.Good = fmt.Sprintf("Woodpecker %s at %s, its clock agrees", reply.Version, e.o.Server)
+		f.Good = fmt.Sprintf("Woodpecker %s at %s, its clock is right", reply.Version, e.o.Server)
 	}
 	return f
 }
@@ -68,19 +68,19 @@ func (e *Engine) inspectRepository(ctx context.Context) pipeline.Finding {
 	f := pipeline.Finding{Subject: "builder repository"}
 	r, err := e.client.repo(ctx, e.o.Repository)
 	if err != nil {
-		f.Problem = err.Error() + ": make it at Bitbucket, with one commit, and activate it there"
+		f.Problem = err.Error() + ": create it at Bitbucket, with one commit, and activate it on Woodpecker"
 		return f
 	}
 	var perm struct {
 		Push bool `json:"push"`
 	}
 	if err := e.client.get(ctx, fmt.Sprintf("/api/repos/%d/permissions", r.ID), &perm); err != nil {
-		f.Problem = fmt.Sprintf("what our user may do in %s is not to be had: %v", r.FullName, err)
+		f.Problem = fmt.Sprintf("permissions of our user in %s: %v", r.FullName, err)
 	} else if !perm.Push {
-		f.Problem = fmt.Sprintf("our user may not push to %s, which starting pipelines needs: "+
+		f.Problem = fmt.Sprintf("our user cannot push to %s and therefore cannot start pipelines: "+
 			"give it write access at Bitbucket", r.FullName)
 	} else {
-		f.Good = fmt.Sprintf("%s is active, and our user may start pipelines on %s", r.FullName, r.DefaultBranch)
+		f.Good = fmt.Sprintf("%s is active, and our user can start pipelines on %s", r.FullName, r.DefaultBranch)
 	}
 	return f
 }

@@ -28,7 +28,7 @@ func TestInspectWithoutErrors(t *testing.T) {
 	for subject, wantText := range map[string]string{
 		"server": "Woodpecker 3.17.0 at http://127.0.0.1", "token": "is slipway's",
 		"builder repository": "acme/builder is active",
-		"config extension":   "well signed", "secret extension": "well signed",
+		"config extension":   "with a valid signature", "secret extension": "with a valid signature",
 	} {
 		if f := e.inspect()[subject]; f.Problem != "" || !strings.Contains(f.Good, wantText) {
 			t.Errorf("%s: %+v, want good: %s", subject, f, wantText)
@@ -54,8 +54,8 @@ func TestInspectNamesTheFix(t *testing.T) {
 		subject string
 		problem string
 	}{
-		"too old":         {"acme/builder", version("3.13.9"), "server", "needs 3.14: upgrade it"},
-		"much too old":    {"acme/builder", version("2.8.0"), "server", "needs 3.14: upgrade it"},
+		"too old":         {"acme/builder", version("3.13.9"), "server", "upgrade to 3.14 or later"},
+		"much too old":    {"acme/builder", version("2.8.0"), "server", "upgrade to 3.14 or later"},
 		"just new enough": {"acme/builder", version("3.14.0-rc.1"), "server", ""},
 		"next":            {"acme/builder", version("next-1a2b3c"), "server", ""},
 		"version 4":       {"acme/builder", version("4.0.0"), "server", ""},
@@ -71,10 +71,10 @@ func TestInspectNamesTheFix(t *testing.T) {
 		"token revoked": {
 			"acme/builder", func(e *env) { e.server.RevokeTokens() }, "token", "set SLIPWAY_WOODPECKER_TOKEN",
 		},
-		"no builder":       {"acme/none", func(*env) {}, "builder repository", "activate it there"},
-		"builder inactive": {"acme/app", func(*env) {}, "builder repository", "activate it there"},
-		"builder's case":   {"ACME/builder", func(*env) {}, "builder repository", "by the name acme/builder"},
-		"may not push": {
+		"no builder":       {"acme/none", func(*env) {}, "builder repository", "activate it on Woodpecker"},
+		"builder inactive": {"acme/app", func(*env) {}, "builder repository", "activate it on Woodpecker"},
+		"builder's case":   {"ACME/builder", func(*env) {}, "builder repository", "under the name acme/builder"},
+		"cannot push": {
 			"acme/builder", func(e *env) { e.server.Permit(e.builder, false, false) },
 			"builder repository", "give it write access",
 		},

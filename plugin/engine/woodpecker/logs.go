@@ -33,7 +33,7 @@ func (c *client) Logs(ctx context.Context, repository string, number int64) ([]s
 			printed, err := c.stepLog(ctx, r, number, step.ID)
 			switch {
 			case errors.Is(err, errTooLong):
-				printed = []string{fmt.Sprintf("(what step %s printed is too long to be shown here)", step.Name)}
+				printed = []string{fmt.Sprintf("(the output of step %s is too long to show)", step.Name)}
 			case err != nil:
 				return nil, fmt.Errorf("log of step %s: %w", step.Name, err)
 			}

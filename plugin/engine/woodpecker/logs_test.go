@@ -108,7 +108,7 @@ func TestOnlyTheLastLinesAreRead(t *testing.T) {
 		}
 	}
 	got, err := e.Logs(t.Context(), e.printed(twoSteps, "null", body(10, strings.Repeat("x", 1<<20))))
-	if err != nil || len(got) != 4 || got[0] != "(what step build printed is too long to be shown here)" {
+	if err != nil || len(got) != 4 || got[0] != "(the output of step build is too long to show)" {
 		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -34,7 +34,7 @@ func TestAProbeNamesTheFix(t *testing.T) {
 			1,
 			[]string{
 				"the builder: ", "unix:///nowhere.sock",
-				"SLIPWAY_WOODPECKER_BUILDER=unix:///nowhere.sock must be in reach",
+				"SLIPWAY_WOODPECKER_BUILDER=unix:///nowhere.sock must be reachable",
 			},
 		},
 		"no config extension": {
@@ -68,7 +68,7 @@ func TestAProbeThatNoAgentTakesIsCancelled(t *testing.T) {
 	e.server.Hold()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	enginetest.WantProblem(t, e.Probe(ctx, ""), 0, "was taken by nobody", "is an agent connected")
+	enginetest.WantProblem(t, e.Probe(ctx, ""), 0, "did not start", "is an agent connected")
 	if all := e.of(e.builder); len(all) != 1 || all[0].Status != "canceled" {
 		t.Errorf("pipelines %+v, want one that was cancelled", all)
 	}

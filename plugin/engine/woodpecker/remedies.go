@@ -9,13 +9,13 @@ import (
 // remedies returns the hints for Woodpecker's server, its agents and the gateway.
 func remedies(o Options) pipeline.Remedies {
 	m := pipeline.Remedies{
-		Agent:  "is an agent connected, with a place free",
+		Agent:  "is an agent connected, with free capacity",
 		Config: "is the config extension set on the server (WOODPECKER_CONFIG_EXTENSION_ENDPOINT)?",
-		Image:  fmt.Sprintf("is SLIPWAY_WOODPECKER_IMAGE=%s this program, and in reach of the agents?", o.Step.Image),
-		Secret: "set WOODPECKER_SECRET_EXTENSION_ENDPOINT on Woodpecker's server, and let it ask this " +
-			"gateway with WOODPECKER_EXTENSIONS_ALLOWED_HOSTS",
+		Image:  fmt.Sprintf("is SLIPWAY_WOODPECKER_IMAGE=%s an image of this program that the agents can pull?", o.Step.Image),
+		Secret: "set WOODPECKER_SECRET_EXTENSION_ENDPOINT on Woodpecker's server, and allow this gateway there " +
+			"with WOODPECKER_EXTENSIONS_ALLOWED_HOSTS",
 		Builder: fmt.Sprintf(
-			"on Woodpecker, name the image in WOODPECKER_PLUGINS_PRIVILEGED=%s of the server, or set "+
+			"on Woodpecker, set WOODPECKER_PLUGINS_PRIVILEGED=%s on the server, or set "+
 				"SLIPWAY_WOODPECKER_BUILDER",
 			o.Step.Image,
 		),
@@ -25,7 +25,7 @@ func remedies(o Options) pipeline.Remedies {
 	}
 	m.Agent += "?"
 	if o.Step.Builder != "" {
-		m.Builder = "SLIPWAY_WOODPECKER_BUILDER=" + o.Step.Builder + " must be in reach of Woodpecker's agents"
+		m.Builder = "SLIPWAY_WOODPECKER_BUILDER=" + o.Step.Builder + " must be reachable from Woodpecker's agents"
 	}
 	return m
 }

@@ -23,14 +23,14 @@ var errInactive = fmt.Errorf(
 func (c *client) repo(ctx context.Context, fullName string) (repo, error) {
 	owner, name, ok := strings.Cut(fullName, "/")
 	if !ok {
-		return repo{}, fmt.Errorf("%q is no repository's name: %w", fullName, autobuild.ErrNotFound)
+		return repo{}, fmt.Errorf("%q is not a repository name: %w", fullName, autobuild.ErrNotFound)
 	}
 	var r repo
 	err := c.get(ctx, "/api/repos/lookup/"+url.PathEscape(owner)+"/"+url.PathEscape(name), &r)
 	switch {
 	case err == nil && r.FullName != fullName:
 		return repo{}, fmt.Errorf(
-			"the Woodpecker server calls %s by the name %s: use that one, or have its name mended there "+
+			"the Woodpecker server has %s under the name %s: use that name, or repair it there "+
 				"(repository settings, Repair): %w",
 			fullName, r.FullName, autobuild.ErrNotFound,
 		)
@@ -49,11 +49,11 @@ func (c *client) activeRepo(ctx context.Context, fullName string) (repo, error) 
 	}
 	visible, listErr := c.call(ctx, forgeTimeout, http.MethodGet, "/api/user/repos?all=true", nil)
 	if listErr != nil {
-		return repo{}, fmt.Errorf("list what Woodpecker's user sees: %w", listErr)
+		return repo{}, fmt.Errorf("list the repositories of Woodpecker's user: %w", listErr)
 	}
 	var all []repo
 	if err := visible.decode(&all); err != nil {
-		return repo{}, fmt.Errorf("list what Woodpecker's user sees: %w", err)
+		return repo{}, fmt.Errorf("list the repositories of Woodpecker's user: %w", err)
 	}
 	for _, listed := range all {
 		switch {
@@ -65,7 +65,7 @@ func (c *client) activeRepo(ctx context.Context, fullName string) (repo, error) 
 		}
 	}
 	return repo{}, fmt.Errorf(
-		"%w; to activate it, make Woodpecker's user an administrator of it at Bitbucket, or activate it by hand",
+		"%w: make Woodpecker's user an administrator of it at Bitbucket, or activate it by hand",
 		err,
 	)
 }

@@ -20,19 +20,19 @@ func (e *Engine) ServerSettings(gateway string) []pipeline.Setting {
 		{
 			Name:  "WOODPECKER_CONFIG_EXTENSION_ENDPOINT",
 			Value: gateway + "/extensions/woodpecker/config",
-			Why: "asks the gateway for the pipelines of its builds; others run their repository's " +
+			Why: "requests the pipelines of the gateway's builds; other builds run their repository's " +
 				".woodpecker.yaml as before",
 		},
 		{
 			Name:  "WOODPECKER_SECRET_EXTENSION_ENDPOINT",
 			Value: gateway + "/extensions/woodpecker/secret",
-			Why:   "asks the gateway for the token of a build's runner",
+			Why:   "requests the token of a build's runner from the gateway",
 		},
 		{
 			Name:  "WOODPECKER_EXTENSIONS_ALLOWED_HOSTS",
 			Value: allowedHosts(gateway),
-			Why: "where it may ask: external, which is public hosts, is its default, and a gateway in a " +
-				"private network must be named",
+			Why: "allowed hosts: the default, external, allows public hosts; a gateway in a " +
+				"private network must be listed",
 		},
 	}
 	if e.o.Step.Builder == "" {
@@ -41,7 +41,7 @@ func (e *Engine) ServerSettings(gateway string) []pipeline.Setting {
 			pipeline.Setting{
 				Name:  "WOODPECKER_PLUGINS_PRIVILEGED",
 				Value: e.o.Step.Image,
-				Why:   "lets our step start its own builder; add it to the images that are there already",
+				Why:   "allows our step to start its own builder; add it to the existing images",
 			},
 		)
 	}

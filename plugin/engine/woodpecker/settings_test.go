@@ -24,7 +24,7 @@ func TestPrintedSettingsWork(t *testing.T) {
 	)
 	e.start()
 	for _, subject := range []string{"config extension", "secret extension"} {
-		if f := e.inspect()[subject]; !strings.Contains(f.Good, "well signed") {
+		if f := e.inspect()[subject]; !strings.Contains(f.Good, "with a valid signature") {
 			t.Errorf("%+v", f)
 		}
 	}

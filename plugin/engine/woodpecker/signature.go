@@ -30,7 +30,7 @@ const (
 )
 
 // errNoKey means that a signature could not be checked, because the gateway has no key.
-var errNoKey = errors.New("the server's public key is not to be had")
+var errNoKey = errors.New("the server's public key is not available")
 
 // A verifier checks the signatures of a server's requests to its extensions. It implements RFC 9421
 // with ed25519 in the only form that Woodpecker sends, and refuses all other forms of the RFC. This
@@ -55,7 +55,7 @@ func (v *verifier) verify(r *http.Request, body []byte) (string, error) {
 	}
 	sum := sha256.Sum256(body)
 	if digest != "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":" {
-		return "", errors.New("header Content-Digest is not the body's")
+		return "", errors.New("header Content-Digest does not match the body")
 	}
 	params, created, err := parseInput(r.Header)
 	if err != nil {
@@ -89,7 +89,7 @@ func (v *verifier) check(ctx context.Context, base, signature []byte) error {
 		return fmt.Errorf("%w: %w", errNoKey, err)
 	}
 	if !ed25519.Verify(key, base, signature) {
-		return errors.New("the signature is not the server's")
+		return errors.New("the signature does not match the server's key")
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func (v *verifier) fetch(ctx context.Context) (ed25519.PublicKey, error) {
 	case early && key != nil:
 		return key, nil
 	case early:
-		return nil, errors.New("nor was it a moment ago")
+		return nil, errors.New("the last request failed a moment ago")
 	}
 	key, err := v.client.publicKey(
 		context.WithoutCancel(ctx),
@@ -141,7 +141,7 @@ func (c *client) publicKey(ctx context.Context) (ed25519.PublicKey, error) {
 	}
 	block, _ := pem.Decode(a.body)
 	if a.status != http.StatusOK || block == nil {
-		return nil, fmt.Errorf("the Woodpecker server answered %d, and no PEM", a.status)
+		return nil, fmt.Errorf("the Woodpecker server returned %d and no PEM", a.status)
 	}
 	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
@@ -167,7 +167,7 @@ func parseInput(h http.Header) (params string, created time.Time, err error) {
 	seconds, parseErr := strconv.ParseInt(digits, 10, 64)
 	if !found || !covers || !alg || parseErr != nil {
 		return "", time.Time{}, errors.New(
-			`header Signature-Input is not of Woodpecker's form: ` + label +
+			`header Signature-Input does not have Woodpecker's form: ` + label +
 				`=("@request-target" "content-digest");created=…;alg="ed25519"`,
 		)
 	}
@@ -183,7 +183,7 @@ func signatureOf(h http.Header) ([]byte, error) {
 	encoded, ends := strings.CutSuffix(encoded, ":")
 	signature, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if !begins || !ends || err != nil || len(signature) != ed25519.SignatureSize {
-		return nil, fmt.Errorf("header Signature is not of Woodpecker's form: %s=:…: with 64 bytes in base64", label)
+		return nil, fmt.Errorf("header Signature does not have Woodpecker's form: %s=:…: with 64 bytes in base64", label)
 	}
 	return signature, nil
 }
@@ -194,7 +194,7 @@ func singleHeader(h http.Header, name string) (string, error) {
 	case len(all) == 0:
 		return "", fmt.Errorf("header %s is missing", name)
 	case len(all) > 1 || len(all[0]) > maxHeader:
-		return "", fmt.Errorf("header %s is there %d times, or too long", name, len(all))
+		return "", fmt.Errorf("got %[2]d headers %[1]s, or a value that is too long", name, len(all))
 	default:
 		return all[0], nil
 	}

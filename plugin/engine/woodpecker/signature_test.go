@@ -69,7 +69,7 @@ func TestAnInvalidSignatureIsRefused(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	other := woodpeckertest.New(woodpeckertest.Options{})
 	defer other.Close()
-	const form, base = "not of Woodpecker's form", "is not the server's"
+	const form, base = "does not have Woodpecker's form", "does not match the server's key"
 	header := func(name, old, replacement string) func(*http.Request) {
 		return func(r *http.Request) {
 			value := r.Header.Get(name)
@@ -84,11 +84,11 @@ func TestAnInvalidSignatureIsRefused(t *testing.T) {
 		wantText string
 	}{
 		"body swapped": {
-			func(r *http.Request) { r.Body = readCloser(strings.ToUpper(pushed)) }, "Content-Digest is not the body's",
+			func(r *http.Request) { r.Body = readCloser(strings.ToUpper(pushed)) }, "Content-Digest does not match the body",
 		},
 		"body and digest": {func(r *http.Request) { swap(e, other, r) }, base},
 		"body cut": {
-			func(r *http.Request) { r.Body = readCloser(pushed[:20]) }, "Content-Digest is not the body's",
+			func(r *http.Request) { r.Body = readCloser(pushed[:20]) }, "Content-Digest does not match the body",
 		},
 		"another path":         {func(r *http.Request) { r.RequestURI = secretPath }, base},
 		"another query":        {func(r *http.Request) { r.RequestURI += "?x" }, base},
@@ -126,15 +126,15 @@ func TestAnInvalidSignatureIsRefused(t *testing.T) {
 			form,
 		},
 		"two signatures": {
-			func(r *http.Request) { r.Header.Add("Signature", r.Header.Get("Signature")) }, "2 times",
+			func(r *http.Request) { r.Header.Add("Signature", r.Header.Get("Signature")) }, "got 2 headers",
 		},
 		"two inputs": {
-			func(r *http.Request) { r.Header.Add("Signature-Input", r.Header.Get("Signature-Input")) }, "2 times",
+			func(r *http.Request) { r.Header.Add("Signature-Input", r.Header.Get("Signature-Input")) }, "got 2 headers",
 		},
 		"two digests": {
-			func(r *http.Request) { r.Header.Add("Content-Digest", "sha-256=:AAAA:") }, "2 times",
+			func(r *http.Request) { r.Header.Add("Content-Digest", "sha-256=:AAAA:") }, "got 2 headers",
 		},
-		"another digest": {header("Content-Digest", "sha-256", "sha-512"), "Content-Digest is not the body's"},
+		"another digest": {header("Content-Digest", "sha-256", "sha-512"), "Content-Digest does not match the body"},
 		"signature cut":  {header("Signature", "==:", ":"), form},
 		"signature short": {
 			func(r *http.Request) { r.Header.Set("Signature", "woodpecker-ci-extensions=:AAAA:") }, form,
@@ -204,7 +204,7 @@ func TestAChangedKeyIsFetchedAgain(t *testing.T) {
 		t.Fatalf("answered %d", w.Code)
 	}
 	e.server.RotateKey()
-	e.wantRefused(nil, "is not the server's") // the key was fetched a moment ago
+	e.wantRefused(nil, "does not match the server's key") // the key was fetched a moment ago
 	e.clock.add(11 * time.Second)
 	if w := e.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
 		t.Errorf("with the new key: %d %s", w.Code, w.Body)
@@ -213,7 +213,7 @@ func TestAChangedKeyIsFetchedAgain(t *testing.T) {
 	defer other.Close()
 	for range 20 {
 		e.clock.add(time.Second)
-		e.wantRefused(func(r *http.Request) { other.Sign(r, []byte(pushed), e.clock.now()) }, "is not the server's")
+		e.wantRefused(func(r *http.Request) { other.Sign(r, []byte(pushed), e.clock.now()) }, "does not match the server's key")
 	}
 	if n := e.proxy.times(keyPath); n < 3 || n > 5 {
 		t.Errorf("the key was fetched %d times, want two and one for each ten seconds of forgery", n)
@@ -233,7 +233,7 @@ func TestWithoutAKeyWoodpeckerRetries(t *testing.T) {
 		e.clock.add(time.Second)
 		e.proxy.answer(instead)
 		w := e.ask(configPath, pushed, nil)
-		if w.Code != http.StatusServiceUnavailable || w.Body.String() != "the gateway cannot answer now\n" {
+		if w.Code != http.StatusServiceUnavailable || w.Body.String() != "the gateway cannot respond now\n" {
 			t.Errorf("%s: answered %d %s", name, w.Code, w.Body)
 		}
 		before := e.proxy.times(keyPath)

@@ -127,7 +127,7 @@ func TestWhatAPipelineIsTold(t *testing.T) {
 		request any
 		status  int
 	}{
-		"webhook did not arrive":           {asks(3, "ci"), http.StatusNotFound},
+		"check the webhook":                {asks(3, "ci"), http.StatusNotFound},
 		"refs/tags/main":                   {tag, http.StatusNotFound},
 		"commit: send 40":                  {spec.JoinRequest{Commit: "abc", Ref: "refs/heads/main", Pipeline: "ci"}, http.StatusBadRequest},
 		"full name of a branch or tag":     {spec.JoinRequest{Commit: storetest.Commit(2), Ref: "refs/pull/1/head", Pipeline: "ci"}, http.StatusBadRequest},
