@@ -14,7 +14,7 @@ func remedies(o Options) pipeline.Remedies {
 			o.Type, o.Platform,
 		),
 		Config: "are DRONE_YAML_ENDPOINT and DRONE_YAML_SECRET set on Drone's server as `slipway engines` prints them?",
-		Image:  fmt.Sprintf("is SLIPWAY_DRONE_IMAGE=%s an image of this program that the runners can pull?", o.Step.Image),
+		Image:  fmt.Sprintf("is SLIPWAY_DRONE_IMAGE=%s this program, and available to the runners?", o.Step.Image),
 		Secret: "set DRONE_SECRET_PLUGIN_ENDPOINT and DRONE_SECRET_PLUGIN_TOKEN on each of Drone's runners " +
 			"as `slipway engines` prints them, and check that they can reach the gateway",
 		Builder: fmt.Sprintf(

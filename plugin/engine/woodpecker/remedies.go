@@ -11,7 +11,7 @@ func remedies(o Options) pipeline.Remedies {
 	m := pipeline.Remedies{
 		Agent:  "is an agent connected, with free capacity",
 		Config: "is the config extension set on the server (WOODPECKER_CONFIG_EXTENSION_ENDPOINT)?",
-		Image:  fmt.Sprintf("is SLIPWAY_WOODPECKER_IMAGE=%s an image of this program that the agents can pull?", o.Step.Image),
+		Image:  fmt.Sprintf("is SLIPWAY_WOODPECKER_IMAGE=%s this program, and available to the agents?", o.Step.Image),
 		Secret: "set WOODPECKER_SECRET_EXTENSION_ENDPOINT on Woodpecker's server, and allow this gateway there " +
 			"with WOODPECKER_EXTENSIONS_ALLOWED_HOSTS",
 		Builder: fmt.Sprintf(
