@@ -131,7 +131,7 @@ func (i *Intake) receive(ctx context.Context, hookID string, header http.Header,
 		logctx.Log(ctx, i.o.Log).
 			WithError(err).
 			WithField("hook", hook.ID).
-			Error("delivery not stored, Bitbucket is asked to send it again")
+			Error("delivery not stored; Bitbucket will send it again")
 		return err
 	}
 	ctx = logctx.Delivery(ctx, id)
@@ -218,7 +218,7 @@ func (i *Intake) touch(ctx context.Context, h autobuild.Hook) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), touchTime)
 	defer cancel()
 	if err := i.o.Store.TouchHook(ctx, h.ID, now, time.Time{}); err != nil {
-		logctx.Log(ctx, i.o.Log).WithError(err).WithField("hook", h.ID).Warn("time of the last delivery not noted")
+		logctx.Log(ctx, i.o.Log).WithError(err).WithField("hook", h.ID).Warn("time of the last delivery not stored")
 	}
 }
 

@@ -25,9 +25,10 @@ type refusals struct {
 // each of them.
 func (i *Intake) logRefused(ctx context.Context, hookID string, known bool) {
 	log := logctx.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": hookID, "known": known})
-	log.Debug("delivery refused: webhook or signature")
+	log.Debug("delivery refused: unknown webhook or wrong signature")
 	if n := i.countRefused(known); n > 0 {
-		log.WithField("refused", n).Info("deliveries refused: webhook or signature; this is the last one's webhook")
+		log.WithField("refused", n).
+			Info("deliveries refused: unknown webhook or wrong signature; the fields belong to the last one")
 	}
 }
 

@@ -27,7 +27,7 @@ func (p *Planner) Deliver(ctx context.Context, deliveryID string) error {
 	}
 	hook, err := p.o.Store.Hook(ctx, d.HookID)
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return p.finishDelivery(ctx, d.ID, autobuild.DeliveryIgnored, "its webhook was removed meanwhile")
+		return p.finishDelivery(ctx, d.ID, autobuild.DeliveryIgnored, "its webhook was deleted")
 	}
 	if err != nil {
 		return fmt.Errorf("load webhook of delivery %s: %w", d.ID, err)
@@ -38,7 +38,7 @@ func (p *Planner) Deliver(ctx context.Context, deliveryID string) error {
 	}
 	push, err := provider.ParsePush(source.Kind, d.Event, d.Body)
 	if err != nil {
-		return p.finishDelivery(ctx, d.ID, autobuild.DeliveryFailed, "not understood: "+err.Error())
+		return p.finishDelivery(ctx, d.ID, autobuild.DeliveryFailed, "payload not understood: "+err.Error())
 	}
 	if state, reason := checkPush(hook, push); state != "" {
 		return p.finishDelivery(ctx, d.ID, state, reason)
@@ -55,12 +55,16 @@ func checkPush(hook autobuild.Hook, push autobuild.Push) (autobuild.DeliveryStat
 	case push.Ignored != "":
 		return autobuild.DeliveryIgnored, push.Ignored
 	case push.Repository.ID == "":
-		return autobuild.DeliveryRefused, "it does not say which repository it is about"
+		return autobuild.DeliveryRefused, "the payload names no repository"
 	case push.Repository.ID != hook.Repository.ID:
-		return autobuild.DeliveryRefused, fmt.Sprintf("it is about repository %.64q, this webhook is of %s (%s)",
-			push.Repository.ID, hook.Repository.FullName, hook.Repository.ID)
+		return autobuild.DeliveryRefused, fmt.Sprintf(
+			"the payload is from repository %.64q, but the webhook belongs to %s (%s)",
+			push.Repository.ID,
+			hook.Repository.FullName,
+			hook.Repository.ID,
+		)
 	case len(push.Changes) == 0:
-		return autobuild.DeliveryIgnored, "it changed no branch and no tag"
+		return autobuild.DeliveryIgnored, "no branch or tag changed"
 	}
 	return "", ""
 }
@@ -70,7 +74,7 @@ func (p *Planner) finishDelivery(
 	ctx context.Context, deliveryID string, state autobuild.DeliveryState, reason string,
 ) error {
 	if _, err := p.o.Store.Plan(ctx, autobuild.Plan{DeliveryID: deliveryID, State: state, Reason: reason}); err != nil {
-		return fmt.Errorf("write down that delivery %s is %s: %w", deliveryID, state, err)
+		return fmt.Errorf("store the result of delivery %s: %s: %w", deliveryID, state, err)
 	}
 	p.logAnswer(ctx, state, reason)
 	return nil

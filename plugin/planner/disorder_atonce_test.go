@@ -77,7 +77,9 @@ func (d *chaosEnv) deliverAll(ids <-chan string) (conflicts int) {
 	var group errgroup.Group
 	var mu sync.Mutex
 	for range 2 {
-		other := planner.New(planner.Options{Store: d.Store, Connector: d.Account, Now: d.Clock, Log: plannertest.Quiet()})
+		other := planner.New(
+			planner.Options{Store: d.Store, Connector: d.Account, Now: d.Clock, Log: plannertest.Quiet()},
+		)
 		group.Go(func() error {
 			for id := range ids {
 				err := other.Deliver(d.T.Context(), id)

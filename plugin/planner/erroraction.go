@@ -36,17 +36,17 @@ func errorActionFor(err error, age time.Duration) errorAction {
 		}
 	case errors.Is(err, autobuild.ErrUnauthorized):
 		return errorAction{queue.Snooze(maxPause),
-			"waits: the linked account's access ended; link it again in the settings, under Source providers"}
+			"waits: the linked account has no access: link it again in Settings, Source providers"}
 	case errors.Is(err, autobuild.ErrUnavailable):
 		return errorAction{queue.Snooze(min(max(age/4, minPause), maxPause)), "waits: Bitbucket is not available"}
 	case errors.Is(err, autobuild.ErrForbidden):
 		return errorAction{nil,
-			"Bitbucket does not let the linked account read the repository: give it access, then resend the delivery"}
+			"the linked account may not read the repository: grant it access, then resend the delivery"}
 	case errors.Is(err, autobuild.ErrNotFound):
-		return errorAction{nil, "Bitbucket no longer shows the repository to the linked account: " + err.Error()}
+		return errorAction{nil, "the linked account cannot find the repository: " + err.Error()}
 	case errors.Is(err, autobuild.ErrRemoved):
 		return errorAction{nil,
-			"Bitbucket removed the API that this needs; a newer version of Slipway is needed: " + err.Error()}
+			"Bitbucket removed an API that Slipway needs: upgrade Slipway: " + err.Error()}
 	}
 	return errorAction{}
 }

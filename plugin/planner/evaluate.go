@@ -43,11 +43,11 @@ func evaluate(s observation) decision {
 	case s.New == s.Head && s.New != s.Known.Head:
 		return s.accepted("confirmed: " + s.describeHead())
 	case s.New == s.Head && fresh && s.New != "" && !s.Repeated:
-		return s.accepted("confirmed: " + s.describeHead() + ", its first push since it is watched")
+		return s.accepted("confirmed: " + s.describeHead() + ", the first push that Slipway received")
 	case s.New == s.Head:
 		return s.refused("already seen: " + s.describeHead())
 	case s.Repeated:
-		return s.refused("already seen, and moved on since: " + s.describeHead())
+		return s.refused("already seen, and the ref moved since: " + s.describeHead())
 	case s.New == "" && s.Known.Head == "":
 		return s.refused("deleted before it was seen: " + s.describeHead())
 	case !fresh && s.Old != s.Known.Head:
@@ -55,7 +55,7 @@ func evaluate(s observation) decision {
 	case s.New != "" && !s.Exists:
 		return s.refused(fmt.Sprintf("commit %s is gone: %s", short(s.New), s.describeHead()))
 	default:
-		return s.accepted("confirmed as a step on the way: " + s.describeHead())
+		return s.accepted("confirmed as an intermediate push: " + s.describeHead())
 	}
 }
 
@@ -71,7 +71,7 @@ func (s observation) refused(reason string) decision {
 // 0123456789ab now".
 func (s observation) describeHead() string {
 	if s.Head == "" {
-		return fmt.Sprintf("there is no %s %s now", s.Ref.Kind, s.Ref.Name)
+		return fmt.Sprintf("%s %s does not exist now", s.Ref.Kind, s.Ref.Name)
 	}
 	return fmt.Sprintf("%s %s is at %s now", s.Ref.Kind, s.Ref.Name, short(s.Head))
 }

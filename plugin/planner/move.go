@@ -60,7 +60,7 @@ func (r *planning) withPaths(ctx context.Context, t autobuild.Transition, c auto
 	}
 	paths, err := r.connection.Commits.ChangedPaths(ctx, r.repository, t.Old, t.New)
 	if err != nil {
-		logctx.Log(ctx, r.o.Log).WithError(err).Warnf("changed paths of %s %s not known, its rules build",
+		logctx.Log(ctx, r.o.Log).WithError(err).Warnf("cannot load the changed paths of %s %s: its rules build",
 			r.repository.FullName, t.Ref.Full())
 		return c
 	}

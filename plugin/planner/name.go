@@ -15,7 +15,7 @@ func (p *Planner) refreshName(
 ) (autobuild.Repository, error) {
 	found, err := fetchRepository(ctx, c, r)
 	if err != nil {
-		return r, fmt.Errorf("ask for the name of %s: %w", r.FullName, err)
+		return r, fmt.Errorf("load the name of %s: %w", r.FullName, err)
 	}
 	if found.ID != r.ID || found.FullName == r.FullName {
 		return r, nil
@@ -24,7 +24,7 @@ func (p *Planner) refreshName(
 	if err := p.o.Store.RenameRepository(ctx, found); err != nil {
 		return r, fmt.Errorf("rename %s to %s: %w", r.FullName, found.FullName, err)
 	}
-	logctx.Log(ctx, p.o.Log).WithField("repository", r.ID).Infof("repository %s is called %s now", r.FullName,
+	logctx.Log(ctx, p.o.Log).WithField("repository", r.ID).Infof("repository %s was renamed to %s", r.FullName,
 		found.FullName)
 	return found, nil
 }

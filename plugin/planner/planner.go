@@ -62,7 +62,7 @@ func (p *Planner) recordFailure(ctx context.Context, t queue.Task, cause error) 
 	ctx = logctx.Delivery(ctx, t.Arg)
 	reason := "given up: " + cause.Error()
 	if err := p.finishDelivery(ctx, t.Arg, autobuild.DeliveryFailed, reason); err != nil {
-		logctx.Log(ctx, p.o.Log).WithError(err).Error("end of a delivery not written down")
+		logctx.Log(ctx, p.o.Log).WithError(err).Error("result of a delivery not stored")
 	}
 }
 

@@ -57,7 +57,7 @@ func TestSummary(t *testing.T) {
 		{autobuild.Plan{Moves: []autobuild.Move{{}}}, autobuild.DeliveryPlanned, "no rule builds this"},
 		{autobuild.Plan{Refused: []autobuild.Outcome{outcome}}, autobuild.DeliveryIgnored, "already seen"},
 		{autobuild.Plan{Refused: []autobuild.Outcome{outcome, outcome}}, autobuild.DeliveryIgnored,
-			"none of its 2 changes is news"},
+			"none of its 2 changes is new"},
 	} {
 		state, got := summarize(tt.plan)
 		if state != tt.state {

@@ -108,7 +108,7 @@ func (r *planning) planChange(ctx context.Context, heads *headResolver, c autobu
 	}
 	s, commit, err := r.observe(ctx, heads, c)
 	if err != nil {
-		return fmt.Errorf("look at %s of %s: %w", c.Ref().Full(), r.repository.FullName, err)
+		return fmt.Errorf("check %s of %s: %w", c.Ref().Full(), r.repository.FullName, err)
 	}
 	return r.decide(ctx, s, c, commit)
 }
@@ -210,5 +210,5 @@ func summarize(p autobuild.Plan) (autobuild.DeliveryState, string) {
 	case len(p.Refused) == 1:
 		return autobuild.DeliveryIgnored, p.Refused[0].Refused
 	}
-	return autobuild.DeliveryIgnored, fmt.Sprintf("none of its %s is news", text.Plural(len(p.Refused), "change"))
+	return autobuild.DeliveryIgnored, fmt.Sprintf("none of its %s is new", text.Plural(len(p.Refused), "change"))
 }

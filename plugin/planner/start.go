@@ -85,7 +85,7 @@ func targetsOf(a autobuild.AutomatedBuild, q Request) ([]target, error) {
 	case len(targets) > 0:
 		return targets, nil
 	case q.RuleID != "":
-		return nil, autobuild.FieldError{Field: "rule", Message: fmt.Sprintf("there is no rule %s", q.RuleID)}
+		return nil, autobuild.FieldError{Field: "rule", Message: fmt.Sprintf("rule %s does not exist", q.RuleID)}
 	case q.Ref != (autobuild.Ref{}):
 		return nil, autobuild.FieldError{Field: "ref",
 			Message: fmt.Sprintf("no enabled rule builds %s %s", q.Ref.Kind, q.Ref.Name)}

@@ -158,7 +158,7 @@ func TestStartReturnsTheFieldToCorrect(t *testing.T) {
 		"ref that the rule is not": {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Ref: plannertest.Branch("main")},
 			"ref", "branch main does not match /^release/"},
 		"unknown rule": {planner.Request{AutomatedBuildID: a.ID, RuleID: "nope"}, "rule",
-			"there is no rule nope"},
+			"rule nope does not exist"},
 		"branch that is gone": {planner.Request{AutomatedBuildID: gone.ID}, "ref", "acme/app has no branch gone"},
 		"short commit": {planner.Request{AutomatedBuildID: gone.ID, Commit: "abc"}, "commit",
 			"a commit is 40 hexadecimal digits"},

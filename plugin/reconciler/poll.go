@@ -41,7 +41,7 @@ func (r *Reconciler) pollWith(ctx context.Context, hook autobuild.Hook, find aut
 		return err
 	}
 	if err := r.o.Store.TouchHook(ctx, hook.ID, time.Time{}, r.o.Now()); err != nil {
-		return fmt.Errorf("note the poll of %s: %w", hook.Repository.FullName, err)
+		return fmt.Errorf("store the time of the poll of %s: %w", hook.Repository.FullName, err)
 	}
 	return nil
 }
@@ -64,7 +64,7 @@ func (r *Reconciler) findMissed(
 	}
 	if hook.PolledAt.IsZero() {
 		if err := r.o.Store.BaselineRefs(ctx, repository, heads); err != nil {
-			return nil, fmt.Errorf("note refs of %s: %w", repository.FullName, err)
+			return nil, fmt.Errorf("store the baseline of %s: %w", repository.FullName, err)
 		}
 		heads = slices.DeleteFunc(heads, func(h autobuild.Head) bool { _, seen := known[h.Ref]; return !seen })
 	}
