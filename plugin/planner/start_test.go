@@ -111,15 +111,8 @@ func TestStartIsIdempotentByItsKey(t *testing.T) {
 		t.Errorf("first[1].ID: got %v, want %v", first[1].ID, again[1].ID)
 	}
 	if other[0].ID == first[0].ID {
-		t.Errorf("other[0].ID: got %v, which is equal to %v", other[0].ID, first[0].ID)
+		t.Errorf("a request with another key returned the same build %s", first[0].ID)
 	}
-}
-
-func ids(builds []autobuild.Build) (out []string) {
-	for _, b := range builds {
-		out = append(out, b.ID)
-	}
-	return out
 }
 
 // A manual build gets the number of its ref's newest push. An older push does not replace its

@@ -174,7 +174,7 @@ func (s *Store) checkKey(ctx context.Context) error {
 			return err
 		}
 		if _, err := s.sealer.Open(place, sealed); err != nil {
-			return fmt.Errorf("the key file does not belong to this database: use the one that it was created with: %w", err)
+			return fmt.Errorf("the key file does not belong to this database: use its original key file: %w", err)
 		}
 		return nil
 	})

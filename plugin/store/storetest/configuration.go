@@ -43,15 +43,18 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	saved, err := s.SaveAutomatedBuild(t.Context(), want)
 	must(t, err)
 	if saved.ID == "" {
-		t.Error("ids and times are missing: saved.ID is empty")
+		t.Error("saved.ID is empty")
 	}
 	if saved.Rules[1].ID == "" {
-		t.Error("ids and times are missing: saved.Rules[1].ID is empty")
+		t.Error("saved.Rules[1].ID is empty")
 	}
 	if saved.CreatedAt.IsZero() {
-		t.Error("ids and times are missing: saved.CreatedAt is zero")
+		t.Error("saved.CreatedAt is zero")
 	}
-	want.ID, want.Rules[1].ID, want.CreatedAt, want.UpdatedAt = saved.ID, saved.Rules[1].ID, saved.CreatedAt, saved.UpdatedAt
+	want.ID = saved.ID
+	want.Rules[1].ID = saved.Rules[1].ID
+	want.CreatedAt = saved.CreatedAt
+	want.UpdatedAt = saved.UpdatedAt
 	read, err := s.AutomatedBuild(t.Context(), saved.ID)
 	must(t, err)
 	for what, got := range map[string]autobuild.AutomatedBuild{"saved": saved, "read": read} {
@@ -59,8 +62,15 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
-	read.Rules, read.Environment = read.Rules[1:], nil
-	changed, err := s.SaveAutomatedBuild(t.Context(), read)
+	automatedBuildReplaced(t, s, read)
+}
+
+// automatedBuildReplaced replaces a stored automated build that has two rules and an environment.
+func automatedBuildReplaced(t *testing.T, s *store.Store, saved autobuild.AutomatedBuild) {
+	t.Helper()
+	next := saved
+	next.Rules, next.Environment = saved.Rules[1:], nil
+	changed, err := s.SaveAutomatedBuild(t.Context(), next)
 	must(t, err)
 	if len(changed.Rules) != 1 {
 		t.Fatalf("len(changed.Rules): got %v, want 1", len(changed.Rules))
@@ -71,11 +81,11 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	if !changed.CreatedAt.Equal(saved.CreatedAt) {
 		t.Errorf("changed.CreatedAt: got %v, want %v", changed.CreatedAt, saved.CreatedAt)
 	}
-	read.Rules = []autobuild.Rule{{ID: "twice"}, {ID: "twice"}}
-	if _, err := s.SaveAutomatedBuild(t.Context(), read); !errors.Is(err, autobuild.ErrConflict) {
+	next.Rules = []autobuild.Rule{{ID: "twice"}, {ID: "twice"}}
+	if _, err := s.SaveAutomatedBuild(t.Context(), next); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("two rules with one id: %v", err)
 	}
-	of, err := s.AutomatedBuildsOf(t.Context(), want.Repository)
+	of, err := s.AutomatedBuildsOf(t.Context(), saved.Repository)
 	must(t, err)
 	if len(of) != 1 {
 		t.Fatalf("len(of): got %v, want 1", len(of))

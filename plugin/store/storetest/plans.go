@@ -188,10 +188,10 @@ func planTwoTags(t *testing.T, s *store.Store) {
 		t.Fatalf("len(builds): got %v, want 2", len(builds))
 	}
 	if builds[0].ID == builds[1].ID {
-		t.Errorf("builds[0].ID: got %v, which is equal to %v", builds[0].ID, builds[1].ID)
+		t.Errorf("both builds have the id %s", builds[0].ID)
 	}
 	if builds[0].Number == builds[1].Number {
-		t.Errorf("builds[0].Number: got %v, which is equal to %v", builds[0].Number, builds[1].Number)
+		t.Errorf("both builds have the number %d", builds[0].Number)
 	}
 	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskReport)
 	must(t, err)

@@ -58,8 +58,10 @@ func NewServer() (s *Server, err error) {
 }
 
 func (s *Server) initialize() error {
-	c := exec.Command(filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", "slipway", "-A", "trust", "-E", "UTF8",
-		"--locale", "C.UTF-8", "--no-sync") //nolint:noctx // Debian's program on our directory
+	program := filepath.Join(s.bin, "initdb")
+	//nolint:noctx // Debian's program on our directory
+	c := exec.Command(program, "-D", s.data(), "-U", "slipway", "-A", "trust", "-E", "UTF8",
+		"--locale", "C.UTF-8", "--no-sync")
 	c.Dir = s.dir
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.user}
 	if out, err := c.CombinedOutput(); err != nil {
@@ -72,8 +74,10 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 // Start starts the server and returns when it accepts connections.
 func (s *Server) Start() error {
-	c := exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=",
-		"-c", "fsync=off", "-c", "max_connections=300") //nolint:noctx // Debian's program on our directory
+	program := filepath.Join(s.bin, "postgres")
+	//nolint:noctx // Debian's program on our directory
+	c := exec.Command(program, "-D", s.data(), "-k", s.dir, "-c", "listen_addresses=",
+		"-c", "fsync=off", "-c", "max_connections=300")
 	c.Dir = s.dir
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: s.user}
 	var err error

@@ -20,6 +20,7 @@ func rightsTests() map[string]func(*testing.T, *store.Store) {
 		"the first token makes one administrator (I11)": firstToken,
 		"each person sees their repositories":           viewsOfUsers,
 		"permissions are those of the last check":       permissions,
+		"permissions need a session":                    permissionsNeedSession,
 		"a session keeps its grant":                     grants,
 		"a person is removed":                           usersRemoved,
 		"a person's role is set":                        roleSet,
@@ -245,17 +246,24 @@ func permissions(t *testing.T, s *store.Store) {
 	if got := has(lib); got != autobuild.PermissionNone {
 		t.Errorf("signed out: got %q, want none", got)
 	}
+}
+
+// permissionsNeedSession checks that permissions are not saved after the end of their session.
+func permissionsNeedSession(t *testing.T, s *store.Store) {
+	ctx := t.Context()
+	jo := createSignedInUser(t, s, "jo")
+	must(t, s.DeleteSession(ctx, "jo"))
 	late := autobuild.Permissions{
 		SessionID:    "jo",
 		UserID:       jo.ID,
 		ProviderID:   "cloud",
-		Repositories: map[string]autobuild.Permission{lib.ID: autobuild.PermissionRead},
+		Repositories: map[string]autobuild.Permission{Repository("lib").ID: autobuild.PermissionRead},
 	}
 	if err := s.SavePermissions(ctx, late); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a check that ends after the sign-out: got %v, want ErrNotFound", err)
 	}
-	must(t,
-		s.CreateSession(ctx, autobuild.Session{ID: "jo again", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}))
+	again := autobuild.Session{ID: "jo again", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}
+	must(t, s.CreateSession(ctx, again))
 	if err := s.SavePermissions(ctx, late); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a check of an ended session beside a new one: got %v, want ErrNotFound", err)
 	}

@@ -61,9 +61,8 @@ func PostgresAddress(t testing.TB) secret.Secret {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := admin.Exec(
-			`DROP SCHEMA ` + schema + ` CASCADE`,
-		); err != nil { //nolint:noctx // the test's context is over
+		_, err := admin.Exec(`DROP SCHEMA ` + schema + ` CASCADE`) //nolint:noctx // the test's context has ended
+		if err != nil {
 			t.Errorf("drop the schema: %v", err)
 		}
 		_ = admin.Close()
