@@ -61,14 +61,8 @@ func (c CI) validate(prefix string) error {
 	}
 	errs := []error{checkOrigin(prefix+"SERVER", c.Server)}
 	if c.Token.IsZero() {
-		errs = append(
-			errs,
-			fmt.Errorf(
-				"%sTOKEN is not set: give the token of the user on %s that is to start the pipelines",
-				prefix,
-				c.Server,
-			),
-		)
+		errs = append(errs, fmt.Errorf("%sTOKEN is not set: give the token of the user on %s that starts the pipelines",
+			prefix, c.Server))
 	}
 	if c.Repository != "" && !regexp.MustCompile(fullNamePattern).MatchString(c.Repository) {
 		errs = append(errs, fmt.Errorf("%sREPOSITORY is %q: give it as acme/builder", prefix, c.Repository))

@@ -84,8 +84,8 @@ const minToken = 16
 func (g Gateway) Validate() error {
 	var errs []error
 	if g.URL == "" {
-		errs = append(errs, errors.New("SLIPWAY_URL is not set: give the address that people and Bitbucket reach "+
-			"this gateway by, as https://slipway.example.com"))
+		errs = append(errs, errors.New("SLIPWAY_URL is not set: give the address of this gateway for people "+
+			"and Bitbucket, as https://slipway.example.com"))
 	} else {
 		errs = append(errs, checkOrigin("SLIPWAY_URL", g.URL))
 	}
@@ -95,7 +95,7 @@ func (g Gateway) Validate() error {
 		checkOrigin("SLIPWAY_BITBUCKET_API_URL", g.APIURL),
 	)
 	if g.Concurrency < 1 {
-		errs = append(errs, fmt.Errorf("SLIPWAY_CONCURRENCY is %d: at least 1 is needed", g.Concurrency))
+		errs = append(errs, fmt.Errorf("SLIPWAY_CONCURRENCY is %d: give at least 1", g.Concurrency))
 	}
 	if g.BuildTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_TIMEOUT is %s: give a time like 4h", g.BuildTimeout))
@@ -107,7 +107,7 @@ func (g Gateway) Validate() error {
 		errs = append(errs, fmt.Errorf("SLIPWAY_RECONCILE_INTERVAL is %s: give a time like 30m", g.Reconcile))
 	}
 	if g.Keep < 24*time.Hour {
-		errs = append(errs, fmt.Errorf("SLIPWAY_KEEP is %s: keep a day at least, 24h", g.Keep))
+		errs = append(errs, fmt.Errorf("SLIPWAY_KEEP is %s: give at least 24h", g.Keep))
 	}
 	if n := len(g.MetricsToken.Reveal()); n > 0 && n < minToken {
 		errs = append(errs, fmt.Errorf("SLIPWAY_METRICS_TOKEN has %d characters: give %d or more, "+
@@ -146,10 +146,10 @@ func (g Gateway) checkEngine() error {
 	case slices.Contains(g.Engines(), g.Engine):
 		return nil
 	case g.Engine == "embedded":
-		return errors.New("SLIPWAY_ENGINE is embedded, which with SLIPWAY_DATABASE needs a builder for all gateways: " +
+		return errors.New("SLIPWAY_ENGINE is embedded, and SLIPWAY_DATABASE is set: all gateways need one builder: " +
 			"set SLIPWAY_BUILDER, or choose another engine")
 	}
-	return fmt.Errorf("SLIPWAY_ENGINE is %q, and configured are %s: choose one of them, or give its server",
+	return fmt.Errorf("SLIPWAY_ENGINE is %q, which is not configured: use one of %s, or set its server",
 		g.Engine, strings.Join(g.Engines(), ", "))
 }
 
@@ -158,7 +158,7 @@ func (g Gateway) checkEngine() error {
 func checkOrigin(name, value string) error {
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return fmt.Errorf("%s: %q is no http or https address", name, value)
+		return fmt.Errorf("%s: %q is not an http or https address", name, value)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return fmt.Errorf("%s: %q must have no user, query or fragment", name, u.Redacted())

@@ -41,13 +41,13 @@ func TestLoadGatewayNamesInvalidSettings(t *testing.T) {
 		want    []string
 	}{
 		{"no url", nil, []string{"SLIPWAY_URL is not set"}},
-		{"bad url", []string{"SLIPWAY_URL=ci.example.com"}, []string{"SLIPWAY_URL", "no http or https address"}},
+		{"bad url", []string{"SLIPWAY_URL=ci.example.com"}, []string{"SLIPWAY_URL", "not an http or https address"}},
 		{"password in url", []string{"SLIPWAY_URL=https://u:hush@ci.example.com"}, []string{"SLIPWAY_URL", "must have no user"}},
 		{"several", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_CONCURRENCY=0", "SLIPWAY_BUILDER_NETWORK=vpn", "SLIPWAY_PUSH_HOOKS=yes"},
 			[]string{"SLIPWAY_CONCURRENCY is 0", `SLIPWAY_BUILDER_NETWORK is "vpn"`, `SLIPWAY_PUSH_HOOKS is "yes": use on or off`}},
 		{"not a number", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_CONCURRENCY=two"}, []string{"SLIPWAY_CONCURRENCY", "two"}},
 		{"no time", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILD_TIMEOUT=0s", "SLIPWAY_POLL_INTERVAL=-1s", "SLIPWAY_RECONCILE_INTERVAL=0s"}, []string{"SLIPWAY_BUILD_TIMEOUT", "SLIPWAY_POLL_INTERVAL", "SLIPWAY_RECONCILE_INTERVAL"}},
-		{"an engine without a server", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_ENGINE=drone"}, []string{`SLIPWAY_ENGINE is "drone"`, "configured are embedded"}},
+		{"an engine without a server", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_ENGINE=drone"}, []string{`SLIPWAY_ENGINE is "drone"`, "which is not configured: use one of embedded, own, or set its server"}},
 		{"a CI without a token", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_DRONE_SERVER=ci.example.com", "SLIPWAY_DRONE_TYPE=vm", "SLIPWAY_DRONE_PLATFORM=linux", "SLIPWAY_DRONE_REPOSITORY=builder", "SLIPWAY_DRONE_IMAGE=", "SLIPWAY_DRONE_CONCURRENCY=-1"},
 			[]string{"SLIPWAY_DRONE_SERVER", "SLIPWAY_DRONE_TOKEN is not set", "SLIPWAY_DRONE_TYPE", "SLIPWAY_DRONE_PLATFORM", `SLIPWAY_DRONE_REPOSITORY is "builder"`, "SLIPWAY_DRONE_CONCURRENCY is -1"}},
 		{"a CI's number", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_WOODPECKER_CONCURRENCY=many"}, []string{"SLIPWAY_WOODPECKER_CONCURRENCY", "many"}},

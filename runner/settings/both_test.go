@@ -214,7 +214,7 @@ func TestSettingsForADaemonAreOneLineOfTheLog(t *testing.T) {
 		),
 	)
 	want := []string{
-		"PLUGIN_MTU, PLUGIN_PURGE, PLUGIN_STORAGE_DRIVER do nothing here: there is no Docker daemon (docs/migrate-step.md)",
+		"PLUGIN_MTU, PLUGIN_PURGE, PLUGIN_STORAGE_DRIVER have no effect: there is no Docker daemon (docs/migrate-step.md)",
 	}
 	if err != nil || !slices.Equal(got.Warnings, want) {
 		t.Errorf("%v: got %q, want %q", err, got.Warnings, want)

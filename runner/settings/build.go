@@ -97,7 +97,7 @@ func (r *stepReader) setBuildArgs(name, text string) error {
 		err = errors.Join(err, objectErr)
 		for _, arg := range slices.Sorted(maps.Keys(one)) {
 			if !spec.LegalArg(arg) {
-				err = errors.Join(err, fmt.Errorf("%s has %q, which is no name of a build argument", name, arg))
+				err = errors.Join(err, fmt.Errorf("%s has %q, which is not a name of a build argument", name, arg))
 			}
 		}
 		maps.Copy(all, one)
@@ -110,7 +110,7 @@ func (r *stepReader) setArgsFromEnv(name, text string) error {
 	names, err := table.ParseList(name, text)
 	for _, arg := range names {
 		if !spec.LegalArg(arg) {
-			return fmt.Errorf("%s has %q, which is no variable's name", name, arg)
+			return fmt.Errorf("%s has %q, which is not a name of a variable", name, arg)
 		}
 	}
 	r.args.fromEnv = names

@@ -116,7 +116,7 @@ func localBuilderTable() table.Table[localBuilderValues] {
 		},
 		{
 			Name: "PLUGIN_SSH_KEY", Secret: true,
-			Help: "does nothing: builders are not reached over ssh",
+			Help: "does nothing: builders over ssh are not supported",
 			Set:  table.Secret(func(b *localBuilderValues) *secret.Secret { return &b.sshKey }),
 		},
 	}
@@ -179,7 +179,7 @@ func (r *stepReader) applyLocalBuilder() {
 		}
 	}
 	if unused != nil {
-		r.warn("not used: %s; %s names a builder, whose own configuration counts",
+		r.warn("not used: %s; %s names a builder, which has its own configuration",
 			strings.Join(unused, ", "), r.Origins[builderName])
 	}
 }
@@ -191,14 +191,14 @@ func (r *stepReader) checkRemoteBuilders() error {
 	switch {
 	case len(remote) > 0 && r.Builder == "":
 		return fmt.Errorf(
-			"PLUGIN_REMOTE_BUILDERS has %q, and builders are not reached over ssh here: "+
+			"PLUGIN_REMOTE_BUILDERS has %q, and builders over ssh are not supported: "+
 				"run `slipway builder` there, and name it in PLUGIN_BUILDER, as tcp://host:9443 (docs/builder.md)",
 			remote[0],
 		)
 	case len(remote) > 0:
 		r.warn("PLUGIN_REMOTE_BUILDERS is not used, %s is", r.Origins[builderName])
 	case !r.sshKey.IsZero():
-		r.warn("PLUGIN_SSH_KEY is not used: builders are not reached over ssh here")
+		r.warn("PLUGIN_SSH_KEY is not used: builders over ssh are not supported")
 	}
 	return nil
 }

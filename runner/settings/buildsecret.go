@@ -121,14 +121,14 @@ func (r *stepReader) addSecretFromEnv(name, id, variable string) error {
 			name, variable, "which keeps those from pull requests and from steps that do not name them")
 	}
 	if !ok {
-		return fmt.Errorf("%s: what the secret %s is to be read from is no variable's name", name, id)
+		return fmt.Errorf("%s: the secret %s is read from a variable, and its name is invalid", name, id)
 	}
 	return r.addSecret(name, spec.BuildSecret{ID: id, Value: secret.New(value)})
 }
 
 func (r *stepReader) addSecret(name string, s spec.BuildSecret) error {
 	if len(s.ID) > maxSecretID || !secretID.MatchString(s.ID) {
-		return fmt.Errorf("%s: %q is no id of a secret: letters, digits, _, . and -", name, s.ID)
+		return fmt.Errorf("%s: %q is not an id of a secret: letters, digits, _, . and -", name, s.ID)
 	}
 	if slices.ContainsFunc(r.Build.Secrets, func(other spec.BuildSecret) bool { return other.ID == s.ID }) {
 		return fmt.Errorf("%s: the secret %s is given twice", name, s.ID)

@@ -103,7 +103,7 @@ func parseCaches(name, text, place string) (all []spec.Cache, err error) {
 		case kind == spec.CacheInline && place == "dest":
 		default:
 			return nil, fmt.Errorf("%s: entry %d has type %q; "+
-				"what caches can be here is registry, local, and inline to write", name, i+1, kind)
+				"use registry, local, or, only to write, inline", name, i+1, kind)
 		}
 		if needs != "" && attrs[needs] == "" {
 			return nil, fmt.Errorf("%s: entry %d, of type %s, has no %s", name, i+1, kind, needs)

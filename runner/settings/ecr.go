@@ -126,7 +126,7 @@ func (r *stepReader) applyECR() error {
 		return nil
 	}
 	if v.region != "" && v.region != e.Region {
-		return fmt.Errorf("%s is %s, and PLUGIN_REPO is in %s: a login of one region is not known in another",
+		return fmt.Errorf("%s is %s, and PLUGIN_REPO is in %s: a login is valid in one region only",
 			awsRegionName, v.region, e.Region)
 	}
 	if err := r.chooseKey(&e, listed); err != nil {
@@ -136,7 +136,7 @@ func (r *stepReader) applyECR() error {
 	e.On = e.KeyID != "" && r.LoginFor(image).Anonymous()
 	if !e.On && e.changes() && !r.DryRun {
 		return fmt.Errorf("%s and %s are not set, or PLUGIN_USERNAME is: "+
-			"the repository's settings can be changed with a key of Amazon's alone", awsKeyName, awsSecretName)
+			"changing the repository's settings needs a key of Amazon's", awsKeyName, awsSecretName)
 	}
 	e.Endpoint = v.endpoint
 	r.ECR = e
@@ -160,7 +160,7 @@ func (r *stepReader) chooseKey(e *ECR, listed ECR) error {
 			return err
 		}
 		e.KeyID, e.KeySecret = "", secret.Secret{}
-		r.warn("nobody is logged in at Amazon's registry: %v", err)
+		r.warn("no login at Amazon's registry: %v", err)
 	}
 	switch {
 	case listed.KeyID != "" && v.keyID != "":
@@ -194,10 +194,10 @@ func (p *Plugin) setListedKey(e loginEntry, host, origin string) error {
 	found := ecrHost.FindStringSubmatch(host)
 	switch {
 	case found == nil:
-		return fmt.Errorf("%s has a key of AWS, and its registry, %s, is none of Amazon's: "+
+		return fmt.Errorf("%s has a key of AWS, and its registry, %s, is not Amazon's: "+
 			"ACCOUNT.dkr.ecr.REGION.amazonaws.com", origin, host)
 	case (e.AWSKeyID == "" || e.AWSKey == "") && p.DryRun:
-		p.warn("%s: nobody is logged in at %s: there is no aws_access_key_id, or no aws_secret_access_key",
+		p.warn("%s: no login at %s: aws_access_key_id or aws_secret_access_key is not set",
 			origin, host)
 		return nil
 	case e.AWSKeyID == "" || e.AWSKey == "":
@@ -205,7 +205,7 @@ func (p *Plugin) setListedKey(e loginEntry, host, origin string) error {
 			"a CI keeps secrets from pull requests and from steps that do not name them", origin, host)
 	case e.AWSRegion != "" && e.AWSRegion != found[2]:
 		return fmt.Errorf("%s: aws_region is %s, and the registry is in %s: "+
-			"a login of one region is not known in another", origin, e.AWSRegion, found[2])
+			"a login is valid in one region only", origin, e.AWSRegion, found[2])
 	case p.ECR.Host != "":
 		return fmt.Errorf("%s is the second with a key of AWS: "+
 			"give it the user name AWS, and as the password what `aws ecr get-login-password` prints", origin)

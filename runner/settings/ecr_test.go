@@ -146,7 +146,7 @@ func TestWhenThereIsNoLoginByKey(t *testing.T) {
 // A CI keeps secrets from pull requests, and a dry run changes no repository.
 func TestADryRunNeedsNoKeyOfAmazons(t *testing.T) {
 	for want, line := range map[string]string{
-		"is logged in at Amazon's registry: PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set": "PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
+		"no login at Amazon's registry: PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set": "PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
 		"": "PLUGIN_ECR_CREATE_REPOSITORY=true",
 	} {
 		got, _, err := atECR("PLUGIN_NO_PUSH=true", line)
@@ -165,7 +165,7 @@ func TestAmazonsRegistryIsNeverInsecure(t *testing.T) {
 			"PLUGIN_INSECURE="+value,
 		)
 		if err != nil || !got.ECR.On || len(got.Logins) != 0 ||
-			!slices.ContainsFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "speaks HTTPS") }) {
+			!slices.ContainsFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "which uses HTTPS") }) {
 			t.Errorf("%s: %v, logins %v, notes %q", value, err, got.Logins, got.Warnings)
 		}
 	}
@@ -178,8 +178,8 @@ func TestECRSettingsThatCannotBeNameThemselves(t *testing.T) {
 		"PLUGIN_AWS_SECRET_ACCESS_KEY=canary":                                                  "PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set",
 		"PLUGIN_ECR_CREATE_REPOSITORY=perhaps":                                                 `PLUGIN_ECR_CREATE_REPOSITORY is "perhaps"`,
 		"PLUGIN_ECR_SCAN_ON_PUSH=perhaps":                                                      `PLUGIN_ECR_SCAN_ON_PUSH is "perhaps"`,
-		"PLUGIN_ECR_SCAN_ON_PUSH=false":                                                        "can be changed with a key of Amazon's alone",
-		"PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json":                                        "can be changed with a key of Amazon's alone",
+		"PLUGIN_ECR_SCAN_ON_PUSH=false":                                                        "needs a key of Amazon's",
+		"PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json":                                        "needs a key of Amazon's",
 		"PLUGIN_REPO=acme/app\nPLUGIN_AWS_ACCESS_KEY_ID=A":                                     "begin PLUGIN_REPO with ACCOUNT.dkr.ecr.REGION.amazonaws.com/",
 		"PLUGIN_REPO=12.dkr.ecr.eu.amazonaws.com.evil.example/app\nPLUGIN_AWS_ACCESS_KEY_ID=A": "begin PLUGIN_REPO with",
 	} {

@@ -74,7 +74,7 @@ func TestAFileOfVariablesThatCannotBeRead(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{"large": "larger than 64 KiB", "broken": "is no file of lines NAME=value", "link": "link", ".": "PLUGIN_ENV_FILE", "typo": "did you mean PLUGIN_TAGS?"} {
+	for path, want := range map[string]string{"large": "larger than 64 KiB", "broken": "does not consist of lines NAME=value", "link": "link", ".": "PLUGIN_ENV_FILE", "typo": "did you mean PLUGIN_TAGS?"} {
 		_, err := settings.ReadPlugin(plugin("CI_WORKSPACE="+dir, "PLUGIN_ENV_FILE="+path))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: got %v, want %q", path, err, want)
@@ -88,7 +88,7 @@ func TestAFileOfVariablesThatCannotBeRead(t *testing.T) {
 	}
 	for _, path := range []string{"absent", "/no/such/file"} {
 		got, err := settings.ReadPlugin(plugin("CI_WORKSPACE="+dir, "PLUGIN_ENV_FILE="+path))
-		if err != nil || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "there is no file "+path) {
+		if err != nil || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], "the file "+path) {
 			t.Errorf("%s: %v, notes %q", path, err, got.Warnings)
 		}
 	}

@@ -127,13 +127,13 @@ func addEnvFile(given map[string]string) (note string, err error) {
 	text, err := source.ReadFile(workspace, path, maxEnvFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Sprintf("%s: there is no file %s, and nothing was read from it", envFileName, path), nil
+		return fmt.Sprintf("%s: the file %s does not exist, so nothing is read from it", envFileName, path), nil
 	case err != nil:
 		return "", fmt.Errorf("%s: the file of variables %w", envFileName, err)
 	}
 	read, err := godotenv.Unmarshal(string(text))
 	if err != nil { // not wrapped: it shows the line, which may hold a secret
-		return "", fmt.Errorf("%s: %s is no file of lines NAME=value", envFileName, path)
+		return "", fmt.Errorf("%s: %s does not consist of lines NAME=value", envFileName, path)
 	}
 	replaces := ci.Read(given).CI == ci.Woodpecker
 	var taken, ignored []string
@@ -147,7 +147,7 @@ func addEnvFile(given map[string]string) (note string, err error) {
 			taken = append(taken, name)
 		}
 	}
-	names := "none that counts"
+	names := "no variable to use"
 	if taken != nil {
 		names = strings.Join(taken, ", ")
 	}

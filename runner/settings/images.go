@@ -39,7 +39,7 @@ func (r *stepReader) setImages(name, text string) error {
 	case len(entries) == 0:
 		return errors.New(name + " is not set: " + repoRequired)
 	case len(entries) > maxImages:
-		return fmt.Errorf("%s has %d names: an image can have up to %d here", name, len(entries), maxImages)
+		return fmt.Errorf("%s has %d names: an image can have up to %d", name, len(entries), maxImages)
 	}
 	for _, entry := range entries {
 		base := entry[strings.LastIndex(entry, "/")+1:]
@@ -126,7 +126,7 @@ func tagTable() table.Table[tagValues] {
 func (t *tagValues) setNamed(name, text string) (err error) {
 	t.named, err = table.ParseList(name, text)
 	if err == nil && len(t.named) == 0 {
-		err = fmt.Errorf("%s has no tag in it: name one, or leave it out for latest", name)
+		err = fmt.Errorf("%s names no tag: name one, or remove the setting for latest", name)
 	}
 	return err
 }
@@ -177,7 +177,7 @@ func (r *stepReader) namedTags(mode tags.Mode) (tags.Source, []tags.Note, error)
 		name := r.Origins[tagsFileName]
 		var err error
 		if file, err = r.readTagsFile(name, path); err == nil && len(file.Tags) == 0 {
-			err = fmt.Errorf("%s: %q has no tag in it", name, path)
+			err = fmt.Errorf("%s: %q names no tag", name, path)
 		}
 		if err != nil {
 			return tags.Source{}, nil, err
@@ -194,7 +194,7 @@ func (r *stepReader) namedTags(mode tags.Mode) (tags.Source, []tags.Note, error)
 	}
 	named, notes := tags.Choose(mode, setting, file, dot)
 	if len(named.Tags) > maxTags {
-		return tags.Source{}, nil, fmt.Errorf("%s has %d tags: %d are the most", named.Name, len(named.Tags), maxTags)
+		return tags.Source{}, nil, fmt.Errorf("%s has %d tags: the limit is %d", named.Name, len(named.Tags), maxTags)
 	}
 	return named, notes, nil
 }
@@ -219,7 +219,7 @@ func (r *stepReader) readTagsFile(name, path string) (tags.Source, error) {
 		return tags.Source{}, fmt.Errorf("%s: %w", name, err)
 	}
 	if len(text) > maxTagsFile {
-		return tags.Source{}, fmt.Errorf("%s: %q is larger than %d KiB, and no file of tags",
+		return tags.Source{}, fmt.Errorf("%s: %q is larger than %d KiB",
 			name, path, maxTagsFile>>10)
 	}
 	lines := strings.FieldsFunc(string(text), func(c rune) bool { return c == '\n' || c == '\r' })

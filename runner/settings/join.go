@@ -73,7 +73,7 @@ func joinTable() table.Table[joinReader] {
 				Name: pipelineTokenName, Secret: true,
 				Help: "the automated build's pipeline token, from a secret of the CI",
 				Required: "make a token on the automated build's page, keep it as a secret of the CI, and name " +
-					"that secret in the step's settings (token: {from_secret: …}); CIs hand no secrets to pull requests",
+					"that secret in the step's settings (token: {from_secret: …}); CIs pass no secrets to pull requests",
 				Set: func(r *joinReader, name, text string) error {
 					r.Token = secret.New(text)
 					return checkToken(name, text, "copied")
@@ -96,7 +96,7 @@ const copyID = "copy it from the automated build's page"
 func (r *joinReader) setAutomatedBuild(name, text string) error {
 	r.AutomatedBuild = text
 	if len(text) > maxID || !buildID.MatchString(text) {
-		return fmt.Errorf("%s is no id: %s", name, copyID)
+		return fmt.Errorf("%s is not an id: %s", name, copyID)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func readStepLogins(v loginValues, report table.Report) (StepLogins, error) {
 	p := Plugin{Origins: report.Origins, Warnings: report.Notes}
 	l, err := p.parseLogins(v)
 	if len(p.OwnBuilder.Mirrors) > 0 {
-		p.warn("the mirrors in PLUGIN_LOGINS do nothing under a gateway: " +
+		p.warn("the mirrors in PLUGIN_LOGINS have no effect under a gateway: " +
 			"give them to the builder that PLUGIN_BUILDER names")
 	}
 	l.Notes = p.Warnings
@@ -137,7 +137,7 @@ func readStepLogins(v loginValues, report table.Report) (StepLogins, error) {
 
 func (r *joinReader) checkCommit() error {
 	if !fullHash.MatchString(r.Commit) || r.Ref == "" {
-		return errors.New("the CI does not say which commit of which ref this is: " +
+		return errors.New("the commit or its ref is unknown: " +
 			"run the step in a pipeline of Drone (DRONE_COMMIT_SHA, DRONE_COMMIT_REF) " +
 			"or Woodpecker (CI_COMMIT_SHA, CI_COMMIT_REF)")
 	}

@@ -56,7 +56,7 @@ func addLabels(setting, text string, to map[string]string) error {
 		all, err := table.ParseObject(setting, text)
 		for name, value := range all {
 			if !isLabelName(name) {
-				err = errors.Join(err, fmt.Errorf("%s has %q, which is no name of a label", setting, name))
+				err = errors.Join(err, fmt.Errorf("%s has %q, which is not a name of a label", setting, name))
 			}
 			to[name] = value
 		}

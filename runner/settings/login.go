@@ -63,8 +63,8 @@ func loginTable() table.Table[loginValues] {
 			Set:  table.Text(func(l *loginValues) *string { return &l.password }),
 		},
 		{
-			Name: "PLUGIN_EMAIL", Help: "does nothing: registries do not ask for it",
-			NoEffect: "registries do not ask for it",
+			Name: "PLUGIN_EMAIL", Help: "does nothing: registries do not use it",
+			NoEffect: "registries do not use it",
 		},
 		{
 			Name: accessTokenName, Env: []string{accessTokenEnv}, Secret: true,
@@ -208,7 +208,7 @@ func (p *Plugin) baseLogin(v loginValues) (Login, error) {
 	if v.baseRegistry == "" {
 		if v.baseUser+v.basePassword != "" {
 			p.warn("the login for base images is not used: " +
-				"PLUGIN_BASE_IMAGE_REGISTRY does not say which registry it is for")
+				"PLUGIN_BASE_IMAGE_REGISTRY is not set")
 		}
 		return Login{}, nil
 	}
@@ -236,7 +236,7 @@ func (p *Plugin) checkPair(l Login, userSetting, passwordSetting string) (Login,
 		missing, given = passwordSetting, p.Origins[userSetting]
 	}
 	if p.DryRun {
-		p.warn("nobody is logged in by %s: %s is not set", given, missing)
+		p.warn("no login from %s: %s is not set", given, missing)
 		return Login{}, nil
 	}
 	return Login{}, fmt.Errorf("%s is not set, %s is: give both; "+

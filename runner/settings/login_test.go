@@ -192,20 +192,20 @@ func TestFaultsOfLoginsNameTheSetting(t *testing.T) {
 		_, err := settings.ReadPlugin(plugin(strings.Split(line, " && ")...))
 		return err
 	}, map[string]string{
-		"PLUGIN_LOGINS=canary": "PLUGIN_LOGINS is no JSON list",
-		`PLUGIN_LOGINS={"registry":"ghcr.io","password":"canary"}`:                                          "PLUGIN_LOGINS is no JSON list",
-		`PLUGIN_LOGINS=["canary"]`:                                                                          "PLUGIN_LOGINS (entry 1) is no object",
-		`PLUGIN_LOGINS=[{"registry":"ghcr.io","username":6543,"password":"canary"}]`:                        "PLUGIN_LOGINS (entry 1) username is not of its kind: put text in quotes",
-		`PLUGIN_LOGINS=[{"registry":"ghcr.io","user":"a","password":"canary"}]`:                             `PLUGIN_LOGINS (entry 1) has "user", which no login has`,
+		"PLUGIN_LOGINS=canary": "PLUGIN_LOGINS is not a JSON list",
+		`PLUGIN_LOGINS={"registry":"ghcr.io","password":"canary"}`:                                          "PLUGIN_LOGINS is not a JSON list",
+		`PLUGIN_LOGINS=["canary"]`:                                                                          "PLUGIN_LOGINS (entry 1) is not an object",
+		`PLUGIN_LOGINS=[{"registry":"ghcr.io","username":6543,"password":"canary"}]`:                        "PLUGIN_LOGINS (entry 1) username has the wrong type: put text in quotes",
+		`PLUGIN_LOGINS=[{"registry":"ghcr.io","user":"a","password":"canary"}]`:                             `PLUGIN_LOGINS (entry 1) has "user", which is unknown`,
 		`PLUGIN_LOGINS=[{"registry":"ghcr.io"},{"registry":"quay.io","username":"a"}]`:                      "PLUGIN_LOGINS (entry 2), for quay.io, has no password",
 		`PLUGIN_LOGINS=[{},{"registry":"quay.io"}]`:                                                         "PLUGIN_LOGINS (entry 2), for quay.io, has no username",
 		`PLUGIN_LOGINS=[{},{"password":"canary"}]`:                                                          "PLUGIN_LOGINS (entry 2), for docker.io, has no username",
 		`PLUGIN_LOGINS=[{"registry":"a b","username":"a","password":"canary"}]`:                             "PLUGIN_LOGINS (entry 1): registry: \"a b\" is no registry",
 		`PLUGIN_LOGINS=[{"registry":"https://a:canary@b.io","username":"a","password":"x"}]`:                "PLUGIN_LOGINS (entry 1): registry: a registry is named without",
 		logins("ghcr.io", "quay.io", "https://ghcr.io/v1/"):                                                 "PLUGIN_LOGINS (entry 3) is for ghcr.io, and so is PLUGIN_LOGINS (entry 1)",
-		`PLUGIN_LOGINS=[{"registry":"1.dkr.ecr.eu-west-1.amazonaws.com","aws_secret_access_key":"canary"}]`: "PLUGIN_LOGINS (entry 1) has a key of AWS, and its registry, 1.dkr.ecr.eu-west-1.amazonaws.com, is none of Amazon's",
-		"PLUGIN_CONFIG=canary": "PLUGIN_CONFIG is no config.json of Docker",
-		`DOCKER_PLUGIN_CONFIG={"auths":{"ghcr.io":{"auth":"canary"}}}`:            "DOCKER_PLUGIN_CONFIG is no config.json of Docker",
+		`PLUGIN_LOGINS=[{"registry":"1.dkr.ecr.eu-west-1.amazonaws.com","aws_secret_access_key":"canary"}]`: "PLUGIN_LOGINS (entry 1) has a key of AWS, and its registry, 1.dkr.ecr.eu-west-1.amazonaws.com, is not Amazon's",
+		"PLUGIN_CONFIG=canary": "PLUGIN_CONFIG is not a config.json of Docker",
+		`DOCKER_PLUGIN_CONFIG={"auths":{"ghcr.io":{"auth":"canary"}}}`:            "DOCKER_PLUGIN_CONFIG is not a config.json of Docker",
 		`PLUGIN_CONFIG={"auths":{"ghcr.io":{"username":"canary-user"}}}`:          "PLUGIN_CONFIG (auths of ghcr.io) has no password",
 		`PLUGIN_CONFIG={"auths":{"ghcr.io":{"registrytoken":"canary"}}}`:          "PLUGIN_CONFIG (auths of ghcr.io) has a registrytoken",
 		`PLUGIN_CONFIG={"auths":{"a b":{"username":"u","password":"canary"}}}`:    `PLUGIN_CONFIG: auths: "a b" is no registry`,
@@ -245,8 +245,8 @@ func TestADryRunNeedsNoWholeLogin(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, want := range []string{
-		"nobody is logged in by PLUGIN_USERNAME: PLUGIN_PASSWORD is not set", "PLUGIN_LOGINS (entry 1): nobody is logged in at quay.io: there is no password",
-		"PLUGIN_LOGINS (entry 2): mirrors do nothing here", "PLUGIN_EMAIL does nothing here", "PLUGIN_BASE_IMAGE_REGISTRY does not say which registry",
+		"no login from PLUGIN_USERNAME: PLUGIN_PASSWORD is not set", "PLUGIN_LOGINS (entry 1): no login at quay.io: password is not set",
+		"PLUGIN_LOGINS (entry 2): mirrors have no effect", "PLUGIN_EMAIL has no effect", "PLUGIN_BASE_IMAGE_REGISTRY is not set",
 	} {
 		if !strings.Contains(strings.Join(p.Warnings, "\n"), want) {
 			t.Errorf("no note says %q: %v", want, p.Warnings)

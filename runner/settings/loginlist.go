@@ -21,7 +21,7 @@ type loginEntry struct {
 	Registry string   `json:"registry"`
 	Username string   `json:"username"`
 	Password string   `json:"password"`
-	Email    string   `json:"email"` // registries do not ask for it
+	Email    string   `json:"email"` // registries do not use it
 	Mirrors  []string `json:"mirrors"`
 
 	AWSRegion string `json:"aws_region"`
@@ -37,8 +37,8 @@ func (p *Plugin) parseLoginList(value secret.Secret) (all []Login, err error) {
 	}
 	var raw []json.RawMessage
 	if err := json.Unmarshal([]byte(value.Reveal()), &raw); err != nil { // not wrapped: it may show a secret
-		return nil, errors.New("PLUGIN_LOGINS is no JSON list: give a list of entries with registry, username and " +
-			"password, which the CI hands over as JSON")
+		return nil, errors.New("PLUGIN_LOGINS is not a JSON list: give a list of entries with registry, username and " +
+			"password, which the CI passes as JSON")
 	}
 	for i, text := range raw {
 		origin := fmt.Sprintf("%s (entry %d)", loginsName, i+1)
@@ -90,7 +90,7 @@ func (p *Plugin) parseLoginEntry(text json.RawMessage, origin string, isFirst bo
 		return l, nil
 	}
 	if p.DryRun {
-		p.warn("%s: nobody is logged in at %s: there is no %s", origin, l.Host, missing)
+		p.warn("%s: no login at %s: %s is not set", origin, l.Host, missing)
 		return Login{}, nil
 	}
 	return Login{}, fmt.Errorf("%s, for %s, has no %s; "+
@@ -101,12 +101,12 @@ func (p *Plugin) parseLoginEntry(text json.RawMessage, origin string, isFirst bo
 func describeShape(err error) string {
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) && kind.Field != "" {
-		return kind.Field + " is not of its kind: put text in quotes, and several mirrors in a list"
+		return kind.Field + " has the wrong type: put text in quotes, and several mirrors in a list"
 	}
 	if name, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
-		return "has " + name + ", which no login has: give registry, username and password"
+		return "has " + name + ", which is unknown: give registry, username and password"
 	}
-	return "is no object: give registry, username and password"
+	return "is not an object: give registry, username and password"
 }
 
 // addMirrors adds the mirrors of Docker Hub that an entry has. Mirrors of another registry do nothing.
@@ -115,7 +115,7 @@ func (p *Plugin) addMirrors(origin, host string, mirrors []string) error {
 	case len(mirrors) == 0:
 		return nil
 	case host != hubHost:
-		p.warn("%s: mirrors do nothing here: a builder has mirrors of Docker Hub alone", origin)
+		p.warn("%s: mirrors have no effect: a builder has mirrors of Docker Hub only", origin)
 		return nil
 	}
 	p.OwnBuilder.Mirrors = append(p.OwnBuilder.Mirrors, mirrors...)
@@ -132,13 +132,13 @@ func configLogins(text secret.Secret, origin string) (all []Login, err error) {
 	file, err := config.LoadFromReader(strings.NewReader(text.Reveal()))
 	switch {
 	case err != nil: // not wrapped: it may show a secret
-		return nil, fmt.Errorf("%s is no config.json of Docker: give its content, as "+
+		return nil, fmt.Errorf("%s is not a config.json of Docker: give its content, as "+
 			"{\"auths\":{\"registry.example.com\":{\"auth\":\"…\"}}}, where auth is user:password in Base64", origin)
 	case file.CredentialsStore != "":
-		return nil, fmt.Errorf("%s names the credsStore %q, a program that is not here: "+
+		return nil, fmt.Errorf("%s names the credsStore %q, a program that this step does not have: "+
 			"give a config.json with the logins in it, or PLUGIN_LOGINS", origin, file.CredentialsStore)
 	case len(file.CredentialHelpers) > 0:
-		return nil, fmt.Errorf("%s names credHelpers (for %s), programs that are not here: "+
+		return nil, fmt.Errorf("%s names credHelpers (for %s), programs that this step does not have: "+
 			"give a config.json with the logins in it, or PLUGIN_LOGINS",
 			origin, strings.Join(slices.Sorted(maps.Keys(file.CredentialHelpers)), ", "))
 	}

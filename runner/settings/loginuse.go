@@ -138,7 +138,7 @@ func (p *Plugin) applyInsecure(text, main string) error {
 	for _, entry := range entries {
 		host, hostErr := registry.ParseHost(entry)
 		if hostErr != nil || !strings.ContainsAny(host, ".:") && host != "localhost" {
-			return fmt.Errorf("%w, or the registries that speak plain HTTP, as registry.example.com:5000", err)
+			return fmt.Errorf("%w, or the registries that use plain HTTP, as registry.example.com:5000", err)
 		}
 		hosts = append(hosts, host)
 	}
@@ -160,8 +160,8 @@ func (p *Plugin) markInsecure(host string) {
 		owner = "Docker Hub"
 	}
 	if owner != "" {
-		p.warn("PLUGIN_INSECURE does nothing for %s, which speaks HTTPS; "+
-			"where another registry speaks plain HTTP, name it there", owner)
+		p.warn("PLUGIN_INSECURE has no effect for %s, which uses HTTPS; "+
+			"if another registry uses plain HTTP, name it there", owner)
 		return
 	}
 	found := false

@@ -74,7 +74,11 @@ func (r *stepReader) addPlatforms(name, text string) error {
 	}
 	for _, platform := range entries {
 		if !spec.LegalPlatform(platform) {
-			return fmt.Errorf("%s has %q, which is no platform: give it as linux/amd64 or linux/arm/v7", name, platform)
+			return fmt.Errorf(
+				"%s has %q, which is not a platform: give it as linux/amd64 or linux/arm/v7",
+				name,
+				platform,
+			)
 		}
 		if !slices.Contains(r.Platforms, platform) {
 			r.Platforms = append(r.Platforms, platform)
@@ -142,7 +146,7 @@ func (r *stepReader) applyOutput() error {
 		return err
 	}
 	if len(entries) > 1 {
-		return fmt.Errorf("%s has more than one output: give one, as type=image,push=true", outputName)
+		return fmt.Errorf("%s has more than one output: use one, as type=image,push=true", outputName)
 	}
 	attrs := entries[0]
 	switch kind := attrs["type"]; kind {
@@ -156,7 +160,7 @@ func (r *stepReader) applyOutput() error {
 		r.Build.Archive = spec.Archive{Type: kind, Path: attrs["dest"]}
 	default:
 		return fmt.Errorf("%s has type %q; "+
-			"what can be here is image, registry, cacheonly, and oci, docker or tar with dest=path", outputName, kind)
+			"use image, registry, cacheonly, or oci, docker or tar with dest=path", outputName, kind)
 	}
 	for _, name := range slices.Sorted(maps.Keys(attrs)) {
 		if err := r.applyOutputAttr(name, attrs); err != nil {
@@ -205,7 +209,7 @@ func (r *stepReader) applyOutputAttr(name string, attrs map[string]string) (err 
 	case "name":
 		return fmt.Errorf("%s has name: give the image's name in PLUGIN_REPO, and its tags in PLUGIN_TAGS", outputName)
 	default:
-		return fmt.Errorf("%s has %q, which is nothing that this step does: remove it", outputName, name)
+		return fmt.Errorf("%s has %q, which this step does not support: remove it", outputName, name)
 	}
 	return nil
 }

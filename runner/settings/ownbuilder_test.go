@@ -35,7 +35,7 @@ func TestTheStepsOwnBuilderHasMirrorsAndNameServers(t *testing.T) {
 	}
 	got, err := settings.ReadPlugin(plugin("PLUGIN_MIRROR=mirror.example.com", "SLIPWAY_BUILDER=tcp://127.0.0.1:1234"))
 	if err != nil || len(got.Warnings) != 1 ||
-		got.Warnings[0] != "not used: PLUGIN_MIRROR; SLIPWAY_BUILDER names a builder, whose own configuration counts" {
+		got.Warnings[0] != "not used: PLUGIN_MIRROR; SLIPWAY_BUILDER names a builder, which has its own configuration" {
 		t.Errorf("with a builder: %v, notes %q", err, got.Warnings)
 	}
 	got, err = settings.ReadPlugin(

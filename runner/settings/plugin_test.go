@@ -176,7 +176,7 @@ func TestPluginFaultsNameTheSetting(t *testing.T) {
 			"PLUGIN_REGISTRY=registry.example.com/ac":     "begin PLUGIN_REPO with the registry",
 			"PLUGIN_TAGS=feature/x":                       `PLUGIN_TAGS has "feature/x", which is no tag`,
 			"PLUGIN_TAGS=-rf":                             `PLUGIN_TAGS has "-rf"`,
-			"PLUGIN_TAGS=,":                               "PLUGIN_TAGS has no tag in it",
+			"PLUGIN_TAGS=,":                               "PLUGIN_TAGS names no tag",
 			"PLUGIN_TAGS=[1]":                             "PLUGIN_TAGS begins with [",
 			"PLUGIN_BUILD_ARGS=A=1,canary":                "PLUGIN_BUILD_ARGS: entry 2 is not NAME=value",
 			"PLUGIN_BUILD_ARGS=A-B=canary":                "PLUGIN_BUILD_ARGS: entry 1",

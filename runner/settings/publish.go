@@ -60,15 +60,15 @@ func (r *stepReader) applyCopy() error {
 		return nil
 	case r.DryRun && r.Origins[dryRunName] == outputName:
 		return fmt.Errorf(
-			"PLUGIN_PUSH_ONLY is true, and %s keeps the image from being pushed: give one of them",
+			"PLUGIN_PUSH_ONLY is true, and %s prevents the push: remove one of them",
 			outputName,
 		)
 	case r.DryRun:
 		return fmt.Errorf("PLUGIN_PUSH_ONLY and %s are both true: one pushes and builds nothing, "+
-			"the other builds and pushes nothing; give one of them", r.Origins[dryRunName])
+			"the other builds and pushes nothing; remove one of them", r.Origins[dryRunName])
 	case r.Build.Archive.Type != "":
 		return fmt.Errorf("PLUGIN_PUSH_ONLY is true, and %s asks for a file of the image, "+
-			"which a build alone writes: give one of them", outputName)
+			"which only a build writes: remove one of them", outputName)
 	}
 	if len(r.Tags) == 0 && r.Skip == "" {
 		r.Skip = "PLUGIN_PUSH_ONLY is true, and there is no tag to push"
@@ -126,8 +126,8 @@ func (s *Sign) setParams(name, text string) error {
 		case slices.Contains([]string{"--tlog-upload=false", "--yes", "--yes=true", "-y"}, params[i]):
 			continue
 		case param != "-a" && param != "--annotations":
-			return fmt.Errorf("%s has %q: what can be given here is -a NAME=value; "+
-				"nothing is sent to a transparency log (--tlog-upload=false), and keys are in %s",
+			return fmt.Errorf("%s has %q: use -a NAME=value; "+
+				"nothing is sent to a transparency log (--tlog-upload=false), and the key is in %s",
 				name, params[i], signKeyName)
 		case !joined && i+1 < len(params):
 			i++

@@ -56,12 +56,12 @@ func runnerTable() table.Table[runnerReader] {
 			Env:    []string{"PLUGIN_RUNNER_TOKEN"},
 			Secret: true,
 			Help:   "the attempt's token",
-			Required: "the gateway's engine sets it for each attempt; on a CI the gateway hands it over as the secret " +
+			Required: "the gateway's engine sets it for each attempt; on a CI the gateway passes it as the secret " +
 				"slipway_runner_token, if the CI's secret extension is set up (Slipway's docs/drone.md and " +
 				"docs/woodpecker.md say how) and the build still wants this pipeline",
 			Set: func(r *runnerReader, name, text string) error {
 				r.Token = secret.New(text)
-				return checkToken(name, text, "handed over")
+				return checkToken(name, text, "passed")
 			},
 		},
 		{
@@ -151,7 +151,7 @@ func (s Settings) GitProxy() (string, error) {
 func checkURL(name, text, example string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-		return fmt.Errorf("%s is no http or https address: give it as %s", name, example)
+		return fmt.Errorf("%s is not an http or https address: give it as %s", name, example)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return errors.New(name + " must have no user, query or fragment")
@@ -162,7 +162,7 @@ func checkURL(name, text, example string) error {
 // checkToken checks that a token has no white space. action is what happened to it: "copied".
 func checkToken(name, token, action string) error {
 	if strings.ContainsAny(token, " \t\r\n\x00") {
-		return fmt.Errorf("%s holds white space: it was not %s whole", name, action)
+		return fmt.Errorf("%s contains white space: it was not %s completely", name, action)
 	}
 	return nil
 }

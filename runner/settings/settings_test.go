@@ -113,11 +113,11 @@ func TestHooksOff(t *testing.T) {
 func TestFaultsNameTheSetting(t *testing.T) {
 	checkFaults(t, func(line string) error { _, err := settings.Read(good(line)); return err }, map[string]string{
 		"SLIPWAY_RUNNER_URL=":                     "SLIPWAY_RUNNER_URL is not set",
-		"SLIPWAY_RUNNER_URL=ftp://host/x":         "SLIPWAY_RUNNER_URL is no http",
+		"SLIPWAY_RUNNER_URL=ftp://host/x":         "SLIPWAY_RUNNER_URL is not an http",
 		"SLIPWAY_RUNNER_URL=https://a:canary@b/x": "SLIPWAY_RUNNER_URL must have no user",
-		"SLIPWAY_RUNNER_URL=%":                    "SLIPWAY_RUNNER_URL is no http",
+		"SLIPWAY_RUNNER_URL=%":                    "SLIPWAY_RUNNER_URL is not an http",
 		"SLIPWAY_RUNNER_TOKEN=":                   "SLIPWAY_RUNNER_TOKEN is not set",
-		"SLIPWAY_RUNNER_TOKEN=can ary":            "SLIPWAY_RUNNER_TOKEN holds white space",
+		"SLIPWAY_RUNNER_TOKEN=can ary":            "SLIPWAY_RUNNER_TOKEN contains white space",
 		"SLIPWAY_BUILDER_TLS=x":                   "SLIPWAY_BUILDER_TLS: it is no certificate",
 		"SLIPWAY_BUILDER=/run/builder.sock":       "SLIPWAY_BUILDER: ",
 		"SLIPWAY_RUNNER_HOOKS=yes":                "use on or off",

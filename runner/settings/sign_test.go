@@ -33,7 +33,7 @@ func TestCosignParamsAreAnnotations(t *testing.T) {
 		"-a":                                    `"" is not NAME=value`,
 		"-a build":                              `"build" is not NAME=value`,
 		"-a a=1,=2":                             `"=2" is not NAME=value`,
-		"build=7":                               "what can be given here is -a NAME=value",
+		"build=7":                               "use -a NAME=value",
 	} {
 		_, err := settings.ReadPlugin(plugin("PLUGIN_COSIGN_PRIVATE_KEY=cosign.key", "PLUGIN_COSIGN_PARAMS="+params))
 		if err == nil || !strings.Contains(err.Error(), "PLUGIN_COSIGN_PARAMS") ||

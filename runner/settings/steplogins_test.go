@@ -74,11 +74,11 @@ func TestLoginsOfAStepUnderAGateway(t *testing.T) {
 			[]spec.RegistryCredential{login("ghcr.io", "ci")},
 			"is for ghcr.io, and the image is registry.example.com/acme/app",
 		},
-		"mirrors do nothing": {
+		"mirrors have no effect": {
 			[]string{
 				`PLUGIN_LOGINS=[{"registry":"docker.io","username":"ci","password":"canary","mirrors":["https://mirror.example.com"]}]`,
 			},
-			[]spec.RegistryCredential{login("docker.io", "ci")}, "mirrors in PLUGIN_LOGINS do nothing",
+			[]spec.RegistryCredential{login("docker.io", "ci")}, "mirrors in PLUGIN_LOGINS have no effect",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,8 +124,8 @@ func TestFaultsInLoginsOfAStepUnderAGateway(t *testing.T) {
 			"PLUGIN_PASSWORD=canary":    "PLUGIN_USERNAME is not set, PLUGIN_PASSWORD is: give both",
 			"PLUGIN_REGISTRY=a b":       "PLUGIN_REGISTRY: ",
 			"PLUGIN_INSECURE=sometimes": "PLUGIN_INSECURE",
-			"PLUGIN_LOGINS=canary":      "PLUGIN_LOGINS is no JSON list",
-			"PLUGIN_CONFIG=canary":      "PLUGIN_CONFIG is no config.json",
+			"PLUGIN_LOGINS=canary":      "PLUGIN_LOGINS is not a JSON list",
+			"PLUGIN_CONFIG=canary":      "PLUGIN_CONFIG is not a config.json",
 		},
 	)
 }

@@ -276,10 +276,10 @@ func TestTagFaultsNameTheSetting(t *testing.T) {
 		"PLUGIN_TAGS_FILE=../x":                            "is not a path within",
 		"PLUGIN_TAGS_FILE=link":                            "leads out of the repository",
 		"PLUGIN_TAGS_FILE=.":                               "is not a file",
-		"PLUGIN_TAG_FILE=empty":                            `PLUGIN_TAG_FILE: "empty" has no tag in it`,
+		"PLUGIN_TAG_FILE=empty":                            `PLUGIN_TAG_FILE: "empty" names no tag`,
 		"PLUGIN_TAG_FILE=wrong":                            `PLUGIN_TAG_FILE has "a/b"`,
 		"PLUGIN_TAG_FILE=large":                            "is larger than 64 KiB",
-		"PLUGIN_TAG_FILE=many":                             "PLUGIN_TAG_FILE has 101 tags: 100 are the most",
+		"PLUGIN_TAG_FILE=many":                             "PLUGIN_TAG_FILE has 101 tags: the limit is 100",
 		"PLUGIN_TAGS_FILE=empty PLUGIN_TAG_FILE=wrong":     "PLUGIN_TAGS_FILE and PLUGIN_TAG_FILE differ",
 	})
 }

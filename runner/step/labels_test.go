@@ -57,7 +57,7 @@ func TestNoLabelsOfTheCIWhereTheyAreOff(t *testing.T) {
 		t.Fatalf("got error %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, "platforms   linux/amd64, linux/arm64 (PLUGIN_PLATFORMS)")
-	runnertest.CheckHas(t, "the log", log, "note: PLUGIN_BUILDKIT_DEBUG does nothing here")
+	runnertest.CheckHas(t, "the log", log, "note: PLUGIN_BUILDKIT_DEBUG has no effect")
 	r := e.Builder.Requests[0]
 	diff := cmp.Diff(map[string]string{"team": "a"}, r.Options.Labels)
 	if diff != "" {

@@ -21,7 +21,10 @@ func ParseList(name, text string) ([]string, error) {
 	if strings.HasPrefix(strings.TrimSpace(text), "[") {
 		entries = nil
 		if err := json.Unmarshal([]byte(text), &entries); err != nil {
-			return nil, fmt.Errorf("%s begins with [ and is no JSON list of strings: write [\"a\",\"b\"], or a,b", name)
+			return nil, fmt.Errorf(
+				"%s begins with [ and is not a JSON list of strings: write [\"a\",\"b\"], or a,b",
+				name,
+			)
 		}
 	}
 	return slices.DeleteFunc(entries, func(entry string) bool { return entry == "" }), nil
@@ -33,7 +36,7 @@ func ParseObject(name, text string) (map[string]string, error) {
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &raw); err != nil {
 		return map[string]string{}, fmt.Errorf(
-			"%s begins with { and is no JSON object: write {\"NAME\":\"value\"}, or NAME=value", name)
+			"%s begins with { and is not a JSON object: write {\"NAME\":\"value\"}, or NAME=value", name)
 	}
 	all := make(map[string]string, len(raw))
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
@@ -44,7 +47,7 @@ func ParseObject(name, text string) (map[string]string, error) {
 		case value == "null":
 			value = ""
 		case strings.ContainsAny(value[:1], "[{"):
-			return all, fmt.Errorf("%s: the value of %q is no text", name, key)
+			return all, fmt.Errorf("%s: the value of %q is not text", name, key)
 		}
 		all[key] = value
 	}

@@ -118,11 +118,11 @@ func (t Table[T]) noEffect(given map[string]string) []string {
 	}
 	notes := make([]string, len(reasons))
 	for i, reason := range reasons {
-		verb := "does"
+		verb := "has"
 		if len(names[reason]) > 1 {
-			verb = "do"
+			verb = "have"
 		}
-		notes[i] = fmt.Sprintf("%s %s nothing here: %s", strings.Join(names[reason], ", "), verb, reason)
+		notes[i] = fmt.Sprintf("%s %s no effect: %s", strings.Join(names[reason], ", "), verb, reason)
 	}
 	return notes
 }
@@ -143,7 +143,7 @@ func (t Table[T]) RemoveSecrets(given map[string]string, unset func(name string)
 				continue
 			}
 			if err := unset(name); err != nil {
-				return fmt.Errorf("take %s out of the environment: %w", name, err)
+				return fmt.Errorf("remove %s from the environment: %w", name, err)
 			}
 		}
 	}

@@ -106,9 +106,9 @@ func TestSettingsWithoutEffectAreNoted(t *testing.T) {
 	}{
 		{map[string]string{"PLUGIN_TARGET": "x"}, []string{"PLUGIN_TARGET is not used: PLUGIN_PUSH is not true"}},
 		{map[string]string{"PLUGIN_TARGET": "x", "PLUGIN_PUSH": "true"}, []string{}},
-		{map[string]string{"PLUGIN_MTU": "1"}, []string{"PLUGIN_MTU does nothing here: there is no daemon"}},
-		{map[string]string{"PLUGIN_MTU": "1", "PLUGIN_BIP": "false"}, []string{"PLUGIN_MTU does nothing here: there is no daemon"}},
-		{map[string]string{"PLUGIN_MTU": "1", "PLUGIN_BIP": "2"}, []string{"PLUGIN_MTU, PLUGIN_BIP do nothing here: there is no daemon"}},
+		{map[string]string{"PLUGIN_MTU": "1"}, []string{"PLUGIN_MTU has no effect: there is no daemon"}},
+		{map[string]string{"PLUGIN_MTU": "1", "PLUGIN_BIP": "false"}, []string{"PLUGIN_MTU has no effect: there is no daemon"}},
+		{map[string]string{"PLUGIN_MTU": "1", "PLUGIN_BIP": "2"}, []string{"PLUGIN_MTU, PLUGIN_BIP have no effect: there is no daemon"}},
 	} {
 		var got values
 		report, err := rows().Read(test.given, &got)
