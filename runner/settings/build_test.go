@@ -28,13 +28,12 @@ func TestBuildSecretsOfEverySetting(t *testing.T) {
 		"PLUGIN_SECRETS_FROM_ENV=a=TOKEN":                    {env},
 		"PLUGIN_SECRETS_FROM_FILE=b=etc/b,c=/run/c":          {file, {ID: "c", File: "/run/c"}},
 	} {
-		got, err := settings.ReadPlugin(plugin(line, "TOKEN=canary-a"))
-		if diff := cmp.Diff(want, got.Build.Secrets, comparers()); err != nil || diff != "" {
-			t.Errorf("%s: %v (-want +got):\n%s", line, err, diff)
-		}
+		got := readPlugin(t, line, "TOKEN=canary-a")
+		checkSame(t, line, got.Build.Secrets, want)
 		masked := slices.ContainsFunc(got.Secrets(), func(s secret.Secret) bool { return s.Reveal() == "canary-a" })
-		if strings.Contains(line, "TOKEN") != masked || strings.Contains(fmt.Sprintf("%+v", got), "canary") {
-			t.Errorf("%s: masked in the log: %t; shown as %+v", line, masked, got)
+		checkEqual(t, line+": masked in the log", masked, strings.Contains(line, "TOKEN"))
+		if shown := fmt.Sprintf("%+v", got); strings.Contains(shown, "canary") {
+			t.Errorf("%s: a secret is shown: %s", line, shown)
 		}
 	}
 }
@@ -47,25 +46,15 @@ func TestBuildArgumentsOfEverySetting(t *testing.T) {
 		"PLUGIN_BUILD_ARGS_FROM_ENV=version":                          {"VERSION": "1.2", "version": "1.2"},
 		"PLUGIN_BUILD_ARGS_NEW=A=1,2;B=3":                             {},
 	} {
-		got, err := settings.ReadPlugin(plugin(line, "VERSION=1.2"))
-		if diff := cmp.Diff(want, got.BuildArgs); err != nil || diff != "" {
-			t.Errorf("%s: %v (-want +got):\n%s", line, err, diff)
-		}
-		if silent := strings.Contains(line, "absent") ||
-			strings.Contains(line, "NEW"); silent != (len(got.Warnings) == 1) {
-			t.Errorf("%s: notes %q", line, got.Warnings)
-		}
+		got := readPlugin(t, line, "VERSION=1.2")
+		checkSame(t, line, got.BuildArgs, want)
+		isNoted := strings.Contains(line, "absent") || strings.Contains(line, "NEW")
+		checkEqual(t, line+": one note", len(got.Warnings) == 1, isNoted)
 	}
-	got, err := settings.ReadPlugin(
-		plugin("PLUGIN_BUILD_ARGS=C=4", "PLUGIN_BUILD_ARGS_NEW=A=1,2; B=3;", "PLUGIN_MULTIPLE_BUILD_ARGS=true"),
-	)
-	if diff := cmp.Diff(
-		map[string]string{"A": "1,2", "B": "3"},
-		got.BuildArgs,
-	); err != nil || diff != "" ||
-		len(got.Warnings) != 1 {
-		t.Errorf("several: %v, notes %q (-want +got):\n%s", err, got.Warnings, diff)
-	}
+	got := readPlugin(t, "PLUGIN_BUILD_ARGS=C=4", "PLUGIN_BUILD_ARGS_NEW=A=1,2; B=3;",
+		"PLUGIN_MULTIPLE_BUILD_ARGS=true")
+	checkSame(t, "several build arguments", got.BuildArgs, map[string]string{"A": "1,2", "B": "3"})
+	checkNotes(t, "several build arguments", got.Warnings, "PLUGIN_BUILD_ARGS is not used")
 }
 
 func TestProxiesAreBuildArgumentsInBothCases(t *testing.T) {
@@ -92,103 +81,64 @@ func TestProxiesAreBuildArgumentsInBothCases(t *testing.T) {
 	if diff := cmp.Diff(want, values); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	log := secret.NewRedactor(got.Secrets()...).Mask([]byte("http://plain:3128 ci:canary-p%40ss canary-p@ss"))
-	if strings.Contains(string(log), "canary") || !strings.Contains(string(log), "plain") {
-		t.Errorf("the log would show %s", log)
+	log := string(secret.NewRedactor(got.Secrets()...).Mask([]byte("http://plain:3128 ci:canary-p%40ss canary-p@ss")))
+	if strings.Contains(log, "canary") {
+		t.Errorf("the log shows a secret: %s", log)
+	}
+	if !strings.Contains(log, "plain") {
+		t.Errorf("the log masks an address without a password: %s", log)
 	}
 }
 
 func TestHostsAndTheBaseImage(t *testing.T) {
-	got, err := settings.ReadPlugin(
-		plugin("PLUGIN_ADD_HOST=db:10.0.0.1,six=fe80::1,seven:[::1]", "PLUGIN_PULL_IMAGE=false"),
-	)
+	got := readPlugin(t, "PLUGIN_ADD_HOST=db:10.0.0.1,six=fe80::1,seven:[::1]", "PLUGIN_PULL_IMAGE=false")
 	want := spec.BuildOptions{Hosts: []spec.Host{
-		{
-			Name:    "db",
-			Address: netip.MustParseAddr("10.0.0.1"),
-		},
+		{Name: "db", Address: netip.MustParseAddr("10.0.0.1")},
 		{Name: "six", Address: netip.MustParseAddr("fe80::1")},
 		{Name: "seven", Address: netip.MustParseAddr("::1")},
 	}}
-	if diff := cmp.Diff(want, got.Build, comparers()); err != nil || diff != "" {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
-	}
+	checkSame(t, "options", got.Build, want)
 }
 
 func TestLabelsOfEverySetting(t *testing.T) {
-	got, err := settings.ReadPlugin(
-		plugin(
-			"PLUGIN_LABEL=a=1",
-			`PLUGIN_LABELS=["b=1,2"]`,
-			`PLUGIN_CUSTOM_LABELS={"c":"x=y"}`,
-			"PLUGIN_LABEL_SCHEMA=vendor=Acme",
-			"PLUGIN_REPO_LINK=https://x",
-		),
-	)
+	got := readPlugin(t, "PLUGIN_LABEL=a=1", `PLUGIN_LABELS=["b=1,2"]`, `PLUGIN_CUSTOM_LABELS={"c":"x=y"}`,
+		"PLUGIN_LABEL_SCHEMA=vendor=Acme", "PLUGIN_REPO_LINK=https://x")
 	want := settings.Labels{
 		Named:  map[string]string{"a": "1", "b": "1,2", "c": "x=y"},
 		Schema: map[string]string{"vendor": "Acme"},
 		Link:   "https://x",
 		Auto:   true,
 	}
-	if diff := cmp.Diff(want, got.Labels); err != nil || diff != "" {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
-	}
+	checkSame(t, "labels", got.Labels, want)
 	for _, off := range []string{"PLUGIN_AUTO_LABEL=false", "PLUGIN_DEFAULT_LABELS=false"} {
-		got, err := settings.ReadPlugin(plugin(off, "PLUGIN_LABEL_SCHEMA=vendor=Acme"))
-		if err != nil || got.Labels.Auto || len(got.Warnings) != 1 {
-			t.Errorf("%s: %v, %+v, notes %q", off, err, got.Labels, got.Warnings)
-		}
+		got := readPlugin(t, off, "PLUGIN_LABEL_SCHEMA=vendor=Acme")
+		checkEqual(t, off, got.Labels.Auto, false)
+		checkNotes(t, off, got.Warnings, "PLUGIN_LABEL_SCHEMA is not used")
 	}
 }
 
-func TestWhatTheImageIsLike(t *testing.T) {
-	got, err := settings.ReadPlugin(
-		plugin(
-			"PLUGIN_PLATFORM=linux/amd64",
-			"PLUGIN_PLATFORMS=linux/arm64,linux/amd64",
-			"PLUGIN_COMPRESSION=ZSTD:9",
-			"PLUGIN_PROVENANCE=true",
-			"PLUGIN_SBOM=generator=acme/scanner",
-		),
-	)
+func TestPlatformsCompressionAndAttestations(t *testing.T) {
+	got := readPlugin(t, "PLUGIN_PLATFORM=linux/amd64", "PLUGIN_PLATFORMS=linux/arm64,linux/amd64",
+		"PLUGIN_COMPRESSION=ZSTD:9", "PLUGIN_PROVENANCE=true", "PLUGIN_SBOM=generator=acme/scanner")
 	want := spec.BuildOptions{
 		Pull:        true,
 		Compression: spec.Compression{Type: "zstd", Level: "9"},
 		Provenance:  "mode=min",
 		SBOM:        "generator=acme/scanner",
 	}
-	if diff := cmp.Diff(
-		want,
-		got.Build,
-		comparers(),
-	); err != nil || diff != "" || !slices.Equal(got.Platforms, []string{"linux/amd64", "linux/arm64"}) ||
-		got.Warnings != nil {
-		t.Errorf("%v, platforms %v, notes %q (-want +got):\n%s", err, got.Platforms, got.Warnings, diff)
+	checkSame(t, "options", got.Build, want)
+	checkSame(t, "platforms", got.Platforms, []string{"linux/amd64", "linux/arm64"})
+	checkNotes(t, "options", got.Warnings)
+	ignored := readPlugin(t, "PLUGIN_COMPRESS=true", "PLUGIN_BUILDKIT_CONFIG=debug = true",
+		"PLUGIN_BUILDKIT_DRIVEROPT=network=host", "PLUGIN_BUILDKIT_DEBUG=true", "PLUGIN_SBOM=false")
+	checkSame(t, "without options", ignored.Build, spec.BuildOptions{Pull: true})
+	checkNotes(t, "without options", ignored.Warnings, "PLUGIN_BUILDKIT_CONFIG")
+	if note := strings.Join(ignored.Warnings, ""); strings.Contains(note, "\n") {
+		t.Errorf("got note %q, want one line", note)
 	}
-	quiet, err := settings.ReadPlugin(
-		plugin(
-			"PLUGIN_COMPRESS=true",
-			"PLUGIN_BUILDKIT_CONFIG=debug = true",
-			"PLUGIN_BUILDKIT_DRIVEROPT=network=host",
-			"PLUGIN_BUILDKIT_DEBUG=true",
-			"PLUGIN_SBOM=false",
-		),
-	)
-	if diff := cmp.Diff(
-		spec.BuildOptions{Pull: true},
-		quiet.Build,
-		comparers(),
-	); err != nil || diff != "" || len(quiet.Warnings) != 1 ||
-		strings.Contains(strings.Join(quiet.Warnings, ""), "\n") {
-		t.Errorf("%v, notes %q (-want +got):\n%s", err, quiet.Warnings, diff)
-	}
-	if _, err := settings.ReadPlugin(
-		plugin("PLUGIN_PROVENANCE=mode=max", "https_proxy=http://ci:canary@proxy"),
-	); err == nil ||
-		!strings.Contains(err.Error(), "a proxy of the step holds a password") {
-		t.Errorf("a proxy's password would be in the image: %v", err)
-	}
+	checkError(t, "a proxy's password in the image",
+		pluginError("PLUGIN_PROVENANCE=mode=max", "https_proxy=http://ci:canary@proxy"),
+		"a proxy of the step holds a password")
 }
 
 func TestBuildOptionFaultsNameTheSetting(t *testing.T) {
@@ -231,13 +181,10 @@ func TestBuildOptionFaultsNameTheSetting(t *testing.T) {
 func TestKeysAndProxiesLeaveTheEnvironment(t *testing.T) {
 	e := plugin("PLUGIN_SSH_AGENT_KEY=canary-key", "PLUGIN_HTTP_PROXY=http://a:canary@b")
 	got, err := settings.ReadPlugin(e)
-	if err != nil || !slices.Contains(e.removed, "PLUGIN_SSH_AGENT_KEY") ||
-		!slices.Contains(e.removed, "PLUGIN_HTTP_PROXY") {
-		t.Errorf("%v: removed %v", err, e.removed)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if log := secret.NewRedactor(got.Secrets()...).
-		Mask([]byte("canary-key")); strings.Contains(string(log), "canary") ||
-		got.Build.SSHKey.Reveal() != "canary-key" {
-		t.Errorf("the log would show %s", log)
-	}
+	checkRemoved(t, e, "PLUGIN_SSH_AGENT_KEY", "PLUGIN_HTTP_PROXY")
+	checkMasked(t, got, "canary-key")
+	checkEqual(t, "key", got.Build.SSHKey.Reveal(), "canary-key")
 }

@@ -3,8 +3,6 @@ package settings_test
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"slipway/runner/settings"
 	"slipway/runner/spec"
 )
@@ -46,10 +44,8 @@ func TestCachesOfEverySetting(t *testing.T) {
 		"PLUGIN_CACHE_TO=type=registry,ref=r.example.com/c:1,mode=max":              {To: []spec.Cache{cache("registry", "ref", "r.example.com/c:1", "mode", "max")}},
 		"PLUGIN_CACHE_TO=type=inline":                                               {To: []spec.Cache{cache("inline")}},
 	} {
-		got, err := settings.ReadPlugin(plugin(line))
-		if diff := cmp.Diff(want, caches{got.Build.CacheFrom, got.Build.CacheTo}); err != nil || diff != "" {
-			t.Errorf("%s: %v (-want +got):\n%s", line, err, diff)
-		}
+		got := readPlugin(t, line)
+		checkSame(t, line, caches{got.Build.CacheFrom, got.Build.CacheTo}, want)
 	}
 }
 

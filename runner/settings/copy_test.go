@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"slipway/runner/settings"
 )
 
@@ -17,12 +15,8 @@ func TestPushOnlyHasASource(t *testing.T) {
 		"./out//image.tar":          {On: true, File: "out/image.tar"},
 		"/shared/layout/":           {On: true, File: "/shared/layout"},
 	} {
-		got, err := settings.ReadPlugin(
-			plugin("PLUGIN_PUSH_ONLY=true", "PLUGIN_TAGS=1.2,latest", "PLUGIN_SOURCE_IMAGE="+source),
-		)
-		if diff := cmp.Diff(want, got.Copy); diff != "" || err != nil {
-			t.Errorf("%q: %v (-want +got):\n%s", source, err, diff)
-		}
+		got := readPlugin(t, "PLUGIN_PUSH_ONLY=true", "PLUGIN_TAGS=1.2,latest", "PLUGIN_SOURCE_IMAGE="+source)
+		checkEqual(t, source, got.Copy, want)
 	}
 	for want, environ := range map[string][]string{
 		"PLUGIN_PUSH_ONLY and PLUGIN_DRY_RUN are both true":    {"PLUGIN_PUSH_ONLY=true", "PLUGIN_DRY_RUN=true"},
@@ -34,33 +28,22 @@ func TestPushOnlyHasASource(t *testing.T) {
 		`PLUGIN_SOURCE_IMAGE: "a b" names no image`:            {"PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE=a b"},
 		"a file's path begins with / or ./":                    {"PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE=../Image"},
 	} {
-		if _, err := settings.ReadPlugin(plugin(environ...)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v: got %v, want %q", environ, err, want)
-		}
+		checkError(t, strings.Join(environ, " "), pluginError(environ...), want)
 	}
 }
 
-// A pipeline's steps may share their settings: one that is not used is said, and no error.
+// A pipeline's steps may share their settings, so an unused one is noted, and no error.
 func TestASourceWithoutPushOnlyIsNotUsed(t *testing.T) {
-	got, err := settings.ReadPlugin(plugin("PLUGIN_SOURCE_IMAGE=acme/base:3"))
-	if err != nil || got.Copy != (settings.Copy{}) || len(got.Warnings) != 1 ||
-		!strings.Contains(got.Warnings[0], "PLUGIN_SOURCE_IMAGE is not used") {
-		t.Errorf("%+v, %v, %v", got.Copy, got.Warnings, err)
-	}
+	got := readPlugin(t, "PLUGIN_SOURCE_IMAGE=acme/base:3")
+	checkEqual(t, "copy", got.Copy, settings.Copy{})
+	checkNotes(t, "without push_only", got.Warnings, "PLUGIN_SOURCE_IMAGE is not used")
 }
 
 func TestPushOnlyWithoutATagIsSkipped(t *testing.T) {
-	got, err := settings.ReadPlugin(
-		plugin(
-			"PLUGIN_PUSH_ONLY=true",
-			"DRONE=true",
-			"DRONE_COMMIT_REF=refs/heads/feature/x",
-			"DRONE_COMMIT_BRANCH=feature/x",
-			"DRONE_REPO_BRANCH=main",
-			"DRONE_BUILD_EVENT=push",
-		),
-	)
-	if err != nil || len(got.Tags) != 0 || !strings.Contains(got.Skip, "there is no tag to push") {
-		t.Errorf("tags %v, skip %q, %v", got.Tags, got.Skip, err)
+	got := readPlugin(t, "PLUGIN_PUSH_ONLY=true", "DRONE=true", "DRONE_COMMIT_REF=refs/heads/feature/x",
+		"DRONE_COMMIT_BRANCH=feature/x", "DRONE_REPO_BRANCH=main", "DRONE_BUILD_EVENT=push")
+	checkEqual(t, "number of tags", len(got.Tags), 0)
+	if want := "there is no tag to push"; !strings.Contains(got.Skip, want) {
+		t.Errorf("got reason %q, want %q", got.Skip, want)
 	}
 }

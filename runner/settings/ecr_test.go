@@ -1,11 +1,8 @@
 package settings_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"slipway/config/secret"
 	"slipway/runner/settings"
@@ -48,41 +45,28 @@ func TestTheKeyForAmazonsRegistryIsRead(t *testing.T) {
 		Lifecycle:    "ci/lifecycle.json",
 		Policy:       "/etc/policy.json",
 	}
-	if diff := cmp.Diff(want, got.ECR, comparers()); diff != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got.Files.RegistryType != "ECR" {
-		t.Errorf("the artifact file would name the registry %s", got.Files.RegistryType)
-	}
-	for _, name := range []string{"PLUGIN_AWS_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY"} {
-		if !slices.Contains(e.removed, name) {
-			t.Errorf("%s stays in the environment", name)
-		}
-	}
-	if !slices.ContainsFunc(got.Secrets(), func(s secret.Secret) bool { return s.Reveal() == "canary" }) {
-		t.Error("the log would not mask the key's secret")
-	}
+	checkSame(t, "ECR", got.ECR, want)
+	checkEqual(t, "type of the registry", got.Files.RegistryType, "ECR")
+	checkRemoved(t, e, "PLUGIN_AWS_SECRET_ACCESS_KEY", "AWS_SECRET_ACCESS_KEY")
+	checkMasked(t, got, "canary")
 }
 
 func TestTheEnvironmentsKeyIsTakenAsAWhole(t *testing.T) {
 	got, e, err := atECR("AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary", "AWS_SESSION_TOKEN=session-canary")
-	if err != nil || !got.ECR.On || got.ECR.KeyID != "AKIA2" || got.ECR.KeySecret.Reveal() != "canary" ||
-		got.ECR.Session.Reveal() != "session-canary" {
-		t.Errorf("%+v, %v", got.ECR, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got.Origins["PLUGIN_AWS_ACCESS_KEY_ID"] != "AWS_ACCESS_KEY_ID" {
-		t.Errorf("the key is said to come from %s", got.Origins["PLUGIN_AWS_ACCESS_KEY_ID"])
-	}
-	if !slices.Contains(e.removed, "AWS_SESSION_TOKEN") {
-		t.Errorf("removed %v", e.removed)
-	}
-	if _, _, err := atECR(
-		"PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
-		"AWS_SECRET_ACCESS_KEY=canary",
-	); err == nil ||
-		!strings.Contains(err.Error(), "give both") {
-		t.Errorf("half of each: %v", err)
-	}
+	checkEqual(t, "login with the key", got.ECR.On, true)
+	checkEqual(t, "key", got.ECR.KeyID, "AKIA2")
+	checkEqual(t, "secret of the key", got.ECR.KeySecret.Reveal(), "canary")
+	checkEqual(t, "session", got.ECR.Session.Reveal(), "session-canary")
+	checkEqual(t, "origin", got.Origins["PLUGIN_AWS_ACCESS_KEY_ID"], "AWS_ACCESS_KEY_ID")
+	checkRemoved(t, e, "AWS_SESSION_TOKEN")
+	_, _, err = atECR("PLUGIN_AWS_ACCESS_KEY_ID=AKIA1", "AWS_SECRET_ACCESS_KEY=canary")
+	checkError(t, "half of each", err, "give both")
 }
 
 func TestTheKeyOfAnEntryOfLoginsIsTheRegistrys(t *testing.T) {
@@ -97,18 +81,17 @@ func TestTheKeyOfAnEntryOfLoginsIsTheRegistrys(t *testing.T) {
 		Repositories: []string{"acme/app"},
 	}
 	got, _, err := atECR("PLUGIN_LOGINS=["+entry+"]", "AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=other")
-	if diff := cmp.Diff(want, got.ECR, comparers()); diff != "" || err != nil || len(got.Logins) != 0 {
-		t.Errorf("%v, logins %v (-want +got):\n%s", err, got.Logins, diff)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(got.Secrets(), func(s secret.Secret) bool { return s.Reveal() == "canary" }) {
-		t.Error("the log would not mask the key's secret")
-	}
-	// of base images alone
+	checkSame(t, "ECR", got.ECR, want)
+	checkEqual(t, "number of other logins", len(got.Logins), 0)
+	checkMasked(t, got, "canary")
+	// The registry has base images only.
 	want.Repositories = nil
-	got, err = settings.ReadPlugin(plugin("PLUGIN_LOGINS=[" + entry + "]"))
-	if diff := cmp.Diff(want, got.ECR, comparers()); diff != "" || err != nil || got.Files.RegistryType == "ECR" {
-		t.Errorf("%v, %s (-want +got):\n%s", err, got.Files.RegistryType, diff)
-	}
+	got = readPlugin(t, "PLUGIN_LOGINS=["+entry+"]")
+	checkSame(t, "ECR of base images", got.ECR, want)
+	checkEqual(t, "type of the registry", got.Files.RegistryType, "Docker")
 	checkFaults(
 		t,
 		func(line string) error { _, _, err := atECR(strings.Split(line, "\n")...); return err },
@@ -123,23 +106,14 @@ func TestTheKeyOfAnEntryOfLoginsIsTheRegistrys(t *testing.T) {
 }
 
 func TestWhenThereIsNoLoginByKey(t *testing.T) {
-	if got, _, err := atECR(
-		"PLUGIN_USERNAME=AWS",
-		"PLUGIN_PASSWORD=canary",
-		"AWS_ACCESS_KEY_ID=AKIA2",
-		"AWS_SECRET_ACCESS_KEY=canary",
-	); err != nil ||
-		got.ECR.On {
-		t.Errorf("with a user name: %+v, %v", got.ECR, err)
-	}
-	if got, _, err := atECR(); err != nil || got.ECR.On {
-		t.Errorf("without a key: %+v, %v", got.ECR, err)
-	}
-	if got, err := settings.ReadPlugin(
-		plugin("AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary"),
-	); err != nil ||
-		got.ECR.On {
-		t.Errorf("at another registry: %+v, %v", got.ECR, err)
+	const repo = "PLUGIN_REPO=" + ecrImage
+	const key, keySecret = "AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary"
+	for name, environ := range map[string][]string{
+		"with a user name":    {repo, "PLUGIN_USERNAME=AWS", "PLUGIN_PASSWORD=canary", key, keySecret},
+		"without a key":       {repo},
+		"at another registry": {key, keySecret},
+	} {
+		checkEqual(t, name, readPlugin(t, environ...).ECR.On, false)
 	}
 }
 
@@ -149,25 +123,22 @@ func TestADryRunNeedsNoKeyOfAmazons(t *testing.T) {
 		"no login at Amazon's registry: PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set": "PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
 		"": "PLUGIN_ECR_CREATE_REPOSITORY=true",
 	} {
-		got, _, err := atECR("PLUGIN_NO_PUSH=true", line)
-		if err != nil || got.ECR.On || !strings.Contains(strings.Join(got.Warnings, "\n"), want) {
-			t.Errorf("%s: %v, on %t, notes %q", line, err, got.ECR.On, got.Warnings)
+		got := readPlugin(t, "PLUGIN_REPO="+ecrImage, "PLUGIN_NO_PUSH=true", line)
+		checkEqual(t, line, got.ECR.On, false)
+		if notes := strings.Join(got.Warnings, "\n"); !strings.Contains(notes, want) {
+			t.Errorf("%s: got notes %q, want %q", line, notes, want)
 		}
 	}
 }
 
-// The password is not to go out in clear because another setting was copied from elsewhere.
+// A copied setting must not send the password in clear text.
 func TestAmazonsRegistryIsNeverInsecure(t *testing.T) {
 	for _, value := range []string{"true", strings.TrimSuffix(ecrImage, "/acme/app")} {
-		got, _, err := atECR(
-			"PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
-			"PLUGIN_AWS_SECRET_ACCESS_KEY=canary",
-			"PLUGIN_INSECURE="+value,
-		)
-		if err != nil || !got.ECR.On || len(got.Logins) != 0 ||
-			!slices.ContainsFunc(got.Warnings, func(w string) bool { return strings.Contains(w, "which uses HTTPS") }) {
-			t.Errorf("%s: %v, logins %v, notes %q", value, err, got.Logins, got.Warnings)
-		}
+		got := readPlugin(t, "PLUGIN_REPO="+ecrImage, "PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
+			"PLUGIN_AWS_SECRET_ACCESS_KEY=canary", "PLUGIN_INSECURE="+value)
+		checkEqual(t, value+": login with the key", got.ECR.On, true)
+		checkEqual(t, value+": number of other logins", len(got.Logins), 0)
+		checkNotes(t, value, got.Warnings, "which uses HTTPS")
 	}
 }
 
@@ -184,8 +155,6 @@ func TestECRSettingsThatCannotBeNameThemselves(t *testing.T) {
 		"PLUGIN_REPO=12.dkr.ecr.eu.amazonaws.com.evil.example/app\nPLUGIN_AWS_ACCESS_KEY_ID=A": "begin PLUGIN_REPO with",
 	} {
 		_, _, err := atECR(strings.Split(setting, "\n")...)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: got %v, want %q", setting, err, want)
-		}
+		checkError(t, setting, err, want)
 	}
 }

@@ -1,12 +1,8 @@
 package settings_test
 
 import (
-	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
-	"slipway/runner/settings"
 	"slipway/runner/spec"
 )
 
@@ -27,29 +23,22 @@ func TestOutputInTheWordsOfBuildx(t *testing.T) {
 		"type=oci,dest=out/app.tar": {build: spec.BuildOptions{Archive: spec.Archive{Type: "oci", Path: "out/app.tar"}}},
 		"type=docker,dest=/app.tar": {build: spec.BuildOptions{Archive: spec.Archive{Type: "docker", Path: "/app.tar"}}},
 	} {
-		got, err := settings.ReadPlugin(plugin("PLUGIN_OUTPUT="+line, "SOURCE_DATE_EPOCH=17"))
+		got := readPlugin(t, "PLUGIN_OUTPUT="+line, "SOURCE_DATE_EPOCH=17")
 		want.build.Pull = true
 		if want.args == nil {
 			want.args = map[string]string{}
 		}
-		if diff := cmp.Diff(
-			want.build,
-			got.Build,
-			comparers(),
-		); err != nil || diff != "" || got.DryRun != want.dryRun ||
-			!cmp.Equal(got.BuildArgs, want.args) {
-			t.Errorf("%s: %v, dry run %t, arguments %v (-want +got):\n%s", line, err, got.DryRun, got.BuildArgs, diff)
-		}
-		if want.dryRun && got.Origins["PLUGIN_DRY_RUN"] != "PLUGIN_OUTPUT" {
-			t.Errorf("%s: the dry run is said to come from %s", line, got.Origins["PLUGIN_DRY_RUN"])
+		checkSame(t, line, got.Build, want.build)
+		checkEqual(t, line+": dry run", got.DryRun, want.dryRun)
+		checkSame(t, line+": build arguments", got.BuildArgs, want.args)
+		if want.dryRun {
+			checkEqual(t, line+": origin of the dry run", got.Origins["PLUGIN_DRY_RUN"], "PLUGIN_OUTPUT")
 		}
 	}
-	dry, err := settings.ReadPlugin(
-		plugin("PLUGIN_OUTPUT=type=image,push=true", "PLUGIN_DRY_RUN=true", "PLUGIN_BUILD_ARGS=SOURCE_DATE_EPOCH=1"),
-	)
-	if err != nil || !dry.DryRun || dry.BuildArgs["SOURCE_DATE_EPOCH"] != "1" {
-		t.Errorf("%v: dry run %t, arguments %v", err, dry.DryRun, dry.BuildArgs)
-	}
+	dry := readPlugin(t, "PLUGIN_OUTPUT=type=image,push=true", "PLUGIN_DRY_RUN=true",
+		"PLUGIN_BUILD_ARGS=SOURCE_DATE_EPOCH=1")
+	checkEqual(t, "dry run", dry.DryRun, true)
+	checkEqual(t, "build argument", dry.BuildArgs["SOURCE_DATE_EPOCH"], "1")
 }
 
 func TestOutputFaultsNameTheSetting(t *testing.T) {
@@ -65,15 +54,9 @@ func TestOutputFaultsNameTheSetting(t *testing.T) {
 		"type=image,compression=estargz":       `compression is "estargz"`,
 		"type=image,push=true,type=oci,dest=x": "more than one output",
 	} {
-		_, err := settings.ReadPlugin(plugin("PLUGIN_OUTPUT=" + line))
-		if err == nil || !strings.Contains(err.Error(), "PLUGIN_OUTPUT") || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, want %q", line, err, want)
-		}
+		checkError(t, line, pluginError("PLUGIN_OUTPUT="+line), "PLUGIN_OUTPUT", want)
 	}
-	if _, err := settings.ReadPlugin(
-		plugin("PLUGIN_OUTPUT=type=image,compression=zstd", "PLUGIN_COMPRESSION=gzip"),
-	); err == nil ||
-		!strings.Contains(err.Error(), "both say how layers are compressed") {
-		t.Errorf("two compressions: %v", err)
-	}
+	checkError(t, "two compressions",
+		pluginError("PLUGIN_OUTPUT=type=image,compression=zstd", "PLUGIN_COMPRESSION=gzip"),
+		"both say how layers are compressed")
 }

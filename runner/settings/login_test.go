@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"slipway/config/secret"
 	"slipway/runner/settings"
 )
 
@@ -177,13 +176,9 @@ func TestWithoutALoginInsecureIsOfTheFirstImage(t *testing.T) {
 	base := `{"auths":{"quay.io":{"username":"u","password":"p"}}}`
 	const read = "quay.io u:p PLUGIN_CONFIG (auths of quay.io)"
 	for repo, want := range map[string][]string{"a.example.com/app,b.example.com/app": {read, "a.example.com :  insecure"}, "acme/app": {read}} {
-		p, err := settings.ReadPlugin(plugin("PLUGIN_REPO="+repo, "PLUGIN_INSECURE=true", "PLUGIN_CONFIG="+base))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, known(p)); diff != "" || len(p.Warnings) != 2-len(want) {
-			t.Errorf("%s: notes %q (-want +got):\n%s", repo, p.Warnings, diff)
-		}
+		p := readPlugin(t, "PLUGIN_REPO="+repo, "PLUGIN_INSECURE=true", "PLUGIN_CONFIG="+base)
+		checkSame(t, repo, known(p), want)
+		checkEqual(t, repo+": number of notes", len(p.Warnings), 2-len(want))
 	}
 }
 
@@ -225,7 +220,7 @@ func TestFaultsOfLoginsNameTheSetting(t *testing.T) {
 	})
 }
 
-// What a pull request's step is not told of secrets, it does not need where it pushes nothing.
+// A CI keeps secrets from pull requests, and a dry run needs no login to push.
 func TestADryRunNeedsNoWholeLogin(t *testing.T) {
 	p, err := settings.ReadPlugin(
 		plugin(
@@ -254,46 +249,27 @@ func TestADryRunNeedsNoWholeLogin(t *testing.T) {
 	}
 }
 
-func TestALoginThatAnotherGoesBeforeIsTold(t *testing.T) {
-	p, err := settings.ReadPlugin(
-		plugin("PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=pw", "PLUGIN_INSECURE=docker.io", logins("registry.example.com")),
-	)
-	if err != nil {
-		t.Fatal(err)
+func TestAnUnusedLoginIsNoted(t *testing.T) {
+	const user, password = "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=pw"
+	p := readPlugin(t, user, password, "PLUGIN_INSECURE=docker.io", logins("registry.example.com"))
+	checkSame(t, "logins", known(p),
+		[]string{"docker.io" + mainIs, "registry.example.com robot1:pw1 PLUGIN_LOGINS (entry 1)"})
+	p = readPlugin(t, "PLUGIN_REGISTRY=registry.example.com", user, password, logins("registry.example.com"))
+	want := "the login of PLUGIN_LOGINS (entry 1) is not used: " +
+		"that of PLUGIN_USERNAME and PLUGIN_PASSWORD is for registry.example.com, too"
+	if !slices.Contains(p.Warnings, want) {
+		t.Errorf("got notes %q, want %q", p.Warnings, want)
 	}
-	if diff := cmp.Diff(
-		[]string{"docker.io" + mainIs, "registry.example.com robot1:pw1 PLUGIN_LOGINS (entry 1)"},
-		known(p),
-	); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	if shown := fmt.Sprintf("%+v %v", p, p.Shown()); strings.Contains(shown, "pw1") {
+		t.Errorf("a password is shown: %s", shown)
 	}
-	p, err = settings.ReadPlugin(
-		plugin(
-			"PLUGIN_REGISTRY=registry.example.com",
-			"PLUGIN_USERNAME=ci",
-			"PLUGIN_PASSWORD=pw",
-			logins("registry.example.com"),
-		),
-	)
-	want := "the login of PLUGIN_LOGINS (entry 1) is not used: that of PLUGIN_USERNAME and PLUGIN_PASSWORD is for registry.example.com, too"
-	if err != nil || !slices.Contains(p.Warnings, want) {
-		t.Errorf("%v; the notes are %q", err, p.Warnings)
-	}
-	if strings.Contains(fmt.Sprintf("%+v %v", p, p.Shown()), "pw1") ||
-		!slices.ContainsFunc(p.Secrets(), secret.New("pw").Equal) {
-		t.Errorf("shown: %+v %v", p, p.Shown())
-	}
+	checkMasked(t, p, "pw")
 }
 
 func TestHalfALoginIsEnoughWhereNothingIsPushed(t *testing.T) {
 	for _, line := range []string{"PLUGIN_DRY_RUN=true", "PLUGIN_NO_PUSH=true", "PLUGIN_OUTPUT=type=image,push=false", "PLUGIN_OUTPUT=type=cacheonly"} {
-		got, err := settings.ReadPlugin(plugin("PLUGIN_USERNAME=ci", "PLUGIN_REGISTRY=elsewhere.example.com", line))
-		if err != nil || len(got.Logins) != 0 ||
-			!slices.ContainsFunc(
-				got.Warnings,
-				func(w string) bool { return strings.Contains(w, "PLUGIN_PASSWORD is not set") },
-			) {
-			t.Errorf("%s: %v, logins %v, warnings %q", line, err, got.Logins, got.Warnings)
-		}
+		got := readPlugin(t, "PLUGIN_USERNAME=ci", "PLUGIN_REGISTRY=elsewhere.example.com", line)
+		checkEqual(t, line+": number of logins", len(got.Logins), 0)
+		checkNotes(t, line, got.Warnings, "PLUGIN_PASSWORD is not set")
 	}
 }

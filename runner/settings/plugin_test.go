@@ -150,16 +150,12 @@ func TestPluginListsAndPrecedence(t *testing.T) {
 		"DRONE_WORKSPACE=/drone/src",
 		"CI_WORKSPACE=/woodpecker/src",
 	))
-	if err == nil || !strings.Contains(err.Error(), "PLUGIN_BUILD_ARGS: entry 2") {
-		t.Errorf("got %v, want what is wrong with the second entry", err)
-	}
-	if !slices.Equal(got.Tags, []string{"a", "b"}) || got.BuildArgs["LIST"] != "1,2" {
-		t.Errorf("got %+v", got)
-	}
-	if got.Builder != "unix:///own.sock" || got.Workspace != "/drone/src" ||
-		got.Origins["workspace"] != "DRONE_WORKSPACE" {
-		t.Errorf("got %+v", got)
-	}
+	checkError(t, "second entry", err, "PLUGIN_BUILD_ARGS: entry 2")
+	checkSame(t, "tags", got.Tags, []string{"a", "b"})
+	checkEqual(t, "build argument", got.BuildArgs["LIST"], "1,2")
+	checkEqual(t, "builder", got.Builder, "unix:///own.sock")
+	checkEqual(t, "workspace", got.Workspace, "/drone/src")
+	checkEqual(t, "origin of the workspace", got.Origins["workspace"], "DRONE_WORKSPACE")
 }
 
 func TestPluginFaultsNameTheSetting(t *testing.T) {

@@ -80,16 +80,18 @@ func TestSettingsComeByTheirPluginNamesToo(t *testing.T) {
 		"PLUGIN_BUILDER=tcp://builder:9443",
 		"PLUGIN_BUILDER_TLS=" + identitytest.PEM(t),
 	}}
-	if got, err := settings.Read(
-		remote,
-	); err != nil || got.BuilderTLS.IsZero() ||
-		!slices.Contains(remote.removed, "PLUGIN_BUILDER_TLS") {
-		t.Errorf("a remote builder: %+v, %v, removed %v", got, err, remote.removed)
+	got, err = settings.Read(remote)
+	if err != nil {
+		t.Fatal(err)
 	}
+	checkEqual(t, "without a certificate", got.BuilderTLS.IsZero(), false)
+	checkRemoved(t, remote, "PLUGIN_BUILDER_TLS")
 	both, err := settings.Read(good("PLUGIN_RUNNER_TOKEN=other", "PLUGIN_BUILDER=unix:///other.sock"))
-	if err != nil || both.Token.Reveal() != "canary" || both.Builder != "unix:///run/slipway/builder.sock" {
-		t.Errorf("by both names it is %+v, %v", both, err)
+	if err != nil {
+		t.Fatal(err)
 	}
+	checkEqual(t, "token by both names", both.Token.Reveal(), "canary")
+	checkEqual(t, "builder by both names", both.Builder, "unix:///run/slipway/builder.sock")
 }
 
 // A CI that has no secret to hand over sets an empty variable and says nothing.
@@ -140,7 +142,7 @@ func checkFaults(t *testing.T, read func(line string) error, wants map[string]st
 	}
 }
 
-func TestAllFaultsAreTold(t *testing.T) {
+func TestEveryFaultIsReported(t *testing.T) {
 	_, err := settings.Read(&environment{})
 	for _, name := range []string{"SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
@@ -172,9 +174,11 @@ func TestOSEnvironmentLosesTheToken(t *testing.T) {
 
 func TestEverySettingIsDescribed(t *testing.T) {
 	all := settings.RunnerSettings()
-	if len(all) != 6 || all[0].Name != "SLIPWAY_RUNNER_URL" || all[4].Default != "on" {
-		t.Errorf("got %+v", all)
+	if len(all) != 6 {
+		t.Fatalf("got %d settings, want 6", len(all))
 	}
+	checkEqual(t, "first setting", all[0].Name, "SLIPWAY_RUNNER_URL")
+	checkEqual(t, "default of the hooks", all[4].Default, "on")
 	for _, s := range all {
 		if s.Help == "" {
 			t.Errorf("%s has no help", s.Name)

@@ -233,12 +233,9 @@ func TestWhereTheTagsComeFrom(t *testing.T) {
 		"PLUGIN_AUTO_TAG, PLUGIN_TAGS": {"PLUGIN_AUTO_TAG=true", "PLUGIN_TAGS=1"},
 		"PLUGIN_DEFAULT_TAGS":          {"PLUGIN_DEFAULT_TAGS=true", "PLUGIN_TAGS=1", "PLUGIN_AUTO_TAG_MODE=docker"},
 	} {
-		p, err := settings.ReadPlugin(
-			plugin(append(lines, "DRONE_COMMIT_REF=refs/heads/main", "DRONE_REPO_BRANCH=main", "CI_WORKSPACE="+dir)...),
-		)
-		if err != nil || p.Origins["PLUGIN_TAGS"] != want {
-			t.Errorf("%v: from %q, %v, want %q", lines, p.Origins["PLUGIN_TAGS"], err, want)
-		}
+		p := readPlugin(t, append(lines, "DRONE_COMMIT_REF=refs/heads/main", "DRONE_REPO_BRANCH=main",
+			"CI_WORKSPACE="+dir)...)
+		checkEqual(t, strings.Join(lines, " "), p.Origins["PLUGIN_TAGS"], want)
 	}
 }
 
@@ -284,36 +281,26 @@ func TestTagFaultsNameTheSetting(t *testing.T) {
 	})
 }
 
-func TestAFileThatIsNamedDotTagsIsOnePlaceAlone(t *testing.T) {
+func TestAFileNamedDotTagsIsReadOnce(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, ".tags"), []byte("1.2"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p, err := settings.ReadPlugin(plugin("CI_WORKSPACE="+dir, "PLUGIN_TAGS_FILE=./.tags"))
-	if err != nil || !slices.Equal(p.Tags, []string{"1.2"}) || len(p.TagNotes) != 0 {
-		t.Errorf("tags %v, notes %v, %v", p.Tags, p.TagNotes, err)
-	}
+	p := readPlugin(t, "CI_WORKSPACE="+dir, "PLUGIN_TAGS_FILE=./.tags")
+	checkSame(t, "tags", p.Tags, []string{"1.2"})
+	checkEqual(t, "number of notes", len(p.TagNotes), 0)
 }
 
-// A .tags that leads out of the workspace is a fault where it would be read.
+// A file .tags outside of the workspace is an error only if its tags would be used.
 func TestADotTagsThatLeadsOutIsNotRead(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	write(t, outside, map[string]string{"secret": "canary"})
 	if err := os.Symlink(filepath.Join(outside, "secret"), filepath.Join(dir, ".tags")); err != nil {
 		t.Fatal(err)
 	}
-	if p, err := settings.ReadPlugin(
-		plugin("CI_WORKSPACE="+dir, "PLUGIN_AUTO_TAG_MODE=buildx", "PLUGIN_TAGS=1"),
-	); err == nil ||
-		!strings.Contains(err.Error(), ".tags: ") {
-		t.Errorf("got %v, %v", p.Tags, err)
-	}
-	if p, err := settings.ReadPlugin(
-		plugin("CI_WORKSPACE="+dir, "PLUGIN_TAGS=1"),
-	); err != nil ||
-		!slices.Equal(p.Tags, []string{"1"}) {
-		t.Errorf("got %v, %v", p.Tags, err)
-	}
+	checkError(t, "buildx",
+		pluginError("CI_WORKSPACE="+dir, "PLUGIN_AUTO_TAG_MODE=buildx", "PLUGIN_TAGS=1"), ".tags: ")
+	checkSame(t, "tags", readPlugin(t, "CI_WORKSPACE="+dir, "PLUGIN_TAGS=1").Tags, []string{"1"})
 }
 
 func TestSettingsComeWithHyphensToo(t *testing.T) {
@@ -328,9 +315,7 @@ func TestSettingsComeWithHyphensToo(t *testing.T) {
 		"PLUGIN_PASSWORD=p",
 	)
 	p, err := settings.ReadPlugin(e)
-	if err == nil || !strings.Contains(err.Error(), "PLUGIN_BUILDER_TLS: it is no certificate") {
-		t.Errorf("got %v", err)
-	}
+	checkError(t, "certificate", err, "PLUGIN_BUILDER_TLS: it is no certificate")
 	if diff := cmp.Diff([]string{"edge"}, p.Tags, cmp.Comparer(secret.Secret.Equal)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
