@@ -74,16 +74,36 @@ func FuzzLoadGatewayWithoutABuilder(f *testing.F) {
 			if origin == "" && name != "url" {
 				continue
 			}
-			if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil ||
-				u.RawQuery != "" ||
-				u.Fragment != "" ||
-				strings.HasSuffix(origin, "/") {
-				t.Errorf("%s is %q: %v, %v", name, origin, u, err)
+			if err != nil {
+				t.Fatalf("%s is %q: %v", name, origin, err)
+			}
+			if u.Host == "" {
+				t.Errorf("%s is %q, without a host", name, origin)
+			}
+			if !slices.Contains([]string{"http", "https"}, u.Scheme) {
+				t.Errorf("%s is %q, with scheme %q", name, origin, u.Scheme)
+			}
+			if u.User != nil {
+				t.Errorf("%s is %q, with a user", name, origin)
+			}
+			if u.RawQuery+u.Fragment != "" {
+				t.Errorf("%s is %q, with a query or fragment", name, origin)
+			}
+			if strings.HasSuffix(origin, "/") {
+				t.Errorf("%s is %q, with a trailing slash", name, origin)
 			}
 		}
-		if g.Concurrency < 1 || g.BuildTimeout <= 0 || g.Keep < g.PollInterval ||
-			!slices.Contains(g.Engines(), g.Engine) {
-			t.Errorf("invalid settings were accepted: %+v", g)
+		if g.Concurrency < 1 {
+			t.Errorf("accepted concurrency %d", g.Concurrency)
+		}
+		if g.BuildTimeout <= 0 {
+			t.Errorf("accepted build time-out %s", g.BuildTimeout)
+		}
+		if g.Keep < g.PollInterval {
+			t.Errorf("accepted to keep builds for %s, and to poll every %s", g.Keep, g.PollInterval)
+		}
+		if !slices.Contains(g.Engines(), g.Engine) {
+			t.Errorf("accepted engine %q, configured are %v", g.Engine, g.Engines())
 		}
 	})
 }

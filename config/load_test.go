@@ -95,13 +95,18 @@ func TestLoadGatewayAcceptsCIs(t *testing.T) {
 	if !slices.Equal(g.Engines(), []string{"embedded", "own", "drone", "woodpecker"}) {
 		t.Errorf("engines %v", g.Engines())
 	}
-	if g.Drone.Server != "https://drone.example.com" || g.Drone.Token.Reveal() != "hush" ||
-		g.Drone.Image != "slipway" ||
-		g.Drone.Platform != "linux/amd64" {
-		t.Errorf("Drone %+v", g.Drone)
-	}
-	if w := g.Woodpecker; w.Labels["disk"] != "ssd" || w.Labels["zone"] != "a" || w.Repository != "" {
-		t.Errorf("Woodpecker %+v", w)
+	for name, pair := range map[string][2]string{
+		"Drone's server":          {g.Drone.Server, "https://drone.example.com"},
+		"Drone's token":           {g.Drone.Token.Reveal(), "hush"},
+		"Drone's image":           {g.Drone.Image, "slipway"},
+		"Drone's platform":        {g.Drone.Platform, "linux/amd64"},
+		"Woodpecker's label disk": {g.Woodpecker.Labels["disk"], "ssd"},
+		"Woodpecker's label zone": {g.Woodpecker.Labels["zone"], "a"},
+		"Woodpecker's repository": {g.Woodpecker.Repository, ""},
+	} {
+		if got, want := pair[0], pair[1]; got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
 	}
 }
 

@@ -34,15 +34,18 @@ func TestTheExampleFilesHoldSettingsOfTheStep(t *testing.T) {
 				t.Errorf("%s, %s: %v", file, name, err)
 			}
 			all, _, err := got.Logins.For("registry.example.com/acme/app")
-			if err != nil || len(all) != 1 || all[0].Host != "registry.example.com" ||
-				all[0].Username != "registry_username" {
-				t.Errorf("%s, %s: got logins %+v, %v, want one for the image's registry", file, name, all, err)
+			if err != nil {
+				t.Errorf("%s, %s: %v", file, name, err)
 			}
-			if got.Gateway != "https://slipway.example.com" || got.Token.Reveal() != "slipway_token" ||
-				(got.Builder != "") != (name == "builder") ||
-				got.BuilderTLS.IsZero() == (name == "builder") {
-				t.Errorf("%s, %s: %+v", file, name, got)
+			if len(all) != 1 {
+				t.Fatalf("%s, %s: got logins %+v, want one", file, name, all)
 			}
+			checkEqual(t, file+": registry", all[0].Host, "registry.example.com")
+			checkEqual(t, file+": user", all[0].Username, "registry_username")
+			checkEqual(t, file+": gateway", got.Gateway, "https://slipway.example.com")
+			checkEqual(t, file+": token", got.Token.Reveal(), "slipway_token")
+			checkEqual(t, file+": with a builder", got.Builder != "", name == "builder")
+			checkEqual(t, file+": with a certificate", !got.BuilderTLS.IsZero(), name == "builder")
 		}
 	}
 }

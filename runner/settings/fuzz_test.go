@@ -10,8 +10,8 @@ import (
 	"slipway/runner/spec"
 )
 
-// FuzzReadPlugin holds that what a step is told is either taken, and then fit to build by, or
-// refused with the setting's name; that the password leaves the environment and shows nowhere.
+// FuzzReadPlugin checks that settings are either accepted and fit for a build, or rejected with the name
+// of the setting, and that the password is removed from the environment and not shown.
 func FuzzReadPlugin(f *testing.F) {
 	f.Add(
 		"registry.example.com/acme/app",
@@ -49,29 +49,39 @@ func FuzzReadPlugin(f *testing.F) {
 			}
 			return
 		}
-		if !spec.LegalImage(p.Image()) || len(p.Tags) == 0 || len(p.Logins) > 1 || user == "" && len(p.Logins) > 0 {
-			t.Errorf("taken: %+v", p)
+		if !spec.LegalImage(p.Image()) {
+			t.Errorf("accepted image %q", p.Image())
 		}
+		if len(p.Tags) == 0 {
+			t.Error("accepted no tag")
+		}
+		if most := min(len(user), 1); len(p.Logins) > most {
+			t.Errorf("got %d logins of user %q, want up to %d", len(p.Logins), user, most)
+		}
+		isJSON := strings.HasPrefix(strings.TrimSpace(tags), "[")
 		for _, got := range p.Tags {
-			if !tag.MatchString(got) ||
-				!strings.Contains(strings.ReplaceAll(tags, "+", "_")+"latest", got) &&
-					!strings.HasPrefix(strings.TrimSpace(tags), "[") {
-				t.Errorf("tag %q of %q", got, tags)
+			if !tag.MatchString(got) {
+				t.Errorf("accepted tag %q", got)
+			}
+			if !isJSON && !strings.Contains(strings.ReplaceAll(tags, "+", "_")+"latest", got) {
+				t.Errorf("tag %q is not in %q", got, tags)
 			}
 		}
 		for name := range p.BuildArgs {
-			if !spec.LegalArg(name) || !strings.Contains(args, name) {
-				t.Errorf("build argument %q of %q", name, args)
+			if !spec.LegalArg(name) {
+				t.Errorf("accepted build argument %q", name)
+			}
+			if !strings.Contains(args, name) {
+				t.Errorf("build argument %q is not in %q", name, args)
 			}
 		}
+		host, _, _ := strings.Cut(p.Image(), "/")
 		for _, l := range p.Logins {
-			if host, _, _ := strings.Cut(
-				p.Image(),
-				"/",
-			); registry == "" && l.Host != host || l.Username != user ||
-				l.Password.Reveal() != password {
-				t.Errorf("the credential is for %s, the images are %s", l.Host, p.Images)
+			if registry == "" {
+				checkEqual(t, "registry of the login", l.Host, host)
 			}
+			checkEqual(t, "user", l.Username, user)
+			checkEqual(t, "password", l.Password.Reveal(), password)
 		}
 	})
 }
@@ -94,24 +104,28 @@ func FuzzRead(f *testing.F) {
 			t.Error("the token stays in the environment")
 		}
 		if err != nil {
-			if !strings.Contains(err.Error(), "SLIPWAY_") ||
-				len(token) > 8 && !strings.Contains(address+hooks+builder+workdir, token) &&
-					strings.Contains(err.Error(), token) {
-				t.Errorf("token %q, error %v", token, err)
+			if !strings.Contains(err.Error(), "SLIPWAY_") {
+				t.Errorf("the error names no setting: %v", err)
+			}
+			isElsewhere := len(token) <= 8 || strings.Contains(address+hooks+builder+workdir, token)
+			if !isElsewhere && strings.Contains(err.Error(), token) {
+				t.Errorf("the error shows the token %q: %v", token, err)
 			}
 			return
 		}
-		if !strings.HasPrefix(strings.ToLower(s.URL), "http") ||
-			strings.ContainsAny(s.URL, "?#@ ") && !strings.Contains(s.URL, "/") ||
-			s.Token.Reveal() != token ||
-			s.Hooks != (hooks != "off") {
-			t.Errorf("taken: %+v", s)
+		if !strings.HasPrefix(strings.ToLower(s.URL), "http") {
+			t.Errorf("accepted address %q", s.URL)
 		}
+		if strings.ContainsAny(s.URL, "?#@ ") && !strings.Contains(s.URL, "/") {
+			t.Errorf("accepted address %q", s.URL)
+		}
+		checkEqual(t, "token", s.Token.Reveal(), token)
+		checkEqual(t, "hooks", s.Hooks, hooks != "off")
 	})
 }
 
-// FuzzLogins holds that logins are taken whole, each registry once and masked in the log, or
-// refused with the setting's name and without the password.
+// FuzzLogins checks that logins are either accepted, each registry once and masked in the log, or rejected
+// with the name of the setting and without the password.
 func FuzzLogins(f *testing.F) {
 	f.Add(
 		`[{"registry":"ghcr.io","username":"u","password":"canary-password"},{"registry":"https://index.docker.io/v1/","username":"u","password":"p"}]`,
@@ -137,23 +151,33 @@ func FuzzLogins(f *testing.F) {
 			"PLUGIN_INSECURE="+insecure,
 		)
 		p, err := settings.ReadPlugin(e)
-		if logins != "" && !slices.Contains(e.removed, "PLUGIN_LOGINS") ||
-			config != "" && !slices.Contains(e.removed, "PLUGIN_CONFIG") {
-			t.Errorf("removed %v alone", e.removed)
+		if logins != "" {
+			checkRemoved(t, e, "PLUGIN_LOGINS")
+		}
+		if config != "" {
+			checkRemoved(t, e, "PLUGIN_CONFIG")
 		}
 		if err != nil {
-			if !strings.Contains(err.Error(), "PLUGIN_") ||
-				strings.Contains(err.Error(), "canary-password") && !strings.Contains(insecure, "canary-password") {
-				t.Errorf("the error: %v", err)
+			if !strings.Contains(err.Error(), "PLUGIN_") {
+				t.Errorf("the error names no setting: %v", err)
+			}
+			if !strings.Contains(insecure, "canary-password") && strings.Contains(err.Error(), "canary-password") {
+				t.Errorf("the error shows a password: %v", err)
 			}
 			return
 		}
 		seen := map[string]bool{}
 		for _, l := range p.Logins {
-			if seen[l.Host] || !spec.LegalImage(l.Host+"/x") || l.Anonymous() && !l.Insecure ||
-				!slices.ContainsFunc(p.Secrets(), l.Password.Equal) {
-				t.Errorf("taken: %+v", l)
+			if seen[l.Host] {
+				t.Errorf("two logins for %s", l.Host)
 			}
+			if !spec.LegalImage(l.Host + "/x") {
+				t.Errorf("accepted registry %q", l.Host)
+			}
+			if l.Anonymous() && !l.Insecure {
+				t.Errorf("an anonymous login for %s configures nothing", l.Host)
+			}
+			checkMasked(t, p, l.Password.Reveal())
 			seen[l.Host] = true
 		}
 	})
