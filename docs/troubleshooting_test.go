@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -51,7 +52,8 @@ func sources(t *testing.T) string {
 		}
 	}
 	all.WriteString(missingSettings())
-	return strings.NewReplacer(`\"`, `"`, "\" +\n\t\t\"", "", "\" +\n\t\t\t\"", "").Replace(all.String())
+	joined := regexp.MustCompile(`" ?\+\n\t*"`).ReplaceAllString(all.String(), "") // literals on several lines
+	return strings.ReplaceAll(joined, `\"`, `"`)
 }
 
 // missingSettings returns the messages about missing settings, whose parts are in different places of
