@@ -14,7 +14,7 @@ var (
 	ErrUnauthorized = errors.New("the credential is not accepted")
 	ErrUnavailable  = errors.New("not available at the moment") // worth a retry
 	ErrRemoved      = errors.New("the provider removed this API")
-	ErrFenced       = errors.New("a newer attempt or a final state stands") // the caller must stop
+	ErrFenced       = errors.New("a newer attempt or a final state exists") // the caller must stop
 	ErrHookRefused  = errors.New("the provider refused the webhook")
 )
 

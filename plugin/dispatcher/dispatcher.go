@@ -89,7 +89,7 @@ func (d *Dispatcher) giveUp(ctx context.Context, t queue.Task, cause error) {
 	}
 	log := logctx.Log(ctx, d.o.Log).WithField("build_id", t.Arg)
 	if err != nil {
-		log.WithError(err).Error("end of a build not written down")
+		log.WithError(err).Error("end of the build not stored")
 		return
 	}
 	log.WithError(cause).Error("build given up")

@@ -46,7 +46,7 @@ func (d *Dispatcher) engineOf(ctx context.Context, b autobuild.Build) (string, e
 		detail := "the linked account was removed: choose another one for the automated build"
 		return "", notReadyError{detail, configRetryDelay}
 	case err != nil:
-		return "", fmt.Errorf("use the account of build %d: %w", b.Number, err)
+		return "", fmt.Errorf("connect the account of build %d: %w", b.Number, err)
 	}
 	return a.Engine, nil
 }
@@ -73,7 +73,7 @@ func (d *Dispatcher) postpone(ctx context.Context, b autobuild.Build, err error)
 	if b.Detail != detail {
 		logctx.Log(ctx, d.o.Log).Info("build waits: " + detail)
 		if err := d.o.Store.ExplainBuild(ctx, b.ID, detail); err != nil {
-			return fmt.Errorf("note what build %d waits for: %w", b.Number, err)
+			return fmt.Errorf("store why build %d waits: %w", b.Number, err)
 		}
 	}
 	if !isNotReady {

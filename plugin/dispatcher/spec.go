@@ -83,7 +83,7 @@ func (d *Dispatcher) registriesOf(
 ) ([]spec.RegistryCredential, error) {
 	stored, err := d.o.Store.Registries(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("choose registry credentials for %s: %w", b.Image, err)
+		return nil, fmt.Errorf("read registry credentials for %s: %w", b.Image, err)
 	}
 	e, known := d.o.Engines[engine]
 	chosen := credentials.Choose(stored, credentials.Use{

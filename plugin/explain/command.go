@@ -10,11 +10,11 @@ import (
 func Command() *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
-		Usage:     "say what the rules make of a delivery, without a gateway",
+		Usage:     "show what the rules decide for a delivery, without a gateway",
 		ArgsUsage: "PAYLOAD|-",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "provider", Usage: "whose payload it is: bitbucket-cloud or bitbucket-datacenter"},
-			&cli.StringFlag{Name: "event", Usage: "the delivery's X-Event-Key, as repo:push"},
+			&cli.StringFlag{Name: "provider", Usage: "provider of the payload: bitbucket-cloud or bitbucket-datacenter"},
+			&cli.StringFlag{Name: "event", Usage: "the delivery's X-Event-Key, for example repo:push"},
 			&cli.StringFlag{Name: "rules", Usage: "the rules file"},
 		},
 		OnUsageError: func(_ context.Context, _ *cli.Command, err error, _ bool) error {

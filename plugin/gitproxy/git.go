@@ -120,7 +120,7 @@ func statusRefusal(resp *http.Response, call kind) *Refusal {
 	case isRejected(code): // the next fetch begins with discovery, which renews the token or returns the reason
 		return retryLater("Bitbucket refused the linked account's token in the middle of a fetch", retryAfter, cause)
 	case code >= 300 && code < 400:
-		return refuse(http.StatusNotFound, "the repository was renamed or moved, and its new name is not known", cause)
+		return refuse(http.StatusNotFound, "the repository was renamed or moved, and its new name is unknown", cause)
 	case code == http.StatusForbidden, code == http.StatusNotFound:
 		return refuse(http.StatusNotFound, missing, cause)
 	case code == http.StatusTooManyRequests:

@@ -80,7 +80,7 @@ var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 func (p *Proxy) batch(w http.ResponseWriter, r *http.Request, s *session, u *upstream, base string) error {
 	text, err := io.ReadAll(io.LimitReader(r.Body, maxBatch+1))
 	if err != nil {
-		return p.refusalFor(r.Context(), refuse(http.StatusRequestTimeout, "the batch request was not sent whole", err))
+		return p.refusalFor(r.Context(), refuse(http.StatusRequestTimeout, "the batch request is incomplete", err))
 	}
 	answer, err := p.answerBatch(r, s, u, base, text)
 	if err != nil {
@@ -122,7 +122,7 @@ func (p *Proxy) answerBatch(r *http.Request, s *session, u *upstream, base strin
 		return nil, fmt.Errorf("encode a batch answer: %w", err)
 	}
 	if len(body) > maxBatch {
-		return nil, refuse(http.StatusBadGateway, "Bitbucket's answer about Git LFS is larger than 1 MiB", nil)
+		return nil, refuse(http.StatusBadGateway, "Bitbucket's Git LFS answer is larger than 1 MiB", nil)
 	}
 	return body, nil
 }
@@ -135,7 +135,7 @@ func parseBatch(text []byte) (batchRequest, error) {
 		return request, refuse(http.StatusRequestEntityTooLarge, "the batch request is larger than 1 MiB", nil)
 	}
 	if err := json.Unmarshal(text, &request); err != nil {
-		return request, refuse(http.StatusBadRequest, "the batch request is not understood", err)
+		return request, refuse(http.StatusBadRequest, "the batch request is not valid", err)
 	}
 	if request.Operation != "download" {
 		return request, refuse(http.StatusForbidden, "only downloads are served here", nil)
@@ -179,7 +179,7 @@ func (u *upstream) sendBatch(r *http.Request, request batchRequest) (batchAnswer
 	}
 	var answer batchAnswer
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxBatchAnswer)).Decode(&answer); err != nil {
-		return answer, refuse(http.StatusBadGateway, "Bitbucket's answer about Git LFS is not understood", err)
+		return answer, refuse(http.StatusBadGateway, "Bitbucket's Git LFS answer is not valid", err)
 	}
 	if answer.Transfer != "" && answer.Transfer != "basic" || len(answer.Objects) > maxObjects {
 		return answer, refuse(http.StatusBadGateway, "Bitbucket offers no basic Git LFS transfer", nil)
@@ -197,7 +197,7 @@ func (p *Proxy) replaceAction(o *batchObject, s *session, u *upstream, base stri
 	}
 	offered, err := u.parseAction(*o, download, authenticated)
 	if err != nil {
-		const message = "Bitbucket's answer about Git LFS names an address that is not understood"
+		const message = "Bitbucket's Git LFS answer has an invalid address"
 		return refuse(http.StatusBadGateway, message, err)
 	}
 	id := rand.Text()
@@ -217,7 +217,7 @@ func (u *upstream) parseAction(o batchObject, a batchAction, authenticated bool)
 	}
 	href, err := url.Parse(a.Href)
 	if err != nil || href.Host == "" || href.Scheme != "https" && (href.Scheme != "http" || own.Scheme != "http") {
-		return object{}, errors.New("the address of an object is no HTTPS URL")
+		return object{}, errors.New("the address of an object is not an HTTPS URL")
 	}
 	held := len(a.Href)
 	for name, value := range a.Header {

@@ -35,7 +35,7 @@ func (p *Proxy) object(w http.ResponseWriter, r *http.Request, s *session, u *up
 	w.Header().Set("Cache-Control", "no-store")
 	if err := p.copyObject(w, resp.Body, o); err != nil {
 		cause := context.Cause(r.Context())
-		logctx.Log(r.Context(), p.o.Log).WithError(err).WithField("cause", cause).Debug("LFS object broke off")
+		logctx.Log(r.Context(), p.o.Log).WithError(err).WithField("cause", cause).Debug("LFS object not sent completely")
 		panic(http.ErrAbortHandler) // the header was sent: only closing the connection shows the error
 	}
 	p.mu.Lock()
@@ -54,7 +54,7 @@ func (p *Proxy) copyObject(w io.Writer, body io.Reader, o object) error {
 		return fmt.Errorf("copy object %s: %w", o.oid, err)
 	}
 	if more, _ := io.ReadFull(body, buffer[:1]); more > 0 || n != o.size {
-		return fmt.Errorf("object %s has not the size of %d bytes", o.oid, o.size)
+		return fmt.Errorf("object %s does not have %d bytes", o.oid, o.size)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != o.oid {
 		return fmt.Errorf("object %s has the SHA-256 %s", o.oid, got)

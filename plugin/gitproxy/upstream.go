@@ -144,7 +144,7 @@ func (u *upstream) refreshName(ctx context.Context) (renamed bool, err error) {
 		return false, refusalOf(fmt.Sprintf("rename %s to %s", r.FullName, found.FullName), err)
 	}
 	log := logctx.Log(ctx, u.proxy.o.Log).WithField("repository", r.ID)
-	log.Infof("repository %s is called %s now", r.FullName, found.FullName)
+	log.Infof("repository %s was renamed to %s", r.FullName, found.FullName)
 	u.repository = found
 	return true, nil
 }

@@ -31,7 +31,7 @@ func nextAddition(
 		return autobuild.LogAddition{Data: data}, to, nil
 	}
 	full := gatewayLine(data[room-1] != '\n',
-		fmt.Sprintf("This log has reached its greatest size, %d bytes; what follows is not kept.", maxSize))
+		fmt.Sprintf("This log has reached its maximum size, %d bytes. The rest is not stored.", maxSize))
 	return autobuild.LogAddition{Data: append(data[:room:room], full.Data...), Own: full.Own}, to, nil
 }
 

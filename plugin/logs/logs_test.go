@@ -198,7 +198,7 @@ func theSizeOfALogIsLimited(t *testing.T, open openFunc) {
 		t.Errorf("size with dropped bytes: got %d, want 30", size)
 	}
 	got := content(t, l, "b")
-	if want := "abcdefghij\nThis log has reached its greatest size, 10 bytes"; !strings.HasPrefix(got, want) {
+	if want := "abcdefghij\nThis log has reached its maximum size, 10 bytes"; !strings.HasPrefix(got, want) {
 		t.Errorf("log: got %q, want the prefix %q", got, want)
 	}
 	if lines := strings.Count(got, "\n"); lines != 2 {

@@ -40,7 +40,7 @@ func (r *Reporter) confirm(ctx context.Context, b autobuild.Build, l lease, unsu
 	}
 	held, heldErr := l.isHeld(ctx)
 	if heldErr == nil && !held {
-		r.log(ctx, b).Warn("this gateway stood still while it told a status; the status is told again")
+		r.log(ctx, b).Warn("this gateway paused while it sent a status: the status is sent again")
 		heldErr = r.o.Store.AskCorrection(ctx, b.ID, 0)
 	}
 	err = errors.Join(err, heldErr)

@@ -157,7 +157,7 @@ func (r *Reporter) isDue(ctx context.Context, b autobuild.Build) (bool, error) {
 		return true, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("load what was told of build %d: %w", b.Number, err)
+		return false, fmt.Errorf("load the last report of build %d: %w", b.Number, err)
 	}
 	same := reported.Attempt == b.Attempt && reported.State == b.State && reported.Problem == ""
 	return !same, nil
@@ -191,7 +191,7 @@ func (r *Reporter) markReported(ctx context.Context, b autobuild.Build, problem 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	defer cancel()
 	if err := r.o.Store.MarkReported(ctx, b.ID, b.Attempt, b.State, problem); err != nil {
-		return fmt.Errorf("note what was told of build %d: %w", b.Number, err)
+		return fmt.Errorf("record the report of build %d: %w", b.Number, err)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func TestS1EveryStateIsReported(t *testing.T) {
 		{autobuild.Failed, autobuild.ReasonCommitGone, "", "FAILED failed: commit gone"},
 		{autobuild.Cancelled, autobuild.ReasonUser, "cancelled by alice", "STOPPED cancelled: cancelled by alice"},
 		{autobuild.Errored, autobuild.ReasonLost, "the runner is gone",
-			"FAILED not built, which is not the repository's doing: the runner is gone"},
+			"FAILED error, not caused by the repository: the runner is gone"},
 	} {
 		t.Run(string(tt.state)+string(tt.reason), func(t *testing.T) {
 			o := newEnv(t)
@@ -149,7 +149,7 @@ func TestS5AReportIsGivenUpAfterTwoDays(t *testing.T) {
 	o.faults.status = 503
 	o.now = o.now.Add(49 * time.Hour)
 	o.report(b)
-	o.wantProblem(b, "did not take the status for two days")
+	o.wantProblem(b, "did not accept the status for two days")
 }
 
 func TestS6ARefusedStatusDoesNotFailTheBuild(t *testing.T) {

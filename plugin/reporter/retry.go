@@ -39,7 +39,7 @@ func resultOf(err error, age time.Duration) tryResult {
 	case !isTemporary(err):
 		return tryResult{problem: err.Error()}
 	case age > outageLimit:
-		return tryResult{problem: "Bitbucket did not take the status for two days: " + err.Error()}
+		return tryResult{problem: "Bitbucket did not accept the status for two days: " + err.Error()}
 	}
 	return tryResult{pause: pause}
 }

@@ -55,7 +55,7 @@ func describe(b autobuild.Build) string {
 	case autobuild.Failed:
 		return finishedText("failed", b)
 	}
-	return finishedText("not built, which is not the repository's doing", b)
+	return finishedText("error, not caused by the repository", b)
 }
 
 // finishedText describes a final state with its detail or its reason.
@@ -79,7 +79,7 @@ func attemptText(b autobuild.Build) string {
 
 func durationText(b autobuild.Build) string {
 	if b.StartedAt.IsZero() || b.FinishedAt.Before(b.StartedAt) {
-		return "no time"
+		return "0s"
 	}
 	return b.FinishedAt.Sub(b.StartedAt).Round(time.Second).String()
 }

@@ -81,7 +81,7 @@ func checkLists(r autobuild.Rule) (faults []autobuild.FieldError) {
 			fault("build_args", "%q is no name of a build argument: letters, digits and _, no digit first", name)
 		}
 		if len(r.BuildArgs[name]) > maxBuildArgs || strings.ContainsRune(r.BuildArgs[name], 0) {
-			fault("build_args", "the value of %s is longer than %d bytes or holds a zero byte", name, maxBuildArgs)
+			fault("build_args", "the value of %s is longer than %d bytes or contains a zero byte", name, maxBuildArgs)
 		}
 	}
 	for i, p := range r.Platforms {

@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -8,7 +9,7 @@ import (
 	"slipway/plugin/rules"
 )
 
-func TestR16FaultsAreFoundAtSave(t *testing.T) {
+func TestR16CheckFindsInvalidFields(t *testing.T) {
 	version := `/^v([0-9]+)\.([0-9]+)$/`
 	edit := func(f func(*autobuild.Rule)) autobuild.Rule {
 		r := rule(autobuild.Branch, "main", "latest")
@@ -22,10 +23,10 @@ func TestR16FaultsAreFoundAtSave(t *testing.T) {
 	}{
 		{"a group too many", rule(autobuild.Tag, version, `{\3}`), "tags", `{\3}: the source has 2 groups`},
 		{"a group of a literal", rule(autobuild.Branch, "main", `{\1}`), "tags", "needs a regular expression"},
-		{"a tenth group", rule(autobuild.Tag, version, `{\10}`), "tags", `{\10} is no placeholder`},
-		{"group zero", rule(autobuild.Tag, version, `{\0}`), "tags", `{\0} is no placeholder`},
-		{"an unknown placeholder", rule(autobuild.Tag, version, `{branch}`), "tags", "{branch} is no placeholder"},
-		{"half a placeholder", rule(autobuild.Tag, version, `{sourceref`), "tags", "cannot stand in a tag"},
+		{"a tenth group", rule(autobuild.Tag, version, `{\10}`), "tags", `{\10} is not a placeholder`},
+		{"group zero", rule(autobuild.Tag, version, `{\0}`), "tags", `{\0} is not a placeholder`},
+		{"an unknown placeholder", rule(autobuild.Tag, version, `{branch}`), "tags", "{branch} is not a placeholder"},
+		{"half a placeholder", rule(autobuild.Tag, version, `{sourceref`), "tags", "is not allowed in a tag"},
 		{"a bad expression", rule(autobuild.Tag, "/(/", "latest"), "source", "not a regular expression"},
 		{"look-ahead", rule(autobuild.Tag, "/v(?=1)/", "latest"), "source",
 			"look-ahead and look-behind, here (?=, are not supported"},
@@ -37,7 +38,7 @@ func TestR16FaultsAreFoundAtSave(t *testing.T) {
 		{"a long source", rule(autobuild.Tag, strings.Repeat("x", 1001), "latest"), "source", "at most 1000"},
 		{"no source type", edit(func(r *autobuild.Rule) { r.SourceType = "pull_request" }), "source_type", "neither branch nor tag"},
 		{"no tags", rule(autobuild.Branch, "main", " , "), "tags", "empty"},
-		{"a slash in a tag", rule(autobuild.Branch, "main", "a/b"), "tags", `"a/b" cannot stand in a tag`},
+		{"a slash in a tag", rule(autobuild.Branch, "main", "a/b"), "tags", `"a/b" is not allowed in a tag`},
 		{"a tag with a dash first", rule(autobuild.Branch, "main", "-a"), "tags", "begins with"},
 		{"a tag with a dot first", rule(autobuild.Branch, "main", ".a"), "tags", "begins with"},
 		{"a long tag", rule(autobuild.Branch, "main", strings.Repeat("a", 129)), "tags", "at most 128"},
@@ -56,14 +57,12 @@ func TestR16FaultsAreFoundAtSave(t *testing.T) {
 			"no platform"},
 		{"a build argument", edit(func(r *autobuild.Rule) { r.BuildArgs = map[string]string{"A B": ""} }), "build_args", `"A B" is no name`},
 		{"a large build argument",
-			edit(func(r *autobuild.Rule) {
-				r.BuildArgs = map[string]string{"A": strings.Repeat("x",
-					17<<10)}
-			}), "build_args", "the value of A"},
+			edit(func(r *autobuild.Rule) { r.BuildArgs = map[string]string{"A": strings.Repeat("x", 17<<10)} }),
+			"build_args", "the value of A"},
 		{"many paths", edit(func(r *autobuild.Rule) { r.Paths = make([]string, 101) }), "build_args", "101 entries"},
 		{"an empty path", edit(func(r *autobuild.Rule) { r.Paths = []string{"a", "/"} }), "paths[1]", "empty"},
 		{"a negated path", edit(func(r *autobuild.Rule) { r.Paths = []string{"!a"} }), "paths[0]", "negated"},
-		{"a bad class", edit(func(r *autobuild.Rule) { r.Paths = []string{"a/[b"} }), "paths[0]", "no pattern"},
+		{"a bad class", edit(func(r *autobuild.Rule) { r.Paths = []string{"a/[b"} }), "paths[0]", "not a valid pattern"},
 		{"a long pattern", edit(func(r *autobuild.Rule) { r.Paths = []string{strings.Repeat("a", 1001)} }), "paths[0]",
 			"at most 1000"},
 	} {
@@ -72,39 +71,47 @@ func TestR16FaultsAreFoundAtSave(t *testing.T) {
 		for _, f := range faults {
 			found = found || f.Field == "rules[1]."+row.field && strings.Contains(f.Message, row.reason)
 		}
-		if !found || len(warnings) > 0 {
-			t.Errorf("%s: faults %v, warnings %v", row.name, faults, warnings)
+		if !found {
+			t.Errorf("%s: got the faults %v, want %s: %s", row.name, faults, row.field, row.reason)
+		}
+		if len(warnings) > 0 {
+			t.Errorf("%s: got the warnings %v, want none", row.name, warnings)
 		}
 	}
 }
 
-func TestEveryFaultOfARuleIsFoundAtOnce(t *testing.T) {
+func TestCheckReturnsAllFaultsOfARule(t *testing.T) {
 	faults, _ := rules.Check([]autobuild.Rule{{SourceType: "x", Source: "/(/", Context: "..", Dockerfile: ".."}})
 	var fields []string
 	for _, f := range faults {
 		fields = append(fields, f.Field)
 	}
-	if got, want := strings.Join(fields,
-		" "), "rules[0].source_type rules[0].source rules[0].context rules[0].dockerfile"; got != want {
-		t.Errorf("%s, want %s", got, want)
+	want := "rules[0].source_type rules[0].source rules[0].context rules[0].dockerfile"
+	if got := strings.Join(fields, " "); got != want {
+		t.Errorf("fields with faults: got %s, want %s", got, want)
 	}
 }
 
-func TestRulesAreCountedAndIDsUnique(t *testing.T) {
-	if faults, _ := rules.Check(make([]autobuild.Rule, 101)); len(faults) != 1 || faults[0].Field != "rules" {
-		t.Errorf("%v", faults)
+func TestTheNumberOfRulesIsLimitedAndIDsAreUnique(t *testing.T) {
+	faults, _ := rules.Check(make([]autobuild.Rule, 101))
+	if len(faults) != 1 {
+		t.Fatalf("101 rules: got the faults %v, want one", faults)
+	}
+	if faults[0].Field != "rules" {
+		t.Errorf("101 rules: got the field %s, want rules", faults[0].Field)
 	}
 	a := rule(autobuild.Branch, "main", "latest")
 	a.ID = "a"
-	if faults, _ := rules.Check(
-		[]autobuild.Rule{a, rule(autobuild.Tag, "x", "x"), a},
-	); len(faults) != 1 ||
-		faults[0].Error() != `rules[2].id: "a" is the id of rules[0] already` {
-		t.Errorf("%v", faults)
+	faults, _ = rules.Check([]autobuild.Rule{a, rule(autobuild.Tag, "x", "x"), a})
+	if len(faults) != 1 {
+		t.Fatalf("repeated id: got the faults %v, want one", faults)
+	}
+	if want := `rules[2].id: "a" is the id of rules[0] already`; faults[0].Error() != want {
+		t.Errorf("repeated id: got %v, want %s", faults[0], want)
 	}
 }
 
-func TestR15RulesThatPushTheSameTagAreWarnedOf(t *testing.T) {
+func TestR15CheckWarnsOfRulesThatPushTheSameTag(t *testing.T) {
 	off := rule(autobuild.Branch, "main", "latest")
 	off.Autobuild = false
 	for _, row := range []struct {
@@ -122,29 +129,29 @@ func TestR15RulesThatPushTheSameTagAreWarnedOf(t *testing.T) {
 		{"one is off", rule(autobuild.Branch, "main", "latest"), off, ""},
 	} {
 		faults, warnings := rules.Check([]autobuild.Rule{row.a, row.b})
-		want := "rules[0] and rules[1] both push " + row.tag + ": the later build wins"
-		if row.tag == "" && len(warnings) == 0 && len(faults) == 0 {
-			continue
+		if len(faults) > 0 {
+			t.Errorf("%s: got the faults %v, want none", row.name, faults)
 		}
-		if len(faults) > 0 || len(warnings) != 1 || warnings[0] != want {
-			t.Errorf("%s: faults %v, warnings %q", row.name, faults, warnings)
+		var want []string
+		if row.tag != "" {
+			want = []string{"rules[0] and rules[1] both push " + row.tag + ": the later build wins"}
+		}
+		if !slices.Equal(warnings, want) {
+			t.Errorf("%s: got the warnings %q, want %q", row.name, warnings, want)
 		}
 	}
 }
 
-func TestAFullRefNameAsSourceIsWarnedOf(t *testing.T) {
-	if _, warnings := rules.Check(
-		[]autobuild.Rule{rule(autobuild.Branch, "refs/heads/main", "latest")},
-	); len(
-		warnings,
-	) != 1 {
-		t.Errorf("%q", warnings)
+func TestCheckWarnsOfAFullRefNameAsSource(t *testing.T) {
+	_, warnings := rules.Check([]autobuild.Rule{rule(autobuild.Branch, "refs/heads/main", "latest")})
+	if len(warnings) != 1 {
+		t.Errorf("warnings: got %q, want one", warnings)
 	}
 }
 
 func TestR23TheDefaultRuleHasNoFault(t *testing.T) {
 	if faults, warnings := rules.Check([]autobuild.Rule{autobuild.DefaultRule("main")}); len(faults)+len(warnings) > 0 {
-		t.Errorf("%v %q", faults, warnings)
+		t.Errorf("default rule: got the faults %v and the warnings %q, want none", faults, warnings)
 	}
 }
 
@@ -180,7 +187,7 @@ func TestPathPatterns(t *testing.T) {
 		c := mainUpdated()
 		c.Paths = []string{row.path}
 		if d := decide(t, c, r, ""); d.Build != row.match {
-			t.Errorf("%s and %s: %+v", row.pattern, row.path, d)
+			t.Errorf("pattern %s, path %s: got build %t (%s), want %t", row.pattern, row.path, d.Build, d.Reason, row.match)
 		}
 	}
 }
@@ -191,6 +198,6 @@ func TestAPatternOfManyStarsIsQuick(t *testing.T) {
 	c := mainUpdated()
 	c.Paths = []string{strings.Repeat("a/", 5000) + "c"}
 	if d := decide(t, c, r, ""); d.Build {
-		t.Errorf("%+v", d)
+		t.Errorf("got build true (%s), want false", d.Reason)
 	}
 }

@@ -49,7 +49,7 @@ func compile(r autobuild.Rule) (compiledRule, []autobuild.FieldError) {
 // match, because a surplus build is better than a missing one.
 func (c compiledRule) pathsMatch(changed []string) (bool, string) {
 	if changed == nil {
-		return true, "which paths changed is not known, so it builds"
+		return true, "the changed paths are unknown, so it builds"
 	}
 	for _, p := range changed {
 		for _, g := range c.globs {

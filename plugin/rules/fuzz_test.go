@@ -78,17 +78,18 @@ func FuzzDecide(f *testing.F) {
 			faults, _ := rules.Check([]autobuild.Rule{r})
 			ds := rules.Decide(c, []autobuild.Rule{r}, rules.Options{})
 			if diff := cmp.Diff(ds, rules.Decide(c, []autobuild.Rule{r}, rules.Options{})); diff != "" {
-				t.Fatalf("decided otherwise the second time: %s", diff)
+				t.Fatalf("second decision (-first +second):\n%s", diff)
 			}
 			d := ds[0]
-			if d.Reason == "" || d.Build != (len(d.Tags) > 0) || d.Build != d.Publish {
-				t.Fatalf("%+v", d)
-			}
+			checkConsistent(t, d)
 			if !d.Build || len(faults) > 0 {
 				return
 			}
-			if branch != forBranch || !matches(source, name) {
-				t.Errorf("%s %q was built by a rule for %s %q", c.Kind, name, r.SourceType, source)
+			if branch != forBranch {
+				t.Errorf("got a build of a %s by a rule for a %s", c.Kind, r.SourceType)
+			}
+			if !matches(source, name) {
+				t.Errorf("got a build of %q by a rule for %q", name, source)
 			}
 			if branch && regexp.MustCompile(`\[(skip|ci|build) (skip|ci|build)\]`).MatchString(message) &&
 				strings.Contains(message, "[skip ci]") {
@@ -128,7 +129,7 @@ func checkRunnable(t *testing.T, d autobuild.Decision) {
 			RefName: "main"},
 	}
 	if err := s.Validate(); err != nil {
-		t.Errorf("the runner refuses %+v: %v", d, err)
+		t.Errorf("the runner rejects %+v: %v", d, err)
 	}
 	for _, p := range []string{d.Context, d.Dockerfile} {
 		if !filepath.IsLocal(p) {
@@ -137,8 +138,11 @@ func checkRunnable(t *testing.T, d autobuild.Decision) {
 	}
 	seen := slices.Clone(d.Tags)
 	slices.Sort(seen)
-	if len(slices.Compact(seen)) != len(d.Tags) || len(d.Tags) > 50 {
-		t.Errorf("tags %q", d.Tags)
+	if len(slices.Compact(seen)) != len(d.Tags) {
+		t.Errorf("got duplicate tags: %q", d.Tags)
+	}
+	if len(d.Tags) > 50 {
+		t.Errorf("got %d tags, want at most 50", len(d.Tags))
 	}
 }
 

@@ -34,7 +34,7 @@ func parseGlob(text string) (glob, error) {
 	g := glob{text: text, parts: strings.Split(clean, "/")}
 	for _, p := range g.parts {
 		if _, err := path.Match(p, ""); err != nil || p == "" || p == ".." {
-			return glob{}, fmt.Errorf("%s: %q is no pattern for a name", text, p)
+			return glob{}, fmt.Errorf("%s: %q is not a valid pattern", text, p)
 		}
 	}
 	return g, nil

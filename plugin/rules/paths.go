@@ -48,7 +48,7 @@ func checkPath(field, p string) error {
 		return fault(fmt.Sprintf("%d bytes, at most %d are allowed", len(p), maxPath))
 	}
 	if strings.ContainsFunc(p, unicode.IsControl) {
-		return fault("it holds a control character")
+		return fault("it contains a control character")
 	}
 	if strings.Contains(p, `\`) {
 		return fault(p + ": it holds a backslash; directories are parted by /")

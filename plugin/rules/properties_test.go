@@ -31,7 +31,21 @@ func anyRule(t *rapid.T) autobuild.Rule {
 	return r
 }
 
-func TestO8AnyRefGivesValidTagsOrAnExplainedRefusal(t *testing.T) {
+// checkConsistent checks that a decision has a reason, and that it has tags and publishes exactly if it
+// builds.
+func checkConsistent(t rapid.TB, d autobuild.Decision) {
+	if d.Reason == "" {
+		t.Fatalf("got no reason: %+v", d)
+	}
+	if d.Build != (len(d.Tags) > 0) {
+		t.Fatalf("got build %t with the tags %q", d.Build, d.Tags)
+	}
+	if d.Build != d.Publish {
+		t.Fatalf("got build %t and publish %t, want both equal", d.Build, d.Publish)
+	}
+}
+
+func TestO8AnyRefGivesValidTagsOrAReason(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := anyRule(t)
 		c := autobuild.Change{
@@ -46,18 +60,22 @@ func TestO8AnyRefGivesValidTagsOrAnExplainedRefusal(t *testing.T) {
 		}
 		ds := rules.Decide(c, []autobuild.Rule{r}, rules.Options{})
 		d := ds[0]
-		if d.Reason == "" || d.Build != (len(d.Tags) > 0) || d.Build != d.Publish || d.Build && c.Kind != r.SourceType {
-			t.Fatalf("%+v", d)
+		checkConsistent(t, d)
+		if d.Build && c.Kind != r.SourceType {
+			t.Fatalf("got a build of a %s by a rule for a %s", c.Kind, r.SourceType)
 		}
 		seen := map[string]bool{}
 		for _, tag := range d.Tags {
-			if !ociTag.MatchString(tag) || seen[tag] {
-				t.Fatalf("tag %q of %q", tag, d.Tags)
+			if !ociTag.MatchString(tag) {
+				t.Fatalf("got the invalid tag %q", tag)
+			}
+			if seen[tag] {
+				t.Fatalf("got the tag %q twice in %q", tag, d.Tags)
 			}
 			seen[tag] = true
 		}
 		if diff := cmp.Diff(ds, rules.Decide(c, []autobuild.Rule{r}, rules.Options{})); diff != "" {
-			t.Fatalf("decided otherwise the second time: %s", diff)
+			t.Fatalf("second decision (-first +second):\n%s", diff)
 		}
 	})
 }
@@ -70,18 +88,20 @@ func TestAnyTextAsARuleIsCheckedOrDecidedWithoutPanic(t *testing.T) {
 			Source:     text.Draw(t, "source"),
 			Tags:       text.Draw(t, "tags"),
 			Autobuild:  true,
-			Context: text.Draw(
-				t,
-				"context",
-			),
+			Context:    text.Draw(t, "context"),
 			Dockerfile: text.Draw(t, "dockerfile"),
 			Paths:      []string{text.Draw(t, "path")},
 		}
 		faults, _ := rules.Check([]autobuild.Rule{r})
-		d := rules.Decide(autobuild.Change{Kind: autobuild.Branch, Name: "main", Action: autobuild.Created, Commit: one, Paths: []string{"a/b"}},
-			[]autobuild.Rule{r}, rules.Options{})[0]
-		if len(faults) > 0 && d.Build || d.Reason == "" {
-			t.Fatalf("faults %v, decision %+v", faults, d)
+		c := autobuild.Change{
+			Kind: autobuild.Branch, Name: "main", Action: autobuild.Created, Commit: one, Paths: []string{"a/b"},
+		}
+		d := rules.Decide(c, []autobuild.Rule{r}, rules.Options{})[0]
+		if len(faults) > 0 && d.Build {
+			t.Fatalf("got a build by a rule with the faults %v", faults)
+		}
+		if d.Reason == "" {
+			t.Fatalf("got no reason: %+v", d)
 		}
 		for _, p := range []string{d.Context, d.Dockerfile} {
 			if strings.HasPrefix(p, "/") || strings.HasPrefix(p+"/", "../") {

@@ -36,7 +36,7 @@ func decide(t *testing.T, c autobuild.Change, r autobuild.Rule, autotest autobui
 	t.Helper()
 	ds := rules.Decide(c, []autobuild.Rule{r}, rules.Options{Autotest: autotest})
 	if len(ds) != 1 {
-		t.Fatalf("%d decisions for one rule", len(ds))
+		t.Fatalf("decisions for one rule: got %d, want 1", len(ds))
 	}
 	return ds[0]
 }
@@ -54,35 +54,25 @@ func TestDecideFillsInTheBuild(t *testing.T) {
 	}
 	got := decide(t, autobuild.Change{Kind: autobuild.Tag, Name: "v1.2", Action: autobuild.Created, Commit: one}, r, "")
 	want := autobuild.Decision{
-		Rule: "releases", Build: true, Publish: true, Tags: []string{"1.2",
-			"latest"}, Dockerfile: "svc/Dockerfile", Context: "svc",
+		Rule: "releases", Build: true, Publish: true, Tags: []string{"1.2", "latest"},
+		Dockerfile: "svc/Dockerfile", Context: "svc",
 		BuildArgs: map[string]string{"VERSION": "v1.2", "PLAIN": "{other}"},
 		Reason:    `tag v1.2 matches /^v([0-9]+)\.([0-9]+)$/`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("decision (-want +got):\n%s", diff)
 	}
-	if r.BuildArgs["VERSION"] != "{sourceref}" {
-		t.Error("the rule itself was changed")
+	if got := r.BuildArgs["VERSION"]; got != "{sourceref}" {
+		t.Errorf("build argument of the rule itself: got %q, want it unchanged", got)
 	}
 }
 
 func TestDecideReturnsAReason(t *testing.T) {
-	off, pathed, broken := rule(
-		autobuild.Branch,
-		"main",
-		"latest",
-	), rule(
-		autobuild.Branch,
-		"main",
-		"latest",
-	), rule(
-		autobuild.Branch,
-		"/(/",
-		"latest",
-	)
+	invalid := rule(autobuild.Branch, "/(/", "latest")
+	off := rule(autobuild.Branch, "main", "latest")
 	off.Autobuild = false
-	pathed.Paths = []string{"svc/**"}
+	withPaths := rule(autobuild.Branch, "main", "latest")
+	withPaths.Paths = []string{"svc/**"}
 	docs := mainUpdated()
 	docs.Paths = []string{"docs/a.md", "README.md"}
 	for _, row := range []struct {
@@ -94,19 +84,23 @@ func TestDecideReturnsAReason(t *testing.T) {
 		{"another kind", mainUpdated(), rule(autobuild.Tag, "main", "latest"), "the rule is for a tag, this is a branch"},
 		{"another name", mainUpdated(), rule(autobuild.Branch, "master", "latest"), "branch main does not match master"},
 		{"autobuild off", mainUpdated(), off, "branch main matches main, but autobuild is off"},
-		{"paths", docs, pathed, "none of the 2 changed paths matches [svc/**]"},
+		{"paths", docs, withPaths, "none of the 2 changed paths matches [svc/**]"},
 		{"R17", mainUpdated(), rule(autobuild.Branch, "/^(x)?/", `{\1}`), `no valid tag: "{\\1}" expands to nothing for main`},
-		{"a rule with a fault", mainUpdated(), broken, "the rule is not valid: source: not a regular expression"},
+		{"an invalid rule", mainUpdated(), invalid, "the rule is not valid: source: not a regular expression"},
 	} {
 		d := decide(t, row.change, row.rule, "")
-		if d.Build || d.Publish || d.Tags == nil || len(d.Tags) > 0 || d.Dockerfile+d.Context != "" ||
-			!strings.HasPrefix(d.Reason, row.reason) {
-			t.Errorf("%s: %+v", row.name, d)
+		if !strings.HasPrefix(d.Reason, row.reason) {
+			t.Errorf("%s: got the reason %q, want the prefix %q", row.name, d.Reason, row.reason)
+		}
+		d.Reason = ""
+		want := autobuild.Decision{Rule: "0", Tags: []string{}} // tags are never nil
+		if diff := cmp.Diff(want, d); diff != "" {
+			t.Errorf("%s: decision (-want +got):\n%s", row.name, diff)
 		}
 	}
 }
 
-func TestW21PhrasesThatSkip(t *testing.T) {
+func TestW21SkipPhrasesApplyToBranches(t *testing.T) {
 	for phrase, builds := range map[string]bool{
 		"[skip ci]": false, "[ci skip]": false, "[skip build]": false, "[build skip]": false,
 		"[skip-ci]": true, "skip ci": true, "[SKIP CI]": true, "": true,
@@ -120,9 +114,12 @@ func TestW21PhrasesThatSkip(t *testing.T) {
 				Message: "Fix a typo\n\n" + phrase + "\n",
 			}
 			d := decide(t, c, rule(kind, "main", "latest"), "")
-			builds := builds || kind == autobuild.Tag // a tag is pushed on purpose
-			if d.Build != builds || !builds && !strings.HasSuffix(d.Reason, "says "+phrase) {
-				t.Errorf("%s %q: %+v", kind, phrase, d)
+			builds := builds || kind == autobuild.Tag // release tools tag commits with [skip ci]
+			if d.Build != builds {
+				t.Errorf("%s with %q: got build %t, want %t", kind, phrase, d.Build, builds)
+			}
+			if !builds && !strings.HasSuffix(d.Reason, "says "+phrase) {
+				t.Errorf("%s with %q: got the reason %q, want the phrase in it", kind, phrase, d.Reason)
 			}
 		}
 	}
@@ -130,43 +127,50 @@ func TestW21PhrasesThatSkip(t *testing.T) {
 
 func TestADeletedRefHasNoDecisions(t *testing.T) {
 	c := autobuild.Change{Kind: autobuild.Branch, Name: "main", Action: autobuild.Deleted, Old: one}
-	if ds := rules.Decide(
-		c,
-		[]autobuild.Rule{rule(autobuild.Branch, "main", "latest")},
-		rules.Options{},
-	); ds == nil ||
-		len(ds) > 0 {
-		t.Errorf("%#v", ds)
+	ds := rules.Decide(c, []autobuild.Rule{rule(autobuild.Branch, "main", "latest")}, rules.Options{})
+	if ds == nil {
+		t.Error("decisions: got nil, want an empty list")
+	}
+	if len(ds) > 0 {
+		t.Errorf("decisions: got %+v, want none", ds)
 	}
 }
 
-func TestRulesAreNamedByIDElseByIndex(t *testing.T) {
+func TestRulesAreNamedByIDOrIndex(t *testing.T) {
 	named := rule(autobuild.Branch, "main", "edge")
 	named.ID = "edge"
-	ds := rules.Decide(
-		mainUpdated(),
-		[]autobuild.Rule{rule(autobuild.Branch, "x", "x"), named, rule(autobuild.Branch, "main", "latest")},
-		rules.Options{},
-	)
-	if ds[0].Rule != "0" || ds[1].Rule != "edge" || ds[2].Rule != "2" {
-		t.Errorf("%q %q %q", ds[0].Rule, ds[1].Rule, ds[2].Rule)
+	all := []autobuild.Rule{rule(autobuild.Branch, "x", "x"), named, rule(autobuild.Branch, "main", "latest")}
+	var names []string
+	for _, d := range rules.Decide(mainUpdated(), all, rules.Options{}) {
+		names = append(names, d.Rule)
+	}
+	if diff := cmp.Diff([]string{"0", "edge", "2"}, names); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
 	}
 }
 
-func TestW12PathsThatAreNotKnownBuild(t *testing.T) {
+func TestW12UnknownChangedPathsBuild(t *testing.T) {
 	r := rule(autobuild.Branch, "main", "latest")
 	r.Paths = []string{"docs/**", "svc/**"}
 	c := mainUpdated()
-	if d := decide(t, c, r, ""); !d.Build || !strings.Contains(d.Reason, "not known") {
-		t.Errorf("unknown: %+v", d)
-	}
-	c.Paths = []string{"README.md", "svc/a/main.go"}
-	if d := decide(t, c, r, ""); !d.Build || !strings.Contains(d.Reason, "svc/a/main.go changed, as svc/** asks") {
-		t.Errorf("one of them changed: %+v", d)
-	}
-	c.Paths = []string{}
-	if d := decide(t, c, r, ""); d.Build {
-		t.Errorf("nothing changed: %+v", d)
+	for _, row := range []struct {
+		name   string
+		paths  []string
+		build  bool
+		reason string
+	}{
+		{"unknown", nil, true, "the changed paths are unknown"},
+		{"one matches", []string{"README.md", "svc/a/main.go"}, true, "svc/a/main.go changed, as svc/** asks"},
+		{"no changed path", []string{}, false, ""},
+	} {
+		c.Paths = row.paths
+		d := decide(t, c, r, "")
+		if d.Build != row.build {
+			t.Errorf("%s: got build %t, want %t", row.name, d.Build, row.build)
+		}
+		if !strings.Contains(d.Reason, row.reason) {
+			t.Errorf("%s: got the reason %q, want %q in it", row.name, d.Reason, row.reason)
+		}
 	}
 }
 
@@ -205,8 +209,14 @@ func TestPullRequests(t *testing.T) {
 		{"commented", with(func(c *autobuild.Change) { c.Action = autobuild.Commented }), branch, autobuild.AutotestAll, false, "changes no code"},
 	} {
 		d := decide(t, row.change, row.rule, row.autotest)
-		if d.Build != row.build || d.Publish || !strings.Contains(d.Reason, row.reason) {
-			t.Errorf("%s: %+v", row.name, d)
+		if d.Build != row.build {
+			t.Errorf("%s: got build %t, want %t", row.name, d.Build, row.build)
+		}
+		if d.Publish {
+			t.Errorf("%s: got publish true, want false", row.name)
+		}
+		if !strings.Contains(d.Reason, row.reason) {
+			t.Errorf("%s: got the reason %q, want %q in it", row.name, d.Reason, row.reason)
 		}
 	}
 }
@@ -215,7 +225,16 @@ func TestR18TestOnly(t *testing.T) {
 	r := rule(autobuild.Branch, "main", "latest")
 	r.Autobuild = false
 	d := decide(t, mainUpdated(), r, autobuild.AutotestInternal)
-	if !d.Build || d.Publish || len(d.Tags) != 1 || !strings.Contains(d.Reason, "built and tested, not pushed") {
-		t.Errorf("%+v", d)
+	if !d.Build {
+		t.Error("got build false, want true")
+	}
+	if d.Publish {
+		t.Error("got publish true, want false")
+	}
+	if len(d.Tags) != 1 {
+		t.Errorf("got the tags %q, want one", d.Tags)
+	}
+	if want := "built and tested, not pushed"; !strings.Contains(d.Reason, want) {
+		t.Errorf("got the reason %q, want %q in it", d.Reason, want)
 	}
 }

@@ -28,7 +28,7 @@ func parseSource(text string) (source, error) {
 		return source{literal: text}, nil
 	case len(text) < 3 || !strings.HasSuffix(text, "/"):
 		return source{}, errors.New(
-			"a regular expression stands between two slashes, as /^v[0-9]+$/; no name begins with one",
+			"write a regular expression between two slashes, for example /^v[0-9]+$/; no name begins with a slash",
 		)
 	}
 	expression := text[1 : len(text)-1]

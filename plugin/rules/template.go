@@ -83,7 +83,7 @@ func parsePlaceholder(text string, s source) (part, error) {
 		return part{ref: true}, nil
 	}
 	if len(text) != 4 || text[1] != '\\' || text[2] < '1' || text[2] > '9' {
-		return part{}, fmt.Errorf(`%s is no placeholder: there are {sourceref} and {\1} to {\9}`, text)
+		return part{}, fmt.Errorf(`%s is not a placeholder: use {sourceref} or {\1} to {\9}`, text)
 	}
 	group := int(text[2] - '0')
 	if s.pattern == nil {
@@ -101,7 +101,7 @@ func (t template) checkLiterals() error {
 	total := 0
 	for i, p := range t.parts {
 		if !tagText.MatchString(p.literal) {
-			return fmt.Errorf("%q cannot stand in a tag: letters, digits, _ . and - can", p.literal)
+			return fmt.Errorf("%q is not allowed in a tag: use letters, digits, _ . and -", p.literal)
 		}
 		if i == 0 && strings.HasPrefix(p.literal, ".") || i == 0 && strings.HasPrefix(p.literal, "-") {
 			return fmt.Errorf("%q: a tag begins with a letter, a digit or _", t.text)

@@ -28,7 +28,7 @@ func (o outages) recordFailure(engine string, now time.Time, log logrus.FieldLog
 	one, known := o[engine]
 	if !known {
 		one.since = now
-		log.WithError(err).Warn("engine does not say how a silent pipeline is; it is asked again until it does")
+		log.WithError(err).Warn("engine does not answer: it is polled until it does")
 	}
 	one.pause = min(max(2*one.pause, time.Second), maxPause)
 	one.until = now.Add(one.pause)

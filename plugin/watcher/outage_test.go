@@ -31,9 +31,9 @@ func TestAnEngineThatIsDownIsPolledLessOften(t *testing.T) {
 	w.engine.err, w.engine.state = nil, autobuild.PipelineGone
 	w.advance(15 * time.Second)
 	w.poll()
-	w.want(first, 1, autobuild.Queued, "", "the runner is gone without a word")
-	w.want(second, 1, autobuild.Queued, "", "the runner is gone without a word")
-	for want, times := range map[string]int{"engine does not say": 1, "engine answers again": 1} {
+	w.want(first, 1, autobuild.Queued, "", "the runner stopped without a result")
+	w.want(second, 1, autobuild.Queued, "", "the runner stopped without a result")
+	for want, times := range map[string]int{"engine does not answer": 1, "engine answers again": 1} {
 		if got := strings.Count(w.log.String(), want); got != times {
 			t.Errorf("log lines with %q: got %d, want %d:\n%s", want, got, times, w.log.String())
 		}
@@ -53,5 +53,5 @@ func TestARecheckEndsTheEnginesPause(t *testing.T) {
 	w.engine.err, w.engine.state = nil, autobuild.PipelineGone
 	w.rechecks.Add(b.ID, 1)
 	w.poll()
-	w.want(b, 1, autobuild.Queued, "", "the runner is gone without a word")
+	w.want(b, 1, autobuild.Queued, "", "the runner stopped without a result")
 }

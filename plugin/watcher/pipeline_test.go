@@ -34,17 +34,17 @@ func TestTheOutputOfAPipelineWithoutARunnerIsKept(t *testing.T) {
 	w.engine.state = autobuild.PipelineGone
 	w.advance(16 * time.Second)
 	w.poll()
-	w.want(b, 1, autobuild.Queued, "", "pipeline acme/builder#7 ended before its runner came")
+	w.want(b, 1, autobuild.Queued, "", "pipeline acme/builder#7 ended before its runner started")
 	w.wantLogLines(
 		"1: sh: slipway: not found",
 		"1: exit code 127",
-		"1: pipeline acme/builder#7 ended before its runner came",
+		"1: pipeline acme/builder#7 ended before its runner started",
 	)
 	w.claim(b)
 	w.logLines = nil
 	w.advance(16 * time.Second)
 	w.poll()
-	w.wantLogLines("2: the runner is gone without a word") // this runner wrote the log itself
+	w.wantLogLines("2: the runner stopped without a result") // this runner wrote the log itself
 }
 
 func TestARecheckPollsTheEngineAtOnce(t *testing.T) {
@@ -59,7 +59,7 @@ func TestARecheckPollsTheEngineAtOnce(t *testing.T) {
 		w.rechecks.Add("unknown", 1)
 	}
 	w.poll()
-	w.want(waiting, 1, autobuild.Queued, "", "the runner is gone without a word")
+	w.want(waiting, 1, autobuild.Queued, "", "the runner stopped without a result")
 	w.want(running, 1, autobuild.Running, "", "")
 	w.wantPolls(1) // none for the runner that reports
 }
@@ -73,7 +73,7 @@ func TestARunnerThatStoppedReportingIsLostInAnyEngineState(t *testing.T) {
 	w.want(b, 1, autobuild.Running, "", "")
 	w.advance(time.Second)
 	w.poll()
-	w.want(b, 1, autobuild.Queued, "", "the runner said nothing for 5m0s")
+	w.want(b, 1, autobuild.Queued, "", "the runner did not report for 5m0s")
 	w.wantCancelled(1)
 }
 
@@ -86,7 +86,7 @@ func TestAMissingPipelineFailsTheBuild(t *testing.T) {
 	w := newEnv(t)
 	for engine, advice := range map[autobuild.Engine]string{
 		adviceEngine{w.engine}: "check the pipeline",
-		w.engine:               "no pipeline came for it",
+		w.engine:               "no pipeline was started for it",
 	} {
 		w.engines["embedded"] = engine
 		b := w.build(1)

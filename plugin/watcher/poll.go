@@ -71,7 +71,7 @@ func (w *Watcher) applyState(ctx context.Context, a autobuild.Attempt, state aut
 	f := autobuild.Finish{
 		State:       autobuild.Errored,
 		Reason:      autobuild.ReasonLost,
-		Detail:      "the runner is gone without a word",
+		Detail:      "the runner stopped without a result",
 		Retry:       true,
 		Interrupted: w.interrupted(a),
 	}
@@ -87,7 +87,7 @@ func (w *Watcher) applyState(ctx context.Context, a autobuild.Attempt, state aut
 	case state == autobuild.PipelineMissing:
 		f = autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonConfig, Detail: w.advice(a)}
 	case a.State != autobuild.Running && a.EngineRef != "":
-		f.Detail = fmt.Sprintf("pipeline %s ended before its runner came", a.EngineRef)
+		f.Detail = fmt.Sprintf("pipeline %s ended before its runner started", a.EngineRef)
 		w.copyLog(ctx, a)
 	}
 	return w.end(ctx, a, f)
@@ -98,7 +98,7 @@ func (w *Watcher) advice(a autobuild.Attempt) string {
 	if engine, ok := w.o.Engines[a.Engine].(autobuild.PipelineAdvice); ok {
 		return engine.Advice(a)
 	}
-	return "no pipeline came for it"
+	return "no pipeline was started for it"
 }
 
 // copyLog appends the pipeline's output to the attempt's log, if the engine provides it.
@@ -111,7 +111,7 @@ func (w *Watcher) copyLog(ctx context.Context, a autobuild.Attempt) {
 	defer cancel()
 	lines, err := engine.Logs(ctx, a)
 	if err != nil {
-		w.log(ctx, a).WithError(err).Warn("what the pipeline printed is not to be had")
+		w.log(ctx, a).WithError(err).Warn("output of the pipeline not available")
 	}
 	for _, line := range lines {
 		w.logLine(ctx, a.BuildID, a.Number, line)
@@ -123,7 +123,7 @@ func (w *Watcher) endSilent(ctx context.Context, a autobuild.Attempt) error {
 	err := w.end(ctx, a, autobuild.Finish{
 		State:  autobuild.Errored,
 		Reason: autobuild.ReasonLost,
-		Detail: fmt.Sprintf("the runner said nothing for %s", maxSilence),
+		Detail: fmt.Sprintf("the runner did not report for %s", maxSilence),
 		Retry:  true,
 	})
 	if err != nil {

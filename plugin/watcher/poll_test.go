@@ -22,8 +22,8 @@ func TestALostRunnerCostsAnAttempt(t *testing.T) {
 	w.engine.state = autobuild.PipelineGone
 	w.advance(time.Second)
 	w.poll()
-	w.want(b, 1, autobuild.Queued, "", "the runner is gone without a word")
-	w.wantLogLines("1: the runner is gone without a word")
+	w.want(b, 1, autobuild.Queued, "", "the runner stopped without a result")
+	w.wantLogLines("1: the runner stopped without a result")
 	if err := w.finish(a, autobuild.Succeeded, "", ""); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("result of the lost runner: got %v, want ErrFenced", err)
 	}
@@ -32,7 +32,7 @@ func TestALostRunnerCostsAnAttempt(t *testing.T) {
 		w.advance(time.Minute)
 		w.poll()
 	}
-	w.want(b, 3, autobuild.Errored, autobuild.ReasonLost, "the runner is gone without a word")
+	w.want(b, 3, autobuild.Errored, autobuild.ReasonLost, "the runner stopped without a result")
 }
 
 func TestAHeartbeatKeepsAnAttemptRunning(t *testing.T) {
@@ -72,7 +72,7 @@ func TestAnAttemptWithoutAPipelineIsLost(t *testing.T) {
 	w.engine.state = autobuild.PipelineGone
 	w.advance(16 * time.Second)
 	w.poll()
-	w.want(b, 1, autobuild.Queued, "", "the runner is gone without a word")
+	w.want(b, 1, autobuild.Queued, "", "the runner stopped without a result")
 }
 
 func TestAfterARestartTheEngineIsPolledAtOnce(t *testing.T) {
@@ -84,7 +84,7 @@ func TestAfterARestartTheEngineIsPolledAtOnce(t *testing.T) {
 	w.claim(alive)
 	w.engine.state = autobuild.PipelineGone
 	w.poll()
-	w.want(gone, 1, autobuild.Queued, "", "the runner is gone without a word")
+	w.want(gone, 1, autobuild.Queued, "", "the runner stopped without a result")
 	w.want(alive, 1, autobuild.Running, "", "")
 }
 
@@ -120,7 +120,7 @@ func TestAnEngineThatDoesNotAnswerCostsNoAttempt(t *testing.T) {
 	w.advance(time.Second)
 	w.poll()
 	for _, b := range builds {
-		w.want(b, 1, autobuild.Queued, "", "the runner is gone without a word")
+		w.want(b, 1, autobuild.Queued, "", "the runner stopped without a result")
 	}
 }
 
@@ -130,7 +130,7 @@ func TestAnEngineThatWasRemovedHasNoPipelines(t *testing.T) {
 	w.start(b, "drone")
 	w.advance(time.Minute)
 	w.poll()
-	w.want(b, 1, autobuild.Queued, "", "the runner is gone without a word")
+	w.want(b, 1, autobuild.Queued, "", "the runner stopped without a result")
 }
 
 // B13: a time-out differs from a cancellation, even if the runner still reports.
@@ -249,5 +249,5 @@ func TestI6APanicAboutOneAttemptAffectsNoOther(t *testing.T) {
 	if err := w.Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "slice bounds out of range") {
 		t.Errorf("Poll: got %v, want the panic as an error", err)
 	}
-	w.want(first, 1, autobuild.Queued, "", "the runner is gone without a word")
+	w.want(first, 1, autobuild.Queued, "", "the runner stopped without a result")
 }

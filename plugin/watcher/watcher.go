@@ -98,7 +98,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if err := w.Poll(ctx); err != nil && ctx.Err() == nil {
-			w.o.Log.WithError(err).Warn("look at active builds failed")
+			w.o.Log.WithError(err).Warn("check of active builds failed")
 		}
 		select {
 		case <-ctx.Done():

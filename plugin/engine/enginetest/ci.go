@@ -225,7 +225,7 @@ func (c *CI) endsBeforeRunner(env *demotest.Env) {
 	b := p.WaitEnd(1, autobuild.Succeeded)
 	log, err := env.Browser.Log(env.Context, b, 1, 0)
 	env.Must(err)
-	if b.Attempt < 2 || !strings.Contains(log, "ended before its runner came") || !strings.Contains(log, "slipway") {
+	if b.Attempt < 2 || !strings.Contains(log, "ended before its runner started") || !strings.Contains(log, "slipway") {
 		env.T.Errorf(
 			"it succeeded in attempt %d; the log of the first one does not say what its pipeline printed:\n%s",
 			b.Attempt, log,
