@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v3"
 
 	"slipway/plugin/autobuild"
@@ -32,6 +33,40 @@ func command(t *testing.T, stdin string, args ...string) (stdout string, code in
 	return out.String(), code, err
 }
 
+// mustRun runs slipway explain and fails the test unless it succeeds.
+func mustRun(t *testing.T, stdin string, args ...string) (stdout string) {
+	t.Helper()
+	stdout, code, err := command(t, stdin, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code != 0 {
+		t.Fatalf("exit code: got %d, want 0", code)
+	}
+	return stdout
+}
+
+// wantFailure runs slipway explain with the payload, and checks that it fails with the exit code, a one-line
+// error and no output. It returns the error's text.
+func wantFailure(t *testing.T, name string, wantCode int, payload string, args ...string) string {
+	t.Helper()
+	out, code, err := command(t, payload, args...)
+	if code != wantCode {
+		t.Errorf("%s: got the exit code %d, want %d", name, code, wantCode)
+	}
+	if out != "" {
+		t.Errorf("%s: got the output %q, want none", name, out)
+	}
+	if err == nil {
+		t.Errorf("%s: got no error, want one", name)
+		return ""
+	}
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("%s: got the error %q, want one line", name, err)
+	}
+	return err.Error()
+}
+
 func write(t *testing.T, name, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
@@ -44,39 +79,33 @@ func write(t *testing.T, name, text string) string {
 func TestTheCommandReadsAFileOrStandardInput(t *testing.T) {
 	flags := []string{"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", everything(t)}
 	payload := created(t, "branch:main")
-	fromFile, code, err := command(t, "", append(flags, write(t, "p.json", payload))...)
-	if code != 0 || err != nil {
-		t.Fatal(code, err)
+	fromFile := mustRun(t, "", append(flags, write(t, "p.json", payload))...)
+	fromInput := mustRun(t, payload, append(flags, "-")...)
+	if diff := cmp.Diff(fromFile, fromInput); diff != "" {
+		t.Errorf("output (-file +standard input):\n%s", diff)
 	}
-	fromInput, code, err := command(t, payload, append(flags, "-")...)
-	if code != 0 || err != nil {
-		t.Fatal(code, err)
-	}
-	if fromFile != fromInput || !strings.Contains(fromFile, `"build": true`) {
-		t.Errorf("file:\n%s\nstandard input:\n%s", fromFile, fromInput)
+	if want := `"build": true`; !strings.Contains(fromFile, want) {
+		t.Errorf("got the output\n%s\nwant %s in it", fromFile, want)
 	}
 }
 
-func TestTheCommandEndsWith2WhenUsedWrongly(t *testing.T) {
+func TestWrongUsageExitsWith2(t *testing.T) {
 	rules := everything(t)
 	for name, args := range map[string][]string{
-		"no provider":       {"--event", "repo:push", "--rules", rules, "-"},
-		"unknown provider":  {"--provider", "github", "--event", "push", "--rules", rules, "-"},
-		"no event":          {"--provider", "bitbucket-cloud", "--rules", rules, "-"},
-		"no rules":          {"--provider", "bitbucket-cloud", "--event", "repo:push", "-"},
-		"no payload":        {"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", rules},
-		"two payloads":      {"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", rules, "a.json", "b.json"},
-		"an unknown flag":   {"--colour", "--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", rules, "-"},
-		"a flag that wants": {"--provider"},
+		"no provider":              {"--event", "repo:push", "--rules", rules, "-"},
+		"unknown provider":         {"--provider", "github", "--event", "push", "--rules", rules, "-"},
+		"no event":                 {"--provider", "bitbucket-cloud", "--rules", rules, "-"},
+		"no rules":                 {"--provider", "bitbucket-cloud", "--event", "repo:push", "-"},
+		"no payload":               {"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", rules},
+		"two payloads":             {"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", rules, "a.json", "b.json"},
+		"an unknown flag":          {"--colour", "--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", rules, "-"},
+		"a flag without its value": {"--provider"},
 	} {
-		out, code, err := command(t, "{}", args...)
-		if code != 2 || err == nil || strings.Contains(err.Error(), "\n") || out != "" {
-			t.Errorf("%s: code %d, error %v, output %q", name, code, err, out)
-		}
+		wantFailure(t, name, 2, "{}", args...)
 	}
 }
 
-func TestTheCommandEndsWith1AndNamesThePlace(t *testing.T) {
+func TestInvalidInputExitsWith1AndNamesThePlace(t *testing.T) {
 	good := everything(t)
 	change := `{"push":{"changes":[{"new":{"type":"branch","name":"main","target":{"hash":"` + head + `"}}},%s]}}`
 	for _, row := range []struct{ name, rules, payload, place string }{
@@ -96,32 +125,34 @@ func TestTheCommandEndsWith1AndNamesThePlace(t *testing.T) {
 		{"R22 a path out of the repository", write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    source: main\n    tags: latest\n    context: ../..\n"), `{}`, "rules[0].context: ../..: .. is not allowed"},
 		{"no rules file", filepath.Join(t.TempDir(), "absent.yaml"), `{}`, "absent.yaml: no such file"},
 	} {
-		out, code, err := command(t, row.payload, "--provider", "bitbucket-cloud", "--event", "repo:push", "--rules",
-			row.rules, "-")
-		if code != 1 || err == nil || !strings.Contains(err.Error(), row.place) ||
-			strings.Contains(err.Error(), "\n") ||
-			out != "" {
-			t.Errorf("%s: code %d, error %v, output %q; want the place %q", row.name, code, err, out, row.place)
+		args := []string{"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", row.rules, "-"}
+		if got := wantFailure(t, row.name, 1, row.payload, args...); !strings.Contains(got, row.place) {
+			t.Errorf("%s: got the error %q, want %q in it", row.name, got, row.place)
 		}
 	}
-	if _, code, err := command(t, "", "--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", good,
-		filepath.Join(t.TempDir(), "absent.json")); code != 1 {
-		t.Errorf("an absent payload: code %d, error %v", code, err)
+	absent := filepath.Join(t.TempDir(), "absent.json")
+	args := []string{"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", good, absent}
+	if _, code, err := command(t, "", args...); code != 1 {
+		t.Errorf("absent payload: got the exit code %d (%v), want 1", code, err)
 	}
 }
 
-func TestDataCenterMayBeLargerThanCloud(t *testing.T) {
-	payload := `{"padding":"` + strings.Repeat(
-		"x",
-		2<<20,
-	) + `","repository":{"id":1,"slug":"app","project":{"key":"APP"}},"changes":[]}`
+func TestADataCenterPayloadMayBeLargerThanOneOfCloud(t *testing.T) {
+	repository := `"repository":{"id":1,"slug":"app","project":{"key":"APP"}}`
+	payload := `{"padding":"` + strings.Repeat("x", 2<<20) + `",` + repository + `,"changes":[]}`
 	_, e := run(t, autobuild.DataCenter, "repo:refs_changed", everything(t), payload)
-	if e.Repository.ID != 1 || e.Repository.FullName != "APP/app" || e.Repository.UUID != "" {
-		t.Errorf("%+v", e.Repository)
+	if e.Repository.ID != 1 {
+		t.Errorf("id: got %d, want 1", e.Repository.ID)
+	}
+	if e.Repository.FullName != "APP/app" {
+		t.Errorf("full name: got %q, want APP/app", e.Repository.FullName)
+	}
+	if e.Repository.UUID != "" {
+		t.Errorf("uuid: got %q, want none", e.Repository.UUID)
 	}
 }
 
-func TestOfSeveralDocumentsThoseOfOtherRepositoriesBuildNothing(t *testing.T) {
+func TestRulesForOtherRepositoriesBuildNothing(t *testing.T) {
 	_, e := run(t, autobuild.Cloud, "repo:push", filepath.Join(ruleDir, "several.yaml"), created(t, "branch:main"))
 	var got []string
 	for _, d := range e.Changes[0].Decisions {
@@ -137,12 +168,12 @@ type closed struct{}
 
 func (closed) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
-func TestAFailureToWriteIsReported(t *testing.T) {
+func TestAnErrorOfTheOutputIsReturned(t *testing.T) {
 	err := explain.Run(t.Context(), explain.Options{
 		Provider: "bitbucket-cloud", Event: "repo:push", RulesFile: everything(t), Payload: "-",
 		Stdin: strings.NewReader(created(t, "branch:main")), Stdout: closed{},
 	})
 	if !errors.Is(err, os.ErrClosed) {
-		t.Errorf("error %v", err)
+		t.Errorf("got %v, want the error of the output", err)
 	}
 }

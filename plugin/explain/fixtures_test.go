@@ -28,7 +28,7 @@ func fixtures(t *testing.T) []fixture {
 	if dir == "" {
 		return nil
 	}
-	if !filepath.IsAbs(dir) { // as it was typed: at the repository's root
+	if !filepath.IsAbs(dir) { // relative to the root of the repository
 		dir = filepath.Join("..", "..", dir)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "MANIFEST.tsv")); err != nil {
@@ -51,10 +51,8 @@ func fixtures(t *testing.T) []fixture {
 			strings.Contains(notes, "sha-not-40hex") || strings.Contains(notes, "INVALID_JSON") {
 			continue
 		}
-		all = append(
-			all,
-			fixture{name: cell("file"), file: file, event: event, kind: kind, want: wanted(cell("expected"))},
-		)
+		f := fixture{name: cell("file"), file: file, event: event, kind: kind, want: wanted(cell("expected"))}
+		all = append(all, f)
 	}
 	if len(all) == 0 {
 		t.Fatalf("%s: the manifest has no usable row", dir)
@@ -84,6 +82,7 @@ func wanted(cell string) (entries []string) {
 	return entries
 }
 
+// checkFixture compares the changes of a fixture with its manifest, and the explanation with the changes.
 func checkFixture(t *testing.T, f fixture) {
 	body := read(t, f.file)
 	push, err := provider.ParsePush(f.kind, f.event, []byte(body))
@@ -95,23 +94,33 @@ func checkFixture(t *testing.T, f fixture) {
 		got = append(got, entry(c, f.want, i))
 	}
 	if diff := cmp.Diff(f.want, got); diff != "" {
-		t.Errorf("parsed:\n%s", diff)
+		t.Errorf("parsed changes (-want +got):\n%s", diff)
 	}
 	_, e := run(t, f.kind, f.event, everything(t), body)
-	if len(e.Changes) != len(push.Changes) || e.Ignored != push.Ignored {
-		t.Fatalf("explained: %d changes of %d, ignored %q", len(e.Changes), len(push.Changes), e.Ignored)
+	if len(e.Changes) != len(push.Changes) {
+		t.Fatalf("explained changes: got %d, want %d", len(e.Changes), len(push.Changes))
+	}
+	if e.Ignored != push.Ignored {
+		t.Errorf("ignored: got %q, want %q", e.Ignored, push.Ignored)
 	}
 	for i, c := range e.Changes {
-		p := push.Changes[i]
-		if c.Kind != string(p.Kind) || c.Name != p.Name || c.Commit != p.Commit || c.Action != string(p.Action) ||
-			c.Fork != p.Fork {
-			t.Errorf("explained %+v, parsed %+v", c, p)
-		}
-		builds := p.Action != autobuild.Deleted && p.Kind != autobuild.PullRequest &&
-			(p.Kind == autobuild.Tag || !strings.Contains(p.Message, "[skip ci]"))
-		if len(built(explanation{Changes: []change{c}})) > 0 != builds {
-			t.Errorf("%s %s %s: %+v", c.Kind, c.Name, c.Action, c.Decisions)
-		}
+		checkChange(t, c, push.Changes[i])
+	}
+}
+
+// checkChange compares an explained change with the parsed one, and checks whether it builds.
+func checkChange(t *testing.T, c change, p autobuild.Change) {
+	t.Helper()
+	explained := c
+	explained.Source, explained.Target, explained.Decisions = "", "", nil
+	want := change{Kind: string(p.Kind), Name: p.Name, Action: string(p.Action), Commit: p.Commit, Fork: p.Fork}
+	if diff := cmp.Diff(want, explained); diff != "" {
+		t.Errorf("explained change (-parsed +explained):\n%s", diff)
+	}
+	builds := p.Action != autobuild.Deleted && p.Kind != autobuild.PullRequest &&
+		(p.Kind == autobuild.Tag || !strings.Contains(p.Message, "[skip ci]"))
+	if got := len(built(explanation{Changes: []change{c}})) > 0; got != builds {
+		t.Errorf("%s %s %s: got build %t, want %t: %+v", c.Kind, c.Name, c.Action, got, builds, c.Decisions)
 	}
 }
 

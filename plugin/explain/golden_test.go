@@ -15,7 +15,7 @@ import (
 	"slipway/plugin/explain"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 const (
 	webhooks = "../../testdata/webhooks"
@@ -61,7 +61,7 @@ func run(t *testing.T, kind autobuild.ProviderKind, event, rules, payload string
 		t.Fatalf("explain: %v", err)
 	}
 	if strings.Contains(out.String(), "null") {
-		t.Errorf("the explanation holds a null:\n%s", out.String())
+		t.Errorf("got a null in the explanation:\n%s", out.String())
 	}
 	var e explanation
 	if err := json.Unmarshal(out.Bytes(), &e); err != nil {
@@ -69,27 +69,44 @@ func run(t *testing.T, kind autobuild.ProviderKind, event, rules, payload string
 	}
 	for _, c := range e.Changes {
 		for _, d := range c.Decisions {
-			if d.Reason == "" || d.Build != (len(d.Tags) > 0) || d.Build != (d.Dockerfile != "") ||
-				d.Publish && !d.Build {
-				t.Errorf("%s %s: decision does not hold together: %+v", c.Kind, c.Name, d)
-			}
+			checkDecision(t, c.Kind+" "+c.Name, d)
 		}
 	}
 	return out.Bytes(), e
+}
+
+// checkDecision checks the properties of every decision.
+func checkDecision(t *testing.T, change string, d decision) {
+	t.Helper()
+	if d.Reason == "" {
+		t.Errorf("%s: got no reason: %+v", change, d)
+	}
+	if d.Build != (len(d.Tags) > 0) {
+		t.Errorf("%s: got build %t with the tags %q", change, d.Build, d.Tags)
+	}
+	if d.Build != (d.Dockerfile != "") {
+		t.Errorf("%s: got build %t with the Dockerfile %q", change, d.Build, d.Dockerfile)
+	}
+	if d.Publish && !d.Build {
+		t.Errorf("%s: got publish true without a build", change)
+	}
 }
 
 // payloads returns all payload files of a flavor with the event key from their file names.
 func payloads(t *testing.T, flavor string) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(webhooks, flavor, "*.json"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no payloads of %s: %v", flavor, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		t.Fatalf("payloads of %s: got none, want some", flavor)
 	}
 	events := map[string]string{}
 	for _, f := range files {
 		event, _, ok := strings.Cut(filepath.Base(f), "--")
 		if !ok {
-			t.Fatalf("%s: a payload's name is its event, --, and what it shows", f)
+			t.Fatalf("%s: want a file name of the form EVENT--CASE.json", f)
 		}
 		events[f] = strings.ReplaceAll(event, ".", ":")
 	}
@@ -100,8 +117,8 @@ func payloads(t *testing.T, flavor string) map[string]string {
 // SLIPWAY_FIXTURES is set, it also compares recorded payloads of other projects with their
 // manifest.
 func TestPayloads(t *testing.T) {
-	for flavor, kind := range map[string]autobuild.ProviderKind{"cloud": autobuild.Cloud,
-		"datacenter": autobuild.DataCenter} {
+	kinds := map[string]autobuild.ProviderKind{"cloud": autobuild.Cloud, "datacenter": autobuild.DataCenter}
+	for flavor, kind := range kinds {
 		for file, event := range payloads(t, flavor) {
 			t.Run(flavor+"/"+filepath.Base(file), func(t *testing.T) {
 				got, _ := run(t, kind, event, filepath.Join(ruleDir, "app.yaml"), read(t, file))
@@ -112,7 +129,7 @@ func TestPayloads(t *testing.T) {
 					}
 				}
 				if diff := cmp.Diff(read(t, golden), string(got)); diff != "" {
-					t.Errorf("%s (run with -update when it is meant to change):\n%s", golden, diff)
+					t.Errorf("%s (-want +got; run with -update if the change is intended):\n%s", golden, diff)
 				}
 			})
 		}

@@ -24,10 +24,8 @@ func summary(e explanation) (lines []string) {
 		for _, d := range c.Decisions {
 			tags = append(tags, d.Tags...)
 		}
-		lines = append(
-			lines,
-			fmt.Sprintf("%s %s %s %.7s: %s", c.Kind, c.Name, c.Action, c.Commit, strings.Join(tags, ",")),
-		)
+		line := fmt.Sprintf("%s %s %s %.7s: %s", c.Kind, c.Name, c.Action, c.Commit, strings.Join(tags, ","))
+		lines = append(lines, line)
 	}
 	return lines
 }
@@ -67,7 +65,7 @@ func TestPayloadsByRow(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			e := explainFile(t, row.file)
 			if diff := cmp.Diff(row.want, summary(e)); diff != "" {
-				t.Error(diff)
+				t.Errorf("changes (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -88,16 +86,16 @@ func explainFile(t *testing.T, file string) explanation {
 func TestW7EightTagsAreEightChanges(t *testing.T) {
 	e := explainFile(t, "cloud/repo.push--eight-tags")
 	if len(e.Changes) != 8 {
-		t.Fatalf("%d changes", len(e.Changes))
+		t.Fatalf("changes: got %d, want 8", len(e.Changes))
 	}
 	for _, c := range e.Changes {
-		if !c.Decisions[1].Build || c.Decisions[1].Tags[0] != c.Name {
-			t.Errorf("%s: %+v", c.Name, c.Decisions[1])
+		if diff := cmp.Diff([]string{c.Name}, c.Decisions[1].Tags); diff != "" {
+			t.Errorf("tags of %s (-want +got):\n%s", c.Name, diff)
 		}
 	}
 }
 
-func TestW19EventsThatAreNotOursAreIgnored(t *testing.T) {
+func TestW19OtherEventsAreIgnored(t *testing.T) {
 	for _, row := range []struct {
 		kind           autobuild.ProviderKind
 		event, payload string
@@ -110,17 +108,24 @@ func TestW19EventsThatAreNotOursAreIgnored(t *testing.T) {
 		{autobuild.DataCenter, "repo:forked", ``},
 	} {
 		_, e := run(t, row.kind, row.event, everything(t), row.payload)
-		if e.Ignored == "" || len(e.Changes) > 0 {
-			t.Errorf("%s: ignored %q, %d changes", row.event, e.Ignored, len(e.Changes))
+		if e.Ignored == "" {
+			t.Errorf("%s: got no reason to ignore it, want one", row.event)
+		}
+		if len(e.Changes) > 0 {
+			t.Errorf("%s: got %d changes, want none", row.event, len(e.Changes))
 		}
 	}
 }
 
-func TestEntriesThatAreNoChangesAreSaid(t *testing.T) {
+func TestEntriesThatAreNotChangesAreListedAsSkipped(t *testing.T) {
 	for _, file := range []string{"cloud/repo.push--bookmark", "cloud/repo.push--both-null",
 		"datacenter/repo.refs_changed--other-refs"} {
-		if e := explainFile(t, file); len(e.Skipped) != 1 || len(e.Changes) != 1 {
-			t.Errorf("%s: %d skipped, %d changes", file, len(e.Skipped), len(e.Changes))
+		e := explainFile(t, file)
+		if len(e.Skipped) != 1 {
+			t.Errorf("%s: got %d skipped entries, want 1", file, len(e.Skipped))
+		}
+		if len(e.Changes) != 1 {
+			t.Errorf("%s: got %d changes, want 1", file, len(e.Changes))
 		}
 	}
 }

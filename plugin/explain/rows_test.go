@@ -23,8 +23,9 @@ func rulesOf(t *testing.T, autotest autobuild.Autotest, rs ...autobuild.Rule) st
 	if err != nil {
 		t.Fatal(err)
 	}
-	build := autobuild.AutomatedBuild{Repository: autobuild.Repository{FullName: "acme/app"}, Image: "reg/acme/app",
-		Autotest: autotest, Rules: rs}
+	build := autobuild.AutomatedBuild{
+		Repository: autobuild.Repository{FullName: "acme/app"}, Image: "reg/acme/app", Autotest: autotest, Rules: rs,
+	}
 	if err := rulesfile.Encode(f, []rulesfile.Document{{Build: build}}); err != nil {
 		t.Fatal(err)
 	}
@@ -111,19 +112,14 @@ func TestRulesByRow(t *testing.T) {
 		{"R17", rule(autobuild.Tag, `/^v(-rc)?/`, `{\1}`), "tag:v2", nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			_, e := run(
-				t,
-				autobuild.Cloud,
-				"repo:push",
-				rulesOf(t, autobuild.AutotestOff, row.rule),
-				created(t, row.ref),
-			)
+			rules := rulesOf(t, autobuild.AutotestOff, row.rule)
+			_, e := run(t, autobuild.Cloud, "repo:push", rules, created(t, row.ref))
 			var want [][]string
 			if row.tags != nil {
 				want = [][]string{row.tags}
 			}
 			if diff := cmp.Diff(want, built(e)); diff != "" {
-				t.Errorf("%s\n%s", diff, e.Changes[0].Decisions[0].Reason)
+				t.Errorf("tags (-want +got), reason %q:\n%s", e.Changes[0].Decisions[0].Reason, diff)
 			}
 		})
 	}
@@ -132,8 +128,9 @@ func TestRulesByRow(t *testing.T) {
 func TestR13TheRewriteIsReported(t *testing.T) {
 	_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, "", rule(autobuild.Branch, "/.*/", "{sourceref}")),
 		created(t, "branch:feature/x"))
-	if reason := e.Changes[0].Decisions[0].Reason; !strings.Contains(reason, `"feature/x" is written feature_x`) {
-		t.Error(reason)
+	want := `"feature/x" is written feature_x`
+	if reason := e.Changes[0].Decisions[0].Reason; !strings.Contains(reason, want) {
+		t.Errorf("reason: got %q, want %q in it", reason, want)
 	}
 }
 
@@ -142,34 +139,34 @@ func TestR15EveryRuleThatMatchesBuilds(t *testing.T) {
 		rule(autobuild.Tag, "/x/", "x"))
 	_, e := run(t, autobuild.Cloud, "repo:push", rules, created(t, "branch:main"))
 	if diff := cmp.Diff([][]string{{"latest"}, {"edge"}}, built(e)); diff != "" {
-		t.Error(diff)
+		t.Errorf("tags (-want +got):\n%s", diff)
 	}
-	if len(e.Changes[0].Decisions) != 3 {
-		t.Errorf("%d decisions for 3 rules", len(e.Changes[0].Decisions))
+	if got := len(e.Changes[0].Decisions); got != 3 {
+		t.Errorf("decisions for 3 rules: got %d, want 3", got)
 	}
 }
 
-func TestR17NoTagIsSaid(t *testing.T) {
-	_, e := run(
-		t,
-		autobuild.Cloud,
-		"repo:push",
-		rulesOf(t, "", rule(autobuild.Tag, "/^v(-rc)?/", `{\1}`)),
-		created(t, "tag:v2"),
-	)
+func TestR17ADecisionWithoutATagHasAReason(t *testing.T) {
+	rules := rulesOf(t, "", rule(autobuild.Tag, "/^v(-rc)?/", `{\1}`))
+	_, e := run(t, autobuild.Cloud, "repo:push", rules, created(t, "tag:v2"))
 	if reason := e.Changes[0].Decisions[0].Reason; !strings.Contains(reason, "no valid tag") {
-		t.Error(reason)
+		t.Errorf("reason: got %q, want that there is no valid tag", reason)
 	}
 }
 
-func TestR18AutobuildOffIsTestedWhereAutotestIsOn(t *testing.T) {
+func TestR18WithAutobuildOffARuleTestsIfAutotestIsOn(t *testing.T) {
 	r := rule(autobuild.Branch, "main", "latest")
 	r.Autobuild = false
-	for autotest, builds := range map[autobuild.Autotest]bool{autobuild.AutotestOff: false,
-		autobuild.AutotestInternal: true, autobuild.AutotestAll: true} {
+	for autotest, builds := range map[autobuild.Autotest]bool{
+		autobuild.AutotestOff: false, autobuild.AutotestInternal: true, autobuild.AutotestAll: true,
+	} {
 		_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, autotest, r), created(t, "branch:main"))
-		if d := e.Changes[0].Decisions[0]; d.Build != builds || d.Publish {
-			t.Errorf("autotest %s: %+v", autotest, d)
+		d := e.Changes[0].Decisions[0]
+		if d.Build != builds {
+			t.Errorf("autotest %s: got build %t, want %t", autotest, d.Build, builds)
+		}
+		if d.Publish {
+			t.Errorf("autotest %s: got publish true, want false", autotest)
 		}
 	}
 }
@@ -187,14 +184,18 @@ func TestR19ToR21ContextAndDockerfile(t *testing.T) {
 			r := rule(autobuild.Branch, "main", "latest")
 			r.Context, r.Dockerfile = row.context, row.dockerfile
 			_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, "", r), created(t, "branch:main"))
-			if d := e.Changes[0].Decisions[0]; d.Context != row.wantContext || d.Dockerfile != row.wantDockerfile {
-				t.Errorf("context %q, dockerfile %q", d.Context, d.Dockerfile)
+			d := e.Changes[0].Decisions[0]
+			if d.Context != row.wantContext {
+				t.Errorf("context: got %q, want %q", d.Context, row.wantContext)
+			}
+			if d.Dockerfile != row.wantDockerfile {
+				t.Errorf("dockerfile: got %q, want %q", d.Dockerfile, row.wantDockerfile)
 			}
 		})
 	}
 }
 
-func TestP1AutotestDecidesWhichPullRequestsAreTested(t *testing.T) {
+func TestP1AutotestSelectsThePullRequestsToTest(t *testing.T) {
 	for _, row := range []struct {
 		autotest autobuild.Autotest
 		file     string
@@ -212,8 +213,14 @@ func TestP1AutotestDecidesWhichPullRequestsAreTested(t *testing.T) {
 		_, e := run(t, autobuild.Cloud, "pullrequest:created", rules,
 			read(t, filepath.Join(webhooks, "cloud", "pullrequest.created--"+row.file+".json")))
 		d := e.Changes[0].Decisions
-		if d[0].Build != row.builds || d[0].Publish || d[1].Build {
-			t.Errorf("autotest %s, %s: %+v", row.autotest, row.file, d)
+		if d[0].Build != row.builds {
+			t.Errorf("autotest %s, %s: got build %t, want %t", row.autotest, row.file, d[0].Build, row.builds)
+		}
+		if d[0].Publish {
+			t.Errorf("autotest %s, %s: got publish true, want false", row.autotest, row.file)
+		}
+		if d[1].Build {
+			t.Errorf("autotest %s, %s: got a build by the rule for tags, want none", row.autotest, row.file)
 		}
 	}
 }
