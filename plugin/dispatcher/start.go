@@ -44,7 +44,9 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 
 // recordPipeline stores the engine's name of the attempt's pipeline. If the build was cancelled while
 // the pipeline started, recordPipeline stops the pipeline.
-func (d *Dispatcher) recordPipeline(ctx context.Context, a autobuild.Attempt, engine autobuild.Engine, ref string) error {
+func (d *Dispatcher) recordPipeline(
+	ctx context.Context, a autobuild.Attempt, engine autobuild.Engine, ref string,
+) error {
 	a.EngineRef = ref
 	if ref != "" { // empty = the engine assigns it later
 		if err := d.o.Store.SetEngineRef(ctx, a.BuildID, a.Number, ref); err != nil {

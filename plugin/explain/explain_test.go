@@ -92,13 +92,17 @@ func TestTheCommandReadsAFileOrStandardInput(t *testing.T) {
 func TestWrongUsageExitsWith2(t *testing.T) {
 	rules := everything(t)
 	for name, args := range map[string][]string{
-		"no provider":              {"--event", "repo:push", "--rules", rules, "-"},
-		"unknown provider":         {"--provider", "github", "--event", "push", "--rules", rules, "-"},
-		"no event":                 {"--provider", "bitbucket-cloud", "--rules", rules, "-"},
-		"no rules":                 {"--provider", "bitbucket-cloud", "--event", "repo:push", "-"},
-		"no payload":               {"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", rules},
-		"two payloads":             {"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", rules, "a.json", "b.json"},
-		"an unknown flag":          {"--colour", "--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", rules, "-"},
+		"no provider":      {"--event", "repo:push", "--rules", rules, "-"},
+		"unknown provider": {"--provider", "github", "--event", "push", "--rules", rules, "-"},
+		"no event":         {"--provider", "bitbucket-cloud", "--rules", rules, "-"},
+		"no rules":         {"--provider", "bitbucket-cloud", "--event", "repo:push", "-"},
+		"no payload":       {"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", rules},
+		"two payloads": {
+			"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", rules, "a.json", "b.json",
+		},
+		"an unknown flag": {
+			"--colour", "--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", rules, "-",
+		},
 		"a flag without its value": {"--provider"},
 	} {
 		wantFailure(t, name, 2, "{}", args...)
@@ -114,15 +118,39 @@ func TestInvalidInputExitsWith1AndNamesThePlace(t *testing.T) {
 		{"a list", good, `[]`, "payload: a list in place of an object"},
 		{"no changes", good, `{"push":{}}`, "push.changes: missing"},
 		{"changes of another type", good, `{"push":{"changes":{}}}`, "push.changes: an object in place of a list"},
-		{"a short hash", good, strings.Replace(change, "%s", `{"new":{"type":"tag","name":"v1","target":{"hash":"abc"}}}`, 1), "push.changes[1].new.target.hash: not a commit hash"},
-		{"no hash", good, strings.Replace(change, "%s", `{"new":{"type":"tag","name":"v1","target":{}}}`, 1), "push.changes[1].new.target.hash: missing"},
-		{"a name of another type", good, strings.Replace(change, "%s", `{"new":{"type":"tag","name":7}}`, 1), "push.changes[1].new.name: a number in place of a string"},
-		{"a change that is null", good, strings.Replace(change, "%s", `7`, 1), "push.changes[1]: a number in place of an object"},
+		{
+			"a short hash", good,
+			strings.Replace(change, "%s", `{"new":{"type":"tag","name":"v1","target":{"hash":"abc"}}}`, 1),
+			"push.changes[1].new.target.hash: not a commit hash",
+		},
+		{
+			"no hash", good, strings.Replace(change, "%s", `{"new":{"type":"tag","name":"v1","target":{}}}`, 1),
+			"push.changes[1].new.target.hash: missing",
+		},
+		{
+			"a name of another type", good, strings.Replace(change, "%s", `{"new":{"type":"tag","name":7}}`, 1),
+			"push.changes[1].new.name: a number in place of a string",
+		},
+		{
+			"a change that is null", good, strings.Replace(change, "%s", `7`, 1),
+			"push.changes[1]: a number in place of an object",
+		},
 		{"too large", good, `{"a":"` + strings.Repeat("x", 1<<20) + `"}`, "too large"},
 		{"rules that are no YAML", write(t, "r.yaml", "version: 1\nrules: [\n"), `{}`, "r.yaml: line "},
-		{"an unknown key", write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    sources: main\n"), `{}`, "r.yaml: line 4: unknown field \"sources\""},
-		{"R16 a bad expression", write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    source: '/(/'\n    tags: latest\n"), `{}`, "rules[0].source: not a regular expression"},
-		{"R22 a path out of the repository", write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    source: main\n    tags: latest\n    context: ../..\n"), `{}`, "rules[0].context: ../..: .. is not allowed"},
+		{
+			"an unknown key", write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    sources: main\n"),
+			`{}`, "r.yaml: line 4: unknown field \"sources\"",
+		},
+		{
+			"R16 a bad expression",
+			write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    source: '/(/'\n    tags: latest\n"),
+			`{}`, "rules[0].source: not a regular expression",
+		},
+		{
+			"R22 a path out of the repository",
+			write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    source: main\n    tags: latest\n    context: ../..\n"),
+			`{}`, "rules[0].context: ../..: .. is not allowed",
+		},
 		{"no rules file", filepath.Join(t.TempDir(), "absent.yaml"), `{}`, "absent.yaml: no such file"},
 	} {
 		args := []string{"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", row.rules, "-"}

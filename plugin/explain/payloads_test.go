@@ -41,9 +41,15 @@ func TestPayloadsByRow(t *testing.T) {
 				"tag v2.0 created " + b + ": v2.0"}},
 		{"W8", "cloud/repo.push--deleted-and-updated",
 			[]string{"branch old deleted : ", "branch main updated " + b + ": main"}},
-		{"W9 only deletions", "cloud/repo.push--only-deletions", []string{"branch old deleted : ", "tag v0.1 deleted : "}},
+		{
+			"W9 only deletions", "cloud/repo.push--only-deletions",
+			[]string{"branch old deleted : ", "tag v0.1 deleted : "},
+		},
 		{"W9 no changes", "cloud/repo.push--no-changes", nil},
-		{"W10", "cloud/repo.push--branch-created-without-commits", []string{"branch develop created " + a + ": develop"}},
+		{
+			"W10", "cloud/repo.push--branch-created-without-commits",
+			[]string{"branch develop created " + a + ": develop"},
+		},
 		{"W11", "cloud/repo.push--forced", []string{"branch main updated 67ec0b5: main"}},
 		{"W12", "cloud/repo.push--truncated", []string{"branch main updated 395df8f: main"}},
 		{"W13 annotated", "cloud/repo.push--tag-annotated", []string{"tag v1.2 created " + b + ": v1.2"}},

@@ -96,7 +96,10 @@ func TestRulesByRow(t *testing.T) {
 			[]string{"version-release-1.4"}},
 		{"R5", rule(autobuild.Tag, "/^[0-9.]+/", "release-{sourceref}"), "tag:1.2.0-rc", []string{"release-1.2.0-rc"}},
 		{"R6", rule(autobuild.Tag, "/^v([0-9.]+)$/", `version-{\1}`), "tag:v1.0.0", []string{"version-1.0.0"}},
-		{"R7", rule(autobuild.Tag, `/^v([0-9]+)\.([0-9]+)\.([0-9]+)$/`, `{\1}.{\2}.{\3},{\1}.{\2},{\1}`), "tag:v3.14.0", []string{"3.14.0", "3.14", "3"}},
+		{
+			"R7", rule(autobuild.Tag, `/^v([0-9]+)\.([0-9]+)\.([0-9]+)$/`, `{\1}.{\2}.{\3},{\1}.{\2},{\1}`),
+			"tag:v3.14.0", []string{"3.14.0", "3.14", "3"},
+		},
 		{"R8 with a suffix", versions, "tag:v0.5.3-rc1", []string{"0.5.3-rc1", "0.5.3", "0.5", "0"}},
 		{"R8 without doubles", versions, "tag:v0.5.3", []string{"0.5.3", "0.5", "0"}},
 		{"R9", rule(autobuild.Branch, "/(alice|bob)-v([0-9.]+)/", `{\1}-{\2}`), "branch:bob-v1.4", []string{"bob-1.4"}},

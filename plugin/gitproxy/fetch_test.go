@@ -213,13 +213,19 @@ func TestUpstreamStatuses(t *testing.T) {
 		status int
 		after  bool
 	}{
-		"rate limit":             {faults.RateLimited("7"), refs, http.StatusServiceUnavailable, true},
-		"forbidden":              {faults.Status(http.StatusForbidden, "no"), refs, http.StatusNotFound, false},
-		"error page":             {faults.HTML(http.StatusInternalServerError), refs, http.StatusServiceUnavailable, true},
-		"dumb protocol":          {faults.Status(http.StatusOK, "abc\trefs/heads/main\n"), refs, http.StatusBadGateway, false},
-		"retired credential":     {faults.Status(http.StatusGone, "CHANGE-3222"), refs, http.StatusBadGateway, false},
-		"connection reset":       {faults.ResetBefore(), refs, http.StatusServiceUnavailable, true},
-		"a token ends in a POST": {faults.Status(http.StatusUnauthorized, "no"), pack, http.StatusServiceUnavailable, true},
+		"rate limit": {faults.RateLimited("7"), refs, http.StatusServiceUnavailable, true},
+		"forbidden":  {faults.Status(http.StatusForbidden, "no"), refs, http.StatusNotFound, false},
+		"error page": {
+			faults.HTML(http.StatusInternalServerError), refs, http.StatusServiceUnavailable, true,
+		},
+		"dumb protocol": {
+			faults.Status(http.StatusOK, "abc\trefs/heads/main\n"), refs, http.StatusBadGateway, false,
+		},
+		"retired credential": {faults.Status(http.StatusGone, "CHANGE-3222"), refs, http.StatusBadGateway, false},
+		"connection reset":   {faults.ResetBefore(), refs, http.StatusServiceUnavailable, true},
+		"a token ends in a POST": {
+			faults.Status(http.StatusUnauthorized, "no"), pack, http.StatusServiceUnavailable, true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t)

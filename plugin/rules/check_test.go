@@ -31,12 +31,18 @@ func TestR16CheckFindsInvalidFields(t *testing.T) {
 		{"look-ahead", rule(autobuild.Tag, "/v(?=1)/", "latest"), "source",
 			"look-ahead and look-behind, here (?=, are not supported"},
 		{"look-behind", rule(autobuild.Tag, "/(?<!a)v/", "latest"), "source", "here (?<!"},
-		{"a back-reference", rule(autobuild.Tag, `/(a)\1/`, "latest"), "source", `back-references, here \1, are not supported`},
+		{
+			"a back-reference", rule(autobuild.Tag, `/(a)\1/`, "latest"), "source",
+			`back-references, here \1, are not supported`,
+		},
 		{"half an expression", rule(autobuild.Tag, "/v1", "latest"), "source", "between two slashes"},
 		{"an empty expression", rule(autobuild.Tag, "//", "latest"), "source", "between two slashes"},
 		{"no source", rule(autobuild.Tag, " ", "latest"), "source", "empty"},
 		{"a long source", rule(autobuild.Tag, strings.Repeat("x", 1001), "latest"), "source", "at most 1000"},
-		{"no source type", edit(func(r *autobuild.Rule) { r.SourceType = "pull_request" }), "source_type", "neither branch nor tag"},
+		{
+			"no source type", edit(func(r *autobuild.Rule) { r.SourceType = "pull_request" }), "source_type",
+			"neither branch nor tag",
+		},
 		{"no tags", rule(autobuild.Branch, "main", " , "), "tags", "empty"},
 		{"a slash in a tag", rule(autobuild.Branch, "main", "a/b"), "tags", `"a/b" is not allowed in a tag`},
 		{"a tag with a dash first", rule(autobuild.Branch, "main", "-a"), "tags", "begins with"},
@@ -44,25 +50,46 @@ func TestR16CheckFindsInvalidFields(t *testing.T) {
 		{"a long tag", rule(autobuild.Branch, "main", strings.Repeat("a", 129)), "tags", "at most 128"},
 		{"many tags", rule(autobuild.Branch, "main", strings.Repeat("a,", 51)), "tags", "51 tags"},
 		{"R22 context", edit(func(r *autobuild.Rule) { r.Context = "../.." }), "context", ".. is not allowed"},
-		{"R22 dockerfile", edit(func(r *autobuild.Rule) { r.Dockerfile = "a/../../b" }), "dockerfile", ".. is not allowed"},
-		{"O5 a backslash in the context", edit(func(r *autobuild.Rule) { r.Context = `svc\a` }), "context", "a backslash"},
-		{"O5 a backslash in the dockerfile", edit(func(r *autobuild.Rule) { r.Dockerfile = `svc\Dockerfile` }), "dockerfile", "a backslash"},
-		{"a directory as dockerfile", edit(func(r *autobuild.Rule) { r.Dockerfile = "svc/." }), "dockerfile", "names a directory"},
+		{
+			"R22 dockerfile", edit(func(r *autobuild.Rule) { r.Dockerfile = "a/../../b" }), "dockerfile",
+			".. is not allowed",
+		},
+		{
+			"O5 a backslash in the context", edit(func(r *autobuild.Rule) { r.Context = `svc\a` }), "context",
+			"a backslash",
+		},
+		{
+			"O5 a backslash in the dockerfile", edit(func(r *autobuild.Rule) { r.Dockerfile = `svc\Dockerfile` }),
+			"dockerfile", "a backslash",
+		},
+		{
+			"a directory as dockerfile", edit(func(r *autobuild.Rule) { r.Dockerfile = "svc/." }), "dockerfile",
+			"names a directory",
+		},
 		{"the root as dockerfile", edit(func(r *autobuild.Rule) { r.Context, r.Dockerfile = "", "." }), "dockerfile",
 			"names a directory"},
 		{"a zero byte", edit(func(r *autobuild.Rule) { r.Dockerfile = "a\x00" }), "dockerfile", "control character"},
-		{"a long path", edit(func(r *autobuild.Rule) { r.Context = strings.Repeat("a", 1001) }), "context", "at most 1000"},
+		{
+			"a long path", edit(func(r *autobuild.Rule) { r.Context = strings.Repeat("a", 1001) }), "context",
+			"at most 1000",
+		},
 		{"an id", edit(func(r *autobuild.Rule) { r.ID = "a b" }), "id", "up to 64 letters"},
 		{"a platform", edit(func(r *autobuild.Rule) { r.Platforms = []string{"linux/amd64", "arm"} }), "platforms[1]",
 			"no platform"},
-		{"a build argument", edit(func(r *autobuild.Rule) { r.BuildArgs = map[string]string{"A B": ""} }), "build_args", `"A B" is no name`},
+		{
+			"a build argument", edit(func(r *autobuild.Rule) { r.BuildArgs = map[string]string{"A B": ""} }),
+			"build_args", `"A B" is no name`,
+		},
 		{"a large build argument",
 			edit(func(r *autobuild.Rule) { r.BuildArgs = map[string]string{"A": strings.Repeat("x", 17<<10)} }),
 			"build_args", "the value of A"},
 		{"many paths", edit(func(r *autobuild.Rule) { r.Paths = make([]string, 101) }), "build_args", "101 entries"},
 		{"an empty path", edit(func(r *autobuild.Rule) { r.Paths = []string{"a", "/"} }), "paths[1]", "empty"},
 		{"a negated path", edit(func(r *autobuild.Rule) { r.Paths = []string{"!a"} }), "paths[0]", "negated"},
-		{"a bad class", edit(func(r *autobuild.Rule) { r.Paths = []string{"a/[b"} }), "paths[0]", "not a valid pattern"},
+		{
+			"a bad class", edit(func(r *autobuild.Rule) { r.Paths = []string{"a/[b"} }), "paths[0]",
+			"not a valid pattern",
+		},
 		{"a long pattern", edit(func(r *autobuild.Rule) { r.Paths = []string{strings.Repeat("a", 1001)} }), "paths[0]",
 			"at most 1000"},
 	} {
@@ -119,13 +146,25 @@ func TestR15CheckWarnsOfRulesThatPushTheSameTag(t *testing.T) {
 		a, b autobuild.Rule
 		tag  string
 	}{
-		{"the same literal", rule(autobuild.Branch, "main", "edge,latest"), rule(autobuild.Tag, "/^v/", "{sourceref},latest"), "latest"},
-		{"a literal source's tag", rule(autobuild.Branch, "main", "{sourceref}"), rule(autobuild.Branch, "dev", "main"), "main"},
+		{
+			"the same literal", rule(autobuild.Branch, "main", "edge,latest"),
+			rule(autobuild.Tag, "/^v/", "{sourceref},latest"), "latest",
+		},
+		{
+			"a literal source's tag", rule(autobuild.Branch, "main", "{sourceref}"),
+			rule(autobuild.Branch, "dev", "main"), "main",
+		},
 		{"an expression that finds the literal", rule(autobuild.Branch, "main", "main"), rule(autobuild.Branch, "/^m/", "{sourceref}"),
 			"main"},
-		{"the same expression", rule(autobuild.Tag, `/^v(\d+)/`, `{\1}`), rule(autobuild.Tag, `/^v(\d+)/`, `x,{\1}`), `{\1}`},
+		{
+			"the same expression", rule(autobuild.Tag, `/^v(\d+)/`, `{\1}`),
+			rule(autobuild.Tag, `/^v(\d+)/`, `x,{\1}`), `{\1}`,
+		},
 		{"different tags", rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "main", "edge"), ""},
-		{"different kinds", rule(autobuild.Branch, "/v/", "{sourceref}"), rule(autobuild.Tag, "/v/", "{sourceref}"), ""},
+		{
+			"different kinds", rule(autobuild.Branch, "/v/", "{sourceref}"),
+			rule(autobuild.Tag, "/v/", "{sourceref}"), "",
+		},
 		{"one is off", rule(autobuild.Branch, "main", "latest"), off, ""},
 	} {
 		faults, warnings := rules.Check([]autobuild.Rule{row.a, row.b})

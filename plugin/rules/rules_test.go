@@ -81,11 +81,20 @@ func TestDecideReturnsAReason(t *testing.T) {
 		rule   autobuild.Rule
 		reason string
 	}{
-		{"another kind", mainUpdated(), rule(autobuild.Tag, "main", "latest"), "the rule is for a tag, this is a branch"},
-		{"another name", mainUpdated(), rule(autobuild.Branch, "master", "latest"), "branch main does not match master"},
+		{
+			"another kind", mainUpdated(), rule(autobuild.Tag, "main", "latest"),
+			"the rule is for a tag, this is a branch",
+		},
+		{
+			"another name", mainUpdated(), rule(autobuild.Branch, "master", "latest"),
+			"branch main does not match master",
+		},
 		{"autobuild off", mainUpdated(), off, "branch main matches main, but autobuild is off"},
 		{"paths", docs, withPaths, "none of the 2 changed paths matches [svc/**]"},
-		{"R17", mainUpdated(), rule(autobuild.Branch, "/^(x)?/", `{\1}`), `no valid tag: "{\\1}" expands to nothing for main`},
+		{
+			"R17", mainUpdated(), rule(autobuild.Branch, "/^(x)?/", `{\1}`),
+			`no valid tag: "{\\1}" expands to nothing for main`,
+		},
 		{"an invalid rule", mainUpdated(), invalid, "the rule is not valid: source: not a regular expression"},
 	} {
 		d := decide(t, row.change, row.rule, "")
@@ -198,15 +207,30 @@ func TestPullRequests(t *testing.T) {
 		{"P1 internal", pr, branch, autobuild.AutotestInternal, true, "not pushed"},
 		{"P1 fork, internal only", with(func(c *autobuild.Change) { c.Fork = true }), branch, autobuild.AutotestInternal, false,
 			"comes from a fork"},
-		{"P1 fork, all", with(func(c *autobuild.Change) { c.Fork = true }), branch, autobuild.AutotestAll, true, "not pushed"},
-		{"P2", with(func(c *autobuild.Change) { c.Target = "sandbox" }), branch, autobuild.AutotestAll, false, "does not match main"},
+		{
+			"P1 fork, all", with(func(c *autobuild.Change) { c.Fork = true }), branch, autobuild.AutotestAll, true,
+			"not pushed",
+		},
+		{
+			"P2", with(func(c *autobuild.Change) { c.Target = "sandbox" }), branch, autobuild.AutotestAll, false,
+			"does not match main",
+		},
 		{"P4", with(func(c *autobuild.Change) { c.Action, c.Old = autobuild.Updated, one }), branch, autobuild.AutotestAll, false,
 			"same as before"},
 		{"P6", with(func(c *autobuild.Change) { c.Commit = "" }), branch, autobuild.AutotestAll, false, "gone"},
 		{"autobuild off is not autotest off", pr, off, autobuild.AutotestInternal, true, "not pushed"},
-		{"a rule for tags", pr, rule(autobuild.Tag, "/.*/", "x"), autobuild.AutotestAll, false, "pull requests go to branches"},
-		{"closed", with(func(c *autobuild.Change) { c.Action = autobuild.Closed }), branch, autobuild.AutotestAll, false, "closed"},
-		{"commented", with(func(c *autobuild.Change) { c.Action = autobuild.Commented }), branch, autobuild.AutotestAll, false, "changes no code"},
+		{
+			"a rule for tags", pr, rule(autobuild.Tag, "/.*/", "x"), autobuild.AutotestAll, false,
+			"pull requests go to branches",
+		},
+		{
+			"closed", with(func(c *autobuild.Change) { c.Action = autobuild.Closed }), branch, autobuild.AutotestAll,
+			false, "closed",
+		},
+		{
+			"commented", with(func(c *autobuild.Change) { c.Action = autobuild.Commented }), branch,
+			autobuild.AutotestAll, false, "changes no code",
+		},
 	} {
 		d := decide(t, row.change, row.rule, row.autotest)
 		if d.Build != row.build {

@@ -35,8 +35,14 @@ func TestAPipelineOfAnotherGateway(t *testing.T) {
 	}{
 		{"of this gateway, not the leader", peers{}, true, 1, autobuild.Starting},
 		{"of another gateway, alive", peers{self: "me", leads: true}, true, 0, autobuild.Starting},
-		{"of another gateway, stopped", peers{self: "me", leads: true, alive: map[string]bool{}}, true, 0, autobuild.Queued},
-		{"of another gateway, stopped, no leader", peers{self: "me", alive: map[string]bool{}}, true, 0, autobuild.Starting},
+		{
+			"of another gateway, stopped", peers{self: "me", leads: true, alive: map[string]bool{}}, true, 0,
+			autobuild.Queued,
+		},
+		{
+			"of another gateway, stopped, no leader", peers{self: "me", alive: map[string]bool{}}, true, 0,
+			autobuild.Starting,
+		},
 		{"of a CI, this is the leader", peers{self: "me", leads: true}, false, 1, autobuild.Starting},
 		{"of a CI, this is not the leader", peers{self: "me"}, false, 0, autobuild.Starting},
 	} {
@@ -73,12 +79,18 @@ func TestAnAttemptThatAnotherGatewayEndedIsReleased(t *testing.T) {
 		{"timed out", "", true, autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, []int{1}},
 		{"cancelled", "", true, autobuild.Finish{State: autobuild.Cancelled, Reason: autobuild.ReasonUser}, []int{1}},
 		{"given up", "", true, autobuild.Finish{State: autobuild.Errored, Reason: autobuild.ReasonLost}, []int{1}},
-		{"ended by its runner", "", true, autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonBuild}, nil},
+		{
+			"ended by its runner", "", true, autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonBuild},
+			nil,
+		},
 		{
 			"timed out, of another gateway", "other", true,
 			autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, nil,
 		},
-		{"timed out, on a CI", "", false, autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, nil},
+		{
+			"timed out, on a CI", "", false,
+			autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonTimeout}, nil,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newEnv(t)
