@@ -46,10 +46,10 @@ func (h Hooks) execute(ctx context.Context, name Name, file string, e Execution)
 	e.endGroup(ctx, cmd.Process.Pid)
 	_ = read.SetReadDeadline(time.Now().Add(drain))
 	<-copied
-	return outcome(ctx, name, err)
+	return resultOf(ctx, name, err)
 }
 
-func outcome(ctx context.Context, name Name, err error) error {
+func resultOf(ctx context.Context, name Name, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("build hook %s: %w", name, context.Cause(ctx))
 	}

@@ -47,7 +47,7 @@ func Build(ctx context.Context, b Builder, r buildkit.Request, log buildlog.Log)
 
 // NewRegistryClient returns a client that logs each retry. pause nil is the client's own backoff.
 func NewRegistryClient(version string, pause backoff.BackOff, log buildlog.Log) *registry.Client {
-	return registry.New(registry.Options{UserAgent: "slipway/" + version, Backoff: pause, Retrying: log.Attempt})
+	return registry.New(registry.Options{UserAgent: "slipway/" + version, Backoff: pause, OnRetry: log.Attempt})
 }
 
 // NewBackoff calls a constructor of a backoff; a nil constructor returns nil, each package's own.

@@ -55,7 +55,7 @@ func (c *Client) ping(ctx context.Context, repo name.Repository, l Login) (http.
 		ctx,
 		repo.Registry,
 		l.authenticator(),
-		c.guarded(context.Background(), l),
+		c.guardedTransport(context.Background(), l),
 		[]string{repo.Scope(transport.PushScope)},
 	)
 	if err != nil {

@@ -22,9 +22,9 @@ const CertsDir = "/etc/docker/certs.d"
 // maxCert bounds one file of certificates, in bytes.
 const maxCert = 1 << 20
 
-// trusting is a transport that uses, for each registry, the certificates in its directory below dir.
+// certsTransport is a transport that uses, for each registry, the certificates in its directory below dir.
 // For registries without a directory it uses base. It is safe for concurrent use.
-type trusting struct {
+type certsTransport struct {
 	dir  string
 	base *http.Transport
 
@@ -32,24 +32,24 @@ type trusting struct {
 	byHost map[string]*http.Transport
 }
 
-var _ http.RoundTripper = (*trusting)(nil)
+var _ http.RoundTripper = (*certsTransport)(nil)
 
-func (t *trusting) RoundTrip(r *http.Request) (*http.Response, error) {
-	transport, err := t.of(r.URL.Host)
+func (t *certsTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	transport, err := t.transportFor(r.URL.Host)
 	if err != nil {
 		return nil, fmt.Errorf("certificates for %s: %w", r.URL.Host, err)
 	}
 	return transport.RoundTrip(r)
 }
 
-func (t *trusting) of(host string) (*http.Transport, error) {
+func (t *certsTransport) transportFor(host string) (*http.Transport, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if known := t.byHost[host]; known != nil {
 		return known, nil
 	}
 	transport := t.base
-	config, err := tlsOf(t.dir, host)
+	config, err := tlsConfigOf(t.dir, host)
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +61,8 @@ func (t *trusting) of(host string) (*http.Transport, error) {
 	return transport, nil
 }
 
-// tlsOf returns the TLS configuration of a registry's directory, or nil if it has no directory.
-func tlsOf(dir, host string) (*tls.Config, error) {
+// tlsConfigOf returns the TLS configuration of a registry's directory, or nil if it has no directory.
+func tlsConfigOf(dir, host string) (*tls.Config, error) {
 	if !filepath.IsLocal(host) {
 		return nil, nil
 	}

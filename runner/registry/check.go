@@ -19,16 +19,16 @@ func (c *Client) Check(ctx context.Context, image string, l Login) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
-	if err := c.begin(ctx, repo, l); err != nil {
+	if err := c.startUpload(ctx, repo, l); err != nil {
 		c.invalidate(repo, l)
 		return explain("begin a push of", repo, err)
 	}
 	return nil
 }
 
-// begin begins an upload. A token alone proves nothing: Docker Hub and others issue one without a
+// startUpload begins an upload. A token alone proves nothing: Docker Hub and others issue one without a
 // right to push.
-func (c *Client) begin(ctx context.Context, repo name.Repository, l Login) error {
+func (c *Client) startUpload(ctx context.Context, repo name.Repository, l Login) error {
 	rt, err := c.ping(ctx, repo, l)
 	if err != nil {
 		return err

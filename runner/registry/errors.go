@@ -35,10 +35,10 @@ func (e *UnauthorizedError) Error() string {
 // Unwrap returns the registry's answer.
 func (e *UnauthorizedError) Unwrap() error { return e.Err }
 
-// A refusal is an error of a permit (WithPermit). It is never retried.
-type refusal struct{ error }
+// A permitError is an error of a permit (WithPermit). It is never retried.
+type permitError struct{ error }
 
-func (r *refusal) Unwrap() error { return r.error }
+func (r *permitError) Unwrap() error { return r.error }
 
 // explain adds the operation and the repository to an error, and maps statuses to ErrNotFound and
 // *UnauthorizedError.
@@ -55,16 +55,16 @@ func explain(operation string, repo name.Repository, err error) error {
 	return fmt.Errorf("%s %s: %w", operation, repo.Name(), err)
 }
 
-// busy reports whether the registry itself answered with a temporary error.
-func busy(err error) bool {
+// isBusy reports whether the registry itself answered with a temporary error.
+func isBusy(err error) bool {
 	var answer *transport.Error
-	return errors.As(err, &answer) && temporary(err)
+	return errors.As(err, &answer) && isTemporary(err)
 }
 
-// temporary reports whether the same request may succeed later: the network's failures,
+// isTemporary reports whether the same request may succeed later: the network's failures,
 // 408, 429 and 5xx.
-func temporary(err error) bool {
-	var refused *refusal
+func isTemporary(err error) bool {
+	var refused *permitError
 	if errors.As(err, &refused) {
 		return false
 	}

@@ -51,7 +51,7 @@ func (c *Client) CheckLogin(ctx context.Context, host string, l Login) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
-	rt, err := transport.NewWithContext(ctx, reg, l.authenticator(), c.guarded(ctx, l), nil)
+	rt, err := transport.NewWithContext(ctx, reg, l.authenticator(), c.guardedTransport(ctx, l), nil)
 	if err == nil {
 		err = authenticate(ctx, rt, reg)
 	}

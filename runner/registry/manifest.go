@@ -32,8 +32,8 @@ func (c *Client) Manifest(ctx context.Context, image, digest string, l Login) (M
 	})
 }
 
-// known returns the manifest to send under another name, or nil if it must be read first.
-func (m Manifest) known() (remote.Taggable, error) {
+// taggable returns the manifest to send under another name, or nil if it must be read first.
+func (m Manifest) taggable() (remote.Taggable, error) {
 	if m.Bytes == nil {
 		return nil, nil
 	}
@@ -49,19 +49,19 @@ func (m Manifest) known() (remote.Taggable, error) {
 	if kind.MediaType == "" {
 		return nil, nil // OCI allows to omit it; the registry knows it from the upload
 	}
-	return bytesOf{m.Bytes, kind.MediaType}, nil
+	return rawManifest{m.Bytes, kind.MediaType}, nil
 }
 
-// bytesOf is a manifest with known bytes.
-type bytesOf struct {
+// rawManifest is a manifest with known bytes.
+type rawManifest struct {
 	raw  []byte
 	kind types.MediaType
 }
 
-var _ remote.Taggable = bytesOf{}
+var _ remote.Taggable = rawManifest{}
 
 // RawManifest returns the bytes.
-func (b bytesOf) RawManifest() ([]byte, error) { return b.raw, nil }
+func (b rawManifest) RawManifest() ([]byte, error) { return b.raw, nil }
 
 // MediaType returns the type of the manifest.
-func (b bytesOf) MediaType() (types.MediaType, error) { return b.kind, nil }
+func (b rawManifest) MediaType() (types.MediaType, error) { return b.kind, nil }

@@ -36,8 +36,8 @@ type Options struct {
 	Attempts  uint              // of each operation; default 5
 	Timeout   time.Duration     // of each attempt; default one minute
 	Backoff   backoff.BackOff   // nil = exponential from 1 s to 30 s, jittered
-	// Retrying is called before each wait. nil = no call.
-	Retrying func(err error, attempt uint, wait time.Duration)
+	// OnRetry is called before each wait. nil = no call.
+	OnRetry func(err error, attempt uint, wait time.Duration)
 }
 
 // A Client sends requests to registries. It caches authentication between calls, so use one Client
@@ -53,7 +53,7 @@ func New(o Options) *Client {
 	if o.Transport == nil {
 		o.Transport = remote.DefaultTransport
 		if base, ok := o.Transport.(*http.Transport); ok {
-			o.Transport = &trusting{dir: cmp.Or(o.Certs, CertsDir), base: base, byHost: map[string]*http.Transport{}}
+			o.Transport = &certsTransport{dir: cmp.Or(o.Certs, CertsDir), base: base, byHost: map[string]*http.Transport{}}
 		}
 	}
 	if o.UserAgent == "" {
@@ -118,29 +118,29 @@ func (c *Client) Tag(ctx context.Context, image string, m Manifest, tag string, 
 	if err != nil {
 		return fmt.Errorf("tag %q of %s: %w", tag, image, err)
 	}
-	known, err := m.known()
+	known, err := m.taggable()
 	if err != nil {
 		return fmt.Errorf("tag %q of %s: %w", tag, image, err)
 	}
 	_, err = retry(ctx, c, func(ctx context.Context) (struct{}, error) {
 		cached := c.authCache.get(authKey{repo.Name(), l}) != nil
-		err := c.move(ctx, target, m.Digest, known, l)
+		err := c.putTag(ctx, target, m.Digest, known, l)
 		if err != nil {
 			c.invalidate(repo, l)
 		}
-		var refused *refusal
-		if err != nil && cached && !busy(err) && !errors.As(err, &refused) {
+		var refused *permitError
+		if err != nil && cached && !isBusy(err) && !errors.As(err, &refused) {
 			// The cached token may have expired. A request that renews its token cannot send its body
 			// twice, and the error can be any one, as a closed connection. So try once more.
-			err = c.move(ctx, target, m.Digest, known, l)
+			err = c.putTag(ctx, target, m.Digest, known, l)
 		}
 		return struct{}{}, err
 	})
 	return err
 }
 
-// move is one try of Tag. It reads the manifest from the registry if the bytes are not known.
-func (c *Client) move(ctx context.Context, target name.Tag, digest string, manifest remote.Taggable, l Login) error {
+// putTag is one try of Tag. It reads the manifest from the registry if the bytes are not known.
+func (c *Client) putTag(ctx context.Context, target name.Tag, digest string, manifest remote.Taggable, l Login) error {
 	repo := target.Context()
 	options, err := c.pushOptions(ctx, repo, l)
 	if err != nil {
@@ -152,7 +152,7 @@ func (c *Client) move(ctx context.Context, target name.Tag, digest string, manif
 		}
 	}
 	if err := c.permit(ctx); err != nil {
-		return &refusal{err}
+		return &permitError{err}
 	}
 	if err := remote.Tag(target, manifest, options...); err != nil {
 		return explain("put tag "+target.TagStr()+" of", repo, err)
@@ -164,7 +164,7 @@ func (c *Client) options(ctx context.Context, l Login) []remote.Option {
 	return []remote.Option{
 		remote.WithContext(ctx),
 		remote.WithAuth(l.authenticator()),
-		remote.WithTransport(c.guarded(ctx, l)),
+		remote.WithTransport(c.guardedTransport(ctx, l)),
 		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // retry, below, retries and reports it
 	}
 }
@@ -186,7 +186,7 @@ func retry[T any](ctx context.Context, c *Client, do func(context.Context) (T, e
 		ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 		defer cancel()
 		result, err := do(ctx)
-		if err != nil && !temporary(err) {
+		if err != nil && !isTemporary(err) {
 			return result, backoff.Permanent(err)
 		}
 		return result, err
@@ -196,8 +196,8 @@ func retry[T any](ctx context.Context, c *Client, do func(context.Context) (T, e
 		backoff.WithMaxTries(c.o.Attempts),
 		backoff.WithMaxElapsedTime(0),
 		backoff.WithNotify(func(err error, wait time.Duration) {
-			if c.o.Retrying != nil {
-				c.o.Retrying(err, attempt, wait)
+			if c.o.OnRetry != nil {
+				c.o.OnRetry(err, attempt, wait)
 			}
 		}),
 	)

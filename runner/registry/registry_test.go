@@ -152,7 +152,7 @@ func TestB14TagIsRetried(t *testing.T) {
 	var attempts []uint
 	c := client(
 		registry.Options{
-			Retrying: func(_ error, attempt uint, _ time.Duration) { attempts = append(attempts, attempt) },
+			OnRetry: func(_ error, attempt uint, _ time.Duration) { attempts = append(attempts, attempt) },
 		},
 	)
 	if err := c.Tag(t.Context(), f.image(), registry.Manifest{Digest: digest}, "1.2", registry.Login{}); err != nil {
@@ -160,11 +160,11 @@ func TestB14TagIsRetried(t *testing.T) {
 	}
 	switch {
 	case puts != 3:
-		t.Errorf("%d puts, Retrying was called for the attempts %v: want puts 3", puts, attempts)
+		t.Errorf("%d puts, OnRetry was called for the attempts %v: want puts 3", puts, attempts)
 	case len(attempts) != 2:
-		t.Errorf("%d puts, Retrying was called for the attempts %v: want len(attempts) 2", puts, attempts)
+		t.Errorf("%d puts, OnRetry was called for the attempts %v: want len(attempts) 2", puts, attempts)
 	case attempts[1] != 2:
-		t.Errorf("%d puts, Retrying was called for the attempts %v: want attempts[1] 2", puts, attempts)
+		t.Errorf("%d puts, OnRetry was called for the attempts %v: want attempts[1] 2", puts, attempts)
 	}
 }
 
@@ -216,7 +216,7 @@ func TestConnectionRefusedIsRetried(t *testing.T) {
 	f := serve(t)
 	f.Close()
 	tries := 0
-	c := client(registry.Options{Attempts: 3, Retrying: func(error, uint, time.Duration) { tries++ }})
+	c := client(registry.Options{Attempts: 3, OnRetry: func(error, uint, time.Duration) { tries++ }})
 	if _, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{}); err == nil || tries != 2 {
 		t.Errorf("%d retries, %v", tries, err)
 	}
@@ -237,7 +237,7 @@ func TestUnauthorizedNamesTheRegistryAndIsNotRetried(t *testing.T) {
 	f := serve(t)
 	f.set(basic("pusher", "canary"))
 	retries := 0
-	c := client(registry.Options{Retrying: func(error, uint, time.Duration) { retries++ }})
+	c := client(registry.Options{OnRetry: func(error, uint, time.Duration) { retries++ }})
 	wrong := registry.Login{Username: "pusher", Password: secret.New("wrong-canary")}
 	for name, call := range map[string]func() error{
 		"digest": func() error { _, err := c.Digest(t.Context(), f.image(), "1.2", wrong); return err },

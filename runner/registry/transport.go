@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// guarded wraps the transport: every request ends with ctx and has our user agent. It refuses plain
+// guardedTransport wraps the transport: every request ends with ctx and has our user agent. It refuses plain
 // HTTP to a registry that is not marked insecure: go-containerregistry by itself uses plain HTTP for
 // private addresses.
-func (c *Client) guarded(ctx context.Context, l Login) http.RoundTripper {
+func (c *Client) guardedTransport(ctx context.Context, l Login) http.RoundTripper {
 	return &guard{ctx: ctx, base: c.o.Transport, agent: c.o.UserAgent, insecure: l.Insecure}
 }
 
@@ -24,7 +24,7 @@ type guard struct {
 }
 
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != "https" && !g.insecure && !loopback(r.URL.Hostname()) {
+	if r.URL.Scheme != "https" && !g.insecure && !isLoopback(r.URL.Hostname()) {
 		return nil, fmt.Errorf("%s uses plain HTTP: mark the registry insecure to allow it", r.URL.Host)
 	}
 	if err := g.ctx.Err(); err != nil {
@@ -44,7 +44,7 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func loopback(host string) bool {
+func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || (ip != nil && ip.IsLoopback())
 }

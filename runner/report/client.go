@@ -151,7 +151,7 @@ func (c *Client) call(ctx context.Context, path string, body any, read func(io.R
 	}
 	_, err = backoff.Retry(ctx, func() (struct{}, error) {
 		err := c.post(ctx, path, encoded, read)
-		if err != nil && final(err) {
+		if err != nil && isPermanent(err) {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		if wait := retryAfter(err); wait > 0 {
@@ -184,7 +184,7 @@ func (c *Client) post(ctx context.Context, path string, body []byte, read func(i
 	case resp.StatusCode == http.StatusConflict && strings.HasPrefix(path, "log?"):
 		return errors.Join(errGap, read(bounded))
 	case resp.StatusCode >= 300:
-		return refusal(resp, bounded)
+		return statusError(resp, bounded)
 	}
 	return read(bounded)
 }
@@ -192,7 +192,7 @@ func (c *Client) post(ctx context.Context, path string, body []byte, read func(i
 // errGap is the 409 of a log request. The reply has the offset to continue at.
 var errGap = errors.New("the gateway is at another place of the log")
 
-func refusal(resp *http.Response, body io.Reader) error {
+func statusError(resp *http.Response, body io.Reader) error {
 	refused := &StatusError{Status: resp.StatusCode}
 	var reply spec.ErrorReply
 	if err := json.NewDecoder(body).Decode(&reply); err != nil || reply.Error == "" {
@@ -214,15 +214,15 @@ func retryAfter(err error) time.Duration {
 	return 0
 }
 
-// malformed reports whether the gateway does not accept the form of a request: sending it again is
+// isInvalid reports whether the gateway does not accept the form of a request: sending it again is
 // useless.
-func malformed(err error) bool {
+func isInvalid(err error) bool {
 	var refused *StatusError
 	return errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity
 }
 
-// final reports whether a retry is useless: every 3xx and 4xx except the ones for overload.
-func final(err error) bool {
+// isPermanent reports whether a retry is useless: every 3xx and 4xx except the ones for overload.
+func isPermanent(err error) bool {
 	if errors.Is(err, ErrOver) || errors.Is(err, ErrUnauthorized) {
 		return true
 	}

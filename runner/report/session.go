@@ -138,7 +138,7 @@ func (s *Session) loop(
 		defer tick.Stop()
 		for {
 			more, err := send(ctx)
-			if errors.Is(err, ErrOver) || errors.Is(err, ErrUnauthorized) || malformed(err) {
+			if errors.Is(err, ErrOver) || errors.Is(err, ErrUnauthorized) || isInvalid(err) {
 				s.end(err)
 				return
 			}
@@ -249,7 +249,7 @@ func (s *Session) drain(ctx context.Context) error {
 				pause.Reset()
 				continue
 			}
-			if final(err) {
+			if isPermanent(err) {
 				return wrap("report the rest", err)
 			}
 			more = true

@@ -103,9 +103,9 @@ func (a address) pin(ctx context.Context, origin string) ([]setting, error) {
 	return []setting{{"http.curloptResolve", a.host + ":" + a.port + ":" + strings.Join(texts, ",")}}, nil
 }
 
-// emptyPlace returns the directory that git made for a submodule. Every part of its path must be a
+// emptyDir returns the directory that git made for a submodule. Every part of its path must be a
 // directory and not a link: a link could lead to git's own files.
-func emptyPlace(dir, p string) (string, error) {
+func emptyDir(dir, p string) (string, error) {
 	if !filepath.IsLocal(p) || strings.Contains(p, `\`) {
 		return "", errors.New("its path leads out of the repository")
 	}

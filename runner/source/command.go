@@ -109,12 +109,12 @@ func environment(home string, outer []string, more ...setting) []string {
 		n := strconv.Itoa(i)
 		env = append(env, "GIT_CONFIG_KEY_"+n+"="+s.key, "GIT_CONFIG_VALUE_"+n+"="+s.value)
 	}
-	return append(env, passed(outer)...)
+	return append(env, passedVariables(outer)...)
 }
 
-// passed returns the variables of the runner's environment that git needs: the search path of programs,
+// passedVariables returns the variables of the runner's environment that git needs: the search path of programs,
 // proxies and certificates.
-func passed(outer []string) []string {
+func passedVariables(outer []string) []string {
 	names := []string{
 		"PATH",
 		"HTTP_PROXY",

@@ -24,7 +24,7 @@ import (
 type Options struct {
 	Dir      string          // directory of the tree; it must be empty or not exist
 	Home     string          // an empty directory: git's HOME
-	Environ  []string        // the runner's environment; git gets only the variables of passed()
+	Environ  []string        // the runner's environment; git gets only the variables of passedVariables()
 	Log      io.Writer       // gets a line for each retry; nil = none
 	Attempts uint            // of each network operation; default 6, enough for a restart of the gateway
 	Backoff  backoff.BackOff // nil = exponential from 1 s to 20 s, jittered
@@ -108,11 +108,11 @@ func (f *fetcher) retry(ctx context.Context, args []string) error {
 	}
 	_, err := backoff.Retry(ctx, operation,
 		backoff.WithBackOff(f.backoff()), backoff.WithMaxTries(f.attempts()), backoff.WithMaxElapsedTime(0),
-		backoff.WithNotify(func(err error, wait time.Duration) { f.say(err, attempt, wait) }))
+		backoff.WithNotify(func(err error, wait time.Duration) { f.logRetry(err, attempt, wait) }))
 	return err
 }
 
-func (f *fetcher) say(err error, attempt int, wait time.Duration) {
+func (f *fetcher) logRetry(err error, attempt int, wait time.Duration) {
 	if f.o.Log == nil {
 		return
 	}

@@ -84,7 +84,7 @@ func (m *modules) fetchAll(ctx context.Context, dir, base, above string, depth i
 			return fmt.Errorf("%w: there are more than %d", ErrSubmodule, maxSubmodules)
 		}
 		shown := above + sub.path
-		place, err := emptyPlace(dir, sub.path)
+		place, err := emptyDir(dir, sub.path)
 		if err != nil {
 			return fmt.Errorf("%w: %q: %w", ErrSubmodule, shown, err)
 		}
@@ -148,7 +148,8 @@ func (m *modules) list(ctx context.Context, dir string) (all []submodule, err er
 		if sub.path == "" {
 			continue
 		}
-		if sub.commit, err = m.link(ctx, g, sub.path); err != nil {
+		sub.commit, err = m.commitAt(ctx, g, sub.path)
+		if err != nil {
 			return nil, err
 		}
 		if sub.commit != "" {
@@ -158,8 +159,8 @@ func (m *modules) list(ctx context.Context, dir string) (all []submodule, err er
 	return all, nil
 }
 
-// link returns the commit of the submodule at a path of the tree, or "" if there is none.
-func (m *modules) link(ctx context.Context, g git, path string) (string, error) {
+// commitAt returns the commit of the submodule at a path of the tree, or "" if there is none.
+func (m *modules) commitAt(ctx context.Context, g git, path string) (string, error) {
 	said, err := g.read(ctx, []string{"--literal-pathspecs", "ls-files", "--stage", "-z", "--", path})
 	if err != nil {
 		return "", fmt.Errorf("%w: %q: %w", ErrSubmodule, path, err)

@@ -54,13 +54,13 @@ func (s Spec) Validate() error {
 	s.Source.check(check)
 	s.checkImage(check)
 	check(
-		cleanPath(s.Dockerfile) && s.Dockerfile != ".",
+		isCleanPath(s.Dockerfile) && s.Dockerfile != ".",
 		"dockerfile",
 		"%q is not a clean path below the repository's root",
 		s.Dockerfile,
 	)
 	check(
-		cleanPath(s.Context),
+		isCleanPath(s.Context),
 		"context",
 		"%q is not a clean path below the repository's root; the root is %q",
 		s.Context,
@@ -78,10 +78,10 @@ func (s Spec) Validate() error {
 type checker func(ok bool, field, format string, args ...any)
 
 func (s Source) check(check checker) {
-	check(fetchable(s.URL), "source.url", "is not an http or https address without a user")
-	check(legalHash(s.Commit), "source.commit", "%q is not a full hash of 40 or 64 lower-case hex digits", s.Commit)
-	check(legalRef(s.Ref), "source.ref", "%q is not a full ref name like refs/heads/main", s.Ref)
-	check(printable(s.RefName), "source.ref_name", "%q holds control characters", s.RefName)
+	check(isFetchable(s.URL), "source.url", "is not an http or https address without a user")
+	check(isFullHash(s.Commit), "source.commit", "%q is not a full hash of 40 or 64 lower-case hex digits", s.Commit)
+	check(isFullRef(s.Ref), "source.ref", "%q is not a full ref name like refs/heads/main", s.Ref)
+	check(isPrintable(s.RefName), "source.ref_name", "%q holds control characters", s.RefName)
 }
 
 func (s Spec) checkImage(check checker) {
@@ -103,21 +103,21 @@ func (s Spec) checkImage(check checker) {
 	check(s.BuiltDigest == "" || LegalDigest(s.BuiltDigest), "built_digest", "%q is not like sha256:…", s.BuiltDigest)
 }
 
-func fetchable(raw string) bool {
+func isFetchable(raw string) bool {
 	u, err := url.Parse(raw)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil &&
 		u.RawQuery == "" &&
 		u.Fragment == ""
 }
 
-// legalRef implements git-check-ref-format(1) for full names. Names like refs/heads/--upload-pack=x and
+// isFullRef implements git-check-ref-format(1) for full names. Names like refs/heads/--upload-pack=x and
 // refs/heads/a;id are legal: code that passes a ref to a program must guard against them.
-func legalRef(ref string) bool {
+func isFullRef(ref string) bool {
 	if !strings.HasPrefix(ref, "refs/") || strings.Contains(ref, "..") || strings.Contains(ref, "@{") ||
 		strings.HasSuffix(ref, ".") {
 		return false
 	}
-	if strings.ContainsAny(ref, " ~^:?*[\\") || !printable(ref) {
+	if strings.ContainsAny(ref, " ~^:?*[\\") || !isPrintable(ref) {
 		return false
 	}
 	parts := strings.Split(ref, "/")
@@ -129,13 +129,13 @@ func legalRef(ref string) bool {
 	return len(parts) > 2
 }
 
-// cleanPath reports whether p is a clean relative path that stays below its root.
-func cleanPath(p string) bool {
+// isCleanPath reports whether p is a clean relative path that stays below its root.
+func isCleanPath(p string) bool {
 	return p != "" && p == path.Clean(p) && !path.IsAbs(p) && p != ".." && !strings.HasPrefix(p, "../") &&
-		!strings.Contains(p, `\`) && printable(p)
+		!strings.Contains(p, `\`) && isPrintable(p)
 }
 
-func printable(s string) bool {
+func isPrintable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
@@ -145,8 +145,8 @@ func LegalImage(image string) bool { return len(image) <= maxImage && imageShape
 // LegalTag reports whether tag may name an image.
 func LegalTag(tag string) bool { return len(tag) <= maxTag && tagShape.MatchString(tag) }
 
-// legalHash reports whether hash is a full commit hash, SHA-1 or SHA-256.
-func legalHash(hash string) bool {
+// isFullHash reports whether hash is a full commit hash, SHA-1 or SHA-256.
+func isFullHash(hash string) bool {
 	return (len(hash) == 40 || len(hash) == 64) && hexShape.MatchString(hash)
 }
 

@@ -21,13 +21,13 @@ func CheckVariable(name, value string) error {
 	if strings.ContainsRune(value, 0) {
 		return fmt.Errorf("the value of %s holds a NUL byte", name)
 	}
-	if reserved(strings.ToUpper(name)) {
+	if isReserved(strings.ToUpper(name)) {
 		return fmt.Errorf("%s is reserved; give the variable another name", name)
 	}
 	return nil
 }
 
-func reserved(name string) bool {
+func isReserved(name string) bool {
 	for _, prefix := range []string{"LD_", "DYLD_", "GIT_", "PLUGIN_", "SLIPWAY_"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
