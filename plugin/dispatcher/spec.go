@@ -11,7 +11,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// Spec returns what the runner of an attempt builds, with the image's registry credential and the
+// Spec returns the work of an attempt for its runner, with the image's registry credential and the
 // environment. It does not contain the token of the linked account, because runners fetch through
 // the git proxy. The source's address comes from the provider's configuration. The commit is the
 // build's, even if its branch has moved since.

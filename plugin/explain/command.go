@@ -13,7 +13,7 @@ func Command() *cli.Command {
 		Usage:     "show what the rules decide for a delivery, without a gateway",
 		ArgsUsage: "PAYLOAD|-",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "provider", Usage: "provider of the payload: bitbucket-cloud or bitbucket-datacenter"},
+			&cli.StringFlag{Name: "provider", Usage: "provider: bitbucket-cloud or bitbucket-datacenter"},
 			&cli.StringFlag{Name: "event", Usage: "the delivery's X-Event-Key, for example repo:push"},
 			&cli.StringFlag{Name: "rules", Usage: "the rules file"},
 		},

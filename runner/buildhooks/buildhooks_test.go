@@ -20,7 +20,7 @@ import (
 	"slipway/runner/source"
 )
 
-// tree makes a source tree with these hooks beside svc/Dockerfile.
+// tree returns a source tree with these hooks next to svc/Dockerfile.
 func tree(t *testing.T, hooks map[buildhooks.Name]string) source.Tree {
 	t.Helper()
 	dir := t.TempDir()
@@ -28,7 +28,7 @@ func tree(t *testing.T, hooks map[buildhooks.Name]string) source.Tree {
 		t.Fatal(err)
 	}
 	for name, script := range hooks {
-		// Without the x bit, as a commit from Windows has it.
+		// Without the executable bit, like a commit from Windows.
 		if err := os.WriteFile(filepath.Join(dir, "svc", "hooks", string(name)), []byte(script), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestB1AllHooksInDockerHubsOrder(t *testing.T) {
 	}
 }
 
-func TestB3ExitCodeAndNameAreTold(t *testing.T) {
+func TestB3AFailureHasTheNameAndTheExitCode(t *testing.T) {
 	h := find(t, map[buildhooks.Name]string{buildhooks.PreBuild: "#!/bin/sh\nexit 3\n"})
 	_, err := run(t, h, buildhooks.PreBuild)
 	var failure *buildhooks.Failure
@@ -101,7 +101,7 @@ func TestB4RunsInTheDockerfilesFolder(t *testing.T) {
 	}
 }
 
-func TestAHookThatIsNotThere(t *testing.T) {
+func TestAMissingHookIsSkipped(t *testing.T) {
 	h := find(t, nil)
 	switch out, err := run(
 		t,
@@ -119,7 +119,7 @@ func TestAHookThatIsNotThere(t *testing.T) {
 	}
 }
 
-// O5: a hook is a file of the repository, and nothing outside it.
+// O5: a hook must be a file of the repository. A link out of it is rejected.
 func TestO5HooksStayInTheTree(t *testing.T) {
 	tr := tree(t, nil)
 	if err := os.Symlink("/bin/true", filepath.Join(tr.Dir, "svc/hooks/build")); err != nil {
@@ -155,8 +155,8 @@ func TestKilledHook(t *testing.T) {
 	}
 }
 
-// What a hook leaves behind ends with it: a group of its own, and no open output.
-func TestNothingIsLeftBehind(t *testing.T) {
+// Processes that a hook leaves behind are killed, and their open output does not block.
+func TestRemainingProcessesAreKilled(t *testing.T) {
 	h := find(t, map[buildhooks.Name]string{buildhooks.PreBuild: "#!/bin/sh\nsleep 1000 &\necho $!\n"})
 	out, err := run(t, h, buildhooks.PreBuild)
 	if err != nil {
@@ -186,7 +186,7 @@ func TestCancelEndsTheWholeGroup(t *testing.T) {
 	}
 }
 
-// The rest of a group may use the grace time, though its leader died at once.
+// The rest of a group has the grace time, even if its leader ended at once.
 func TestGraceIsForTheWholeGroup(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "cleaned")
 	h := find(t, map[buildhooks.Name]string{buildhooks.Build: fmt.Sprintf(
@@ -215,7 +215,7 @@ func (w *onWrite) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// waitGone waits until the process whose number out begins with is gone or a zombie.
+// waitGone waits until a process is gone or a zombie. out begins with its number.
 func waitGone(t *testing.T, out string) {
 	t.Helper()
 	var pid int

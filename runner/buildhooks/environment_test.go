@@ -33,7 +33,7 @@ func example() spec.Spec {
 	}
 }
 
-// B6 and R1: exactly these variables, with a commit message of several lines as it is.
+// B6 and R1: a hook gets exactly these variables. A commit message of several lines is unchanged.
 func TestB6Environment(t *testing.T) {
 	env, err := buildhooks.Environment(example(), buildhooks.Base{Path: "/usr/bin:/bin", Home: "/home/empty"})
 	if err != nil {
@@ -96,7 +96,7 @@ func TestHooksThatPushFindTheDockerConfiguration(t *testing.T) {
 	}
 }
 
-// O7: whatever a commit says, a hook has exactly as many variables as it should.
+// O7: for any commit message, a hook gets the same number of variables.
 func TestO7NothingAddsAVariable(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := example()

@@ -16,7 +16,7 @@ import (
 
 const image = "registry.example.com/acme/app"
 
-// parse makes credentials of "user@host", with " pull" for a pull-only and " http" for an insecure one.
+// parse parses credentials of the form "user@host", with " pull" for pull-only and " http" for insecure ones.
 func parse(texts ...string) (all []spec.RegistryCredential) {
 	for _, text := range texts {
 		words := strings.Fields(text)
@@ -46,7 +46,7 @@ func show(all []spec.RegistryCredential) (shown []string) {
 	return shown
 }
 
-func TestWhichLoginsGoWhere(t *testing.T) {
+func TestOfSeparatesTheLogins(t *testing.T) {
 	for name, test := range map[string]struct {
 		gateway, step      []string
 		pushHooks          bool

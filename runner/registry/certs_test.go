@@ -15,7 +15,7 @@ import (
 	"slipway/runner/registry"
 )
 
-func TestARegistryIsKnownByTheCertificateOfItsDirectory(t *testing.T) {
+func TestARegistryIsVerifiedWithTheCertificatesOfItsDirectory(t *testing.T) {
 	server := httptest.NewTLSServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
 	host, certs := strings.TrimPrefix(server.URL, "https://"), t.TempDir()

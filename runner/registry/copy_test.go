@@ -16,7 +16,7 @@ import (
 	"slipway/runner/registry"
 )
 
-// several puts an index of two platforms' images under a tag.
+// several uploads an index with images of two platforms under a tag.
 func (f *env) several(t *testing.T, tag string) v1.ImageIndex {
 	t.Helper()
 	index, err := random.Index(256, 2, 2)
@@ -40,7 +40,7 @@ func TestCopyTakesAllPlatformsToAnotherRegistry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Each registry has a login of its own, and sees that one alone.
+	// Each registry has its own login and gets only that one.
 	from.set(asking("reader"))
 	to.set(asking("writer"))
 	c := client(registry.Options{})
@@ -111,7 +111,7 @@ func TestCopyOnOneRegistrySendsNoBlob(t *testing.T) {
 	}
 	other := strings.TrimSuffix(f.image(), "app") + "mirror"
 	mounted := 0
-	// The other repository has no blob, and takes those of acme/app when it is asked to.
+	// The other repository has no blobs, and mounts those of acme/app on request.
 	f.set(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		path, query := r.URL.Path, r.URL.Query()
 		switch {

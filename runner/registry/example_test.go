@@ -20,7 +20,7 @@ func ExampleParseImage() {
 	// "" image "registry.example.com/acme/app:1.2" holds a tag; the rules make the tags, give the name alone
 }
 
-// The longest beginning of an image's name chooses the login.
+// The longest matching prefix of the image's name determines the login.
 func ExampleLoginFor() {
 	credentials := []spec.RegistryCredential{
 		{

@@ -92,7 +92,7 @@ func TestAManifestWithoutItsTypeIsRead(t *testing.T) {
 	}
 }
 
-func TestAManifestThatIsNotThere(t *testing.T) {
+func TestAMissingManifest(t *testing.T) {
 	_, err := client(
 		registry.Options{},
 	).Manifest(t.Context(), serve(t).image(), "sha256:"+strings.Repeat("0", 64), registry.Login{})

@@ -53,7 +53,8 @@ func New(o Options) *Client {
 	if o.Transport == nil {
 		o.Transport = remote.DefaultTransport
 		if base, ok := o.Transport.(*http.Transport); ok {
-			o.Transport = &certsTransport{dir: cmp.Or(o.Certs, CertsDir), base: base, byHost: map[string]*http.Transport{}}
+			dir := cmp.Or(o.Certs, CertsDir)
+			o.Transport = &certsTransport{dir: dir, base: base, byHost: map[string]*http.Transport{}}
 		}
 	}
 	if o.UserAgent == "" {

@@ -313,7 +313,7 @@ func TestCheckEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestNothingGoesOutInClearUnlessAllowed(t *testing.T) {
+func TestPlainHTTPIsUsedOnlyIfAllowed(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
 		r := &recorder{schemes: map[string]bool{}}
 		c := client(registry.Options{Attempts: 1, Transport: r})

@@ -20,7 +20,7 @@ import (
 
 const token = "token-canary"
 
-// A gateway answers the runner protocol as package spec says, and fails where it is told to.
+// A gateway implements the runner protocol, and fails as a test configures it.
 type gateway struct {
 	*httptest.Server
 	mu      sync.Mutex
@@ -119,14 +119,14 @@ func (g *gateway) signal() {
 	}
 }
 
-// with runs f while the gateway stands still.
+// with runs f while the gateway handles no request.
 func (g *gateway) with(f func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f()
 }
 
-// until waits until ok says so, looking after each request.
+// until waits until ok returns true. It checks after each request.
 func (g *gateway) until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	over := time.NewTimer(10 * time.Second)

@@ -11,8 +11,8 @@ import (
 	"slipway/runner/spec"
 )
 
-// A malformed report ends the attempt with the gateway's words: it would be refused for ever.
-func TestMalformedEventsEndTheContext(t *testing.T) {
+// An invalid report ends the attempt with the gateway's message, because a retry cannot succeed.
+func TestInvalidEventsEndTheContext(t *testing.T) {
 	g := newGateway(t)
 	g.fail = failing("events", 1000, http.StatusUnprocessableEntity)
 	ctx, s := begin(t, g, g.client())
@@ -57,7 +57,7 @@ func TestRetryAfterIsHonored(t *testing.T) {
 	}
 }
 
-func TestManyEventsGoInBatches(t *testing.T) {
+func TestManyEventsAreSentInBatches(t *testing.T) {
 	g := newGateway(t)
 	g.fail = failing("events", 1, http.StatusBadGateway)
 	_, s := begin(t, g, g.client())

@@ -39,7 +39,7 @@ func closeNow(t *testing.T, s *report.Session) {
 	}
 }
 
-// failing answers path with status the first n times.
+// failing returns a function that fails the first n requests to path with status.
 func failing(path string, n, status int) func(string) int {
 	return func(p string) int {
 		if p != path || n == 0 {
@@ -116,7 +116,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestPatienceEnds(t *testing.T) {
+func TestClaimStopsRetryingAfterItsTimeout(t *testing.T) {
 	g := newGateway(t)
 	g.Close()
 	c := report.New(report.Options{
@@ -198,7 +198,7 @@ func TestGoneEndsTheContext(t *testing.T) {
 	}
 }
 
-// S5: the log is masked before it leaves, though a secret comes in two writes.
+// S5: the log is masked before it is sent, even if a secret is split over two writes.
 func TestS5LogIsMaskedAndComplete(t *testing.T) {
 	g := newGateway(t)
 	var echo bytes.Buffer
@@ -217,7 +217,7 @@ func TestS5LogIsMaskedAndComplete(t *testing.T) {
 	}
 }
 
-func TestLogGoesOnWhereTheGatewayIs(t *testing.T) {
+func TestTheLogContinuesAtTheGatewaysOffset(t *testing.T) {
 	g := newGateway(t)
 	_, s := begin(t, g, g.client())
 	first := strings.Repeat("a line\n", 100)
@@ -231,7 +231,7 @@ func TestLogGoesOnWhereTheGatewayIs(t *testing.T) {
 	}
 }
 
-func TestLongLogsGoInChunks(t *testing.T) {
+func TestLongLogsAreSentInChunks(t *testing.T) {
 	g := newGateway(t)
 	_, s := begin(t, g, g.client())
 	long := bytes.Repeat([]byte("0123456789abcde\n"), 3*spec.MaxLogChunk/16)

@@ -107,9 +107,8 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// A fetch that the end of an attempt breaks off reads like a fault of the network. It is not tried
-// again.
-func TestTheEndOfAnAttemptIsNoFaultOfTheNetwork(t *testing.T) {
+// A fetch that ends with its attempt looks like a network error, but is not retried.
+func TestTheEndOfAnAttemptIsNotRetried(t *testing.T) {
 	over := errors.New("the attempt's end")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(over)

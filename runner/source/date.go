@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// dateTime bounds how long git may take to read one commit.
-const dateTime = 10 * time.Second
+// dateTimeout bounds the time in which git reads one commit.
+const dateTimeout = 10 * time.Second
 
 // AuthorDate returns the author date of the commit that is checked out in a directory. The directory may
 // belong to another user, as a CI's workspace does. git runs no program of its configuration and fetches
 // no missing object.
 // Source: https://git-scm.com/docs/partial-clone
 func AuthorDate(ctx context.Context, dir string) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, dateTime)
+	ctx, cancel := context.WithTimeout(ctx, dateTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "git", "-c", "safe.directory=*", "log", "-1", "--no-show-signature", "--format=%at")
 	cmd.Dir, cmd.Env = dir, []string{

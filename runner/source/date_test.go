@@ -10,7 +10,7 @@ import (
 	"slipway/runner/source"
 )
 
-// gitIn runs git in a directory as its owner does.
+// gitIn runs git in a directory like its owner.
 func gitIn(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	cmd := exec.Command("git", args...)
@@ -29,7 +29,7 @@ func gitIn(t *testing.T, dir string, args ...string) {
 	}
 }
 
-func TestTheDateOfACommitIsItsAuthors(t *testing.T) {
+func TestAuthorDateReturnsTheDateOfTheAuthor(t *testing.T) {
 	dir := t.TempDir()
 	gitIn(t, dir, "init", "--quiet")
 	if when, err := source.AuthorDate(t.Context(), dir); err == nil {
@@ -41,9 +41,9 @@ func TestTheDateOfACommitIsItsAuthors(t *testing.T) {
 	}
 }
 
-// An earlier step of the pipeline may have written the workspace's configuration: this step,
-// which may have more rights, runs nothing of it.
-func TestReadingADateRunsNothingOfTheWorkspaces(t *testing.T) {
+// An earlier step of the pipeline may have changed the workspace's configuration. This step, which may have
+// more rights, runs no program of it.
+func TestReadingADateRunsNoProgramOfTheWorkspace(t *testing.T) {
 	dir, marker := t.TempDir(), filepath.Join(t.TempDir(), "ran")
 	gitIn(t, dir, "init", "--quiet")
 	gitIn(t, dir, "commit", "--quiet", "--allow-empty", "--message=a")

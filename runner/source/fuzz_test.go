@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Whatever a submodule's url is, the proxy is used for one host and one path only.
+// For any url of a submodule, the proxy is used for only one host and one path.
 func FuzzSameRepository(f *testing.F) {
 	for _, given := range []string{
 		"https://bitbucket.org/acme/app.git", "git@bitbucket.org:acme/app", "ssh://git@altssh.bitbucket.org:443/acme/app.git",

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A submodule's address is the repository's choice: it leads to no service that only this machine
-// reaches, in whatever form it is written.
+// The repository controls the addresses of submodules. In no form may they lead to a service that only this
+// machine can reach.
 func TestSubmodulesAreNotFetchedFromThisMachine(t *testing.T) {
 	const origin = "https://bitbucket.org/acme/app.git"
 	for _, host := range []string{

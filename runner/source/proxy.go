@@ -9,8 +9,8 @@ import (
 	"slipway/config/secret"
 )
 
-// A Proxy is the gateway's git proxy, which serves exactly one repository while the attempt is
-// active. The linked account's token stays behind it.
+// A Proxy is the gateway's git proxy. It serves only the build's repository while the attempt is active,
+// so that the runner does not get the linked account's token.
 type Proxy struct {
 	URL   string        // <gateway>/git/{build}, without a trailing slash
 	Token secret.Secret // the attempt's
@@ -32,9 +32,8 @@ func (p Proxy) access(address string) []setting {
 	return settings
 }
 
-// lfs returns the setting that keeps git-lfs to the proxy, wherever git may run filters. A pushed
-// .lfsconfig could otherwise start ssh or a file transfer: git-lfs does not obey
-// GIT_ALLOW_PROTOCOL.
+// lfs returns the setting that makes git-lfs use the proxy. Every command that may run filters needs it:
+// git-lfs ignores GIT_ALLOW_PROTOCOL, so a pushed .lfsconfig could otherwise start ssh or a file transfer.
 func (p Proxy) lfs() []setting { return []setting{{"lfs.url", p.URL + "/info/lfs"}} }
 
 func isLoopback(host string) bool {
@@ -42,17 +41,17 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && address.IsLoopback()
 }
 
-// sameRepository reports whether a submodule's address names the build's own repository: the same
-// host, whatever the scheme, user and default port, and the same path, with or without .git. Only
-// such a submodule is fetched through the proxy. The comparison is made here, because git's
-// insteadOf compares prefixes and misses many spellings.
+// sameRepository reports whether a submodule's address is that of the build's own repository: the same
+// host and the same path, with or without .git. It ignores the scheme, the user and a default port. Only
+// such a submodule is fetched through the proxy. git's insteadOf is not enough, because it compares
+// prefixes and misses many spellings.
 func sameRepository(given, origin string) bool {
 	a, okA := repositoryKey(given)
 	b, okB := repositoryKey(origin)
 	return okA && okB && a == b
 }
 
-// repositoryKey returns "host[:port]/path" of an address in any of the forms that git accepts.
+// repositoryKey returns "host[:port]/path" for an address in any form that git accepts.
 func repositoryKey(given string) (string, bool) {
 	u, err := url.Parse(expandSCP(given))
 	if err != nil || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
@@ -67,7 +66,7 @@ func repositoryKey(given string) (string, bool) {
 		return "", false
 	}
 	host, port := strings.ToLower(u.Hostname()), u.Port()
-	// Bitbucket Cloud's ssh on port 443 has a host of its own.
+	// Bitbucket Cloud serves ssh on port 443 of another host.
 	// Source: https://support.atlassian.com/bitbucket-cloud/docs/troubleshoot-ssh-issues/
 	if scheme == "ssh" && host == "altssh.bitbucket.org" && port == "443" {
 		host, port = "bitbucket.org", ""

@@ -7,8 +7,7 @@ import (
 	"slipway/config/secret"
 )
 
-// The spellings that insteadOf of a prefix misses are among these; git would send them to
-// Bitbucket itself.
+// These include spellings that git's insteadOf misses, so that git would connect to Bitbucket itself.
 func TestSameRepositoryKnowsEverySpelling(t *testing.T) {
 	const origin = "https://bitbucket.org/acme/app.git"
 	for given, want := range map[string]bool{
@@ -94,8 +93,8 @@ func TestSubmodulesAreResolvedInCode(t *testing.T) {
 	}
 }
 
-// A gateway on this machine is not asked through the HTTP proxy of the runner's environment.
-func TestALocalGatewayIsAskedDirectly(t *testing.T) {
+// The runner does not use its HTTP proxy for a gateway on this machine.
+func TestALocalGatewayIsReachedWithoutAProxy(t *testing.T) {
 	for url, want := range map[string]bool{
 		"http://127.0.0.1:8080/git/b": true, "http://[::1]:8080/git/b": true, "http://localhost/git/b": true,
 		"https://ci.example.com/git/b": false, "http://10.0.0.1/git/b": false,

@@ -11,7 +11,7 @@ import (
 	"slipway/runner/source"
 )
 
-func TestAFileIsReadWithinTheWorkspaceOrWhereItsAuthorSays(t *testing.T) {
+func TestReadFileAcceptsWorkspacePathsAndAbsolutePaths(t *testing.T) {
 	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "outside")
 	for path, text := range map[string]string{filepath.Join(dir, "in"): "12345678", outside: "out"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

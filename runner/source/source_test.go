@@ -29,7 +29,7 @@ func TestFetchTakesExactlyTheCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// B11: the branch has moved; the queued commit is built.
+	// B11: the branch has moved, and the queued commit is built.
 	if got := read(t, filepath.Join(tree.Dir, "greeting")); got != "one" || tree.Commit != first {
 		t.Errorf("greeting %q at %s", got, tree.Commit)
 	}
@@ -70,7 +70,7 @@ func TestS5NoCredentialStays(t *testing.T) {
 	}
 }
 
-// O3: every name that git takes is only a name, even where git is asked for it.
+// O3: git never treats a ref name as an option.
 func TestO3HostileRefNames(t *testing.T) {
 	t.Chdir(t.TempDir()) // a program that a name starts would write its files there
 	for _, name := range []string{
@@ -175,7 +175,7 @@ func TestUnknownRepository(t *testing.T) {
 	}
 }
 
-func TestNetworkFailuresAreTriedAgain(t *testing.T) {
+func TestNetworkErrorsAreRetried(t *testing.T) {
 	r := sourcetest.New(t)
 	commit := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	var requests atomic.Int32
@@ -197,7 +197,7 @@ func TestNetworkFailuresAreTriedAgain(t *testing.T) {
 	}
 }
 
-func TestNetworkFailuresEnd(t *testing.T) {
+func TestRetriesOfNetworkErrorsEnd(t *testing.T) {
 	r := sourcetest.New(t)
 	commit := r.Commit(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	r.Close()
@@ -249,7 +249,7 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// O4: hooks of a repository never run, whatever it brings along.
+// O4: hooks of a repository never run.
 func TestO4NoHooks(t *testing.T) {
 	r := sourcetest.New(t)
 	canary := filepath.Join(t.TempDir(), "canary")

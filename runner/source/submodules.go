@@ -215,8 +215,8 @@ func (m *modules) resolve(base, given string) (address, error) {
 	return a, err
 }
 
-// network returns git's environment for the fetch of a submodule: through the proxy, by ssh with
-// the automated build's key, or without any credential.
+// network returns git's environment for the fetch of a submodule: through the proxy, over ssh with the
+// automated build's key, or without a credential.
 func (m *modules) network(ctx context.Context, a address) ([]string, error) {
 	settings := m.proxy.lfs()
 	if a.own {

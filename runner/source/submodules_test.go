@@ -35,9 +35,9 @@ func fetchAll(t *testing.T, r *sourcetest.Remote, commit string, o source.Option
 	return tree, source.Submodules(t.Context(), s, r.Proxy(), tree, o)
 }
 
-// B12: a private submodule by ssh, and one in it, are fetched with SSH_PRIVATE, at the commits
-// that the trees name; the key is in no file.
-func TestB12PrivateSubmodulesByTheKey(t *testing.T) {
+// B12: a private ssh submodule and its submodule are fetched with SSH_PRIVATE at the commits in the trees.
+// No file contains the key.
+func TestB12PrivateSubmodulesAreFetchedWithTheKey(t *testing.T) {
 	r := sourcetest.New(t)
 	server := r.SSH(t)
 	leaf := r.CommitTo(t, "leaf", map[string]string{"name": "leaf"}, nil)
@@ -89,8 +89,8 @@ func TestB12PrivateSubmodulesByTheKey(t *testing.T) {
 	}
 }
 
-// A public submodule needs no key; the repository's own credential is never used for another.
-func TestPublicSubmodulesAndNoCredentialForThem(t *testing.T) {
+// A public submodule needs no key. The repository's credential is never used for another repository.
+func TestPublicSubmodulesAreFetchedWithoutACredential(t *testing.T) {
 	r := sourcetest.New(t)
 	lib := r.CommitTo(t, "lib", map[string]string{"name": "lib"}, nil)
 	commit := r.CommitTo(
@@ -171,9 +171,8 @@ func TestSubmoduleFaultsNameTheFix(t *testing.T) {
 	}
 }
 
-// O4: the paths by which a crafted repository makes git run its hooks (CVE-2025-48384: a path that ends
-// in a carriage return, beside a link of that name without it; CVE-2024-32002: a link where git
-// keeps its files) leads nowhere.
+// O4: a crafted repository cannot make git run its hooks. CVE-2025-48384: a path that ends in a carriage
+// return, next to a link with the same name without it. CVE-2024-32002: a link in place of git's files.
 func TestO4CraftedSubmodulesRunNothing(t *testing.T) {
 	canary := filepath.Join(t.TempDir(), "canary")
 	hook := "#!/bin/sh\n: > " + canary + "\n"

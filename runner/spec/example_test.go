@@ -18,7 +18,7 @@ func ExampleLegalTag() {
 	// feature/login false
 }
 
-// Variables that would change the runner itself are refused.
+// Variables that change the runner itself are reserved.
 func ExampleCheckVariable() {
 	fmt.Println(spec.CheckVariable("NPM_MODE", "ci"))
 	fmt.Println(spec.CheckVariable("LD_PRELOAD", "/tmp/x.so"))

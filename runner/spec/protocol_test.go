@@ -56,13 +56,13 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("pipe closed") }
 
-func TestEncodeSpecTellsOfABrokenWriter(t *testing.T) {
+func TestEncodeSpecReturnsTheErrorOfTheWriter(t *testing.T) {
 	if err := spec.EncodeSpec(brokenWriter{}, valid()); err == nil || !strings.Contains(err.Error(), "b1") {
 		t.Errorf("got %v, want an error that names the build", err)
 	}
 }
 
-// Whatever a gateway sends, a spec that decodes is checked or refused, and goes round again.
+// For any input, a decoded spec is valid or rejected, and encodes to the same spec again.
 func FuzzDecodeSpec(f *testing.F) {
 	var seed bytes.Buffer
 	if err := spec.EncodeSpec(&seed, valid()); err != nil {

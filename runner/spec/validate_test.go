@@ -123,7 +123,7 @@ func TestFaultsNameTheirField(t *testing.T) {
 	}
 }
 
-func TestAllFaultsAreTold(t *testing.T) {
+func TestValidateReturnsAllFaults(t *testing.T) {
 	err := spec.Spec{}.Validate()
 	for _, field := range []string{"build_id", "attempt", "timeout", "source.url", "source.commit", "source.ref", "image", "dockerfile", "context"} {
 		if !strings.Contains(err.Error(), field+": ") {
@@ -132,7 +132,7 @@ func TestAllFaultsAreTold(t *testing.T) {
 	}
 }
 
-// O5: no path that passes leaves the root, whatever it is made of.
+// O5: no valid path leaves the root.
 func TestValidPathsStayBelowTheRoot(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := valid()
