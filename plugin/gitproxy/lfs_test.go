@@ -156,7 +156,7 @@ func TestLFSRefusals(t *testing.T) {
 	}
 	_, answer = l.batch("download", strings.Repeat("0", 64))
 	if e := answer.Objects[0].Error; e == nil || e.Code != http.StatusNotFound {
-		t.Errorf("an unknown object: got error %v, want 404", e)
+		t.Errorf("unknown object: got the error %v, want 404", e)
 	}
 	for _, r := range l.upstream() {
 		if strings.HasSuffix(r.URL.Path, "/batch") && r.Header.Get("Authorization") == "" {

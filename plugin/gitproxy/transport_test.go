@@ -137,13 +137,12 @@ func TestHeldObjectsAreBounded(t *testing.T) {
 	}
 	other := &session{ctx: t.Context(), objects: map[string]object{}}
 	var known *Refusal
-	if err := p.keep(
-		other,
-		"x",
-		object{held: maxHeld},
-	); !errors.As(err, &known) ||
-		known.Status != http.StatusServiceUnavailable {
-		t.Errorf("too many bytes in all: got %v, want 503", err)
+	err := p.keep(other, "x", object{held: maxHeld})
+	if !errors.As(err, &known) {
+		t.Fatalf("too many bytes in all: got %v, want a Refusal", err)
+	}
+	if known.Status != http.StatusServiceUnavailable {
+		t.Errorf("too many bytes in all: got the status %d, want 503", known.Status)
 	}
 	for id := range s.objects {
 		p.drop(s, id)
@@ -176,9 +175,14 @@ func TestTheQueueIsBounded(t *testing.T) {
 	cancel(errClosed)
 	for range maxWaiting {
 		err := <-ended
-		if !errors.As(err, &known) || known.Status != http.StatusServiceUnavailable ||
-			strings.Contains(err.Error(), errEnded.Error()) {
-			t.Fatalf("a gateway that stops: got %v, want 503 with its reason", err)
+		if !errors.As(err, &known) {
+			t.Fatalf("gateway that stops: got %v, want a Refusal", err)
+		}
+		if known.Status != http.StatusServiceUnavailable {
+			t.Errorf("gateway that stops: got the status %d, want 503", known.Status)
+		}
+		if strings.Contains(err.Error(), errEnded.Error()) {
+			t.Errorf("gateway that stops: got %v, want another reason than the end of the attempt", err)
 		}
 	}
 	if got := p.waiting.Load(); got != 0 {

@@ -88,8 +88,10 @@ func TestB3AFailureHasTheNameAndTheExitCode(t *testing.T) {
 	case failure.Code != 3:
 		t.Fatalf("got %v: failure.Code is %v, want 3", err, failure.Code)
 	}
-	if !strings.Contains(err.Error(), "hooks/pre_build") || !strings.Contains(err.Error(), "exit code 3") {
-		t.Errorf("the message: %v", err)
+	for _, part := range []string{"hooks/pre_build", "exit code 3"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("got the message %q, want %q in it", err, part)
+		}
 	}
 }
 

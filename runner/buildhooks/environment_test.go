@@ -151,8 +151,11 @@ func TestDockerConfigIsForThisUserOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if config.Dir != dir || config.Content.Reveal() != string(content) {
-		t.Errorf("got the configuration of %s, want that of %s with the file's text", config.Dir, dir)
+	if config.Dir != dir {
+		t.Errorf("directory: got %s, want %s", config.Dir, dir)
+	}
+	if config.Content.Reveal() != string(content) {
+		t.Error("content: got another text than the file's")
 	}
 	var got, want any
 	if err := json.Unmarshal(content, &got); err != nil {

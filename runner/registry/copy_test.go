@@ -130,22 +130,21 @@ func TestCopyOnOneRegistrySendsNoBlob(t *testing.T) {
 	if err := c.Copy(t.Context(), found, other, registry.Login{}, registry.Login{}); err != nil {
 		t.Fatal(err)
 	}
-	if mounted != 6 { // two images of two layers and a config each
-		t.Errorf("%d blobs were mounted", mounted)
+	if mounted != 6 { // two images with two layers and a config each
+		t.Errorf("mounted blobs: got %d, want 6", mounted)
 	}
 	for _, request := range f.seen() {
 		if strings.HasPrefix(request, "PATCH") ||
 			strings.HasPrefix(request, "PUT") && strings.Contains(request, "/blobs/") {
-			t.Errorf("a blob was sent: %s", request)
+			t.Errorf("got the request %s, want that no blob is sent", request)
 		}
 	}
-	if got, err := c.Find(
-		t.Context(),
-		other+"@"+found.Digest,
-		registry.Login{},
-	); err != nil ||
-		got.Digest != found.Digest {
-		t.Errorf("got %+v, %v", got, err)
+	got, err := c.Find(t.Context(), other+"@"+found.Digest, registry.Login{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Digest != found.Digest {
+		t.Errorf("digest of the copy: got %s, want %s", got.Digest, found.Digest)
 	}
 }
 
@@ -153,19 +152,14 @@ func TestFindReturnsErrNotFound(t *testing.T) {
 	f := serve(t)
 	c := client(registry.Options{})
 	if _, err := c.Find(t.Context(), f.image()+":gone", registry.Login{}); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("got %v", err)
+		t.Errorf("missing tag: got %v, want ErrNotFound", err)
 	}
 	if _, err := c.Find(t.Context(), "A B", registry.Login{}); err == nil {
-		t.Error("an illegal name was taken")
+		t.Error("Find of an invalid name: got no error, want one")
 	}
-	if err := c.Copy(
-		t.Context(),
-		registry.Found{Image: "A B"},
-		f.image(),
-		registry.Login{},
-		registry.Login{},
-	); err == nil {
-		t.Error("an illegal name was copied")
+	invalid := registry.Found{Image: "A B"}
+	if err := c.Copy(t.Context(), invalid, f.image(), registry.Login{}, registry.Login{}); err == nil {
+		t.Error("Copy of an invalid name: got no error, want one")
 	}
 	failures := 2
 	f.several(t, "1.2")
@@ -178,7 +172,7 @@ func TestFindReturnsErrNotFound(t *testing.T) {
 		next.ServeHTTP(w, r)
 	})
 	if _, err := c.Find(t.Context(), f.image()+":1.2", registry.Login{}); err != nil {
-		t.Errorf("a registry that was down for a moment: %v", err)
+		t.Errorf("registry with two temporary errors: got %v, want none", err)
 	}
 }
 

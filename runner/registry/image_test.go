@@ -67,8 +67,11 @@ func TestLoginFor(t *testing.T) {
 		"NOT/legal":                         "",
 	} {
 		got := registry.LoginFor(image, all)
-		if got.Username != want || got.Insecure != (want == "plain") {
-			t.Errorf("%s: got %+v, want user %q", image, got, want)
+		if got.Username != want {
+			t.Errorf("%s: got the user %q, want %q", image, got.Username, want)
+		}
+		if insecure := want == "plain"; got.Insecure != insecure {
+			t.Errorf("%s: got insecure %t, want %t", image, got.Insecure, insecure)
 		}
 	}
 }

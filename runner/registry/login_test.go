@@ -36,19 +36,18 @@ func TestCheckLogin(t *testing.T) {
 		t.Errorf("the right password: %v", err)
 	}
 	var refused *registry.UnauthorizedError
-	if err := c.CheckLogin(
-		t.Context(),
-		host,
-		registry.Login{Username: "ada", Password: secret.New("wrong")},
-	); !errors.As(err, &refused) ||
-		strings.Contains(err.Error(), "wrong") {
-		t.Errorf("a wrong password: %v", err)
+	err := c.CheckLogin(t.Context(), host, registry.Login{Username: "ada", Password: secret.New("wrong")})
+	if !errors.As(err, &refused) {
+		t.Fatalf("wrong password: got %v, want an UnauthorizedError", err)
+	}
+	if strings.Contains(err.Error(), "wrong") {
+		t.Errorf("wrong password: got it in the error %v", err)
 	}
 	if err := c.CheckLogin(t.Context(), "a b", registry.Login{}); err == nil {
-		t.Error("an illegal host passed")
+		t.Error("invalid host: got no error, want one")
 	}
 	if err := c.CheckLogin(t.Context(), "127.0.0.1:1", registry.Login{}); err == nil {
-		t.Error("an unreachable registry passed")
+		t.Error("unreachable registry: got no error, want one")
 	}
 }
 

@@ -84,11 +84,12 @@ func TestAManifestWithoutItsTypeIsRead(t *testing.T) {
 			next.ServeHTTP(w, r)
 		}
 	})
-	if err := client(
-		registry.Options{},
-	).Tag(t.Context(), f.image(), m, "1.2", registry.Login{}); err != nil ||
-		sent != kind {
-		t.Errorf("%v; the tag was sent as %q, want %q", err, sent, kind)
+	c := client(registry.Options{})
+	if err := c.Tag(t.Context(), f.image(), m, "1.2", registry.Login{}); err != nil {
+		t.Fatal(err)
+	}
+	if sent != kind {
+		t.Errorf("media type of the sent manifest: got %q, want %q", sent, kind)
 	}
 }
 

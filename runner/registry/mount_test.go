@@ -89,8 +89,11 @@ func TestASecondRepositoryIsSentNoBlobTwice(t *testing.T) {
 			if c.refuse {
 				mounted, sent = 0, 2*c.blobs
 			}
-			if len(k.mounted) != mounted || len(k.sent) != sent {
-				t.Errorf("mounted %q, sent %q", k.mounted, k.sent)
+			if len(k.mounted) != mounted {
+				t.Errorf("mounted blobs: got %q, want %d", k.mounted, mounted)
+			}
+			if len(k.sent) != sent {
+				t.Errorf("sent blobs: got %q, want %d", k.sent, sent)
 			}
 			for _, m := range k.mounted {
 				if !strings.HasPrefix(m, "acme/app sha256:") {
@@ -133,8 +136,11 @@ func TestAnotherRegistryIsSentEverything(t *testing.T) {
 	first, _ := serveKeeping(t)
 	second, k := serveKeeping(t)
 	pushTwice(t, img, first.image(), second.image())
-	if len(k.sent) != 3 || len(k.mounted) != 0 {
-		t.Errorf("mounted %q, sent %q", k.mounted, k.sent)
+	if len(k.sent) != 3 {
+		t.Errorf("sent blobs: got %q, want 3", k.sent)
+	}
+	if len(k.mounted) != 0 {
+		t.Errorf("mounted blobs: got %q, want none", k.mounted)
 	}
 }
 
@@ -211,16 +217,16 @@ func TestAnIdentityTokenLogsIn(t *testing.T) {
 		return r.Method == http.MethodPost && r.FormValue("grant_type") == "refresh_token" &&
 			r.FormValue("refresh_token") == "right"
 	}, func(w http.ResponseWriter, r *http.Request, inner http.Handler) { inner.ServeHTTP(w, r) })
-	if err := client(
-		registry.Options{},
-	).Check(t.Context(), f.image(), registry.Login{Password: secret.New("right")}); err != nil {
-		t.Errorf("the right token: %v", err)
+	c := client(registry.Options{})
+	if err := c.Check(t.Context(), f.image(), registry.Login{Password: secret.New("right")}); err != nil {
+		t.Errorf("right token: got %v, want no error", err)
 	}
-	err := client(
-		registry.Options{},
-	).Check(t.Context(), f.image(), registry.Login{Password: secret.New("wrong-canary")})
+	err := c.Check(t.Context(), f.image(), registry.Login{Password: secret.New("wrong-canary")})
 	var refused *registry.UnauthorizedError
-	if !errors.As(err, &refused) || strings.Contains(err.Error(), "canary") {
-		t.Errorf("a wrong token: %v", err)
+	if !errors.As(err, &refused) {
+		t.Fatalf("wrong token: got %v, want an UnauthorizedError", err)
+	}
+	if strings.Contains(err.Error(), "canary") {
+		t.Errorf("wrong token: got it in the error %v", err)
 	}
 }

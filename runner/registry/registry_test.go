@@ -217,8 +217,11 @@ func TestConnectionRefusedIsRetried(t *testing.T) {
 	f.Close()
 	tries := 0
 	c := client(registry.Options{Attempts: 3, OnRetry: func(error, uint, time.Duration) { tries++ }})
-	if _, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{}); err == nil || tries != 2 {
-		t.Errorf("%d retries, %v", tries, err)
+	if _, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{}); err == nil {
+		t.Error("got no error, want one")
+	}
+	if tries != 2 {
+		t.Errorf("retries: got %d, want 2", tries)
 	}
 }
 
@@ -318,8 +321,11 @@ func TestPlainHTTPIsUsedOnlyIfAllowed(t *testing.T) {
 		r := &recorder{schemes: map[string]bool{}}
 		c := client(registry.Options{Attempts: 1, Transport: r})
 		_, err := c.Digest(t.Context(), "10.1.2.3:5000/acme/app", "1", registry.Login{Insecure: allowed})
-		if err == nil || r.used("http") != allowed {
-			t.Errorf("insecure=%v: plain HTTP used: %v, error %v", allowed, r.used("http"), err)
+		if err == nil {
+			t.Errorf("insecure %t: got no error, want one", allowed)
+		}
+		if got := r.used("http"); got != allowed {
+			t.Errorf("insecure %t: got plain HTTP %t, want %t", allowed, got, allowed)
 		}
 	}
 }

@@ -18,8 +18,11 @@ func TestInvalidEventsEndTheContext(t *testing.T) {
 	ctx, s := begin(t, g, g.client())
 	<-ctx.Done()
 	var refused *report.StatusError
-	if cause := context.Cause(ctx); !errors.As(cause, &refused) || refused.Message != "because" {
-		t.Errorf("got cause %v, want the gateway's message", cause)
+	if cause := context.Cause(ctx); !errors.As(cause, &refused) {
+		t.Fatalf("cause: got %v, want a StatusError", cause)
+	}
+	if refused.Message != "because" {
+		t.Errorf("message: got %q, want the gateway's %q", refused.Message, "because")
 	}
 	if err := s.Close(t.Context()); !errors.As(err, &refused) {
 		t.Errorf("close: got %v, want the refusal", err)

@@ -123,11 +123,15 @@ func TestClaimStopsRetryingAfterItsTimeout(t *testing.T) {
 		URL: g.URL, Token: secret.New(token), Patience: 20 * time.Millisecond,
 		Backoff: func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) },
 	})
-	if _, err := c.Claim(t.Context()); err == nil || strings.Contains(err.Error(), token) {
-		t.Errorf("claim: %v", err)
+	_, err := c.Claim(t.Context())
+	if err == nil {
+		t.Fatal("Claim: got no error, want one")
+	}
+	if strings.Contains(err.Error(), token) {
+		t.Errorf("Claim: got the token in the error %v", err)
 	}
 	if err := c.Finish(t.Context(), spec.Result{}); err == nil {
-		t.Error("finish did not tell that nobody heard it")
+		t.Error("Finish: got no error, want one")
 	}
 }
 
@@ -141,16 +145,22 @@ func TestEventsAreNumberedAndAcknowledged(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.with(func() {
-		if len(g.events) != 2 || g.events[1].Digest != "sha256:abc" {
-			t.Errorf("Built returned before the gateway had it: %+v", g.events)
+		if len(g.events) != 2 {
+			t.Fatalf("events at the gateway: got %+v, want 2", g.events)
+		}
+		if got := g.events[1].Digest; got != "sha256:abc" {
+			t.Errorf("digest at the gateway: got %q, want sha256:abc", got)
 		}
 	})
 	s.StageFinished(spec.StageBuild, "3 of 4 steps cached")
 	closeNow(t, s)
 	var got []string
 	for i, e := range g.events {
-		if e.Seq != int64(i+1) || e.At.IsZero() {
-			t.Errorf("event %+v", e)
+		if e.Seq != int64(i+1) {
+			t.Errorf("number of event %d: got %d, want %d", i, e.Seq, i+1)
+		}
+		if e.At.IsZero() {
+			t.Errorf("time of event %d: got none, want one", i)
 		}
 		got = append(got, string(e.Kind)+" "+e.Stage+e.Digest+" "+e.Detail)
 	}
@@ -173,8 +183,11 @@ func TestCancelEndsTheContext(t *testing.T) {
 	g.with(func() { g.cancel = "by jo" })
 	<-ctx.Done()
 	var cancelled *report.Cancelled
-	if !errors.As(context.Cause(ctx), &cancelled) || cancelled.Reason != "by jo" {
-		t.Errorf("cause %v", context.Cause(ctx))
+	if !errors.As(context.Cause(ctx), &cancelled) {
+		t.Fatalf("cause: got %v, want Cancelled", context.Cause(ctx))
+	}
+	if cancelled.Reason != "by jo" {
+		t.Errorf("reason: got %q, want %q", cancelled.Reason, "by jo")
 	}
 	closeNow(t, s)
 }
@@ -212,8 +225,11 @@ func TestS5LogIsMaskedAndComplete(t *testing.T) {
 	_, _ = s.Write([]byte("ter22!\n"))
 	closeNow(t, s)
 	want := "the password is ********!\n"
-	if string(g.log) != want || echo.String() != want {
-		t.Errorf("log %q, echo %q", g.log, &echo)
+	if got := string(g.log); got != want {
+		t.Errorf("log: got %q, want %q", got, want)
+	}
+	if got := echo.String(); got != want {
+		t.Errorf("echo: got %q, want %q", got, want)
 	}
 }
 

@@ -13,25 +13,30 @@ func TestSpoolIsBounded(t *testing.T) {
 	defer s.Close()
 	s.max = 10
 	for _, text := range []string{"12345", "123456", "more"} {
-		if n, err := s.Write([]byte(text)); n != len(text) || err != nil {
-			t.Errorf("%q: %d, %v", text, n, err)
+		n, err := s.Write([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n != len(text) {
+			t.Errorf("bytes written of %q: got %d, want %d", text, n, len(text))
 		}
 	}
 	b, err := s.chunk(0, 1000)
-	switch {
-	case err != nil:
-		t.Errorf("%q, %v: want no error", b, err)
-	case !strings.HasPrefix(string(b), "12345\nThis log has reached its maximum size, 10 bytes"):
-		t.Errorf(
-			`%q, %v: want the prefix "12345\nThis log has reached its maximum size, 10 bytes" of string(b)`,
-			b,
-			err,
-		)
-	case strings.Contains(string(b), "more"):
-		t.Errorf(`%q, %v: want no "more" in string(b)`, b, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if b, err := s.chunk(s.length(), 1000); b != nil || err != nil {
-		t.Errorf("nothing is left, got %q, %v", b, err)
+	if want := "12345\nThis log has reached its maximum size, 10 bytes"; !strings.HasPrefix(string(b), want) {
+		t.Errorf("log: got %q, want the prefix %q", b, want)
+	}
+	if strings.Contains(string(b), "more") {
+		t.Errorf("log: got %q, want it without the dropped text", b)
+	}
+	b, err = s.chunk(s.length(), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b != nil {
+		t.Errorf("chunk at the end: got %q, want none", b)
 	}
 	s.Close()
 	s.full = false

@@ -30,11 +30,14 @@ func TestFetchTakesExactlyTheCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	// B11: the branch has moved, and the queued commit is built.
-	if got := read(t, filepath.Join(tree.Dir, "greeting")); got != "one" || tree.Commit != first {
-		t.Errorf("greeting %q at %s", got, tree.Commit)
+	if got := read(t, filepath.Join(tree.Dir, "greeting")); got != "one" {
+		t.Errorf("greeting: got %q, want %q", got, "one")
+	}
+	if tree.Commit != first {
+		t.Errorf("commit: got %s, want %s", tree.Commit, first)
 	}
 	if head := strings.TrimSpace(read(t, filepath.Join(tree.Dir, ".git/HEAD"))); head != first {
-		t.Errorf("HEAD is %s, want %s", head, first)
+		t.Errorf("HEAD: got %s, want %s", head, first)
 	}
 	config := read(t, filepath.Join(tree.Dir, ".git/config"))
 	if want := "url = " + r.URL + "/app/.git\n"; !strings.Contains(config, want) {
@@ -61,7 +64,7 @@ func TestS5NoCredentialStays(t *testing.T) {
 		}
 		b, err := os.ReadFile(path)
 		if bytes.Contains(b, []byte(sourcetest.Password)) || bytes.Contains(b, []byte(encoded)) {
-			t.Errorf("%s holds the credential", path)
+			t.Errorf("%s: got the credential in the file", path)
 		}
 		return err
 	})
@@ -158,8 +161,11 @@ func TestRefusedCredential(t *testing.T) {
 		"none": {URL: r.Proxy().URL}, "wrong": {URL: r.Proxy().URL, Token: secret.New("wrong-canary")},
 	} {
 		_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), c, options(t))
-		if !errors.Is(err, source.ErrUnauthorized) || strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: got %v, want ErrUnauthorized without the password", name, err)
+		if !errors.Is(err, source.ErrUnauthorized) {
+			t.Fatalf("%s: got %v, want ErrUnauthorized", name, err)
+		}
+		if strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: got the token in the error %v", name, err)
 		}
 	}
 }
@@ -279,13 +285,8 @@ func TestO4NoHooks(t *testing.T) {
 
 func TestGitMissing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if _, err := source.Fetch(
-		t.Context(),
-		spec.Source{},
-		source.Proxy{},
-		source.Options{},
-	); err == nil ||
-		!strings.Contains(err.Error(), "install git") {
-		t.Errorf("got %v, want how to fix it", err)
+	_, err := source.Fetch(t.Context(), spec.Source{}, source.Proxy{}, source.Options{})
+	if err == nil || !strings.Contains(err.Error(), "install git") {
+		t.Errorf("got %v, want an error with the fix", err)
 	}
 }

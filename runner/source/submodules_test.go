@@ -99,14 +99,12 @@ func TestPublicSubmodulesAreFetchedWithoutACredential(t *testing.T) {
 		map[string]string{".gitmodules": modules("lib", "../../lib/.git") + modules("gone", "../none")},
 		map[string]string{"lib": lib},
 	)
-	if _, err := fetchAll(
-		t,
-		r,
-		commit,
-		options(t),
-	); !errors.Is(err, source.ErrSubmodule) ||
-		!strings.Contains(err.Error(), "SSH_PRIVATE") {
-		t.Errorf("a private one: %v, want what mends it", err)
+	_, err := fetchAll(t, r, commit, options(t))
+	if !errors.Is(err, source.ErrSubmodule) {
+		t.Fatalf("private submodule: got %v, want ErrSubmodule", err)
+	}
+	if !strings.Contains(err.Error(), "SSH_PRIVATE") {
+		t.Errorf("private submodule: got %v, want the fix in the error", err)
 	}
 	r.Public("/lib/")
 	r.Set(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
@@ -227,14 +225,12 @@ func TestKeysInEveryForm(t *testing.T) {
 		for i, form := range forms {
 			o := options(t)
 			o.SSHKey, o.KnownHosts = secret.New(form), server.KnownHosts
-			if _, err := fetchAll(
-				t,
-				r,
-				commit,
-				o,
-			); (want == "") != (err == nil) ||
-				err != nil && !strings.Contains(err.Error(), want) {
-				t.Errorf("form %d: %v, want %q", i, err, want)
+			_, err := fetchAll(t, r, commit, o)
+			if (err == nil) != (want == "") {
+				t.Errorf("form %d: got the error %v, want %q", i, err, want)
+			}
+			if err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("form %d: got the error %v, want %q in it", i, err, want)
 			}
 		}
 	}

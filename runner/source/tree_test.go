@@ -47,16 +47,21 @@ func TestO5PathsStayInTheTree(t *testing.T) {
 		for kind, resolve := range map[string]func(string) (string, error){"path": tr.Resolve, "file": tr.File, "directory": tr.Directory} {
 			real, err := resolve(p)
 			var fault *source.PathError
-			if !errors.As(err, &fault) || fault.Path != p {
-				t.Errorf("%s %q: got %q, %v; want a *PathError", kind, p, real, err)
+			if !errors.As(err, &fault) {
+				t.Errorf("%s %q: got %q (%v), want a *PathError", kind, p, real, err)
+				continue
+			}
+			if fault.Path != p {
+				t.Errorf("%s %q: got the path %q in the error", kind, p, fault.Path)
 			}
 		}
 	}
-	if _, err := tr.File(
-		"nowhere",
-	); !errors.Is(err, fs.ErrNotExist) ||
-		!strings.Contains(err.Error(), "does not exist") {
-		t.Errorf("a missing file: %v", err)
+	_, err := tr.File("nowhere")
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("missing file: got %v, want fs.ErrNotExist", err)
+	}
+	if !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("missing file: got %q, want that it does not exist", err)
 	}
 }
 
@@ -131,7 +136,10 @@ func TestPathsWithinTheTree(t *testing.T) {
 
 func TestTreeGone(t *testing.T) {
 	tr := source.Tree{Dir: filepath.Join(t.TempDir(), "none")}
-	if _, err := tr.Resolve("Dockerfile"); err == nil || tr.HasSubmodules() {
-		t.Errorf("a tree that is not there: %v", err)
+	if _, err := tr.Resolve("Dockerfile"); err == nil {
+		t.Error("Resolve: got no error, want one")
+	}
+	if tr.HasSubmodules() {
+		t.Error("HasSubmodules: got true, want false")
 	}
 }
