@@ -46,7 +46,7 @@ func TestWhatAProbesStepSays(t *testing.T) {
 		mend, prints        string
 	}{
 		"all well":       {gateway, "probe-token", builder, "", "", "slipway: well: the gateway answers at " + gateway},
-		"not a probe's":  {gateway, "builds-token", builder, "the gateway: ", "is it the one that started this pipeline", ""},
+		"not a probe's":  {gateway, "builds-token", builder, "the gateway: ", "check that this gateway started the pipeline", ""},
 		"no gateway":     {"http://127.0.0.1:1", "probe-token", builder, "the gateway: ", "set SLIPWAY_URL", ""},
 		"another server": {gateway + "/elsewhere", "probe-token", builder, "the gateway: ", "set SLIPWAY_URL", ""},
 		"no certificate": {nobody, "probe-token", strings.Replace(builder, "127.0.0.1", "127.0.0.2", 1), "the builder: ", "check PLUGIN_BUILDER or SLIPWAY_BUILDER", "slipway: well: the gateway"},

@@ -161,7 +161,7 @@ func endAtSIGTERM(t *testing.T, cmd *exec.Cmd) error {
 	if err == nil {
 		t.Fatalf("it succeeded\n%s", log)
 	}
-	runnertest.CheckHas(t, "the log", log, "told to stop")
+	runnertest.CheckHas(t, "the log", log, "was stopped")
 	if took := time.Since(stopped); took > 8*time.Second {
 		t.Errorf("it took %s to end, and a CI kills after 10 s", took)
 	}

@@ -3,7 +3,6 @@ package runner_test
 import (
 	"encoding/base64"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -114,7 +113,7 @@ func TestAFullDiskOfTheStepIsToldWithWhatGivesRoom(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
 	out, err := cmd.CombinedOutput()
-	want := "give it room below TMPDIR (" + disk + ") or on a volume of its own (setting state, PLUGIN_STATE)"
+	want := "give it space below TMPDIR (" + disk + ") or on a volume of its own (setting state, PLUGIN_STATE)"
 	if err == nil {
 		t.Fatalf("it succeeded\n%s", out)
 	}
@@ -257,13 +256,6 @@ func TestStepPushesTheTagsOfItsMode(t *testing.T) {
 		runnertest.CheckHas(t, "the log", string(out), c.says)
 		checkNothingLeft(t, cmd)
 	}
-}
-
-func exitCode(cmd *exec.Cmd) int {
-	if cmd.ProcessState == nil {
-		return -1
-	}
-	return cmd.ProcessState.ExitCode()
 }
 
 // The step with nothing replaced: what its builder did not have to send to the first registry,

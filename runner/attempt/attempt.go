@@ -147,8 +147,8 @@ func closeSession(ctx context.Context, s *report.Session) error {
 func (j *job) run(ctx context.Context) (result spec.Result) {
 	defer func() {
 		if p := recover(); p != nil {
-			j.log.Line("the runner broke: %v\n%s", p, debug.Stack())
-			err := fmt.Errorf("the runner broke: %v; this is a fault of Slipway", p)
+			j.log.Line("internal error: %v\n%s", p, debug.Stack())
+			err := fmt.Errorf("internal error: %v: this is a bug in Slipway", p)
 			result = resultOf(ctx, j.redactor.MaskError(err))
 		}
 	}()
@@ -163,7 +163,7 @@ func (j *job) run(ctx context.Context) (result spec.Result) {
 // validateAndBuild explains the errors of registries by the logins that were used.
 func (j *job) validateAndBuild(ctx context.Context) (outcome, error) {
 	if err := j.spec.Validate(); err != nil {
-		return outcome{}, failed(reasonConfig, fmt.Errorf("what the gateway asks for cannot be built: %w", err))
+		return outcome{}, failed(reasonConfig, fmt.Errorf("the spec of the gateway is invalid: %w", err))
 	}
 	done, err := j.buildAndPush(ctx)
 	return done, j.logins.Explain(err)

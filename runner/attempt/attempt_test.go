@@ -225,7 +225,7 @@ func TestTheSurroundingsAreToBlame(t *testing.T) {
 		},
 		"Slipway": {
 			prepare: func(e *env) { e.Builder.OnBuild = func(context.Context) error { panic("boom") } },
-			state:   spec.Error, reason: "infrastructure", detail: "fault of Slipway",
+			state:   spec.Error, reason: "infrastructure", detail: "bug in Slipway",
 		},
 	})
 }

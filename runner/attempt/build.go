@@ -146,7 +146,7 @@ func (o Options) clientIdentity(given secret.Secret) (identity.Identity, error) 
 	}
 	login, err := identity.Parse(given)
 	if err != nil {
-		return login, fmt.Errorf("the builder's certificate that the gateway gave: %w", err)
+		return login, fmt.Errorf("the builder's certificate from the gateway: %w", err)
 	}
 	return login, nil
 }
@@ -177,7 +177,7 @@ func (j *job) buildByHook(ctx context.Context, c checkout) (built, error) {
 	}
 	if after == "" || (after == before && after != j.spec.BuiltDigest) {
 		return built{}, failed(reasonHook, fmt.Errorf(
-			"hooks/build ended well but did not push %s (IMAGE_NAME): let it push the image, or add hooks/push",
+			"hooks/build succeeded but did not push %s (IMAGE_NAME): push the image in hooks/build, or add hooks/push",
 			buildhooks.ImageName(j.spec),
 		))
 	}

@@ -27,7 +27,7 @@ func TestHooksGetNoCredentialForTheRepository(t *testing.T) {
 	}
 	log := e.Log(b)
 	for _, want := range []string{
-		"build hooks get no credential for the repository: git fetch from a private one fails in them", "not fetched",
+		"build hooks get no credential for the repository: in a hook, git fetch from a private repository fails", "not fetched",
 		"remote.origin.url=" + e.Git.URL + "/app/.git",
 	} {
 		if !strings.Contains(log, want) {

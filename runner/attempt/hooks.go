@@ -21,11 +21,11 @@ func (j *job) checkHooks(hooks buildhooks.Hooks) error {
 		// Without its hooks the image would be another than the repository means.
 		return failed(reasonHook, fmt.Errorf(
 			"the repository has the build hook hooks/%s, and build hooks are off on this runner (SLIPWAY_RUNNER_HOOKS=off): "+
-				"the embedded engine can confine them only where the gateway runs as root",
+				"the embedded engine can isolate them only if the gateway runs as root",
 			present[0],
 		))
 	}
-	j.log.Line("build hooks get no credential for the repository: git fetch from a private one fails in them")
+	j.log.Line("build hooks get no credential for the repository: in a hook, git fetch from a private repository fails")
 	if !j.spec.Publish || j.logins.HooksMayPush {
 		return nil
 	}
@@ -48,7 +48,8 @@ func (j *job) writeHookLogins(hooks buildhooks.Hooks) (buildhooks.DockerConfig, 
 	}
 	for _, r := range j.logins.Hooks {
 		j.log.Line(
-			"%s: get the credential of %s, so everyone who can push to this repository can replace every image that it opens",
+			"%s: get the credential of %s, so everyone who can push to this repository "+
+				"can replace every image that the credential can push",
 			buildhooks.Files(pushing),
 			r.Host,
 		)

@@ -187,5 +187,5 @@ func TestHookPushes(t *testing.T) {
 	if got := e.Registry.Tag("latest"); got != "" {
 		t.Errorf("tag latest: got %q, want %q", got, "")
 	}
-	runnertest.CheckHas(t, "the log", b.Log, "hooks/push left no tag latest")
+	runnertest.CheckHas(t, "the log", b.Log, "hooks/push did not push tag latest")
 }

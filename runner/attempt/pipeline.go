@@ -23,7 +23,7 @@ import (
 const maxBuilds = 300
 
 // errStopped is the error of a step that got SIGTERM.
-var errStopped = errors.New("the step was told to stop before it was done (SIGTERM)")
+var errStopped = errors.New("the step was stopped before it finished (SIGTERM)")
 
 // A PipelineRequest asks for the builds that a gateway has for a pipeline of the repository's own. Settings
 // is required.
@@ -133,7 +133,8 @@ func (p *pipeline) next(ctx context.Context, first bool) (spec.JoinReply, error)
 		reply, err := p.client.Join(ctx, p.request)
 		if errors.Is(err, report.ErrUnauthorized) {
 			return reply, fmt.Errorf(
-				"the gateway does not take PLUGIN_TOKEN for the automated build %s (PLUGIN_AUTOMATED_BUILD): make a token on its page, and keep it as the CI's secret",
+				"the gateway does not accept PLUGIN_TOKEN for the automated build %s (PLUGIN_AUTOMATED_BUILD): "+
+					"create a token on its page and store it as a secret of the CI",
 				p.o.Settings.AutomatedBuild,
 			)
 		}

@@ -135,7 +135,7 @@ func TestWhatAStepComesToWithoutABuild(t *testing.T) {
 		"nothing":         {noBuild("no rule", false), time.Minute, "", true},
 		"perhaps nothing": {noBuild("no rule", true), 50 * time.Millisecond, "", false},
 		"mend it":         {refuse(409, "choose own"), time.Minute, "choose own", true},
-		"wrong token":     {refuse(401, ""), time.Minute, "does not take PLUGIN_TOKEN for the automated build kq3", true},
+		"wrong token":     {refuse(401, ""), time.Minute, "does not accept PLUGIN_TOKEN for the automated build kq3", true},
 	} {
 		output, asked, err := newEnv(t).runPipeline(c.patience, c.answer)
 		if got := (err == nil); got != (c.want == "") {

@@ -36,17 +36,19 @@ func Probe(ctx context.Context, o Options) error {
 	switch {
 	case errors.Is(err, report.ErrUnauthorized):
 		return fmt.Errorf(
-			spec.ProbeGateway+"%s does not know the step's token: is it the one that started this pipeline, and less than 10 minutes ago?",
+			spec.ProbeGateway+"%s does not accept the step's token: "+
+				"check that this gateway started the pipeline, less than 10 minutes ago",
 			o.Settings.URL,
 		)
 	case err != nil:
 		return fmt.Errorf(
-			spec.ProbeGateway+"%s is not reached from here: %s; set SLIPWAY_URL of the gateway to an address that steps reach",
+			spec.ProbeGateway+"%s cannot be reached from here: %s: "+
+				"set SLIPWAY_URL of the gateway to an address that steps can reach",
 			o.Settings.URL,
 			text.OneLine(err.Error(), maxDetail),
 		)
 	}
-	o.printWell("the gateway answers at %s, and knows the step's token", o.Settings.URL)
+	o.printWell("the gateway answers at %s, and accepts the step's token", o.Settings.URL)
 	if err := o.probeBuilder(ctx, reply.BuilderTLS); err != nil {
 		return errors.New(spec.ProbeBuilder + text.OneLine(err.Error(), maxDetail))
 	}

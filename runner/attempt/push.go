@@ -111,7 +111,7 @@ func (j *job) pushByHook(
 			return done, err
 		}
 		if digest == "" {
-			j.log.Line("hooks/push left no tag %s", tag)
+			j.log.Line("hooks/push did not push tag %s", tag)
 			continue
 		}
 		done.tags = append(done.tags, spec.TagResult{Tag: tag})

@@ -57,7 +57,7 @@ func failed(reason string, err error) error {
 }
 
 // errTimeout is the cause with which the time of an attempt runs out.
-var errTimeout = errors.New("the build took longer than it may")
+var errTimeout = errors.New("the build reached its time limit")
 
 // resultOf returns the result of an attempt that ended with an error, or with nil. Failed is the
 // repository's fault; Error is one of the infrastructure, which another attempt may not meet.
@@ -81,7 +81,7 @@ func resultOfCause(cause error) spec.Result {
 	case errors.As(cause, &cancelled):
 		return result(spec.Cancelled, reasonUser, cause)
 	case errors.Is(cause, context.Canceled):
-		return spec.Result{State: spec.Cancelled, Reason: reasonUser, Detail: "the runner was told to stop (SIGTERM)"}
+		return spec.Result{State: spec.Cancelled, Reason: reasonUser, Detail: "the runner was stopped (SIGTERM)"}
 	}
 	return result(spec.Error, reasonInfrastructure, cause)
 }

@@ -104,7 +104,7 @@ func Upload(
 	}
 	if n := len(repositories); problems != nil && n > 1 {
 		return fmt.Errorf(
-			"no tag was moved anywhere, for the image is not in %d of %d repositories: %w",
+			"no tag was moved: %d of %d repositories did not get the image: %w",
 			len(problems),
 			n,
 			errors.Join(problems...),

@@ -107,7 +107,7 @@ func TestUploadSaysHowManyRepositoriesLackTheImage(t *testing.T) {
 		}
 		return nil
 	})
-	if err == nil || !strings.Contains(err.Error(), "in 1 of 2 repositories: disk full") {
+	if err == nil || !strings.Contains(err.Error(), "1 of 2 repositories did not get the image: disk full") {
 		t.Errorf("got error %v", err)
 	}
 }

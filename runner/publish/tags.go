@@ -38,7 +38,7 @@ func (e *TagsError) Error() string {
 			pushed = append(pushed, name)
 		}
 	}
-	rest := "none was"
+	rest := "no tag was pushed"
 	if len(pushed) > 0 {
 		rest = "pushed: " + strings.Join(pushed, ", ")
 	}

@@ -95,7 +95,7 @@ func Workspace(t testing.TB, files map[string]string) string {
 		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(full, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(full, []byte(text), 0o644); err != nil { //nolint:gosec // other users build it
 			t.Fatal(err)
 		}
 	}

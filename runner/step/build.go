@@ -166,13 +166,14 @@ func (r run) explainBuildError(err error) error {
 		return r.explainPullError(err)
 	case r.s.Builder != "":
 		return fmt.Errorf(
-			"%w; the disk of the builder at %s is full: free some of it there, or let it keep a smaller cache (`slipway builder --cache-size`)",
+			"%w; the disk of the builder at %s is full: free space there, or limit its cache (`slipway builder --cache-size`)",
 			err,
 			r.s.Builder,
 		)
 	}
 	return fmt.Errorf(
-		"%w; the disk of the step's own builder is full: give it room below TMPDIR (%s) or on a volume of its own (setting state, PLUGIN_STATE), or name a builder elsewhere (setting builder, PLUGIN_BUILDER)",
+		"%w; the disk of the step's own builder is full: give it space below TMPDIR (%s) "+
+			"or on a volume of its own (setting state, PLUGIN_STATE), or name a builder elsewhere (setting builder, PLUGIN_BUILDER)",
 		err,
 		cmp.Or(env.ToMap(r.o.Environ)["TMPDIR"], "/tmp"),
 	)

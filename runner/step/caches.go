@@ -38,7 +38,7 @@ func (r run) buildOptions(workspace string) (o spec.BuildOptions, err error) {
 	for _, c := range o.CacheTo {
 		if r.pushesTo(c.Attrs["ref"]) {
 			return o, fmt.Errorf(
-				"the cache %s is a tag that is pushed, and one would replace the other: give the cache a tag or a repository of its own",
+				"cache %s: the step pushes the image to the same tag: use another tag or repository for the cache",
 				c.Attrs["ref"],
 			)
 		}
@@ -57,7 +57,7 @@ func (r run) withoutRegistryCaches(caches []spec.Cache) []spec.Cache {
 		func(c spec.Cache) bool { return c.Type == spec.CacheRegistry },
 	)
 	if len(kept) < len(caches) {
-		r.log.Line("note: no cache is written to a registry, for nothing is pushed")
+		r.log.Line("note: no cache is written to a registry because nothing is pushed")
 	}
 	return kept
 }
@@ -107,7 +107,7 @@ func localCaches(caches []spec.Cache, attr, workspace string) ([]spec.Cache, err
 		}
 		path := filepath.Clean(c.Attrs[attr])
 		if err := makeDir(workspace, path); err != nil {
-			return nil, fmt.Errorf("the local cache %s cannot be made in the workspace: %w", path, err)
+			return nil, fmt.Errorf("the local cache %s: make it in the workspace: %w", path, err)
 		}
 		path, err := source.Tree{Dir: workspace}.Directory(path)
 		if err != nil {
@@ -131,11 +131,11 @@ func archive(a spec.Archive, workspace string, names []string) (spec.Archive, er
 	}
 	folder := filepath.Dir(filepath.Clean(a.Path))
 	if err := makeDir(workspace, folder); err != nil {
-		return a, fmt.Errorf("PLUGIN_OUTPUT: dest=%s: %w; give a path that this step may write", a.Path, err)
+		return a, fmt.Errorf("PLUGIN_OUTPUT: dest=%s: %w; set a path that this step can write to", a.Path, err)
 	}
 	real, err := source.Tree{Dir: workspace}.Directory(folder)
 	if err != nil {
-		return a, fmt.Errorf("PLUGIN_OUTPUT: the directory of dest %w; give a path from the workspace", err)
+		return a, fmt.Errorf("PLUGIN_OUTPUT: the directory of dest %w; set a path in the workspace", err)
 	}
 	a.Path = filepath.Join(real, filepath.Base(a.Path))
 	return a, nil

@@ -74,7 +74,7 @@ func TestACacheReplacesNoTagAndLeavesNoWorkspace(t *testing.T) {
 		t.Fatal(err)
 	}
 	for setting, want := range map[string]string{
-		"PLUGIN_CACHE=registry=" + e.Registry.Image() + ":1.2": "is a tag that is pushed",
+		"PLUGIN_CACHE=registry=" + e.Registry.Image() + ":1.2": "the step pushes the image to the same tag",
 		"PLUGIN_CACHE=local=link/cache":                        "the local cache link/cache",
 		"PLUGIN_CACHE=local=link":                              "the local cache",
 		"PLUGIN_CACHE=local=../cache":                          "the local cache ../cache",

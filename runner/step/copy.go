@@ -103,13 +103,13 @@ func explainSourceError(reference string, err error) error {
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
 		return fmt.Errorf(
-			"PLUGIN_SOURCE_IMAGE: %s is not there; an image that an earlier step left in a Docker daemon is not seen here: "+
-				"push it, or save it to a file and give its path: %w",
+			"PLUGIN_SOURCE_IMAGE: %s does not exist in its registry; images in a Docker daemon are not visible here: "+
+				"push it, or save it to a file and set the file's path: %w",
 			reference,
 			err,
 		)
 	case errors.As(err, &refused):
-		return fmt.Errorf("PLUGIN_SOURCE_IMAGE: %s may not be read with the logins of this step: %w", reference, err)
+		return fmt.Errorf("PLUGIN_SOURCE_IMAGE: the logins of this step may not read %s: %w", reference, err)
 	}
 	return fmt.Errorf("PLUGIN_SOURCE_IMAGE: %w", err)
 }

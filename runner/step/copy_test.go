@@ -158,7 +158,7 @@ func TestPushOnlySaysWhatIsWrongWithTheSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	for source, want := range map[string]string{
-		e.Registry.Image() + ":gone": "an image that an earlier step left in a Docker daemon is not seen here",
+		e.Registry.Image() + ":gone": "images in a Docker daemon are not visible here",
 		"./gone.tar":                 `the file "gone.tar" does not exist`,
 		"./no-image":                 "is neither an OCI layout",
 		"./link/image.tar":           "leads out",
@@ -190,7 +190,7 @@ func TestPushOnlySaysWhatIsWrongWithTheSource(t *testing.T) {
 	if err == nil {
 		t.Fatalf("it succeeded")
 	}
-	runnertest.CheckHas(t, "the error", err.Error(), "may not be read with the logins of this step")
+	runnertest.CheckHas(t, "the error", err.Error(), "the logins of this step may not read")
 }
 
 // A push-only step has a status beside that of the step that builds the same image.

@@ -130,7 +130,7 @@ func TestADryRunLogsInAtAmazonsRegistryAndMakesNothing(t *testing.T) {
 		"PLUGIN_ECR_CREATE_REPOSITORY=true",
 		"PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json",
 	)
-	if want := "would settle the repository acme/app: make it if it is not there, lifecycle policy ci/lifecycle.json\n"; !strings.Contains(
+	if want := "would configure the repository acme/app: create it if it does not exist, lifecycle policy ci/lifecycle.json\n"; !strings.Contains(
 		log,
 		want,
 	) {

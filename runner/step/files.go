@@ -41,7 +41,8 @@ func readFiles(s settings.Plugin) (settings.Plugin, error) {
 	if err != nil {
 		// The error shows no path: the value may be a key in another form, and is a secret then.
 		return s, errors.New(
-			"PLUGIN_COSIGN_PRIVATE_KEY is neither a key in PEM, which begins with -----BEGIN, nor the path of a file that can be read, absolute or from the workspace",
+			"PLUGIN_COSIGN_PRIVATE_KEY is neither a key in PEM, which begins with -----BEGIN, " +
+				"nor the path of a readable file, absolute or relative to the workspace",
 		)
 	}
 	s.Sign.Key = secret.New(string(key))
@@ -98,7 +99,7 @@ func (r run) writeFiles(done outcome) error {
 }
 
 func (f resultFile) explain(err error) error {
-	return fmt.Errorf("%s: %w; give a path that this step may write", f.setting, err)
+	return fmt.Errorf("%s: %w; set a path that this step can write to", f.setting, err)
 }
 
 // writeCard writes Drone's card. The CI asked for it and not the user, so a failure is a line of the log.

@@ -130,7 +130,7 @@ func TestStandaloneFilesThatCannotBeWrittenNameTheSetting(t *testing.T) {
 			if !strings.HasPrefix(err.Error(), setting+": ") {
 				t.Errorf("got %q, want the prefix %q", err.Error(), setting+": ")
 			}
-			runnertest.CheckHas(t, "the error", err.Error(), "give a path that this step may write")
+			runnertest.CheckHas(t, "the error", err.Error(), "set a path that this step can write to")
 		}
 	}
 	if len(e.Builder.Requests) != 0 {

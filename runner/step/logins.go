@@ -128,13 +128,13 @@ func (r run) explainPushError(image string, err error) error {
 	}
 	l := r.s.LoginFor(image)
 	if !l.Anonymous() {
-		return fmt.Errorf("the login of %s is not right, or may not push there: %w", l.Origin, err)
+		return fmt.Errorf("the login of %s is wrong or may not push there: %w", l.Origin, err)
 	}
 	if len(r.s.Images) == 1 {
-		return fmt.Errorf("PLUGIN_USERNAME and PLUGIN_PASSWORD are not set, and the registry asks for them: %w", err)
+		return fmt.Errorf("PLUGIN_USERNAME and PLUGIN_PASSWORD are not set, and the registry requires a login: %w", err)
 	}
 	return fmt.Errorf(
-		"no setting has a login for %s, and the registry asks for one; give it in PLUGIN_LOGINS (setting logins): %w",
+		"no setting has a login for %s, and the registry requires one: set PLUGIN_LOGINS (setting logins): %w",
 		hostOf(image),
 		err,
 	)
@@ -148,10 +148,15 @@ func (r run) explainPullError(err error) error {
 		return err
 	}
 	if l := r.s.LoginFor(image); !l.Anonymous() {
-		return fmt.Errorf("%w; the login of %s is not right, or may not read there", err, l.Origin)
+		return fmt.Errorf(
+			"%w; the login of %s is wrong or may not read there: check user name, password and permissions",
+			err,
+			l.Origin,
+		)
 	}
 	return fmt.Errorf(
-		"%w; no setting has a login for %s: give it in PLUGIN_LOGINS (setting logins) or PLUGIN_BASE_IMAGE_REGISTRY, _USERNAME and _PASSWORD, if there is such an image",
+		"%w; no setting has a login for %s: if the image exists, set PLUGIN_LOGINS (setting logins) "+
+			"or PLUGIN_BASE_IMAGE_REGISTRY, _USERNAME and _PASSWORD",
 		err,
 		hostOf(image),
 	)

@@ -109,7 +109,7 @@ func TestACacheReplacesNoTagOfAnyRepository(t *testing.T) {
 	if err == nil {
 		t.Fatalf("it succeeded")
 	}
-	runnertest.CheckHas(t, "the error", err.Error(), "is a tag that is pushed")
+	runnertest.CheckHas(t, "the error", err.Error(), "the step pushes the image to the same tag")
 	for _, cache := range []string{"registry=acme/app", "registry=docker.io/acme/app:latest", "registry=index.docker.io/acme/app:latest"} {
 		_, err := e.run(
 			"PLUGIN_REPO=acme/app",
@@ -122,7 +122,7 @@ func TestACacheReplacesNoTagOfAnyRepository(t *testing.T) {
 			t.Errorf("%s: it succeeded", cache)
 			continue
 		}
-		runnertest.CheckHas(t, cache+": the error", err.Error(), "is a tag that is pushed")
+		runnertest.CheckHas(t, cache+": the error", err.Error(), "the step pushes the image to the same tag")
 	}
 }
 
@@ -149,7 +149,7 @@ func TestNoTagMovesUntilEveryRepositoryHasTheImage(t *testing.T) {
 		t,
 		"the error",
 		err.Error(),
-		"no tag was moved anywhere, for the image is not in 1 of 2 repositories: push sha256:",
+		"no tag was moved: 1 of 2 repositories did not get the image: push sha256:",
 	)
 	runnertest.CheckHas(t, "the error", err.Error(), host)
 	if e.Registry.Tag("latest") != "" {
@@ -190,12 +190,12 @@ func TestALoginThatIsRefusedIsNamedAndEndsTheBuild(t *testing.T) {
 		"right",
 	}
 	for want, environ := range map[string][]string{
-		"the login of PLUGIN_LOGINS (entry 2) is not right, or may not push there":             {both, logins(first, [3]string{host, "robot", "canary"})},
-		"no setting has a login for " + host:                                                   {both, logins(first)},
-		"the login of DOCKER_USERNAME and DOCKER_PASSWORD is not right, or may not push there": {"DOCKER_USERNAME=ci", "DOCKER_PASSWORD=canary"},
-		"the login of PLUGIN_CONFIG (auths of " + first[0] + ") is not right":                  {`PLUGIN_CONFIG={"auths":{"` + first[0] + `":{"username":"ci","password":"canary"}}}`},
-		"the login of PLUGIN_LOGINS (entry 2) is not right: " + host + " does not know it":     {logins(first, [3]string{host, "robot", "canary"})},
-		"the login of PLUGIN_BASE_IMAGE_USERNAME and DOCKER_BASE_IMAGE_PASSWORD is not right: " + host: {
+		"the login of PLUGIN_LOGINS (entry 2) is wrong or may not push there":                   {both, logins(first, [3]string{host, "robot", "canary"})},
+		"no setting has a login for " + host:                                                    {both, logins(first)},
+		"the login of DOCKER_USERNAME and DOCKER_PASSWORD is wrong or may not push there":       {"DOCKER_USERNAME=ci", "DOCKER_PASSWORD=canary"},
+		"the login of PLUGIN_CONFIG (auths of " + first[0] + ") is wrong or may not push there": {`PLUGIN_CONFIG={"auths":{"` + first[0] + `":{"username":"ci","password":"canary"}}}`},
+		"the login of PLUGIN_LOGINS (entry 2) is wrong: " + host + " does not accept it":        {logins(first, [3]string{host, "robot", "canary"})},
+		"the login of PLUGIN_BASE_IMAGE_USERNAME and DOCKER_BASE_IMAGE_PASSWORD is wrong: " + host: {
 			logins(first), "PLUGIN_BASE_IMAGE_REGISTRY=" + host, "PLUGIN_BASE_IMAGE_USERNAME=robot", "DOCKER_BASE_IMAGE_PASSWORD=canary", "PLUGIN_DRY_RUN=true",
 		},
 	} {
@@ -226,14 +226,14 @@ func TestALoginThatNothingNeedsFailsNoStep(t *testing.T) {
 	if e.Registry.Tag("latest") == "" {
 		t.Errorf("tag latest is empty")
 	}
-	runnertest.CheckHas(t, "the log", out, "note: the login of PLUGIN_LOGINS (entry 1) was not tried")
+	runnertest.CheckHas(t, "the log", out, "note: the login of PLUGIN_LOGINS (entry 1) was not checked")
 }
 
 func TestABaseImageThatIsRefusedNamesTheSetting(t *testing.T) {
 	e := newEnv(t)
 	for text, want := range map[string]string{
-		"failed to resolve source metadata for docker.io/acme/base:1: pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed": "no setting has a login for docker.io: give it in PLUGIN_LOGINS",
-		"failed to resolve source metadata for quay.io/acme/base@sha256:00: unexpected status from HEAD request to https://quay.io/v2/acme/base/manifests/sha256:00: 401 Unauthorized":                      "; the login of PLUGIN_CONFIG (auths of quay.io) is not right",
+		"failed to resolve source metadata for docker.io/acme/base:1: pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed": "no setting has a login for docker.io: if the image exists, set PLUGIN_LOGINS",
+		"failed to resolve source metadata for quay.io/acme/base@sha256:00: unexpected status from HEAD request to https://quay.io/v2/acme/base/manifests/sha256:00: 401 Unauthorized":                      "; the login of PLUGIN_CONFIG (auths of quay.io) is wrong or may not read there",
 		"failed to resolve source metadata for localhost:5000/base: failed to authorize: failed to fetch oauth token: 401":                                                                                  "no setting has a login for localhost:5000:",
 	} {
 		e.Builder.BuildError = &buildkit.BuildError{Err: errors.New(text)}

@@ -17,7 +17,7 @@ func TestTheCommitsDateIsTheImages(t *testing.T) {
 	if err != nil {
 		t.Fatalf("got error %v\n%s", err, log)
 	}
-	runnertest.CheckHas(t, "the log", log, "files keep their dates")
+	runnertest.CheckHas(t, "the log", log, "files keep their own dates")
 	if e.Builder.Requests[0].BuildArgs["SOURCE_DATE_EPOCH"] != "" {
 		t.Errorf(
 			`Requests[0].BuildArgs["SOURCE_DATE_EPOCH"]: got %q, want %q`,

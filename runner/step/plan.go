@@ -71,7 +71,7 @@ func (r run) printECRPlan() {
 	e := r.s.ECR
 	var changes []string
 	if e.Create {
-		changes = append(changes, "make it if it is not there")
+		changes = append(changes, "create it if it does not exist")
 	}
 	if e.Scan != nil {
 		changes = append(changes, fmt.Sprintf("scan on push: %t", *e.Scan))
@@ -86,7 +86,7 @@ func (r run) printECRPlan() {
 		return
 	}
 	for _, name := range e.Repositories {
-		r.log.Line("would settle the repository %s: %s", name, strings.Join(changes, ", "))
+		r.log.Line("would configure the repository %s: %s", name, strings.Join(changes, ", "))
 	}
 }
 

@@ -103,12 +103,14 @@ func (r run) checkLogins(ctx context.Context) error {
 		var refused *registry.UnauthorizedError
 		switch {
 		case errors.As(err, &refused):
-			problems = append(
-				problems,
-				fmt.Errorf("the login of %s is not right: %s does not know it: %w", l.Origin, l.Host, refused.Err),
-			)
+			problems = append(problems, fmt.Errorf(
+				"the login of %s is wrong: %s does not accept it: check user name and password: %w",
+				l.Origin,
+				l.Host,
+				refused.Err,
+			))
 		case err != nil && ctx.Err() == nil:
-			r.log.Line("note: the login of %s was not tried: %v", l.Origin, text.FirstLine(err.Error()))
+			r.log.Line("note: the login of %s was not checked: %v", l.Origin, text.FirstLine(err.Error()))
 		}
 	}
 	return errors.Join(problems...)
@@ -150,7 +152,7 @@ func (r run) checkImage(ctx context.Context, image string) error {
 		return noECRRepository(strings.TrimPrefix(image, r.s.ECR.Host+"/"), err)
 	}
 	return fmt.Errorf("PLUGIN_REPO: the registry of %s cannot be used; check the name, the network of this step, "+
-		"and PLUGIN_INSECURE where the registry speaks plain HTTP: %w", image, err)
+		"and PLUGIN_INSECURE if the registry uses plain HTTP: %w", image, err)
 }
 
 // checkBackoff waits between two tries of a check.

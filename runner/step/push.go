@@ -61,7 +61,7 @@ func (r run) sign(ctx context.Context, key *cosign.Key, digest string) error {
 	for _, image := range r.s.Images {
 		err := cosign.Attach(ctx, r.registry, image, digest, key, r.s.Sign.Annotations, r.loginFor(image))
 		if err != nil {
-			return fmt.Errorf("the image was not signed, and so no tag was pushed: %w", r.explainPushError(image, err))
+			return fmt.Errorf("the image was not signed, so no tag was pushed: %w", r.explainPushError(image, err))
 		}
 		r.log.Line("signed %s@%s", image, digest)
 	}
@@ -102,7 +102,7 @@ func (r run) signingKey() (*cosign.Key, error) {
 	case errors.Is(err, cosign.ErrPassword) && r.s.Sign.Password.IsZero():
 		return nil, errors.New("PLUGIN_COSIGN_PASSWORD is not set, and PLUGIN_COSIGN_PRIVATE_KEY is encrypted")
 	case errors.Is(err, cosign.ErrPassword):
-		return nil, fmt.Errorf("PLUGIN_COSIGN_PASSWORD %w that is PLUGIN_COSIGN_PRIVATE_KEY", err)
+		return nil, fmt.Errorf("PLUGIN_COSIGN_PASSWORD %w in PLUGIN_COSIGN_PRIVATE_KEY", err)
 	case err != nil:
 		return nil, fmt.Errorf("PLUGIN_COSIGN_PRIVATE_KEY %w", err)
 	}

@@ -34,7 +34,7 @@ func (r run) buildRequest(args map[string]string) (buildkit.Request, error) {
 	dockerfile, err := tree.File(filepath.Clean(r.s.Dockerfile))
 	if err != nil {
 		return buildkit.Request{}, fmt.Errorf(
-			"PLUGIN_DOCKERFILE: the Dockerfile %w; give its path from the workspace %s",
+			"PLUGIN_DOCKERFILE: the Dockerfile %w; set its path relative to the workspace %s",
 			err,
 			top,
 		)
@@ -42,7 +42,7 @@ func (r run) buildRequest(args map[string]string) (buildkit.Request, error) {
 	folder, err := tree.Directory(filepath.Clean(r.s.Context))
 	if err != nil {
 		return buildkit.Request{}, fmt.Errorf(
-			"PLUGIN_CONTEXT: the build context %w; give its path from the workspace %s",
+			"PLUGIN_CONTEXT: the build context %w; set its path relative to the workspace %s",
 			err,
 			top,
 		)
@@ -77,7 +77,7 @@ func (r run) workspace() (string, error) {
 	}
 	if info, err := os.Stat(top); err != nil || !info.IsDir() {
 		return "", fmt.Errorf(
-			"the workspace %s (%s) is no directory: run the step where the repository is checked out",
+			"the workspace %s (%s) is not a directory: run the step where the repository is checked out",
 			top,
 			r.s.Origins["workspace"],
 		)
@@ -94,7 +94,7 @@ func (r run) buildArgs(ctx context.Context) map[string]string {
 	when, err := source.AuthorDate(ctx, r.s.Workspace)
 	if err != nil {
 		r.log.Line(
-			"note: files keep their dates, for the commit's is not known; give the build argument SOURCE_DATE_EPOCH (%s)",
+			"note: files keep their own dates: cannot read the commit's date (%s): set the build argument SOURCE_DATE_EPOCH",
 			text.FirstLine(err.Error()),
 		)
 		return r.s.BuildArgs

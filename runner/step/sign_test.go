@@ -150,7 +150,7 @@ func TestASignatureThatIsRefusedKeepsTheTagsBack(t *testing.T) {
 	if err == nil {
 		t.Fatalf("it succeeded")
 	}
-	runnertest.CheckHas(t, "the error", err.Error(), "the image was not signed, and so no tag was pushed")
+	runnertest.CheckHas(t, "the error", err.Error(), "the image was not signed, so no tag was pushed")
 	if got := e.Registry.Tag("latest"); got != "" {
 		t.Errorf("tag latest: got %q, want %q", got, "")
 	}
@@ -163,7 +163,7 @@ func TestAKeyThatCannotSignIsFoundBeforeTheBuild(t *testing.T) {
 		"PLUGIN_COSIGN_PASSWORD is not set, and PLUGIN_COSIGN_PRIVATE_KEY is encrypted": {"PLUGIN_COSIGN_PRIVATE_KEY=" + private},
 		"PLUGIN_COSIGN_PASSWORD does not open the key":                                  {"PLUGIN_COSIGN_PRIVATE_KEY=" + private, "PLUGIN_COSIGN_PASSWORD=canary"},
 		"PLUGIN_COSIGN_PRIVATE_KEY is not a readable private key":                       {"PLUGIN_COSIGN_PRIVATE_KEY=-----BEGIN canary"},
-		"nor the path of a file that can be read":                                       {"PLUGIN_COSIGN_PRIVATE_KEY=canary"},
+		"nor the path of a readable file":                                               {"PLUGIN_COSIGN_PRIVATE_KEY=canary"},
 	} {
 		log, err := e.run(environ...)
 		if err == nil {

@@ -106,7 +106,7 @@ func (s *status) finish(ctx context.Context, done outcome, failure error) (line 
 	defer cancel()
 	state, description := s.run.describeEnd(done, failure)
 	if err := s.target.reporter.Post(ctx, s.target.report, state, description); err != nil {
-		return "not reported, which changes nothing else: " + text.OneLine(err.Error(), maxStatusError)
+		return "not reported, the step's result is the same: " + text.OneLine(err.Error(), maxStatusError)
 	}
 	place := s.target.place
 	return fmt.Sprintf("%s at %s/%s@%s", state, place.Owner, place.Slug, text.Short(s.target.report.Commit))
@@ -116,7 +116,7 @@ func (s *status) finish(ctx context.Context, done outcome, failure error) (line 
 func (r run) describeEnd(done outcome, failure error) (commitstatus.State, string) {
 	switch {
 	case errors.Is(failure, errStopped):
-		return commitstatus.Stopped, "Stopped before it was done"
+		return commitstatus.Stopped, "Stopped before it finished"
 	case failure != nil:
 		return commitstatus.Failed, text.OneLine(failure.Error(), maxStatusError)
 	case r.s.DryRun:

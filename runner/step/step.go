@@ -79,7 +79,7 @@ type stage struct {
 }
 
 // errStopped is the error of a step that got SIGTERM.
-var errStopped = errors.New("the step was told to stop before it was done (SIGTERM)")
+var errStopped = errors.New("the step was stopped before it finished (SIGTERM)")
 
 // Run runs the step. Its error names the setting to correct. When ctx ends, as by SIGTERM, so does the
 // step.

@@ -122,8 +122,8 @@ func TestStandaloneRefusedCredential(t *testing.T) {
 	e.Registry.Intercept(runnertest.RequireLogin("ci", "right"))
 	e.Builder.OnBuild = untilStopped
 	for want, environ := range map[string][]string{
-		"PLUGIN_USERNAME and PLUGIN_PASSWORD are not set":               nil,
-		"the login of PLUGIN_USERNAME and PLUGIN_PASSWORD is not right": {"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary"},
+		"PLUGIN_USERNAME and PLUGIN_PASSWORD are not set":                                 nil,
+		"the login of PLUGIN_USERNAME and PLUGIN_PASSWORD is wrong or may not push there": {"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary"},
 	} {
 		log, err := e.run(environ...)
 		if err == nil {
@@ -160,7 +160,7 @@ func TestStandaloneFaultsNameTheSetting(t *testing.T) {
 		{"a path above", []string{"PLUGIN_CONTEXT=app/../.."}, `PLUGIN_CONTEXT: the build context ".." is not a path within`},
 		{"a link out", []string{"DRONE_WORKSPACE=" + linked}, `PLUGIN_DOCKERFILE: the Dockerfile "Dockerfile" leads out`},
 		{"a directory link out", []string{"DRONE_WORKSPACE=" + linked, "PLUGIN_DOCKERFILE=file", "PLUGIN_CONTEXT=out"}, `PLUGIN_CONTEXT: the build context "out" leads out`},
-		{"no workspace", []string{"DRONE_WORKSPACE=/no/such/workspace"}, "/no/such/workspace (DRONE_WORKSPACE) is no directory"},
+		{"no workspace", []string{"DRONE_WORKSPACE=/no/such/workspace"}, "/no/such/workspace (DRONE_WORKSPACE) is not a directory"},
 		{"no registry", []string{"PLUGIN_REPO=127.0.0.1:1/acme/app"}, "PLUGIN_REPO: the registry of 127.0.0.1:1/acme/app cannot be used"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -209,7 +209,7 @@ func TestStandaloneStopsWhenTold(t *testing.T) {
 	if err == nil {
 		t.Fatalf("it succeeded")
 	}
-	runnertest.CheckHas(t, "the error", err.Error(), "told to stop")
+	runnertest.CheckHas(t, "the error", err.Error(), "was stopped")
 	if got := e.Registry.Tag("latest"); got != "" {
 		t.Errorf("tag latest: got %q, want %q", got, "")
 	}

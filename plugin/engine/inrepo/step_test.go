@@ -261,7 +261,7 @@ func unbelieved(env *demotest.Env) {
 	p.WaitNewest(1, autobuild.Starting)
 	for _, setting := range []string{"PLUGIN_TOKEN=guess", "PLUGIN_AUTOMATED_BUILD=another"} {
 		output, err := p.step(drone, "refs/heads/main", commit, setting)
-		if err == nil || !strings.Contains(output, "does not take PLUGIN_TOKEN for the automated build") {
+		if err == nil || !strings.Contains(output, "does not accept PLUGIN_TOKEN for the automated build") {
 			env.T.Errorf("%s: %v\n%s", setting, err, output)
 		}
 	}
