@@ -35,7 +35,11 @@ func TestASecretFileStaysInTheWorkspace(t *testing.T) {
 	if _, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_SECRETS_FROM_FILE=id="+outside); err != nil {
 		t.Errorf("an absolute path: %v", err)
 	}
-	if got := e.Builder.Requests[0].Options.Secrets; len(got) != 1 || got[0].Value.Reveal() != "canary" {
-		t.Errorf("the builder was given %v", got)
+	secrets := e.Builder.Requests[0].Options.Secrets
+	if len(secrets) != 1 {
+		t.Fatalf("got %d secrets, want 1", len(secrets))
+	}
+	if got := secrets[0].Value.Reveal(); got != "canary" {
+		t.Errorf("secret: got %q, want canary", got)
 	}
 }
