@@ -1,0 +1,112 @@
+package server
+
+import (
+	"os"
+
+	"github.com/urfave/cli/v3"
+
+	"slipway/runner/registry"
+	"slipway/runner/sandbox"
+)
+
+func env(name string) cli.ValueSourceChain { return cli.EnvVars(name) }
+
+// listenFlags returns the flags for the address and its clients.
+func listenFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name:    "address",
+			Usage:   "address to serve on: unix:///path, or tcp://host:port with --tls",
+			Value:   "unix:///run/slipway/builder.sock",
+			Sources: env("SLIPWAY_BUILDER_ADDRESS"),
+		},
+		tlsFlag("certificate for TCP and the authority of its clients: a file of `slipway builder keys`"),
+		&cli.StringFlag{
+			Name: "revoked",
+			Usage: "file of revoked client certificates, one SHA-256 fingerprint a line; " +
+				"read at each connection",
+			Sources: env("SLIPWAY_BUILDER_REVOKED"),
+		},
+		&cli.IntFlag{
+			Name:    "socket-group",
+			Usage:   "gid that may use the socket besides the owner",
+			Value:   os.Getegid(),
+			Sources: env("SLIPWAY_BUILDER_SOCKET_GROUP"),
+		},
+		&cli.DurationFlag{
+			Name:    "idle",
+			Usage:   "stop after this time without a call; 0 = never",
+			Sources: env("SLIPWAY_BUILDER_IDLE"),
+		},
+	}
+}
+
+// buildFlags returns the flags for the cache and the steps of builds.
+func buildFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name:    "state",
+			Usage:   "directory of the cache, for one builder at a time",
+			Value:   "/var/lib/slipway/builder",
+			Sources: env("SLIPWAY_BUILDER_STATE"),
+		},
+		&cli.StringFlag{
+			Name:    "cache-size",
+			Usage:   "maximum size of the cache",
+			Value:   "20GB",
+			Sources: env("SLIPWAY_BUILDER_CACHE"),
+		},
+		&cli.StringSliceFlag{
+			Name: "frontend",
+			Usage: "Dockerfile frontend image (# syntax=) to allow besides docker/dockerfile:1, " +
+				"which is built in",
+			Sources: env("SLIPWAY_BUILDER_FRONTENDS"),
+		},
+		&cli.StringFlag{
+			Name:    "runtime",
+			Usage:   "OCI runtime: runc (crun 1.8.1 does not work)",
+			Value:   "runc",
+			Sources: env("SLIPWAY_BUILDER_RUNTIME"),
+		},
+		&cli.IntFlag{
+			Name:    "parallel",
+			Usage:   "build steps at once; 0 = twice the processors",
+			Sources: env("SLIPWAY_BUILDER_PARALLEL"),
+		},
+	}
+}
+
+// networkFlags returns the flags for registries and the network of RUN steps.
+func networkFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "network",
+			Usage: "network of RUN steps: auto (cni, else slirp4netns, else none), " +
+				"step (auto, else the network of this container), cni, slirp4netns, none, host",
+			Value:   sandbox.NetworkAuto,
+			Sources: env("SLIPWAY_BUILDER_NETWORK"),
+		},
+		&cli.StringSliceFlag{Name: "dns", Usage: "name server of RUN steps", Sources: env("SLIPWAY_BUILDER_DNS")},
+		&cli.StringSliceFlag{
+			Name:    "dns-search",
+			Usage:   "search domain of RUN steps",
+			Sources: env("SLIPWAY_BUILDER_DNS_SEARCH"),
+		},
+		&cli.StringSliceFlag{
+			Name:    "insecure-registry",
+			Usage:   "registry host to read over plain HTTP",
+			Sources: env("SLIPWAY_BUILDER_INSECURE_REGISTRIES"),
+		},
+		&cli.StringSliceFlag{
+			Name:    "mirror",
+			Usage:   "mirror of Docker Hub, tried first: https://host, http://host or host",
+			Sources: env("SLIPWAY_BUILDER_MIRRORS"),
+		},
+		&cli.StringFlag{
+			Name:    "certs",
+			Usage:   "directory of registry certificates, as Docker's: HOST:PORT/ca.crt",
+			Value:   registry.CertsDir,
+			Sources: env("SLIPWAY_BUILDER_CERTS"),
+		},
+	}
+}
