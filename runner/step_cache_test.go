@@ -115,13 +115,13 @@ func TestTheVolumeForTheStateIsTakenUnasked(t *testing.T) {
 	keeps(
 		t,
 		in(bind, "PLUGIN_STATE=off"),
-		"builder: its cache goes with this step, as PLUGIN_STATE says",
+		"builder: its cache is deleted with this step: PLUGIN_STATE is off",
 		"cached  0 of 4 steps",
 	)
 	keeps(
 		t,
 		in(none),
-		"builder: its cache goes with this step; a volume at /var/lib/slipway/builder would keep it",
+		"builder: its cache is deleted with this step; a volume at /var/lib/slipway/builder would keep it",
 		"cached  0 of 4 steps",
 	)
 }
@@ -138,7 +138,7 @@ func TestAStateThatCannotBeMadeFailsTheStep(t *testing.T) {
 	if err == nil {
 		t.Fatalf("it succeeded\n%s", out)
 	}
-	runnertest.CheckHas(t, "the log", string(out), "PLUGIN_STATE: the directory for the builder's cache cannot be made")
+	runnertest.CheckHas(t, "the log", string(out), "PLUGIN_STATE: create the directory for the builder's cache")
 }
 
 // untilItRuns starts a step and waits until its RUN runs.

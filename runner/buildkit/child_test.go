@@ -101,7 +101,7 @@ func TestChildWithoutNetworkSaysSo(t *testing.T) {
 	_, err := sandbox.StartChild(t.Context(), sandbox.ChildOptions{
 		Dir: t.TempDir(), Environ: append(os.Environ(), "SLIPWAY_BUILDER_NETWORK=vpn"), Output: &out,
 	})
-	if err == nil || !strings.Contains(out.String(), `builder: network "vpn" is none of`) {
+	if err == nil || !strings.Contains(out.String(), `builder: network "vpn" is unknown`) {
 		t.Errorf("got %v and %q", err, &out)
 	}
 }

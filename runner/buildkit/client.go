@@ -102,7 +102,7 @@ func Dial(ctx context.Context, address string, who identity.Identity) (*Client, 
 	if err != nil {
 		hint := ""
 		if who.IsZero() && strings.HasPrefix(address, "tcp:") {
-			hint = " (it was asked without a certificate, and one that has certificates answers nobody without)"
+			hint = " (no client certificate was sent, and a builder on TCP usually requires one)"
 		}
 		return nil, errors.Join(fmt.Errorf("builder at %s does not answer%s: %w", address, hint, err), bk.Close())
 	}
@@ -248,12 +248,12 @@ func materialize(ctx context.Context, c gateway.Client) (*gateway.Result, error)
 func (r Request) check() error {
 	if info, err := os.Stat(r.Context); err != nil || !info.IsDir() {
 		return &BuildError{
-			Err: fmt.Errorf("there is no build context directory %s in the repository", filepath.Base(r.Context)),
+			Err: fmt.Errorf("no build context directory %s in the repository", filepath.Base(r.Context)),
 		}
 	}
 	info, err := os.Lstat(r.Dockerfile)
 	if errors.Is(err, os.ErrNotExist) {
-		return &BuildError{Err: fmt.Errorf("there is no Dockerfile %s in the repository", r.dockerfileName())}
+		return &BuildError{Err: fmt.Errorf("no Dockerfile %s in the repository", r.dockerfileName())}
 	}
 	if err == nil && info.IsDir() {
 		return &BuildError{Err: fmt.Errorf("the Dockerfile %s is a directory", r.dockerfileName())}

@@ -73,7 +73,7 @@ func (s store) small(dgst string) ([]byte, error) {
 		}
 	}
 	if got := digest.FromBytes(data).String(); got != dgst {
-		return nil, fmt.Errorf("the builder gave %s for %s", got, dgst)
+		return nil, fmt.Errorf("read %s from the builder: the content has the digest %s", dgst, got)
 	}
 	return data, nil
 }
@@ -213,5 +213,5 @@ func (i *index) IndexManifest() (*v1.IndexManifest, error) { return i.manifest, 
 func (i *index) RawManifest() ([]byte, error)              { return i.raw, nil }
 func (i *index) Image(h v1.Hash) (v1.Image, error)         { return i.store.image(h.String()) }
 func (i *index) ImageIndex(h v1.Hash) (v1.ImageIndex, error) {
-	return nil, errors.New("an index within an index is not built here: " + h.String())
+	return nil, errors.New("image index inside another index is not supported: " + h.String())
 }

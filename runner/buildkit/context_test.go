@@ -69,7 +69,7 @@ func TestWhoReadsTheContext(t *testing.T) {
 			if diff := cmp.Diff(c.want, files(t, r.Image, image.Digest)); diff != "" {
 				t.Error(diff)
 			}
-			if told := strings.Contains(log.String(), "it cannot be read here, and is sent: "); told != c.told {
+			if told := strings.Contains(log.String(), "the builder cannot read it, so the client sends it: "); told != c.told {
 				t.Errorf("the log:\n%s", &log)
 			}
 			if !strings.Contains(log.String(), "transferring context: ") {

@@ -29,9 +29,9 @@ func Describe(ctx context.Context, address string, who identity.Identity) (strin
 		}
 	}
 	slices.Sort(platforms) // the same platform occurs once for each variant of a processor
-	line := fmt.Sprintf("%s answers, and builds for %s", address, strings.Join(slices.Compact(platforms), ", "))
+	line := fmt.Sprintf("%s is ready and builds for %s", address, strings.Join(slices.Compact(platforms), ", "))
 	if identity.Encrypts(address, who) {
-		line += "; our certificate is good until " + who.Expires().Format(time.DateOnly)
+		line += "; the client certificate is valid until " + who.Expires().Format(time.DateOnly)
 	}
 	return line, nil
 }

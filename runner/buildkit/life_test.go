@@ -40,7 +40,7 @@ func TestSecondServerOnAStateFailsAtOnce(t *testing.T) {
 		t,
 		5*time.Second,
 	); err == nil ||
-		!strings.Contains(other.log.String(), "another server answers") {
+		!strings.Contains(other.log.String(), "another server is running") {
 		t.Errorf("a second server took the socket: %v %s", err, other.log)
 	}
 	build(t, first.dial(t), request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /\n", "a": ""})))

@@ -85,7 +85,7 @@ func TestABuilderThatCannotPublishLeavesItToPush(t *testing.T) {
 		!strings.Contains(log.String(), "CACHED") {
 		t.Errorf("the step ran, and is not to run again: %+v\n%s", image, &log)
 	}
-	if image.Pushed || !strings.Contains(log.String(), "the builder cannot push it, so this step is going to") {
+	if image.Pushed || !strings.Contains(log.String(), "the builder cannot push the image, so this step pushes it") {
 		t.Errorf("pushed %v\n%s", image.Pushed, &log)
 	}
 	r.Image = host + "/acme/app"

@@ -25,7 +25,7 @@ func (c *Client) Push(ctx context.Context, r Request, digest string) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return fmt.Errorf("push %s: the builder does not have it any more: %w", digest, err)
+		return fmt.Errorf("push %s: the builder no longer has the image: %w", digest, err)
 	}
 	if r.MountFrom != "" {
 		content, err = registry.Mountable(content, r.MountFrom)

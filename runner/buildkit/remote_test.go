@@ -105,7 +105,7 @@ func TestRemoteBuilder(t *testing.T) {
 	pull(t, r.Image, image.Digest)
 
 	out, err := command(t, "check", "--tls", filepath.Join(dir, "client.pem"), address)
-	if err != nil || strings.Count(out, " linux/"+runtime.GOARCH) != 1 || !strings.Contains(out, "good until") {
+	if err != nil || strings.Count(out, " linux/"+runtime.GOARCH) != 1 || !strings.Contains(out, "valid until") {
 		t.Errorf("check: %v\n%s", err, out)
 	}
 	for name, who := range map[string]identity.Identity{
@@ -175,7 +175,7 @@ func TestKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := command(t, "keys", dir, "--host", "other.example.com", "--client", "client", "--client", "ci-2")
-	if err != nil || strings.Count(out, " stays, ") != 2 || !strings.Contains(out, "ci-2.pem for its clients") {
+	if err != nil || strings.Count(out, " is unchanged, ") != 2 || !strings.Contains(out, "ci-2.pem for its clients") {
 		t.Errorf("a further client: %v\n%s", err, out)
 	}
 	if after, err := os.ReadFile(filepath.Join(dir, "server.pem")); err != nil || string(after) != string(before) {
@@ -196,17 +196,17 @@ func TestKeysRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, args := range map[string][]string{
-		"x.pem is there, and it is empty": {"keys", empty, "--client", "x"},
-		"name one directory":              {"keys"},
-		"give --host":                     {"keys", t.TempDir()},
-		"--client is \"../x\"":            {"keys", t.TempDir(), "--host", "h", "--client", "../x"},
-		"--client is \"ca\"":              {"keys", t.TempDir(), "--host", "h", "--client", "ca"},
-		"--days is 0":                     {"keys", t.TempDir(), "--host", "h", "--days", "0"},
-		"both files are":                  {"keys", broken, "--client", "x"},
-		"name one address":                {"check"},
-		"no/such.pem":                     {"check", "--tls", "no/such.pem", "tcp://127.0.0.1:1"},
-		"does not answer":                 {"check", "tcp://127.0.0.1:1"},
-		"only clients with":               {"check", "tcp://builder.example.com:1"},
+		"x.pem exists, and it is empty": {"keys", empty, "--client", "x"},
+		"give one directory":            {"keys"},
+		"give --host":                   {"keys", t.TempDir()},
+		"--client is \"../x\"":          {"keys", t.TempDir(), "--host", "h", "--client", "../x"},
+		"--client is \"ca\"":            {"keys", t.TempDir(), "--host", "h", "--client", "ca"},
+		"--days is 0":                   {"keys", t.TempDir(), "--host", "h", "--days", "0"},
+		"both files are":                {"keys", broken, "--client", "x"},
+		"give one address":              {"check"},
+		"no/such.pem":                   {"check", "--tls", "no/such.pem", "tcp://127.0.0.1:1"},
+		"does not answer":               {"check", "tcp://127.0.0.1:1"},
+		"only clients with":             {"check", "tcp://builder.example.com:1"},
 	} {
 		if out, err := command(t, args...); err == nil || !strings.Contains(out, want) {
 			t.Errorf("%v: %v\n%s\nwant %q", args, err, out, want)

@@ -23,7 +23,7 @@ func checkVersion(v string) error {
 		return nil
 	}
 	return fmt.Errorf(
-		"it is BuildKit %s, of which a Dockerfile's frontend may leave its storage (CVE-2026-33747): update it to %s or newer",
+		"BuildKit %s lets a Dockerfile's frontend write outside its storage (CVE-2026-33747): update to %s or newer",
 		v,
 		oldestVersion,
 	)

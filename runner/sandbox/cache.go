@@ -50,13 +50,13 @@ func (s LocalCache) resolve() (cacheChoice, error) {
 		return s.choose(readCacheDir(cacheVolume)), nil
 	}
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
-		return cacheChoice{}, fmt.Errorf("%s: the directory for the builder's cache cannot be made: %w", s.Origin, err)
+		return cacheChoice{}, fmt.Errorf("%s: create the directory for the builder's cache: %w", s.Origin, err)
 	}
 	dir := readCacheDir(s.Dir)
 	if !dir.writable {
 		return cacheChoice{}, fmt.Errorf(
-			"%s: %s, the directory for the builder's cache, cannot be written: "+
-				"mount a volume there that this step may write, or leave it out",
+			"%s: the directory for the builder's cache, %s, is not writable: "+
+				"mount a volume there that this step can write, or remove the setting",
 			s.Origin,
 			s.Dir,
 		)
@@ -67,11 +67,11 @@ func (s LocalCache) resolve() (cacheChoice, error) {
 // choose decides on a directory. Without a setting, the directory must be a mount: outside a container
 // it may belong to another builder, and in a container it is deleted with the step.
 func (s LocalCache) choose(dir cacheDir) cacheChoice {
-	const lost = "its cache goes with this step"
+	const lost = "its cache is deleted with this step"
 	choice := cacheChoice{dir: s.Dir, name: s.Dir + " (" + s.Origin + ")"}
 	switch {
 	case s.Off:
-		return cacheChoice{line: lost + ", as PLUGIN_STATE says"}
+		return cacheChoice{line: lost + ": PLUGIN_STATE is off"}
 	case s.Dir != "":
 	case !dir.exists || !dir.mounted:
 		return cacheChoice{line: lost + "; a volume at " + cacheVolume + " would keep it"}
@@ -82,7 +82,7 @@ func (s LocalCache) choose(dir cacheDir) cacheChoice {
 	}
 	choice.line = "its cache is in " + choice.name + ", as earlier steps left it"
 	if !dir.filled {
-		choice.line = "its cache is in " + choice.name + ", which was empty, and stays for later steps"
+		choice.line = "its cache is in " + choice.name + ", which was empty; later steps use it too"
 	}
 	return choice
 }
@@ -91,9 +91,9 @@ func (s LocalCache) choose(dir cacheDir) cacheChoice {
 func (c cacheChoice) fallbackLine(err error) string {
 	if errors.Is(err, process.ErrStateLocked) {
 		return "another step is using the cache in " + c.name +
-			"; this one starts with an empty cache, which goes with it"
+			"; this one starts with an empty cache, which is deleted with the step"
 	}
-	return "the cache in " + c.name + " cannot be used, so this step starts with an empty one, which goes with it: " +
+	return "the cache in " + c.name + " cannot be used, so this step starts with an empty one, which is deleted with the step: " +
 		text.OneLine(err.Error(), maxReason)
 }
 

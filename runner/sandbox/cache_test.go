@@ -15,14 +15,14 @@ func TestChooseCacheDirectory(t *testing.T) {
 		found     cacheDir
 		dir, line string
 	}{
-		{LocalCache{}, cacheDir{}, "", "goes with this step; a volume at"},
+		{LocalCache{}, cacheDir{}, "", "deleted with this step; a volume at"},
 		{
 			LocalCache{}, cacheDir{exists: true, writable: true, filled: true},
-			"", "goes with this step; a volume at",
+			"", "deleted with this step; a volume at",
 		},
 		{LocalCache{}, volume, cacheVolume, "which was empty"},
 		{LocalCache{}, cacheDir{exists: true, mounted: true}, "", "cannot be written"},
-		{LocalCache{Off: true}, volume, "", "as PLUGIN_STATE says"},
+		{LocalCache{Off: true}, volume, "", "PLUGIN_STATE is off"},
 		{named, cacheDir{exists: true, writable: true}, "/cache", "in /cache (PLUGIN_STATE), which was empty"},
 		{
 			named, cacheDir{exists: true, writable: true, filled: true},

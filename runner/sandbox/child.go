@@ -140,8 +140,8 @@ func (o ChildOptions) checkProgram() error {
 	if _, err := os.Stat(o.Program); err != nil {
 		return &NotSupportedError{
 			Name:   "program",
-			Detail: filepath.Base(o.Program) + " is not beside this program, which starts builders by it",
-			Fix:    "take both out of the image",
+			Detail: filepath.Base(o.Program) + " is not in the directory of this program, which needs it to start builders",
+			Fix:    "copy both programs out of the image",
 		}
 	}
 	return nil

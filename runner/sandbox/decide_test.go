@@ -32,11 +32,11 @@ func TestPlanNetwork(t *testing.T) {
 		{NetworkAuto, noTables, NetworkNone, "apt-get install iptables"},
 		{NetworkAuto, NetworkFacts{}, NetworkNone, "no slirp4netns either"},
 		{NetworkStep, all, NetworkCNI, "/usr/lib/cni"},
-		{NetworkStep, NetworkFacts{}, NetworkHost, "the step's container's own; no CNI bridge"},
+		{NetworkStep, NetworkFacts{}, NetworkHost, "the network of the step's container; no CNI bridge"},
 		{NetworkCNI, noCNI, "", ""},
 		{NetworkSlirp, NetworkFacts{}, "", ""},
-		{NetworkNone, all, NetworkNone, "asked"},
-		{NetworkHost, all, NetworkHost, "asked"},
+		{NetworkNone, all, NetworkNone, "requested"},
+		{NetworkHost, all, NetworkHost, "requested"},
 		{"bridge", all, "", ""},
 	}
 	for _, c := range cases {

@@ -27,7 +27,7 @@ type modeError struct {
 
 func (e *modeError) Error() string {
 	if e.candidate.sharedPIDs {
-		return fmt.Sprintf("%s, with /proc as it is: %v", e.candidate.mode, e.err)
+		return fmt.Sprintf("%s, sharing /proc: %v", e.candidate.mode, e.err)
 	}
 	return fmt.Sprintf("%s: %v", e.candidate.mode, e.err)
 }
@@ -155,7 +155,7 @@ func statusError(ctx context.Context, candidate isolation, status string) error 
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case status == "":
-		return errors.New("start builder: it ended without a word")
+		return errors.New("start builder: it ended without a status")
 	}
 	return &modeError{candidate: candidate, err: errors.New(status)}
 }

@@ -69,7 +69,7 @@ func PlanNetwork(asked string, f NetworkFacts) (NetworkPlan, error) {
 	case NetworkStep:
 		plan := planAuto(f, cniLacks)
 		if plan.Mode == NetworkNone {
-			plan = NetworkPlan{Mode: NetworkHost, Reason: "it is the step's container's own; " + plan.Reason}
+			plan = NetworkPlan{Mode: NetworkHost, Reason: "the network of the step's container; " + plan.Reason}
 		}
 		return plan, nil
 	case NetworkCNI:
@@ -84,9 +84,9 @@ func PlanNetwork(asked string, f NetworkFacts) (NetworkPlan, error) {
 		}
 	case NetworkNone, NetworkHost:
 	default:
-		return NetworkPlan{}, fmt.Errorf("network %q is none of auto, step, cni, slirp4netns, none, host", asked)
+		return NetworkPlan{}, fmt.Errorf("network %q is unknown: use auto, step, cni, slirp4netns, none or host", asked)
 	}
-	return NetworkPlan{Mode: asked, Reason: "it was asked for"}, nil
+	return NetworkPlan{Mode: asked, Reason: "requested by the setting"}, nil
 }
 
 func planAuto(f NetworkFacts, cniLacks string) NetworkPlan {

@@ -114,7 +114,7 @@ func probeFreeSpace(dir string) Finding {
 // probeState checks that the state directory is usable, and reports the builder that uses it.
 func probeState(state string) Finding {
 	if _, err := os.Stat(state); errors.Is(err, os.ErrNotExist) {
-		return Finding{Name: findingState, OK: true, Detail: state + " will be made"}
+		return Finding{Name: findingState, OK: true, Detail: state + " will be created"}
 	}
 	if err := unix.Access(state, unix.W_OK); err != nil {
 		return Finding{

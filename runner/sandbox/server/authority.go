@@ -40,12 +40,12 @@ func openAuthority(dir string, until time.Time) (authority, error) {
 	case errors.Is(certErr, os.ErrNotExist) && errors.Is(keyErr, os.ErrNotExist):
 		return newAuthority(certFile, keyFile, until)
 	case certErr != nil || keyErr != nil:
-		return authority{}, fmt.Errorf("read the authority: %w; both files are needed to make further certificates",
+		return authority{}, fmt.Errorf("read the authority: %w: both files are needed to create more certificates",
 			errors.Join(certErr, keyErr))
 	}
 	a, err := parseAuthority(certText, keyText)
 	if err != nil {
-		return authority{}, fmt.Errorf("the authority in %s: %w; name another directory to make a new one", dir, err)
+		return authority{}, fmt.Errorf("the authority in %s: %w: use another directory to create a new one", dir, err)
 	}
 	return a, nil
 }
@@ -71,7 +71,7 @@ func parseAuthority(certText, keyText []byte) (authority, error) {
 	certBlock, _ := pem.Decode(certText)
 	keyBlock, _ := pem.Decode(keyText)
 	if certBlock == nil || keyBlock == nil {
-		return authority{}, errors.New("it is no PEM")
+		return authority{}, errors.New("it is not PEM")
 	}
 	cert, err := x509.ParseCertificate(certBlock.Bytes)
 	if err != nil {
@@ -83,7 +83,7 @@ func parseAuthority(certText, keyText []byte) (authority, error) {
 	}
 	key, ok := parsed.(*ecdsa.PrivateKey)
 	if !ok || !key.PublicKey.Equal(cert.PublicKey) || !cert.IsCA {
-		return authority{}, errors.New("its key is none of its certificate's")
+		return authority{}, errors.New("its key does not belong to its certificate")
 	}
 	return authority{cert, key}, nil
 }

@@ -22,12 +22,12 @@ const checkTimeout = 10 * time.Second
 func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "check",
-		Usage:     "see whether a builder takes us as its client",
+		Usage:     "check whether a builder accepts this client",
 		ArgsUsage: "ADDRESS",
 		Flags:     []cli.Flag{tlsFlag("certificate of the client, a file of `slipway builder keys`")},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if cmd.NArg() != 1 {
-				return cli.Exit(errors.New("name one address, as tcp://builder.example.com:9443"), 2)
+				return cli.Exit(errors.New("give one address, for example tcp://builder.example.com:9443"), 2)
 			}
 			client, err := readIdentity(cmd.String("tls"))
 			if err != nil {

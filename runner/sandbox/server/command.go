@@ -51,7 +51,7 @@ func action(ctx context.Context, cmd *cli.Command) error {
 		logrus.SetLevel(logrus.ErrorLevel)
 		if e.Ephemeral {
 			if err := skipSyncs(); err != nil {
-				config.Log.WithError(err).Info("it syncs a state that is to be lost")
+				config.Log.WithError(err).Info("cannot skip syncs of an ephemeral state")
 			}
 		}
 		config.Environment = e

@@ -26,18 +26,18 @@ const authorityTime = 10 * 365 * 24 * time.Hour
 func keysCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "keys",
-		Usage:     "make the certificates with which a builder and its clients know each other",
+		Usage:     "create the certificates of a builder and its clients",
 		ArgsUsage: "DIRECTORY",
 		Description: "Writes an authority (ca.pem, ca.key), server.pem for `slipway builder --tls`, and a file\n" +
-			"for each client. Files that are there stay: call it again to add clients, or after removing\n" +
-			"a file whose time is over. Keep ca.key where neither builders nor clients are.",
+			"for each client. It never changes existing files: run it again to add clients, or after removing\n" +
+			"an expired file. Keep ca.key away from builders and clients.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{
 				Name:  "host",
-				Usage: "name or address that clients reach the builder by; makes server.pem",
+				Usage: "host name or address of the builder for its clients; creates server.pem",
 			},
-			&cli.StringSliceFlag{Name: "client", Usage: "name of a client; makes NAME.pem", Value: []string{"client"}},
-			&cli.IntFlag{Name: "days", Usage: "how long the certificates are good for", Value: 825},
+			&cli.StringSliceFlag{Name: "client", Usage: "name of a client; creates NAME.pem", Value: []string{"client"}},
+			&cli.IntFlag{Name: "days", Usage: "validity of the certificates in days", Value: 825},
 		},
 		Action: func(_ context.Context, cmd *cli.Command) error {
 			request, err := keyRequestOf(cmd)
@@ -64,10 +64,10 @@ const maxSubjectName = 63
 // keyRequestOf reads and checks the arguments.
 func keyRequestOf(cmd *cli.Command) (keyRequest, error) {
 	if cmd.NArg() != 1 {
-		return keyRequest{}, errors.New("name one directory: slipway builder keys DIRECTORY --host builder.example.com")
+		return keyRequest{}, errors.New("give one directory: slipway builder keys DIRECTORY --host builder.example.com")
 	}
 	if cmd.Int("days") < 1 {
-		return keyRequest{}, fmt.Errorf("--days is %d: a day is the least", cmd.Int("days"))
+		return keyRequest{}, fmt.Errorf("--days is %d: use 1 or more", cmd.Int("days"))
 	}
 	until := time.Now().AddDate(0, 0, cmd.Int("days"))
 	r := keyRequest{dir: cmd.Args().First()}
@@ -77,7 +77,7 @@ func keyRequestOf(cmd *cli.Command) (keyRequest, error) {
 	for _, name := range cmd.StringSlice("client") {
 		if len(name) > maxSubjectName || !subjectName.MatchString(name) || name == serverName || name == "ca" {
 			return keyRequest{}, fmt.Errorf(
-				"--client is %q: use small letters, digits, dots and dashes, and neither ca nor server",
+				"--client is %q: use lower-case letters, digits, dots and dashes, but not ca or server",
 				name,
 			)
 		}
@@ -93,7 +93,7 @@ func (r keyRequest) write(w io.Writer) error {
 	}
 	if len(r.subjects) > 0 && r.subjects[0].name != serverName {
 		if _, err := os.Stat(filepath.Join(r.dir, authorityCert)); err != nil {
-			return fmt.Errorf("there is no builder in %s yet: give --host, the name that clients reach it by", r.dir)
+			return fmt.Errorf("no builder in %s yet: give --host, the builder's host name for its clients", r.dir)
 		}
 	}
 	a, err := openAuthority(r.dir, time.Now().Add(authorityTime))
@@ -121,9 +121,9 @@ func (r keyRequest) writeOne(a authority, s subject) (line string, err error) {
 			err = errors.New("it is empty")
 		}
 		if err != nil {
-			return "", fmt.Errorf("%s is there, and %w; remove the file to have it made", path, err)
+			return "", fmt.Errorf("%s exists, and %w: remove the file to create a new one", path, err)
 		}
-		return fmt.Sprintf("%s stays, good until %s, fingerprint %s",
+		return fmt.Sprintf("%s is unchanged, valid until %s, fingerprint %s",
 			path, id.Expires().Format(time.DateOnly), id.Fingerprint()), nil
 	}
 	text, err := a.issue(s)
@@ -137,7 +137,7 @@ func (r keyRequest) writeOne(a authority, s subject) (line string, err error) {
 	if err := writeNew(path, []byte(text.Reveal()), 0o600); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s for %s, good until %s, fingerprint %s",
+	return fmt.Sprintf("%s for %s, valid until %s, fingerprint %s",
 		path, s.use(), id.Expires().Format(time.DateOnly), id.Fingerprint()), nil
 }
 

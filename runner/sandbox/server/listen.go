@@ -38,7 +38,7 @@ func (c Config) listen(ctx context.Context) (net.Listener, []grpc.ServerOption, 
 			c.Address,
 		)
 	case c.TLS.IsZero():
-		return nil, nil, fmt.Errorf("builder: %s without --tls (SLIPWAY_BUILDER_TLS) would serve whoever reaches it: "+
+		return nil, nil, fmt.Errorf("builder: %s without --tls (SLIPWAY_BUILDER_TLS) would accept every client: "+
 			"make certificates with `slipway builder keys`", c.Address)
 	}
 	secure := c.TLS.Server()
@@ -72,7 +72,7 @@ func listenUnix(ctx context.Context, path string, group int) (net.Listener, erro
 	var dialer net.Dialer
 	if conn, err := dialer.DialContext(ctx, "unix", path); err == nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("builder: another server answers on unix://%s", path)
+		return nil, fmt.Errorf("builder: another server is running on unix://%s", path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove stale socket: %w", err)

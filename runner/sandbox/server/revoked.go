@@ -47,7 +47,7 @@ func readRevoked(path string) (map[string]bool, error) {
 		return nil, fmt.Errorf("read revoked certificates: %w: check --revoked", err)
 	}
 	if len(text) > maxRevoked {
-		return nil, fmt.Errorf("read revoked certificates: %s has more than %d bytes: make a new authority instead",
+		return nil, fmt.Errorf("read revoked certificates: %s has more than %d bytes: create a new authority instead",
 			path, maxRevoked)
 	}
 	revoked := map[string]bool{}
@@ -64,7 +64,7 @@ func readRevoked(path string) (map[string]bool, error) {
 		fingerprint := strings.ToLower(strings.ReplaceAll(line, ":", ""))
 		if sum, err := hex.DecodeString(fingerprint); err != nil || len(sum) != identity.FingerprintBytes {
 			return nil, fmt.Errorf(
-				"read revoked certificates: %s: line %d is no SHA-256 fingerprint: write 64 hex digits",
+				"read revoked certificates: %s: line %d is not a SHA-256 fingerprint: write 64 hex digits",
 				path,
 				number,
 			)

@@ -126,8 +126,8 @@ func TestInvalidRevokedFilesAreRejected(t *testing.T) {
 		t.Errorf("no file: got %v, want ErrNotExist", err)
 	}
 	for line, want := range map[string]string{
-		"abcd":                            "line 1 is no SHA-256 fingerprint",
-		strings.Repeat("g", 64):           "line 1 is no SHA-256 fingerprint",
+		"abcd":                            "line 1 is not a SHA-256 fingerprint",
+		strings.Repeat("g", 64):           "line 1 is not a SHA-256 fingerprint",
 		strings.Repeat("#", maxRevoked+1): "more than",
 	} {
 		e.revoke(t, line)

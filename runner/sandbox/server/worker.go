@@ -46,7 +46,7 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base
 	name, newSnapshotter := chooseSnapshotter(c.State)
 	if name == nativeSnapshotter && mountedNoexec(c.State) {
 		return nil, fmt.Errorf(
-			"RUN steps could start nothing: %s is mounted noexec, and overlayfs does not work there either; "+
+			"RUN steps cannot start programs: %s is mounted noexec, and overlayfs does not work there: "+
 				"set TMPDIR to another directory, as a volume",
 			c.State,
 		)
