@@ -135,7 +135,7 @@ func TestDockerfileFaults(t *testing.T) {
 		"no such file": {
 			file:       "Containerfile",
 			dockerfile: "FROM scratch\n",
-			want:       "there is no Dockerfile Containerfile",
+			want:       "no Dockerfile Containerfile",
 		},
 		"empty":            {dockerfile: "\n", want: "file with no instructions", line: 1},
 		"unknown platform": {dockerfile: "FROM --platform=$x scratch\n", want: "platform", line: 1},
