@@ -89,10 +89,8 @@ func Dial(ctx context.Context, address string, who identity.Identity) (*Client, 
 	}
 	var options []client.ClientOpt
 	if identity.Encrypts(address, who) {
-		options = append(
-			options,
-			client.WithGRPCDialOption(grpc.WithTransportCredentials(transport.NewTLS(who.Client()))),
-		)
+		tls := grpc.WithTransportCredentials(transport.NewTLS(who.Client()))
+		options = append(options, client.WithGRPCDialOption(tls))
 	}
 	bk, err := client.New(ctx, address, options...)
 	if err != nil {

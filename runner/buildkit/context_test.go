@@ -47,9 +47,9 @@ func TestWhoReadsTheContext(t *testing.T) {
 	}
 	byClient, byBuilder := map[string]string{"a": "sent"}, map[string]string{"a": "read", "b": "read"}
 	for name, c := range map[string]struct {
-		options sandbox.ChildOptions
-		want    map[string]string
-		told    bool // why the client sends it
+		options  sandbox.ChildOptions
+		want     map[string]string
+		reported bool // the log has the reason why the client sends the context
 	}{
 		"the builder":                             {sandbox.ChildOptions{Context: write(t, given)}, byBuilder, false},
 		"the client for a cache that stays":       {sandbox.ChildOptions{Context: write(t, given), State: t.TempDir()}, byClient, false},
@@ -69,8 +69,9 @@ func TestWhoReadsTheContext(t *testing.T) {
 			if diff := cmp.Diff(c.want, files(t, r.Image, image.Digest)); diff != "" {
 				t.Error(diff)
 			}
-			if told := strings.Contains(log.String(), "the builder cannot read it, so the client sends it: "); told != c.told {
-				t.Errorf("the log:\n%s", &log)
+			const reason = "the builder cannot read it, so the client sends it: "
+			if got := strings.Contains(log.String(), reason); got != c.reported {
+				t.Errorf("reason in the log: got %t, want %t:\n%s", got, c.reported, &log)
 			}
 			if !strings.Contains(log.String(), "transferring context: ") {
 				t.Errorf("the log:\n%s", &log)

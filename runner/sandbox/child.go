@@ -92,9 +92,8 @@ func (c *Child) Stop() {
 // command returns the command of the builder in the stage init. This process acts as the stage
 // launch.
 func (c *Child) command(o ChildOptions) *exec.Cmd {
-	cmd := exec.Command(
-		cmp.Or(o.Program, "/proc/self/exe"),
-		o.args(c.Address)...) //nolint:gosec,noctx // ours; Stop ends it
+	program := cmp.Or(o.Program, "/proc/self/exe")
+	cmd := exec.Command(program, o.args(c.Address)...) //nolint:gosec,noctx // ours; Stop ends it
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(childEnv(o.Environ), stageVar+"="+stageInit, inProcessVar+"=1")
 	if o.State == "" {

@@ -75,12 +75,8 @@ func planIsolation(f machineFacts) isolationPlan {
 	}
 	switch {
 	case f.keyring != nil && f.userNS == nil:
-		return none(
-			fmt.Sprintf(
-				"this process may not use the kernel's keyring, as runc does for RUN steps (%v)",
-				errnoOf(f.keyring),
-			),
-		)
+		return none(fmt.Sprintf("this process may not use the kernel's keyring, as runc does for RUN steps (%v)",
+			errnoOf(f.keyring)))
 	case f.mayBePrivileged():
 		candidate := isolation{mode: ModePrivileged, attr: syscall.SysProcAttr{Cloneflags: rootFlags}}
 		if f.nestedUser {
@@ -194,9 +190,8 @@ func helperMapped(f machineFacts) isolation {
 }
 
 func runIDMap(ctx context.Context, command string, pid, own int, sub user.SubID) error {
-	out, err := exec.CommandContext(ctx, command, idMapArgs(pid, own, sub)...).
-		CombinedOutput()
-		//nolint:gosec // one of two fixed names
+	//nolint:gosec // one of two fixed names
+	out, err := exec.CommandContext(ctx, command, idMapArgs(pid, own, sub)...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, strings.Join(strings.Fields(string(out)), " "))
 	}

@@ -121,14 +121,8 @@ func identityMap(uidMap string) (ids []syscall.SysProcIDMap) {
 		if len(numbers) != 3 || numbers[0] >= idRange {
 			continue
 		}
-		ids = append(
-			ids,
-			syscall.SysProcIDMap{
-				ContainerID: numbers[0],
-				HostID:      numbers[0],
-				Size:        min(numbers[2], idRange-numbers[0]),
-			},
-		)
+		size := min(numbers[2], idRange-numbers[0])
+		ids = append(ids, syscall.SysProcIDMap{ContainerID: numbers[0], HostID: numbers[0], Size: size})
 	}
 	return ids
 }

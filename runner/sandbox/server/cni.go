@@ -84,9 +84,8 @@ func ensureRule(ctx context.Context, rule []string) error {
 	if exec.CommandContext(ctx, "iptables", ruleArgs("-C", rule)...).Run() == nil { //nolint:gosec // constants
 		return nil
 	}
-	out, err := exec.CommandContext(ctx, "iptables", ruleArgs("-I", rule)...).
-		CombinedOutput()
-		//nolint:gosec // constants
+	//nolint:gosec // constants
+	out, err := exec.CommandContext(ctx, "iptables", ruleArgs("-I", rule)...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("iptables: %w: %s", err, strings.TrimSpace(string(out)))
 	}

@@ -38,13 +38,8 @@ func action(ctx context.Context, cmd *cli.Command) error {
 		return cli.Exit(err, 2)
 	}
 	if cmd.Bool("probe") {
-		return printProbe(
-			cmd.Root().Writer,
-			sandbox.Probe(
-				ctx,
-				sandbox.ProbeOptions{State: config.State, Network: config.Network, OCIRuntime: config.OCIRuntime},
-			),
-		)
+		o := sandbox.ProbeOptions{State: config.State, Network: config.Network, OCIRuntime: config.OCIRuntime}
+		return printProbe(cmd.Root().Writer, sandbox.Probe(ctx, o))
 	}
 	err = sandbox.Run(ctx, config.State, func(ctx context.Context, e sandbox.Environment) error {
 		// BuildKit logs to the global logger of logrus. The build's progress has all that users need.

@@ -84,16 +84,9 @@ func (c contextCopy) copy(ctx context.Context, progress *transfer) (_ cache.Immu
 	if err != nil {
 		return nil, err
 	}
-	ref, err := c.source.cache.New(
-		ctx,
-		nil,
-		nil,
-		cache.CachePolicyRetain,
-		cache.WithRecordType(
-			client.UsageRecordTypeLocalSource,
-		),
-		cache.WithDescription("local source for "+buildkit.ContextName),
-	)
+	recordType := cache.WithRecordType(client.UsageRecordTypeLocalSource)
+	description := cache.WithDescription("local source for " + buildkit.ContextName)
+	ref, err := c.source.cache.New(ctx, nil, nil, cache.CachePolicyRetain, recordType, description)
 	if err != nil {
 		return nil, err
 	}

@@ -63,10 +63,8 @@ func (c Config) listen(ctx context.Context) (net.Listener, []grpc.ServerOption, 
 // listenUnix opens a socket for its owner and the group. It replaces a socket that accepts no
 // connections, because a killed server left it. It fails if another server accepts connections.
 func listenUnix(ctx context.Context, path string, group int) (net.Listener, error) {
-	if err := os.MkdirAll(
-		filepath.Dir(path),
-		0o755,
-	); err != nil { //nolint:gosec // the mode of the socket itself limits access
+	//nolint:gosec // the mode of the socket itself limits access
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make directory of socket: %w", err)
 	}
 	var dialer net.Dialer

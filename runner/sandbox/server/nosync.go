@@ -51,10 +51,8 @@ func syncFilter(arch uint32) []bpf.Instruction {
 		bpf.LoadAbsolute{Off: numberAt, Size: word},
 	}
 	for i, call := range calls {
-		program = append(
-			program,
-			bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipTrue: uint8(len(calls) - i)},
-		) //nolint:gosec // a handful
+		skip := uint8(len(calls) - i) //nolint:gosec // a handful
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipTrue: skip})
 	}
 	return append(program, bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}, bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO})
 }
