@@ -67,8 +67,14 @@ func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 		"evil.registry.example.com": "", "registry.example.com.evil": "", "registry.example.com:5000": "",
 	} {
 		got, err := c.Credentials(t.Context(), &auth.CredentialsRequest{Host: host})
-		if err != nil || got.Username != want || (want != "" && got.Secret != "pw-"+want) {
-			t.Errorf("%s: got %q %v, want %q", host, got.GetUsername(), err, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Username != want {
+			t.Errorf("%s: got user %q, want %q", host, got.Username, want)
+		}
+		if want != "" && got.Secret != "pw-"+want {
+			t.Errorf("%s: got the password of another login, want that of %q", host, want)
 		}
 	}
 }
@@ -80,7 +86,13 @@ func TestAnIdentityTokenIsTheImagesLogin(t *testing.T) {
 		{Host: "registry.example.com/team", Credential: spec.Credential{Password: secret.New("token")}},
 	})
 	got, err := c.Credentials(t.Context(), &auth.CredentialsRequest{Host: "registry.example.com"})
-	if err != nil || got.Username != "" || got.Secret != "token" {
-		t.Errorf("got user %q, %v", got.GetUsername(), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Username != "" {
+		t.Errorf("got user %q, want none", got.Username)
+	}
+	if got.Secret != "token" {
+		t.Error("got another password, want the identity token")
 	}
 }

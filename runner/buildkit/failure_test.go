@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -75,14 +74,20 @@ func TestO6Refused(t *testing.T) {
 				return
 			}
 			var fault *buildkit.BuildError
-			if !errors.As(err, &fault) || !strings.Contains(fault.Error(), c.want) || fault.Line != c.line {
-				t.Errorf("got %+v (%v), want a BuildError with %q at line %d", fault, err, c.want, c.line)
+			if !errors.As(err, &fault) {
+				t.Fatalf("got %T %v, want a BuildError", err, err)
+			}
+			if !strings.Contains(fault.Error(), c.want) {
+				t.Errorf("got %q, want %q in it", fault, c.want)
+			}
+			if fault.Line != c.line {
+				t.Errorf("got line %d, want %d", fault.Line, c.line)
 			}
 		})
 	}
 }
 
-// A frontend that the operator allowed is fetched and started as a frontend.
+// The builder pulls and runs a frontend that the operator allows.
 func TestO6AllowedFrontendRuns(t *testing.T) {
 	needBuildKit(t)
 	host := serveRegistry(t)
@@ -153,22 +158,30 @@ func TestDockerfileFaults(t *testing.T) {
 			if !errors.As(err, &fault) {
 				t.Fatalf("got %T %v, want a BuildError", err, err)
 			}
-			if !strings.Contains(err.Error(), c.want) || fault.Line != c.line || fault.ExitCode != c.code ||
-				!strings.Contains(fault.Step, c.step) {
-				t.Errorf("got %q line %d code %d step %q", err, fault.Line, fault.ExitCode, fault.Step)
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %q, want %q in it", err, c.want)
+			}
+			if fault.Line != c.line {
+				t.Errorf("got line %d, want %d", fault.Line, c.line)
+			}
+			if fault.ExitCode != c.code {
+				t.Errorf("got exit code %d, want %d", fault.ExitCode, c.code)
+			}
+			if !strings.Contains(fault.Step, c.step) {
+				t.Errorf("got step %q, want %q in it", fault.Step, c.step)
 			}
 			if c.line > 0 && !strings.Contains(fault.Excerpt, ">>>") {
 				t.Errorf("the excerpt marks no line: %q", fault.Excerpt)
 			}
 			if c.code != 0 && !strings.Contains(log.String(), "no-good") {
-				t.Errorf("the command's words are not in the log: %s", &log)
+				t.Errorf("the log lacks the command's output: %s", &log)
 			}
 		})
 	}
 }
 
-// A registry that fails is not the Dockerfile's fault, and the build is tried again.
-func TestSurroundingsAreNotTheDockerfilesFault(t *testing.T) {
+// A failing registry is not an error of the Dockerfile, so the build can be retried.
+func TestAFailingRegistryIsNoDockerfileError(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
 	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -192,8 +205,8 @@ func TestSurroundingsAreNotTheDockerfilesFault(t *testing.T) {
 	}
 }
 
-// ADD sees no more of the machine than RUN does, by whatever name: that is the Dockerfile's fault,
-// and another attempt would mend nothing.
+// ADD cannot read more of the machine than RUN can, by any name of the machine. The Dockerfile is the
+// cause, so a retry does not help.
 func TestADDMayNotReadTheMachine(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
@@ -216,16 +229,23 @@ func TestADDMayNotReadTheMachine(t *testing.T) {
 			),
 		)
 		var fault *buildkit.BuildError
-		said := fmt.Sprint(err)
-		if !errors.As(err, &fault) || !strings.HasPrefix(said, "ADD may not fetch from ") ||
-			!strings.HasSuffix(said, ": it is an address of the build machine itself") ||
-			!strings.Contains(fault.Step, host) {
-			t.Errorf("%s: got %T %v, step %+v", host, err, err, fault)
+		if !errors.As(err, &fault) {
+			t.Errorf("%s: got %T %v, want a BuildError", host, err, err)
+			continue
+		}
+		if want := "ADD may not fetch from "; !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: got %q, want it to begin with %q", host, err, want)
+		}
+		if want := ": it is an address of the build machine itself"; !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: got %q, want it to end with %q", host, err, want)
+		}
+		if !strings.Contains(fault.Step, host) {
+			t.Errorf("%s: got step %q, want the host in it", host, fault.Step)
 		}
 	}
 }
 
-// soon tells what ends at once from what waits for something, on a loaded machine, too.
+// soon is the time limit for calls that return at once, on a loaded machine too.
 const soon = 10 * time.Second
 
 func TestCancelStopsTheBuildAtOnce(t *testing.T) {
@@ -239,8 +259,11 @@ func TestCancelStopsTheBuildAtOnce(t *testing.T) {
 	)
 	r.Progress = onText("it-runs", func() { asked = time.Now(); cancel(cause) })
 	_, err := client.Build(ctx, r)
-	if took := time.Since(asked); !errors.Is(err, cause) || took > soon {
-		t.Errorf("got %v after %s, want the cause at once", err, took)
+	if took := time.Since(asked); took > soon {
+		t.Errorf("Build returned after %s, want at once", took)
+	}
+	if !errors.Is(err, cause) {
+		t.Errorf("got %v, want the cause %v", err, cause)
 	}
 	build(t, client, request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN true\n"}))))
 }

@@ -16,7 +16,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// The builder pushes by digest alone, a base image's layers too, which no step looked into.
+// The builder pushes only by digest, and also layers of a base image that no step has read.
 func TestTheBuilderPublishesByDigest(t *testing.T) {
 	needBuildKit(t)
 	server, host := start(t, t.TempDir()), serveRegistry(t)
@@ -31,29 +31,40 @@ func TestTheBuilderPublishesByDigest(t *testing.T) {
 	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "@" + first.Digest + "\nLABEL a=b\n"}))
 	r.Image, r.Publish = host+"/acme/app", true
 	second := build(t, fresh, r)
-	if got := files(t, r.Image, second.Digest)["a"]; !second.Pushed || got != "of the base" || second.Size == 0 {
-		t.Errorf("%+v, file is %q", second, got)
+	if !second.Pushed {
+		t.Error("the builder did not push the second image")
+	}
+	if got, want := files(t, r.Image, second.Digest)["a"], "of the base"; got != want {
+		t.Errorf("file a: got %q, want %q", got, want)
+	}
+	if second.Size == 0 {
+		t.Error("got size 0")
 	}
 	if got := digest.FromBytes(second.Manifest).String(); got != second.Digest {
 		t.Errorf("the manifest has the digest %s, want %s", got, second.Digest)
 	}
 }
 
-// A tag that it may move is the last that it sends; what cannot be pushed moves none.
+// The builder moves the tag after it has pushed the image.
 func TestTheBuilderPublishesByTag(t *testing.T) {
 	needBuildKit(t)
 	client, host := start(t, t.TempDir()).dial(t), serveRegistry(t)
 	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "tagged"}))
 	r.Image, r.Publish, r.Tag = host+"/acme/app", true, "1.2"
 	image := build(t, client, r)
-	if got := files(t, r.Image, image.Digest)["a"]; !image.Pushed || got != "tagged" ||
-		!slices.Equal(tags(t, r.Image), []string{"1.2"}) {
-		t.Errorf("%+v, file is %q, tags are %v", image, got, tags(t, r.Image))
+	if !image.Pushed {
+		t.Error("the builder did not push the image")
+	}
+	if got, want := files(t, r.Image, image.Digest)["a"], "tagged"; got != want {
+		t.Errorf("file a: got %q, want %q", got, want)
+	}
+	if got, want := tags(t, r.Image), []string{"1.2"}; !slices.Equal(got, want) {
+		t.Errorf("got tags %q, want %q", got, want)
 	}
 }
 
-// What a registry had already was not sent by the builder, nor was it read: another registry
-// needs it all the same.
+// The builder neither pushes nor reads layers that the first registry already has. A second registry
+// needs them too.
 func TestWhatTheBuilderPublishedCanBePushedElsewhere(t *testing.T) {
 	needBuildKit(t)
 	host, other := serveRegistry(t), serveRegistry(t)
@@ -81,9 +92,12 @@ func TestABuilderThatCannotPublishLeavesItToPush(t *testing.T) {
 	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "kept"}))
 	r.Image, r.Publish, r.NoCache, r.Progress = "127.0.0.1:1/acme/app", true, true, &log
 	image := build(t, client, r)
-	if image.Steps != 1 || image.Cached != 0 || len(image.Ran) != 1 || image.Ran[0].Cached ||
-		!strings.Contains(log.String(), "CACHED") {
-		t.Errorf("the step ran, and is not to run again: %+v\n%s", image, &log)
+	checkSteps(t, image, 1, 0)
+	if len(image.Ran) != 1 || image.Ran[0].Cached {
+		t.Errorf("got steps %+v, want one that was not cached", image.Ran)
+	}
+	if !strings.Contains(log.String(), "CACHED") {
+		t.Errorf("the step ran again:\n%s", &log)
 	}
 	if image.Pushed || !strings.Contains(log.String(), "the builder cannot push the image, so this step pushes it") {
 		t.Errorf("pushed %v\n%s", image.Pushed, &log)
@@ -101,8 +115,8 @@ func TestABuilderThatCannotPublishLeavesItToPush(t *testing.T) {
 	}
 }
 
-// A record holds on to what Push is to send, and tells whoever asks the builder of the build's
-// settings: it is kept where there is a Push to come, alone.
+// A record keeps the image for a later Push. It also shows the build's settings to every client of the
+// builder, so the builder keeps it only if a Push follows.
 func TestABuildThatIsPushedAtOnceLeavesNoRecord(t *testing.T) {
 	needBuildKit(t)
 	server, host := start(t, t.TempDir()), serveRegistry(t)

@@ -9,7 +9,7 @@ import (
 	"slipway/runner/hints"
 )
 
-// What BuildKit ran is what hints are found by: its names of steps fit the Dockerfile.
+// BuildKit's names of steps match the Dockerfile, so hints can be found for them.
 func TestStepsThatRanFitTheDockerfile(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
@@ -23,11 +23,13 @@ func TestStepsThatRanFitTheDockerfile(t *testing.T) {
 	}
 	second := build(t, client, request(dir))
 	found := hints.Find([]byte(text), second.Ran)
-	if want := strings.Count(
-		text,
-		"\n",
-	); len(found) != 1 || found[0].Line != want ||
-		!strings.Contains(found[0].Text, "COPY --link") {
-		t.Errorf("got %+v of %+v, want COPY --link in line %d", found, second.Ran, want)
+	if len(found) != 1 {
+		t.Fatalf("got hints %+v for %+v, want one", found, second.Ran)
+	}
+	if want := strings.Count(text, "\n"); found[0].Line != want {
+		t.Errorf("got a hint for line %d, want %d", found[0].Line, want)
+	}
+	if want := "COPY --link"; !strings.Contains(found[0].Text, want) {
+		t.Errorf("got hint %q, want %q in it", found[0].Text, want)
 	}
 }

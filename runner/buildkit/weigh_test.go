@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// A builder that keeps no record of a build may forget the image at any time; the registry has it.
-func TestWhatTheBuilderForgotIsReadOfTheRegistry(t *testing.T) {
+// Without a record, the builder may delete the image at any time. The registry still has it.
+func TestMeasureFallsBackToTheRegistry(t *testing.T) {
 	host := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(host.Close)
 	r := Request{Image: strings.TrimPrefix(host.URL, "http://") + "/acme/app", Publish: true}
@@ -40,18 +40,28 @@ func TestWhatTheBuilderForgotIsReadOfTheRegistry(t *testing.T) {
 	forgot := errors.New("forgotten")
 	forgetful := reader(func(string) ([]byte, error) { return nil, forgot })
 	read := forgetful.withRegistryFallback(t.Context(), r)
-	if raw, size, err := read.measure(
-		digest.String(),
-	); raw != nil || size != 0 || !errors.Is(err, forgot) ||
-		!strings.Contains(err.Error(), "not in the registry") {
-		t.Errorf("in no registry: %q, %d, %v; want both errors", raw, size, err)
+	raw, size, err := read.measure(digest.String())
+	if raw != nil || size != 0 {
+		t.Errorf("not in the registry: got %q and size %d, want neither", raw, size)
+	}
+	if !errors.Is(err, forgot) {
+		t.Fatalf("not in the registry: got %v, want the builder's error", err)
+	}
+	if !strings.Contains(err.Error(), "not in the registry") {
+		t.Errorf("not in the registry: got %v, want the registry's error too", err)
 	}
 	if err := remote.WriteIndex(ref, index); err != nil {
 		t.Fatal(err)
 	}
-	raw, size, err := read.measure(digest.String())
-	if err != nil || !bytes.Equal(raw, want) || size < 2*100 {
-		t.Errorf("%q, %d, %v; want %q and the size of two layers", raw, size, err, want)
+	raw, size, err = read.measure(digest.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(raw, want) {
+		t.Errorf("got manifest %q, want %q", raw, want)
+	}
+	if size < 2*100 {
+		t.Errorf("got size %d, want at least that of two layers", size)
 	}
 	partly := reader(func(dgst string) ([]byte, error) {
 		if dgst == digest.String() {
@@ -59,19 +69,30 @@ func TestWhatTheBuilderForgotIsReadOfTheRegistry(t *testing.T) {
 		}
 		return nil, forgot
 	})
-	if raw, size, err := partly.measure(
-		digest.String(),
-	); !bytes.Equal(raw, want) || size != 0 ||
-		!errors.Is(err, forgot) {
-		t.Errorf("without its images: %q, %d, %v; want %q and no size", raw, size, err, want)
+	raw, size, err = partly.measure(digest.String())
+	if !bytes.Equal(raw, want) {
+		t.Errorf("without the images: got manifest %q, want %q", raw, want)
+	}
+	if size != 0 {
+		t.Errorf("without the images: got size %d, want 0", size)
+	}
+	if !errors.Is(err, forgot) {
+		t.Errorf("without the images: got %v, want the builder's error", err)
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
 	recorded := r
 	recorded.Whole = true
-	for why, read := range map[string]reader{"the step ended": forgetful.withRegistryFallback(ended, r), "there is a record": forgetful.withRegistryFallback(t.Context(), recorded)} {
-		if raw, _, err := read.measure(digest.String()); raw != nil || !errors.Is(err, forgot) {
-			t.Errorf("%s: %q, %v; want the builder's own error, and no other asked", why, raw, err)
+	for why, read := range map[string]reader{
+		"the step ended":    forgetful.withRegistryFallback(ended, r),
+		"there is a record": forgetful.withRegistryFallback(t.Context(), recorded),
+	} {
+		raw, _, err := read.measure(digest.String())
+		if raw != nil {
+			t.Errorf("%s: got manifest %q, want none", why, raw)
+		}
+		if !errors.Is(err, forgot) {
+			t.Errorf("%s: got %v, want only the builder's error", why, err)
 		}
 	}
 }

@@ -41,8 +41,14 @@ func TestPlanNetwork(t *testing.T) {
 	}
 	for _, c := range cases {
 		plan, err := PlanNetwork(c.asked, c.facts)
-		if plan.Mode != c.want || (err == nil) != (c.want != "") || !strings.Contains(plan.Reason, c.why) {
-			t.Errorf("PlanNetwork(%s, %+v) = %+v, %v", c.asked, c.facts, plan, err)
+		if (err == nil) != (c.want != "") {
+			t.Errorf("PlanNetwork(%s, %+v): got error %v", c.asked, c.facts, err)
+		}
+		if plan.Mode != c.want {
+			t.Errorf("PlanNetwork(%s, %+v): got mode %q, want %q", c.asked, c.facts, plan.Mode, c.want)
+		}
+		if !strings.Contains(plan.Reason, c.why) {
+			t.Errorf("PlanNetwork(%s, %+v): got reason %q, want %q in it", c.asked, c.facts, plan.Reason, c.why)
 		}
 	}
 	if got := all.Without(NetworkCNI).Without(NetworkSlirp); got.PluginDir != "" || got.Slirp != "" {
@@ -67,8 +73,11 @@ func TestProbe(t *testing.T) {
 	var names []string
 	for _, f := range findings {
 		names = append(names, f.Name)
-		if f.Detail == "" || f.OK == (f.Fix != "") {
-			t.Errorf("%+v", f)
+		if f.Detail == "" {
+			t.Errorf("finding %+v has no detail", f)
+		}
+		if f.OK == (f.Fix != "") {
+			t.Errorf("finding %+v: a fix must be set only if it is not OK", f)
 		}
 	}
 	if diff := cmp.Diff([]string{"mode", "runtime", "network", "state"}, names); diff != "" {

@@ -17,14 +17,14 @@ func TestPlanIsolation(t *testing.T) {
 	forbidden := func(f *machineFacts) { f.userNS = &exec.Error{Name: "true", Err: unix.EPERM} }
 	for name, c := range map[string]struct {
 		change func(*machineFacts)
-		modes  string // of the ways, in order; + = with /proc as it is
+		modes  string // of the candidates, in order; + = with shared PIDs
 		why    string // it is none, or no better one
 		fix    string
 	}{
-		"root of the machine":          {func(f *machineFacts) { *f = machineFacts{admin: true, cgroups: true} }, ModePrivileged, "", ""},
-		"root, may also map":           {func(f *machineFacts) { *f = machineFacts{admin: true, cgroups: true, setIDs: true} }, "privileged, user namespace, user namespace+", "", ""},
-		"root of somebody's namespace": {func(f *machineFacts) { *f = machineFacts{admin: true, nestedUser: true} }, "rootless, rootless+", "", ""},
-		"CAP_SYS_ADMIN alone":          {func(f *machineFacts) { *f = machineFacts{admin: true, setIDs: true} }, "user namespace, user namespace+", "/sys/fs/cgroup is read-only", ""},
+		"root of the machine":           {func(f *machineFacts) { *f = machineFacts{admin: true, cgroups: true} }, ModePrivileged, "", ""},
+		"root, may also map":            {func(f *machineFacts) { *f = machineFacts{admin: true, cgroups: true, setIDs: true} }, "privileged, user namespace, user namespace+", "", ""},
+		"root of an existing namespace": {func(f *machineFacts) { *f = machineFacts{admin: true, nestedUser: true} }, "rootless, rootless+", "", ""},
+		"CAP_SYS_ADMIN alone":           {func(f *machineFacts) { *f = machineFacts{admin: true, setIDs: true} }, "user namespace, user namespace+", "/sys/fs/cgroup is read-only", ""},
 		"CAP_SYS_ADMIN and seccomp": {func(f *machineFacts) {
 			*f = machineFacts{admin: true, setIDs: true, seccomp: true, keyring: unix.EPERM}
 		}, "", "keyring, as runc does for RUN steps (operation not permitted)", "seccomp=unconfined"},
@@ -36,28 +36,39 @@ func TestPlanIsolation(t *testing.T) {
 			forbidden(f)
 			f.maxUserNS, f.unprivileged, f.apparmorForbids, f.apparmor = "0", "0", "1", "unconfined"
 		}, "", "", "set sysctl user.max_user_namespaces=15000 and kernel.unprivileged_userns_clone=1 and kernel.apparmor_restrict_unprivileged_userns=0 on the machine, or run it in a privileged container"},
-		"confined by who knows": {forbidden, "", "", "run it as root of the machine, or in a privileged container"},
-		"ordinary user":         {func(*machineFacts) {}, "rootless, rootless+", "", ""},
-		"no helpers":            {func(f *machineFacts) { f.newidmap = false }, "", "newuidmap", "apt-get install uidmap"},
-		"no subordinate ids":    {func(f *machineFacts) { f.subUIDs = nil }, "", "user 1000 has no", "/etc/subuid"},
-		"few subordinate group": {func(f *machineFacts) { f.subGIDs = ids[:1] }, "", "", "/etc/subgid"},
+		"confined by something else": {forbidden, "", "", "run it as root of the machine, or in a privileged container"},
+		"ordinary user":              {func(*machineFacts) {}, "rootless, rootless+", "", ""},
+		"no helpers":                 {func(f *machineFacts) { f.newidmap = false }, "", "newuidmap", "apt-get install uidmap"},
+		"no subordinate ids":         {func(f *machineFacts) { f.subUIDs = nil }, "", "user 1000 has no", "/etc/subuid"},
+		"few subordinate group":      {func(f *machineFacts) { f.subGIDs = ids[:1] }, "", "", "/etc/subgid"},
 	} {
 		facts := ordinary
 		c.change(&facts)
 		plan := planIsolation(facts)
-		if got := modes(
-			plan.candidates,
-		); got != c.modes || !strings.Contains(plan.why(), c.why) ||
-			!strings.Contains(plan.fix, c.fix) {
-			t.Errorf("%s: got %q against %q, mend %q", name, got, plan.reasons, plan.fix)
+		if got := modes(plan.candidates); got != c.modes {
+			t.Errorf("%s: got modes %q, want %q", name, got, c.modes)
 		}
-		if f := probeMode(plan); f.OK != (c.modes != "") || f.OK == (f.Fix != "") || f.Detail == "" {
-			t.Errorf("%s: finding %+v", name, f)
+		if got := plan.why(); !strings.Contains(got, c.why) {
+			t.Errorf("%s: got reasons %q, want %q in them", name, got, c.why)
+		}
+		if !strings.Contains(plan.fix, c.fix) {
+			t.Errorf("%s: got fix %q, want %q in it", name, plan.fix, c.fix)
+		}
+		f := probeMode(plan)
+		if want := c.modes != ""; f.OK != want {
+			t.Errorf("%s: finding %+v: got OK %t, want %t", name, f, f.OK, want)
+		}
+		if f.OK == (f.Fix != "") {
+			t.Errorf("%s: finding %+v: a fix must be set only if it is not OK", name, f)
+		}
+		if f.Detail == "" {
+			t.Errorf("%s: finding %+v has no detail", name, f)
 		}
 	}
 }
 
-// modes also holds that a way with /proc as it is has no PID namespace, and others have one.
+// modes returns the modes of isolations. It also checks that only those with shared PIDs lack a PID
+// namespace of their own.
 func modes(ways []isolation) string {
 	var all []string
 	for _, way := range ways {
@@ -108,11 +119,15 @@ func TestIdentityMapKeepsToTheRangesThatThereAre(t *testing.T) {
 
 func TestFactsOfAProcessStatus(t *testing.T) {
 	status := "Name:\tx\nCapEff:\t00000000a80425fb\nSeccomp:\t2\nSeccomp_filters:\t1\n"
-	if caps := effectiveCaps(
-		status,
-	); caps&(1<<unix.CAP_SETUID) == 0 || caps&(1<<unix.CAP_SYS_ADMIN) != 0 ||
-		statusField(status, "Seccomp") != "2" {
-		t.Errorf("got %x, %q", caps, statusField(status, "Seccomp"))
+	caps := effectiveCaps(status)
+	if caps&(1<<unix.CAP_SETUID) == 0 {
+		t.Errorf("got capabilities %x, want CAP_SETUID in them", caps)
+	}
+	if caps&(1<<unix.CAP_SYS_ADMIN) != 0 {
+		t.Errorf("got capabilities %x, want no CAP_SYS_ADMIN", caps)
+	}
+	if got := statusField(status, "Seccomp"); got != "2" {
+		t.Errorf("Seccomp: got %q, want 2", got)
 	}
 	if effectiveCaps("") != 0 || effectiveCaps("CapEff:\tzz\n") != 0 {
 		t.Error("capabilities of nothing")

@@ -103,12 +103,21 @@ func TestBuilderIsStartedOnceForAll(t *testing.T) {
 	a := address(t, b)
 	ping(t, a)
 	first := pidOf(t, dir)
-	if again := address(t, b); again != a || pidOf(t, dir) != first {
-		t.Error("a second builder was started")
+	if again := address(t, b); again != a {
+		t.Errorf("got address %s, then %s", a, again)
+	}
+	if second := pidOf(t, dir); second != first {
+		t.Errorf("got process %d, then %d: a second builder was started", first, second)
 	}
 	info, err := os.Stat(strings.TrimPrefix(a, "unix://"))
-	if err != nil || info.Sys().(*syscall.Stat_t).Gid != 64001 || info.Mode().Perm() != 0o660 {
-		t.Errorf("the socket is not the group's: %v %v", info, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Sys().(*syscall.Stat_t).Gid; got != 64001 {
+		t.Errorf("group of the socket: got %d, want 64001", got)
+	}
+	if got := info.Mode().Perm(); got != 0o660 {
+		t.Errorf("mode of the socket: got %o, want 660", got)
 	}
 }
 
@@ -207,8 +216,14 @@ func TestBuilderGetsACleanEnvironment(t *testing.T) {
 		t.Fatal("the script is no builder")
 	}
 	env, err := os.ReadFile(dump)
-	if err != nil || strings.Contains(string(env), "canary") || !strings.Contains(string(env), "https_proxy=") {
-		t.Errorf("got %s, %v", env, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(env), "canary") {
+		t.Errorf("got a secret of the gateway in %s", env)
+	}
+	if !strings.Contains(string(env), "https_proxy=") {
+		t.Errorf("got %s, want https_proxy in it", env)
 	}
 }
 

@@ -71,8 +71,10 @@ func TestO6Evaluate(t *testing.T) {
 	if _, err := newFrontendPolicy([]string{"A B"}); err == nil {
 		t.Error("an illegal name was allowed")
 	}
-	if builtinMinor("1.27.0-dev") != 27 || builtinMinor("x") != 0 || builtinMinor("1.x") != 0 {
-		t.Error("builtinMinor")
+	for version, want := range map[string]int{"1.27.0-dev": 27, "x": 0, "1.x": 0} {
+		if got := builtinMinor(version); got != want {
+			t.Errorf("builtinMinor(%q): got %d, want %d", version, got, want)
+		}
 	}
 }
 
@@ -201,11 +203,17 @@ func TestDropNamespacesReleasesAddresses(t *testing.T) {
 
 func TestGCPolicyIsBounded(t *testing.T) {
 	for i, p := range gcPolicy(1000, t.TempDir()) {
-		if p.MaxUsedSpace == 0 || p.MaxUsedSpace > 1000 || p.ReservedSpace > 100 {
-			t.Errorf("rule %d: %+v", i, p)
+		if p.MaxUsedSpace == 0 || p.MaxUsedSpace > 1000 {
+			t.Errorf("rule %d: got maximum %d, want 1 to 1000", i, p.MaxUsedSpace)
+		}
+		if p.ReservedSpace > 100 {
+			t.Errorf("rule %d: got reserved space %d, want at most 100", i, p.ReservedSpace)
 		}
 	}
-	if parallelism(3) != 3 || parallelism(0) < 2 {
-		t.Error("parallelism")
+	if got := parallelism(3); got != 3 {
+		t.Errorf("configured parallelism: got %d, want 3", got)
+	}
+	if got := parallelism(0); got < 2 {
+		t.Errorf("default parallelism: got %d, want at least 2", got)
 	}
 }
