@@ -93,8 +93,9 @@ func (c cacheChoice) fallbackLine(err error) string {
 		return "another step is using the cache in " + c.name +
 			"; this one starts with an empty cache, which is deleted with the step"
 	}
-	return "the cache in " + c.name + " cannot be used, so this step starts with an empty one, which is deleted with the step: " +
-		text.OneLine(err.Error(), maxReason)
+	const format = "the cache in %s cannot be used, so this step starts with an empty one, " +
+		"which is deleted with the step: %s"
+	return fmt.Sprintf(format, c.name, text.OneLine(err.Error(), maxReason))
 }
 
 func readCacheDir(path string) (d cacheDir) {

@@ -137,9 +137,10 @@ func (o ChildOptions) checkProgram() error {
 		return nil
 	}
 	if _, err := os.Stat(o.Program); err != nil {
+		name := filepath.Base(o.Program)
 		return &NotSupportedError{
 			Name:   "program",
-			Detail: filepath.Base(o.Program) + " is not in the directory of this program, which needs it to start builders",
+			Detail: name + " is not in the directory of this program, which needs it to start builders",
 			Fix:    "copy both programs out of the image",
 		}
 	}

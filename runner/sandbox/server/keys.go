@@ -36,7 +36,11 @@ func keysCommand() *cli.Command {
 				Name:  "host",
 				Usage: "host name or address of the builder for its clients; creates server.pem",
 			},
-			&cli.StringSliceFlag{Name: "client", Usage: "name of a client; creates NAME.pem", Value: []string{"client"}},
+			&cli.StringSliceFlag{
+				Name:  "client",
+				Usage: "name of a client; creates NAME.pem",
+				Value: []string{"client"},
+			},
 			&cli.IntFlag{Name: "days", Usage: "validity of the certificates in days", Value: 825},
 		},
 		Action: func(_ context.Context, cmd *cli.Command) error {
