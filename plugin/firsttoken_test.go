@@ -27,8 +27,8 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// I11: a new installation lets nobody in but by the token in its log, which is another one each
-// time, works once, and not after a day.
+// I11: a new installation accepts only the token in its log. Each start creates another token, which
+// works once and for one day.
 func TestI11AFreshStartHasNoKnownCredential(t *testing.T) {
 	seen := map[string]bool{}
 	for range freshStarts() {
@@ -46,30 +46,27 @@ func TestI11AFreshStartHasNoKnownCredential(t *testing.T) {
 			}
 		}
 		tokens := g.tokens(t)
-		if len(tokens) != 1 || len(tokens[0]) < 26 || seen[tokens[0]] { // 26 characters of base32 are 128 bits
-			t.Fatalf("tokens %q", tokens)
+		if len(tokens) != 1 {
+			t.Fatalf("got tokens %q, want one", tokens)
+		}
+		if len(tokens[0]) < 26 { // 26 characters of base32 are 128 bits
+			t.Errorf("got the short token %q", tokens[0])
+		}
+		if seen[tokens[0]] {
+			t.Errorf("got the token %q twice", tokens[0])
 		}
 		seen[tokens[0]] = true
-		if first, second := g.post(
-			t,
-			"/signin/token",
-			"token",
-			tokens[0],
-		), g.post(
-			t,
-			"/signin/token",
-			"token",
-			tokens[0],
-		); first != http.StatusSeeOther ||
-			second != http.StatusGone {
-			t.Errorf("the first use is answered %d, the second %d", first, second)
+		for i, want := range []int{http.StatusSeeOther, http.StatusGone} {
+			if status := g.post(t, "/signin/token", "token", tokens[0]); status != want {
+				t.Errorf("use %d of the token: got %d, want %d", i+1, status, want)
+			}
 		}
 		g.stop()
 		wantExpiry(t, environ, l)
 	}
 }
 
-// freshStarts is how many new installations are tried.
+// freshStarts returns the number of new installations to test.
 func freshStarts() int {
 	if os.Getenv("SLIPWAY_TRUST") == "1" {
 		return 100
@@ -77,7 +74,7 @@ func freshStarts() int {
 	return 3
 }
 
-// wantExpiry starts the gateway once more and looks how long the new token works.
+// wantExpiry starts the gateway once more and checks the expiry of its new token.
 func wantExpiry(t *testing.T, environ []string, l net.Listener) {
 	t.Helper()
 	again := startFresh(t, environ, relisten(t, l))
@@ -110,9 +107,9 @@ func wantExpiry(t *testing.T, environ []string, l net.Listener) {
 	}
 }
 
-// I11: gateways that start at once on one database give one token, and that makes one
-// administrator, wherever and however often it is used at the same time.
-func TestI11GatewaysThatStartAtOnceMakeOneAdministrator(t *testing.T) {
+// I11: gateways that start together on one database log one token. Concurrent uses of it, at any of
+// the gateways, create one administrator.
+func TestI11GatewaysThatStartTogetherCreateOneAdministrator(t *testing.T) {
 	address, key := storetest.PostgresAddress(t), filepath.Join(t.TempDir(), "secret.key")
 	if _, err := seal.LoadOrCreate(key, true); err != nil {
 		t.Fatal(err)
@@ -150,27 +147,30 @@ func TestI11GatewaysThatStartAtOnceMakeOneAdministrator(t *testing.T) {
 	}
 	using.Wait()
 	if answers[http.StatusSeeOther] != 1 || answers[http.StatusGone] != 9 {
-		t.Errorf("answers %v, want one that lets in", answers)
+		t.Errorf("got statuses %v, want one success", answers)
 	}
 	sealer, err := seal.LoadOrCreate(key, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	users, err := storetest.OpenPostgresAt(t, address, sealer, nil).Users(t.Context())
-	if err != nil || len(users) != 1 || users[0].Role != autobuild.RoleAdmin {
-		t.Errorf("users %+v, %v", users, err)
+	if err != nil || len(users) != 1 {
+		t.Fatalf("got users %+v, %v, want one", users, err)
+	}
+	if got := users[0].Role; got != autobuild.RoleAdmin {
+		t.Errorf("got role %s, want an administrator", got)
 	}
 }
 
-// fresh is a gateway that runs.
+// fresh is a running gateway.
 type fresh struct {
 	url  string
 	log  *logged
 	stop func()
 }
 
-// startFresh runs a gateway until it is stopped, and returns when it serves. It may be called by
-// any goroutine; its failures are the test's.
+// startFresh starts a gateway and returns when it serves. It may be called from any goroutine, and
+// reports failures to the test.
 func startFresh(t *testing.T, environ []string, l net.Listener) *fresh {
 	t.Helper()
 	f := &fresh{url: "http://" + l.Addr().String(), log: &logged{}, stop: func() {}}
@@ -196,7 +196,7 @@ func startFresh(t *testing.T, environ []string, l net.Listener) *fresh {
 			t.Error(err)
 		}
 	})
-	resp, err := http.Get(f.url + "/readyz") // it is listened to already; it greets before it answers
+	resp, err := http.Get(f.url + "/readyz") // the listener exists already, and the token is logged before the first response
 	if err != nil {
 		t.Error(err)
 		return f
@@ -205,7 +205,7 @@ func startFresh(t *testing.T, environ []string, l net.Listener) *fresh {
 	return f
 }
 
-// relisten listens at the address of a listener that is closed.
+// relisten listens at the address of a closed listener.
 func relisten(t *testing.T, l net.Listener) net.Listener {
 	t.Helper()
 	again, err := new(net.ListenConfig).Listen(t.Context(), "tcp", l.Addr().String())
@@ -215,7 +215,7 @@ func relisten(t *testing.T, l net.Listener) net.Listener {
 	return again
 }
 
-// tokens are the one-time tokens that the gateway logged.
+// tokens returns the one-time tokens in the log of the gateway.
 func (f *fresh) tokens(t *testing.T) []string {
 	t.Helper()
 	var all []string
@@ -233,7 +233,8 @@ func (f *fresh) tokens(t *testing.T) []string {
 	return all
 }
 
-// post sends a form and returns the answer's status, of a redirect its own; 0 = none came.
+// post sends a form and returns the status of the response, without following a redirect. 0 = no
+// response.
 func (f *fresh) post(t *testing.T, path, field, value string) int {
 	req, err := http.NewRequestWithContext(
 		t.Context(),
@@ -250,7 +251,7 @@ func (f *fresh) post(t *testing.T, path, field, value string) int {
 	return f.do(t, req)
 }
 
-// getAs asks for a page with a credential, in each way that one can be shown.
+// getAs requests a page with a credential, sent in every way that a client can send one.
 func (f *fresh) getAs(t *testing.T, path, credential string) int {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+path, nil)
 	if err != nil {
@@ -276,7 +277,7 @@ func (f *fresh) do(t *testing.T, req *http.Request) int {
 	return resp.StatusCode
 }
 
-// logged keeps what is logged.
+// logged is a buffer for concurrent log output.
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer

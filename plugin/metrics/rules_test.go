@@ -97,10 +97,17 @@ func TestTheExampleAlertsMatchTheMetrics(t *testing.T) {
 	known := series(t)
 	names := map[string]bool{}
 	for _, r := range alerts(t) {
-		if names[r.Alert] || !strings.HasPrefix(r.Alert, "Slipway") || r.Annotations["summary"] == "" ||
-			r.Annotations["description"] == "" ||
-			!slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) {
-			t.Errorf("alert %q: its name, severity or annotations are not as they should be", r.Alert)
+		if names[r.Alert] {
+			t.Errorf("alert %q: the name is used twice", r.Alert)
+		}
+		if !strings.HasPrefix(r.Alert, "Slipway") {
+			t.Errorf("alert %q: the name does not start with Slipway", r.Alert)
+		}
+		if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
+			t.Errorf("alert %q: got annotations %v, want a summary and a description", r.Alert, r.Annotations)
+		}
+		if severity := r.Labels["severity"]; !slices.Contains([]string{"critical", "warning", "info"}, severity) {
+			t.Errorf("alert %q: got severity %q", r.Alert, severity)
 		}
 		names[r.Alert] = true
 		if _, err := time.ParseDuration(r.For); r.For != "" && err != nil {

@@ -21,9 +21,14 @@ import (
 func TestStartWithoutAServer(t *testing.T) {
 	e := newEnv(t, drone.Options{Server: "http://127.0.0.1:1", Repository: "acme/builder"})
 	_, err := e.Start(t.Context(), e.pipeline(t))
-	if !errors.Is(err, autobuild.ErrUnavailable) || !strings.Contains(err.Error(), "http://127.0.0.1:1: ") ||
-		strings.Contains(err.Error(), "/api/") {
-		t.Error(err)
+	if !errors.Is(err, autobuild.ErrUnavailable) {
+		t.Fatalf("got %v, want ErrUnavailable", err)
+	}
+	if !strings.Contains(err.Error(), "http://127.0.0.1:1: ") {
+		t.Errorf("the error does not name the server: %v", err)
+	}
+	if strings.Contains(err.Error(), "/api/") {
+		t.Errorf("the error contains the path of the request: %v", err)
 	}
 }
 
@@ -93,9 +98,15 @@ func TestAStartSendsOnlyParameters(t *testing.T) {
 				"action":          {"slipway-" + p.BuildID + "-1"},
 				"branch":          {c.branch},
 			}
-			if q.Del("commit"); u.Path != c.path || q.Encode() != want.Encode() ||
-				u.Query().Get("commit") != c.commit {
-				t.Errorf("started by %s", u)
+			q.Del("commit")
+			if u.Path != c.path {
+				t.Errorf("path: got %s, want %s", u.Path, c.path)
+			}
+			if q.Encode() != want.Encode() {
+				t.Errorf("query: got %s, want %s", q.Encode(), want.Encode())
+			}
+			if got := u.Query().Get("commit"); got != c.commit {
+				t.Errorf("commit: got %q, want %q", got, c.commit)
 			}
 			for _, line := range e.requests("") {
 				if strings.Contains(line, e.token) {
@@ -179,9 +190,12 @@ func TestStartFindsABuildAfterALostResponse(t *testing.T) {
 	e := newEnv(t, drone.Options{Repository: "acme/builder"})
 	r := e.server.AddRepository("acme/builder", "main")
 	e.server.LoseAnswer()
-	if ref, err := e.Start(t.Context(), e.pipeline(t)); ref != "acme/builder#1" || err != nil ||
-		len(e.server.Builds(r)) != 1 {
-		t.Errorf("started %d times, as %q, %v", len(e.server.Builds(r)), ref, err)
+	ref, err := e.Start(t.Context(), e.pipeline(t))
+	if ref != "acme/builder#1" || err != nil {
+		t.Errorf("got %q, %v, want acme/builder#1", ref, err)
+	}
+	if got := len(e.server.Builds(r)); got != 1 {
+		t.Errorf("got %d builds, want one", got)
 	}
 }
 
@@ -299,9 +313,15 @@ func TestLogs(t *testing.T) {
 	a := e.started(t)
 	e.waitFinished(t, r, 1)
 	lines, err := e.Logs(t.Context(), a)
-	if err != nil || len(lines) != 201 || lines[0] != "802" ||
-		!slices.Equal(lines[198:], []string{"1000", "last words", "Drone: step build ended with exit code 7"}) {
-		t.Errorf("%d lines, %q…, %v", len(lines), lines[max(0, len(lines)-4):], err)
+	if err != nil || len(lines) != 201 {
+		t.Fatalf("got %d lines, %v, want 201", len(lines), err)
+	}
+	if lines[0] != "802" {
+		t.Errorf("first line: got %q, want 802", lines[0])
+	}
+	want := []string{"1000", "last words", "Drone: step build ended with exit code 7"}
+	if got := lines[198:]; !slices.Equal(got, want) {
+		t.Errorf("last lines: got %q, want %q", got, want)
 	}
 }
 
@@ -324,9 +344,14 @@ func TestLogsAreBounded(t *testing.T) {
 		}
 	})
 	lines, err := e.Logs(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1, EngineRef: "acme/builder#1"})
-	if err != nil || len(lines) != 17 || len(lines[0]) != 4096 || lines[15] != "Drone: stage's" ||
-		lines[16] != "Drone: no space" {
-		t.Errorf("%d lines, %v", len(lines), err)
+	if err != nil || len(lines) != 17 {
+		t.Fatalf("got %d lines, %v, want 17", len(lines), err)
+	}
+	if got := len(lines[0]); got != 4096 {
+		t.Errorf("first line: got %d bytes, want 4096", got)
+	}
+	if got, want := lines[15:], []string{"Drone: stage's", "Drone: no space"}; !slices.Equal(got, want) {
+		t.Errorf("last lines: got %q, want %q", got, want)
 	}
 }
 

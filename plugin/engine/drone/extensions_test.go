@@ -186,14 +186,17 @@ func TestAnInvalidSignatureIsRefused(t *testing.T) {
 				if c.after != nil {
 					c.after(req, v)
 				}
-				if status, body := send(t, req); status != c.status || strings.Contains(body, "kind:") ||
-					strings.Contains(body, `"data"`) {
-					t.Errorf("%s answered %d %s, want %d", kind, status, body, c.status)
+				status, body := send(t, req)
+				if status != c.status {
+					t.Errorf("%s: got status %d, want %d", kind, status, c.status)
+				}
+				if strings.Contains(body, "kind:") || strings.Contains(body, `"data"`) {
+					t.Errorf("%s: got %s, want no content", kind, body)
 				}
 				if got := e.finding(t, kind).Problem; !strings.Contains(got, c.wantText) {
-					t.Errorf("%s says of it %q, want %q in it", kind, got, c.wantText)
+					t.Errorf("%s: got the problem %q, want %q", kind, got, c.wantText)
 				}
-				status, body := send(t, unchanged.request(t, e.gateway))
+				status, body = send(t, unchanged.request(t, e.gateway))
 				wantGood(t, kind, status, body)
 				if got := e.finding(t, kind); got.Problem != "" {
 					t.Errorf("%s says of a good one %q", kind, got.Problem)

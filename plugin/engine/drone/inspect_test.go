@@ -109,10 +109,14 @@ func TestInspect(t *testing.T) {
 				t.Fatalf("%d findings, %s at %d", len(all), c.subject, i)
 			}
 			f := all[i]
-			if (f.Problem != "") != (c.problem != "") || !strings.Contains(f.Problem, c.problem) ||
-				!strings.Contains(f.Good, c.good) ||
-				(f.Good == "") == (f.Problem == "") {
-				t.Errorf("%+v, want %q %q", f, c.good, c.problem)
+			if (f.Problem != "") != (c.problem != "") || !strings.Contains(f.Problem, c.problem) {
+				t.Errorf("problem: got %q, want %q", f.Problem, c.problem)
+			}
+			if !strings.Contains(f.Good, c.good) {
+				t.Errorf("good: got %q, want %q", f.Good, c.good)
+			}
+			if (f.Good == "") == (f.Problem == "") {
+				t.Errorf("got %+v, want either a good result or a problem", f)
 			}
 			for _, f := range all {
 				if strings.ContainsAny(f.Good+f.Problem, "\n") || strings.Contains(f.Good+f.Problem, e.token) {
@@ -154,10 +158,14 @@ func TestPrintedSettingsWork(t *testing.T) {
 		Webhook: dronetest.Extension{URL: values["DRONE_WEBHOOK_ENDPOINT"], Secret: keys["DRONE_WEBHOOK_SECRET"]},
 	})
 	e.started(t)
-	if status := e.waitFinished(t, r, 1); status != "success" ||
-		!strings.Contains(e.server.Log(r, 1), "token of 43") ||
-		len(e.rechecked) < 3 {
-		t.Errorf("%s with %d hints: %s", status, len(e.rechecked), e.server.Log(r, 1))
+	if status := e.waitFinished(t, r, 1); status != "success" {
+		t.Errorf("status: got %s, want success", status)
+	}
+	if log := e.server.Log(r, 1); !strings.Contains(log, "token of 43") {
+		t.Errorf("the step got no token: %s", log)
+	}
+	if got := len(e.rechecked); got < 3 {
+		t.Errorf("got %d rechecks, want at least 3", got)
 	}
 	if values["DRONE_RUNNER_LABELS"] != "a:1,b:2" {
 		t.Errorf("labels %q", values["DRONE_RUNNER_LABELS"])

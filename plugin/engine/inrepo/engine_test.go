@@ -61,7 +61,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// push stores that main moved, and its build unless nothing matched.
+// push stores a push to main. With builds, a rule matches and push returns its build.
 func (e *env) push(from, to int, builds bool) autobuild.Build {
 	e.t.Helper()
 	old := ""
@@ -80,18 +80,15 @@ func (e *env) push(from, to int, builds bool) autobuild.Build {
 	return made[0]
 }
 
-// start makes the next attempt of a build as the dispatcher does.
+// start creates the next attempt of a build, as the dispatcher does. Start may be repeated.
 func (e *env) start(b autobuild.Build) autobuild.Attempt {
 	e.t.Helper()
 	a, err := e.store.StartAttempt(e.t.Context(), b.ID, inrepo.Name, "nobody's", e.now.Add(4*time.Hour), 0)
 	must(e.t, err)
 	for range 2 {
-		if ref, err := e.Start(
-			e.t.Context(),
-			autobuild.Pipeline{BuildID: b.ID, Attempt: a.Number},
-		); ref != "" ||
-			err != nil {
-			e.t.Errorf("started as %q, %v", ref, err)
+		ref, err := e.Start(e.t.Context(), autobuild.Pipeline{BuildID: b.ID, Attempt: a.Number})
+		if ref != "" || err != nil {
+			e.t.Errorf("Start: got %q, %v, want no pipeline", ref, err)
 		}
 	}
 	return a
@@ -126,22 +123,24 @@ func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {
 	b := e.push(0, 1, true)
 	e.start(b)
 	first, err := e.request(1, "ci/7")
-	if err != nil || first.BuildID != b.ID || first.Number != b.Number {
-		t.Fatalf("got %+v, %v", first, err)
+	must(t, err)
+	if first.BuildID != b.ID {
+		t.Fatalf("got build %q, want %q", first.BuildID, b.ID)
 	}
-	again, err := e.request(1, "ci/7") // its answer was lost
-	if err != nil || again.BuildID != b.ID || again.Token.Equal(first.Token) {
-		t.Fatalf("the second time %+v, %v", again, err)
+	if first.Number != b.Number {
+		t.Errorf("got number %d, want %d", first.Number, b.Number)
 	}
-	if _, err := e.store.AttemptByToken(
-		t.Context(),
-		b.ID,
-		autobuild.TokenHash(first.Token),
-	); !errors.Is(
-		err,
-		autobuild.ErrUnauthorized,
-	) {
-		t.Errorf("the first token still opens: %v", err)
+	again, err := e.request(1, "ci/7") // the reply was lost
+	must(t, err)
+	if again.BuildID != b.ID {
+		t.Fatalf("repeated: got build %q, want %q", again.BuildID, b.ID)
+	}
+	if again.Token.Equal(first.Token) {
+		t.Error("repeated: got the same token")
+	}
+	_, err = e.store.AttemptByToken(t.Context(), b.ID, autobuild.TokenHash(first.Token))
+	if !errors.Is(err, autobuild.ErrUnauthorized) {
+		t.Errorf("first token: got %v, want ErrUnauthorized", err)
 	}
 	a, err := e.store.AttemptByToken(t.Context(), b.ID, autobuild.TokenHash(again.Token))
 	if err != nil || a.EngineRef != "ci/7" {
@@ -149,12 +148,22 @@ func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {
 	}
 	refused(t, e, 1, "ci/8", autobuild.ErrNotFound, "is starting") // a replay by another pipeline
 	must(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
-	if got, err := e.request(
-		1,
-		"ci/8",
-	); err != nil || got.BuildID != "" || !strings.Contains(got.Reason, "running in another pipeline") ||
-		got.Unsure {
-		t.Errorf("after the claim another pipeline gets %+v, %v", got, err)
+	e.wantNothing("ci/8", "running in another pipeline")
+}
+
+// wantNothing checks that a request for commit 1 succeeds without a build, for a final reason.
+func (e *env) wantNothing(pipeline, reason string) {
+	e.t.Helper()
+	got, err := e.request(1, pipeline)
+	must(e.t, err)
+	if got.BuildID != "" {
+		e.t.Errorf("got build %q, want none", got.BuildID)
+	}
+	if !strings.Contains(got.Reason, reason) {
+		e.t.Errorf("got reason %q, want %q", got.Reason, reason)
+	}
+	if got.Unsure {
+		e.t.Error("got a reply that is not final")
 	}
 }
 
@@ -162,12 +171,18 @@ func refused(t *testing.T, e *env, commit int, pipeline string, kind error, word
 	t.Helper()
 	got, err := e.request(commit, pipeline)
 	var r *inrepo.Refusal
-	if !errors.As(err, &r) || !errors.Is(err, kind) || !strings.Contains(r.Reason, words) || got.BuildID != "" {
-		t.Errorf("got %+v, %v; want %q and %v", got, err, words, kind)
+	if !errors.As(err, &r) || !errors.Is(err, kind) {
+		t.Fatalf("got error %v, want a refusal with %v", err, kind)
+	}
+	if !strings.Contains(r.Reason, words) {
+		t.Errorf("got reason %q, want %q", r.Reason, words)
+	}
+	if got.BuildID != "" {
+		t.Errorf("got build %q, want none", got.BuildID)
 	}
 }
 
-func TestOnlyTheAutomatedBuildsTokenJoins(t *testing.T) {
+func TestOnlyTheAutomatedBuildsTokenIsAccepted(t *testing.T) {
 	e := newEnv(t)
 	e.start(e.push(0, 1, true))
 	other := storetest.AutomatedBuild(t, e.store, storetest.Repository("other"))
@@ -188,31 +203,25 @@ func TestOnlyTheAutomatedBuildsTokenJoins(t *testing.T) {
 	}
 }
 
-// What is not known may still come; what no rule builds will not.
-func TestNothingToBuildIsToldFromNothingKnown(t *testing.T) {
+// An unknown push may still arrive. A push without a matching rule gets no build.
+func TestAnUnknownPushDiffersFromNothingToBuild(t *testing.T) {
 	e := newEnv(t)
 	refused(t, e, 1, "ci/1", autobuild.ErrNotFound, "check the webhook")
 	if e.polls != 1 {
-		t.Errorf("refs were looked at %d times, want once", e.polls)
+		t.Errorf("got %d polls, want one", e.polls)
 	}
 	e.push(0, 1, false)
-	if got, err := e.request(
-		1,
-		"ci/1",
-	); err != nil || got.BuildID != "" || got.Unsure ||
-		!strings.Contains(got.Reason, "no rule of the automated build") {
-		t.Errorf("what no rule builds: %+v, %v", got, err)
-	}
+	e.wantNothing("ci/1", "no rule of the automated build")
 	e.push(1, 2, false)
 	if got, err := e.request(1, "ci/1"); err != nil || !got.Unsure {
-		t.Errorf("a commit that the branch left: %+v, %v", got, err)
+		t.Errorf("a former head of the branch: got %+v, %v, want Unsure", got, err)
 	}
 	if e.polls != 2 {
-		t.Errorf("refs were looked at %d times, want once more, for the branch that may have moved back", e.polls)
+		t.Errorf("got %d polls, want one more, because the branch may have moved back", e.polls)
 	}
 }
 
-func TestEveryRuleOfAPushIsBuiltInTurn(t *testing.T) {
+func TestTheRulesOfAPushAreBuiltOneAfterAnother(t *testing.T) {
 	e := newEnv(t)
 	e.build.Rules = append(e.build.Rules, autobuild.DefaultRule("main"))
 	saved, err := e.store.SaveAutomatedBuild(t.Context(), e.build)
@@ -235,17 +244,11 @@ func TestEveryRuleOfAPushIsBuiltInTurn(t *testing.T) {
 		must(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
 		e.end(b, autobuild.Succeeded, "")
 	}
-	if got, err := e.request(
-		1,
-		"ci/1",
-	); err != nil || got.BuildID != "" ||
-		!strings.Contains(got.Reason, "has succeeded, build") {
-		t.Errorf("when all are built: %+v, %v", got, err)
-	}
+	e.wantNothing("ci/1", "has succeeded, build")
 }
 
-// A pipeline that runs again must not pass where the build did not.
-func TestABuildThatDidNotSucceedIsNoSuccess(t *testing.T) {
+// A pipeline that runs again must not succeed if the build did not.
+func TestABuildThatDidNotSucceedIsRefused(t *testing.T) {
 	for state, reason := range map[autobuild.State]autobuild.Reason{
 		autobuild.Failed: autobuild.ReasonBuild, autobuild.Errored: autobuild.ReasonLost, autobuild.Cancelled: autobuild.ReasonSuperseded,
 	} {
@@ -263,7 +266,7 @@ func TestABuildThatDidNotSucceedIsNoSuccess(t *testing.T) {
 	}
 }
 
-func TestACancelledBuildIsNotHandedOut(t *testing.T) {
+func TestACancelledBuildIsRefused(t *testing.T) {
 	e := newEnv(t)
 	b := e.push(0, 1, true)
 	e.start(b)
@@ -272,7 +275,7 @@ func TestACancelledBuildIsNotHandedOut(t *testing.T) {
 	refused(t, e, 1, "ci/1", autobuild.ErrConflict, "cancelled (user)")
 }
 
-func TestAnAutomatedBuildOfAnotherEngineSaysSo(t *testing.T) {
+func TestAnAutomatedBuildOfAnotherEngineIsRefused(t *testing.T) {
 	e := newEnv(t)
 	e.build.Engine = "drone"
 	_, err := e.store.SaveAutomatedBuild(t.Context(), e.build)
@@ -280,7 +283,7 @@ func TestAnAutomatedBuildOfAnotherEngineSaysSo(t *testing.T) {
 	refused(t, e, 1, "ci/1", autobuild.ErrConflict, "uses the engine drone: select own")
 }
 
-func TestStatesFollowFromTimes(t *testing.T) {
+func TestStateDependsOnTimes(t *testing.T) {
 	e := newEnv(t)
 	a := e.start(e.push(0, 1, true))
 	pass := func(d time.Duration, want autobuild.PipelineState) {
@@ -299,10 +302,10 @@ func TestStatesFollowFromTimes(t *testing.T) {
 	must(t, e.store.ClaimAttempt(t.Context(), a.BuildID, 1, "runner"))
 	pass(time.Hour, autobuild.PipelineRunning)
 	must(t, e.Cancel(t.Context(), a))
-	if advice := e.Advice(
-		a,
-	); !strings.Contains(advice, "within 1h0m0s") ||
-		!strings.Contains(advice, "check that its CI ran one") {
-		t.Errorf("the advice is %q", advice)
+	advice := e.Advice(a)
+	for _, want := range []string{"within 1h0m0s", "check that its CI ran one"} {
+		if !strings.Contains(advice, want) {
+			t.Errorf("got advice %q, want %q in it", advice, want)
+		}
 	}
 }

@@ -133,8 +133,13 @@ func twoRules(env *demotest.Env) {
 		env.Must(err)
 	}
 	statuses := p.Statuses(commit)
-	if len(statuses) != 2 || statuses[0].State != "SUCCESSFUL" || statuses[1].State != "SUCCESSFUL" {
-		env.T.Errorf("statuses %+v, want two SUCCESSFUL", statuses)
+	if len(statuses) != 2 {
+		env.T.Errorf("got statuses %+v, want two", statuses)
+	}
+	for _, s := range statuses {
+		if s.State != "SUCCESSFUL" {
+			env.T.Errorf("got status %+v, want SUCCESSFUL", s)
+		}
 	}
 }
 

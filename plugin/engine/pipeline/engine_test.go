@@ -129,10 +129,14 @@ func TestAnAttemptIsStartedOnce(t *testing.T) {
 		}
 		got := e.ci.orders[0]
 		params := got.Params.Map()
-		if params["SLIPWAY_BUILD"] != e.build.ID || params["SLIPWAY_ATTEMPT"] != "1" ||
-			len(params["SLIPWAY_NONCE"]) != 43 ||
-			len(params) != 3 {
-			t.Errorf("parameters %v", params)
+		if params["SLIPWAY_BUILD"] != e.build.ID || params["SLIPWAY_ATTEMPT"] != "1" {
+			t.Errorf("got parameters %v, want attempt 1 of build %s", params, e.build.ID)
+		}
+		if got := len(params["SLIPWAY_NONCE"]); got != 43 {
+			t.Errorf("got a nonce of %d characters, want 43", got)
+		}
+		if len(params) != 3 {
+			t.Errorf("got parameters %v, want three", params)
 		}
 		got.Params = pipeline.Params{}
 		if diff := cmp.Diff(want, got); diff != "" {

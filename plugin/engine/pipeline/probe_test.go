@@ -110,14 +110,19 @@ func TestAProbeRunsInTheRepositoryOfBuilds(t *testing.T) {
 		e := newEnv(t, builder)
 		e.ci.state, e.ci.printed = autobuild.PipelineGone, []string{"slipway: this step can build"}
 		e.Probe(t.Context(), "acme/app")
-		if len(e.ci.orders) != 1 || e.ci.orders[0].Repository != want || e.ci.orders[0].Commit != "" {
-			t.Errorf("ordered %+v, want one in %s on its default branch", e.ci.orders, want)
+		if len(e.ci.orders) != 1 {
+			t.Fatalf("got orders %+v, want one", e.ci.orders)
+		}
+		if got := e.ci.orders[0]; got.Repository != want || got.Commit != "" {
+			t.Errorf("got order %+v, want %s on its default branch", got, want)
 		}
 	}
 	e := newEnv(t, "")
-	if found := e.Probe(t.Context(), ""); len(found) != 1 || !strings.Contains(found[0].Good, "skipped") ||
-		len(e.ci.orders) != 0 {
-		t.Errorf("without any repository: %+v", found)
+	if found := e.Probe(t.Context(), ""); len(found) != 1 || !strings.Contains(found[0].Good, "skipped") {
+		t.Errorf("without a repository: got %+v, want it skipped", found)
+	}
+	if len(e.ci.orders) != 0 {
+		t.Errorf("without a repository: got orders %+v", e.ci.orders)
 	}
 }
 

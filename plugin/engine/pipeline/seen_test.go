@@ -12,14 +12,18 @@ import (
 func TestRequestLogReportsTheLastRequest(t *testing.T) {
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	s := pipeline.NewRequestLog(func() time.Time { return now })
-	if f := s.Finding("config", "is it set?"); !f.Unknown || f.Problem != "" ||
-		f.Good != "no request since the gateway started; is it set?" {
-		t.Errorf("before any request: %+v", f)
+	const config = "config extension"
+	want := pipeline.Finding{
+		Subject: config, Unknown: true, Good: "no request since the gateway started; is it set?",
+	}
+	if got := s.Finding("config", "is it set?"); got != want {
+		t.Errorf("before any request: got %+v, want %+v", got, want)
 	}
 	s.Accepted("config")
 	now = now.Add(time.Minute)
-	if f := s.Finding("config", ""); f.Unknown || f.Problem != "" || f.Good != "last request 1m0s ago, with a valid signature" {
-		t.Errorf("after a good one: %+v", f)
+	want = pipeline.Finding{Subject: config, Good: "last request 1m0s ago, with a valid signature"}
+	if got := s.Finding("config", ""); got != want {
+		t.Errorf("after an accepted request: got %+v, want %+v", got, want)
 	}
 	s.Refused("config", errors.New("no signature"))
 	if f := s.Finding("config", ""); !strings.Contains(f.Problem, "was refused: no signature") {

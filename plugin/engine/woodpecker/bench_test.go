@@ -143,8 +143,12 @@ func (e *env) of(r *woodpeckertest.Repository) []woodpeckertest.Pipeline {
 // wantError checks an error's sentinel and text.
 func wantError(t *testing.T, err, want error, wantText string) {
 	t.Helper()
-	if err == nil || (want != nil && !errors.Is(err, want)) || !strings.Contains(err.Error(), wantText) {
-		t.Errorf("error %v, want %v that says %q", err, want, wantText)
+	if err == nil || (want != nil && !errors.Is(err, want)) {
+		t.Errorf("got error %v, want %v", err, want)
+		return
+	}
+	if !strings.Contains(err.Error(), wantText) {
+		t.Errorf("got error %v, want %q in it", err, wantText)
 	}
 }
 

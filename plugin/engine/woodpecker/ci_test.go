@@ -69,8 +69,11 @@ func TestA500StartsNoSecondPipeline(t *testing.T) {
 		e.server.ServeHTTP(w, r)
 	})
 	name, err := e.Start(t.Context(), e.pipeline(autobuild.Ref{Kind: autobuild.Branch, Name: "topic"}))
-	if err != nil || name != "acme/app#1" || len(e.of(e.app)) != 1 {
-		t.Errorf("started as %q of %d, %v", name, len(e.of(e.app)), err)
+	if err != nil || name != "acme/app#1" {
+		t.Errorf("got %q, %v, want acme/app#1", name, err)
+	}
+	if got := len(e.of(e.app)); got != 1 {
+		t.Errorf("got %d pipelines, want one", got)
 	}
 }
 
@@ -241,8 +244,12 @@ func TestStates(t *testing.T) {
 			e.server.ServeHTTP(w, r)
 		})
 		run, err := e.CI().Run(t.Context(), "acme/builder", 7)
-		if err != nil || run.State != want || run.Number != 7 || !strings.HasSuffix(run.URL, "/repos/1/pipeline/7") {
-			t.Errorf("%s: %+v, %v; want %s", said, run, err, want)
+		must(t, err)
+		if run.State != want {
+			t.Errorf("%s: got state %s, want %s", said, run.State, want)
+		}
+		if run.Number != 7 || !strings.HasSuffix(run.URL, "/repos/1/pipeline/7") {
+			t.Errorf("%s: got %+v, want pipeline 7", said, run)
 		}
 	}
 }
@@ -386,9 +393,8 @@ func TestPipelineURL(t *testing.T) {
 	byParameters.EngineRef = "acme/builder"
 	for _, one := range []autobuild.Attempt{a, byParameters} {
 		got, err := e.PipelineURL(t.Context(), one)
-		if server, page, ok := strings.Cut(got, "/repos/"); err != nil || !ok || server != e.api ||
-			page != "1/pipeline/1" {
-			t.Errorf("%s is at %q, %v", one.EngineRef, got, err)
+		if want := e.api + "/repos/1/pipeline/1"; err != nil || got != want {
+			t.Errorf("%s: got %q, %v, want %q", one.EngineRef, got, err, want)
 		}
 	}
 	a.EngineRef = "acme/builder#99"

@@ -14,9 +14,14 @@ func (e *env) inspect() map[string]pipeline.Finding {
 	found := map[string]pipeline.Finding{}
 	for _, f := range e.Inspect(e.t.Context()) {
 		found[f.Subject] = f
-		if strings.Contains(f.Good+f.Problem, "\n") || (f.Good == "") == (f.Problem == "") ||
-			strings.Contains(f.Problem, e.token.Reveal()) {
-			e.t.Errorf("finding %+v", f)
+		if strings.Contains(f.Good+f.Problem, "\n") {
+			e.t.Errorf("got %+v, want one line", f)
+		}
+		if (f.Good == "") == (f.Problem == "") {
+			e.t.Errorf("got %+v, want either a good result or a problem", f)
+		}
+		if strings.Contains(f.Problem, e.token.Reveal()) {
+			e.t.Errorf("the problem contains the token: %+v", f)
 		}
 	}
 	return found
@@ -88,8 +93,11 @@ func TestInspectNamesTheFix(t *testing.T) {
 			e := newEnv(t, c.builder, "")
 			c.change(e)
 			f, found := e.inspect()[c.subject]
-			if !found || (f.Problem == "") != (c.problem == "") || !strings.Contains(f.Problem, c.problem) {
-				t.Errorf("%s: %+v, want the problem %q", c.subject, f, c.problem)
+			if !found {
+				t.Fatalf("got no finding of %s", c.subject)
+			}
+			if (f.Problem == "") != (c.problem == "") || !strings.Contains(f.Problem, c.problem) {
+				t.Errorf("%s: got %+v, want the problem %q", c.subject, f, c.problem)
 			}
 		})
 	}

@@ -108,8 +108,12 @@ func TestOnlyTheLastLinesAreRead(t *testing.T) {
 		}
 	}
 	got, err := e.Logs(t.Context(), e.printed(twoSteps, "null", body(10, strings.Repeat("x", 1<<20))))
-	if err != nil || len(got) != 4 || got[0] != "(the output of step build is too long to show)" {
-		t.Errorf("%q, %v", got, err)
+	must(t, err)
+	if len(got) != 4 {
+		t.Fatalf("got lines %q, want four", got)
+	}
+	if want := "(the output of step build is too long to show)"; got[0] != want {
+		t.Errorf("got %q, want %q", got[0], want)
 	}
 }
 

@@ -38,9 +38,15 @@ func (e *env) ask(path, body string, change func(*http.Request)) *httptest.Respo
 func (e *env) wantRefused(change func(*http.Request), wantText string) {
 	e.t.Helper()
 	w := e.ask(configPath, pushed, change)
-	if w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), wantText) ||
-		strings.Count(w.Body.String(), "\n") != 1 {
-		e.t.Errorf("answered %d %q, want 401 that says %q", w.Code, w.Body, wantText)
+	if w.Code != http.StatusUnauthorized {
+		e.t.Errorf("got status %d, want 401", w.Code)
+	}
+	body := w.Body.String()
+	if !strings.Contains(body, wantText) {
+		e.t.Errorf("got %q, want %q in it", body, wantText)
+	}
+	if strings.Count(body, "\n") != 1 {
+		e.t.Errorf("got %q, want one line", body)
 	}
 }
 

@@ -31,10 +31,12 @@ func TestTheWorkflow(t *testing.T) {
 			e := newEnvWith(t, "acme/builder", "", step)
 			w := e.ask(configPath, e.requestBody(1, nil), nil)
 			var reply struct{ Configs []struct{ Name, Data string } }
-			if err := json.Unmarshal(w.Body.Bytes(), &reply); err != nil || w.Code != http.StatusOK ||
-				len(reply.Configs) != 1 ||
-				reply.Configs[0].Name != "slipway" {
-				t.Fatalf("answered %d %s, %v", w.Code, w.Body, err)
+			if w.Code != http.StatusOK {
+				t.Fatalf("got %d %s, want 200", w.Code, w.Body)
+			}
+			must(t, json.Unmarshal(w.Body.Bytes(), &reply))
+			if len(reply.Configs) != 1 || reply.Configs[0].Name != "slipway" {
+				t.Fatalf("got configurations %+v, want one named slipway", reply.Configs)
 			}
 			got := reply.Configs[0].Data
 			golden := filepath.Join("testdata", name+".golden.yaml")
@@ -69,8 +71,14 @@ func roundTrip(t *testing.T, text string, want pipeline.Step) {
 		}
 	}
 	must(t, yaml.UnmarshalWithOptions([]byte(strings.ReplaceAll(text, "$$", "$")), &read, yaml.Strict()))
-	if len(read.Steps) != 1 || !read.SkipClone || len(read.When) != 1 || read.When[0]["event"] != "manual" {
-		t.Fatalf("read as %+v", read)
+	if len(read.Steps) != 1 {
+		t.Fatalf("got steps %+v, want one", read.Steps)
+	}
+	if !read.SkipClone {
+		t.Error("the workflow does not skip the clone")
+	}
+	if len(read.When) != 1 || read.When[0]["event"] != "manual" {
+		t.Errorf("got when %+v, want the event manual", read.When)
 	}
 	got := pipeline.Step{Image: read.Steps[0].Image, Builder: read.Steps[0].Settings.Builder, Labels: read.Labels}
 	want.URL = nil
