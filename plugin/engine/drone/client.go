@@ -133,7 +133,11 @@ func (c *client) mapError(status int, err error) error {
 			errorText(err), autobuild.ErrForbidden,
 		)
 	case status == http.StatusForbidden:
-		return fmt.Errorf("the Drone server does not allow this for our user: %w: %w", errDenied, autobuild.ErrForbidden)
+		return fmt.Errorf(
+			"the Drone server does not allow this for our user: %w: %w",
+			errDenied,
+			autobuild.ErrForbidden,
+		)
 	case status == http.StatusNotFound:
 		return fmt.Errorf("%s: %w", errorText(err), autobuild.ErrNotFound)
 	case status >= http.StatusInternalServerError, status == http.StatusTooManyRequests:

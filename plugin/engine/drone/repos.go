@@ -27,7 +27,8 @@ func (c *client) repo(ctx context.Context, fullName string) (r *drone.Repo, err 
 	case errors.Is(err, autobuild.ErrNotFound):
 		return nil, fmt.Errorf(
 			"the Drone server does not have the repository %s: give its user access at Bitbucket, and press Sync on Drone: %w",
-			fullName, autobuild.ErrNotFound,
+			fullName,
+			autobuild.ErrNotFound,
 		)
 	case err == nil && r.Name == "":
 		return nil, c.unexpectedAnswer()

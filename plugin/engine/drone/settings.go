@@ -33,7 +33,11 @@ func (e *Engine) ServerSettings(gateway string) []pipeline.Setting {
 			Value: gateway + "/extensions/drone/webhook",
 			Why:   "optional: notifies the gateway at once instead of within 15 s",
 		},
-		{Name: "DRONE_WEBHOOK_SECRET", Secret: e.o.Secrets.Webhook, Why: "the key for the signatures of these requests"},
+		{
+			Name:   "DRONE_WEBHOOK_SECRET",
+			Secret: e.o.Secrets.Webhook,
+			Why:    "the key for the signatures of these requests",
+		},
 		{Name: "DRONE_WEBHOOK_EVENTS", Value: "build:*", Why: "only the events that the gateway uses"},
 		{
 			Name:  "DRONE_STATUS_DISABLED",
@@ -61,7 +65,11 @@ func (e *Engine) RunnerSettings(gateway string) []pipeline.Setting {
 			Value: gateway + "/extensions/drone/secret",
 			Why:   "requests the token of a build's runner from the gateway",
 		},
-		{Name: "DRONE_SECRET_PLUGIN_TOKEN", Secret: e.o.Secrets.Secret, Why: "the key for the signatures of these requests"},
+		{
+			Name:   "DRONE_SECRET_PLUGIN_TOKEN",
+			Secret: e.o.Secrets.Secret,
+			Why:    "the key for the signatures of these requests",
+		},
 	}
 	if labels := e.o.Step.Labels; len(labels) > 0 {
 		pairs := make([]string, 0, len(labels))
