@@ -16,7 +16,7 @@ import (
 	"slipway/runner/sandbox/server"
 )
 
-// An example is how one file in deploy/builder runs the builder.
+// An example is the command and environment of the builder in one file of deploy/builder.
 type example struct {
 	command     []string // after the program
 	environment map[string]string
@@ -125,7 +125,7 @@ func kubernetes(t *testing.T) example {
 	return e
 }
 
-// The examples say what the program understands, and serve other machines by certificate.
+// The examples set only variables that the program has, and serve other machines with a certificate.
 func TestDeployExamplesRunTheBuilder(t *testing.T) {
 	var known []string
 	for _, flag := range server.Command().Flags {

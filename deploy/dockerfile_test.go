@@ -19,7 +19,7 @@ import (
 	"slipway/runner/settings"
 )
 
-// bare answers for the base images, whose registry a test does not ask.
+// bare returns a configuration for base images without a request to their registry.
 type bare struct{}
 
 func (bare) ResolveImageConfig(
@@ -33,7 +33,7 @@ func (bare) ResolveImageConfig(
 	return ref, digest.FromBytes(config), config, nil
 }
 
-// convert is what BuildKit makes of a target of our Dockerfile: its image's configuration.
+// convert converts a target of our Dockerfile with BuildKit, and returns its image's configuration.
 func convert(t *testing.T, target string) (config string, err error) {
 	t.Helper()
 	text, err := os.ReadFile("../Dockerfile")

@@ -16,7 +16,7 @@ import (
 	"slipway/plugin/store/seal"
 )
 
-// A base is what all other parts are built on.
+// A base holds the listener and the store, which all other parts use.
 type base struct {
 	config   config.Gateway // Data is an absolute path
 	log      logrus.FieldLogger
@@ -128,7 +128,7 @@ func (b base) runnerURL() string {
 	return "http://" + net.JoinHostPort(host, fmt.Sprint(addr.Port))
 }
 
-// closers are the functions that release what the gateway opened.
+// closers are the functions that release the opened files, listeners and processes.
 type closers struct{ all []func() }
 
 func (c *closers) add(f func()) { c.all = append(c.all, f) }

@@ -42,7 +42,7 @@ func printEnvironments(ctx context.Context, w io.Writer, environ []string) error
 	return nil
 }
 
-// environments returns what the programs of the configured CIs need. Only Drone's contain secrets,
+// environments returns the environments of the configured CIs. Only Drone's contain secrets,
 // which are in the database.
 func environments(ctx context.Context, c config.Gateway) ([]pipeline.Environment, error) {
 	if c.Drone.Server == "" && c.Woodpecker.Server == "" {

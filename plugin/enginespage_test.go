@@ -18,7 +18,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// A visitor sees a wired gateway's pages as its first administrator.
+// A visitor is the first administrator of a gateway that does not serve, and requests its pages.
 type visitor struct {
 	*Gateway
 	session *http.Cookie
@@ -40,7 +40,7 @@ func visit(t *testing.T, environ []string) *visitor {
 	return v
 }
 
-// do returns the answer with its text, as it is read.
+// do sends a request. It returns the response and its text, without HTML escapes.
 func (v *visitor) do(t *testing.T, method, path, form string) (*http.Response, string) {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(form))
@@ -54,7 +54,7 @@ func (v *visitor) do(t *testing.T, method, path, form string) (*http.Response, s
 	return w.Result(), html.UnescapeString(w.Body.String())
 }
 
-// cis are a Drone and a Woodpecker server, each with one pipeline in acme/builder.
+// cis starts a Drone and a Woodpecker server, each with one pipeline in acme/builder.
 func cis(t *testing.T) (drone, woodpecker string, environ []string) {
 	t.Helper()
 	serve := func(h http.Handler) string {
@@ -91,9 +91,8 @@ func cis(t *testing.T) (drone, woodpecker string, environ []string) {
 	}
 }
 
-// The page of the engines is wired to the engines themselves: what they find at their servers,
-// and what is to be copied.
-func TestTheEnginesPageIsWired(t *testing.T) {
+// The page of the engines shows the findings of the real engines, and the environments to copy.
+func TestTheEnginesPageShowsTheEngines(t *testing.T) {
 	drone, woodpecker, environ := cis(t)
 	v := visit(t, environ)
 	v.wants(t, "/settings/engines", drone, woodpecker, "in each repository")
@@ -117,7 +116,7 @@ func TestTheEnginesPageIsWired(t *testing.T) {
 			}
 		}
 		if shown == 0 {
-			t.Errorf("nothing of %s is printed:\n%s", name, printed.String())
+			t.Errorf("got no settings of %s:\n%s", name, printed.String())
 		}
 	}
 	for _, path := range []string{"/settings/engines", "/settings/engines?look=drone", "/settings/engines/drone/environment"} {
@@ -127,8 +126,8 @@ func TestTheEnginesPageIsWired(t *testing.T) {
 	}
 }
 
-// A build's page leads to where its CI shows the pipeline.
-func TestBuildsLeadToTheirPipelines(t *testing.T) {
+// A build's page links to the page of its pipeline on the CI.
+func TestBuildsLinkToTheirPipelines(t *testing.T) {
 	drone, woodpecker, environ := cis(t)
 	v := visit(t, environ)
 	automated := storetest.AutomatedBuild(t, v.store, storetest.Repository("app"))
@@ -170,7 +169,7 @@ func (v *visitor) wants(t *testing.T, path string, says ...string) {
 	}
 	for _, want := range says {
 		if !strings.Contains(text, want) {
-			t.Errorf("%s does not say %q", path, want)
+			t.Errorf("%s: got no %q", path, want)
 		}
 	}
 }

@@ -67,7 +67,8 @@ func New(ctx context.Context, o Options) (*Gateway, error) {
 	return g, nil
 }
 
-// construct implements New. It adds what must be closed to c, also if it returns an error.
+// construct implements New. c receives the functions that close everything it opened, also if it
+// returns an error.
 func construct(ctx context.Context, o Options, c *closers) (*Gateway, error) {
 	b, err := openBase(ctx, o, c)
 	if err != nil {
@@ -110,7 +111,7 @@ func construct(ctx context.Context, o Options, c *closers) (*Gateway, error) {
 	}, nil
 }
 
-// Run serves and works until ctx ends. Then it stops what it started, and calls Close.
+// Run serves and works until ctx ends. Then it stops its work and calls Close.
 func (g *Gateway) Run(ctx context.Context) error {
 	defer g.Close()
 	if err := g.logFirstToken(ctx); err != nil {

@@ -13,10 +13,10 @@ import (
 	"slipway/config/program"
 )
 
-// hostile is what a branch, a commit message or a payload may hold, and terminals obey.
+// hostile is text with control sequences, as a branch, a commit message or a payload may contain it.
 const hostile = "a\x1b]0;title\x07b\x1b]52;c;cm0=\x07 \x1b[2J\u009b31m \u202eevil\u2066 \r\b\x00 \u200f\u2028 \U000E0041 é 日本"
 
-// S9: who reads the gateway's log in a terminal sees text, and programs read what was meant.
+// S9: a terminal shows the gateway's log as text, and programs read the original values.
 func TestS9TheGatewaysLogIsText(t *testing.T) {
 	var out bytes.Buffer
 	log, err := newLogger(&out, "info")
@@ -36,7 +36,7 @@ func TestS9TheGatewaysLogIsText(t *testing.T) {
 	}
 }
 
-// S9: the error that ends a command is text as well, and keeps its lines.
+// S9: the error of a command is plain text and keeps its lines.
 func TestS9ErrorsOfCommandsAreText(t *testing.T) {
 	var out bytes.Buffer
 	program.ExitCode(&out, errors.New("two\nlines\tof "+hostile))
@@ -47,7 +47,7 @@ func TestS9ErrorsOfCommandsAreText(t *testing.T) {
 	}
 }
 
-func TestS9WhateverIsSaidIsPlainAndTheSameJSON(t *testing.T) {
+func TestS9PlainTextIsTheSameJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		said := rapid.String().Draw(t, "said")
 		encoded, err := json.Marshal(said)

@@ -27,7 +27,7 @@ func Probes(ctx context.Context, engine string, find SecretFinder) (pipeline.Pro
 	return pipeline.NewProbes(engine, key, time.Now), err
 }
 
-// CIOptions are what an engine on a CI server needs besides the settings.
+// CIOptions configure an engine on a CI server.
 type CIOptions struct {
 	Config    config.Gateway
 	Handovers pipeline.Handovers // *store.Store implements it

@@ -73,8 +73,8 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 
 // A Finding is the result of one check.
 type Finding struct {
-	Check string // what was checked, e.g. "disk"
-	Note  string // the result of a successful check, and what else to know
+	Check string // name of the check, e.g. "disk"
+	Note  string // the result of a successful check, with hints
 	Err   error  // the problem; nil = none
 	Fix   string // how to solve the problem; empty if Err says it
 }
@@ -105,7 +105,7 @@ func (r *reporter) print(findings ...Finding) {
 	}
 }
 
-// stored checks what is stored in the database.
+// stored checks the records of the database.
 type stored struct {
 	config config.Gateway
 	store  *store.Store

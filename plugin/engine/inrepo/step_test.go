@@ -14,10 +14,10 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// A ci is how a CI says in a step's environment what it runs for.
+// A ci returns the environment that a CI sets for a step.
 type ci func(link, ref, commit string) []string
 
-// drone is what Drone sets. Source: https://docs.drone.io/pipeline/environment/reference/
+// drone returns the variables that Drone sets. Source: https://docs.drone.io/pipeline/environment/reference/
 func drone(link, ref, commit string) []string {
 	return []string{
 		"CI=true", "DRONE=true", "DRONE_BUILD_LINK=" + link, "DRONE_STAGE_NAME=default", "DRONE_STEP_NAME=image",
@@ -25,7 +25,7 @@ func drone(link, ref, commit string) []string {
 	}
 }
 
-// woodpecker is what Woodpecker sets. Source: https://woodpecker-ci.org/docs/usage/environment
+// woodpecker returns the variables that Woodpecker sets. Source: https://woodpecker-ci.org/docs/usage/environment
 func woodpecker(link, ref, commit string) []string {
 	return []string{
 		"CI=woodpecker", "CI_PIPELINE_URL=" + link, "CI_WORKFLOW_NAME=build", "CI_STEP_NAME=image",
@@ -50,7 +50,7 @@ func newPipeline(env *demotest.Env, rules ...localenv.Rule) *pipeline {
 }
 
 // step runs the step for a ref at a commit to its end, as a process with the environment that
-// a CI gives it, and returns what it printed.
+// a CI gives it, and returns its output.
 func (p *pipeline) step(on ci, ref, commit string, further ...string) (output string, err error) {
 	p.t.Helper()
 	cmd := exec.CommandContext(p.Env.Context, os.Args[0])
@@ -72,7 +72,7 @@ func (p *pipeline) step(on ci, ref, commit string, further ...string) (output st
 	return string(out), err
 }
 
-// TestSteps proves what a user's own pipeline comes to, on a real gateway.
+// TestSteps runs the steps of repositories' own pipelines with a real gateway.
 func TestSteps(t *testing.T) {
 	demotest.RequireTools(t)
 	env := demotest.StartSignedIn(t, localenv.Options{Environment: []string{"SLIPWAY_ENGINE=own", "SLIPWAY_BUILDER_NETWORK=none"}})
@@ -143,7 +143,7 @@ func twoRules(env *demotest.Env) {
 	}
 }
 
-// noRule: what no rule builds does not make the pipeline fail.
+// noRule: a push that no rule matches does not make the pipeline fail.
 func noRule(env *demotest.Env) {
 	p := newPipeline(env, demotest.MainRule())
 	p.Git("checkout", "--quiet", "-b", "feature")
