@@ -2,14 +2,12 @@ package leader_test
 
 import (
 	"context"
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
+	"slipway/config/discard"
 	"slipway/plugin/leader"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
@@ -35,8 +33,7 @@ func gateways(t *testing.T, n int) []*store.Store {
 
 func acquire(t *testing.T, s *store.Store, life time.Duration) *leader.Elector {
 	t.Helper()
-	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log := discard.Logger()
 	e := leader.New(leader.Options{Leases: s, Life: life, Log: log})
 	if err := e.Acquire(t.Context()); err != nil {
 		t.Fatal(err)

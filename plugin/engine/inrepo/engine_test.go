@@ -3,13 +3,11 @@ package inrepo_test
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
+	"slipway/config/discard"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/inrepo"
@@ -33,8 +31,7 @@ func newEnv(t *testing.T) *env {
 	t.Helper()
 	e := &env{t: t, now: time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)}
 	e.store = storetest.OpenAt(t, t.TempDir(), e.clock)
-	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log := discard.Logger()
 	e.Engine = inrepo.New(inrepo.Options{
 		Tokens: e.store, Builds: e.store, Refs: e.store, Poller: e, Now: e.clock, Log: log,
 	})

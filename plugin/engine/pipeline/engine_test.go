@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/sirupsen/logrus"
 
+	"slipway/config/discard"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
@@ -32,8 +31,7 @@ type env struct {
 
 func newEnv(t *testing.T, repository string) *env {
 	t.Helper()
-	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log := discard.Logger()
 	e := &env{t: t, ci: &scriptedCI{}, store: storetest.Open(t)}
 	e.build, _ = storetest.Started(
 		t, e.store, storetest.AutomatedBuild(t, e.store, storetest.Repository("app")), "",

@@ -2,12 +2,10 @@ package woodpecker_test
 
 import (
 	"context"
-	"io"
 	"net/http/httptest"
 	"testing"
 
-	"github.com/sirupsen/logrus"
-
+	"slipway/config/discard"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/demo/demotest"
@@ -96,8 +94,7 @@ func alone(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {
 	server.Activate(server.AddRepository("acme/builder", "main"))
 	api := httptest.NewServer(server)
 	t.Cleanup(api.Close)
-	log := logrus.New()
-	log.SetOutput(io.Discard)
+	log := discard.Logger()
 	store := storetest.Open(t)
 	engine := woodpecker.New(woodpecker.Options{
 		Server: api.URL, Token: server.AddUser("slipway"), Repository: "acme/builder", Handovers: store, Log: log,
