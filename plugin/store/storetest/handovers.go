@@ -15,8 +15,13 @@ func handOver(t *testing.T, s *store.Store) {
 		t.Errorf("hand over of what was not offered: %v", err)
 	}
 	must(t, s.OfferAttempt(ctx, b.ID, 1, "nonce", "acme/ci"))
-	if a, err := s.AttemptByNonce(ctx, "nonce"); err != nil || a.BuildID != b.ID || a.EngineRef != "acme/ci" {
-		t.Errorf("attempt by its nonce %+v, %v", a, err)
+	offered, err := s.AttemptByNonce(ctx, "nonce")
+	must(t, err)
+	if offered.BuildID != b.ID {
+		t.Errorf("build of the nonce: got %q, want %q", offered.BuildID, b.ID)
+	}
+	if offered.EngineRef != "acme/ci" {
+		t.Errorf("repository of the nonce: got %q, want acme/ci", offered.EngineRef)
 	}
 	if _, err := s.AttemptByNonce(ctx, ""); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("attempt by no nonce: %v", err)

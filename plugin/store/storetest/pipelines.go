@@ -90,9 +90,13 @@ func bindPipeline(t *testing.T, s *store.Store) {
 	if _, err := s.AttemptByToken(ctx, first.ID, "token-1"); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("the first token after another was made: %v", err)
 	}
-	if got, err := s.AttemptByToken(ctx, first.ID, "token-3"); err != nil || got.EngineRef != "ci#1" ||
-		got.HeartbeatAt.IsZero() {
-		t.Errorf("the attempt is %+v, %v", got, err)
+	bound, err := s.AttemptByToken(ctx, first.ID, "token-3")
+	must(t, err)
+	if bound.EngineRef != "ci#1" {
+		t.Errorf("pipeline of the attempt: got %q, want ci#1", bound.EngineRef)
+	}
+	if bound.HeartbeatAt.IsZero() {
+		t.Error("the attempt has no heartbeat")
 	}
 	must(t, s.ClaimAttempt(ctx, first.ID, 1, "runner"))
 	_, err = s.CancelBuild(ctx, second.ID, autobuild.ReasonUser, "cancelled")
