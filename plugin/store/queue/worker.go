@@ -78,7 +78,7 @@ func (w *worker) checkClock(ctx context.Context) {
 		w.lastNow = now
 	} else if ctx.Err() == nil { // the next poll retries
 		w.queue.log.WithError(err).WithField("kind", w.kind).
-			Warn("cannot hasten what was postponed before the clock was set back")
+			Warn("cannot make tasks due after the clock was set back")
 	}
 }
 
@@ -113,7 +113,7 @@ func (w *worker) work(ctx context.Context, t Task) {
 	defer cancel()
 	if err := w.finishTask(finishCtx, t, err, ctx.Err() != nil); err != nil {
 		w.queue.log.WithError(err).WithField("kind", t.Kind).WithField("task", t.ID).
-			Warn("cannot settle a task; it will run again")
+			Warn("cannot store the result of a task; it will run again")
 	}
 }
 

@@ -30,7 +30,7 @@ func LoadOrCreate(path string, create bool) (*Sealer, error) {
 		return s, err
 	}
 	if err := createFile(path); err != nil {
-		return nil, fmt.Errorf("make key file %s: %w", path, err)
+		return nil, fmt.Errorf("create key file %s: %w", path, err)
 	}
 	return load(path)
 }
@@ -70,7 +70,7 @@ func parse(r io.Reader) (*Sealer, error) {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 		if keys[id] != nil {
-			return nil, fmt.Errorf("line %d: key %d stands twice", n, id)
+			return nil, fmt.Errorf("line %d: duplicate key id %d", n, id)
 		}
 		keys[id], current = key, id
 	}
@@ -78,7 +78,7 @@ func parse(r io.Reader) (*Sealer, error) {
 		return nil, err
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("it holds no key")
+		return nil, errors.New("it contains no key")
 	}
 	return New(current, keys)
 }

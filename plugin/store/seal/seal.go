@@ -16,7 +16,7 @@ import (
 const KeySize = 32
 
 // ErrUnknownKey means that the key file does not contain the key of a sealed value.
-var ErrUnknownKey = errors.New("sealed with a key that the key file does not hold")
+var ErrUnknownKey = errors.New("the key file does not contain the key of this value")
 
 // A Sealer seals with one current key, and opens with it and any number of older ones. It is
 // immutable and safe for concurrent use.
@@ -42,7 +42,7 @@ func New(current byte, keys map[byte][]byte) (*Sealer, error) {
 		}
 	}
 	if s.keys[current] == nil {
-		return nil, fmt.Errorf("there is no key %d", current)
+		return nil, fmt.Errorf("no key with id %d", current)
 	}
 	return s, nil
 }
