@@ -32,7 +32,7 @@ const (
 
 var app = autobuild.Repository{FullName: "acme/app"}
 
-// clock is the time of everybody in an env.
+// clock is the clock of an env, set by the test.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -121,7 +121,7 @@ func (e *env) populate() {
 	}
 }
 
-// another is a second process on the same database.
+// another returns the Accounts of a second process on the same database.
 func (e *env) another(transport http.RoundTripper) *accounts.Accounts {
 	log := logrus.New()
 	log.SetOutput(&lockedWriter{to: e.log})
@@ -154,7 +154,7 @@ func (e *env) firstAdministrator() autobuild.User {
 	return admin
 }
 
-// user adds a user of the gateway who has the identity of u.
+// user adds a user of the gateway with the identity of u.
 func (e *env) user(u *bitbuckettest.User, role autobuild.Role) autobuild.User {
 	e.t.Helper()
 	saved, err := e.store.SaveUser(
@@ -172,8 +172,7 @@ var (
 	inputPattern = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
 )
 
-// visit goes through the provider's pages as a person does, and returns what they send to
-// the callback.
+// visit submits the provider's pages as a browser does, and returns the query of the callback.
 func (e *env) visit(u *bitbuckettest.User, page string) url.Values {
 	e.t.Helper()
 	jar, _ := cookiejar.New(nil)
@@ -223,7 +222,7 @@ func (e *env) fill(u *bitbuckettest.User, response *http.Response) (string, url.
 	return action.String(), values
 }
 
-// run links (or with an empty userID signs in) through the pages.
+// run links an account through the pages. With an empty userID it signs in.
 func (e *env) run(u *bitbuckettest.User, userID string) (accounts.Linked, error) {
 	e.t.Helper()
 	page, err := e.BeginLink(e.t.Context(), e.provider.ID, userID, "browser of "+u.Name, "/settings/providers?x=1")
@@ -234,7 +233,7 @@ func (e *env) run(u *bitbuckettest.User, userID string) (accounts.Linked, error)
 	return e.Finish(e.t.Context(), back.Get("state"), back.Get("code"), "browser of "+u.Name)
 }
 
-// linked is the administrator's link of alice.
+// linked links alice for the administrator and returns the account.
 func (e *env) linked() autobuild.Account {
 	e.t.Helper()
 	done, err := e.run(e.alice, e.admin.ID)
@@ -262,7 +261,7 @@ func (e *env) connect(id string) autobuild.Connection {
 	return c
 }
 
-// count counts requests that match, and lets them pass.
+// count counts matching requests and does not change them.
 func (e *env) count(method, path string) *faults.Script {
 	return e.faults.Add(
 		faults.Rule{

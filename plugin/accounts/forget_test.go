@@ -22,8 +22,8 @@ func TestForget(t *testing.T) {
 	}
 }
 
-// Unlinking takes the tokens away at once; automated builds keep the account, and linking
-// again resumes them.
+// Unlinking deletes the tokens at once. Automated builds keep the account, and linking it again
+// resumes them.
 func TestForgetWhatAutomatedBuildsUse(t *testing.T) {
 	e := newEnv(t)
 	account := e.linked()

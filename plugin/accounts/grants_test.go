@@ -16,7 +16,7 @@ import (
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 )
 
-// The grant is refreshed when its access token ends, once for all who ask.
+// The grant is refreshed when its access token expires, once for all callers.
 func TestGrantOfASessionIsRefreshed(t *testing.T) {
 	e := newEnv(t)
 	app, s := e.bobWith(bitbuckettest.Read)
@@ -34,14 +34,14 @@ func TestGrantOfASessionIsRefreshed(t *testing.T) {
 	if now.Grant.Version != 3 {
 		t.Errorf("got Grant.Version %v, want 3", now.Grant.Version)
 	}
-	e.server.ExpireTokens() // refused before its time: renewed, and asked again
+	e.server.ExpireTokens() // rejected before it expires, so it is renewed and the request is repeated
 	e.clock.pass(6 * time.Minute)
 	if err := e.current(s); err != nil {
 		t.Error(err)
 	}
 }
 
-// A second process that refreshed first is noticed: its token is used.
+// If a second process has refreshed the token first, its token is used.
 func TestGrantRefreshedByAnotherProcess(t *testing.T) {
 	e := newEnv(t)
 	app, s := e.bobWith(bitbuckettest.Read)
@@ -60,7 +60,7 @@ func TestGrantRefreshedByAnotherProcess(t *testing.T) {
 	e.wantPermission("afterwards", s, app, autobuild.PermissionRead)
 }
 
-// A person whose grant was revoked, or whose account is gone, sees nothing from the next check on.
+// After a grant is revoked or an account is deleted, the next check hides everything.
 func TestRevokedGrant(t *testing.T) {
 	e := newEnv(t)
 	app, s := e.bobWith(bitbuckettest.Write)
@@ -87,7 +87,7 @@ func TestRevokedGrant(t *testing.T) {
 	e.wantPermission("signed in again", e.session(e.bob, "again"), app, autobuild.PermissionWrite)
 }
 
-// A consumer whose secret is wrong says nothing of the person.
+// A consumer with a wrong secret does not end the user's permissions.
 func TestRefusedConsumerKeepsPermissions(t *testing.T) {
 	e := newEnv(t)
 	app, s := e.bobWith(bitbuckettest.Read)
@@ -104,7 +104,7 @@ func TestRefusedConsumerKeepsPermissions(t *testing.T) {
 	e.wantPermission("afterwards", s, app, autobuild.PermissionRead)
 }
 
-// After the sign-out a check that was under way stores nothing.
+// A check that ends after the sign-out stores nothing.
 func TestSignOutDropsPermissions(t *testing.T) {
 	e := newEnv(t)
 	app, s := e.bobWith(bitbuckettest.Admin)
@@ -160,7 +160,7 @@ func TestALinkedAccountReadsThePermissions(t *testing.T) {
 	}
 }
 
-// Nothing secret is logged or part of an error.
+// Logs and errors contain no secrets.
 func TestGrantsAreNotLogged(t *testing.T) {
 	e := newEnv(t)
 	e.watched(e.repo, true)
@@ -188,8 +188,8 @@ func TestGrantsAreNotLogged(t *testing.T) {
 	}
 }
 
-// A link that was begun with a copied cookie cannot be finished after that person's sessions were
-// ended: its end would sign in as that person.
+// A link that was started with a copied cookie cannot be finished after the user's sessions are
+// ended, because it would sign in as that user.
 func TestAFlowEndsWithTheSessions(t *testing.T) {
 	e := newEnv(t)
 	e.linked()

@@ -16,7 +16,7 @@ import (
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 )
 
-// The first administrator links through the real pages, and takes the identity by it.
+// The first administrator links an account through the real pages and gets its identity.
 func TestLink(t *testing.T) {
 	e := newEnv(t)
 	done, err := e.run(e.alice, e.admin.ID)
@@ -123,7 +123,7 @@ func TestAuthorizeURL(t *testing.T) {
 	}
 }
 
-// H9: a state is good once, in the browser it was made for, for ten minutes.
+// H9: a state works once, in its own browser, for ten minutes.
 func TestS2H9State(t *testing.T) {
 	e := newEnv(t)
 	begin := func() url.Values {
@@ -213,7 +213,7 @@ func TestBeginLinkRefuses(t *testing.T) {
 	}
 }
 
-// A consumer without the box account cannot tell who came; the message says which box.
+// A consumer without the permission Account cannot read the user. The message names the permission.
 func TestMissingAccountScope(t *testing.T) {
 	e := newEnv(t)
 	e.consumer.Scopes = []string{"repository"}

@@ -51,8 +51,8 @@ func TestPermissionsAreThoseAtBitbucket(t *testing.T) {
 	}
 }
 
-// Permissions are read once in five minutes, once for many pages at a time, and follow what
-// changed since.
+// Permissions are read every five minutes, once for many concurrent pages, and follow changes at
+// Bitbucket.
 func TestPermissionsAreCached(t *testing.T) {
 	e := newEnv(t)
 	app, s := e.bobWith(bitbuckettest.Write)
@@ -82,7 +82,7 @@ func TestRenewPermissions(t *testing.T) {
 	e.wantPermission("before", s, app, autobuild.PermissionNone)
 	e.repo.Grant(e.bob, bitbuckettest.Read)
 	asked := e.count(http.MethodGet, permissionsOf)
-	for range 3 { // within ten seconds of a check nothing is asked
+	for range 3 { // within ten seconds of a check there is no request
 		if err := e.RenewPermissions(t.Context(), s.ID, s.UserID); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestRenewPermissions(t *testing.T) {
 	e.wantPermission("renewed", s, app, autobuild.PermissionRead)
 }
 
-// While Bitbucket does not answer, what it said last counts for an hour, and then nothing does.
+// If Bitbucket does not answer, the last permissions are used for an hour. Then nothing is visible.
 func TestPermissionsDuringAnOutage(t *testing.T) {
 	e := newEnv(t)
 	app, s := e.bobWith(bitbuckettest.Write)

@@ -8,7 +8,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// watched makes the gateway know a repository, as an automated build does.
+// watched adds an automated build of a repository.
 func (e *env) watched(r *bitbuckettest.Repository, private bool) autobuild.Repository {
 	e.t.Helper()
 	known := autobuild.Repository{
@@ -19,7 +19,7 @@ func (e *env) watched(r *bitbuckettest.Repository, private bool) autobuild.Repos
 	return known
 }
 
-// session signs a person in through the provider's pages, as package pages does.
+// session signs a user in through the provider's pages and stores a session, as package pages does.
 func (e *env) session(u *bitbuckettest.User, id string) autobuild.Session {
 	e.t.Helper()
 	done, err := e.run(u, "")
@@ -39,7 +39,7 @@ func (e *env) current(s autobuild.Session) error {
 	return e.CurrentPermissions(e.t.Context(), s.ID, s.UserID)
 }
 
-// permission is what the store lets a person do with a repository.
+// permission returns the stored permission of a user on a repository.
 func (e *env) permission(userID string, r autobuild.Repository) autobuild.Permission {
 	e.t.Helper()
 	p, err := e.store.As(autobuild.Viewer{UserID: userID}).Permission(e.t.Context(), r)
@@ -69,7 +69,7 @@ func (e *env) readAt(userID string) time.Time {
 	return at
 }
 
-// bob signs in; he was granted a permission on the repository of the env.
+// Bob signs in with a permission on the repository of the env.
 func (e *env) bobWith(granted bitbuckettest.Permission) (autobuild.Repository, autobuild.Session) {
 	e.t.Helper()
 	app := e.watched(e.repo, true)
@@ -77,8 +77,7 @@ func (e *env) bobWith(granted bitbuckettest.Permission) (autobuild.Repository, a
 	return app, e.session(e.bob, "s")
 }
 
-// wantPermission checks that the permissions of a session's person can be used, and the one on a
-// repository.
+// wantPermission checks that a session's permissions can be used, and the permission on a repository.
 func (e *env) wantPermission(
 	what string, s autobuild.Session, r autobuild.Repository, want autobuild.Permission,
 ) {

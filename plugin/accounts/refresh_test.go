@@ -18,7 +18,7 @@ import (
 
 func (e *env) secretOf(name string) secret.Secret { return secret.New(name + "-password") }
 
-// all runs f at once, many times, and returns what failed.
+// all runs f n times concurrently and returns the errors.
 func all(n int, f func() error) error {
 	var wg sync.WaitGroup
 	failures := make([]error, n)
@@ -34,8 +34,8 @@ func all(n int, f func() error) error {
 	return errors.Join(failures...)
 }
 
-// F12: fifty callers with an expired token make one refresh, whether its end was foreseen or
-// the API told of it.
+// F12: fifty callers with an expired token cause one refresh, whether the token's expiry was known or
+// the API rejected the token.
 func TestF12FiftyCallersOneRefresh(t *testing.T) {
 	for name, expire := range map[string]func(*env){
 		"foreseen": func(e *env) { e.clock.pass(3 * time.Hour) },
@@ -74,7 +74,7 @@ func TestF12FiftyCallersOneRefresh(t *testing.T) {
 	}
 }
 
-// stored sees to it that no credential is used that is not in the database.
+// stored is a transport that rejects credentials that are not in the database.
 type stored struct {
 	e  *env
 	id string
@@ -113,7 +113,7 @@ func TestF12StoredBeforeUse(t *testing.T) {
 	}
 }
 
-// H7: hours later the webhook, the clone and the status still find a good token.
+// H7: hours later, the webhook, the clone and the status still get a valid token.
 func TestH7HoursLater(t *testing.T) {
 	e := newEnv(t)
 	account := e.linked()
@@ -149,7 +149,7 @@ func TestH7HoursLater(t *testing.T) {
 	}
 }
 
-// A token is renewed while it still works, five minutes before its end.
+// A token is renewed five minutes before it expires.
 func TestRefreshMargin(t *testing.T) {
 	e := newEnv(t)
 	account := e.linked()
@@ -172,8 +172,8 @@ func TestRefreshMargin(t *testing.T) {
 	}
 }
 
-// Two processes refresh at once. The second is always faster; the first must end up with
-// the second's tokens, whether or not the provider still took its own.
+// Two processes refresh at once, and the second is always faster. The first must end with the
+// second's tokens, whether or not the provider still accepts its own.
 func TestF12TwoProcesses(t *testing.T) {
 	for name, grace := range map[string]time.Duration{"both refreshes taken": time.Hour, "the second refused": -1} {
 		t.Run(name, func(t *testing.T) {
@@ -213,8 +213,8 @@ func TestF12TwoProcesses(t *testing.T) {
 	}
 }
 
-// Another process that saw the old token refused may break the account just before this one
-// stores the new tokens: that mends it.
+// Another process may mark the account as broken just before this one stores the new tokens. Storing
+// them repairs the account.
 func TestF12StoringMendsAWrongVerdict(t *testing.T) {
 	e := newEnv(t)
 	account := e.linked()
@@ -235,7 +235,7 @@ func TestF12StoringMendsAWrongVerdict(t *testing.T) {
 	}
 }
 
-// A caller who gives up in the middle does not lose the rotated token.
+// A caller that gives up does not lose the rotated token.
 func TestF12CallerGivesUp(t *testing.T) {
 	e := newEnv(t, func(o *bitbuckettest.Options) { o.RefreshGrace = -1 })
 	account := e.linked()

@@ -13,7 +13,7 @@ import (
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 )
 
-// An answer without a new refresh token leaves the old one in place.
+// A response without a new refresh token keeps the old one.
 func TestRefreshWithoutRotation(t *testing.T) {
 	e := newEnv(t)
 	account := e.linked()
@@ -40,7 +40,7 @@ func TestRefreshWithoutRotation(t *testing.T) {
 	}
 }
 
-// H8: each way of refusing a refresh token breaks the link, and says so to people.
+// H8: each kind of rejection of a refresh token breaks the link, and the account's problem says so.
 func TestH8RefreshRefused(t *testing.T) {
 	for _, body := range []string{`{"error":"invalid_request","error_description":"Invalid refresh_token"}`, `{"error":"invalid_grant"}`} {
 		e := newEnv(t)
@@ -66,7 +66,7 @@ func TestH8RefreshRefused(t *testing.T) {
 	}
 }
 
-// F11: a token endpoint in trouble breaks no link.
+// F11: an unavailable token endpoint breaks no link.
 func TestF11TokenEndpointInTrouble(t *testing.T) {
 	redirect := func(rw http.ResponseWriter, r *http.Request, _ http.Handler) {
 		http.Redirect(rw, r, "https://elsewhere.invalid/", http.StatusFound)
@@ -94,7 +94,7 @@ func TestF11TokenEndpointInTrouble(t *testing.T) {
 	}
 }
 
-// A consumer whose secret was changed is the installation's fault, not the account's.
+// A changed secret of the consumer breaks no account.
 func TestRefreshWithAWrongConsumer(t *testing.T) {
 	e := newEnv(t)
 	account := e.linked()
@@ -141,7 +141,7 @@ func TestConnectWithoutAProvider(t *testing.T) {
 	}
 }
 
-// S5, H10: nothing secret is written, whatever goes wrong.
+// S5, H10: logs and errors contain no secrets after any failure.
 func TestS5NoSecretInLogsAndErrors(t *testing.T) {
 	e := newEnv(t)
 	account := e.linked()

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// S2: what is not plainly a path of ours becomes the home page.
+// S2: everything that is not clearly a path on this server becomes the home page.
 func TestS2ReturnTo(t *testing.T) {
 	for target, want := range map[string]string{
 		"/settings/providers?tab=a&x=%2F": "/settings/providers?tab=a&x=%2F",

@@ -9,7 +9,7 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// Unknown identities become users who may do nothing yet; nothing of theirs is stored.
+// A new identity becomes a user without permissions. No account is stored.
 func TestSignIn(t *testing.T) {
 	e := newEnv(t)
 	first, err := e.run(e.bob, "")
@@ -45,7 +45,7 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
-// H8: signing in or linking again mends a broken link; the account stays the same one.
+// H8: signing in or linking again repairs a broken link and keeps the account.
 func TestH8RelinkingResumes(t *testing.T) {
 	for name, userID := range map[string]func(*env) string{
 		"link again": func(e *env) string { return e.admin.ID },
@@ -87,7 +87,7 @@ func TestH8RelinkingResumes(t *testing.T) {
 			if done.Account.Problem != "" {
 				t.Fatalf(`got Account.Problem %q, want ""`, done.Account.Problem)
 			}
-			if _, err := c.Repositories.Workspaces(t.Context()); err != nil { // the connection of before
+			if _, err := c.Repositories.Workspaces(t.Context()); err != nil { // the earlier connection
 				t.Error(err)
 			}
 		})
@@ -114,7 +114,7 @@ func TestIdentityOfAnotherUser(t *testing.T) {
 	}
 }
 
-// An identity that nobody signs in with can be linked by one user, not by a second.
+// An identity without sign-ins can be linked by one user only.
 func TestSecondIdentity(t *testing.T) {
 	e := newEnv(t)
 	e.linked()
@@ -137,7 +137,7 @@ func TestSecondIdentity(t *testing.T) {
 	if _, err := e.run(robot, other.ID); !errors.Is(err, accounts.ErrIdentityTaken) {
 		t.Errorf("got %v", err)
 	}
-	signedIn, err := e.run(robot, "") // the robot itself is nobody here, and its link is the administrator's
+	signedIn, err := e.run(robot, "") // the robot has no permissions, and its link belongs to the administrator
 	if err != nil {
 		t.Fatalf("got error %v, want none", err)
 	}
@@ -149,7 +149,7 @@ func TestSecondIdentity(t *testing.T) {
 	}
 }
 
-// Who signed in before having the one-time token is the administrator after linking.
+// A user who signed in before using the one-time token becomes the administrator by linking.
 func TestFirstAdministratorWhoSignedInBefore(t *testing.T) {
 	e := newEnv(t)
 	before, err := e.run(e.alice, "")

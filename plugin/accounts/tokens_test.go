@@ -16,7 +16,7 @@ import (
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 )
 
-// accessToken makes one at Bitbucket, and what a person would type of it.
+// accessToken creates an access token at Bitbucket, and the form for it.
 func (e *env) accessToken(kind autobuild.AccountKind) accounts.Token {
 	e.t.Helper()
 	remote := bitbuckettest.AccessToken{Name: "ci", Workspace: e.acme, Scopes: []string{"repository", "webhook"}}
@@ -151,7 +151,7 @@ func TestAccessTokensThatAreRefused(t *testing.T) {
 	}
 }
 
-// H8 for access tokens: revoked and expired ones break their account; a new one mends it.
+// H8: revoked and expired access tokens break their account, and a new token repairs it.
 func TestH8AccessTokenRevoked(t *testing.T) {
 	e := newEnv(t)
 	typed := e.accessToken(autobuild.AccountWorkspaceToken)
@@ -195,7 +195,7 @@ func TestAccessTokenExpires(t *testing.T) {
 	}
 }
 
-// One refusal by mistake does not break an access token.
+// One rejected request does not break an access token.
 func TestAccessTokenRefusedOnce(t *testing.T) {
 	e := newEnv(t)
 	account := e.add(e.accessToken(autobuild.AccountWorkspaceToken))
@@ -211,7 +211,7 @@ func TestAccessTokenRefusedOnce(t *testing.T) {
 	}
 }
 
-// A token that is replaced while the old one is being refused is not marked broken for it.
+// A token that is replaced while the old token is rejected is not marked as broken.
 func TestH8AccessTokenReplacedMeanwhile(t *testing.T) {
 	e := newEnv(t)
 	account := e.add(e.accessToken(autobuild.AccountRepositoryToken))
@@ -223,7 +223,7 @@ func TestH8AccessTokenReplacedMeanwhile(t *testing.T) {
 			Path:  "/2.0/repositories/**",
 			Times: 2,
 			Fault: func(rw http.ResponseWriter, _ *http.Request, _ http.Handler) {
-				if refused++; refused == 2 { // the check before an account is given up
+				if refused++; refused == 2 { // the check before an account is marked as broken
 					account.AccessToken = secret.New(strings.TrimSpace(replacement.Token.Reveal()))
 					if _, err := e.store.SaveAccount(t.Context(), account); err != nil {
 						t.Error(err)
@@ -249,7 +249,7 @@ func TestMissingScopes(t *testing.T) {
 		kind          autobuild.AccountKind
 		granted, want []string
 	}{
-		{autobuild.AccountOAuth, nil, nil}, // not told
+		{autobuild.AccountOAuth, nil, nil}, // scopes unknown
 		{autobuild.AccountOAuth, []string{"account", "repository", "webhook"}, nil},
 		{autobuild.AccountOAuth, []string{"account:write", "pullrequest", "webhook"}, nil},
 		{autobuild.AccountOAuth, []string{"email"}, []string{"account", "repository", "webhook"}},

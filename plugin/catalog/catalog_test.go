@@ -192,7 +192,7 @@ func TestCreateNamesWhatIsNotThere(t *testing.T) {
 	}
 }
 
-// What the runner would refuse at the first build hook is a fault while somebody types.
+// Variables that the runner would reject are invalid fields of the form.
 func TestEnvironmentIsWhatTheRunnerTakes(t *testing.T) {
 	e := newEnv(t)
 	for _, name := range []string{"PATH", "LD_PRELOAD", "GIT_SSH_COMMAND", "DOCKER_TAG", "SLIPWAY_X", "A B", strings.Repeat("A", 129)} {
@@ -260,7 +260,7 @@ func TestCreateWarnsOfWhatWillNotPush(t *testing.T) {
 	}
 }
 
-// A warning names no repository that the person may not read.
+// A warning names no repository that the user may not read.
 func TestWarningsNameNoOtherRepository(t *testing.T) {
 	e := newEnv(t)
 	e.create(t, e.draft())

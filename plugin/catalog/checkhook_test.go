@@ -9,8 +9,7 @@ import (
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 )
 
-// F18: whatever somebody did to the webhook at Bitbucket, one stands in the end, and the same one
-// of ours.
+// F18: after any change of the webhook at Bitbucket, CheckHook leaves exactly one webhook with our URL.
 func TestF18AWebhookThatIsCheckedStands(t *testing.T) {
 	for name, happens := range map[string]func(*env, autobuild.Hook) error{
 		"nothing":  func(*env, autobuild.Hook) error { return nil },
@@ -81,7 +80,7 @@ func TestF18AWebhookThatCannotBeMadeAnewIsPolled(t *testing.T) {
 	}
 }
 
-// What another account may not do is no word on the webhook of one that cannot be asked now.
+// A webhook stays active if its own account is unavailable, even if another account is rejected.
 func TestAnotherAccountsRefusalGivesNoWebhookUp(t *testing.T) {
 	e := newEnv(t)
 	saved := e.create(t, e.draft())
@@ -100,8 +99,7 @@ func TestAnotherAccountsRefusalGivesNoWebhookUp(t *testing.T) {
 	}
 }
 
-// A repository that is left to nobody, or whose account is being unlinked, gets no webhook by
-// being looked at.
+// A check adds no webhook to a repository without automated builds, or during unlinking of its account.
 func TestWhatIsLeftToNobodyIsNotChecked(t *testing.T) {
 	for name, leave := range map[string]func(*env, autobuild.AutomatedBuild) error{
 		"deleted": func(e *env, a autobuild.AutomatedBuild) error {

@@ -126,14 +126,14 @@ func (e *env) create(t *testing.T, d catalog.Draft) catalog.Saved {
 	return saved
 }
 
-// with is a catalog on the same store with other options.
+// with returns a catalog on the same store with other options.
 func (e *env) with(change func(*catalog.Options)) *catalog.Catalog {
 	o := e.options
 	change(&o)
 	return catalog.New(o)
 }
 
-// A checker answers for a registry that cannot be started here.
+// A checker is a fake RegistryChecker.
 type checker func(image string, r autobuild.Registry) error
 
 func (c checker) Check(_ context.Context, image string, r autobuild.Registry) error {

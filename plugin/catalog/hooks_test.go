@@ -224,7 +224,7 @@ func TestTheRefsThatThereAreAreTheBaseline(t *testing.T) {
 	commit(t, e.app, "later", nil)
 	d := e.draft()
 	d.Image += "-two"
-	e.create(t, d) // does not take the new branch for old
+	e.create(t, d) // does not record the new branch as a baseline
 	states, err := e.store.RefStates(t.Context(), saved.Repository)
 	must(t, err)
 	if len(states) != 2 {
@@ -249,8 +249,8 @@ func TestTheRefsThatThereAreAreTheBaseline(t *testing.T) {
 	}
 }
 
-// What was pushed between the deletion of the last automated build and the next one's making
-// was nobody's to build: rules are not retroactive.
+// Pushes between the deletion of the last automated build and the creation of the next one are not
+// built, because rules are not retroactive.
 func TestRefsKnownFromAnEarlierTimeAreBaselineToo(t *testing.T) {
 	e := newEnv(t)
 	commit(t, e.app, "main", nil)
@@ -365,7 +365,7 @@ func TestLinkingAgainBringsTheWebhooksBack(t *testing.T) {
 	again := e.create(t, e.draft()) // a second automated build of the repository
 	_, err := e.DropAccount(t.Context(), e.alice.ID)
 	must(t, err)
-	must(t, e.RestoreHooks(t.Context(), e.bob.ID)) // who has no automated build
+	must(t, e.RestoreHooks(t.Context(), e.bob.ID)) // an account without automated builds
 	if len(e.app.Hooks()) != 0 {
 		t.Fatal("another account's link brought the webhook back")
 	}

@@ -152,7 +152,7 @@ func TestACredentialIsBoundToAnAutomatedBuildThatCanUseIt(t *testing.T) {
 	}
 	for field, change := range map[string]func(*autobuild.Registry){
 		"automated_build": func(r *autobuild.Registry) { r.AutomatedBuildID = "none" },
-		"host":            func(r *autobuild.Registry) { r.Host += "/acme/ap" }, // not the beginning of acme/app in whole segments
+		"host":            func(r *autobuild.Registry) { r.Host += "/acme/ap" }, // not a prefix of acme/app in whole segments
 		"purpose":         func(r *autobuild.Registry) { r.Purpose = "both" },
 	} {
 		wrong := r
@@ -170,7 +170,7 @@ func TestACredentialIsBoundToAnAutomatedBuildThatCanUseIt(t *testing.T) {
 	}
 }
 
-// No image is pushed with a pull credential, so no push is begun to check it.
+// A pull credential is checked without a push.
 func TestAPullCredentialIsCheckedByItsLogin(t *testing.T) {
 	e := newEnv(t)
 	var images []string
@@ -192,7 +192,7 @@ func TestAPullCredentialIsCheckedByItsLogin(t *testing.T) {
 	}
 }
 
-// A step in the repository's own pipeline pushes with secrets that the gateway does not know.
+// A step in the repository's own pipeline uses secrets that the gateway does not know.
 func TestNoPushIsCheckedForTheRepositorysOwnPipeline(t *testing.T) {
 	e := newEnv(t)
 	checks := 0

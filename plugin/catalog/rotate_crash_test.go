@@ -14,8 +14,8 @@ import (
 // died is the panic of a process that ends at a commit.
 type died struct{}
 
-// rotateAndDie rotates in another process that ends before or after a commit: what is not
-// committed is rolled back, and nothing after it happens.
+// rotateAndDie rotates in another process that dies before or after a commit. An open transaction is
+// rolled back.
 func rotateAndDie(t *testing.T, e *rotateEnv, what string, done bool) {
 	t.Helper()
 	reached := false
@@ -38,8 +38,8 @@ func rotateAndDie(t *testing.T, e *rotateEnv, what string, done bool) {
 	t.Errorf("the rotation went on: %v", err)
 }
 
-// I2: whenever the rotating process ends, no delivery is refused: neither before the next start
-// nor after it, nor after the old secret's time.
+// I2: no delivery is rejected after the rotating process dies at any point. This holds before and
+// after the next start, and after the old secret has expired.
 func TestI2RotationDiesAtEachCommit(t *testing.T) {
 	for _, what := range []string{"replace hook secret", "confirm hook secret"} {
 		for name, done := range map[string]bool{"before ": false, "after ": true} {
@@ -52,7 +52,7 @@ func TestI2RotationDiesAtEachCommit(t *testing.T) {
 	}
 }
 
-// I2: the same for a rotation whose request Bitbucket does not get, or whose answer is lost.
+// I2: the same if the request to Bitbucket or its response is lost.
 func TestI2RotationLosesItsRequest(t *testing.T) {
 	for name, fault := range map[string]faults.Fault{"before": faults.ResetBefore(), "after": faults.ResetAfter()} {
 		t.Run(name, func(t *testing.T) {
@@ -72,8 +72,8 @@ func TestI2RotationLosesItsRequest(t *testing.T) {
 	}
 }
 
-// survives checks that deliveries are accepted now, after a start, and after the old secret's
-// time, and that a later rotation works.
+// survives checks that deliveries are accepted now, after a start, and after the old secret has
+// expired. It also checks that a later rotation works.
 func survives(t *testing.T, e *rotateEnv) {
 	t.Helper()
 	if err := e.deliver(t); err != nil {
@@ -98,7 +98,7 @@ func survives(t *testing.T, e *rotateEnv) {
 	}
 }
 
-// I2: rotations by another process during a load of 200 deliveries a second refuse none.
+// I2: rotations by another process reject none of 200 deliveries a second.
 func TestI2RotationUnderLoad(t *testing.T) {
 	const (
 		perSecond = 200

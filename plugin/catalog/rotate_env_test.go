@@ -60,15 +60,15 @@ func (e *rotateEnv) sign(t *testing.T, body []byte) http.Header {
 	return header
 }
 
-// deliver sends a delivery as Bitbucket does now.
+// deliver sends a delivery, signed as Bitbucket signs it now.
 func (e *rotateEnv) deliver(t *testing.T) error {
 	t.Helper()
 	body := []byte(`{}`)
 	return e.intake.Receive(t.Context(), e.hook.ID, e.sign(t, body), body)
 }
 
-// beside is the catalog of another process on the same database. commit is called at each of its
-// commits (store.Options).
+// beside returns the catalog of another process on the same database. commit is called at each of
+// its commits (store.Options).
 func (e *rotateEnv) beside(t *testing.T, commit func(what string, done bool)) *catalog.Catalog {
 	t.Helper()
 	sealer, err := seal.LoadOrCreate(filepath.Join(e.dir, "secret.key"), false)

@@ -95,7 +95,7 @@ func TestI2ASecondRotationWithinADayIsRefused(t *testing.T) {
 	}
 }
 
-// While Bitbucket cannot be asked the new secret waits; each of these writes it.
+// While Bitbucket is unavailable, the new secret is pending. Each of these calls writes it.
 func TestI2APendingSecretIsWrittenLater(t *testing.T) {
 	for name, again := range map[string]func(*rotateEnv) error{
 		"hook check":    func(e *rotateEnv) error { return e.catalog.CheckHook(t.Context(), e.build.Repository) },
@@ -142,7 +142,7 @@ func resume(t *testing.T, e *rotateEnv) error {
 	return err
 }
 
-// A webhook that was added by hand keeps working for 24 hours, in which its new secret is pasted.
+// A webhook that was added by hand keeps working for 24 hours, until its new secret is pasted.
 func TestI2AWebhookAddedByHandIsRotatedByHand(t *testing.T) {
 	e := newRotateEnv(t)
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks**", Fault: faults.Status(403, "")})
@@ -169,7 +169,7 @@ func TestI2AWebhookAddedByHandIsRotatedByHand(t *testing.T) {
 	}
 }
 
-// A webhook that Bitbucket no longer lets us change keeps the old secret: its pushes are polled.
+// A webhook that the account may no longer change keeps the old secret, and the repository is polled.
 func TestI2ARefusedSecretIsToldAndPolled(t *testing.T) {
 	e := newRotateEnv(t)
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks", Fault: faults.Status(403, "")})
@@ -202,7 +202,7 @@ func TestI2RotationBesideHookChecks(t *testing.T) {
 	e := newRotateEnv(t)
 	other := e.beside(t, nil)
 	for range 5 {
-		e.app.DisableHooks() // so that the check writes the secret, too
+		e.app.DisableHooks() // so that the check writes the secret
 		var both sync.WaitGroup
 		both.Go(func() {
 			if err := e.catalog.CheckHook(t.Context(), e.build.Repository); err != nil {

@@ -7,8 +7,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// A process that died between two steps left an automated build without a webhook, and a webhook
-// without an automated build; the next one brings both to their end.
+// A process died and left an automated build without a webhook, and a webhook without an automated
+// build. Tidy completes both changes.
 func TestTidyEndsWhatACrashLeftHalfDone(t *testing.T) {
 	e := newEnv(t)
 	commit(t, e.app, "main", nil)
@@ -18,8 +18,8 @@ func TestTidyEndsWhatACrashLeftHalfDone(t *testing.T) {
 	d.Repository, d.Image = "acme/lib", e.registry+"/acme/lib"
 	lib := e.create(t, d)
 	hooks := len(e.app.Hooks())
-	must(t, e.store.DeleteHook(t.Context(), app.Hook.ID))      // as if it had not been made yet
-	must(t, e.store.DeleteAutomatedBuild(t.Context(), lib.ID)) // as if its webhook was to follow
+	must(t, e.store.DeleteHook(t.Context(), app.Hook.ID))      // as if it was not added yet
+	must(t, e.store.DeleteAutomatedBuild(t.Context(), lib.ID)) // as if its webhook was removed next
 	must(t, e.Tidy(t.Context()))
 	if h, err := e.store.HookOf(t.Context(), app.Repository); err != nil {
 		t.Fatalf("got error %v, want none", err)
@@ -35,12 +35,12 @@ func TestTidyEndsWhatACrashLeftHalfDone(t *testing.T) {
 		t.Errorf("got %d lib.Hooks() %v, want 0", len(e.lib.Hooks()), e.lib.Hooks())
 	}
 	must(t, e.Tidy(t.Context()))                   // finds nothing more to do
-	if got := len(e.app.Hooks()); got != hooks+1 { // the first one's URL is known to nobody any more
+	if got := len(e.app.Hooks()); got != hooks+1 { // the URL of the first one is no longer stored
 		t.Errorf("%d webhooks of acme/app", got)
 	}
 }
 
-// A process that died after it had stored a hook, and before it asked for the webhook.
+// A process died after it had stored a hook, and before it added the webhook.
 func TestTidyAsksForAWebhookThatWasNotAskedFor(t *testing.T) {
 	e := newEnv(t)
 	commit(t, e.app, "main", nil)

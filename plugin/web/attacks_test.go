@@ -16,8 +16,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// routes are all that the gateway serves, as its router has them, with something in the place
-// of each parameter.
+// routes returns all routes of the gateway with values for their parameters.
 func (e *env) routes() []gin.RouteInfo {
 	all := e.Handler.(*gin.Engine).Routes()
 	for i := range all {
@@ -32,7 +31,7 @@ func (e *env) routes() []gin.RouteInfo {
 	return all
 }
 
-// machine tells the routes that programs call.
+// machine reports whether programs call a route.
 func machine(path string) bool {
 	for _, prefix := range []string{"/hooks/", "/runner/", "/extensions/"} {
 		if strings.HasPrefix(path, prefix) {
@@ -60,7 +59,7 @@ func (e *env) hook(t *testing.T) autobuild.Hook {
 	return h
 }
 
-// session is the Cookie header of somebody who is signed in.
+// session returns the Cookie header of a signed-in user.
 func (e *env) session(t *testing.T, role autobuild.Role) (value string, header http.Header) {
 	t.Helper()
 	user, err := e.store.SaveUser(t.Context(), autobuild.User{Name: string(role), Role: role})
@@ -94,8 +93,7 @@ func text(t *testing.T, r *http.Response) string {
 	return string(b)
 }
 
-// I10: a stranger learns from the answer nothing about which webhooks there are, and a webhook
-// is posted to and nothing else.
+// I10: responses do not reveal which webhooks exist, and webhooks accept only POST.
 func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 	e := newEnv(t)
 	known := e.hook(t).ID
@@ -138,8 +136,7 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 	}
 }
 
-// I12: what callers send in addresses and headers reaches no line of the log, whatever becomes
-// of the request.
+// I12: the log contains nothing from the addresses and headers of requests.
 func TestI12NothingSecretOfARequestIsLogged(t *testing.T) {
 	e := newEnv(t)
 	const canary = "c4nary-of-the-caller"
@@ -168,7 +165,7 @@ func TestI12NothingSecretOfARequestIsLogged(t *testing.T) {
 	}
 }
 
-// I9: no header of a stranger says what the gateway's own address is.
+// I9: request headers do not change the gateway's own address.
 func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
 	e := newEnv(t)
 	e.hook(t)
@@ -223,7 +220,7 @@ func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
 	}
 }
 
-// S9: whatever is served, the browser is told to run nothing but our own script.
+// S9: every response has a policy that allows only our own script.
 func TestS9PolicyStandsOnEveryRoute(t *testing.T) {
 	e := newEnv(t)
 	_, admin := e.session(t, autobuild.RoleAdmin)
@@ -251,8 +248,8 @@ func TestS9PolicyStandsOnEveryRoute(t *testing.T) {
 	}
 }
 
-// S10: every route that the router has and that may change something is either of people, and
-// asks where the request comes from, or of programs, and knows no cookie.
+// S10: every route that can change something either checks the origin of the request, or is for
+// programs and ignores cookies.
 func TestS10NoOtherSiteChangesAnything(t *testing.T) {
 	e := newEnv(t)
 	_, admin := e.session(t, autobuild.RoleAdmin)
@@ -274,7 +271,7 @@ func TestS10NoOtherSiteChangesAnything(t *testing.T) {
 				want := http.StatusForbidden
 				switch {
 				case strings.HasPrefix(r.Path, "/extensions/"):
-					want = http.StatusNoContent // of the test's own; the engines' ask for a signature
+					want = http.StatusNoContent // the test's own route; routes of engines require a signature
 				case machine(r.Path):
 					want = http.StatusUnauthorized
 				}

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// I8: one address cannot take all connections, a proxy's may, and what closes makes room. When all
-// places are taken, the idle ones make room (TestA72IdleConnectionsMakePlace).
+// I8: one address cannot use all connections, except a proxy's. Closed connections free their place.
+// If all places are used, idle connections are closed (TestA72IdleConnectionsMakePlace).
 func TestI8ConnectionsAreBoundedInAllAndPerAddress(t *testing.T) {
 	for name, c := range map[string]struct {
 		total, each int
@@ -48,8 +48,7 @@ func TestI8ConnectionsAreBoundedInAllAndPerAddress(t *testing.T) {
 	}
 }
 
-// I8: clients that send a byte now and then, of headers or of a body, keep nobody waiting, and
-// all are cut off in the end.
+// I8: clients that send headers or a body very slowly do not delay others, and are disconnected.
 func TestI8SlowClientsKeepNobodyWaiting(t *testing.T) {
 	clients, patience, server := 200, 5*time.Second, Server(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -93,7 +92,7 @@ func TestI8SlowClientsKeepNobodyWaiting(t *testing.T) {
 	until(t, "no goroutine is left of them", func() bool { return runtime.NumGoroutine() <= before+10 })
 }
 
-// feed sends every connection a byte, over and over, until ctx ends.
+// feed repeatedly sends one byte on every connection until ctx ends.
 func feed(ctx context.Context, to []net.Conn) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -104,13 +103,12 @@ func feed(ctx context.Context, to []net.Conn) {
 		case <-tick.C:
 		}
 		for _, c := range to {
-			_, _ = c.Write([]byte("x")) // it may be cut off by now
+			_, _ = c.Write([]byte("x")) // may be disconnected already
 		}
 	}
 }
 
-// ask makes requests as an honest client of another address does and returns what they took, the
-// fastest first.
+// ask sends requests from another address and returns their durations, sorted.
 func ask(t *testing.T, address string, n int) (took []time.Duration) {
 	t.Helper()
 	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
@@ -131,7 +129,7 @@ func ask(t *testing.T, address string, n int) (took []time.Duration) {
 	return took
 }
 
-// served reports whether a connection gets an answer; refused ones are closed.
+// served reports whether a connection gets a response. Rejected connections are closed.
 func served(c net.Conn) bool {
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second)) // a TCP connection takes one
@@ -158,7 +156,7 @@ func dial(t *testing.T, address string) net.Conn {
 	return c
 }
 
-// until waits for what must become true.
+// until waits until the condition is true.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)
@@ -172,7 +170,7 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// A7.2: the addresses of one IPv6 /64 share its places, and another network has its own.
+// A7.2: the addresses of one IPv6 /64 share a limit, and other networks have their own.
 func TestA72AnIPv6NetworkIsOneClient(t *testing.T) {
 	l := Limited(listen(t), nil).(*limitedListener)
 	l.each = 3
@@ -194,8 +192,8 @@ func TestA72AnIPv6NetworkIsOneClient(t *testing.T) {
 	}
 }
 
-// A7.2: when all places are taken, the connection that is idle for longest makes place for a new
-// one; those with a request under way stay.
+// A7.2: if all places are used, a new connection replaces the one that is idle for longest.
+// Connections with a running request stay open.
 func TestA72IdleConnectionsMakePlace(t *testing.T) {
 	l := Limited(listen(t), nil).(*limitedListener)
 	l.total, l.each = 3, 10
@@ -208,7 +206,7 @@ func TestA72IdleConnectionsMakePlace(t *testing.T) {
 	}))
 	address := serveOn(t, s, l)
 	t.Cleanup(func() { close(release) })
-	silent := dial(t, address) // says nothing
+	silent := dial(t, address) // sends nothing
 	kept := dial(t, address)
 	if !served(kept) {
 		t.Fatal("the second connection is not served")
@@ -242,7 +240,7 @@ func TestA72IdleConnectionsMakePlace(t *testing.T) {
 	}
 }
 
-// idle counts the idle connections.
+// idle returns the number of idle connections.
 func idle(l *limitedListener) int {
 	l.idle.mu.Lock()
 	defer l.idle.mu.Unlock()

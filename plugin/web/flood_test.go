@@ -20,14 +20,14 @@ import (
 )
 
 const (
-	floodBody = 10 << 20 // the largest delivery that is taken at all
+	floodBody = 10 << 20 // the size limit of a delivery
 	floodPeak = 256 << 20
 )
 
 // I4: clients that send large bodies at once fill no memory, whether the length of the
 // body is correct, missing or wrong. Other clients get answers all the time.
 func TestI4AFloodOfLargeBodiesFillsNoMemory(t *testing.T) {
-	// The short form runs beside other tests, and with the race detector's own memory.
+	// The short form runs in parallel with other tests and with the race detector.
 	clients, patience, most := 16, 10*time.Second, uint64(2*floodPeak)
 	if os.Getenv("SLIPWAY_TRUST") != "" {
 		clients, patience, most = 64, 5*time.Second, floodPeak
@@ -105,7 +105,8 @@ func probeHealth(t *testing.T, url string) []time.Duration {
 	return took
 }
 
-// sendLarge posts a body in one of three ways and returns the status; 0 when it was hung up on.
+// sendLarge posts a body in one of three ways and returns the status. It is 0 if the server closed the
+// connection.
 func sendLarge(t *testing.T, url string, i int) int {
 	body := io.LimitReader(zeros{}, floodBody)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, body)
@@ -117,7 +118,7 @@ func sendLarge(t *testing.T, url string, i int) int {
 	case 0:
 		r.ContentLength = floodBody
 	case 1:
-		r.Body = io.NopCloser(bufio.NewReader(io.LimitReader(zeros{}, 2*floodBody))) // chunked, and beyond the limit
+		r.Body = io.NopCloser(bufio.NewReader(io.LimitReader(zeros{}, 2*floodBody))) // chunked, and over the limit
 	case 2:
 		return lie(url, r)
 	}
@@ -129,7 +130,7 @@ func sendLarge(t *testing.T, url string, i int) int {
 	return reply.StatusCode
 }
 
-// lie announces a petabyte and sends what is taken at most.
+// lie sends a Content-Length of a petabyte and a body of the size limit.
 func lie(url string, r *http.Request) int {
 	c, err := net.Dial("tcp", r.URL.Host)
 	if err != nil {
@@ -137,7 +138,7 @@ func lie(url string, r *http.Request) int {
 	}
 	defer c.Close()
 	fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000000000\r\n\r\n", url)
-	_, _ = io.CopyN(c, zeros{}, floodBody) // it may be hung up on
+	_, _ = io.CopyN(c, zeros{}, floodBody) // the server may close the connection
 	_ = c.(*net.TCPConn).CloseWrite()
 	reply, err := http.ReadResponse(bufio.NewReader(c), r)
 	if err != nil {
@@ -154,7 +155,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// watchHeap notes the most that the heap held until ctx ends.
+// watchHeap records the largest heap size until ctx ends.
 func watchHeap(ctx context.Context, peak *atomic.Uint64) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

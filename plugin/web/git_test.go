@@ -42,8 +42,8 @@ func (e *env) started(t *testing.T, token string) autobuild.Build {
 	return b
 }
 
-// The router decodes and cleans paths; the git proxy compares what was sent. None of these forms
-// of the one address is served, and none redirects to it.
+// The router decodes and cleans paths, but the git proxy compares the original path. None of these
+// forms of an address is served, and none redirects to it.
 func TestGitPathsAreNotNormalized(t *testing.T) {
 	e := newEnv(t)
 	const token = "attempt-token"
@@ -52,7 +52,7 @@ func TestGitPathsAreNotNormalized(t *testing.T) {
 	defer server.Close()
 	const rest = "/info/refs?service=git-upload-pack"
 	for line, want := range map[string]int{
-		"GET /git/" + b.ID + rest:                                                  http.StatusNotFound, // served: the account is not there
+		"GET /git/" + b.ID + rest:                                                  http.StatusNotFound, // served: the account does not exist
 		"GET /git/" + b.ID + "//info/refs?service=git-upload-pack":                 http.StatusForbidden,
 		"GET /git//" + b.ID + rest:                                                 http.StatusForbidden,
 		"GET /git/x/../" + b.ID + rest:                                             http.StatusForbidden,
@@ -64,7 +64,7 @@ func TestGitPathsAreNotNormalized(t *testing.T) {
 		"GET http://slipway.example.com/git/" + b.ID + rest:                        http.StatusForbidden,
 		"PUT /git/" + b.ID + "/info/lfs/objects/x":                                 http.StatusMethodNotAllowed,
 		"HEAD /git/" + b.ID + rest:                                                 http.StatusMethodNotAllowed,
-		"GET //git/" + b.ID + rest:                                                 http.StatusNotFound, // of the router: nothing is there
+		"GET //git/" + b.ID + rest:                                                 http.StatusNotFound, // the router's 404
 		"GET /GIT/" + b.ID + rest:                                                  http.StatusNotFound,
 		"GET /x/../git/" + b.ID + rest:                                             http.StatusNotFound,
 		"GET /healthz/../git/" + b.ID + rest:                                       http.StatusNotFound,
@@ -85,7 +85,7 @@ func TestGitPathsAreNotNormalized(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		body, _ := io.ReadAll(resp.Body) // of a HEAD there is none
+		body, _ := io.ReadAll(resp.Body) // empty for HEAD
 		conn.Close()
 		if resp.StatusCode != want {
 			t.Errorf("%s: got status %d %q, want %d", line, resp.StatusCode, body, want)
@@ -122,7 +122,7 @@ func TestGitErrorsAreForGit(t *testing.T) {
 	}
 }
 
-// Guessed tokens of git count like those of the runner protocol.
+// Guessed tokens for git are limited like those of the runner protocol.
 func TestGuessedGitTokensAreLimited(t *testing.T) {
 	e := newEnv(t)
 	b := e.started(t, "attempt-token")
@@ -143,7 +143,7 @@ func TestGuessedGitTokensAreLimited(t *testing.T) {
 	}
 }
 
-// breaking is a proxy whose answer breaks off.
+// breaking is a proxy with an incomplete response.
 type breaking struct{}
 
 func (breaking) Serve(w http.ResponseWriter, _ *http.Request) error {
@@ -152,7 +152,7 @@ func (breaking) Serve(w http.ResponseWriter, _ *http.Request) error {
 	panic(http.ErrAbortHandler)
 }
 
-// An answer that breaks off must not look complete: recovery ends it by ending the connection.
+// An incomplete response must not look complete, so recovery closes the connection.
 func TestABrokenGitAnswerEndsTheConnection(t *testing.T) {
 	e := newEnv(t, func(o *web.Options) { o.Git = breaking{} })
 	server := httptest.NewServer(e)

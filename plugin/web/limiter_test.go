@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// S11: guessing is limited per address, and the answer says when to come back.
+// S11: guessing is limited per address, and the response has Retry-After.
 func TestS11SignInIsLimited(t *testing.T) {
 	w := newEnv(t, nil)
 	try := func(from, forwarded string) *http.Response {
@@ -26,7 +26,7 @@ func TestS11SignInIsLimited(t *testing.T) {
 			t.Fatalf("attempt %d: %d, want 410", i, got)
 		}
 	}
-	// I9: a header from an address that is no proxy of ours makes nobody somebody else.
+	// I9: X-Forwarded-For from an untrusted address does not change the client's address.
 	limited := try("192.0.2.1:1001", "203.0.113.7")
 	if limited.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("got StatusCode %v, want %v", limited.StatusCode, http.StatusTooManyRequests)

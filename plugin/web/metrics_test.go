@@ -13,7 +13,7 @@ import (
 	"slipway/plugin/web/pages/pagestest"
 )
 
-// told writes what somebody who may read the metrics is told.
+// told is a handler that writes metrics.
 func told(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("slipway_builds 1\n")) }
 
 func TestMetricsAreForWhoHasTheToken(t *testing.T) {
@@ -107,7 +107,7 @@ func TestMetricsMayHaveAnAddressOfTheirOwn(t *testing.T) {
 	}
 }
 
-// Who counts requests is told patterns, and nothing that a client made up.
+// Observe gets route patterns, and no text from clients.
 func TestRequestsAreToldByTheirRoute(t *testing.T) {
 	var routes []string
 	w := newEnv(t, func(s *router) {
@@ -133,7 +133,7 @@ func TestRequestsAreToldByTheirRoute(t *testing.T) {
 	}
 }
 
-// Whatever is refused, in whatever form, names the request that the log knows.
+// Every error names the request id that is in the log.
 func TestEveryErrorNamesItsRequest(t *testing.T) {
 	w := newEnv(t, nil)
 	seen := map[string]bool{}

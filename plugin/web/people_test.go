@@ -12,7 +12,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// tenantEnv are two people with a private repository each, at one Bitbucket.
+// tenantEnv has two users with one private repository each, at one Bitbucket.
 type tenantEnv struct {
 	*env
 	bitbucket *bitbuckettest.Server
@@ -72,7 +72,7 @@ func newTenantEnv(t *testing.T) *tenantEnv {
 	return e
 }
 
-// signIn is the Cookie header of a person who signed in.
+// signIn signs a user in and returns the Cookie header.
 func (e *tenantEnv) signIn(t *testing.T, name string) http.Header {
 	t.Helper()
 	access, refresh := e.bitbucket.Link(e.people[name], e.consumer)
@@ -89,7 +89,7 @@ func (e *tenantEnv) signIn(t *testing.T, name string) http.Header {
 	return cookie(token.Reveal())
 }
 
-// Each person sees their own repository and nothing of the other's, as Bitbucket says.
+// Each user sees only their own repository.
 func TestEachPersonSeesWhatBitbucketLetsThem(t *testing.T) {
 	e := newTenantEnv(t)
 	for name, other := range map[string]string{"alice": "bob", "bob": "alice"} {

@@ -12,7 +12,7 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// A8: no header of a client says where a redirect leads, nor does a path that has no route.
+// A8: redirects do not depend on request headers or on unknown paths.
 func TestA8NoHeaderChangesARedirect(t *testing.T) {
 	e := newEnv(t)
 	_, admin := e.session(t, autobuild.RoleAdmin)
@@ -53,7 +53,7 @@ func TestA8NoHeaderChangesARedirect(t *testing.T) {
 	}
 }
 
-// A8: the Host that a client names is in no answer: addresses are made of SLIPWAY_URL.
+// A8: responses do not contain the Host header of the request. URLs start with SLIPWAY_URL.
 func TestA8TheHostIsNotReflected(t *testing.T) {
 	e := newEnv(t)
 	_, admin := e.session(t, autobuild.RoleAdmin)

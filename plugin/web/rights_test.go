@@ -10,7 +10,7 @@ import (
 	"slipway/plugin/web/pages/pagestest"
 )
 
-// people are the persons that every route is tried as: the least right first.
+// people are the users for whom every route is tested, fewest permissions first.
 type person struct {
 	name   string
 	cookie *http.Cookie // nil = no session
@@ -35,7 +35,7 @@ func (w *env) persons(t *testing.T) []person {
 	}
 }
 
-// refusal is the status that a person without the route's right gets; 0 = they have it.
+// refusal returns the status for a user without the route's right. It is 0 if the user has the right.
 func refusal(r pages.Route, p person) int {
 	onRepository := r.Needs == pages.Read || r.Needs == pages.Write || r.Needs == pages.Admin
 	switch {
@@ -66,7 +66,7 @@ func TestEveryRouteNeedsItsRight(t *testing.T) {
 		}
 		for _, p := range persons {
 			if r.Path == "/signout" && p.cookie != nil {
-				continue // it ends the session that the next routes need
+				continue // ends the session, which the next routes need
 			}
 			reply := w.do(r.Method, w.at(r), ours, p.cookie)
 			checkHeaders(t, reply)
@@ -89,7 +89,7 @@ func TestEveryRouteNeedsItsRight(t *testing.T) {
 	}
 }
 
-// What a person may not read is answered like what is not there, to the byte.
+// The response for an unreadable row is identical to the response for a missing row.
 func TestInvisibleIsLikeUnknown(t *testing.T) {
 	w := newEnv(t, nil)
 	stranger := w.Cookie(t, autobuild.RoleNone)

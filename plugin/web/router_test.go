@@ -56,7 +56,7 @@ func newEnvOf(t *testing.T, s *pagestest.Sample, change func(*router)) *env {
 	return &env{s, e}
 }
 
-// at is a route's path with what stands for its parameters in the sample.
+// at returns a route's path with ids of the sample.
 func (w *env) at(r pages.Route) string {
 	id := w.App.ID
 	switch {
@@ -122,7 +122,7 @@ func checkHeaders(t *testing.T, r *http.Response) {
 	}
 }
 
-// S10: what changes something comes from a page of ours.
+// S10: requests that change something must come from our own pages.
 func TestS10CrossOriginPostsAreRefused(t *testing.T) {
 	w := newEnv(t, nil)
 	admin := w.Cookie(t, autobuild.RoleAdmin)
@@ -152,7 +152,7 @@ func TestS10CrossOriginPostsAreRefused(t *testing.T) {
 	}
 }
 
-// The engine serves nothing that the tables do not name.
+// The engine serves only the routes of the tables.
 func TestNoRouteIsForgotten(t *testing.T) {
 	w := newEnv(t, nil)
 	known := []string{

@@ -14,7 +14,7 @@ import (
 	"slipway/plugin/web/pages/pagestest"
 )
 
-// I8: no client may hold a connection for nothing.
+// I8: clients cannot keep a connection open without requests.
 func TestI8ServerHasLimits(t *testing.T) {
 	s := Server(http.NotFoundHandler())
 	if s.ReadHeaderTimeout != 5*time.Second {

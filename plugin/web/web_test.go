@@ -32,11 +32,11 @@ type noPolls struct{}
 
 func (noPolls) PollSoon(context.Context, autobuild.Repository) error { return nil }
 
-// env is the gateway's HTTP side over its rooms themselves, as plugin.New wires it.
+// env is the gateway's HTTP handler with real services, as plugin.New wires it.
 type env struct {
 	http.Handler
 	store *store.Store
-	log   *bytes.Buffer // all of it, down to what is for debugging
+	log   *bytes.Buffer // all levels
 }
 
 const url = "https://slipway.example.com"
@@ -107,7 +107,7 @@ func (e *env) do(method, path, body string, header http.Header) *http.Response {
 	return rec.Result()
 }
 
-// People get pages, programs get JSON, strangers get nowhere.
+// Browsers get pages and programs get JSON. Requests without a sign-in or token are rejected.
 func TestNewServesPeopleAndPrograms(t *testing.T) {
 	handler := newEnv(t)
 	for _, tt := range []struct {

@@ -7,7 +7,7 @@ import (
 	"slipway/plugin/catalog/rulesfile"
 )
 
-// A file holds one automated build a document.
+// A file has one automated build per document.
 func ExampleDecode() {
 	documents, err := rulesfile.Decode(strings.NewReader(`
 version: 1

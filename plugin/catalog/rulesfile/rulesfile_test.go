@@ -284,8 +284,8 @@ type broken struct{}
 func (broken) Read([]byte) (int, error)  { return 0, os.ErrClosed }
 func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
-// FuzzDecode holds that what is refused is told in one line, and that what is taken comes back
-// from the file that Encode makes of it.
+// FuzzDecode checks that errors have one line, and that Decode returns the same documents from the
+// output of Encode.
 func FuzzDecode(f *testing.F) {
 	f.Add("version: 1\nrules:\n  - {source_type: tag, source: '/v/', tags: latest}\n")
 	f.Add("a: [")

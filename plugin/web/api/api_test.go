@@ -151,7 +151,7 @@ func claim() spec.ClaimRequest { return spec.ClaimRequest{RunnerID: "r1", Versio
 
 func TestClaimHandsOutTheSpecOnce(t *testing.T) {
 	e := newEnv(t)
-	for range 2 { // again by the same runner, whose first reply was lost
+	for range 2 { // repeated by the same runner after a lost reply
 		w := e.runner("claim", claim())
 		s, err := spec.DecodeSpec(w.Body)
 		if err != nil {
@@ -178,7 +178,7 @@ func TestClaimHandsOutTheSpecOnce(t *testing.T) {
 	answer[spec.ErrorReply](t, e.runner("claim", spec.ClaimRequest{}), http.StatusBadRequest)
 }
 
-// S7: a token is good for its own build alone, and nothing else is.
+// S7: a token works only for its own build, and other tokens do not work.
 func TestS7Tokens(t *testing.T) {
 	e := newEnv(t)
 	for _, path := range []string{"claim", "events", "log?offset=0", "permit", "finish"} {
@@ -231,7 +231,7 @@ func TestEventsBecomeStages(t *testing.T) {
 	finished := spec.Event{Seq: 2, Kind: spec.StageFinished, Stage: "build", At: at(3), Detail: "all cached"}
 	send(0)
 	send(1, started)
-	send(1, spec.Event{Seq: 3, Kind: spec.StageStarted, Stage: "push", At: at(5)}) // a gap: it has to come again
+	send(1, spec.Event{Seq: 3, Kind: spec.StageStarted, Stage: "push", At: at(5)}) // after a gap, so it is not acknowledged
 	send(3, finished, started, spec.Event{Seq: 3, Kind: spec.Built, Digest: digest, At: at(4)})
 	send(3) // the heartbeat loses nothing
 	b, err := e.store.Build(t.Context(), e.build.ID)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// I4: large deliveries at once, which anybody may send, cannot fill the memory: what is too much
-// is asked for again, what is small is taken all the same, and what follows is.
+// I4: large concurrent deliveries, which anybody can send, cannot fill the memory. Deliveries over the
+// limit are rejected with 503. Small ones and later ones are accepted.
 func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
 	e := newEnv(t)
 	const large = 9 << 20
@@ -37,7 +37,7 @@ func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
 	<-received
 	close(leave)
 	senders.Wait()
-	for range 6 { // whatever was refused is given back, and no more
+	for range 6 { // rejected deliveries return exactly their bytes
 		if w := e.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusAccepted {
 			t.Fatalf("a delivery after the others: %d", w.Code)
 		}

@@ -12,7 +12,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// Each report is of the form that its place in the store and on the pages needs, whoever runs it.
+// Reports with a wrong format are rejected, because a repository's users can control runners.
 func TestMalformedReportsAreRefused(t *testing.T) {
 	events := func(events ...spec.Event) spec.EventsRequest { return spec.EventsRequest{Events: events} }
 	huge := "sha256:" + strings.Repeat("a", 200<<10)

@@ -43,7 +43,7 @@ func (e *env) must(err error) {
 	}
 }
 
-// asks is a pipeline's request for main at a commit.
+// asks returns a pipeline's request for main at a commit.
 func asks(commit int, pipeline string) spec.JoinRequest {
 	return spec.JoinRequest{Commit: storetest.Commit(commit), Ref: "refs/heads/main", Pipeline: pipeline}
 }

@@ -18,7 +18,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// An env is an API whose services know one probe's token and refuse all else.
+// An env is an API whose services accept one probe's token and reject all others.
 type env struct {
 	*gin.Engine
 	now time.Time
@@ -67,8 +67,7 @@ func (e *env) post(path, from, token string) *http.Response {
 	return w.Result()
 }
 
-// S11: an address that tries tokens is told to wait, and neither its good tokens nor other
-// addresses pay for it.
+// S11: an address that guesses tokens gets 429. Its valid tokens and other addresses are not affected.
 func TestS11GuessingAtTokensIsLimitedPerAddress(t *testing.T) {
 	e := newEnv(t)
 	for i := range rejectedBurst {
@@ -95,7 +94,7 @@ func TestS11GuessingAtTokensIsLimitedPerAddress(t *testing.T) {
 	}
 }
 
-// S11: a good token asks as often as a build needs, and no oftener.
+// S11: a valid token is limited to the rate that a build needs.
 func TestS11ATokenIsLimited(t *testing.T) {
 	e := newEnv(t)
 	for i := range tokenBurst {
@@ -116,7 +115,7 @@ func TestS11ATokenIsLimited(t *testing.T) {
 	}
 }
 
-// S11: Bitbucket would not send again what a 429 refused.
+// S11: deliveries are not limited, because Bitbucket does not repeat them after a 429.
 func TestS11DeliveriesAreNeverLimited(t *testing.T) {
 	e := newEnv(t)
 	for i := range 2000 {
@@ -126,7 +125,7 @@ func TestS11DeliveriesAreNeverLimited(t *testing.T) {
 	}
 }
 
-// oneAttempt is a store and a watcher with one attempt, whose reports cost nothing.
+// oneAttempt is a fake store and watcher with one attempt.
 type oneAttempt struct {
 	noAttempts
 	Watcher
@@ -149,7 +148,7 @@ func newEnvWithAttempt(t *testing.T) *env {
 	return e
 }
 
-// An attempt reports as often as its heartbeat and its few events need.
+// Reports of an attempt are limited to its heartbeat and its few events.
 func TestReportsAreLimitedPerAttempt(t *testing.T) {
 	e := newEnvWithAttempt(t)
 	report := func(token string) *http.Response { return e.post("/runner/v1/builds/b/events", "192.0.2.1", token) }
@@ -158,7 +157,7 @@ func TestReportsAreLimitedPerAttempt(t *testing.T) {
 			t.Fatalf("request %d: got %d, want 200", i, got)
 		}
 	}
-	limited := report("another") // the limit is of the attempt
+	limited := report("another") // the limit counts per attempt
 	if limited.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("got %d, want 429", limited.StatusCode)
 	}
@@ -175,7 +174,7 @@ func TestReportsAreLimitedPerAttempt(t *testing.T) {
 	}
 }
 
-// An attempt asks for as many permits as its tags need: each is a transaction of the database.
+// Permits of an attempt are limited, because each is a database transaction.
 func TestPermitsAreLimitedPerAttempt(t *testing.T) {
 	e := newEnvWithAttempt(t)
 	ask := func() int { return e.post("/runner/v1/builds/b/permit", "192.0.2.1", "one").StatusCode }

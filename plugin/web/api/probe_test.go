@@ -9,7 +9,7 @@ import (
 	"slipway/config/secret"
 )
 
-// known is the one token that is of a probe.
+// known is a fake Probes with one token.
 type known string
 
 func (k known) Verify(token secret.Secret) (engine string, ok bool) {

@@ -158,7 +158,7 @@ func TestWizardLeadsStepByStep(t *testing.T) {
 	s.get(t, autobuild.RoleAdmin, "/automated-builds/new?account=none").want(t, http.StatusNotFound)
 }
 
-// draft is what the form of a new automated build sends.
+// draft returns the values of the form for a new automated build.
 func draft(s *env, change ...string) []string {
 	form := url.Values{}
 	for i, all := 0, append([]string{

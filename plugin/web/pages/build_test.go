@@ -84,7 +84,7 @@ func TestBuildShowsExtraTags(t *testing.T) {
 		want(t, http.StatusOK, "Extra tags", "nightly edge not pushed: 503 <b>", "unused permitted")
 }
 
-// The head alone is renewed every two seconds: then the log is not read.
+// The head refreshes every two seconds without reading the log.
 func TestTheHeadComesWithoutTheLog(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	r := httptest.NewRequest(http.MethodGet, path(s.Live, ""), nil)
@@ -248,7 +248,7 @@ func TestStreamGoesOnWhereTheBrowserWas(t *testing.T) {
 	if !strings.Contains(all[0], `id="L1"`) {
 		t.Fatalf("got %q, want it to contain %q", all[0], `id="L1"`)
 	}
-	// From the middle of line 4: the numbers and the rest are the same.
+	// The stream from the middle of line 4 has the same line numbers and text.
 	offset := strings.Index(s.get(t, pagestest.Reader, path(s.Done, "/log")).Text, "dockerfile: 412B")
 	_, rest := events(t, s, path(s.Done, "/log/stream"), fmt.Sprint(offset))
 	if diff := cmp.Diff(all[3:], rest); diff != "" {
@@ -296,7 +296,7 @@ func TestLongLogsShowTheirEnd(t *testing.T) {
 	}
 }
 
-// A list that nothing is at work in is renewed too, for a push may come at any time.
+// A list without active builds also refreshes, because a push can arrive at any time.
 func TestListsAreRenewed(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	for address, seconds := range map[string]string{"/builds": "3", "/builds?state=succeeded": "5", "/automated-builds?state=failed": "5", "/automated-builds/" + s.App.ID: "3"} {
@@ -315,7 +315,7 @@ func TestListsAreRenewed(t *testing.T) {
 	}
 }
 
-// A build's head is renewed until its end was told, too, which is a moment after the end.
+// A build's head refreshes until its final commit status is posted, a moment after the end.
 func TestTheHeadIsRenewedUntilTheEndWasTold(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	renewed := func(b autobuild.Build) string {
@@ -350,7 +350,7 @@ func TestTheHeadIsRenewedUntilTheEndWasTold(t *testing.T) {
 	}
 }
 
-// The script knows by it that the log beside the head is an older attempt's.
+// The script detects by it that the log belongs to an older attempt.
 func TestHeadAndLogNameTheirAttempt(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	for address, want := range map[string]string{path(s.Live, ""): "1", path(s.Waiting, ""): "0"} {

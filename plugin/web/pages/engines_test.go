@@ -56,8 +56,7 @@ func TestEnginesAreShown(t *testing.T) {
 		"ci/woodpecker/manual/slipway Woodpecker The result of a pipeline, in addition to slipway-…", "It cannot be turned off.")
 }
 
-// A server that takes its time does not hold the page up: the page asks for that part later,
-// and without a script a person does.
+// A slow server does not delay the page. The page loads that part later, or the user follows a link.
 func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	r := s.get(t, autobuild.RoleAdmin, enginesPage)
@@ -172,7 +171,7 @@ func TestABuildLeadsToItsPipeline(t *testing.T) {
 	s.get(t, pagestest.Reader, link).want(t, http.StatusNotFound)
 }
 
-// Nothing but the configured server is where a pipeline can be.
+// Addresses of pipelines on other servers are rejected.
 func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	link := path(s.Live, "/pipeline?attempt=1")
@@ -247,7 +246,7 @@ func byID(root *html.Node, id string) *html.Node {
 	return nil
 }
 
-// leads follows an address that sends the browser to another site.
+// leads returns the redirect to another site.
 func (s *env) leads(t *testing.T, address, to string) {
 	t.Helper()
 	r := s.get(t, pagestest.Reader, address)

@@ -112,7 +112,7 @@ func (r reply) main() *html.Node {
 	return r.Page
 }
 
-// value returns what stands in the control of a name.
+// value returns the value of the control with a name.
 func (r reply) value(t *testing.T, name string) string {
 	t.Helper()
 	for _, n := range find(r.Page, "input", "select", "textarea") {
@@ -162,7 +162,7 @@ func has(n *html.Node, name string) bool {
 	return slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == name })
 }
 
-// words are the texts below a node, with single blanks.
+// words returns the text below a node with single spaces.
 func words(n *html.Node) string {
 	var all []string
 	for d := range n.Descendants() {

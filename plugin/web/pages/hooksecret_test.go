@@ -36,7 +36,7 @@ func TestReplacingAWebhookSecret(t *testing.T) {
 		want(t, http.StatusConflict, "less than 24 hours ago: try again after")
 }
 
-// The person who added the webhook by hand gets the new secret to paste, and when to.
+// If the webhook was added by hand, the page shows the new secret and the deadline to paste it.
 func TestReplacingASecretByHand(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	page := "/automated-builds/" + s.Worker.ID

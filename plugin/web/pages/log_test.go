@@ -9,8 +9,8 @@ import (
 	"slipway/plugin/web/pages/pagestest"
 )
 
-// A8: a log that curl prints moves no cursor, sets no title or clipboard, and asks the terminal
-// nothing. Whoever wants the bytes says so, and gets a file.
+// A8: a log printed by curl moves no cursor, sets no title or clipboard, and sends no queries to the
+// terminal. With ?raw=1 the bytes are sent unchanged, as a file.
 func TestA8TheLogIsSafeOnATerminal(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	hostile := "\x1b]0;owned\x07\x1b]52;c;cm0gLXJm\x1b\\\x1b[2J\x1b[6n\u009b2J\x9b2J\x1bP+q544e\x1b\\\x1b[32mdone\x1b[0m\n"

@@ -90,7 +90,7 @@ func TestEveryPageIsSound(t *testing.T) {
 	}
 }
 
-// checkPage holds a page to what the browser, the policy and a screen reader need.
+// checkPage checks a page against the rules of browsers, the policy and screen readers.
 func checkPage(t *testing.T, r reply) {
 	t.Helper()
 	ids := map[string]int{}
@@ -125,7 +125,7 @@ func checkPage(t *testing.T, r reply) {
 	}
 }
 
-// checkInline finds what the content security policy would forbid.
+// checkInline reports markup that the content security policy forbids.
 func checkInline(t *testing.T, n *html.Node) {
 	t.Helper()
 	if n.Type != html.ElementNode {
@@ -184,7 +184,7 @@ func checkLabels(t *testing.T, page *html.Node, ids map[string]int) {
 	}
 }
 
-// checkTargets follows links within the page and references between elements.
+// checkTargets checks links within the page and references between elements.
 func checkTargets(t *testing.T, page *html.Node, ids map[string]int) {
 	t.Helper()
 	for n := range page.Descendants() {
@@ -200,7 +200,7 @@ func checkTargets(t *testing.T, page *html.Node, ids map[string]int) {
 	}
 }
 
-// What people, commits and branches are called is text wherever it is shown.
+// Names of users, commits and branches are shown as text everywhere.
 func TestS9NamesAreText(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	for _, address := range []string{"/builds", fmt.Sprintf("/builds/%d", s.Broken.Number), "/deliveries/" + s.Delivery} {

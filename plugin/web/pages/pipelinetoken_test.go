@@ -74,7 +74,7 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 	s.post(t, autobuild.RoleAdmin, "/automated-builds/none/pipeline-token").want(t, http.StatusNotFound)
 }
 
-// A token that is left from another engine's time can be seen and revoked.
+// A token remains visible and can be revoked after the engine is changed.
 func TestATokenOfAnotherEngineSaysSo(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	page := "/automated-builds/" + s.App.ID

@@ -18,7 +18,7 @@ import (
 	"slipway/plugin/web/pages/pagestest"
 )
 
-// Lists, counters and pages show nothing of a repository that the person may not read.
+// Lists, counters and pages show nothing of a repository that the user may not read.
 func TestNothingOfOtherRepositoriesIsShown(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	dave := s.Users[autobuild.RoleNone]
@@ -72,7 +72,7 @@ func TestPermissionsFollowBitbucket(t *testing.T) {
 	page().want(t, http.StatusNotFound)
 }
 
-// Without an answer of Bitbucket nothing is shown, and every address gets the same answer.
+// If Bitbucket does not answer, nothing is shown and every address returns the same error.
 func TestUnknownPermissionsShowNothing(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	for name, c := range map[string]struct {
@@ -115,8 +115,8 @@ func TestRefreshMyPermissions(t *testing.T) {
 	s.post(t, pagestest.Reader, "/permissions/refresh").want(t, http.StatusServiceUnavailable)
 }
 
-// An admin of a repository edits the rules. The image, the engine and the account reach beyond
-// the repository: only an administrator of the installation changes them.
+// An admin of a repository can edit the rules. Only an administrator of the installation can change
+// the image, the engine and the account.
 func TestRepositoryAdminCannotMoveTheImage(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	edit := "/automated-builds/" + s.App.ID + "/edit"
@@ -182,7 +182,7 @@ func (s *env) stream(t *testing.T, address string, cookie *http.Cookie) <-chan s
 	return lines
 }
 
-// A stream of a log ends when the right or the session does, and does not say that the build has.
+// A log stream ends when the permission or the session ends, without an end event.
 func TestStreamEndsWithTheRight(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, s *env){
 		"the permission ends": func(_ *testing.T, s *env) {
@@ -221,7 +221,7 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 	}
 }
 
-// Handlers read what belongs to repositories as the person sees it, never the whole store.
+// Handlers read rows of repositories only through a View.
 func TestHandlersReadThroughTheView(t *testing.T) {
 	whole := []string{
 		"AutomatedBuild", "AutomatedBuilds", "AutomatedBuildsOf", "Build", "BuildByNumber", "Builds", "LatestBuild",

@@ -55,7 +55,7 @@ func TestSignOut(t *testing.T) {
 	s.get(t, "", "/").wantRedirect(t, "/automated-builds")
 }
 
-// S2: a link is finished in the browser that began it, once.
+// S2: a link can be finished once, in the browser that started it.
 func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	begin := func() (state string, browser *http.Cookie) {
@@ -133,7 +133,7 @@ func TestSetupTakesTheConsumer(t *testing.T) {
 	if p.ClientSecret.Reveal() != "sesame" {
 		t.Errorf(`got ClientSecret.Reveal() %q, want "sesame"`, p.ClientSecret.Reveal())
 	}
-	// A secret belongs to its key.
+	// A new key needs a new secret.
 	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "other").want(t, http.StatusUnprocessableEntity)
 	s.get(t, autobuild.RoleAdmin, "/setup?provider=none").want(t, http.StatusNotFound)
 	s.post(t, autobuild.RoleAdmin, "/setup/none", "client_id", "x").want(t, http.StatusNotFound)
@@ -230,7 +230,7 @@ func TestRegistries(t *testing.T) {
 	s.get(t, autobuild.RoleAdmin, where+"/"+s.Registry.ID+"/delete").want(t, http.StatusNotFound)
 }
 
-// One host has a credential for each use, and the page says what each is used for.
+// One host can have a credential for each use, and the page shows the uses.
 func TestRegistriesWithPurposeAndBinding(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	where := "/settings/registries"

@@ -36,7 +36,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// Links to the provider are made of its configured origin: O1.
+// O1: links to the provider use its configured origin.
 func TestLinksToTheProvider(t *testing.T) {
 	cloud := autobuild.Provider{Kind: autobuild.Cloud, WebURL: "https://bitbucket.org"}
 	center := autobuild.Provider{Kind: autobuild.DataCenter, WebURL: "https://bb.example.com/git"}
@@ -59,7 +59,7 @@ func TestLinksToTheProvider(t *testing.T) {
 	}
 }
 
-// I5: laying out JSON does not make much of little.
+// I5: indenting JSON does not make a small body huge.
 func TestI5BodiesAreBounded(t *testing.T) {
 	deep := strings.Repeat("[", 5000) + strings.Repeat("1,", 100_000) + "1" + strings.Repeat("]", 5000)
 	text, cut := bodyText([]byte(deep))

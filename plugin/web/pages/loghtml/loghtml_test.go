@@ -25,7 +25,7 @@ func htmlOf(lines []loghtml.Line) []string {
 	return all
 }
 
-// S9: a log is text. Of its control sequences only SGR is kept.
+// S9: a log is text, and only SGR control sequences are kept.
 func TestS9Corpus(t *testing.T) {
 	tests := map[string]struct{ in, want string }{
 		"plain":                {"hello", "hello"},
@@ -119,7 +119,7 @@ func TestRow(t *testing.T) {
 	}
 }
 
-// Where the pieces of a log are cut changes nothing.
+// The sizes of a log's pieces do not change the result.
 func TestPiecesDoNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		parts := rapid.SliceOf(rapid.SampledFrom([]string{"a", "é", "日", "\n", "\r", "\x1b", "[", "31", "m", "]8;;", "\x07", "\\", "\u202e", "<b>", "\x80", "#7 ", "\u009b"})).
@@ -150,7 +150,7 @@ func FuzzNothingButSpans(f *testing.F) {
 	})
 }
 
-// checkMarkup parses what was made of a text and finds nothing but the row's own elements.
+// checkMarkup checks that the HTML of a text has only the row's own elements.
 func checkMarkup(t *testing.T, text, row string) {
 	t.Helper()
 	doc, err := html.Parse(strings.NewReader(row))

@@ -16,7 +16,7 @@ func plain(text string) string {
 	return string(append(out, p.Flush()...))
 }
 
-// A8: of what a log sends to a terminal only text and colors arrive.
+// A8: only text and colors of a log reach a terminal.
 func TestA8PlainText(t *testing.T) {
 	for name, c := range map[string]struct{ log, want string }{
 		"text":                    {"one\ttwo\r\nthree\n", "one\ttwo\r\nthree\n"},
@@ -46,7 +46,7 @@ func TestA8PlainText(t *testing.T) {
 	}
 }
 
-// safe is text and colors.
+// safe matches text and colors.
 var safe = regexp.MustCompile(`^(?:[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{9f}]|\x1b\[[0-9;:]*m)*$`)
 
 func FuzzPlain(f *testing.F) {
