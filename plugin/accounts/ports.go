@@ -10,13 +10,23 @@ import (
 
 // Store is the part of the database that Accounts uses. *store.Store implements it.
 type Store interface {
+	Credentials
+	People
+	Providers
+}
+
+// Credentials stores linked accounts and the flows that create them.
+type Credentials interface {
 	LinkedAccounts
 	Tokens
+	Flows
+}
+
+// People stores users with their sessions and permissions.
+type People interface {
 	Users
 	Sessions
-	Flows
 	Permissions
-	Providers
 }
 
 // LinkedAccounts stores linked accounts. DeleteAccount returns ErrConflict while an automated

@@ -10,14 +10,24 @@ import (
 
 // Store is the part of the database that the Catalog uses. *store.Store implements it.
 type Store interface {
+	Builds
+	Webhooks
+	Registries
+	Accounts
+}
+
+// Builds stores automated builds and the refs of their repositories.
+type Builds interface {
 	AutomatedBuilds
 	SharedBuilds
+	Refs
+}
+
+// Webhooks stores webhooks with their secrets.
+type Webhooks interface {
 	Hooks
 	SavedHooks
 	HookSecrets
-	Registries
-	Accounts
-	Refs
 }
 
 // AutomatedBuilds stores automated builds with their rules.

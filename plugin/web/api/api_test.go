@@ -231,7 +231,7 @@ func TestEventsBecomeStages(t *testing.T) {
 	finished := spec.Event{Seq: 2, Kind: spec.StageFinished, Stage: "build", At: at(3), Detail: "all cached"}
 	send(0)
 	send(1, started)
-	send(1, spec.Event{Seq: 3, Kind: spec.StageStarted, Stage: "push", At: at(5)}) // after a gap, so it is not acknowledged
+	send(1, spec.Event{Seq: 3, Kind: spec.StageStarted, Stage: "push", At: at(5)}) // after a gap: not acknowledged
 	send(3, finished, started, spec.Event{Seq: 3, Kind: spec.Built, Digest: digest, At: at(4)})
 	send(3) // the heartbeat loses nothing
 	b, err := e.store.Build(t.Context(), e.build.ID)

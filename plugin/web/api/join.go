@@ -91,5 +91,10 @@ func pipelineRequest(automatedBuildID string, r spec.JoinRequest) (autobuild.Pip
 			Message: "pipeline: missing: send its link or name",
 		}
 	}
-	return autobuild.PipelineRequest{AutomatedBuildID: automatedBuildID, Ref: ref, Commit: r.Commit, Pipeline: pipeline}, nil
+	return autobuild.PipelineRequest{
+		AutomatedBuildID: automatedBuildID,
+		Ref:              ref,
+		Commit:           r.Commit,
+		Pipeline:         pipeline,
+	}, nil
 }

@@ -50,7 +50,8 @@ func (p *Pages) builds(c *gin.Context) error {
 			filter.States = f.States
 		}
 	}
-	filter.Before, _ = strconv.ParseInt(c.Query("before"), 10, 64) // without a valid number the list starts at the newest
+	// Without a valid number the list starts at the newest build.
+	filter.Before, _ = strconv.ParseInt(c.Query("before"), 10, 64)
 	builds, err := p.view(c).Builds(c.Request.Context(), filter)
 	if err != nil {
 		return fmt.Errorf("list builds: %w", err)

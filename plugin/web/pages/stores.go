@@ -10,13 +10,28 @@ import (
 // the installation, and details of rows that a View has returned. *store.Store implements it.
 type Store interface {
 	Attempts
+	Settings
+	People
+	Connections
+}
+
+// Settings stores the settings of the installation.
+type Settings interface {
 	StoredAccounts
 	StoredRegistries
 	Providers
+}
+
+// People stores users, their roles and their sessions.
+type People interface {
 	Users
 	Roles
-	PipelineTokens
+}
+
+// Connections reads how an automated build is connected to Bitbucket and to a CI.
+type Connections interface {
 	Hooks
+	PipelineTokens
 }
 
 // View is the part of the database that depends on the permissions of a person. Lists leave out
