@@ -3,10 +3,12 @@ package pages
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/catalog"
 	"slipway/plugin/web/httpx"
 )
 
@@ -44,4 +46,59 @@ func accountKind(k autobuild.AccountKind) string {
 		return "repository access token"
 	}
 	return string(k)
+}
+
+// faults are the invalid fields of a form. The page shows them at their fields and in a summary.
+type faults []autobuild.FieldError
+
+func (f *faults) add(field, message string) {
+	*f = append(*f, autobuild.FieldError{Field: field, Message: message})
+}
+
+// At returns the message for a field, or "".
+func (f faults) At(field string) string {
+	for _, e := range f {
+		if e.Field == field {
+			return sentence(e.Message)
+		}
+	}
+	return ""
+}
+
+// fieldID returns the id of a field's control: rules[0].source becomes rules-0-source.
+func fieldID(field string) string {
+	return strings.NewReplacer("[", "-", "].", "-", "]", "", ".", "-").Replace(field)
+}
+
+// faultsOf returns the invalid fields of an error. These are the fields of *catalog.Invalid, or the
+// given field for an error of the provider or registry. It returns nil for internal errors.
+func faultsOf(err error, field string) faults {
+	var invalid *catalog.Invalid
+	var one autobuild.FieldError
+	var known *httpx.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &invalid):
+		return invalid.Fields
+	case errors.As(err, &one):
+		return faults{one}
+	case errors.As(err, &known) && known.Status < 500:
+		return faults{{Field: field, Message: known.Message}}
+	}
+	for _, answer := range []struct {
+		err     error
+		message string
+	}{
+		{autobuild.ErrNotFound, "not found at the provider"},
+		{autobuild.ErrUnauthorized, "the provider no longer accepts the account: link it again under Settings → Source providers"},
+		{autobuild.ErrForbidden, "the account may not do this at the provider"},
+		{autobuild.ErrUnavailable, "the provider does not answer: try again"},
+		{autobuild.ErrRemoved, "the provider removed the API that this needs"},
+	} {
+		if errors.Is(err, answer.err) {
+			return faults{{Field: field, Message: answer.message}}
+		}
+	}
+	return nil
 }
