@@ -192,7 +192,8 @@ func (a *Accounts) clearTokens(ctx context.Context, accountID string) error {
 		return err
 	}
 	account.AccessToken, account.RefreshToken, account.ExpiresAt = secret.Secret{}, secret.Secret{}, time.Time{}
-	account.State, account.Problem = autobuild.AccountBroken, "it was unlinked: link it again to resume its automated builds"
+	account.State, account.Problem = autobuild.AccountBroken, "it was unlinked: link it again to resume its "+
+		"automated builds"
 	_, err = a.store.SaveAccount(ctx, account)
 	return err
 }

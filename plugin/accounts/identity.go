@@ -20,7 +20,9 @@ type identity struct {
 func (i identity) name() string { return cmp.Or(i.Nickname, i.DisplayName, i.UUID) }
 
 // completeFlow signs in with the grant, or links the account, depending on the flow.
-func (a *Accounts) completeFlow(ctx context.Context, flow autobuild.OAuthFlow, id identity, tokens grant) (Linked, error) {
+func (a *Accounts) completeFlow(
+	ctx context.Context, flow autobuild.OAuthFlow, id identity, tokens grant,
+) (Linked, error) {
 	if flow.UserID == "" {
 		return a.signIn(ctx, id, tokens)
 	}

@@ -124,7 +124,11 @@ func (a *Accounts) fetchUser(ctx context.Context, p autobuild.Provider, tokens g
 		return user, fmt.Errorf("read the user: %w", provider.Translate(err))
 	}
 	if user.UUID == "" {
-		return user, fmt.Errorf("read the user: %w: the response of %s contains no user", autobuild.ErrUnavailable, p.Name)
+		return user, fmt.Errorf(
+			"read the user: %w: the response of %s contains no user",
+			autobuild.ErrUnavailable,
+			p.Name,
+		)
 	}
 	return user, nil
 }

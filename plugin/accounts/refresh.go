@@ -132,7 +132,8 @@ func (a *Accounts) storeTokens(ctx context.Context, account autobuild.Account, t
 // token, the link is broken until the account is linked again.
 func (a *Accounts) breakLink(ctx context.Context, account autobuild.Account, cause error) (secret.Secret, error) {
 	problem := fmt.Sprintf(
-		"Bitbucket no longer accepts the link of %s (%v). Link the account again under Settings → Source providers. Waiting builds continue then.",
+		"Bitbucket no longer accepts the link of %s (%v). Link the account again under Settings → Source providers. "+
+			"Waiting builds continue then.",
 		account.Name,
 		cause,
 	)

@@ -42,7 +42,9 @@ func TestRefreshWithoutRotation(t *testing.T) {
 
 // H8: each kind of rejection of a refresh token breaks the link, and the account's problem says so.
 func TestH8RefreshRefused(t *testing.T) {
-	for _, body := range []string{`{"error":"invalid_request","error_description":"Invalid refresh_token"}`, `{"error":"invalid_grant"}`} {
+	for _, body := range []string{
+		`{"error":"invalid_request","error_description":"Invalid refresh_token"}`, `{"error":"invalid_grant"}`,
+	} {
 		e := newEnv(t)
 		account := e.linked()
 		c := e.connect(account.ID)
@@ -77,7 +79,8 @@ func TestF11TokenEndpointInTrouble(t *testing.T) {
 	e.clock.pass(3 * time.Hour)
 	for name, fault := range map[string]faults.Fault{
 		"503": faults.Status(503, ""), "html": faults.HTML(200), "429": faults.RateLimited(""), "reset": faults.ResetBefore(),
-		"cut": faults.Truncate(10), "redirect": redirect, "empty": faults.Status(200, "{}"), "form": faults.Status(200, "ok=1"),
+		"cut": faults.Truncate(10), "redirect": redirect, "empty": faults.Status(200, "{}"),
+		"form": faults.Status(200, "ok=1"),
 	} {
 		script := e.faults.Add(faults.Rule{Path: tokenPath, Fault: fault})
 		_, err := c.Git.GitCredential(t.Context(), app)
@@ -161,7 +164,9 @@ func TestS5NoSecretInLogsAndErrors(t *testing.T) {
 	if !strings.Contains(text, "linked account is broken") {
 		t.Fatalf(`got %q, want it to contain "linked account is broken"`, text)
 	}
-	for _, s := range []secret.Secret{account.AccessToken, account.RefreshToken, refreshed.AccessToken, refreshed.RefreshToken, e.consumer.Secret} {
+	for _, s := range []secret.Secret{
+		account.AccessToken, account.RefreshToken, refreshed.AccessToken, refreshed.RefreshToken, e.consumer.Secret,
+	} {
 		if strings.Contains(text+err2.Error(), s.Reveal()) {
 			t.Error("a secret is written")
 		}

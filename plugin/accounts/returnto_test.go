@@ -15,10 +15,14 @@ func TestS2ReturnTo(t *testing.T) {
 		"/automated-builds?search=a%20b":  "/automated-builds?search=a%20b",
 		"/r/acme%20x":                     "/r/acme%20x",
 		"/":                               "/",
-		"":                                "/", "settings": "/", "//evil.example": "/", `/\evil.example`: "/", `\\evil.example`: "/", `\/evil.example`: "/",
-		"https:evil.example": "/", "https://evil.example/": "/", "javascript:alert(1)": "/", "%2f%2fevil.example": "/", "/%2fevil.example": "/",
-		"/%2Fevil.example": "/", "/%5cevil.example": "/", "/x/..//evil.example": "/", "/../x": "/", "/%2e%2e/x": "/", "///evil.example": "/", "//": "/", "/?//evil.example": "/?//evil.example",
-		"/\tevil": "/", "/\n/evil": "/", "/%09/evil": "/", "/%0d%0aSet-Cookie:x": "/", "/x\x00": "/", "/%zz": "/", " //evil.example": "/", "/x//y": "/",
+		"":                                "/", "settings": "/", "//evil.example": "/", `/\evil.example`: "/",
+		`\\evil.example`: "/", `\/evil.example`: "/",
+		"https:evil.example": "/", "https://evil.example/": "/", "javascript:alert(1)": "/",
+		"%2f%2fevil.example": "/", "/%2fevil.example": "/",
+		"/%2Fevil.example": "/", "/%5cevil.example": "/", "/x/..//evil.example": "/", "/../x": "/", "/%2e%2e/x": "/",
+		"///evil.example": "/", "//": "/", "/?//evil.example": "/?//evil.example",
+		"/\tevil": "/", "/\n/evil": "/", "/%09/evil": "/", "/%0d%0aSet-Cookie:x": "/", "/x\x00": "/", "/%zz": "/",
+		" //evil.example": "/", "/x//y": "/",
 		"http:/evil": "/", "/@evil.example": "/@evil.example", "/" + strings.Repeat("a", 3000): "/",
 	} {
 		if got := LocalPath(target); got != want {

@@ -49,7 +49,8 @@ func (e *env) add(typed accounts.Token) autobuild.Account {
 
 func TestAccessTokens(t *testing.T) {
 	for kind, place := range map[autobuild.AccountKind]string{
-		autobuild.AccountWorkspaceToken: "acme", autobuild.AccountProjectToken: "acme", autobuild.AccountRepositoryToken: "acme/app",
+		autobuild.AccountWorkspaceToken: "acme", autobuild.AccountProjectToken: "acme",
+		autobuild.AccountRepositoryToken: "acme/app",
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			e := newEnv(t)

@@ -195,7 +195,9 @@ func TestCreateNamesWhatIsNotThere(t *testing.T) {
 // Variables that the runner would reject are invalid fields of the form.
 func TestEnvironmentIsWhatTheRunnerTakes(t *testing.T) {
 	e := newEnv(t)
-	for _, name := range []string{"PATH", "LD_PRELOAD", "GIT_SSH_COMMAND", "DOCKER_TAG", "SLIPWAY_X", "A B", strings.Repeat("A", 129)} {
+	for _, name := range []string{
+		"PATH", "LD_PRELOAD", "GIT_SSH_COMMAND", "DOCKER_TAG", "SLIPWAY_X", "A B", strings.Repeat("A", 129),
+	} {
 		d := e.draft()
 		d.Environment = map[string]secret.Secret{name: password("canary")}
 		_, err := e.Create(t.Context(), d)

@@ -196,7 +196,9 @@ func (c *Catalog) webhook(h autobuild.Hook) autobuild.Webhook {
 // permanent reports whether an error of the provider is final. After other errors an active webhook
 // stays as it is.
 func permanent(err error) bool {
-	for _, refusal := range []error{autobuild.ErrForbidden, autobuild.ErrHookRefused, autobuild.ErrNotFound, autobuild.ErrRemoved, errNoURL} {
+	for _, refusal := range []error{
+		autobuild.ErrForbidden, autobuild.ErrHookRefused, autobuild.ErrNotFound, autobuild.ErrRemoved, errNoURL,
+	} {
 		if errors.Is(err, refusal) {
 			return true
 		}
@@ -215,7 +217,8 @@ func (c *Catalog) explain(ctx context.Context, h autobuild.Hook, err error) stri
 		return "The gateway has no public URL, so Bitbucket cannot reach it. Set SLIPWAY_URL."
 	case errors.Is(err, autobuild.ErrForbidden):
 		return fmt.Sprintf(
-			"The linked account %s may not add webhooks to %s. Only an administrator of the repository may. Link such an account, or add the webhook by hand.",
+			"The linked account %s may not add webhooks to %s. Only an administrator of the repository may. Link such an "+
+				"account, or add the webhook by hand.",
 			name,
 			h.Repository.FullName,
 		)

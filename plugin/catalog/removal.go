@@ -18,7 +18,8 @@ type LeftBehind struct {
 
 func (e *LeftBehind) Error() string {
 	return fmt.Sprintf(
-		"the webhook of %s could not be removed (%s): remove the one with the URL %s by hand, in the repository's settings under Webhooks",
+		"the webhook of %s could not be removed (%s): remove the one with the URL %s by hand, in the repository's "+
+			"settings under Webhooks",
 		e.Repository,
 		e.Err,
 		e.URL,
@@ -104,7 +105,8 @@ func (c *Catalog) dropHook(ctx context.Context, h autobuild.Hook) error {
 	}
 	left := c.unregister(ctx, h)
 	h.State, h.RemoteID = autobuild.HookPolled, ""
-	h.Problem = "The linked account that managed the webhook was unlinked. Link it again, or choose another account for the automated build."
+	h.Problem = "The linked account that managed the webhook was unlinked. Link it again, or choose another account " +
+		"for the automated build."
 	if h, err = c.o.Store.SaveHook(ctx, h); err != nil {
 		return err
 	}

@@ -113,7 +113,10 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 	if status != http.StatusUnauthorized {
 		t.Fatalf("status %d, want 401", status)
 	}
-	for what, c := range map[string][2]string{"unknown": {"unknown", wrong}, "no id": {"%20", wrong}, "no signature": {known, ""}, "neither": {"unknown", "sha1=0"}} {
+	for what, c := range map[string][2]string{
+		"unknown": {"unknown", wrong}, "no id": {"%20", wrong}, "no signature": {known, ""},
+		"neither": {"unknown", "sha1=0"},
+	} {
 		s, b, h := answer(c[0], c[1])
 		if diff := cmp.Diff(header, h); s != status {
 			t.Errorf("%s: got s %v, want %v", what, s, status)
@@ -225,12 +228,16 @@ func TestS9PolicyStandsOnEveryRoute(t *testing.T) {
 	e := newEnv(t)
 	_, admin := e.session(t, autobuild.RoleAdmin)
 	asked := 0
-	for _, r := range append(e.routes(), gin.RouteInfo{Method: "GET", Path: "/none"}, gin.RouteInfo{Method: "TRACE", Path: "/builds"}) {
+	unknown := []gin.RouteInfo{{Method: "GET", Path: "/none"}, {Method: "TRACE", Path: "/builds"}}
+	for _, r := range append(e.routes(), unknown...) {
 		for _, header := range []http.Header{nil, admin} {
 			asked++
 			reply := e.do(r.Method, r.Path, "", header)
 			csp := reply.Header.Get("Content-Security-Policy")
-			for _, want := range []string{"default-src 'none'", "script-src 'self'", "base-uri 'none'", "frame-ancestors 'none'", "form-action 'self'"} {
+			for _, want := range []string{
+				"default-src 'none'", "script-src 'self'", "base-uri 'none'", "frame-ancestors 'none'",
+				"form-action 'self'",
+			} {
 				if !strings.Contains(csp, want) {
 					t.Errorf("got %q, want it to contain %q", csp, want)
 				}

@@ -52,7 +52,8 @@ func TestGitPathsAreNotNormalized(t *testing.T) {
 	defer server.Close()
 	const rest = "/info/refs?service=git-upload-pack"
 	for line, want := range map[string]int{
-		"GET /git/" + b.ID + rest:                                                  http.StatusNotFound, // served: the account does not exist
+		// Served: the account does not exist.
+		"GET /git/" + b.ID + rest:                                                  http.StatusNotFound,
 		"GET /git/" + b.ID + "//info/refs?service=git-upload-pack":                 http.StatusForbidden,
 		"GET /git//" + b.ID + rest:                                                 http.StatusForbidden,
 		"GET /git/x/../" + b.ID + rest:                                             http.StatusForbidden,
@@ -77,7 +78,8 @@ func TestGitPathsAreNotNormalized(t *testing.T) {
 		}
 		fmt.Fprintf(
 			conn,
-			"%s HTTP/1.1\r\nHost: slipway.example.com\r\nAuthorization: Bearer %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+			"%s HTTP/1.1\r\nHost: slipway.example.com\r\nAuthorization: Bearer %s\r\nConnection: close\r\nContent-Length: "+
+				"0\r\n\r\n",
 			line,
 			token,
 		)
@@ -101,8 +103,12 @@ func TestGitErrorsAreForGit(t *testing.T) {
 	e := newEnv(t)
 	b := e.started(t, "attempt-token")
 	for path, want := range map[string]struct{ kind, body string }{
-		"/git/" + b.ID + "/info/refs?service=git-upload-pack": {"text/plain; charset=utf-8", "this address needs the token of a running attempt\n"},
-		"/git/" + b.ID + "/info/lfs/objects/batch":            {"application/vnd.git-lfs+json", `{"message":"this address needs the token of a running attempt"}`},
+		"/git/" + b.ID + "/info/refs?service=git-upload-pack": {"text/plain; charset=utf-8", "this address needs the " +
+			"token of a running attempt\n"},
+		"/git/" + b.ID + "/info/lfs/objects/batch": {
+			"application/vnd.git-lfs+json",
+			`{"message":"this address needs the token of a running attempt"}`,
+		},
 	} {
 		method := http.MethodGet
 		if strings.HasSuffix(path, "batch") {

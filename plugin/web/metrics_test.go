@@ -28,12 +28,12 @@ func TestMetricsAreForWhoHasTheToken(t *testing.T) {
 	}{
 		"nothing is set":                     {secret.Secret{}, false, nil, http.StatusNotFound},
 		"nothing is set, a token is shown":   {secret.Secret{}, false, right, http.StatusNotFound},
-		"nothing is set, an empty one is":    {secret.Secret{}, false, http.Header{"Authorization": {"Bearer "}}, http.StatusNotFound},
+		"nothing is set, an empty one is":    {secret.Secret{}, false, authorization("Bearer "), http.StatusNotFound},
 		"the token":                          {token, false, right, http.StatusOK},
 		"no token":                           {token, false, nil, http.StatusUnauthorized},
-		"an empty token":                     {token, false, http.Header{"Authorization": {"Bearer "}}, http.StatusUnauthorized},
-		"another token":                      {token, false, http.Header{"Authorization": {"Bearer 0123456789abcdee"}}, http.StatusUnauthorized},
-		"the token without its kind":         {token, false, http.Header{"Authorization": {"0123456789abcdef"}}, http.StatusUnauthorized},
+		"an empty token":                     {token, false, authorization("Bearer "), http.StatusUnauthorized},
+		"another token":                      {token, false, authorization("Bearer 0123456789abcdee"), http.StatusUnauthorized},
+		"the token without its kind":         {token, false, authorization("0123456789abcdef"), http.StatusUnauthorized},
 		"the token, but they live elsewhere": {token, true, right, http.StatusNotFound},
 		"no token, but they live elsewhere":  {secret.Secret{}, true, nil, http.StatusNotFound},
 	} {
@@ -138,7 +138,8 @@ func TestEveryErrorNamesItsRequest(t *testing.T) {
 	w := newEnv(t, nil)
 	seen := map[string]bool{}
 	for _, request := range []struct{ method, path string }{
-		{"GET", "/nothing"}, {"DELETE", "/builds"}, {"POST", "/signout"}, {"POST", "/runner/v1/broken"}, {"GET", "/runner/v1/nothing"}, {"GET", "/hooks/x"}, {"GET", "/metrics"},
+		{"GET", "/nothing"}, {"DELETE", "/builds"}, {"POST", "/signout"}, {"POST", "/runner/v1/broken"},
+		{"GET", "/runner/v1/nothing"}, {"GET", "/hooks/x"}, {"GET", "/metrics"},
 	} {
 		r := w.do(request.method, request.path, http.Header{"X-Request-Id": {"chosen-outside"}})
 		text, id := read(t, r), r.Header.Get("X-Request-Id")
@@ -157,3 +158,6 @@ func TestEveryErrorNamesItsRequest(t *testing.T) {
 		seen[id] = true
 	}
 }
+
+// authorization returns a request header with Authorization.
+func authorization(value string) http.Header { return http.Header{"Authorization": {value}} }

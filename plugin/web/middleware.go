@@ -15,7 +15,8 @@ import (
 // policy allows a page to load resources from this server only. It forbids inline scripts and
 // styles, frames and other servers, so that injected markup has no effect.
 // Source: https://www.w3.org/TR/CSP3/
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src " +
+	"'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // securityHeaders sets the security headers of every response, also of errors.
 func securityHeaders(publicURL string) gin.HandlerFunc {
@@ -70,9 +71,10 @@ func sameOrigin(publicURL string) (httpx.HandlerFunc, error) {
 		}
 		if err != nil {
 			return &httpx.Error{
-				Status:  http.StatusForbidden,
-				Message: "This request came from another site and was rejected. Open the page again and retry. Behind a proxy, set SLIPWAY_URL to the address that users open.",
-				Err:     err,
+				Status: http.StatusForbidden,
+				Message: "This request came from another site and was rejected. Open the page again and retry. Behind a " +
+					"proxy, set SLIPWAY_URL to the address that users open.",
+				Err: err,
 			}
 		}
 		return nil

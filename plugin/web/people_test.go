@@ -123,7 +123,9 @@ func TestEachPersonSeesWhatBitbucketLetsThem(t *testing.T) {
 				t.Errorf("%s: GET %s of %s's: got %d, want 404", name, path, other, got)
 			}
 		}
-		for _, path := range []string{"/start", "/edit", "/secret", "/webhook", "/pipeline-token", "/pipeline-token/revoke", "/delete"} {
+		for _, path := range []string{
+			"/start", "/edit", "/secret", "/webhook", "/pipeline-token", "/pipeline-token/revoke", "/delete",
+		} {
 			if got := e.do(
 				"POST",
 				"/automated-builds/"+e.builds[other].ID+path,

@@ -20,7 +20,10 @@ func TestA8NoHeaderChangesARedirect(t *testing.T) {
 		forged := admin.Clone()
 		forged.Set("X-Forwarded-Prefix", prefix)
 		forged.Set("X-Forwarded-Host", "evil.example")
-		for _, path := range []string{"/builds/", "/automated-builds/", "/signin/", "/healthz/", "//evil.example/builds", "/BUILDS", "/x/../builds", "//evil.example/%2e%2e"} {
+		for _, path := range []string{
+			"/builds/", "/automated-builds/", "/signin/", "/healthz/", "//evil.example/builds", "/BUILDS",
+			"/x/../builds", "//evil.example/%2e%2e",
+		} {
 			for _, method := range []string{"GET", "POST"} {
 				reply := e.do(method, path, "", forged)
 				if to := reply.Header.Get("Location"); to != "" {

@@ -254,7 +254,8 @@ func TestFormsAreBounded(t *testing.T) {
 
 func TestProxiesThatAreNoneAreTold(t *testing.T) {
 	s := pagestest.Empty(t)
-	if _, err := (router{URL: pagestest.URL, TrustedProxies: []string{"nonsense"}, UI: s.Pages, Sessions: s.Sessions}).engine(); err == nil {
+	r := router{URL: pagestest.URL, TrustedProxies: []string{"nonsense"}, UI: s.Pages, Sessions: s.Sessions}
+	if _, err := r.engine(); err == nil {
 		t.Error("no error")
 	}
 }

@@ -74,7 +74,8 @@ func TestDecodeReadsEveryKey(t *testing.T) {
 }
 
 func TestAbsentKeysHaveDefaultsAndEmptyOnesDoNot(t *testing.T) {
-	r := decode(t, "version: 1\nrules:\n- source_type: branch\n  source: main\n  tags: latest\n- {source_type: branch, source: main, tags: latest, context: '', dockerfile: '', autobuild: false, caching: false}\n")[0].Build
+	r := decode(t, "version: 1\nrules:\n- source_type: branch\n  source: main\n  tags: latest\n- {source_type: "+
+		"branch, source: main, tags: latest, context: '', dockerfile: '', autobuild: false, caching: false}\n")[0].Build
 	if r.Autotest != autobuild.AutotestOff {
 		t.Errorf("got Autotest %v, want %v", r.Autotest, autobuild.AutotestOff)
 	}
@@ -102,7 +103,8 @@ func TestAbsentKeysHaveDefaultsAndEmptyOnesDoNot(t *testing.T) {
 func TestAFileHoldsManyDocuments(t *testing.T) {
 	documents := decode(
 		t,
-		"---\n# nothing here\n---\nversion: 1\nrepository: a/a\n---\n---\nversion: 1\nrepository: b/b\n...\n--- {version: 1, repository: c/c}\n---\n",
+		"---\n# nothing here\n---\nversion: 1\nrepository: a/a\n---\n---\nversion: 1\nrepository: b/b\n...\n--- "+
+			"{version: 1, repository: c/c}\n---\n",
 	)
 	if len(documents) != 3 {
 		t.Fatalf("got %d documents %v, want 3", len(documents), documents)
@@ -124,7 +126,10 @@ func TestAFileHoldsManyDocuments(t *testing.T) {
 func TestDecodeRefusesInOneLineWithThePlace(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
 		{"an unknown key", "version: 1\nimages: x\n", `line 2: unknown field "images"`},
-		{"an unknown key of a rule", "version: 1\nrules:\n  - source_type: branch\n    autobiuld: false\n", `line 4: unknown field "autobiuld"`},
+		{
+			"an unknown key of a rule", "version: 1\nrules:\n  - source_type: branch\n    autobiuld: false\n",
+			`line 4: unknown field "autobiuld"`,
+		},
 		{"an unknown key in a second document", "version: 1\n---\nversion: 1\nimages: x\n", `line 4: unknown field "images"`},
 		{"a key twice", "version: 1\nimage: a\nimage: b\n", `line 3: mapping key "image" already defined`},
 		{"another type", "version: 1\nrules: yes\n", "line 2: "},
@@ -321,7 +326,8 @@ func FuzzDecode(f *testing.F) {
 }
 
 func TestNumbersAndTruthsAreTheTextThatStandsThere(t *testing.T) {
-	r := decode(t, "version: 1\nrules:\n- {source_type: branch, source: 1.10, tags: 2.0, build_args: {A: 0x10, B: true, C: 1e3, D: 2026-11-22}}\n")[0].Build.Rules[0]
+	r := decode(t, "version: 1\nrules:\n- {source_type: branch, source: 1.10, tags: 2.0, build_args: {A: 0x10, B: "+
+		"true, C: 1e3, D: 2026-11-22}}\n")[0].Build.Rules[0]
 	if r.Source != "1.10" {
 		t.Errorf(`got Source %q, want "1.10"`, r.Source)
 	}

@@ -62,7 +62,10 @@ func TestResultsInTheGatewaysWords(t *testing.T) {
 		{spec.Result{State: spec.Failed, Reason: "of its own"}, autobuild.Failed, autobuild.ReasonBuild},
 		{spec.Result{State: spec.Cancelled, Reason: "superseded"}, autobuild.Cancelled, autobuild.ReasonSuperseded},
 		{spec.Result{State: spec.Error, Reason: "<script>"}, autobuild.Errored, autobuild.ReasonInfrastructure},
-		{spec.Result{State: "exploded", Detail: strings.Repeat("é", 4000)}, autobuild.Errored, autobuild.ReasonInfrastructure},
+		{
+			spec.Result{State: "exploded", Detail: strings.Repeat("é", 4000)},
+			autobuild.Errored, autobuild.ReasonInfrastructure,
+		},
 	} {
 		e := newEnv(t)
 		e.runner("claim", claim())

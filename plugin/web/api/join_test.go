@@ -102,7 +102,9 @@ func TestWhoMayJoin(t *testing.T) {
 	e.ownBuild()
 	other := storetest.AutomatedBuild(t, e.store, storetest.Repository("other"))
 	e.must(e.store.SetPipelineToken(t.Context(), other.ID, autobuild.TokenHash(secret.New("other's")), "Jo"))
-	for name, given := range map[string]string{"none": "", "wrong": "wrong", "a runner's": token, "another automated build's": "other's"} {
+	for name, given := range map[string]string{
+		"none": "", "wrong": "wrong", "a runner's": token, "another automated build's": "other's",
+	} {
 		if w := e.join(
 			asks(2, "ci"),
 			given,
@@ -127,10 +129,14 @@ func TestWhatAPipelineIsTold(t *testing.T) {
 		request any
 		status  int
 	}{
-		"check the webhook":                {asks(3, "ci"), http.StatusNotFound},
-		"refs/tags/main":                   {tag, http.StatusNotFound},
-		"commit: send 40":                  {spec.JoinRequest{Commit: "abc", Ref: "refs/heads/main", Pipeline: "ci"}, http.StatusBadRequest},
-		"full name of a branch or tag":     {spec.JoinRequest{Commit: storetest.Commit(2), Ref: "refs/pull/1/head", Pipeline: "ci"}, http.StatusBadRequest},
+		"check the webhook": {asks(3, "ci"), http.StatusNotFound},
+		"refs/tags/main":    {tag, http.StatusNotFound},
+		"commit: send 40": {
+			spec.JoinRequest{Commit: "abc", Ref: "refs/heads/main", Pipeline: "ci"}, http.StatusBadRequest,
+		},
+		"full name of a branch or tag": {
+			spec.JoinRequest{Commit: storetest.Commit(2), Ref: "refs/pull/1/head", Pipeline: "ci"}, http.StatusBadRequest,
+		},
 		"pipeline: missing":                {asks(2, "\n"), http.StatusBadRequest},
 		"build 1 of refs/heads/main at 00": {asks(1, "ci"), http.StatusNotFound},
 	} {

@@ -11,7 +11,9 @@ func TestI4WhatIsRefusedIsGivenBackExactly(t *testing.T) {
 	var b budget
 	b.small.Store(3 * smallDelivery)
 	b.large.Store(smallDelivery)
-	for _, sizes := range [][]int{{1}, {smallDelivery}, {2 * smallDelivery}, {4 * smallDelivery, 10}, {10, 10, 10, 10 * smallDelivery}} {
+	for _, sizes := range [][]int{
+		{1}, {smallDelivery}, {2 * smallDelivery}, {4 * smallDelivery, 10}, {10, 10, 10, 10 * smallDelivery},
+	} {
 		var releases []func()
 		for _, size := range sizes {
 			r, release := b.read(bytes.NewReader(make([]byte, size)))

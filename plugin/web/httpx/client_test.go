@@ -31,7 +31,9 @@ func TestA72ClientAddress(t *testing.T) {
 }
 
 func TestClientOfARequest(t *testing.T) {
-	for remote, want := range map[string]string{"192.0.2.1:9": "192.0.2.1", "[2001:db8:1:2::7]:9": "2001:db8:1:2::", "@": ""} {
+	for remote, want := range map[string]string{
+		"192.0.2.1:9": "192.0.2.1", "[2001:db8:1:2::7]:9": "2001:db8:1:2::", "@": "",
+	} {
 		c, _ := gin.CreateTestContext(httptest.NewRecorder())
 		c.Request = httptest.NewRequest("GET", "/", nil)
 		c.Request.RemoteAddr = remote

@@ -16,7 +16,8 @@ import (
 func TestAutomatedBuildsAreSearched(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	for query, want := range map[string]string{
-		"": "acme/app acme/docs acme/worker", "?search=WORK": "acme/worker", "?search=docker.io": "acme/docs", "?state=active": "acme/app acme/worker", "?state=failed": "", "?search=zzz": "",
+		"": "acme/app acme/docs acme/worker", "?search=WORK": "acme/worker", "?search=docker.io": "acme/docs",
+		"?state=active": "acme/app acme/worker", "?state=failed": "", "?search=zzz": "",
 	} {
 		r := s.get(t, pagestest.Reader, "/automated-builds"+query)
 		var names []string
@@ -45,7 +46,8 @@ func TestAutomatedBuildsAreSearched(t *testing.T) {
 func TestAutomatedBuildTellsOfItsWebhook(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	s.get(t, pagestest.Reader, "/automated-builds/"+s.App.ID).
-		want(t, http.StatusOK, "active", "last delivery", `{\1}.{\2},{\1},latest`, "when svc/** changed", "VERSION={sourceref}")
+		want(t, http.StatusOK,
+			"active", "last delivery", `{\1}.{\2},{\1},latest`, "when svc/** changed", "VERSION={sourceref}")
 	polled := s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID)
 	polled.want(t, http.StatusOK, "polled every 5 min", "not an administrator", "/hooks/bitbucket/", "Show secret")
 	if !strings.Contains(polled.Text, `href="https://bitbucket.org/acme/worker/admin/webhooks"`) {
@@ -162,9 +164,12 @@ func TestWizardLeadsStepByStep(t *testing.T) {
 func draft(s *env, change ...string) []string {
 	form := url.Values{}
 	for i, all := 0, append([]string{
-		"account", s.Account.ID, "repository", "acme/tools", "default_branch", "main", "dockerfile", "Dockerfile", "image", "registry.example.com/acme/tools", "autotest", "off",
-		"rules[0].source_type", "branch", "rules[0].source", "main", "rules[0].tags", "latest", "rules[0].dockerfile", "Dockerfile", "rules[0].context", "/",
-		"rules[0].autobuild", "on", "rules[0].build_args", "A=1\r\nB=x=y", "rules[0].platforms", "linux/amd64, linux/arm64", "rules[0].paths", "svc/**\n\nweb/**",
+		"account", s.Account.ID, "repository", "acme/tools", "default_branch", "main", "dockerfile", "Dockerfile",
+		"image", "registry.example.com/acme/tools", "autotest", "off",
+		"rules[0].source_type", "branch", "rules[0].source", "main", "rules[0].tags", "latest", "rules[0].dockerfile",
+		"Dockerfile", "rules[0].context", "/",
+		"rules[0].autobuild", "on", "rules[0].build_args", "A=1\r\nB=x=y", "rules[0].platforms",
+		"linux/amd64, linux/arm64", "rules[0].paths", "svc/**\n\nweb/**",
 	}, change...); i < len(all); i += 2 {
 		form.Set(all[i], all[i+1])
 	}
@@ -181,7 +186,10 @@ func TestDraftsKeepWhatWasTyped(t *testing.T) {
 	wrong := s.post(t, autobuild.RoleAdmin, create, draft(s, "image", "tools")...)
 	wrong.want(t, http.StatusUnprocessableEntity, "Name the registry too")
 	checkPage(t, wrong)
-	for name, want := range map[string]string{"image": "tools", "rules[0].source": "main", "rules[0].caching": "", "rules[0].autobuild": "on", "rules[0].build_args": "A=1 B=x=y", "repository": "acme/tools", "dockerfile": "Dockerfile"} {
+	for name, want := range map[string]string{
+		"image": "tools", "rules[0].source": "main", "rules[0].caching": "", "rules[0].autobuild": "on",
+		"rules[0].build_args": "A=1 B=x=y", "repository": "acme/tools", "dockerfile": "Dockerfile",
+	} {
 		if got := wrong.value(t, name); got != want {
 			t.Errorf("%s is %q, was %q", name, got, want)
 		}

@@ -271,12 +271,13 @@ func (p *Pages) deleteAutomated(c *gin.Context) error {
 		return err
 	}
 	ok, err := p.confirmed(c, "automated", confirmPage{
-		Question:    "Delete the automated build of " + a.Repository.FullName + "?",
-		Consequence: "Pushes no longer build " + a.Image + ", and running builds are cancelled. The webhook is removed if no other automated build uses it. Earlier builds stay listed, and pushed images are not deleted.",
-		Name:        a.Repository.FullName,
-		Button:      "Delete automated build",
-		Action:      "/automated-builds/" + a.ID + "/delete",
-		Back:        "/automated-builds/" + a.ID,
+		Question: "Delete the automated build of " + a.Repository.FullName + "?",
+		Consequence: "Pushes no longer build " + a.Image + ", and running builds are cancelled. The webhook is removed " +
+			"if no other automated build uses it. Earlier builds stay listed, and pushed images are not deleted.",
+		Name:   a.Repository.FullName,
+		Button: "Delete automated build",
+		Action: "/automated-builds/" + a.ID + "/delete",
+		Back:   "/automated-builds/" + a.ID,
 	})
 	if !ok {
 		return err

@@ -101,7 +101,10 @@ func TestTheHeadComesWithoutTheLog(t *testing.T) {
 
 func TestViewersSeeNoButtons(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
-	for _, address := range []string{path(s.Live, ""), path(s.Done, ""), "/automated-builds/" + s.App.ID, "/settings/providers", "/settings/registries"} {
+	for _, address := range []string{
+		path(s.Live, ""), path(s.Done, ""), "/automated-builds/" + s.App.ID, "/settings/providers",
+		"/settings/registries",
+	} {
 		r := s.get(t, pagestest.Reader, address)
 		for _, form := range find(r.main(), "form") {
 			if attr(form, "method") == "post" {
@@ -114,7 +117,9 @@ func TestViewersSeeNoButtons(t *testing.T) {
 func TestBuildsAreFilteredAndPaged(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	count := func(r reply) int { return len(find(r.main(), "tr")) - 1 }
-	for filter, want := range map[string]int{"all": 15, "active": 2, "succeeded": 9, "failed": 2, "error": 1, "cancelled": 1} {
+	for filter, want := range map[string]int{
+		"all": 15, "active": 2, "succeeded": 9, "failed": 2, "error": 1, "cancelled": 1,
+	} {
 		if got := count(s.get(t, pagestest.Reader, "/builds?state="+filter)); got != want {
 			t.Errorf("%s: %d builds, want %d", filter, got, want)
 		}
@@ -207,7 +212,9 @@ func TestRawLogIsText(t *testing.T) {
 	if got, want := r.Header.Get("Content-Disposition"), `inline; filename="build-`; !strings.HasPrefix(got, want) {
 		t.Errorf("got Content-Disposition %q, want %s…", got, want)
 	}
-	for _, bad := range []string{"/log?offset=-1", "/log?offset=x", "/log?attempt=7", "/log?attempt=x", "/log/stream?offset=x"} {
+	for _, bad := range []string{
+		"/log?offset=-1", "/log?offset=x", "/log?attempt=7", "/log?attempt=x", "/log/stream?offset=x",
+	} {
 		if got := s.get(t, pagestest.Reader, path(s.Done, bad)).StatusCode; got != http.StatusNotFound {
 			t.Errorf("%s: %d, want 404", bad, got)
 		}
@@ -299,7 +306,10 @@ func TestLongLogsShowTheirEnd(t *testing.T) {
 // A list without active builds also refreshes, because a push can arrive at any time.
 func TestListsAreRenewed(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
-	for address, seconds := range map[string]string{"/builds": "3", "/builds?state=succeeded": "5", "/automated-builds?state=failed": "5", "/automated-builds/" + s.App.ID: "3"} {
+	for address, seconds := range map[string]string{
+		"/builds": "3", "/builds?state=succeeded": "5", "/automated-builds?state=failed": "5",
+		"/automated-builds/" + s.App.ID: "3",
+	} {
 		var got []string
 		for _, part := range find(s.get(t, pagestest.Reader, address).main(), "div") {
 			if every := attr(part, "data-refresh"); every != "" {

@@ -142,9 +142,10 @@ func (p *Pages) pipeline(c *gin.Context) error {
 		}
 	case err != nil:
 		return &httpx.Error{
-			Status:  http.StatusBadGateway,
-			Message: e.Title() + " did not return the address of this pipeline. Try again. An administrator can check the server under Settings → Engines.",
-			Err:     err,
+			Status: http.StatusBadGateway,
+			Message: e.Title() + " did not return the address of this pipeline. Try again. An administrator can check the " +
+				"server under Settings → Engines.",
+			Err: err,
 		}
 	}
 	c.Redirect(http.StatusFound, address)

@@ -53,7 +53,8 @@ func TestEnginesAreShown(t *testing.T) {
 	s.Pages.Engines = []pages.Engine{woodpecker, drone, pagestest.Embedded()}
 	s.get(t, autobuild.RoleAdmin, enginesPage).want(t, http.StatusOK,
 		"Woodpecker default", "Pipelines in each repository", "Builder tcp://builder.example.com:1234", "Builds at once 4",
-		"ci/woodpecker/manual/slipway Woodpecker The result of a pipeline, in addition to slipway-…", "It cannot be turned off.")
+		"ci/woodpecker/manual/slipway Woodpecker The result of a pipeline, in addition to slipway-…",
+		"It cannot be turned off.")
 }
 
 // A slow server does not delay the page. The page loads that part later, or the user follows a link.
@@ -86,7 +87,9 @@ func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
 	for _, row := range find(looked, "tr")[1:] {
 		rows = append(rows, words(row))
 	}
-	want := "ok server Drone 2.28.1 at https://drone.example.com, its clock agrees | unknown secret extension was not asked since the gateway started | error config extension the last request, 3s ago, was refused: <b>signed</b> with another secret"
+	want := "ok server Drone 2.28.1 at https://drone.example.com, its clock agrees | unknown secret extension was " +
+		"not asked since the gateway started | error config extension the last request, 3s ago, was refused: " +
+		"<b>signed</b> with another secret"
 	if got := strings.Join(rows, " | "); got != want {
 		t.Errorf("found %q, want %q", got, want)
 	}
@@ -127,7 +130,9 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 	if len(s.CI.Looks()) != 0 {
 		t.Error("the CI's server is looked at for its environment")
 	}
-	for role, status := range map[autobuild.Role]int{pagestest.Writer: http.StatusForbidden, pagestest.Reader: http.StatusForbidden, "": http.StatusUnauthorized} {
+	for role, status := range map[autobuild.Role]int{
+		pagestest.Writer: http.StatusForbidden, pagestest.Reader: http.StatusForbidden, "": http.StatusUnauthorized,
+	} {
 		refused := s.post(t, role, where)
 		if refused.StatusCode != status {
 			t.Errorf("got StatusCode %v, want %v", refused.StatusCode, status)
@@ -175,7 +180,10 @@ func TestABuildLeadsToItsPipeline(t *testing.T) {
 func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	link := path(s.Live, "/pipeline?attempt=1")
-	for _, address := range []string{"https://evil.example/1", "https://drone.example.com.evil.example/1", "https://drone.example.com@evil.example/", "//evil.example", "javascript:alert(1)", pagestest.CIServer} {
+	for _, address := range []string{
+		"https://evil.example/1", "https://drone.example.com.evil.example/1",
+		"https://drone.example.com@evil.example/", "//evil.example", "javascript:alert(1)", pagestest.CIServer,
+	} {
 		s.CI.Lead(address, nil)
 		s.get(t, pagestest.Reader, link).
 			want(t, http.StatusBadGateway, "Drone did not return the address of this pipeline.")

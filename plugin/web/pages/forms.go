@@ -91,7 +91,8 @@ func faultsOf(err error, field string) faults {
 		message string
 	}{
 		{autobuild.ErrNotFound, "not found at the provider"},
-		{autobuild.ErrUnauthorized, "the provider no longer accepts the account: link it again under Settings → Source providers"},
+		{autobuild.ErrUnauthorized, "the provider no longer accepts the account: link it again under Settings → Source " +
+			"providers"},
 		{autobuild.ErrForbidden, "the account may not do this at the provider"},
 		{autobuild.ErrUnavailable, "the provider does not answer: try again"},
 		{autobuild.ErrRemoved, "the provider removed the API that this needs"},

@@ -30,11 +30,12 @@ func (p *Pages) rotateSecret(c *gin.Context) error {
 	}
 	page := "/automated-builds/" + a.ID
 	ok, err := p.confirmed(c, "automated", confirmPage{
-		Question:    "Replace the webhook secret of " + a.Repository.FullName + "?",
-		Consequence: "Slipway writes the new secret to Bitbucket. The old secret works for 24 more hours. If you added the webhook by hand, paste the new secret in the repository's settings within that time.",
-		Button:      "Replace secret",
-		Action:      page + "/webhook/rotate",
-		Back:        page,
+		Question: "Replace the webhook secret of " + a.Repository.FullName + "?",
+		Consequence: "Slipway writes the new secret to Bitbucket. The old secret works for 24 more hours. If you added " +
+			"the webhook by hand, paste the new secret in the repository's settings within that time.",
+		Button: "Replace secret",
+		Action: page + "/webhook/rotate",
+		Back:   page,
 	})
 	if !ok {
 		return err

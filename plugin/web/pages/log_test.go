@@ -32,7 +32,9 @@ func TestA8TheLogIsSafeOnATerminal(t *testing.T) {
 	if !strings.HasSuffix(raw.Text, hostile) {
 		t.Errorf("?raw=1: got the end %q, want the bytes as written", tail(raw.Text, 60))
 	}
-	for name, want := range map[string]string{"Content-Type": "application/octet-stream", "Content-Disposition": "attachment; "} {
+	for name, want := range map[string]string{
+		"Content-Type": "application/octet-stream", "Content-Disposition": "attachment; ",
+	} {
 		if got := raw.Header.Get(name); !strings.HasPrefix(got, want) {
 			t.Errorf("?raw=1: got %s %q, want %q…", name, got, want)
 		}

@@ -75,7 +75,10 @@ func TestEveryPageIsSound(t *testing.T) {
 			}
 		})
 	}
-	for _, address := range []string{"/automated-builds", "/builds", "/deliveries", "/setup", "/settings/providers", "/settings/registries", "/settings/engines", "/settings/people", "/automated-builds/new", "/signin"} {
+	for _, address := range []string{
+		"/automated-builds", "/builds", "/deliveries", "/setup", "/settings/providers", "/settings/registries",
+		"/settings/engines", "/settings/people", "/automated-builds/new", "/signin",
+	} {
 		t.Run("empty "+address, func(t *testing.T) {
 			empty := newEnv(pagestest.Empty(t))
 			u, err := empty.Store.SaveUser(t.Context(), autobuild.User{Role: autobuild.RoleAdmin})
@@ -112,7 +115,10 @@ func checkPage(t *testing.T, r reply) {
 			t.Errorf("no %s", landmark)
 		}
 	}
-	for _, canary := range []string{pagestest.WebhookSecret, pagestest.ClientSecret, pagestest.AccessToken, pagestest.RegistryToken, pagestest.EnvironmentVar, pagestest.ExtensionSecret} {
+	for _, canary := range []string{
+		pagestest.WebhookSecret, pagestest.ClientSecret, pagestest.AccessToken, pagestest.RegistryToken,
+		pagestest.EnvironmentVar, pagestest.ExtensionSecret,
+	} {
 		if strings.Contains(r.Text, canary) {
 			t.Errorf("the page shows %s", canary)
 		}

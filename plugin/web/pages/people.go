@@ -118,12 +118,13 @@ func (p *Pages) removePerson(c *gin.Context) error {
 		name = "administrator"
 	}
 	ok, err := p.confirmed(c, "settings", confirmPage{
-		Question:    "Remove " + name + "?",
-		Consequence: "This ends their sessions and removes their role. They can sign in with Bitbucket again, without a role.",
-		Name:        name,
-		Button:      "Remove person",
-		Action:      "/settings/people/" + user.ID + "/remove",
-		Back:        "/settings/people",
+		Question: "Remove " + name + "?",
+		Consequence: "This ends their sessions and removes their role. They can sign in with Bitbucket again, without a " +
+			"role.",
+		Name:   name,
+		Button: "Remove person",
+		Action: "/settings/people/" + user.ID + "/remove",
+		Back:   "/settings/people",
 	})
 	if !ok {
 		return err

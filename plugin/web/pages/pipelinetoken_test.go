@@ -23,7 +23,8 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 	}
 	s.get(t, autobuild.RoleAdmin, page).
 		want(t, http.StatusOK, "own: a step in the repository's own pipeline", "Create token",
-			"gateway: "+pagestest.URL, "automated_build: "+s.App.ID, "from_secret: slipway_token", "from_secret: registry_password", "privileged: true", "WOODPECKER_PLUGINS_PRIVILEGED")
+			"gateway: "+pagestest.URL, "automated_build: "+s.App.ID, "from_secret: slipway_token",
+			"from_secret: registry_password", "privileged: true", "WOODPECKER_PLUGINS_PRIVILEGED")
 	bound := s.Registry
 	bound.ID, bound.AutomatedBuildID = "", s.App.ID
 	bound, err := s.Store.SaveRegistry(t.Context(), bound)

@@ -120,12 +120,13 @@ func (p *Pages) unlink(c *gin.Context) error {
 		return fmt.Errorf("account %q: %w", c.Param("id"), err)
 	}
 	ok, err := p.confirmed(c, "settings", confirmPage{
-		Question:    "Unlink " + a.Name + "?",
-		Consequence: "The webhooks of this account are removed from Bitbucket, and its tokens are deleted here. Automated builds that use the account stop until you link it again or choose another account.",
-		Name:        a.Name,
-		Button:      "Unlink account",
-		Action:      "/settings/accounts/" + a.ID + "/unlink",
-		Back:        "/settings/providers",
+		Question: "Unlink " + a.Name + "?",
+		Consequence: "The webhooks of this account are removed from Bitbucket, and its tokens are deleted here. " +
+			"Automated builds that use the account stop until you link it again or choose another account.",
+		Name:   a.Name,
+		Button: "Unlink account",
+		Action: "/settings/accounts/" + a.ID + "/unlink",
+		Back:   "/settings/providers",
 	})
 	if !ok {
 		return err
@@ -221,7 +222,9 @@ func (p *Pages) newToken(c *gin.Context) error {
 }
 
 func (p *Pages) showToken(c *gin.Context, status int, content tokenPage, invalid faults) error {
-	for _, k := range []autobuild.AccountKind{autobuild.AccountRepositoryToken, autobuild.AccountProjectToken, autobuild.AccountWorkspaceToken} {
+	for _, k := range []autobuild.AccountKind{
+		autobuild.AccountRepositoryToken, autobuild.AccountProjectToken, autobuild.AccountWorkspaceToken,
+	} {
 		content.Kinds = append(content.Kinds, option{string(k), sentenceCase(accountKind(k))})
 	}
 	return p.show(c, status, "token", frame{

@@ -28,8 +28,10 @@ func TestNothingOfOtherRepositoriesIsShown(t *testing.T) {
 		s.App.ID, s.Worker.ID, s.Delivery, s.Hook.ID, "of 3", "Show all 3",
 	}
 	for _, address := range []string{
-		"/automated-builds", "/automated-builds?search=app", "/automated-builds?search=acme", "/automated-builds?state=failed",
-		"/builds", "/builds?state=failed", "/builds?state=active", fmt.Sprintf("/builds?before=%d", s.Done.Number), "/deliveries", "/deliveries?before=" + s.Delivery,
+		"/automated-builds", "/automated-builds?search=app", "/automated-builds?search=acme",
+		"/automated-builds?state=failed",
+		"/builds", "/builds?state=failed", "/builds?state=active", fmt.Sprintf("/builds?before=%d", s.Done.Number),
+		"/deliveries", "/deliveries?before=" + s.Delivery,
 	} {
 		r := s.get(t, autobuild.RoleNone, address)
 		r.want(t, http.StatusOK)
@@ -86,7 +88,8 @@ func TestUnknownPermissionsShowNothing(t *testing.T) {
 	} {
 		s.Rights.Fail(c.err)
 		for _, address := range []string{
-			"/automated-builds", "/builds", "/deliveries", path(s.Done, ""), path(s.Done, "/log"), "/builds/99999", "/automated-builds/" + s.App.ID, "/automated-builds/none",
+			"/automated-builds", "/builds", "/deliveries", path(s.Done, ""), path(s.Done, "/log"), "/builds/99999",
+			"/automated-builds/" + s.App.ID, "/automated-builds/none",
 		} {
 			r := s.get(t, pagestest.Reader, address)
 			if r.StatusCode != c.status {
@@ -145,7 +148,8 @@ func TestRepositoryAdminCannotMoveTheImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, pair := range map[string][2]string{
-		"image": {after.Image, s.App.Image}, "engine": {after.Engine, s.App.Engine}, "account": {after.AccountID, s.App.AccountID},
+		"image": {after.Image, s.App.Image}, "engine": {after.Engine, s.App.Engine},
+		"account":    {after.AccountID, s.App.AccountID},
 		"repository": {after.Repository.ID, s.App.Repository.ID}, "tags": {after.Rules[0].Tags, "edge"},
 	} {
 		if pair[0] != pair[1] {

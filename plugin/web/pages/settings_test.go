@@ -94,7 +94,10 @@ func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
 	finish("error=access_denied&state="+state, browser).want(t, http.StatusBadRequest, "did not grant access")
 	s.get(t, pagestest.Writer, "/oauth/bitbucket/link?provider=bitbucket").
 		want(t, http.StatusForbidden, "Only administrators can link accounts")
-	for err, status := range map[error]int{accounts.ErrNotConfigured: http.StatusConflict, accounts.ErrIdentityTaken: http.StatusConflict, accounts.ErrDenied: http.StatusBadRequest, autobuild.ErrUnavailable: http.StatusServiceUnavailable} {
+	for err, status := range map[error]int{
+		accounts.ErrNotConfigured: http.StatusConflict, accounts.ErrIdentityTaken: http.StatusConflict,
+		accounts.ErrDenied: http.StatusBadRequest, autobuild.ErrUnavailable: http.StatusServiceUnavailable,
+	} {
 		s.Services.Fail(err)
 		s.get(t, "", "/oauth/bitbucket/link?provider=bitbucket").want(t, status)
 	}
@@ -189,7 +192,8 @@ func TestAccessTokens(t *testing.T) {
 	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame").
 		want(t, http.StatusUnprocessableEntity, "Bitbucket does not accept it")
 	s.Services.Fail(nil)
-	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme", "token", "sesame", "expires", "2027-09-30").
+	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "workspace", "acme",
+		"token", "sesame", "expires", "2027-09-30").
 		wantRedirect(t, "/settings/providers?done=linked")
 	page := s.get(t, autobuild.RoleAdmin, "/settings/providers")
 	page.want(t, http.StatusOK, "ci workspace access token of acme")
@@ -206,7 +210,8 @@ func TestRegistries(t *testing.T) {
 	if wrong.value(t, "username") != "u" {
 		t.Error("what was typed is lost")
 	}
-	s.post(t, autobuild.RoleAdmin, where, "host", "r.example.com:5000", "username", "u", "password", "sesame", "insecure", "on").
+	s.post(t, autobuild.RoleAdmin, where, "host", "r.example.com:5000", "username", "u",
+		"password", "sesame", "insecure", "on").
 		wantRedirect(t, where+"?done=checked")
 	r := s.get(t, autobuild.RoleAdmin, where)
 	r.want(t, http.StatusOK, "r.example.com:5000 plain HTTP", "ok", "rejected")
@@ -235,7 +240,8 @@ func TestRegistriesWithPurposeAndBinding(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	where := "/settings/registries"
 	s.get(t, autobuild.RoleAdmin, where).
-		want(t, http.StatusOK, "registry.example.com Every automated build with an image at registry.example.com may push with it: add a path prefix")
+		want(t, http.StatusOK, "registry.example.com Every automated build with an image at registry.example.com may "+
+			"push with it: add a path prefix")
 	save := func(more ...string) {
 		t.Helper()
 		form := append([]string{"host", "registry.example.com", "username", "robot", "password", "sesame"}, more...)
@@ -252,9 +258,11 @@ func TestRegistriesWithPurposeAndBinding(t *testing.T) {
 		t.Errorf("got %d credentials, want the sample's 2, one that pulls and one that is bound", len(all))
 	}
 	s.get(t, autobuild.RoleAdmin, where).
-		want(t, http.StatusOK, "pull base images", "push images only for acme/app", "All automated builds", "acme/app → registry.example.com/acme/app")
+		want(t, http.StatusOK, "pull base images", "push images only for acme/app", "All automated builds",
+			"acme/app → registry.example.com/acme/app")
 	s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.App.ID).
-		want(t, http.StatusOK, "robot at registry.example.com (bound to this automated build)", "Base images robot at registry.example.com")
+		want(t, http.StatusOK, "robot at registry.example.com (bound to this automated build)",
+			"Base images robot at registry.example.com")
 	for _, r := range all {
 		if r.Purpose == autobuild.RegistryPull {
 			s.get(t, autobuild.RoleAdmin, where+"/"+r.ID+"/delete").

@@ -82,8 +82,9 @@ func (p *Pages) signInByToken(c *gin.Context) error {
 			http.StatusGone,
 			faults{
 				{
-					Field:   "token",
-					Message: "this token is wrong, already used, or older than a day. Restart the gateway to get a new one. It prints tokens until an administrator has linked an account",
+					Field: "token",
+					Message: "this token is wrong, already used, or older than a day. Restart the gateway to get a new one. It " +
+						"prints tokens until an administrator has linked an account",
 				},
 			},
 		)
@@ -192,9 +193,10 @@ func linkError(err error) error {
 		}
 	case errors.Is(err, accounts.ErrNotConfigured):
 		return &httpx.Error{
-			Status:  http.StatusConflict,
-			Message: "Bitbucket does not accept the OAuth consumer's key and secret. An administrator can enter them again under Settings → OAuth consumer.",
-			Err:     err,
+			Status: http.StatusConflict,
+			Message: "Bitbucket does not accept the OAuth consumer's key and secret. An administrator can enter them again " +
+				"under Settings → OAuth consumer.",
+			Err: err,
 		}
 	}
 	return fmt.Errorf("link an account: %w", err)
@@ -202,9 +204,10 @@ func linkError(err error) error {
 
 func errStaleLink(err error) error {
 	return &httpx.Error{
-		Status:  http.StatusBadRequest,
-		Err:     err,
-		Message: "This link was started in another browser, is older than ten minutes, or was used already. Nothing was linked. Start again.",
+		Status: http.StatusBadRequest,
+		Err:    err,
+		Message: "This link was started in another browser, is older than ten minutes, or was used already. Nothing was " +
+			"linked. Start again.",
 	}
 }
 

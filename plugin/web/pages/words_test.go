@@ -12,16 +12,22 @@ import (
 func TestWords(t *testing.T) {
 	now := time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)
 	for got, want := range map[string]string{
-		duration(-1): "–", duration(10 * time.Millisecond): "0.01s", duration(1100 * time.Millisecond): "1.1s", duration(48 * time.Second): "48s",
+		duration(-1): "–", duration(10 * time.Millisecond): "0.01s", duration(1100 * time.Millisecond): "1.1s",
+		duration(48 * time.Second): "48s",
 		duration(84 * time.Second): "1m 24s", duration(2*time.Hour + 5*time.Minute): "2h 05m",
-		ago(now, now): "just now", ago(now, now.Add(-30*time.Second)): "30 s ago", ago(now, now.Add(-3*time.Minute)): "3 min ago", ago(now, now.Add(-5*time.Hour)): "5 h ago",
-		ago(now, now.Add(-80*time.Hour)): "3 days ago", ago(now, time.Time{}): "never", ago(now, now.Add(time.Hour)): "in 1 h",
-		size(12): "12 B", size(4200): "4 kB", size(4_200_000): "4.2 MB", size(62_400_000): "62 MB", size(1_500_000_000): "1.5 GB",
-		short(strings.Repeat("a", 40)): "aaaaaaa", short("sha256:" + strings.Repeat("b", 64)): "sha256:bbbbbbbbbbbb", short("abc"): "abc",
+		ago(now, now): "just now", ago(now, now.Add(-30*time.Second)): "30 s ago",
+		ago(now, now.Add(-3*time.Minute)): "3 min ago", ago(now, now.Add(-5*time.Hour)): "5 h ago",
+		ago(now, now.Add(-80*time.Hour)): "3 days ago", ago(now, time.Time{}): "never",
+		ago(now, now.Add(time.Hour)): "in 1 h",
+		size(12):                     "12 B", size(4200): "4 kB", size(4_200_000): "4.2 MB", size(62_400_000): "62 MB",
+		size(1_500_000_000):            "1.5 GB",
+		short(strings.Repeat("a", 40)): "aaaaaaa", short("sha256:" + strings.Repeat("b", 64)): "sha256:bbbbbbbbbbbb",
+		short("abc"):          "abc",
 		firstLine("one\ntwo"): "one", firstLine(strings.Repeat("x", 200)): strings.Repeat("x", 99) + "…",
 		sentence("it broke"): "It broke.", sentence("done!"): "Done!", sentence(""): "",
 		fieldID("rules[0].source"): "rules-0-source", fieldID("rules[0]"): "rules-0", fieldID("image"): "image",
-		stateOf(autobuild.Starting).Class: "running", stateOf(autobuild.DeliveryRefused).Class: "error", stateOf("odd").Word: "odd",
+		stateOf(autobuild.Starting).Class: "running", stateOf(autobuild.DeliveryRefused).Class: "error",
+		stateOf("odd").Word:                        "odd",
 		accountKind(autobuild.AccountProjectToken): "project access token", accountKind("new"): "new",
 	} {
 		if got != want {
@@ -42,8 +48,10 @@ func TestLinksToTheProvider(t *testing.T) {
 	center := autobuild.Provider{Kind: autobuild.DataCenter, WebURL: "https://bb.example.com/git"}
 	r := autobuild.Repository{FullName: "acme/app"}
 	for got, want := range map[string]string{
-		commitURL(cloud, r, "abc"): "https://bitbucket.org/acme/app/commits/abc", commitURL(center, r, "abc"): "https://bb.example.com/git/projects/acme/repos/app/commits/abc",
-		webhooksURL(cloud, r): "https://bitbucket.org/acme/app/admin/webhooks", webhooksURL(center, r): "https://bb.example.com/git/projects/acme/repos/app/settings/webhooks",
+		commitURL(cloud, r, "abc"):  "https://bitbucket.org/acme/app/commits/abc",
+		commitURL(center, r, "abc"): "https://bb.example.com/git/projects/acme/repos/app/commits/abc",
+		webhooksURL(cloud, r):       "https://bitbucket.org/acme/app/admin/webhooks",
+		webhooksURL(center, r):      "https://bb.example.com/git/projects/acme/repos/app/settings/webhooks",
 	} {
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)

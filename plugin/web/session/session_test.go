@@ -176,7 +176,9 @@ func TestReload(t *testing.T) {
 	if err := e.store.EndSessions(t.Context(), e.user.ID); err != nil {
 		t.Fatal(err)
 	}
-	for name, r := range map[string]*http.Response{"an ended session": e.do("GET", "/again", c), "no session": e.do("GET", "/again")} {
+	for name, r := range map[string]*http.Response{
+		"an ended session": e.do("GET", "/again", c), "no session": e.do("GET", "/again"),
+	} {
 		if r.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: got %d, want 404", name, r.StatusCode)
 		}

@@ -122,7 +122,11 @@ func TestRow(t *testing.T) {
 // The sizes of a log's pieces do not change the result.
 func TestPiecesDoNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		parts := rapid.SliceOf(rapid.SampledFrom([]string{"a", "é", "日", "\n", "\r", "\x1b", "[", "31", "m", "]8;;", "\x07", "\\", "\u202e", "<b>", "\x80", "#7 ", "\u009b"})).
+		pieces := []string{
+			"a", "é", "日", "\n", "\r", "\x1b", "[", "31", "m", "]8;;", "\x07", "\\",
+			"\u202e", "<b>", "\x80", "#7 ", "\u009b",
+		}
+		parts := rapid.SliceOf(rapid.SampledFrom(pieces)).
 			Draw(t, "parts")
 		text := []byte(strings.Join(parts, ""))
 		var r loghtml.Renderer
@@ -140,7 +144,10 @@ func TestPiecesDoNotMatter(t *testing.T) {
 }
 
 func FuzzNothingButSpans(f *testing.F) {
-	for _, seed := range []string{"\x1b[31m<img src=x onerror=alert(1)>", "\x1b]8;;javascript:alert(1)\x07x", "a\r\nb\u202ec", "#7 [1/2] RUN x\n#7 DONE 1s\n"} {
+	for _, seed := range []string{
+		"\x1b[31m<img src=x onerror=alert(1)>", "\x1b]8;;javascript:alert(1)\x07x", "a\r\nb\u202ec",
+		"#7 [1/2] RUN x\n#7 DONE 1s\n",
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

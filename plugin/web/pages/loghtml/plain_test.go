@@ -19,8 +19,11 @@ func plain(text string) string {
 // A8: only text and colors of a log reach a terminal.
 func TestA8PlainText(t *testing.T) {
 	for name, c := range map[string]struct{ log, want string }{
-		"text":                    {"one\ttwo\r\nthree\n", "one\ttwo\r\nthree\n"},
-		"colors":                  {"\x1b[1;31mred\x1b[0m \x1b[38:5:12mblue\x1b[m", "\x1b[1;31mred\x1b[0m \x1b[38:5:12mblue\x1b[m"},
+		"text": {"one\ttwo\r\nthree\n", "one\ttwo\r\nthree\n"},
+		"colors": {
+			"\x1b[1;31mred\x1b[0m \x1b[38:5:12mblue\x1b[m",
+			"\x1b[1;31mred\x1b[0m \x1b[38:5:12mblue\x1b[m",
+		},
 		"C1 colors":               {"a\u009b31mb", "a\x1b[31mb"},
 		"OSC title":               {"a\x1b]0;owned\x07b", "ab"},
 		"OSC 52 clipboard":        {"a\x1b]52;c;cm0gLXJm\x1b\\b", "ab"},
