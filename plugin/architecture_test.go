@@ -109,6 +109,7 @@ var storePorts = []string{
 	"plugin/watcher",
 	"plugin/web/api",
 	"plugin/web/pages",
+	"plugin/web/session",
 }
 
 func TestPackagesImportOnlyPackagesBelow(t *testing.T) {
