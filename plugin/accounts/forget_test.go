@@ -15,16 +15,16 @@ func TestForget(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := e.Connect(t.Context(), account.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("connect: %v", err)
+		t.Errorf("connect: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 	if err := e.Forget(t.Context(), account.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("twice: %v", err)
+		t.Errorf("twice: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 }
 
 // Unlinking deletes the tokens at once. Automated builds keep the account, and linking it again
 // resumes them.
-func TestForgetWhatAutomatedBuildsUse(t *testing.T) {
+func TestForgetAnAccountOfAutomatedBuilds(t *testing.T) {
 	e := newEnv(t)
 	account := e.linked()
 	_, err := e.store.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{
@@ -60,7 +60,7 @@ func TestForgetWhatAutomatedBuildsUse(t *testing.T) {
 		t.Errorf(`got %q, want it to contain "link it again"`, after.Problem)
 	}
 	if _, err := c.Repositories.Workspaces(t.Context()); !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("used: %v", err)
+		t.Errorf("used: got error %v, want %v", err, autobuild.ErrUnauthorized)
 	}
 	if _, err := e.run(e.alice, ""); err != nil {
 		t.Fatal(err)

@@ -197,7 +197,7 @@ func TestBeginLinkRefuses(t *testing.T) {
 		return err
 	}
 	if err := begin(func(*autobuild.Provider) {}, ""); !errors.Is(err, accounts.ErrFlow) {
-		t.Errorf("no cookie: %v", err)
+		t.Errorf("no cookie: got error %v, want %v", err, accounts.ErrFlow)
 	}
 	for name, change := range map[string]func(*autobuild.Provider){
 		"no consumer":  func(p *autobuild.Provider) { p.ClientID = "" },
@@ -205,11 +205,11 @@ func TestBeginLinkRefuses(t *testing.T) {
 		"another kind": func(p *autobuild.Provider) { p.Kind = autobuild.DataCenter },
 	} {
 		if err := begin(change, "b"); !errors.Is(err, accounts.ErrNotConfigured) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got error %v, want %v", name, err, accounts.ErrNotConfigured)
 		}
 	}
 	if _, err := e.BeginLink(t.Context(), "none", "", "b", "/"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("unknown provider: %v", err)
+		t.Errorf("unknown provider: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 }
 
@@ -226,7 +226,7 @@ func TestMissingAccountScope(t *testing.T) {
 	}
 }
 
-func TestScopesOfOldAnswers(t *testing.T) {
+func TestScopesOfOldResponses(t *testing.T) {
 	e := newEnv(t, func(o *bitbuckettest.Options) { o.LegacyScopesField = true })
 	e.consumer.Scopes = []string{"account", "repository"}
 	account := e.linked()
@@ -235,7 +235,7 @@ func TestScopesOfOldAnswers(t *testing.T) {
 	}
 }
 
-func TestWhoAmIFails(t *testing.T) {
+func TestReadingTheUserFails(t *testing.T) {
 	for name, fault := range map[string]faults.Fault{
 		"nobody":      faults.Status(200, `{"type":"user"}`),
 		"unavailable": faults.Status(501, ""),
@@ -243,7 +243,7 @@ func TestWhoAmIFails(t *testing.T) {
 		e := newEnv(t)
 		e.faults.Add(faults.Rule{Path: "/2.0/user", Fault: fault})
 		if _, err := e.run(e.alice, e.admin.ID); !errors.Is(err, autobuild.ErrUnavailable) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got error %v, want %v", name, err, autobuild.ErrUnavailable)
 		}
 	}
 }
@@ -266,10 +266,10 @@ func TestProviderReady(t *testing.T) {
 		t.Errorf(`got %q, want it to contain "key or secret"`, err.Error())
 	}
 	if err := ready(func(p *autobuild.Provider) { p.ClientID += " " }); !errors.Is(err, accounts.ErrNotConfigured) {
-		t.Errorf("blank: %v", err)
+		t.Errorf("blank: got error %v, want %v", err, accounts.ErrNotConfigured)
 	}
 	if err := ready(func(p *autobuild.Provider) { p.ClientID = "" }); !errors.Is(err, accounts.ErrNotConfigured) {
-		t.Errorf("no key: %v", err)
+		t.Errorf("no key: got error %v, want %v", err, accounts.ErrNotConfigured)
 	}
 	if err := ready(
 		func(p *autobuild.Provider) { p.WebURL = "http://127.0.0.1:1" },
@@ -277,10 +277,10 @@ func TestProviderReady(t *testing.T) {
 		err,
 		autobuild.ErrUnavailable,
 	) {
-		t.Errorf("nobody there: %v", err)
+		t.Errorf("nobody there: got error %v, want %v", err, autobuild.ErrUnavailable)
 	}
 	e.faults.Add(faults.Rule{Path: tokenPath, Times: 1, Fault: faults.Status(http.StatusUnauthorized, "{}")})
 	if err := ready(func(*autobuild.Provider) {}); !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("401: %v", err)
+		t.Errorf("401: got error %v, want %v", err, autobuild.ErrUnauthorized)
 	}
 }

@@ -189,7 +189,7 @@ func TestF12TwoProcesses(t *testing.T) {
 				faults.Rule{Path: tokenPath, Fault: func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 					if first.CompareAndSwap(false, true) {
 						if _, err := other.Git.GitCredential(t.Context(), app); err != nil {
-							t.Errorf("the other process: %v", err)
+							t.Errorf("the other process: got error %v, want none", err)
 						}
 					}
 					next.ServeHTTP(rw, r)
@@ -215,7 +215,7 @@ func TestF12TwoProcesses(t *testing.T) {
 
 // Another process may mark the account as broken just before this one stores the new tokens. Storing
 // them repairs the account.
-func TestF12StoringMendsAWrongVerdict(t *testing.T) {
+func TestF12StoringRepairsAWrongBreak(t *testing.T) {
 	e := newEnv(t)
 	account := e.linked()
 	e.clock.pass(3 * time.Hour)
@@ -236,7 +236,7 @@ func TestF12StoringMendsAWrongVerdict(t *testing.T) {
 }
 
 // A caller that gives up does not lose the rotated token.
-func TestF12CallerGivesUp(t *testing.T) {
+func TestF12ACallerGivesUp(t *testing.T) {
 	e := newEnv(t, func(o *bitbuckettest.Options) { o.RefreshGrace = -1 })
 	account := e.linked()
 	c := e.connect(account.ID)

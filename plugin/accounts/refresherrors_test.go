@@ -93,7 +93,7 @@ func TestF11TokenEndpointInTrouble(t *testing.T) {
 		}
 	}
 	if _, err := c.Git.GitCredential(t.Context(), app); err != nil {
-		t.Errorf("afterwards: %v", err)
+		t.Errorf("afterwards: got error %v, want none", err)
 	}
 }
 

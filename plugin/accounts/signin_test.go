@@ -57,7 +57,7 @@ func TestH8RelinkingResumes(t *testing.T) {
 			c := e.connect(before.ID)
 			e.server.RevokeGrant(e.alice, e.consumer)
 			if _, err := c.Repositories.Workspaces(t.Context()); !errors.Is(err, autobuild.ErrUnauthorized) {
-				t.Fatalf("revoked: %v", err)
+				t.Fatalf("revoked: got error %v, want %v", err, autobuild.ErrUnauthorized)
 			}
 			broken := e.account(before.ID)
 			if broken.State != autobuild.AccountBroken {

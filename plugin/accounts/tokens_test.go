@@ -133,7 +133,7 @@ func TestAccessTokensThatAreRefused(t *testing.T) {
 		err,
 		autobuild.ErrUnauthorized,
 	) {
-		t.Errorf("wrong token: %v", err)
+		t.Errorf("wrong token: got error %v, want %v", err, autobuild.ErrUnauthorized)
 	}
 	if err := change(
 		func(a *accounts.Token) { a.Repository = "acme/other" },
@@ -143,7 +143,7 @@ func TestAccessTokensThatAreRefused(t *testing.T) {
 		t.Errorf(`got %q, want it to contain "acme/other"`, err.Error())
 	}
 	if err := change(func(a *accounts.Token) { a.ProviderID = "none" }); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("another provider: %v", err)
+		t.Errorf("another provider: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 	if all, err := e.store.Accounts(t.Context()); err != nil {
 		t.Fatalf("got error %v, want none", err)
@@ -169,11 +169,11 @@ func TestH8AccessTokenRevoked(t *testing.T) {
 	} else if !strings.Contains(after.Problem, "Enter a new one") {
 		t.Errorf(`got %q, want it to contain "Enter a new one"`, after.Problem)
 	}
-	mended := e.add(e.accessToken(autobuild.AccountWorkspaceToken))
+	renewed := e.add(e.accessToken(autobuild.AccountWorkspaceToken))
 	if _, err := c.Commits.Heads(t.Context(), app); err != nil {
 		t.Fatalf("got error %v, want none", err)
-	} else if mended.ID != account.ID {
-		t.Errorf("got ID %v, want %v", mended.ID, account.ID)
+	} else if renewed.ID != account.ID {
+		t.Errorf("got ID %v, want %v", renewed.ID, account.ID)
 	}
 }
 

@@ -55,23 +55,23 @@ func TestBrowseFromWorkspaceToDockerfile(t *testing.T) {
 	}
 }
 
-func TestBrowsingTellsWhatIsNotThere(t *testing.T) {
+func TestBrowsingReportsMissingRows(t *testing.T) {
 	e := newEnv(t)
 	if _, err := e.Workspaces(t.Context(), "nobody"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("workspaces: %v", err)
+		t.Errorf("workspaces: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 	if _, _, err := e.Repositories(t.Context(), "nobody", "acme", "", ""); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("repositories: %v", err)
+		t.Errorf("repositories: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 	if _, _, err := e.Dockerfiles(t.Context(), "nobody", "acme/app"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("dockerfiles: %v", err)
+		t.Errorf("dockerfiles: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 	if _, _, err := e.Dockerfiles(t.Context(), e.alice.ID, "acme/none"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("dockerfiles of no repository: %v", err)
+		t.Errorf("dockerfiles of no repository: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 }
 
-func TestCreateKeepsWhatWasTypedAndFillsInDefaults(t *testing.T) {
+func TestCreateStoresTheDraftWithDefaults(t *testing.T) {
 	e := newEnv(t)
 	commit(t, e.app, "main", nil)
 	d := e.draft()
@@ -114,7 +114,7 @@ func TestCreateKeepsWhatWasTypedAndFillsInDefaults(t *testing.T) {
 	}
 }
 
-func TestCreateFindsAllFaultsAtOnceAndKeepsNothing(t *testing.T) {
+func TestCreateReportsAllInvalidFieldsAndStoresNothing(t *testing.T) {
 	e := newEnv(t)
 	d := e.draft()
 	d.Image, d.Engine, d.Autotest = "Registry/App:latest", "jenkins", "sometimes"
@@ -175,7 +175,7 @@ func fieldsOf(t *testing.T, err error) (fields []string) {
 	return fields
 }
 
-func TestCreateNamesWhatIsNotThere(t *testing.T) {
+func TestCreateReportsAMissingRepository(t *testing.T) {
 	e := newEnv(t)
 	for field, change := range map[string]func(*catalog.Draft){
 		"account":     func(d *catalog.Draft) { d.AccountID = "nobody" },
@@ -193,7 +193,7 @@ func TestCreateNamesWhatIsNotThere(t *testing.T) {
 }
 
 // Variables that the runner would reject are invalid fields of the form.
-func TestEnvironmentIsWhatTheRunnerTakes(t *testing.T) {
+func TestEnvironmentIsCheckedLikeTheRunner(t *testing.T) {
 	e := newEnv(t)
 	for _, name := range []string{
 		"PATH", "LD_PRELOAD", "GIT_SSH_COMMAND", "DOCKER_TAG", "SLIPWAY_X", "A B", strings.Repeat("A", 129),
@@ -220,7 +220,7 @@ func many(n int) map[string]secret.Secret {
 	return all
 }
 
-func TestCreateWarnsOfWhatWillNotPush(t *testing.T) {
+func TestCreateWarnsIfThePushWillFail(t *testing.T) {
 	e := newEnv(t)
 	e.create(t, e.draft())
 	d := e.draft()
@@ -277,7 +277,7 @@ func TestWarningsNameNoOtherRepository(t *testing.T) {
 	}
 }
 
-func TestUpdateKeepsValuesThatWereNotTypedAgain(t *testing.T) {
+func TestUpdateKeepsStoredValues(t *testing.T) {
 	e := newEnv(t)
 	d := e.draft()
 	d.Environment = map[string]secret.Secret{"KEPT": password("a"), "CHANGED": password("b"), "GONE": password("c")}
@@ -328,7 +328,7 @@ func TestUpdateRefuses(t *testing.T) {
 		}
 	}
 	if _, err := e.Update(t.Context(), "none", e.draft()); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("none: %v", err)
+		t.Errorf("none: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // F18: after any change of the webhook at Bitbucket, CheckHook leaves exactly one webhook with our URL.
-func TestF18AWebhookThatIsCheckedStands(t *testing.T) {
+func TestF18ACheckRestoresTheWebhook(t *testing.T) {
 	for name, happens := range map[string]func(*env, autobuild.Hook) error{
 		"nothing":  func(*env, autobuild.Hook) error { return nil },
 		"removed":  func(e *env, _ autobuild.Hook) error { e.app.RemoveHooks(); return nil },
@@ -53,7 +53,7 @@ func TestF18AWebhookThatIsCheckedStands(t *testing.T) {
 	}
 }
 
-func TestF18AWebhookThatCannotBeMadeAnewIsPolled(t *testing.T) {
+func TestF18AWebhookThatCannotBeRestoredIsPolled(t *testing.T) {
 	e := newEnv(t)
 	saved := e.create(t, e.draft())
 	e.app.RemoveHooks()
@@ -81,7 +81,7 @@ func TestF18AWebhookThatCannotBeMadeAnewIsPolled(t *testing.T) {
 }
 
 // A webhook stays active if its own account is unavailable, even if another account is rejected.
-func TestAnotherAccountsRefusalGivesNoWebhookUp(t *testing.T) {
+func TestAnotherAccountsRefusalKeepsTheWebhook(t *testing.T) {
 	e := newEnv(t)
 	saved := e.create(t, e.draft())
 	d := e.draft()
@@ -100,7 +100,7 @@ func TestAnotherAccountsRefusalGivesNoWebhookUp(t *testing.T) {
 }
 
 // A check adds no webhook to a repository without automated builds, or during unlinking of its account.
-func TestWhatIsLeftToNobodyIsNotChecked(t *testing.T) {
+func TestARepositoryWithoutAutomatedBuildsIsNotChecked(t *testing.T) {
 	for name, leave := range map[string]func(*env, autobuild.AutomatedBuild) error{
 		"deleted": func(e *env, a autobuild.AutomatedBuild) error {
 			return e.store.DeleteAutomatedBuild(t.Context(), a.ID)

@@ -95,7 +95,7 @@ func TestH2AWebhookThatIsGoneIsMadeAgain(t *testing.T) {
 	}
 }
 
-func TestH3TheLastAutomatedBuildTakesTheWebhookAlong(t *testing.T) {
+func TestH3DeletingTheLastAutomatedBuildRemovesTheWebhook(t *testing.T) {
 	e := newEnv(t)
 	first := e.create(t, e.draft())
 	d := e.draft()
@@ -121,11 +121,11 @@ func TestH3TheLastAutomatedBuildTakesTheWebhookAlong(t *testing.T) {
 		t.Errorf("got %d app.Hooks() %v, want 0", len(e.app.Hooks()), e.app.Hooks())
 	}
 	if err := e.Delete(t.Context(), second.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("deleted twice: %v", err)
+		t.Errorf("deleted twice: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 }
 
-func TestH3AWebhookThatCannotBeRemovedIsTold(t *testing.T) {
+func TestH3AWebhookThatCannotBeRemovedIsReported(t *testing.T) {
 	e := newEnv(t)
 	saved := e.create(t, e.draft())
 	must(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
@@ -158,7 +158,7 @@ func TestH3AWebhookThatCannotBeRemovedIsTold(t *testing.T) {
 	}
 }
 
-func TestH4WhoIsNoAdministratorIsPolled(t *testing.T) {
+func TestH4WithoutAnAdministratorTheRepositoryIsPolled(t *testing.T) {
 	e := newEnv(t)
 	d := e.draft()
 	d.AccountID = e.bob.ID
@@ -216,7 +216,7 @@ func TestAURLThatBitbucketDoesNotTakeIsPolled(t *testing.T) {
 	}
 }
 
-func TestTheRefsThatThereAreAreTheBaseline(t *testing.T) {
+func TestCurrentRefsAreTheBaseline(t *testing.T) {
 	e := newEnv(t)
 	head := commit(t, e.app, "main", nil)
 	must(t, e.app.Tag(t.Context(), "v1", head, ""))
@@ -251,7 +251,7 @@ func TestTheRefsThatThereAreAreTheBaseline(t *testing.T) {
 
 // Pushes between the deletion of the last automated build and the creation of the next one are not
 // built, because rules are not retroactive.
-func TestRefsKnownFromAnEarlierTimeAreBaselineToo(t *testing.T) {
+func TestEarlierRefsArePartOfTheBaseline(t *testing.T) {
 	e := newEnv(t)
 	commit(t, e.app, "main", nil)
 	first := e.create(t, e.draft())
@@ -273,7 +273,7 @@ func TestRefsKnownFromAnEarlierTimeAreBaselineToo(t *testing.T) {
 	}
 }
 
-func TestWhereTheRefsCannotBeListedTheFirstPollIsTheBaseline(t *testing.T) {
+func TestWithoutAListOfRefsTheFirstPollIsTheBaseline(t *testing.T) {
 	e := newEnv(t)
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/refs/**", Fault: faults.Status(400, "")})
 	saved := e.create(t, e.draft())
@@ -344,7 +344,7 @@ func TestDropAccountLeavesARepositoryToItsOtherAccount(t *testing.T) {
 	}
 }
 
-func TestDropAccountTellsWhatItCouldNotRemove(t *testing.T) {
+func TestDropAccountReportsWebhooksThatRemain(t *testing.T) {
 	e := newEnv(t)
 	e.create(t, e.draft())
 	must(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
@@ -359,7 +359,7 @@ func TestDropAccountTellsWhatItCouldNotRemove(t *testing.T) {
 	}
 }
 
-func TestLinkingAgainBringsTheWebhooksBack(t *testing.T) {
+func TestLinkingAgainRestoresTheWebhooks(t *testing.T) {
 	e := newEnv(t)
 	saved := e.create(t, e.draft())
 	again := e.create(t, e.draft()) // a second automated build of the repository

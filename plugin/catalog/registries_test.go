@@ -55,7 +55,7 @@ func TestACredentialIsSavedWithWhatItsCheckFound(t *testing.T) {
 		t.Errorf("got Password %v, want %v", checked.Password, password("x"))
 	}
 	if _, err := e.CheckRegistry(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("none: %v", err)
+		t.Errorf("none: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 }
 
@@ -112,11 +112,11 @@ func TestAPasswordIsKeptForTheSameRegistryOnly(t *testing.T) {
 		err,
 		autobuild.ErrNotFound,
 	) {
-		t.Errorf("none: %v", err)
+		t.Errorf("none: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 }
 
-func TestFaultsOfACredential(t *testing.T) {
+func TestInvalidCredentials(t *testing.T) {
 	e := newEnv(t)
 	good := autobuild.Registry{Host: e.registry, Username: "ada", Password: password("x")}
 	_, err := e.SaveRegistry(t.Context(), good)

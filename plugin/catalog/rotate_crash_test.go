@@ -77,24 +77,24 @@ func TestI2RotationLosesItsRequest(t *testing.T) {
 func survives(t *testing.T, e *rotateEnv) {
 	t.Helper()
 	if err := e.deliver(t); err != nil {
-		t.Errorf("before the next start: %v", err)
+		t.Errorf("before the next start: got error %v, want none", err)
 	}
 	must(t, e.with(func(o *catalog.Options) { o.Now = e.clock }).Tidy(t.Context()))
 	if e.stored(t).SecretPending() {
 		t.Error("the secret is pending after the next start")
 	}
 	if err := e.deliver(t); err != nil {
-		t.Errorf("after the next start: %v", err)
+		t.Errorf("after the next start: got error %v, want none", err)
 	}
 	e.pass(day)
 	if err := e.deliver(t); err != nil {
-		t.Errorf("after the old secret's time: %v", err)
+		t.Errorf("after the old secret's time: got error %v, want none", err)
 	}
 	if _, err := e.catalog.RotateSecret(t.Context(), e.build.Repository); err != nil {
-		t.Errorf("a later rotation: %v", err)
+		t.Errorf("a later rotation: got error %v, want none", err)
 	}
 	if err := e.deliver(t); err != nil {
-		t.Errorf("after a later rotation: %v", err)
+		t.Errorf("after a later rotation: got error %v, want none", err)
 	}
 }
 
@@ -139,7 +139,7 @@ func TestI2RotationUnderLoad(t *testing.T) {
 	for range rotations {
 		awaitDeliveries(t, &accepted, between)
 		if _, err := other.RotateSecret(t.Context(), e.build.Repository); err != nil {
-			t.Errorf("rotate: %v", err)
+			t.Errorf("rotate: got error %v, want none", err)
 		}
 		awaitDeliveries(t, &accepted, between)
 		clock.Lock()

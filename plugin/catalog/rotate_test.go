@@ -57,18 +57,18 @@ func TestI2RotateSecret(t *testing.T) {
 		t.Errorf("Bitbucket signs %s, want %s", got, want)
 	}
 	if err := e.deliver(t); err != nil {
-		t.Errorf("a delivery with the new secret: %v", err)
+		t.Errorf("a delivery with the new secret: got error %v, want none", err)
 	}
 	e.pass(day - time.Second)
 	if err := e.intake.Receive(t.Context(), e.hook.ID, old, body); err != nil {
-		t.Errorf("a delivery with the old secret within 24 hours: %v", err)
+		t.Errorf("a delivery with the old secret within 24 hours: got error %v, want none", err)
 	}
 	e.pass(time.Second)
 	if err := e.intake.Receive(t.Context(), e.hook.ID, old, body); !errors.Is(err, intake.ErrUnauthorized) {
 		t.Errorf("a delivery with the old secret after 24 hours: got %v, want ErrUnauthorized", err)
 	}
 	if err := e.deliver(t); err != nil {
-		t.Errorf("a delivery with the new secret after 24 hours: %v", err)
+		t.Errorf("a delivery with the new secret after 24 hours: got error %v, want none", err)
 	}
 }
 
@@ -91,7 +91,7 @@ func TestI2ASecondRotationWithinADayIsRefused(t *testing.T) {
 	}
 	e.pass(day)
 	if _, err := e.catalog.RotateSecret(t.Context(), e.build.Repository); err != nil {
-		t.Errorf("after 24 hours: %v", err)
+		t.Errorf("after 24 hours: got error %v, want none", err)
 	}
 }
 
@@ -115,7 +115,7 @@ func TestI2APendingSecretIsWrittenLater(t *testing.T) {
 				t.Error("the secret is not pending")
 			}
 			if err := e.deliver(t); err != nil {
-				t.Errorf("a delivery with the old secret: %v", err)
+				t.Errorf("a delivery with the old secret: got error %v, want none", err)
 			}
 			must(t, again(e))
 			got := e.stored(t)
@@ -127,7 +127,7 @@ func TestI2APendingSecretIsWrittenLater(t *testing.T) {
 			}
 			e.pass(day)
 			if err := e.deliver(t); err != nil {
-				t.Errorf("a delivery after 24 hours: %v", err)
+				t.Errorf("a delivery after 24 hours: got error %v, want none", err)
 			}
 		})
 	}
@@ -157,7 +157,7 @@ func TestI2AWebhookAddedByHandIsRotatedByHand(t *testing.T) {
 		t.Errorf("got refusal %v: Bitbucket was asked", rotation.Refusal)
 	}
 	if err := e.deliver(t); err != nil {
-		t.Errorf("a delivery with the old secret: %v", err)
+		t.Errorf("a delivery with the old secret: got error %v, want none", err)
 	}
 	body := []byte(`{}`)
 	pasted := http.Header{
@@ -165,12 +165,12 @@ func TestI2AWebhookAddedByHandIsRotatedByHand(t *testing.T) {
 		webhook.SignatureHeader: {webhook.Sign(body, rotation.Hook.Secret)},
 	}
 	if err := e.intake.Receive(t.Context(), e.hook.ID, pasted, body); err != nil {
-		t.Errorf("a delivery with the new secret: %v", err)
+		t.Errorf("a delivery with the new secret: got error %v, want none", err)
 	}
 }
 
 // A webhook that the account may no longer change keeps the old secret, and the repository is polled.
-func TestI2ARefusedSecretIsToldAndPolled(t *testing.T) {
+func TestI2ARefusedSecretIsReportedAndPolled(t *testing.T) {
 	e := newRotateEnv(t)
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks", Fault: faults.Status(403, "")})
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
@@ -182,7 +182,7 @@ func TestI2ARefusedSecretIsToldAndPolled(t *testing.T) {
 		t.Errorf("got state %s, want %s", rotation.Hook.State, autobuild.HookPolled)
 	}
 	if err := e.deliver(t); err != nil {
-		t.Errorf("a delivery with the old secret: %v", err)
+		t.Errorf("a delivery with the old secret: got error %v, want none", err)
 	}
 }
 
@@ -206,18 +206,18 @@ func TestI2RotationBesideHookChecks(t *testing.T) {
 		var both sync.WaitGroup
 		both.Go(func() {
 			if err := e.catalog.CheckHook(t.Context(), e.build.Repository); err != nil {
-				t.Errorf("check: %v", err)
+				t.Errorf("check: got error %v, want none", err)
 			}
 		})
 		both.Go(func() {
 			if _, err := other.RotateSecret(t.Context(), e.build.Repository); err != nil {
-				t.Errorf("rotate: %v", err)
+				t.Errorf("rotate: got error %v, want none", err)
 			}
 		})
 		both.Wait()
 		e.pass(day)
 		if err := e.deliver(t); err != nil {
-			t.Fatalf("a delivery after 24 hours: %v", err)
+			t.Fatalf("a delivery after 24 hours: got error %v, want none", err)
 		}
 	}
 }

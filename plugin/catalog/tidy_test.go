@@ -9,7 +9,7 @@ import (
 
 // A process died and left an automated build without a webhook, and a webhook without an automated
 // build. Tidy completes both changes.
-func TestTidyEndsWhatACrashLeftHalfDone(t *testing.T) {
+func TestTidyCompletesUnfinishedChanges(t *testing.T) {
 	e := newEnv(t)
 	commit(t, e.app, "main", nil)
 	commit(t, e.lib, "main", nil)
@@ -41,7 +41,7 @@ func TestTidyEndsWhatACrashLeftHalfDone(t *testing.T) {
 }
 
 // A process died after it had stored a hook, and before it added the webhook.
-func TestTidyAsksForAWebhookThatWasNotAskedFor(t *testing.T) {
+func TestTidyAddsAWebhookThatWasNotRequested(t *testing.T) {
 	e := newEnv(t)
 	commit(t, e.app, "main", nil)
 	h := e.create(t, e.draft()).Hook

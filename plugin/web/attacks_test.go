@@ -130,7 +130,7 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 		known,
 		webhook.Sign([]byte(`{"push":{}}`), secret.New("hook-secret")),
 	); s != http.StatusAccepted {
-		t.Errorf("the hook's own: %d", s)
+		t.Errorf("the hook's own: got s %v, want %v", s, http.StatusAccepted)
 	}
 	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		if r := e.do(method, "/hooks/bitbucket/"+known, "", nil); r.StatusCode != http.StatusMethodNotAllowed {
@@ -163,7 +163,7 @@ func TestI12NothingSecretOfARequestIsLogged(t *testing.T) {
 	}
 	for line := range strings.Lines(e.log.String()) {
 		if strings.Contains(line, canary) {
-			t.Errorf("logged: %s", line)
+			t.Errorf("logged: got %q, want it not to contain %q", line, canary)
 		}
 	}
 }
@@ -224,7 +224,7 @@ func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
 }
 
 // S9: every response has a policy that allows only our own script.
-func TestS9PolicyStandsOnEveryRoute(t *testing.T) {
+func TestS9EveryRouteHasThePolicy(t *testing.T) {
 	e := newEnv(t)
 	_, admin := e.session(t, autobuild.RoleAdmin)
 	asked := 0

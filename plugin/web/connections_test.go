@@ -49,7 +49,7 @@ func TestI8ConnectionsAreBoundedInAllAndPerAddress(t *testing.T) {
 }
 
 // I8: clients that send headers or a body very slowly do not delay others, and are disconnected.
-func TestI8SlowClientsKeepNobodyWaiting(t *testing.T) {
+func TestI8SlowClientsDoNotDelayOthers(t *testing.T) {
 	clients, patience, server := 200, 5*time.Second, Server(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)

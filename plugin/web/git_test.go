@@ -85,7 +85,7 @@ func TestGitPathsAreNotNormalized(t *testing.T) {
 		)
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
-			t.Fatalf("%s: %v", line, err)
+			t.Fatalf("%s: got error %v, want none", line, err)
 		}
 		body, _ := io.ReadAll(resp.Body) // empty for HEAD
 		conn.Close()

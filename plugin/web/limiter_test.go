@@ -35,15 +35,15 @@ func TestS11SignInIsLimited(t *testing.T) {
 		t.Errorf(`got Retry-After %q, want "7"`, limited.Header.Get("Retry-After"))
 	}
 	if got := try("192.0.2.2:1000", "").StatusCode; got != http.StatusGone {
-		t.Errorf("another address: %d", got)
+		t.Errorf("another address: got got %v, want %v", got, http.StatusGone)
 	}
 	w.Clock.Pass(signInEvery)
 	if got := try("192.0.2.1:1000", "").StatusCode; got != http.StatusGone {
-		t.Errorf("later: %d", got)
+		t.Errorf("later: got got %v, want %v", got, http.StatusGone)
 	}
 }
 
-func TestI9TrustedProxiesTellAddresses(t *testing.T) {
+func TestI9TrustedProxiesReportAddresses(t *testing.T) {
 	w := newEnv(t, func(s *router) { s.TrustedProxies = []string{"10.0.0.0/8"} })
 	for i := range 3 * signInBurst {
 		r := httptest.NewRequest("POST", "/signin/token", nil)

@@ -16,7 +16,7 @@ import (
 // told is a handler that writes metrics.
 func told(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("slipway_builds 1\n")) }
 
-func TestMetricsAreForWhoHasTheToken(t *testing.T) {
+func TestMetricsNeedTheToken(t *testing.T) {
 	token := secret.New("0123456789abcdef")
 	sample := pagestest.Empty(t)
 	right := http.Header{"Authorization": {"Bearer 0123456789abcdef"}}
@@ -76,7 +76,7 @@ func TestAnAdministratorsSessionOpensNoMetrics(t *testing.T) {
 	}
 }
 
-func TestMetricsMayHaveAnAddressOfTheirOwn(t *testing.T) {
+func TestMetricsCanHaveASeparateAddress(t *testing.T) {
 	s := pagestest.Empty(t)
 	for name, tt := range map[string]struct {
 		token  secret.Secret
@@ -108,7 +108,7 @@ func TestMetricsMayHaveAnAddressOfTheirOwn(t *testing.T) {
 }
 
 // Observe gets route patterns, and no text from clients.
-func TestRequestsAreToldByTheirRoute(t *testing.T) {
+func TestRequestsAreObservedByRoute(t *testing.T) {
 	var routes []string
 	w := newEnv(t, func(s *router) {
 		s.Observe = func(method, route string, status int, took time.Duration) {

@@ -90,7 +90,7 @@ func (e *tenantEnv) signIn(t *testing.T, name string) http.Header {
 }
 
 // Each user sees only their own repository.
-func TestEachPersonSeesWhatBitbucketLetsThem(t *testing.T) {
+func TestEachUserSeesOnlyReadableRepositories(t *testing.T) {
 	e := newTenantEnv(t)
 	for name, other := range map[string]string{"alice": "bob", "bob": "alice"} {
 		signedIn := e.signIn(t, name)

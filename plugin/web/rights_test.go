@@ -90,9 +90,9 @@ func TestEveryRouteNeedsItsRight(t *testing.T) {
 }
 
 // The response for an unreadable row is identical to the response for a missing row.
-func TestInvisibleIsLikeUnknown(t *testing.T) {
+func TestUnreadableRowsLookMissing(t *testing.T) {
 	w := newEnv(t, nil)
-	stranger := w.Cookie(t, autobuild.RoleNone)
+	outsider := w.Cookie(t, autobuild.RoleNone)
 	tried := 0
 	for _, r := range w.Pages.Routes() {
 		if !strings.Contains(r.Path, ":id") && !strings.Contains(r.Path, ":number") || r.Needs == pages.Installation {
@@ -100,7 +100,7 @@ func TestInvisibleIsLikeUnknown(t *testing.T) {
 		}
 		tried++
 		unknown := strings.NewReplacer(":id", "nosuchthing", ":number", "4000000").Replace(r.Path)
-		want, got := w.do(r.Method, unknown, ours, stranger), w.do(r.Method, w.at(r), ours, stranger)
+		want, got := w.do(r.Method, unknown, ours, outsider), w.do(r.Method, w.at(r), ours, outsider)
 		if got.StatusCode != want.StatusCode {
 			t.Errorf("%s %s: got %d, want %d", r.Method, r.Path, got.StatusCode, want.StatusCode)
 		}

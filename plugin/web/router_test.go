@@ -153,7 +153,7 @@ func TestS10CrossOriginPostsAreRefused(t *testing.T) {
 }
 
 // The engine serves only the routes of the tables.
-func TestNoRouteIsForgotten(t *testing.T) {
+func TestEveryRouteIsTested(t *testing.T) {
 	w := newEnv(t, nil)
 	known := []string{
 		"GET /healthz",
@@ -172,7 +172,7 @@ func TestNoRouteIsForgotten(t *testing.T) {
 	}
 }
 
-func TestErrorsAreWrittenForWhoAsks(t *testing.T) {
+func TestErrorsArePagesOrJSON(t *testing.T) {
 	w := newEnv(t, nil)
 	missing := w.do("GET", "/nothing/here", nil)
 	page := read(t, missing)
@@ -187,7 +187,7 @@ func TestErrorsAreWrittenForWhoAsks(t *testing.T) {
 		t.Errorf(`got %q, want it to contain "no page at this address"`, page)
 	}
 	if got := w.do("DELETE", "/builds", ours).StatusCode; got != http.StatusMethodNotAllowed {
-		t.Errorf("DELETE /builds: %d", got)
+		t.Errorf("DELETE /builds: got got %v, want %v", got, http.StatusMethodNotAllowed)
 	}
 	broken := w.do("POST", "/runner/v1/broken", nil)
 	if text := read(
@@ -252,7 +252,7 @@ func TestFormsAreBounded(t *testing.T) {
 	}
 }
 
-func TestProxiesThatAreNoneAreTold(t *testing.T) {
+func TestInvalidProxiesAreReported(t *testing.T) {
 	s := pagestest.Empty(t)
 	r := router{URL: pagestest.URL, TrustedProxies: []string{"nonsense"}, UI: s.Pages, Sessions: s.Sessions}
 	if _, err := r.engine(); err == nil {

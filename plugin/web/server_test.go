@@ -71,7 +71,7 @@ func serveOn(t *testing.T, s *http.Server, l net.Listener) (address string) {
 }
 
 // The live log outlasts the server's limits and ends with the attempt.
-func TestLiveLogOutlastsTheLimits(t *testing.T) {
+func TestLiveLogHasNoTimeLimit(t *testing.T) {
 	w := newEnv(t, nil)
 	s := Server(w.engine)
 	s.ReadTimeout, s.WriteTimeout = 100*time.Millisecond, 150*time.Millisecond

@@ -108,7 +108,7 @@ func (e *env) do(method, path, body string, header http.Header) *http.Response {
 }
 
 // Browsers get pages and programs get JSON. Requests without a sign-in or token are rejected.
-func TestNewServesPeopleAndPrograms(t *testing.T) {
+func TestNewServesPagesAndTheAPI(t *testing.T) {
 	handler := newEnv(t)
 	for _, tt := range []struct {
 		method, path string

@@ -175,7 +175,7 @@ func TestEncodeNeverWritesAValueOfTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestOurRulesFilesComeBackAsTheyWere(t *testing.T) {
+func TestRulesFilesRoundTrip(t *testing.T) {
 	files, err := filepath.Glob("../../../testdata/rules/*.yaml")
 	if err != nil {
 		t.Fatalf("got error %v, want none", err)
@@ -201,7 +201,7 @@ func checkRoundTrip(t failer, documents []rulesfile.Document) {
 	t.Helper()
 	var out bytes.Buffer
 	if err := rulesfile.Encode(&out, documents); err != nil {
-		t.Fatalf("encode: %v", err)
+		t.Fatalf("encode: got error %v, want none", err)
 	}
 	text := out.String()
 	again, err := rulesfile.Decode(&out)
@@ -216,7 +216,7 @@ func checkRoundTrip(t failer, documents []rulesfile.Document) {
 	}
 }
 
-func TestAnyRuleComesBackAsItWas(t *testing.T) {
+func TestAnyRuleRoundTrips(t *testing.T) {
 	text := rapid.OneOf(
 		rapid.StringMatching(`[ -~]{0,40}`),
 		rapid.StringMatching(`[a-zé本{}\\:#'"&*!|>%@,\[\]~ \t\n-]{0,20}`),
@@ -276,10 +276,10 @@ func TestAnyRuleComesBackAsItWas(t *testing.T) {
 
 func TestAFailureToReadOrWriteIsReported(t *testing.T) {
 	if _, err := rulesfile.Decode(broken{}); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("read: %v", err)
+		t.Errorf("read: got error %v, want %v", err, os.ErrClosed)
 	}
 	if err := rulesfile.Encode(broken{}, nil); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("write: %v", err)
+		t.Errorf("write: got error %v, want %v", err, os.ErrClosed)
 	}
 }
 
@@ -325,7 +325,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func TestNumbersAndTruthsAreTheTextThatStandsThere(t *testing.T) {
+func TestNumbersAndBooleansKeepTheirText(t *testing.T) {
 	r := decode(t, "version: 1\nrules:\n- {source_type: branch, source: 1.10, tags: 2.0, build_args: {A: 0x10, B: "+
 		"true, C: 1e3, D: 2026-11-22}}\n")[0].Build.Rules[0]
 	if r.Source != "1.10" {

@@ -142,7 +142,7 @@ func answer[T any](t *testing.T, w *httptest.ResponseRecorder, status int) (v T)
 		t.Fatalf("status %d %s, want %d", w.Code, w.Body, status)
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
-		t.Fatalf("%s: %v", w.Body, err)
+		t.Fatalf("got error %v, want none", err)
 	}
 	return v
 }
@@ -327,6 +327,6 @@ func TestDeliveries(t *testing.T) {
 		make([]byte, intake.MaxBody+1),
 		"",
 	); w.Code != http.StatusRequestEntityTooLarge {
-		t.Errorf("an endless delivery: %d", w.Code)
+		t.Errorf("an endless delivery: got Code %v, want %v", w.Code, http.StatusRequestEntityTooLarge)
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 // I4: large concurrent deliveries, which anybody can send, cannot fill the memory. Deliveries over the
 // limit are rejected with 503. Small ones and later ones are accepted.
-func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
+func TestI4ConcurrentDeliveriesShareALimit(t *testing.T) {
 	e := newEnv(t)
 	const large = 9 << 20
 	received, leave := make(chan struct{}, 64), make(chan struct{})
@@ -21,7 +21,7 @@ func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
 	for range 5 {
 		senders.Go(func() {
 			if w := e.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusAccepted {
-				t.Errorf("a delivery within the budget: %d", w.Code)
+				t.Errorf("a delivery within the budget: got Code %v, want %v", w.Code, http.StatusAccepted)
 			}
 		})
 		<-received
@@ -31,7 +31,7 @@ func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
 	}
 	senders.Go(func() {
 		if w := e.post("/hooks/bitbucket/h1", make([]byte, 256<<10), ""); w.Code != http.StatusAccepted {
-			t.Errorf("a small delivery among them: %d", w.Code)
+			t.Errorf("a small delivery among them: got Code %v, want %v", w.Code, http.StatusAccepted)
 		}
 	})
 	<-received
@@ -39,7 +39,7 @@ func TestI4DeliveriesUnderWayAreBoundedTogether(t *testing.T) {
 	senders.Wait()
 	for range 6 { // rejected deliveries return exactly their bytes
 		if w := e.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusAccepted {
-			t.Fatalf("a delivery after the others: %d", w.Code)
+			t.Fatalf("a delivery after the others: got Code %v, want %v", w.Code, http.StatusAccepted)
 		}
 	}
 }

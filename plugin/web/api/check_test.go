@@ -176,7 +176,7 @@ func TestExtraTags(t *testing.T) {
 		ExtraTags: []spec.TagResult{{Tag: "nightly"}, {Tag: "edge", Error: "503\nService Unavailable"}},
 	}
 	if w := e.runner("finish", result); w.Code != http.StatusNoContent {
-		t.Fatalf("finish: %d %s", w.Code, w.Body)
+		t.Fatalf("finish: got Code %v, want %v", w.Code, http.StatusNoContent)
 	}
 	b, err := e.store.Build(t.Context(), e.build.ID)
 	e.must(err)

@@ -52,7 +52,7 @@ func TestFinishMayBeRepeated(t *testing.T) {
 	answer[spec.ErrorReply](t, e.runner("events", spec.EventsRequest{}), http.StatusGone)
 }
 
-func TestResultsInTheGatewaysWords(t *testing.T) {
+func TestResultsAreConverted(t *testing.T) {
 	for _, tt := range []struct {
 		result spec.Result
 		state  autobuild.State

@@ -79,7 +79,7 @@ func TestAPipelineJoinsAndClaims(t *testing.T) {
 		t.Errorf(`got EngineRef %q, want "https://ci.example.com/17[2J"`, a.EngineRef)
 	}
 	if w := e.post("/runner/v1/builds/"+b.ID+"/claim", claim(), reply.Token.Reveal()); w.Code != http.StatusOK {
-		t.Errorf("claim with its token: %d %s", w.Code, w.Body)
+		t.Errorf("claim with its token: got Code %v, want %v", w.Code, http.StatusOK)
 	}
 	w = e.join(asks(2, "another"), pipelineToken)
 	if reply, err := spec.DecodeJoin(
@@ -97,7 +97,7 @@ func TestAPipelineJoinsAndClaims(t *testing.T) {
 	}
 }
 
-func TestWhoMayJoin(t *testing.T) {
+func TestAPipelineNeedsItsToken(t *testing.T) {
 	e := newEnv(t)
 	e.ownBuild()
 	other := storetest.AutomatedBuild(t, e.store, storetest.Repository("other"))
@@ -116,11 +116,11 @@ func TestWhoMayJoin(t *testing.T) {
 	}
 	e.must(e.store.RevokePipelineToken(t.Context(), e.build.AutomatedBuildID))
 	if w := e.join(asks(2, "ci"), pipelineToken); w.Code != http.StatusUnauthorized {
-		t.Errorf("revoked: %d", w.Code)
+		t.Errorf("revoked: got Code %v, want %v", w.Code, http.StatusUnauthorized)
 	}
 }
 
-func TestWhatAPipelineIsTold(t *testing.T) {
+func TestErrorsOfAPipelineRequest(t *testing.T) {
 	e := newEnv(t)
 	b := e.ownBuild()
 	tag := asks(2, "ci")
@@ -153,7 +153,7 @@ func TestWhatAPipelineIsTold(t *testing.T) {
 		t.Errorf("got %d EngineRef %v, want %d", len(a.EngineRef), a.EngineRef, spec.MaxPipeline)
 	}
 	if w := e.join(asks(2, strings.Repeat("x", 9<<10)), pipelineToken); w.Code != http.StatusRequestEntityTooLarge {
-		t.Errorf("a large request: %d", w.Code)
+		t.Errorf("a large request: got Code %v, want %v", w.Code, http.StatusRequestEntityTooLarge)
 	}
 	_, err := e.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "")
 	e.must(err)
@@ -165,6 +165,6 @@ func TestWhatAPipelineIsTold(t *testing.T) {
 		got.Error,
 		"cancelled (user)",
 	) {
-		t.Errorf("a cancelled build: %q", got.Error)
+		t.Errorf(`a cancelled build: got %q, want it to contain "cancelled (user)"`, got.Error)
 	}
 }

@@ -16,7 +16,7 @@ func (k known) Verify(token secret.Secret) (engine string, ok bool) {
 	return "drone", token.Equal(secret.New(string(k)))
 }
 
-func TestOnlyAProbesTokenIsWellForAProbe(t *testing.T) {
+func TestAProbeNeedsAProbesToken(t *testing.T) {
 	e := newEnv(t)
 	for authorization, want := range map[string]int{
 		"Bearer probe-token": http.StatusOK, "Bearer " + token: http.StatusUnauthorized, "Bearer ": http.StatusUnauthorized,
@@ -38,6 +38,6 @@ func TestOnlyAProbesTokenIsWellForAProbe(t *testing.T) {
 	w := httptest.NewRecorder()
 	e.engine.ServeHTTP(w, r)
 	if w.Code != http.StatusUnauthorized {
-		t.Errorf("a probe's token for a build: %d", w.Code)
+		t.Errorf("a probe's token for a build: got Code %v, want %v", w.Code, http.StatusUnauthorized)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestI4WhatIsRefusedIsGivenBackExactly(t *testing.T) {
+func TestI4RefusedBytesAreReleasedExactly(t *testing.T) {
 	var b budget
 	b.small.Store(3 * smallDelivery)
 	b.large.Store(smallDelivery)

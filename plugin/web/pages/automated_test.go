@@ -43,7 +43,7 @@ func TestAutomatedBuildsAreSearched(t *testing.T) {
 	}
 }
 
-func TestAutomatedBuildTellsOfItsWebhook(t *testing.T) {
+func TestAutomatedBuildShowsItsWebhook(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	s.get(t, pagestest.Reader, "/automated-builds/"+s.App.ID).
 		want(t, http.StatusOK,
@@ -180,7 +180,7 @@ func draft(s *env, change ...string) []string {
 	return values
 }
 
-func TestDraftsKeepWhatWasTyped(t *testing.T) {
+func TestDraftsKeepEnteredValues(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	create := "/automated-builds/new"
 	wrong := s.post(t, autobuild.RoleAdmin, create, draft(s, "image", "tools")...)

@@ -17,7 +17,7 @@ import (
 
 func path(b autobuild.Build, rest string) string { return fmt.Sprintf("/builds/%d%s", b.Number, rest) }
 
-func TestBuildShowsItsWay(t *testing.T) {
+func TestBuildShowsItsStages(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	tests := map[string]struct {
 		build    autobuild.Build
@@ -186,7 +186,7 @@ func TestAttemptsAreListed(t *testing.T) {
 	s.get(t, pagestest.Reader, path(s.Broken, "?attempt=1")).want(t, http.StatusOK, "Log of attempt 1", "pushed 3 tags")
 }
 
-func TestNoticesAreOurs(t *testing.T) {
+func TestNoticesAreFixedTexts(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	r := s.get(t, pagestest.Reader, "/builds?done=Send+your+password")
 	if strings.Contains(r.Text, "password") {
@@ -207,7 +207,7 @@ func TestRawLogIsText(t *testing.T) {
 		t.Errorf("got %q, want it to contain %q", r.Text, "\x1b[36m")
 	}
 	if rest := s.get(t, pagestest.Reader, path(s.Done, "/log?offset=9&attempt=1")); rest.Text != r.Text[9:] {
-		t.Errorf("from offset 9: %.40q", rest.Text)
+		t.Errorf("from offset 9: got Text %v, want %v", rest.Text, r.Text[9:])
 	}
 	if got, want := r.Header.Get("Content-Disposition"), `inline; filename="build-`; !strings.HasPrefix(got, want) {
 		t.Errorf("got Content-Disposition %q, want %s…", got, want)
@@ -220,7 +220,7 @@ func TestRawLogIsText(t *testing.T) {
 		}
 	}
 	if got := s.get(t, pagestest.Reader, "/builds/x/log").StatusCode; got != http.StatusNotFound {
-		t.Errorf("build x: %d", got)
+		t.Errorf("build x: got got %v, want %v", got, http.StatusNotFound)
 	}
 }
 
@@ -243,7 +243,7 @@ func events(t *testing.T, s *env, target, lastID string) (ids, data []string) {
 	return ids, data
 }
 
-func TestStreamGoesOnWhereTheBrowserWas(t *testing.T) {
+func TestStreamContinuesAtTheOffset(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	ids, all := events(t, s, path(s.Done, "/log/stream"), "")
 	if len(all) != 25 {
@@ -304,7 +304,7 @@ func TestLongLogsShowTheirEnd(t *testing.T) {
 }
 
 // A list without active builds also refreshes, because a push can arrive at any time.
-func TestListsAreRenewed(t *testing.T) {
+func TestListsAreRefreshed(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	for address, seconds := range map[string]string{
 		"/builds": "3", "/builds?state=succeeded": "5", "/automated-builds?state=failed": "5",
@@ -326,7 +326,7 @@ func TestListsAreRenewed(t *testing.T) {
 }
 
 // A build's head refreshes until its final commit status is posted, a moment after the end.
-func TestTheHeadIsRenewedUntilTheEndWasTold(t *testing.T) {
+func TestTheHeadIsRefreshedUntilTheStatusIsPosted(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	renewed := func(b autobuild.Build) string {
 		return attr(byID(s.get(t, pagestest.Reader, path(b, "")).main(), "build-head"), "data-refresh")

@@ -58,7 +58,7 @@ func TestEnginesAreShown(t *testing.T) {
 }
 
 // A slow server does not delay the page. The page loads that part later, or the user follows a link.
-func TestAServerIsLookedAtOnlyWhenAsked(t *testing.T) {
+func TestAServerIsInspectedOnRequestOnly(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	r := s.get(t, autobuild.RoleAdmin, enginesPage)
 	if len(s.CI.Looks()) != 0 {
@@ -197,7 +197,7 @@ func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
 	}
 }
 
-func TestTheEngineIsChosenWhereThereAreSeveral(t *testing.T) {
+func TestTheEngineCanBeChosenIfThereAreSeveral(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	edit := "/automated-builds/" + s.Worker.ID + "/edit"
 	form := s.get(t, autobuild.RoleAdmin, edit)

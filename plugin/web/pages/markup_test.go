@@ -59,7 +59,7 @@ func addresses(s *env) []string {
 	return all
 }
 
-func TestEveryPageIsSound(t *testing.T) {
+func TestEveryPageIsValid(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	for _, address := range addresses(s) {
 		t.Run(address, func(t *testing.T) {

@@ -141,7 +141,7 @@ func TestSessionsEnd(t *testing.T) {
 	e := newEnv(t, "https://slipway.example.com")
 	c := e.do("GET", "/in").Cookies()[0]
 	if gone := e.do("GET", "/out", c).Cookies()[0]; gone.MaxAge >= 0 {
-		t.Errorf("the cookie stays: %+v", gone)
+		t.Errorf("the cookie stays: got MaxAge %v, want less than 0", gone.MaxAge)
 	}
 	if got := body(t, e.do("GET", "/who", c)); got != "" {
 		t.Errorf("after the sign-out the cookie is %q", got)
@@ -208,9 +208,9 @@ func TestBrowserIDIsTakenOnce(t *testing.T) {
 	}
 }
 
-// S3: a link that somebody began before signing out cannot be finished at the same browser: its
-// end would sign in who began it.
-func TestS3SigningOutEndsALinkUnderWay(t *testing.T) {
+// S3: a link that was started before signing out cannot be finished in the same browser, because it
+// would sign the user in again.
+func TestS3SigningOutEndsAStartedLink(t *testing.T) {
 	e := newEnv(t, "https://ci.example.com")
 	for _, c := range e.do(http.MethodGet, "/out").Cookies() {
 		if c.Name == "__Host-slipway-flow" && c.MaxAge < 0 {

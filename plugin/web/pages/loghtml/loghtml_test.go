@@ -105,7 +105,7 @@ func TestUnfinishedControlStringEndsWithItsLine(t *testing.T) {
 	}
 }
 
-func TestColourGoesOnAcrossLines(t *testing.T) {
+func TestColorContinuesAcrossLines(t *testing.T) {
 	want := []string{`<span class="f1">a</span>`, `<span class="f1">b</span>`}
 	if diff := cmp.Diff(want, htmlOf(render("\x1b[31ma\nb\n"))); diff != "" {
 		t.Error(diff)
