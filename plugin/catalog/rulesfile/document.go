@@ -10,6 +10,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	shorten "slipway/config/text"
 )
 
 var marker = regexp.MustCompile(`^(---|\.\.\.)(\s|$)`)
@@ -137,12 +139,7 @@ func withLine(err error, after int) error {
 	}
 	var theirs yaml.Error
 	if !errors.As(err, &theirs) || theirs.GetToken() == nil || theirs.GetToken().Position == nil {
-		return fmt.Errorf("document after line %d: %s", after, firstLine(err.Error()))
+		return fmt.Errorf("document after line %d: %s", after, shorten.FirstLine(err.Error()))
 	}
-	return &fault{line: after + theirs.GetToken().Position.Line, message: firstLine(theirs.GetMessage())}
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
+	return &fault{line: after + theirs.GetToken().Position.Line, message: shorten.FirstLine(theirs.GetMessage())}
 }

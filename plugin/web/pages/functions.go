@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"slipway/config/text"
 	"slipway/plugin/autobuild"
 )
 
@@ -103,8 +104,9 @@ func short(hash string) string {
 	return hash
 }
 
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+// firstLine returns the first line of s, with at most 100 characters.
+func firstLine(s string) string {
+	line := text.FirstLine(s)
 	if runes := []rune(line); len(runes) > 100 {
 		return string(runes[:99]) + "…"
 	}
