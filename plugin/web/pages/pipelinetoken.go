@@ -87,7 +87,7 @@ func (p *Pages) makePipelineToken(c *gin.Context) error {
 	user, _ := session.User(c)
 	token := autobuild.NewToken()
 	if err := p.Store.SetPipelineToken(c.Request.Context(), a.ID, autobuild.TokenHash(token), user.Name); err != nil {
-		return fmt.Errorf("make a pipeline token for %s: %w", a.Repository.FullName, err)
+		return fmt.Errorf("create a pipeline token for %s: %w", a.Repository.FullName, err)
 	}
 	logctx.Log(c.Request.Context(), p.Log).
 		WithField("automated_build", a.ID).

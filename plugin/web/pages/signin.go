@@ -71,23 +71,17 @@ func returnTo(c *gin.Context) string {
 	return accounts.LocalPath(asked)
 }
 
+// firstTokenMessage is the error for a wrong, used or expired one-time token.
+const firstTokenMessage = "this token is wrong, already used, or older than a day. Restart the gateway to get a " +
+	"new one. It prints tokens until an administrator has linked an account"
+
 // signInByToken signs the first administrator in with the one-time token. It shows the same error for
-// a invalid, used and expired token.
+// a wrong, used and expired token.
 func (p *Pages) signInByToken(c *gin.Context) error {
 	token := secret.New(strings.TrimSpace(c.PostForm("token")))
 	user, err := p.Store.TakeFirstToken(c.Request.Context(), autobuild.TokenHash(token))
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return p.showSignIn(
-			c,
-			http.StatusGone,
-			faults{
-				{
-					Field: "token",
-					Message: "this token is wrong, already used, or older than a day. Restart the gateway to get a new one. It " +
-						"prints tokens until an administrator has linked an account",
-				},
-			},
-		)
+		return p.showSignIn(c, http.StatusGone, faults{{Field: "token", Message: firstTokenMessage}})
 	}
 	if err != nil {
 		return fmt.Errorf("take the first administrator's token: %w", err)
