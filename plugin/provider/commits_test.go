@@ -33,8 +33,14 @@ func TestResolve(t *testing.T) {
 		{Kind: autobuild.Tag, Name: "rel/2"}:           second,
 	} {
 		got, err := c.Commits.Resolve(t.Context(), w.app(), ref)
-		if err != nil || got.Hash != want || got.Date.IsZero() {
-			t.Errorf("%s: %+v, %v", ref.Full(), got, err)
+		if err != nil {
+			t.Errorf("%s: got error %v", ref.Full(), err)
+		}
+		if got.Hash != want {
+			t.Errorf("%s: got commit %s, want %s", ref.Full(), got.Hash, want)
+		}
+		if got.Date.IsZero() {
+			t.Errorf("%s: got no date, want one", ref.Full())
 		}
 	}
 	gone := autobuild.Ref{Kind: autobuild.Branch, Name: "gone"}
@@ -43,12 +49,12 @@ func TestResolve(t *testing.T) {
 	}
 	if _, err := c.Commits.Resolve(t.Context(), w.app(),
 		autobuild.Ref{Kind: autobuild.PullRequest, Name: "1"}); err == nil {
-		t.Error("a pull request is resolved")
+		t.Error("resolve a pull request: got no error")
 	}
 }
 
 // A repository that the account no longer sees must not look like a set of deleted branches.
-func TestResolveTellsLostAccessFromADeletedRef(t *testing.T) {
+func TestResolveDistinguishesLostAccessFromADeletedRef(t *testing.T) {
 	w := newEnv(t)
 	w.commit(t, "main", map[string]string{"a": "1"})
 	c, main := w.as(t, w.bob), autobuild.Ref{Kind: autobuild.Branch, Name: "main"}
@@ -75,9 +81,17 @@ func TestCommit(t *testing.T) {
 	hash := w.commit(t, "main", map[string]string{"a": "1"})
 	c := w.as(t, w.alice)
 	got, err := c.Commits.Commit(t.Context(), w.app(), hash[:12])
-	if err != nil || got.Hash != hash || got.Message != "Change main\n" && got.Message != "Change main" ||
-		got.Author == "" || strings.Contains(got.Author, "@") {
-		t.Errorf("%+v, %v", got, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Hash != hash {
+		t.Errorf("got commit %s, want %s", got.Hash, hash)
+	}
+	if strings.TrimSuffix(got.Message, "\n") != "Change main" {
+		t.Errorf("got message %q, want Change main", got.Message)
+	}
+	if got.Author == "" || strings.Contains(got.Author, "@") {
+		t.Errorf("got author %q, want a name without an address", got.Author)
 	}
 	if _, err := c.Commits.Commit(
 		t.Context(),

@@ -12,15 +12,21 @@ import (
 	"slipway/plugin/provider"
 )
 
-const removed = `{"type":"error","error":{"message":"CHANGE-2770 - Functionality has been deprecated","detail":"Please read the changelog entry for more details.","data":{"announcement_url":"https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770"}}}`
+const removed = `{"type":"error","error":{"message":"CHANGE-2770 - Functionality has been deprecated",` +
+	`"detail":"Please read the changelog entry for more details.","data":` +
+	`{"announcement_url":"https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770"}}}`
 
 // H6: The error of a removed API states that the API was removed.
 func TestH6RemovedAPIIsShownAsSuch(t *testing.T) {
 	c := answering(t, 410, "", removed)
 	_, err := c.Repositories.Workspaces(t.Context())
-	if !errors.Is(err, autobuild.ErrRemoved) || !strings.Contains(err.Error(), "CHANGE-2770") ||
-		!strings.Contains(err.Error(), "changelog#CHANGE-2770") {
-		t.Errorf("got %v", err)
+	if !errors.Is(err, autobuild.ErrRemoved) {
+		t.Fatalf("got error %v, want %v", err, autobuild.ErrRemoved)
+	}
+	for _, text := range []string{"CHANGE-2770 - ", "changelog#CHANGE-2770"} {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("got error %v, want it to contain %q", err, text)
+		}
 	}
 	if _, _, err := c.Repositories.List(t.Context(), "acme", "", ""); !errors.Is(err, autobuild.ErrRemoved) {
 		t.Errorf("got %v", err)
@@ -33,8 +39,14 @@ func TestS5RateLimit(t *testing.T) {
 		err := answering(t, http.StatusTooManyRequests, header, "Rate limit for this resource has been exceeded").
 			Statuses.Put(t.Context(), autobuild.Repository{FullName: "acme/app"}, "c", building())
 		var limit *autobuild.RateLimitError
-		if !errors.As(err, &limit) || limit.RetryAfter != want || !errors.Is(err, autobuild.ErrUnavailable) {
-			t.Errorf("Retry-After %q: %v", header, err)
+		if !errors.As(err, &limit) {
+			t.Fatalf("Retry-After %q: got error %v, want a RateLimitError", header, err)
+		}
+		if limit.RetryAfter != want {
+			t.Errorf("Retry-After %q: got %s, want %s", header, limit.RetryAfter, want)
+		}
+		if !errors.Is(err, autobuild.ErrUnavailable) {
+			t.Errorf("Retry-After %q: got error %v, want %v", header, err, autobuild.ErrUnavailable)
 		}
 	}
 }

@@ -152,9 +152,14 @@ func TestEnsureRewritesTheSecret(t *testing.T) {
 func TestH4NotAnAdministrator(t *testing.T) {
 	w := newEnv(t)
 	_, err := w.as(t, w.bob).Hooks.Ensure(t.Context(), w.app(), ours)
-	if !errors.Is(err, autobuild.ErrForbidden) || !strings.Contains(err.Error(), "acme/app") ||
-		len(w.repo.Hooks()) != 0 {
-		t.Errorf("%v, hooks %+v", err, w.repo.Hooks())
+	if !errors.Is(err, autobuild.ErrForbidden) {
+		t.Fatalf("got error %v, want %v", err, autobuild.ErrForbidden)
+	}
+	if !strings.Contains(err.Error(), "acme/app") {
+		t.Errorf("got error %v, want it to contain acme/app", err)
+	}
+	if hooks := w.repo.Hooks(); len(hooks) != 0 {
+		t.Errorf("got webhooks %+v, want none", hooks)
 	}
 }
 

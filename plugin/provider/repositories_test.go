@@ -39,11 +39,17 @@ func TestH6RepositoriesOfMoreThanOnePage(t *testing.T) {
 	}
 	slices.Sort(found)
 	if pages != 2 || len(slices.Compact(found)) != 101 {
-		t.Errorf("%d repositories on %d pages", len(found), pages)
+		t.Errorf("got %d repositories on %d pages, want 101 on 2", len(found), pages)
 	}
 	some, next, err := c.Repositories.List(ctx, "acme", "LIB00", "")
-	if err != nil || len(some) != 10 || next != "" {
-		t.Errorf("%d found, next %q, %v", len(some), next, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(some) != 10 {
+		t.Errorf("got %d repositories, want 10", len(some))
+	}
+	if next != "" {
+		t.Errorf("got next page %q, want none", next)
 	}
 }
 
@@ -107,8 +113,14 @@ func TestDockerfilesAreCapped(t *testing.T) {
 	}
 	hash := w.commit(t, "main", files)
 	got, err := w.as(t, w.alice).Repositories.Dockerfiles(t.Context(), w.app(), hash)
-	if err != nil || len(got) != 200 || got[0] != "d000/Dockerfile" {
-		t.Errorf("%d, %v", len(got), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 200 {
+		t.Fatalf("got %d Dockerfiles, want 200", len(got))
+	}
+	if got[0] != "d000/Dockerfile" {
+		t.Errorf("got %s first, want d000/Dockerfile", got[0])
 	}
 }
 

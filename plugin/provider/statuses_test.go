@@ -69,8 +69,14 @@ func TestStatusesAreFittedIntoTheLimits(t *testing.T) {
 	}
 	got := w.repo.Statuses(hash)[0]
 	for _, text := range []string{got.Name, got.Description} {
-		if !utf8.ValidString(text) || utf8.RuneCountInString(text) != 255 || !strings.HasSuffix(text, "…") {
-			t.Errorf("%d characters: %q", utf8.RuneCountInString(text), text)
+		if !utf8.ValidString(text) {
+			t.Errorf("got invalid UTF-8 %q", text)
+		}
+		if n := utf8.RuneCountInString(text); n != 255 {
+			t.Errorf("got %d characters, want 255", n)
+		}
+		if !strings.HasSuffix(text, "…") {
+			t.Errorf("got %q, want it to end with …", text)
 		}
 	}
 	if !strings.Contains(got.URL, "/%7Brepository.full_name%7D/") || got.Refname != "" {

@@ -1,5 +1,5 @@
-# Joins and claims a build by hand, as a step of the repository's own pipeline does. Probes read
-# it with `.`; it sets build, token (the attempt's) and claim (the reply), and defines post.
+# Joins and claims a build by hand, as a step of the repository's own pipeline does. Probes source this
+# file. It sets build, token (of the attempt) and claim (the reply), and defines post.
 
 # post PATH TOKEN [CURL-ARGUMENT...] sends a request of the runner protocol and prints the reply.
 post() {
@@ -8,7 +8,7 @@ post() {
 	curl -sS --max-time 60 -X POST -H "Authorization: Bearer $bearer" -H 'Content-Type: application/json' "$@" "$GATEWAY$path"
 }
 
-# field NAME prints the first string of that name in the JSON on standard input.
+# field NAME prints the first string with that name in the JSON on standard input.
 field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" | head -n 1; }
 
 build='' tries=0
@@ -28,5 +28,5 @@ case $claim in
 *) echo "the claim was refused: $claim" >&2; exit 1 ;;
 esac
 
-# Every password of the claim: of the account, of registries, or of a name that is new since.
+# All passwords in the claim: of the account, of registries, and of fields in later versions.
 passwords=$(printf '%s' "$claim" | grep -o '"password":"[^"]*"' | sed 's/^"password":"//; s/"$//' | sort -u)

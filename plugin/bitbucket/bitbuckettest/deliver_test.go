@@ -96,11 +96,15 @@ func TestWhoIsNotTold(t *testing.T) {
 	if len(hooked.requests) != 0 {
 		t.Errorf("%d requests, first of %s", len(hooked.requests), hooked.requests[0].URL)
 	}
-	if deliveries := e.Deliveries(
-		large,
-	); len(deliveries) != 1 || !deliveries[0].Oversized ||
-		len(deliveries[0].Attempts) != 0 {
-		t.Errorf("more than 256 KB: %d deliveries, %+v", len(deliveries), deliveries)
+	deliveries := e.Deliveries(large)
+	if len(deliveries) != 1 {
+		t.Fatalf("more than 256 KB: got %d deliveries, want 1", len(deliveries))
+	}
+	if !deliveries[0].Oversized {
+		t.Error("more than 256 KB: got a delivery of normal size, want it oversized")
+	}
+	if got := len(deliveries[0].Attempts); got != 0 {
+		t.Errorf("more than 256 KB: got %d attempts, want none", got)
 	}
 }
 
@@ -112,9 +116,14 @@ func TestUnsignedWithoutASecretAndResent(t *testing.T) {
 	request := e.Deliveries(uuid)[0].RequestUUID
 	must(t, e.Redeliver(request))
 	must(t, e.WaitIdle(t.Context()))
-	if len(hooked.bodies) != 2 || hooked.bodies[0] != hooked.bodies[1] ||
-		hooked.requests[1].Header.Get("X-Request-UUID") != request {
-		t.Errorf("resent: %d requests", len(hooked.bodies))
+	if len(hooked.bodies) != 2 {
+		t.Fatalf("got %d requests, want 2", len(hooked.bodies))
+	}
+	if hooked.bodies[0] != hooked.bodies[1] {
+		t.Errorf("got a second body %q, want the same as the first", hooked.bodies[1])
+	}
+	if got := hooked.requests[1].Header.Get("X-Request-UUID"); got != request {
+		t.Errorf("got request UUID %s, want %s again", got, request)
 	}
 	if signature := hooked.requests[0].Header.Values("X-Hub-Signature"); len(signature) != 0 {
 		t.Errorf("a signature without a secret: %v", signature)
@@ -146,8 +155,14 @@ func TestFailuresWithoutAnAnswerAreNotRetried(t *testing.T) {
 			uuid := e.addHook(t, "http://127.0.0.1:9/", "")
 			e.commit(t, "First")
 			attempts := e.Deliveries(uuid)[0].Attempts
-			if len(attempts) != 1 || attempts[0].Error != want || attempts[0].Status != 0 {
-				t.Errorf("attempts: %+v", attempts)
+			if len(attempts) != 1 {
+				t.Fatalf("got attempts %+v, want one", attempts)
+			}
+			if attempts[0].Error != want {
+				t.Errorf("got error %q, want %q", attempts[0].Error, want)
+			}
+			if attempts[0].Status != 0 {
+				t.Errorf("got status %d, want 0", attempts[0].Status)
 			}
 		})
 	}
@@ -201,7 +216,12 @@ func TestRetriesAreSpaced(t *testing.T) {
 		must(t, err)
 		must(t, server.WaitIdle(t.Context()))
 	})
-	if len(at) != 3 || at[1].Sub(at[0]) != time.Minute || at[2].Sub(at[1]) != time.Minute {
-		t.Errorf("attempts at %v", at)
+	if len(at) != 3 {
+		t.Fatalf("got %d attempts, want 3", len(at))
+	}
+	for i := range 2 {
+		if pause := at[i+1].Sub(at[i]); pause != time.Minute {
+			t.Errorf("got a pause of %s after attempt %d, want 1m", pause, i+1)
+		}
 	}
 }

@@ -27,19 +27,25 @@ func hookBody(change map[string]any) map[string]any {
 	return body
 }
 
-func TestAHookIsMadeReadReplacedAndDeleted(t *testing.T) {
+func TestAHookIsCreatedReadReplacedAndDeleted(t *testing.T) {
 	e := newEnv(t, func(o *bitbuckettest.Options) { o.AllowPrivateHooks = false })
 	status, made := e.call(t, "POST", hooksPath, hookBody(map[string]any{"secret": "s3cret"}))
-	if status != 201 || made["secret_set"] != true || made["secret"] != nil || made["subject_type"] != "repository" ||
-		made["active"] != true {
-		t.Fatalf("POST: %d %v", status, made)
+	if status != 201 {
+		t.Fatalf("POST: got status %d %v, want 201", status, made)
+	}
+	for field, want := range map[string]any{
+		"secret_set": true, "secret": nil, "subject_type": "repository", "active": true,
+	} {
+		if made[field] != want {
+			t.Errorf("POST: got %s %v, want %v", field, made[field], want)
+		}
 	}
 	self := hooksPath + "/" + url.PathEscape(made["uuid"].(string))
 	for _, step := range []struct {
 		change map[string]any
 		want   bitbuckettest.Hook
 	}{
-		{map[string]any{"description": "silent of the secret"}, bitbuckettest.Hook{Active: true, SecretSet: true}},
+		{map[string]any{"description": "without a secret"}, bitbuckettest.Hook{Active: true, SecretSet: true}},
 		{map[string]any{"description": "inactive", "active": false}, bitbuckettest.Hook{SecretSet: true}},
 		{map[string]any{"description": "null", "secret": nil}, bitbuckettest.Hook{Active: true}},
 		{map[string]any{"description": "set again", "secret": "x"}, bitbuckettest.Hook{Active: true, SecretSet: true}},
@@ -47,14 +53,9 @@ func TestAHookIsMadeReadReplacedAndDeleted(t *testing.T) {
 	} {
 		step.want.UUID, step.want.URL = made["uuid"].(string), "https://ci.example.com/hooks/1"
 		step.want.Description, step.want.Events = step.change["description"].(string), []string{"repo:push"}
-		if status, answer := e.call(
-			t,
-			"PUT",
-			self,
-			hookBody(step.change),
-		); status != 200 ||
-			answer["uuid"] != made["uuid"] {
-			t.Errorf("PUT %v: %d %v", step.change, status, answer)
+		status, answer := e.call(t, "PUT", self, hookBody(step.change))
+		if status != 200 || answer["uuid"] != made["uuid"] {
+			t.Errorf("PUT %v: got %d %v, want 200 and the same UUID", step.change, status, answer)
 		}
 		if diff := cmp.Diff([]bitbuckettest.Hook{step.want}, e.app.Hooks()); diff != "" {
 			t.Errorf("PUT %v (-want +got):\n%s", step.change, diff)

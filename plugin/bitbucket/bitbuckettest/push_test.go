@@ -76,14 +76,23 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 			t.Errorf("change %d: %v, want %+v", i, got, want)
 		}
 	}
-	if dig(changes[2], "new", "message") != "The second\n" ||
-		dig(changes[2], "new", "tagger", "raw") != "Carol <carol@elsewhere.example>" ||
-		dig(changes[3], "new", "message") != nil {
-		t.Errorf("annotated: %v, lightweight: %v", dig(changes[2], "new"), dig(changes[3], "new"))
+	if got := dig(changes[2], "new", "message"); got != "The second\n" {
+		t.Errorf("annotated tag: got message %v, want The second", got)
 	}
-	if dig(payload, "actor", "nickname") != "alice" || dig(changes[0], "new", "target", "author", "user") != nil ||
-		dig(changes[0], "old", "target", "author", "user", "nickname") != "alice" {
-		t.Errorf("actor and authors: %v", dig(payload, "actor"))
+	if got := dig(changes[2], "new", "tagger", "raw"); got != "Carol <carol@elsewhere.example>" {
+		t.Errorf("annotated tag: got tagger %v, want Carol", got)
+	}
+	if got := dig(changes[3], "new", "message"); got != nil {
+		t.Errorf("lightweight tag: got message %v, want none", got)
+	}
+	if got := dig(payload, "actor", "nickname"); got != "alice" {
+		t.Errorf("got actor %v, want alice", got)
+	}
+	if got := dig(changes[0], "new", "target", "author", "user"); got != nil {
+		t.Errorf("new commit: got user %v, want none for an unknown address", got)
+	}
+	if got := dig(changes[0], "old", "target", "author", "user", "nickname"); got != "alice" {
+		t.Errorf("old commit: got author %v, want alice", got)
 	}
 }
 

@@ -24,33 +24,29 @@ func TestStatusesAreUpserted(t *testing.T) {
 		"url":     "http://127.0.0.1:8080/{repository.full_name}/{commit.hash}",
 		"refname": "main",
 	})
-	if status != 201 || first["type"] != "build" || first["name"] != "slipway/a b" ||
-		first["url"] != "http://127.0.0.1:8080/acme/app/"+commit {
-		t.Errorf("POST: %d %v", status, first)
+	if status != 201 {
+		t.Errorf("POST: got status %d, want 201", status)
 	}
-	status, second := e.call(
-		t,
-		"POST",
-		path+"/build",
-		map[string]any{
-			"key":     "slipway/a b",
-			"state":   "SUCCESSFUL",
-			"url":     "https://ci.example.com/2",
-			"refname": "main",
-		},
-	)
+	for field, want := range map[string]any{
+		"type": "build", "name": "slipway/a b", "url": "http://127.0.0.1:8080/acme/app/" + commit,
+	} {
+		if first[field] != want {
+			t.Errorf("POST: got %s %v, want %v", field, first[field], want)
+		}
+	}
+	status, second := e.call(t, "POST", path+"/build", map[string]any{
+		"key":     "slipway/a b",
+		"state":   "SUCCESSFUL",
+		"url":     "https://ci.example.com/2",
+		"refname": "main",
+	})
 	if status != 200 || second["uuid"] != first["uuid"] {
-		t.Errorf("POST of the same key: %d %v", status, second)
+		t.Errorf("POST of the same key: got %d %v, want 200 and the same UUID", status, second)
 	}
 	self := path + "/build/" + url.PathEscape("slipway/a b")
-	if status, answer := e.call(
-		t,
-		"PUT",
-		self,
-		map[string]any{"state": "FAILED", "description": "it broke"},
-	); status != 200 ||
-		answer["url"] != "https://ci.example.com/2" {
-		t.Errorf("PUT: %d %v", status, answer)
+	status, changed := e.call(t, "PUT", self, map[string]any{"state": "FAILED", "description": "it broke"})
+	if status != 200 || changed["url"] != "https://ci.example.com/2" {
+		t.Errorf("PUT: got %d %v, want 200 and the same URL", status, changed)
 	}
 	if status, _ := e.call(t, "PUT", self, map[string]any{"key": "other", "state": "FAILED"}); status != 400 {
 		t.Errorf("PUT of another key: %d", status)
@@ -58,24 +54,21 @@ func TestStatusesAreUpserted(t *testing.T) {
 	if status, _ := e.call(t, "PUT", path+"/build/none", map[string]any{"state": "FAILED"}); status != 404 {
 		t.Errorf("PUT of an unknown key: %d", status)
 	}
-	if status, answer := e.call(
-		t,
-		"GET",
-		self,
-		nil,
-	); status != 200 || answer["state"] != "FAILED" ||
-		answer["description"] != "it broke" {
-		t.Errorf("GET: %d %v", status, answer)
+	status, stored := e.call(t, "GET", self, nil)
+	if status != 200 {
+		t.Errorf("GET: got status %d, want 200", status)
+	}
+	if stored["state"] != "FAILED" {
+		t.Errorf("GET: got state %v, want FAILED", stored["state"])
+	}
+	if stored["description"] != "it broke" {
+		t.Errorf("GET: got description %v, want it broke", stored["description"])
 	}
 	if status, _ := e.call(t, "GET", path+"/build/none", nil); status != 404 {
 		t.Errorf("GET of an unknown key: %d", status)
 	}
-	e.call(
-		t,
-		"POST",
-		path+"/build",
-		map[string]any{"key": "other", "state": "STOPPED", "url": "https://ci.example.com/3"},
-	)
+	other := map[string]any{"key": "other", "state": "STOPPED", "url": "https://ci.example.com/3"}
+	e.call(t, "POST", path+"/build", other)
 	if diff := cmp.Diff([]string{"slipway/a b", "other"}, e.names(t, path+"?pagelen=1", "key")); diff != "" {
 		t.Errorf("list (-want +got):\n%s", diff)
 	}

@@ -151,8 +151,14 @@ func TestH6RepositoriesPageByPage(t *testing.T) {
 		}},
 	)
 	got, err := c.Repositories(t.Context(), "acme", `a"p\p`, "")
-	if err != nil || len(got.Repositories) != 1 || got.Next != "page=2" {
-		t.Fatalf("%+v, %v", got, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Repositories) != 1 {
+		t.Errorf("got repositories %+v, want one", got.Repositories)
+	}
+	if got.Next != "page=2" {
+		t.Fatalf("got next page %q, want page=2", got.Next)
 	}
 	check(t, nil, url.Values{"pagelen": {"100"}, "sort": {"-updated_on"}, "q": {`name ~ "a\"p\\p"`}}, asked)
 	_, err = c.Repositories(t.Context(), "acme", "", got.Next)

@@ -118,9 +118,14 @@ func TestRefusalsAreTyped(t *testing.T) {
 				c.edit(&one)
 			}
 			err := open(t, newServer(), c.user, c.credential).PutStatus(t.Context(), c.id, c.commit, one)
-			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.text) ||
-				strings.Contains(err.Error(), "canary") {
-				t.Errorf("got %v", err)
+			if !errors.Is(err, c.is) {
+				t.Fatalf("got error %v, want %v", err, c.is)
+			}
+			if !strings.Contains(err.Error(), c.text) {
+				t.Errorf("got error %v, want it to contain %q", err, c.text)
+			}
+			if strings.Contains(err.Error(), "canary") {
+				t.Errorf("got error %v, want it without the credential", err)
 			}
 		})
 	}

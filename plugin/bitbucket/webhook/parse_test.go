@@ -169,9 +169,11 @@ func TestI5ChangesBeyondTheFirstThousandAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(e.Changes) != webhook.MaxChanges || len(e.Skipped) != 1 ||
-		!strings.HasPrefix(e.Skipped[0], "234 more changes") {
-		t.Errorf("%d changes, skipped %v", len(e.Changes), e.Skipped)
+	if len(e.Changes) != webhook.MaxChanges {
+		t.Errorf("got %d changes, want %d", len(e.Changes), webhook.MaxChanges)
+	}
+	if len(e.Skipped) != 1 || !strings.HasPrefix(e.Skipped[0], "234 more changes") {
+		t.Errorf("got skipped %v, want 234 more changes", e.Skipped)
 	}
 }
 

@@ -154,7 +154,7 @@ func onPostgres(t *testing.T, o localenv.Options) localenv.Options {
 	return o
 }
 
-// options are those of a world on an engine and a database.
+// options returns the options of an environment with an engine and a database.
 func options(t *testing.T, engine, database string) localenv.Options {
 	t.Helper()
 	o := engines()[engine]()

@@ -22,7 +22,7 @@ func (c *CI) doctor(env *demotest.Env) {
 		"step: the builder answers at " + c.Builder,
 	} {
 		if !strings.Contains(printed, want) {
-			env.T.Errorf("doctor does not say %q:\n%s", want, printed)
+			env.T.Errorf("doctor: want %q in the output:\n%s", want, printed)
 		}
 	}
 }
@@ -34,7 +34,7 @@ func (c *CI) doctorFinds(env *demotest.Env) {
 		printed, err := env.Gateway.Doctor(env.Context)
 		if err == nil || !strings.Contains(printed, "without output of our step") ||
 			!strings.Contains(printed, "_IMAGE="+c.Program+" this program") {
-			env.T.Errorf("doctor where the step's program is away: %v\n%s", err, printed)
+			env.T.Errorf("doctor without the step's program: got %v, want it to name the image's setting:\n%s", err, printed)
 		}
 	})
 }

@@ -1,5 +1,5 @@
 // Package enginetest is the conformance suite of engines. It tests the whole path, from a real push
-// to the commit's status, in worlds whose gateway uses the engine. It also tests the engine without
+// to the commit's status, in environments whose gateway uses the engine. It also tests the engine without
 // a gateway.
 package enginetest
 
@@ -32,7 +32,7 @@ type Factory struct {
 // shortTime is the build timeout in the environment with short timeouts. Factory.Slow is added to it.
 const shortTime = 15 * time.Second
 
-// Run runs all cases in three worlds. The first has room for many concurrent builds. The second
+// Run runs all cases in three environments. The first has room for many concurrent builds. The second
 // runs one build at a time. The third has a short timeout for each build. It is a separate environment so
 // that a case that occupies the only place cannot be ended by the timeout.
 func Run(t *testing.T, f Factory) {

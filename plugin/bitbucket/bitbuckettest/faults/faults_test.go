@@ -96,21 +96,31 @@ func TestRulesFollowEachOtherUntilStopped(t *testing.T) {
 	_, f, url := start(t)
 	f.Add(faults.Rule{Times: 1, Fault: faults.HTML(502)})
 	last := f.Add(faults.Rule{Fault: faults.RateLimited("7")})
-	if response, body, err := request(
-		t,
-		"GET",
-		url,
-	); err != nil || response.StatusCode != 502 || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") ||
-		!strings.Contains(body, "502 Bad Gateway") {
-		t.Errorf("first: %v %q %v", response, body, err)
+	response, body, err := request(t, "GET", url)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if response, body, err := request(
-		t,
-		"GET",
-		url,
-	); err != nil || response.StatusCode != 429 || response.Header.Get("Retry-After") != "7" ||
-		body != "Rate limit for this resource has been exceeded" {
-		t.Errorf("second: %v %q %v", response, body, err)
+	if response.StatusCode != 502 {
+		t.Errorf("first: got status %d, want 502", response.StatusCode)
+	}
+	if kind := response.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/html") {
+		t.Errorf("first: got content type %s, want text/html", kind)
+	}
+	if !strings.Contains(body, "502 Bad Gateway") {
+		t.Errorf("first: got body %q, want 502 Bad Gateway", body)
+	}
+	response, body, err = request(t, "GET", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.StatusCode != 429 {
+		t.Errorf("second: got status %d, want 429", response.StatusCode)
+	}
+	if after := response.Header.Get("Retry-After"); after != "7" {
+		t.Errorf("second: got Retry-After %q, want 7", after)
+	}
+	if body != "Rate limit for this resource has been exceeded" {
+		t.Errorf("second: got body %q, want the rate limit message", body)
 	}
 	last.Stop()
 	f.Add(faults.Rule{Times: 1, Fault: faults.RateLimited("")})
@@ -187,15 +197,14 @@ func TestDelaysTakeTheirTime(t *testing.T) {
 			f.Add(faults.Rule{Fault: row.fault})
 			recorder, began := httptest.NewRecorder(), time.Now()
 			f.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
-			if took := time.Since(began); took != row.want || recorder.Body.String() != answer || recorder.Code != 201 {
-				t.Errorf(
-					"%s: %d %q after %v, want all of it after %v",
-					name,
-					recorder.Code,
-					recorder.Body,
-					took,
-					row.want,
-				)
+			if took := time.Since(began); took != row.want {
+				t.Errorf("%s: got the response after %v, want %v", name, took, row.want)
+			}
+			if recorder.Body.String() != answer {
+				t.Errorf("%s: got body %q, want %q", name, recorder.Body, answer)
+			}
+			if recorder.Code != 201 {
+				t.Errorf("%s: got status %d, want 201", name, recorder.Code)
 			}
 		})
 	}
