@@ -54,7 +54,7 @@ func (c *Client) attempt(ctx context.Context, call *call, out any) (Response, er
 	if c.o.Renew == nil || !errors.Is(err, ErrUnauthorized) {
 		return answer, err
 	}
-	c.o.Log.WithError(err).Debug("bitbucket: the credential is renewed")
+	c.o.Log.WithError(err).Debug("bitbucket: renew the credential")
 	token, err = c.o.Renew(ctx, token)
 	if err != nil {
 		return Response{}, fmt.Errorf("%s: %w", call, err)
@@ -67,7 +67,7 @@ func (c *Client) send(ctx context.Context, call *call, token secret.Secret, out 
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, call.method, call.url.String(), bytes.NewReader(call.body))
 	if err != nil {
-		return Response{}, fmt.Errorf("%s: make the request: %w", call, withoutURL(err))
+		return Response{}, fmt.Errorf("%s: create the request: %w", call, withoutURL(err))
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "slipway")
@@ -93,8 +93,8 @@ func (c *Client) authorize(request *http.Request, token secret.Secret) {
 	request.Header.Set("Authorization", "Bearer "+token.Reveal())
 }
 
-// readResponse decodes a response. It never takes HTML for an answer of the API, with any
-// status, because proxies, login pages and maintenance pages send HTML.
+// readResponse decodes a response. It returns an error for HTML with any status, because proxies, login
+// pages and maintenance pages send HTML.
 func (c *call) readResponse(response *http.Response, token secret.Secret, out any) (Response, error) {
 	answer := Response{Status: response.StatusCode, Header: response.Header}
 	ok := response.StatusCode >= 200 && response.StatusCode < 300
@@ -105,23 +105,23 @@ func (c *call) readResponse(response *http.Response, token secret.Secret, out an
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	switch {
 	case err != nil:
-		return answer, c.transportError(fmt.Errorf("read the answer: %w", err))
+		return answer, c.transportError(fmt.Errorf("read the response: %w", err))
 	case len(body) > maxBody:
 		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status,
-			Message: fmt.Sprintf("the answer is larger than %d MiB", maxBody>>20)}
+			Message: fmt.Sprintf("the response is larger than %d MiB", maxBody>>20)}
 	case out == nil:
 		return answer, nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
 		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status,
-			Message: "the answer is not understood", cause: err}
+			Message: "invalid JSON in the response", cause: err}
 	}
 	return answer, nil
 }
 
 // transportError returns the error of a call without a complete response.
 func (c *call) transportError(err error) error {
-	return &Error{Method: c.method, Path: c.url.EscapedPath(), Message: "no answer", cause: withoutURL(err)}
+	return &Error{Method: c.method, Path: c.url.EscapedPath(), Message: "no response", cause: withoutURL(err)}
 }
 
 // withoutURL removes the URL that net/http adds to its errors, because the URL contains the

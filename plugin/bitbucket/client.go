@@ -142,7 +142,7 @@ func (c *Client) do(ctx context.Context, call *call, out any) (Response, error) 
 	},
 		backoff.WithBackOff(c.o.Backoff()), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(maxElapsed),
 		backoff.WithNotify(func(_ error, pause time.Duration) {
-			c.o.Log.WithError(last).WithField("pause", pause.String()).Debug("bitbucket: a call is repeated")
+			c.o.Log.WithError(last).WithField("pause", pause.String()).Debug("bitbucket: retry a call")
 		}))
 	switch {
 	case err == nil:

@@ -23,7 +23,7 @@ func newError(c *call, response *http.Response, body []byte, token secret.Secret
 	e := &Error{Method: c.method, Path: c.url.EscapedPath(), Status: response.StatusCode, HTML: isHTML(response.Header)}
 	e.RetryAfter = retryAfter(response.Header, time.Now())
 	if e.HTML {
-		e.Message = "a web page answered in the API's place"
+		e.Message = "got a web page instead of an API response"
 		return e
 	}
 	text := string(body)

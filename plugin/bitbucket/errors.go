@@ -17,7 +17,7 @@ var (
 	ErrRemoved      = errors.New("the provider removed this API")          // 410, as CHANGE-2770
 	ErrRateLimited  = errors.New("rate limited")                           // 429
 	ErrTooMuch      = errors.New("the provider gave up: too much to list") // 555
-	ErrHTML         = errors.New("a web page answered in the API's place")
+	ErrHTML         = errors.New("got a web page instead of an API response")
 	ErrUnavailable  = errors.New("not available at the moment") // a later retry can succeed
 )
 

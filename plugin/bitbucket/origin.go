@@ -25,14 +25,12 @@ func Join(segments ...string) string {
 func parseBase(raw string) (*url.URL, error) {
 	base, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("bitbucket: the API's URL cannot be read: %w", withoutURL(err))
+		return nil, fmt.Errorf("bitbucket: parse the API URL: %w", withoutURL(err))
 	}
 	if (base.Scheme != "https" && base.Scheme != "http") || base.Hostname() == "" || base.User != nil ||
 		base.RawQuery != "" || base.Fragment != "" {
-		return nil, fmt.Errorf(
-			"bitbucket: the API's URL %q is not of the form https://host[:port][/path]",
-			base.Redacted(),
-		)
+		const format = "bitbucket: API URL %q: use the form https://host[:port][/path]"
+		return nil, fmt.Errorf(format, base.Redacted())
 	}
 	base.Path = strings.TrimSuffix(base.Path, "/")
 	base.RawPath = ""
@@ -46,7 +44,7 @@ func (c *Client) resolve(path string, query url.Values) (*url.URL, error) {
 	}
 	u, err := url.Parse(c.base.String() + path)
 	if err != nil || !c.isSameOrigin(u) {
-		return nil, fmt.Errorf("path %q cannot be used", path)
+		return nil, fmt.Errorf("path %q: invalid", path)
 	}
 	if err := checkDotSegments(u); err != nil {
 		return nil, err
@@ -95,13 +93,13 @@ func (c *Client) checkRedirect(request *http.Request, via []*http.Request) error
 }
 
 // errForeignLink is returned for a link to a further page at another origin.
-var errForeignLink = errors.New("the link to the next page leaves the API's origin")
+var errForeignLink = errors.New("the link to the next page has another origin than the API")
 
 // nextPage parses and checks a link to a further page.
 func (c *Client) nextPage(link string) (*url.URL, error) {
 	u, err := url.Parse(link)
 	if err != nil {
-		return nil, errors.New("the link to the next page cannot be read")
+		return nil, errors.New("parse the link to the next page")
 	}
 	if !c.isSameOrigin(u) {
 		return nil, fmt.Errorf("%w: %s://%s", errForeignLink, u.Scheme, u.Host)

@@ -26,11 +26,8 @@ func StatusURL(raw string) (string, error) {
 		return "", fmt.Errorf("link %q is not an absolute URL", raw)
 	}
 	if len(link) > MaxStatusURL {
-		return "", fmt.Errorf(
-			"link of %d characters is longer than the %d that Bitbucket takes; use a shorter public URL",
-			len(link),
-			MaxStatusURL,
-		)
+		const format = "link of %d characters is longer than the %d that Bitbucket accepts: use a shorter public URL"
+		return "", fmt.Errorf(format, len(link), MaxStatusURL)
 	}
 	return link, nil
 }

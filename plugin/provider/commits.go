@@ -48,11 +48,8 @@ func (p commits) ref(ctx context.Context, id cloud.RepositoryID, ref autobuild.R
 // invisibleError converts the error of a repository that the account cannot see.
 func invisibleError(r autobuild.Repository, err error) error {
 	if errors.Is(err, bitbucket.ErrNotFound) {
-		return fmt.Errorf(
-			"repository %s: %w: the linked account does not see it; it was deleted or access was taken away",
-			r.FullName,
-			autobuild.ErrForbidden,
-		)
+		const format = "repository %s: %w: the linked account cannot see it: it was deleted, or the account lost access"
+		return fmt.Errorf(format, r.FullName, autobuild.ErrForbidden)
 	}
 	return Translate(err)
 }

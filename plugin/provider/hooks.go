@@ -31,7 +31,7 @@ func (p hooks) Ensure(ctx context.Context, r autobuild.Repository, w autobuild.W
 		return "", err
 	}
 	if w.Secret.IsZero() {
-		return "", fmt.Errorf("webhook %s: a webhook without a secret is not made", w.URL)
+		return "", fmt.Errorf("create webhook %s: it has no secret", w.URL)
 	}
 	all, err := p.Client.Hooks(ctx, id)
 	if err != nil {

@@ -93,7 +93,7 @@ func nextToken(link string, own url.Values) (string, error) {
 	}
 	u, err := url.Parse(link)
 	if err != nil {
-		return "", errors.New("the link to the next page cannot be read")
+		return "", errors.New("parse the link to the next page")
 	}
 	added := url.Values{}
 	for name, values := range u.Query() {
