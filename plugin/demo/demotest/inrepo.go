@@ -14,7 +14,7 @@ func (env *Env) UseOwnPipeline() (automatedBuild, token string) {
 	env.Must(env.Browser.Visit(env.Context, page+"/edit"))
 	env.Must(env.Browser.Submit(env.Context, page+"/edit", url.Values{"engine": {"own"}, "then": {"save"}}))
 	env.Must(env.Browser.Submit(env.Context, page+"/pipeline-token", nil))
-	shown := env.Browser.After("A build that no pipeline asks for ends as failed. Token")
+	shown := env.Browser.After("A build fails if no pipeline requests it. Token")
 	const length = 43 // of a token; the text of a button follows it
 	if len(shown) < length {
 		env.T.Fatalf("got token %q on the page, want %d characters", shown, length)
