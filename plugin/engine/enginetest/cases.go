@@ -14,12 +14,18 @@ func success(env *demotest.Env) {
 	p.Push("main")
 	b := p.WaitEnd(1, autobuild.Succeeded)
 	p.CheckImage("latest", b, "second")
-	if b.Commit.Hash != commit || b.Attempt != 1 || b.Size == 0 {
-		env.T.Errorf("build %+v, want attempt 1 of %s with its size", b, commit)
+	if b.Commit.Hash != commit {
+		env.T.Errorf("got commit %s, want %s", b.Commit.Hash, commit)
 	}
-	statuses := p.Statuses(commit)
-	if len(statuses) != 1 || statuses[0].State != "SUCCESSFUL" || statuses[0].Refname != "main" {
-		env.T.Errorf("statuses %+v, want one of main", statuses)
+	if b.Attempt != 1 {
+		env.T.Errorf("got attempt %d, want 1", b.Attempt)
+	}
+	if b.Size == 0 {
+		env.T.Error("got size 0, want the size of the image")
+	}
+	p.CheckOneSuccess(commit)
+	if got := p.Statuses(commit)[0].Refname; got != "main" {
+		env.T.Errorf("got status of ref %q, want main", got)
 	}
 }
 
@@ -30,8 +36,14 @@ func failure(env *demotest.Env) {
 	commit := p.Commit("Break", env.Dockerfile("x", "RUN echo about-to-fail && false"))
 	p.Push("main")
 	b := p.WaitEnd(1, autobuild.Failed)
-	if b.Reason != autobuild.ReasonBuild || b.Attempt != 1 || b.Digest != "" {
-		env.T.Errorf("build %+v, want attempt 1 failed by its Dockerfile, without a digest", b)
+	if b.Reason != autobuild.ReasonBuild {
+		env.T.Errorf("got reason %s, want %s", b.Reason, autobuild.ReasonBuild)
+	}
+	if b.Attempt != 1 {
+		env.T.Errorf("got attempt %d, want 1", b.Attempt)
+	}
+	if b.Digest != "" {
+		env.T.Errorf("got digest %s, want none", b.Digest)
 	}
 	if s := p.Statuses(commit); len(s) != 1 || s[0].State != "FAILED" {
 		env.T.Errorf("statuses %+v, want one FAILED", s)
@@ -70,9 +82,16 @@ func onePush(env *demotest.Env) {
 	p.Push("of-b-one^{commit}:refs/heads/b-one", "of-b-two^{commit}:refs/heads/b-two", "v2.3")
 	keys := map[string]bool{}
 	for _, b := range p.WaitAll(3) {
-		if b.State != autobuild.Succeeded || b.Commit.Hash != commits[b.Ref.Name] || b.Attempt != 1 {
-			env.T.Errorf("want success at %s, but of %s %s", commits[b.Ref.Name], b.Commit.Hash, env.DescribeBuild(b))
+		if b.State != autobuild.Succeeded {
+			env.T.Errorf("got state %s, want succeeded: %s", b.State, env.DescribeBuild(b))
 			continue
+		}
+		if want := commits[b.Ref.Name]; b.Commit.Hash != want {
+			env.T.Errorf("%s: got commit %s, want %s", b.Ref.Name, b.Commit.Hash, want)
+			continue
+		}
+		if b.Attempt != 1 {
+			env.T.Errorf("%s: got attempt %d, want 1", b.Ref.Name, b.Attempt)
 		}
 		tag := strings.TrimPrefix(b.Ref.Name, "v")
 		p.CheckImage(tag, b, b.Ref.Name)

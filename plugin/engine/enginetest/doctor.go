@@ -32,7 +32,10 @@ func (c *CI) doctorFinds(env *demotest.Env) {
 	env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	c.withoutProgram(env, func() {
 		printed, err := env.Gateway.Doctor(env.Context)
-		if err == nil || !strings.Contains(printed, "without output of our step") ||
+		if err == nil {
+			env.T.Error("doctor without the step's program: got no error, want one")
+		}
+		if !strings.Contains(printed, "without output of our step") ||
 			!strings.Contains(printed, "_IMAGE="+c.Program+" this program") {
 			env.T.Errorf("doctor without the step's program: got %v, want it to name the image's setting:\n%s", err, printed)
 		}

@@ -59,8 +59,14 @@ func (f Factory) startTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	second, err := engine.Start(ctx, p)
-	if err != nil || second != first || first == "" {
-		t.Errorf("started as %q, then as %q, %v", first, second, err)
+	if err != nil {
+		t.Errorf("start the attempt again: got error %v", err)
+	}
+	if first == "" {
+		t.Error("got an empty pipeline reference, want one")
+	}
+	if second != first {
+		t.Errorf("start the attempt again: got pipeline %q, want %q", second, first)
 	}
 	a.EngineRef = first
 	await(ctx, t, "a runner claims", func() (bool, error) { return r.runners() > 0, nil })

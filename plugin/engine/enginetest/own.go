@@ -73,9 +73,16 @@ func (c *CI) ownStep(env *demotest.Env) {
 	p.Push("of-b-own^{commit}:refs/heads/b-own") // a CI runs only one ref of a push
 	p.Push("of-v3.4^{commit}:refs/tags/v3.4")
 	for _, b := range p.WaitAll(2) {
-		if b.State != autobuild.Succeeded || b.Commit.Hash != commits[b.Ref.Name] || b.Attempt != 1 {
-			env.T.Errorf("want success at %s, but of %s %s", commits[b.Ref.Name], b.Commit.Hash, env.DescribeBuild(b))
+		if b.State != autobuild.Succeeded {
+			env.T.Errorf("got state %s, want succeeded: %s", b.State, env.DescribeBuild(b))
 			continue
+		}
+		if want := commits[b.Ref.Name]; b.Commit.Hash != want {
+			env.T.Errorf("%s: got commit %s, want %s", b.Ref.Name, b.Commit.Hash, want)
+			continue
+		}
+		if b.Attempt != 1 {
+			env.T.Errorf("%s: got attempt %d, want 1", b.Ref.Name, b.Attempt)
 		}
 		p.CheckImage(strings.TrimPrefix(b.Ref.Name, "v"), b, b.Ref.Name)
 		_, err := env.WaitStatus(env.Context, b)

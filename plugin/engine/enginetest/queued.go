@@ -78,13 +78,19 @@ func branchDeleted(env *demotest.Env) {
 func (f Factory) timeOut(env *demotest.Env) {
 	p, _ := occupy(env)
 	b := p.WaitEnd(1, autobuild.Failed)
-	if b.Reason != autobuild.ReasonTimeout || b.Attempt != 1 {
-		env.T.Errorf("build %+v, want attempt 1 failed by its time", b)
+	if b.Reason != autobuild.ReasonTimeout {
+		env.T.Errorf("got reason %s, want %s", b.Reason, autobuild.ReasonTimeout)
+	}
+	if b.Attempt != 1 {
+		env.T.Errorf("got attempt %d, want 1", b.Attempt)
 	}
 	statuses := p.Statuses(b.Commit.Hash)
-	if len(statuses) != 1 || !strings.HasPrefix(statuses[0].Description, "failed: ") ||
-		!strings.Contains(statuses[0].Description, "longer than") {
-		env.T.Errorf("statuses %+v, want one that says that it took too long", statuses)
+	if len(statuses) != 1 {
+		env.T.Fatalf("got statuses %+v, want one", statuses)
+	}
+	text := statuses[0].Description
+	if !strings.HasPrefix(text, "failed: ") || !strings.Contains(text, "longer than") {
+		env.T.Errorf("got description %q, want one about the timeout", text)
 	}
 	if took := b.FinishedAt.Sub(b.CreatedAt); took < shortTime+f.Slow || took > shortTime+f.Slow+10*time.Second {
 		env.T.Errorf("it ended after %s, want about %s", took, shortTime+f.Slow)
