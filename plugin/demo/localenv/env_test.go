@@ -99,7 +99,7 @@ func TestEnv(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := env.AddRegistry(ctx, b); err != nil || !b.Contains("works") {
+	if err := env.AddRegistry(ctx, b); err != nil || !b.Contains("The registry accepts the credential") {
 		t.Errorf("store a registry credential: %v: %s", err, b.Text())
 	}
 	checkRegistryLogin(t, env)
