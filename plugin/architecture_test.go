@@ -13,7 +13,10 @@ import (
 // may import each other.
 var layers = [][]string{
 	{"config/secret"},
-	{"config/identity", "config/process", "config/netpolicy", "config/safe", "config/text", "config/discard"},
+	{
+		"config/identity", "config/must", "config/process", "config/netpolicy", "config/safe", "config/text",
+		"config/discard",
+	},
 	{"config"},
 	{"runner/spec"},
 	{"plugin/autobuild"},
@@ -51,6 +54,7 @@ var across = map[string][]string{
 // alone lists packages that may import only the listed packages of this module.
 var alone = map[string][]string{
 	"config/secret":    {},
+	"config/must":      {},
 	"config/process":   {},
 	"config/netpolicy": {},
 	"config/safe":      {},
@@ -70,6 +74,7 @@ var alone = map[string][]string{
 // leaves are the packages that every package may import, except those in alone.
 var leaves = []string{
 	"config/secret",
+	"config/must",
 	"config/identity",
 	"config/process",
 	"config/netpolicy",

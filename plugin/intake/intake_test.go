@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
@@ -41,12 +42,12 @@ func newEnv(t *testing.T, kind autobuild.ProviderKind, change ...func(*intake.Op
 	e := &env{now: start}
 	e.store = storetest.OpenAt(t, t.TempDir(), func() time.Time { return e.now })
 	provider, err := e.store.SaveProvider(t.Context(), autobuild.Provider{Kind: kind, Name: "bitbucket"})
-	must(t, err)
+	must.Succeed(t, err)
 	e.hook, err = e.store.SaveHook(t.Context(), autobuild.Hook{
 		Repository: autobuild.Repository{ProviderID: provider.ID, ID: "{1}", FullName: "acme/app"},
 		Secret:     current, PreviousSecret: previous, PreviousUntil: start.Add(time.Hour), State: autobuild.HookActive,
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	o := intake.Options{Store: e.store, Now: func() time.Time { return e.now }, Log: quiet()}
 	for _, f := range change {
 		f(&o)
@@ -61,13 +62,6 @@ func quiet() logrus.FieldLogger {
 	return log
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func signed(body []byte, key secret.Secret) http.Header {
 	return http.Header{"X-Event-Key": {"repo:push"}, webhook.SignatureHeader: {webhook.Sign(body, key)}}
 }
@@ -75,7 +69,7 @@ func signed(body []byte, key secret.Secret) http.Header {
 func (e *env) stored(t *testing.T) []autobuild.Delivery {
 	t.Helper()
 	all, err := e.store.Deliveries(t.Context(), autobuild.DeliveryFilter{})
-	must(t, err)
+	must.Succeed(t, err)
 	return all
 }
 
@@ -89,14 +83,14 @@ func TestReceiveStoresTheDeliveryAsItCame(t *testing.T) {
 	} {
 		header.Set(name, value)
 	}
-	must(t, e.Receive(t.Context(), e.hook.ID, header, body))
+	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, header, body))
 
 	all := e.stored(t)
 	if len(all) != 1 {
 		t.Fatalf("%d deliveries, want 1", len(all))
 	}
 	got, err := e.store.Delivery(t.Context(), all[0].ID)
-	must(t, err)
+	must.Succeed(t, err)
 	want := autobuild.Delivery{
 		ID: all[0].ID, HookID: e.hook.ID, Event: "repo:push", RequestID: "r-1", Body: body,
 		ReceivedAt: start, State: autobuild.DeliveryReceived,
@@ -110,7 +104,7 @@ func TestReceiveStoresTheDeliveryAsItCame(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	hook, err := e.store.Hook(t.Context(), e.hook.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if !hook.DeliveredAt.Equal(start) {
 		t.Errorf("hook delivered at %s, want %s", hook.DeliveredAt, start)
 	}
@@ -121,7 +115,7 @@ func TestDataCenterHasAnotherHeaderForTheRequestID(t *testing.T) {
 	body := []byte("{}")
 	header := signed(body, current)
 	header.Set("X-Request-Id", "dc-1")
-	must(t, e.Receive(t.Context(), e.hook.ID, header, body))
+	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, header, body))
 	if got := e.stored(t)[0].RequestID; got != "dc-1" {
 		t.Errorf("request id: got %q, want dc-1", got)
 	}
@@ -169,10 +163,10 @@ func TestI1I10W2ForgedDeliveriesGetTheSameError(t *testing.T) {
 
 func TestI1AHookWithoutASecretRejectsAllDeliveries(t *testing.T) {
 	e := newEnv(t, autobuild.Cloud)
-	must(t, e.store.DeleteHook(t.Context(), e.hook.ID))
+	must.Succeed(t, e.store.DeleteHook(t.Context(), e.hook.ID))
 	e.hook.Secret, e.hook.PreviousSecret = secret.Secret{}, secret.Secret{}
 	_, err := e.store.SaveHook(t.Context(), e.hook)
-	must(t, err)
+	must.Succeed(t, err)
 	if err := e.Receive(t.Context(), e.hook.ID, signed(nil, secret.Secret{}), nil); !errors.Is(err,
 		intake.ErrUnauthorized) {
 		t.Errorf("got %v, want ErrUnauthorized", err)
@@ -182,19 +176,19 @@ func TestI1AHookWithoutASecretRejectsAllDeliveries(t *testing.T) {
 func TestW5I2RotatedSecret(t *testing.T) {
 	e := newEnv(t, autobuild.Cloud)
 	body := []byte(`{}`)
-	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
-	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, previous), body))
+	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
+	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, previous), body))
 
 	e.now = e.hook.PreviousUntil
-	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
+	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
 	if err := e.Receive(t.Context(), e.hook.ID, signed(body, previous), body); !errors.Is(err, intake.ErrUnauthorized) {
 		t.Errorf("expired previous secret: got %v, want ErrUnauthorized", err)
 	}
 
 	_, err := e.store.ReplaceHookSecret(t.Context(), e.hook, secret.New("newest"), e.now.Add(time.Hour))
-	must(t, err)
+	must.Succeed(t, err)
 	for _, key := range []secret.Secret{current, secret.New("newest")} {
-		must(t, e.Receive(t.Context(), e.hook.ID, signed(body, key), body))
+		must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, key), body))
 	}
 	if n := len(e.stored(t)); n != 5 {
 		t.Errorf("%d deliveries stored, want 5", n)
@@ -204,7 +198,7 @@ func TestW5I2RotatedSecret(t *testing.T) {
 func TestW19PingStoresNothing(t *testing.T) {
 	e := newEnv(t, autobuild.DataCenter)
 	for _, hook := range []string{e.hook.ID, "unknown"} {
-		must(t, e.Receive(t.Context(), hook, http.Header{"X-Event-Key": {"diagnostics:ping"}}, []byte(`{"test":true}`)))
+		must.Succeed(t, e.Receive(t.Context(), hook, http.Header{"X-Event-Key": {"diagnostics:ping"}}, []byte(`{"test":true}`)))
 	}
 	if n := len(e.stored(t)); n != 0 {
 		t.Errorf("got %d deliveries, want none", n)
@@ -296,7 +290,7 @@ func TestABusyStoreIsRetried(t *testing.T) {
 	w := &busyStore{fails: 3}
 	e := newBusyEnv(t, w)
 	body := []byte(`{}`)
-	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
+	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
 	if n := len(e.stored(t)); n != 1 {
 		t.Errorf("got %d deliveries, want 1", n)
 	}
@@ -337,10 +331,10 @@ func TestHooksAreTouchedRarelyAndErrorsAreIgnored(t *testing.T) {
 	e := newBusyEnv(t, w)
 	body := []byte(`{}`)
 	for range 5 {
-		must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
+		must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
 	}
 	e.now = e.now.Add(time.Minute)
-	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
+	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
 	if w.touches != 2 {
 		t.Errorf("touched %d times, want 2", w.touches)
 	}
@@ -351,7 +345,7 @@ func TestAHangingUpdateOfTheHookDoesNotDelayTheReply(t *testing.T) {
 	e := newBusyEnv(t, &busyStore{hang: true})
 	body := []byte(`{}`)
 	began := time.Now()
-	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
+	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("Receive took %s, want about a second", took)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/intake"
@@ -16,8 +17,8 @@ func TestEachResultIsObserved(t *testing.T) {
 	observe := func(o *intake.Options) { o.Observe = func(result string) { observed = append(observed, result) } }
 	e := newEnv(t, autobuild.Cloud, observe)
 	body, large := []byte(`{}`), bytes.Repeat([]byte{' '}, 1<<20+1)
-	must(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
-	must(t, e.Receive(t.Context(), e.hook.ID, http.Header{"X-Event-Key": {"diagnostics:ping"}}, body))
+	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
+	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, http.Header{"X-Event-Key": {"diagnostics:ping"}}, body))
 	_ = e.Receive(t.Context(), e.hook.ID, signed(body, secret.New("another")), body) // rejections are observed, too
 	_ = e.Receive(t.Context(), e.hook.ID, signed(large, current), large)
 	busy := newBusyEnv(t, &busyStore{hookErr: errBusy}, observe)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/intake"
@@ -56,7 +57,7 @@ func TestI2RotationUnderLoadRejectsNothing(t *testing.T) {
 		var err error
 		hook, err = e.store.ReplaceHookSecret(t.Context(), hook, secret.New(fmt.Sprintf("secret number %d", i)),
 			start.Add(time.Hour))
-		must(t, err)
+		must.Succeed(t, err)
 		waitForMore(t, &accepted) // still with the previous secret
 		sender.Lock()
 		key = hook.Secret

@@ -18,25 +18,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
+	"slipway/config/must"
 	"slipway/runner/imagefile"
 	"slipway/runner/registry"
 )
-
-func must[T any](t *testing.T) func(T, error) T {
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
 
 // writeLayout writes an OCI layout of the images and returns its directory.
 func writeLayout(t *testing.T, images ...v1.Image) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "layout")
-	path := must[layout.Path](t)(layout.Write(dir, empty.Index))
+	path := must.Get[layout.Path](t)(layout.Write(dir, empty.Index))
 	for _, image := range images {
 		if err := path.AppendImage(image); err != nil {
 			t.Fatal(err)
@@ -48,15 +39,15 @@ func writeLayout(t *testing.T, images ...v1.Image) string {
 // packTar returns a tar archive of a directory. edit may change an entry's header.
 func packTar(t *testing.T, dir string, edit func(*tar.Header)) string {
 	t.Helper()
-	file := must[*os.File](t)(os.Create(filepath.Join(t.TempDir(), "image.tar")))
+	file := must.Get[*os.File](t)(os.Create(filepath.Join(t.TempDir(), "image.tar")))
 	defer file.Close()
 	out := tar.NewWriter(file)
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		content := must[[]byte](t)(os.ReadFile(path))
-		relative := must[string](t)(filepath.Rel(dir, path))
+		content := must.Get[[]byte](t)(os.ReadFile(path))
+		relative := must.Get[string](t)(filepath.Rel(dir, path))
 		header := &tar.Header{Name: "./" + relative, Size: int64(len(content)), Mode: 0o644}
 		edit(header)
 		if err := out.WriteHeader(header); err != nil {
@@ -77,11 +68,11 @@ func packTar(t *testing.T, dir string, edit func(*tar.Header)) string {
 func unchanged(*tar.Header) {}
 
 func TestOpenReadsEachForm(t *testing.T) {
-	image := must[v1.Image](t)(random.Image(512, 2))
-	digest := must[v1.Hash](t)(image.Digest())
-	size := must[int64](t)(registry.Size(image))
+	image := must.Get[v1.Image](t)(random.Image(512, 2))
+	digest := must.Get[v1.Hash](t)(image.Digest())
+	size := must.Get[int64](t)(registry.Size(image))
 	saved := filepath.Join(t.TempDir(), "saved.tar")
-	tag := must[name.Tag](t)(name.NewTag("app:1.2"))
+	tag := must.Get[name.Tag](t)(name.NewTag("app:1.2"))
 	if err := tarball.WriteToFile(saved, tag, image); err != nil {
 		t.Fatal(err)
 	}
@@ -104,13 +95,13 @@ func TestOpenReadsEachForm(t *testing.T) {
 			if form != "what docker save wrote" && (got.Digest != digest.String() || got.Size != size) {
 				t.Errorf("%s of %d bytes, want %s of %d", got.Digest, got.Size, digest, size)
 			}
-			if id := must[v1.Hash](t)(content.ConfigName()); id != must[v1.Hash](t)(image.ConfigName()) {
+			if id := must.Get[v1.Hash](t)(content.ConfigName()); id != must.Get[v1.Hash](t)(image.ConfigName()) {
 				t.Errorf("it is another image: %s", id)
 			}
 			if err := got.Close(); err != nil {
 				t.Error(err)
 			}
-			if left := must[[]os.DirEntry](t)(os.ReadDir(os.TempDir())); len(left) != 0 {
+			if left := must.Get[[]os.DirEntry](t)(os.ReadDir(os.TempDir())); len(left) != 0 {
 				t.Errorf("left behind: %v", left)
 			}
 		})
@@ -118,7 +109,7 @@ func TestOpenReadsEachForm(t *testing.T) {
 }
 
 func TestOpenReadsAWholeIndex(t *testing.T) {
-	index := must[v1.ImageIndex](t)(random.Index(512, 1, 3))
+	index := must.Get[v1.ImageIndex](t)(random.Index(512, 1, 3))
 	dir := writeLayout(t)
 	if err := layout.Path(dir).AppendIndex(index); err != nil {
 		t.Fatal(err)
@@ -131,19 +122,19 @@ func TestOpenReadsAWholeIndex(t *testing.T) {
 	switch is, ok := got.Content.(v1.ImageIndex); {
 	case !ok:
 		t.Errorf("got %s, %T: want ok true", got.Digest, got.Content)
-	case got.Digest != must[v1.Hash](t)(index.Digest()).String():
-		t.Errorf("got %s, %T: want got.Digest %v", got.Digest, got.Content, must[v1.Hash](t)(index.Digest()).String())
+	case got.Digest != must.Get[v1.Hash](t)(index.Digest()).String():
+		t.Errorf("got %s, %T: want got.Digest %v", got.Digest, got.Content, must.Get[v1.Hash](t)(index.Digest()).String())
 	case validate.Index(is) != nil:
 		t.Errorf("got %s, %T: want no validate.Index(is)", got.Digest, got.Content)
 	}
 }
 
 func TestOpenErrorsNameTheReason(t *testing.T) {
-	one, two := must[v1.Image](t)(random.Image(64, 1)), must[v1.Image](t)(random.Image(64, 1))
+	one, two := must.Get[v1.Image](t)(random.Image(64, 1)), must.Get[v1.Image](t)(random.Image(64, 1))
 	several := filepath.Join(t.TempDir(), "several.tar")
 	tags := map[name.Tag]v1.Image{
-		must[name.Tag](t)(name.NewTag("app:1")): one,
-		must[name.Tag](t)(name.NewTag("api:1")): two,
+		must.Get[name.Tag](t)(name.NewTag("app:1")): one,
+		must.Get[name.Tag](t)(name.NewTag("api:1")): two,
 	}
 	if err := tarball.MultiWriteToFile(several, tags); err != nil {
 		t.Fatal(err)
@@ -157,7 +148,7 @@ func TestOpenErrorsNameTheReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	zipped := filepath.Join(t.TempDir(), "image.tar.gz")
-	file := must[*os.File](t)(os.Create(zipped))
+	file := must.Get[*os.File](t)(os.Create(zipped))
 	writer := gzip.NewWriter(file)
 	_, _ = io.WriteString(writer, "x")
 	_, _ = writer.Close(), file.Close()
@@ -178,7 +169,7 @@ func TestOpenErrorsNameTheReason(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", path, err, want)
 		}
 	}
-	if left := must[[]os.DirEntry](t)(os.ReadDir(os.TempDir())); len(left) != 0 {
+	if left := must.Get[[]os.DirEntry](t)(os.ReadDir(os.TempDir())); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -192,7 +183,7 @@ func sameBlob(h *tar.Header) {
 
 // Names and links in an archive cannot lead out of the directory that it is unpacked to.
 func TestUnpackingStaysInItsDirectory(t *testing.T) {
-	dir := writeLayout(t, must[v1.Image](t)(random.Image(64, 1)))
+	dir := writeLayout(t, must.Get[v1.Image](t)(random.Image(64, 1)))
 	if err := os.WriteFile(filepath.Join(dir, "evil"), []byte("evil"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/oauth2"
+
+	"slipway/config/must"
 )
 
 // browser is the browser of a person. It stores cookies and follows redirects within Bitbucket, but not
@@ -22,7 +24,7 @@ type browser struct {
 func newBrowser(t *testing.T, e *env) *browser {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
-	must(t, err)
+	must.Succeed(t, err)
 	b := &browser{home: e.URL()}
 	b.Jar = jar
 	b.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
@@ -49,10 +51,10 @@ type page struct {
 
 func (b *browser) show(t *testing.T, response *http.Response, err error) page {
 	t.Helper()
-	must(t, err)
+	must.Succeed(t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-	must(t, err)
+	must.Succeed(t, err)
 	location, _ := response.Location()
 	return page{response.StatusCode, string(text), location, response.Header.Get("Content-Security-Policy")}
 }

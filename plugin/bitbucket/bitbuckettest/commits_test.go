@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
@@ -22,9 +23,9 @@ func newHistory(t *testing.T) history {
 	e := newEnv(t)
 	ctx := t.Context()
 	first, err := e.app.Commit(ctx, "main", map[string]string{"a": "1"}, "First <b>\n\nWith a body")
-	must(t, err)
+	must.Succeed(t, err)
 	second, err := e.app.Commit(ctx, "feature/x+y", map[string]string{"a": "2"}, "Second")
-	must(t, err)
+	must.Succeed(t, err)
 	third, err := e.app.Write(ctx, bitbuckettest.NewCommit{
 		Parent:  first,
 		Files:   map[string]string{"b": "3"},
@@ -32,13 +33,13 @@ func newHistory(t *testing.T) history {
 		Message: "Third",
 		Author:  e.bob,
 	})
-	must(t, err)
-	must(t, e.app.Push(ctx, map[string]string{"refs/heads/main": third}))
-	must(t, e.app.Tag(ctx, "v1", first, ""))
-	must(t, e.app.Tag(ctx, "v2", third, "Two"))
+	must.Succeed(t, err)
+	must.Succeed(t, e.app.Push(ctx, map[string]string{"refs/heads/main": third}))
+	must.Succeed(t, e.app.Tag(ctx, "v1", first, ""))
+	must.Succeed(t, e.app.Tag(ctx, "v2", third, "Two"))
 	object, err := e.app.Annotate(ctx, "v2", third, "again")
-	must(t, err)
-	must(t, e.app.Push(ctx, map[string]string{"refs/tags/v3/of/v2": object}))
+	must.Succeed(t, err)
+	must.Succeed(t, e.app.Push(ctx, map[string]string{"refs/tags/v3/of/v2": object}))
 	return history{e, first, second, third}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
@@ -18,8 +19,8 @@ import (
 func (e *env) commit(t *testing.T, message string) {
 	t.Helper()
 	_, err := e.app.Commit(t.Context(), "main", map[string]string{"message": message}, message)
-	must(t, err)
-	must(t, e.WaitIdle(t.Context()))
+	must.Succeed(t, err)
+	must.Succeed(t, e.WaitIdle(t.Context()))
 }
 
 func TestOnlyServerErrorsAreRetried(t *testing.T) {
@@ -66,9 +67,9 @@ func TestDeliveriesOfAHookKeepTheirOrder(t *testing.T) {
 	e.addHook(t, hooked.URL, "")
 	for i := range 5 {
 		_, err := e.app.Commit(t.Context(), "main", map[string]string{"n": fmt.Sprint(i)}, fmt.Sprint("Commit ", i))
-		must(t, err)
+		must.Succeed(t, err)
 	}
-	must(t, e.WaitIdle(t.Context()))
+	must.Succeed(t, e.WaitIdle(t.Context()))
 	for i, changes := range hooked.changes(t) {
 		if got := dig(changes, 0, "new", "target", "message"); got != fmt.Sprintf("Commit %d\n", i) {
 			t.Errorf("delivery %d: %v", i, got)
@@ -114,8 +115,8 @@ func TestUnsignedWithoutASecretAndResent(t *testing.T) {
 	uuid := e.addHook(t, hooked.URL, "")
 	e.commit(t, "First")
 	request := e.Deliveries(uuid)[0].RequestUUID
-	must(t, e.Redeliver(request))
-	must(t, e.WaitIdle(t.Context()))
+	must.Succeed(t, e.Redeliver(request))
+	must.Succeed(t, e.WaitIdle(t.Context()))
 	if len(hooked.bodies) != 2 {
 		t.Fatalf("got %d requests, want 2", len(hooked.bodies))
 	}
@@ -182,7 +183,7 @@ func TestAnUnreachableHookWaitsTenSecondsAndClosingEndsIt(t *testing.T) {
 	uuid := e.addHook(t, "http://127.0.0.1:9/", "")
 	for i := range 2 {
 		_, err := e.app.Commit(t.Context(), "main", map[string]string{"n": fmt.Sprint(i)}, "More")
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
@@ -205,16 +206,16 @@ func TestRetriesAreSpaced(t *testing.T) {
 					return &http.Response{StatusCode: 503, Body: http.NoBody}, nil
 				})},
 		)
-		must(t, err)
+		must.Succeed(t, err)
 		defer server.Close()
 		alice := server.AddUser("alice")
 		app, err := server.AddRepository(server.AddWorkspace("acme", alice), "app", bitbuckettest.Private)
-		must(t, err)
+		must.Succeed(t, err)
 		_, err = app.AddHook("http://127.0.0.1:9/", "", "repo:push")
-		must(t, err)
+		must.Succeed(t, err)
 		_, err = app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
-		must(t, err)
-		must(t, server.WaitIdle(t.Context()))
+		must.Succeed(t, err)
+		must.Succeed(t, server.WaitIdle(t.Context()))
 	})
 	if len(at) != 3 {
 		t.Fatalf("got %d attempts, want 3", len(at))

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
@@ -34,7 +35,7 @@ func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 		f(&options)
 	}
 	server, err := bitbuckettest.New(options)
-	must(t, err)
+	must.Succeed(t, err)
 	t.Cleanup(server.Close)
 	listener := httptest.NewServer(server)
 	t.Cleanup(listener.Close)
@@ -46,19 +47,12 @@ func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 	e.bob.SetGitPassword(secret.New("bob's git password"))
 	e.acme = server.AddWorkspace("acme", e.alice)
 	e.app, err = server.AddRepository(e.acme, "app", bitbuckettest.Private)
-	must(t, err)
+	must.Succeed(t, err)
 	e.consumer, err = server.AddConsumer(e.acme, "https://ci.example.com/oauth", "account", "repository", "webhook")
-	must(t, err)
+	must.Succeed(t, err)
 	access, _ := server.Link(e.alice, e.consumer)
 	e.token = access.Reveal()
 	return e
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // call makes an API request with alice's token and returns the status and the JSON answer.
@@ -75,20 +69,20 @@ func (e *env) callAs(t *testing.T, token, method, path string, body any) (int, m
 	var reader io.Reader
 	if body != nil {
 		encoded, err := json.Marshal(body)
-		must(t, err)
+		must.Succeed(t, err)
 		reader = strings.NewReader(string(encoded))
 	}
 	request, err := http.NewRequestWithContext(t.Context(), method, path, reader)
-	must(t, err)
+	must.Succeed(t, err)
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	response, err := http.DefaultClient.Do(request)
-	must(t, err)
+	must.Succeed(t, err)
 	defer response.Body.Close()
 	answer := map[string]any{}
 	text, err := io.ReadAll(io.LimitReader(response.Body, 8<<20))
-	must(t, err)
+	must.Succeed(t, err)
 	if len(text) > 0 {
 		if err := json.Unmarshal(text, &answer); err != nil {
 			t.Fatalf("%s %s: %v in %q", method, path, err, text)

@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
 func TestWhoMayCloneAndPush(t *testing.T) {
 	e := newEnv(t)
 	_, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
-	must(t, err)
+	must.Succeed(t, err)
 	accessToken := func(scopes ...string) string {
 		token, err := e.AddAccessToken(
 			bitbuckettest.AccessToken{
@@ -23,7 +24,7 @@ func TestWhoMayCloneAndPush(t *testing.T) {
 				Scopes:     scopes,
 			},
 		)
-		must(t, err)
+		must.Succeed(t, err)
 		return token.Reveal()
 	}
 	for name, row := range map[string]struct {
@@ -75,9 +76,9 @@ func TestWhoMayCloneAndPush(t *testing.T) {
 func TestACommitIsFetchedByItsHash(t *testing.T) {
 	e := newEnv(t)
 	first, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
-	must(t, err)
+	must.Succeed(t, err)
 	_, err = e.app.Commit(t.Context(), "main", map[string]string{"f": "2", "run.sh": "#!/bin/sh\n"}, "Second")
-	must(t, err)
+	must.Succeed(t, err)
 	dir := t.TempDir()
 	mustGit(t, dir, "init", "-q")
 	mustGit(t, dir, "-c", "protocol.version=2", "fetch", "--depth=1", e.cloneURL("x-token-auth", e.token), first)
@@ -94,18 +95,18 @@ func TestACommitIsFetchedByItsHash(t *testing.T) {
 func TestProtocolVersion2IsPassedOn(t *testing.T) {
 	e := newEnv(t)
 	_, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
-	must(t, err)
+	must.Succeed(t, err)
 	request, err := http.NewRequestWithContext(
 		t.Context(),
 		"GET",
 		e.app.CloneURL()+"/info/refs?service=git-upload-pack",
 		nil,
 	)
-	must(t, err)
+	must.Succeed(t, err)
 	request.Header.Set("Git-Protocol", "version=2")
 	request.SetBasicAuth("x-token-auth", e.token)
 	response, err := http.DefaultClient.Do(request)
-	must(t, err)
+	must.Succeed(t, err)
 	defer response.Body.Close()
 	head := make([]byte, 64)
 	n, _ := response.Body.Read(head)
@@ -117,9 +118,9 @@ func TestProtocolVersion2IsPassedOn(t *testing.T) {
 func TestPublicRepositoriesAreClonedByAnyone(t *testing.T) {
 	e := newEnv(t)
 	open, err := e.AddRepository(e.acme, "open", bitbuckettest.Public)
-	must(t, err)
+	must.Succeed(t, err)
 	_, err = open.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
-	must(t, err)
+	must.Succeed(t, err)
 	work := filepath.Join(t.TempDir(), "work")
 	mustGit(t, "/", "clone", open.CloneURL(), work)
 	mustGit(t, work, "commit", "--allow-empty", "-m", "More")
@@ -142,12 +143,12 @@ func TestGitAnswersInItsOwnWords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			request, err := http.NewRequestWithContext(t.Context(), "GET", e.URL()+row.path, nil)
-			must(t, err)
+			must.Succeed(t, err)
 			if row.signed {
 				request.SetBasicAuth("alice", "alice's git password")
 			}
 			response, err := http.DefaultClient.Do(request)
-			must(t, err)
+			must.Succeed(t, err)
 			defer response.Body.Close()
 			challenged := response.Header.Get("WWW-Authenticate") != ""
 			if response.StatusCode != row.want || challenged != (row.want == 401) {
@@ -157,7 +158,7 @@ func TestGitAnswersInItsOwnWords(t *testing.T) {
 	}
 	work := filepath.Join(t.TempDir(), "work")
 	mustGit(t, "/", "init", "-q", work)
-	must(t, os.WriteFile(filepath.Join(work, "big"), incompressible(256<<10), 0o600))
+	must.Succeed(t, os.WriteFile(filepath.Join(work, "big"), incompressible(256<<10), 0o600))
 	mustGit(t, work, "add", ".")
 	mustGit(t, work, "commit", "-q", "-m", "Big")
 	if out, err := git(

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
@@ -145,7 +146,7 @@ func TestHooksAreChecked(t *testing.T) {
 		}
 	}
 	open, err := e.AddRepository(e.acme, "open", bitbuckettest.Public)
-	must(t, err)
+	must.Succeed(t, err)
 	if status, _ := e.callAs(
 		t,
 		"",

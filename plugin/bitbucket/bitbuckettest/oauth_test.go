@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"slipway/config/must"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
@@ -21,7 +22,7 @@ func TestAPersonLinksAndTheTokensRotate(t *testing.T) {
 	code := link(t, e, b, oauth2.S256ChallengeOption(verifier))
 
 	token, err := e.config().Exchange(t.Context(), code, oauth2.VerifierOption(verifier))
-	must(t, err)
+	must.Succeed(t, err)
 	if len(token.AccessToken) <= 2500 || len(token.RefreshToken) <= 2500 {
 		t.Errorf(
 			"got tokens of %d and %d characters, want more than 2500",
@@ -71,7 +72,7 @@ func refresh(t *testing.T, e *env, value, code string) *oauth2.Token {
 	t.Helper()
 	token, err := e.config().TokenSource(t.Context(), &oauth2.Token{RefreshToken: value}).Token()
 	if code == "" {
-		must(t, err)
+		must.Succeed(t, err)
 	} else if !isRetrieveError(err, code) {
 		t.Errorf("refresh: got %v, want %s", err, code)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
@@ -20,20 +21,20 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 	hooked := newReceiver(t, ok)
 	uuid := e.addHook(t, hooked.URL+"/hooks/1", "s3cret")
 	first, err := e.app.Commit(t.Context(), "main", map[string]string{"Dockerfile": "FROM scratch\n"}, "First")
-	must(t, err)
-	must(t, e.app.Push(t.Context(), map[string]string{"refs/heads/old": first}))
-	must(t, e.WaitIdle(t.Context()))
+	must.Succeed(t, err)
+	must.Succeed(t, e.app.Push(t.Context(), map[string]string{"refs/heads/old": first}))
+	must.Succeed(t, e.WaitIdle(t.Context()))
 
 	work := filepath.Join(t.TempDir(), "work")
 	mustGit(t, "/", "clone", e.cloneURL("alice", "alice's git password"), work)
-	must(t, os.WriteFile(filepath.Join(work, "big.bin"), incompressible(1<<20), 0o600))
+	must.Succeed(t, os.WriteFile(filepath.Join(work, "big.bin"), incompressible(1<<20), 0o600))
 	mustGit(t, work, "add", ".")
 	mustGit(t, work, "commit", "-m", "Second")
 	mustGit(t, work, "tag", "v1")
 	mustGit(t, work, "tag", "-a", "-m", "The second", "feature/v2")
 	head := mustGit(t, work, "rev-parse", "HEAD")
 	mustGit(t, work, "push", "origin", "main", "v1", "feature/v2", ":old")
-	must(t, e.WaitIdle(t.Context()))
+	must.Succeed(t, e.WaitIdle(t.Context()))
 
 	hooked.mu.Lock()
 	defer hooked.mu.Unlock()
@@ -53,7 +54,7 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 		}
 	}
 	var payload any
-	must(t, json.Unmarshal([]byte(body), &payload))
+	must.Succeed(t, json.Unmarshal([]byte(body), &payload))
 	changes, _ := dig(payload, "push", "changes").([]any)
 	if len(changes) != 4 {
 		t.Fatalf("%d changes, want 4: %s", len(changes), body)
@@ -104,7 +105,7 @@ func (r *receiver) changes(t *testing.T) [][]any {
 	var pushes [][]any
 	for _, body := range r.bodies {
 		var payload any
-		must(t, json.Unmarshal([]byte(body), &payload))
+		must.Succeed(t, json.Unmarshal([]byte(body), &payload))
 		changes, _ := dig(payload, "push", "changes").([]any)
 		pushes = append(pushes, changes)
 	}
@@ -127,17 +128,17 @@ func TestChangesOfBranches(t *testing.T) {
 				Files:   map[string]string{"n": fmt.Sprint(i)},
 			},
 		)
-		must(t, err)
+		must.Succeed(t, err)
 		hashes, parent = append(hashes, hash), hash
 	}
 	main := func(hash string) map[string]string { return map[string]string{"refs/heads/main": hash} }
-	must(t, e.app.Push(ctx, main(hashes[2])))                                      // three commits, created
-	must(t, e.app.Push(ctx, main(hashes[4])))                                      // two commits
-	must(t, e.app.Push(ctx, main(hashes[4])))                                      // nothing moves: no webhook
-	must(t, e.app.Push(ctx, main(hashes[3])))                                      // backwards: forced, no commits
-	must(t, e.app.Push(ctx, map[string]string{"refs/heads/topic/ü": hashes[6]}))   // more than five
-	must(t, e.app.PushAs(ctx, e.bob, map[string]string{"refs/heads/topic/ü": ""})) // deleted
-	must(t, e.WaitIdle(ctx))
+	must.Succeed(t, e.app.Push(ctx, main(hashes[2])))                                      // three commits, created
+	must.Succeed(t, e.app.Push(ctx, main(hashes[4])))                                      // two commits
+	must.Succeed(t, e.app.Push(ctx, main(hashes[4])))                                      // nothing moves: no webhook
+	must.Succeed(t, e.app.Push(ctx, main(hashes[3])))                                      // backwards: forced, no commits
+	must.Succeed(t, e.app.Push(ctx, map[string]string{"refs/heads/topic/ü": hashes[6]}))   // more than five
+	must.Succeed(t, e.app.PushAs(ctx, e.bob, map[string]string{"refs/heads/topic/ü": ""})) // deleted
+	must.Succeed(t, e.WaitIdle(ctx))
 
 	type row struct {
 		created, closed, forced, truncated bool
@@ -178,8 +179,8 @@ func TestMainBranchFollowsTheFirstPush(t *testing.T) {
 		t.Errorf("of an empty repository: %v", repo["mainbranch"])
 	}
 	first, err := e.app.Commit(t.Context(), "develop", map[string]string{"f": "1"}, "First")
-	must(t, err)
-	must(t, e.app.Push(t.Context(), map[string]string{"refs/heads/main": first}))
+	must.Succeed(t, err)
+	must.Succeed(t, e.app.Push(t.Context(), map[string]string{"refs/heads/main": first}))
 	if _, repo := e.call(t, "GET", "/2.0/repositories/acme/app", nil); dig(repo, "mainbranch", "name") != "develop" {
 		t.Errorf("after the first push: %v", repo["mainbranch"])
 	}
@@ -188,7 +189,7 @@ func TestMainBranchFollowsTheFirstPush(t *testing.T) {
 func TestPushesAreAllOrNothing(t *testing.T) {
 	e := newEnv(t)
 	first, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
-	must(t, err)
+	must.Succeed(t, err)
 	err = e.app.Push(t.Context(), map[string]string{"refs/heads/a": first, "refs/heads/b": strings.Repeat("1", 40)})
 	if err == nil {
 		t.Error("a push of an unknown object went through")

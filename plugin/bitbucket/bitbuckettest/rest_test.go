@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
@@ -36,15 +37,15 @@ func TestRepositoriesArePagedSortedAndSearched(t *testing.T) {
 	for i := range 6 {
 		clock.advance(1e9)
 		_, err := e.AddRepository(e.acme, fmt.Sprintf("repo-%d", i), bitbuckettest.Private)
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	other := e.AddWorkspace("bobs", e.bob)
 	open, err := e.AddRepository(other, "open", bitbuckettest.Public)
-	must(t, err)
+	must.Succeed(t, err)
 	shared, err := e.AddRepository(other, "shared", bitbuckettest.Private)
-	must(t, err)
+	must.Succeed(t, err)
 	_, err = e.AddRepository(other, "closed", bitbuckettest.Private)
-	must(t, err)
+	must.Succeed(t, err)
 	shared.Grant(e.alice, bitbuckettest.Write)
 
 	list := "/2.0/repositories/acme?pagelen=2&role=admin&sort="
@@ -142,11 +143,11 @@ func TestARepositoryIsFoundByUUIDAfterARename(t *testing.T) {
 func TestErrorsHaveTheDocumentedFormat(t *testing.T) {
 	e := newEnv(t)
 	_, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
-	must(t, err)
+	must.Succeed(t, err)
 	narrow, err := e.AddAccessToken(bitbuckettest.AccessToken{
 		Kind: bitbuckettest.WorkspaceToken, Name: "narrow", Workspace: e.acme, Scopes: []string{"team"},
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	bob, _ := e.Link(e.bob, e.consumer)
 	const removed = "CHANGE-2770 - Functionality has been deprecated"
 	const noAccess = "You may not have access to this repository or it no longer exists in this workspace. " +
@@ -206,13 +207,13 @@ func TestHeadersDescribeTheCredential(t *testing.T) {
 		Kind: bitbuckettest.ProjectToken, Name: "ci", Workspace: e.acme, Project: "PROJ",
 		Scopes: []string{"repository:write"},
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	head := func(token string) http.Header {
 		request, err := http.NewRequestWithContext(t.Context(), "GET", e.URL()+"/2.0/repositories/acme/app", nil)
-		must(t, err)
+		must.Succeed(t, err)
 		request.Header.Set("Authorization", "Bearer "+token)
 		response, err := http.DefaultClient.Do(request)
-		must(t, err)
+		must.Succeed(t, err)
 		defer response.Body.Close()
 		if response.StatusCode != 200 {
 			t.Errorf("status %d", response.StatusCode)
@@ -258,7 +259,7 @@ func TestWorkspaceTokensListTheirWorkspace(t *testing.T) {
 		Kind: bitbuckettest.WorkspaceToken, Name: "ci", Workspace: e.acme,
 		Scopes: []string{"account", "repository"},
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	e.token = access.Reveal()
 	if diff := cmp.Diff([]string{"acme"}, e.names(t, "/2.0/user/workspaces", "workspace", "slug")); diff != "" {
 		t.Errorf("workspaces (-want +got):\n%s", diff)

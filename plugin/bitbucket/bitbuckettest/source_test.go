@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
@@ -23,7 +24,7 @@ func TestSources(t *testing.T) {
 		"docs/x/y/z/Dockerfile":  "FROM deep\n",
 		"--help":                 "a file\n",
 	}, "First")
-	must(t, err)
+	must.Succeed(t, err)
 	base := "/2.0/repositories/acme/app/src/" + commit + "/"
 	dockerfiles := url.QueryEscape(`type="commit_file" AND path~"ockerfile"`)
 	for _, row := range []struct {
@@ -64,14 +65,14 @@ func TestSources(t *testing.T) {
 	}
 	raw := func(path, known string) (int, string, string) {
 		request, err := http.NewRequestWithContext(t.Context(), "GET", e.URL()+base+path, nil)
-		must(t, err)
+		must.Succeed(t, err)
 		request.Header.Set("Authorization", "Bearer "+e.token)
 		request.Header.Set("If-None-Match", known)
 		response, err := http.DefaultClient.Do(request)
-		must(t, err)
+		must.Succeed(t, err)
 		defer response.Body.Close()
 		text, err := io.ReadAll(io.LimitReader(response.Body, 1<<10))
-		must(t, err)
+		must.Succeed(t, err)
 		return response.StatusCode, string(text), response.Header.Get("ETag")
 	}
 	status, text, tag := raw("svc/a%20b%23c/Dockerfile", "")

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
@@ -16,7 +17,7 @@ import (
 func TestStatusesAreUpserted(t *testing.T) {
 	e := newEnv(t)
 	commit, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
-	must(t, err)
+	must.Succeed(t, err)
 	path := "/2.0/repositories/acme/app/commit/" + commit + "/statuses"
 	status, first := e.call(t, "POST", path+"/build", map[string]any{
 		"key":     "slipway/a b",
@@ -102,7 +103,7 @@ func TestStatusesAreUpserted(t *testing.T) {
 func TestStatusesAreChecked(t *testing.T) {
 	e := newEnv(t)
 	commit, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
-	must(t, err)
+	must.Succeed(t, err)
 	path := "/2.0/repositories/acme/app/commit/" + commit + "/statuses/build"
 	for name, row := range map[string]struct {
 		change map[string]any
@@ -154,9 +155,9 @@ func TestStatusesAreChecked(t *testing.T) {
 		t.Errorf("unknown commit: %d", status)
 	}
 	open, err := e.AddRepository(e.acme, "open", bitbuckettest.Public)
-	must(t, err)
+	must.Succeed(t, err)
 	hash, err := open.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
-	must(t, err)
+	must.Succeed(t, err)
 	if status, _ := e.callAs(
 		t,
 		"",

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
+	"slipway/config/must"
 	"slipway/plugin/bitbucket/bitbuckettest"
 )
 
@@ -80,16 +81,16 @@ func (e *env) askToken(t *testing.T, key, password, kind, body string) (int, map
 	t.Helper()
 	address := e.URL() + "/site/oauth2/access_token"
 	request, err := http.NewRequestWithContext(t.Context(), "POST", address, strings.NewReader(body))
-	must(t, err)
+	must.Succeed(t, err)
 	request.Header.Set("Content-Type", kind)
 	if key != "" {
 		request.SetBasicAuth(key, password)
 	}
 	response, err := http.DefaultClient.Do(request)
-	must(t, err)
+	must.Succeed(t, err)
 	defer response.Body.Close()
 	var answer map[string]any
-	must(t, json.NewDecoder(response.Body).Decode(&answer))
+	must.Succeed(t, json.NewDecoder(response.Body).Decode(&answer))
 	return response.StatusCode, answer
 }
 
@@ -97,14 +98,14 @@ func TestClientCredentialsAreABotOfTheWorkspace(t *testing.T) {
 	e := newEnv(t, func(o *bitbuckettest.Options) { o.LegacyScopesField = true })
 	elsewhere := e.AddWorkspace("elsewhere", e.alice)
 	_, err := e.AddRepository(elsewhere, "hidden", bitbuckettest.Private)
-	must(t, err)
+	must.Succeed(t, err)
 	config := clientcredentials.Config{
 		ClientID:     e.consumer.Key,
 		ClientSecret: e.consumer.Secret.Reveal(),
 		TokenURL:     e.URL() + "/site/oauth2/access_token",
 	}
 	token, err := config.Token(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	if token.RefreshToken != "" || token.Extra("scopes") != "account repository webhook" {
 		t.Errorf(
 			"got refresh token %q and scopes %v, want no refresh token and all scopes",

@@ -1,0 +1,31 @@
+package must_test
+
+import (
+	"errors"
+	"testing"
+
+	"slipway/config/must"
+)
+
+// recorder records the arguments of Fatal.
+type recorder struct{ fatal []any }
+
+func (r *recorder) Helper()           {}
+func (r *recorder) Fatal(args ...any) { r.fatal = append(r.fatal, args...) }
+
+func TestOnlyAnErrorEndsTheTest(t *testing.T) {
+	r := &recorder{}
+	must.Succeed(r, nil)
+	if got := must.Get[int](r)(7, nil); got != 7 {
+		t.Errorf("got %d, want 7", got)
+	}
+	if len(r.fatal) != 0 {
+		t.Fatalf("got %v, want no call of Fatal", r.fatal)
+	}
+	broken := errors.New("broken")
+	must.Succeed(r, broken)
+	must.Get[int](r)(7, broken)
+	if len(r.fatal) != 2 {
+		t.Errorf("got %d calls of Fatal, want 2", len(r.fatal))
+	}
+}
