@@ -46,7 +46,8 @@ type scenario struct {
 
 // start starts the environment. The scenario is valid even if it returns an error.
 func start(ctx context.Context, o Options) (*scenario, error) {
-	s := &scenario{progress: newProgress(o.Stderr), greeting: map[string]string{}, report: Report{Builds: []BuildReport{}}}
+	s := &scenario{progress: newProgress(o.Stderr), greeting: map[string]string{}}
+	s.report.Builds = []BuildReport{} // an empty list in JSON, not null
 	s.progress.printf("starting a Bitbucket, a registry and a gateway on this machine")
 	env, err := localenv.Start(ctx, localenv.Options{Executable: o.Executable, Builder: o.Builder})
 	if err != nil {

@@ -24,7 +24,7 @@ func commitsWithLostReply() []string {
 // push is still built once.
 func TestF7CommitsOfAPushWithALostReply(t *testing.T) {
 	t.Parallel()
-	point := failpoint.New(t)
+	point := failpoint.New(t.TempDir())
 	o := onPostgres(t, point.Environment(), "SLIPWAY_CONCURRENCY=20", "SLIPWAY_POLL_INTERVAL=5s")
 	o.Database = storetest.Losing(t, o.Database, point.LoseReply)
 	env := demotest.StartSignedIn(t, o)

@@ -47,7 +47,7 @@ func crashesOf(operations []string) (all []crash) {
 func TestF1EveryCommitOfAPush(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o localenv.Options) {
-		point := failpoint.New(t)
+		point := failpoint.New(t.TempDir())
 		o.Environment = append(o.Environment, point.Environment())
 		env := demotest.StartSignedIn(t, o)
 		p := env.Automate(env.Dockerfile("x"), demotest.MainRule())

@@ -16,7 +16,7 @@ import (
 func TestF1EveryCommitOfTheSetup(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, o localenv.Options) {
-		point := failpoint.New(t)
+		point := failpoint.New(t.TempDir())
 		o.Environment = append(o.Environment, point.Environment())
 		env := demotest.StartSignedIn(t, o)
 		for _, s := range []struct {
@@ -185,7 +185,7 @@ func TestF1EveryCommitOfTheFirstSignIn(t *testing.T) {
 	t.Parallel()
 	for _, c := range crashesOf([]string{"take the first administrator's token", "create session"}) {
 		t.Run(c.String(), func(t *testing.T) {
-			point := failpoint.New(t)
+			point := failpoint.New(t.TempDir())
 			env := demotest.Start(t, localenv.Options{Child: true, Environment: []string{point.Environment()}})
 			signIn := func() error { _, err := env.SignInAndLink(env.Context); return err }
 			crashDuring(env, point, c, signIn)

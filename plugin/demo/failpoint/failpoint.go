@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"testing"
 
 	"slipway/plugin/store/storetest"
 )
@@ -17,6 +16,7 @@ import (
 // A Mode is the effect of a failpoint.
 type Mode string
 
+// The modes of a failpoint.
 const (
 	Before    Mode = "before"     // the process dies before the operation
 	After     Mode = "after"      // the process dies after the operation
@@ -30,10 +30,9 @@ type Point struct{ file string }
 // variable is the environment variable with a gateway's failpoint file.
 const variable = "SLIPWAY_TEST_FAILPOINT"
 
-// New returns a disabled failpoint for a gateway that is started with its Environment.
-func New(t testing.TB) Point {
-	return Point{filepath.Join(t.TempDir(), "failpoint")}
-}
+// New returns a disabled failpoint for a gateway that is started with its Environment. dir must be an
+// empty directory.
+func New(dir string) Point { return Point{filepath.Join(dir, "failpoint")} }
 
 // NewForRunners returns a disabled failpoint for the embedded runners of first attempts. dir is
 // the directory of their localenv.Env.

@@ -83,7 +83,7 @@ func (env *Env) WaitStatus(ctx context.Context, b autobuild.Build) (CommitStatus
 		return status.State == want, err
 	})
 	if err != nil {
-		return status, fmt.Errorf("wait for status %s of build %d: got status %q: %w", want, b.Number, status.State, err)
+		return status, fmt.Errorf("wait for status %s of build %d: got %q: %w", want, b.Number, status.State, err)
 	}
 	return status, nil
 }

@@ -48,7 +48,8 @@ func Processes() ([]Process, error) {
 func (env *Env) Workers() ([]Process, error) {
 	all, err := Processes()
 	return slices.DeleteFunc(all, func(p Process) bool {
-		return !strings.HasPrefix(p.Dir, env.Gateway.Data) && !strings.Contains(strings.Join(p.Args, " "), env.Gateway.Data)
+		isBelow := strings.HasPrefix(p.Dir, env.Gateway.Data)
+		return !isBelow && !strings.Contains(strings.Join(p.Args, " "), env.Gateway.Data)
 	}), err
 }
 
