@@ -37,7 +37,8 @@ func TestKilledGateway(t *testing.T) {
 	processes := recordProcesses(env, secretsOf(env, p))
 	p.Push("main")
 	b := p.WaitNewest(1, autobuild.Running)
-	_, err := env.Browser.WaitLog(env.Context, b, 1, func(log string) bool { return strings.Contains(log, "napping\n") })
+	isNapping := func(log string) bool { return strings.Contains(log, "napping\n") }
+	_, err := env.Browser.WaitLog(env.Context, b, 1, isNapping)
 	env.Must(err)
 	env.Must(env.Gateway.Kill())
 	env.WaitUntil("all processes of the killed gateway ended", func() (bool, error) {

@@ -66,7 +66,8 @@ func invalidDeliveries(env *demotest.Env) {
 	if bytes.Equal(forged, d.Body) {
 		env.T.Error("the forged delivery equals the original")
 	}
-	deliveries := waitPlanned(env, p, 3, autobuild.DeliveryPlanned, autobuild.DeliveryIgnored, autobuild.DeliveryRefused)
+	deliveries := waitPlanned(env, p, 3,
+		autobuild.DeliveryPlanned, autobuild.DeliveryIgnored, autobuild.DeliveryRefused)
 	newest := deliveries[0] // of another repository
 	if newest.State != autobuild.DeliveryRefused {
 		env.T.Errorf("got state %s (%s), want refused", newest.State, newest.Reason)
