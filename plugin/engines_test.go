@@ -30,9 +30,14 @@ func TestEnginesPrintsWhatDroneNeeds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wantOutput(t, first.String(),
-		"DRONE_YAML_ENDPOINT=https://slipway.example.com/extensions/drone/config\n", "\nDRONE_YAML_SECRET=",
-		"\nDRONE_SECRET_PLUGIN_ENDPOINT=https://slipway.example.com/extensions/drone/secret\n", "\nDRONE_SECRET_PLUGIN_TOKEN=", "\nDRONE_WEBHOOK_SECRET=",
+	wantOutput(
+		t,
+		first.String(),
+		"DRONE_YAML_ENDPOINT=https://slipway.example.com/extensions/drone/config\n",
+		"\nDRONE_YAML_SECRET=",
+		"\nDRONE_SECRET_PLUGIN_ENDPOINT=https://slipway.example.com/extensions/drone/secret\n",
+		"\nDRONE_SECRET_PLUGIN_TOKEN=",
+		"\nDRONE_WEBHOOK_SECRET=",
 	)
 	if first.String() != again.String() {
 		t.Errorf("got first\n%s\nthen\n%s", first.String(), again.String())
@@ -58,10 +63,14 @@ func TestEnginesPrintsWhatWoodpeckerNeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantOutput(t, out.String(),
-		"# environment of the Woodpecker server\n", "\nWOODPECKER_CONFIG_EXTENSION_ENDPOINT=https://slipway.example.com/extensions/woodpecker/config\n",
+	wantOutput(
+		t,
+		out.String(),
+		"# environment of the Woodpecker server\n",
+		"\nWOODPECKER_CONFIG_EXTENSION_ENDPOINT=https://slipway.example.com/extensions/woodpecker/config\n",
 		"\nWOODPECKER_SECRET_EXTENSION_ENDPOINT=https://slipway.example.com/extensions/woodpecker/secret\n",
-		"\nWOODPECKER_EXTENSIONS_ALLOWED_HOSTS=external,slipway.example.com\n", "\nWOODPECKER_PLUGINS_PRIVILEGED=registry.example.com/slipway\n",
+		"\nWOODPECKER_EXTENSIONS_ALLOWED_HOSTS=external,slipway.example.com\n",
+		"\nWOODPECKER_PLUGINS_PRIVILEGED=registry.example.com/slipway\n",
 	)
 	if strings.Contains(out.String(), "hush") {
 		t.Errorf("a token is shown:\n%s", out.String())

@@ -196,7 +196,8 @@ func startFresh(t *testing.T, environ []string, l net.Listener) *fresh {
 			t.Error(err)
 		}
 	})
-	resp, err := http.Get(f.url + "/readyz") // the listener exists already, and the token is logged before the first response
+	// The listener exists already, and the token is logged before the first response.
+	resp, err := http.Get(f.url + "/readyz")
 	if err != nil {
 		t.Error(err)
 		return f

@@ -54,7 +54,7 @@ func publicURL(ctx context.Context, c config.Gateway) Finding {
 		return f
 	}
 	if host := hostOf(c.URL); isPrivate(host) {
-		f.Note += fmt.Sprintf("; Bitbucket Cloud cannot reach %s, so repositories are polled every %s", host, c.PollInterval)
+		f.Note += "; Bitbucket Cloud cannot reach " + host + ", so repositories are polled every " + c.PollInterval.String()
 	}
 	return f
 }
@@ -105,7 +105,10 @@ func runBuilder(ctx context.Context, environ []string, args ...string) Finding {
 	ctx, cancel := context.WithTimeout(ctx, builderTimeout)
 	defer cancel()
 	args = append([]string{"builder"}, args...)
-	cmd := exec.CommandContext(ctx, assembly.Executable, args...) //nolint:gosec // arguments are the administrator's settings
+	cmd := exec.CommandContext(
+		ctx,
+		assembly.Executable,
+		args...) //nolint:gosec // arguments are the administrator's settings
 	cmd.Env = append(os.Environ(), environ...)
 	out, err := cmd.CombinedOutput()
 	f := Finding{Check: "builder", Note: strings.TrimSpace(string(out))}
