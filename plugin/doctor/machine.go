@@ -105,10 +105,8 @@ func runBuilder(ctx context.Context, environ []string, args ...string) Finding {
 	ctx, cancel := context.WithTimeout(ctx, builderTimeout)
 	defer cancel()
 	args = append([]string{"builder"}, args...)
-	cmd := exec.CommandContext(
-		ctx,
-		assembly.Executable,
-		args...) //nolint:gosec // arguments are the administrator's settings
+	//nolint:gosec // the arguments are the administrator's settings
+	cmd := exec.CommandContext(ctx, assembly.Executable, args...)
 	cmd.Env = append(os.Environ(), environ...)
 	out, err := cmd.CombinedOutput()
 	f := Finding{Check: "builder", Note: strings.TrimSpace(string(out))}
