@@ -1,7 +1,8 @@
-// Package config defines the settings of the gateway and of the build step: the environment
-// variable, its default, its help text and its validation. The settings of the builder are flags of
-// its command (package runner/sandbox/server), and each flag has an environment variable. A gateway that
-// starts a builder passes it the gateway's own settings SLIPWAY_BUILDER_*.
+// Package config defines the settings of the gateway: the environment variable, its default, its help
+// text and its validation. The settings of the build step are rows in package runner/settings. The
+// settings of the builder are flags of its command (package runner/sandbox/server), and each flag has
+// an environment variable. A gateway that starts a builder passes it the gateway's own settings
+// SLIPWAY_BUILDER_*.
 package config
 
 import (
