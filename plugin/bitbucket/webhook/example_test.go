@@ -19,7 +19,7 @@ func ExampleVerify() {
 	fmt.Println(webhook.Verify(body, header, current))
 	// Output:
 	// <nil>
-	// the signature is not valid: it is not the body's under the webhook's secret
+	// the signature is not valid: it is not the HMAC-SHA256 of the body with the webhook's secret
 }
 
 // One push can create, move and delete several refs.

@@ -42,7 +42,7 @@ func Verify(body []byte, header http.Header, secrets ...secret.Secret) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: it is not the body's under the webhook's secret", ErrSignature)
+	return fmt.Errorf("%w: it is not the HMAC-SHA256 of the body with the webhook's secret", ErrSignature)
 }
 
 // Sign returns the header value that Verify accepts.
