@@ -17,7 +17,8 @@ type observation struct {
 	Exists   bool               // the provider has the commit New; set only if New is not Head
 }
 
-// A decision is the result for one observation, with its reason.
+// A decision says whether the planner accepts one reported change, with the reason. The decisions of
+// rules on an accepted change are autobuild.Decision (planMove).
 type decision struct {
 	Accept  bool
 	Old     string // of the transition, if accepted: always the last accepted head

@@ -113,7 +113,8 @@ func (r *planning) planChange(ctx context.Context, heads *headResolver, c autobu
 	return r.decide(ctx, s, c, commit)
 }
 
-// decide evaluates an observation, and plans the change if it is accepted.
+// decide evaluates an observation. If the change is accepted, the rules decide which builds it makes
+// (planMove).
 func (r *planning) decide(ctx context.Context, s observation, c autobuild.Change, commit autobuild.Commit) error {
 	v := evaluate(s)
 	r.settled = r.settled && v.Settled
@@ -174,8 +175,8 @@ func (r *planning) loadRefState(ctx context.Context, ref autobuild.Ref) (autobui
 	return state, err
 }
 
-// store writes the plan in one transaction. It schedules a poll if a stored ref is behind the
-// provider's head.
+// store writes the plan, with its builds and their tasks, in one transaction. It schedules a poll if a
+// stored ref is behind the provider's head.
 func (r *planning) store(ctx context.Context) error {
 	if !r.settled {
 		r.o.Polls.SchedulePoll(r.hook.ID)
