@@ -17,7 +17,8 @@ const (
 	checksPerDelay = 50
 )
 
-// retryDelay returns the delay before a build checks again for free capacity on its engine.
+// retryDelay returns the delay before a build checks again for free capacity on its engine. The check
+// itself is in StartAttempt of the store, in the transaction that creates the attempt.
 func (d *Dispatcher) retryDelay(ctx context.Context, b autobuild.Build) time.Duration {
 	length, err := d.o.Store.QueueOf(ctx, b.AutomatedBuildID)
 	if err != nil {

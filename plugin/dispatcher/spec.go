@@ -108,7 +108,7 @@ func credentialOf(r autobuild.Registry) spec.RegistryCredential {
 }
 
 // previousDigest returns the image digest that the newest earlier attempt reported; empty = none. That
-// attempt may have pushed tags before it ended.
+// attempt may have pushed tags before it ended. Spec.BuiltDigest describes the use.
 func (d *Dispatcher) previousDigest(ctx context.Context, a autobuild.Attempt) (string, error) {
 	attempts, err := d.o.Store.Attempts(ctx, a.BuildID)
 	if err != nil {

@@ -21,7 +21,7 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 	deadline := d.o.Now().Add(d.o.Timeout)
 	a, err := d.o.Store.StartAttempt(ctx, b.ID, name, autobuild.TokenHash(token), deadline, engine.Limit)
 	switch {
-	case errors.Is(err, autobuild.ErrUnavailable):
+	case errors.Is(err, autobuild.ErrUnavailable): // the store refused: no free capacity, or another build goes first
 		return queue.Snooze(d.retryDelay(ctx, b))
 	case errors.Is(err, autobuild.ErrConflict):
 		return nil // it was cancelled or started in the meantime

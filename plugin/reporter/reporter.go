@@ -1,10 +1,13 @@
 // Package reporter sets Bitbucket's build statuses: one status for each (automated build, rule,
 // ref) on a commit.
 //
-// Each report is a task of its own, so that a repeated report starts no build. It sends the
-// build's state at the time of the call, and not the state that caused the task. Reports of one
-// status run one after another. A paused gateway or a timeout can break that order. A correction
-// task then sends the current state again, so that the last status is the right one (correct.go).
+// Each report is a task of its own, so that a repeated report starts no build. The store creates the
+// task in the transaction that creates a build or changes its state. The report sends the build's
+// state at the time of the call, and not the state that caused the task. Reports of one status run one
+// after another. A paused gateway or a timeout can break that order. A correction task then sends the
+// current state again, so that the last status is the right one (correct.go).
+//
+// Package runner/report does not report to Bitbucket: runners use it for their reports to the gateway.
 package reporter
 
 import (

@@ -2,6 +2,10 @@
 // Events, Permit, Finish). If it does not report, the watcher polls the engine. After the deadline,
 // the attempt ends in any case. All changes go through the store, which rejects reports of an attempt
 // that has ended.
+//
+// If an attempt is lost, FinishAttempt of the store queues the build again while it has attempts left.
+// The lost runner may have pushed tags, so the next attempt gets the digest (Spec.BuiltDigest in package
+// spec).
 package watcher
 
 import (

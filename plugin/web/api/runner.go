@@ -52,7 +52,8 @@ func (a *API) authenticated(h func(*gin.Context, autobuild.Attempt) error) httpx
 	}
 }
 
-// claim gives the attempt to the runner, and returns the spec with fresh credentials.
+// claim assigns the attempt to the runner (Watcher), and returns its work with the credentials that are
+// stored now (Specs).
 func (a *API) claim(c *gin.Context, attempt autobuild.Attempt) error {
 	var request spec.ClaimRequest
 	if err := httpx.ReadJSON(c, maxReport, &request); err != nil {
