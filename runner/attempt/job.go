@@ -54,7 +54,16 @@ type outcome struct {
 	tags  []spec.TagResult
 }
 
-// buildAndPush is the order of an attempt, which is Docker Hub's. The outcome is valid also with an error.
+// buildAndPush runs the stages of an attempt in Docker Hub's order, each with its build hooks:
+//
+//   - fetch: the commit and its submodules, hook post_checkout;
+//   - build: hooks pre_build, build (in place of the Dockerfile) and post_build;
+//   - test: hooks pre_test, test and post_test;
+//   - permit: the gateway refuses it if a newer build of the ref got a permit for a tag;
+//   - push: hook pre_push, the upload, hook push (in place of moving the tags) and hook post_push.
+//
+// Each move of a tag asks for the permit again (moveTags). A hooks/build that must push asks before the
+// build (buildByHook). The outcome is valid also with an error.
 func (j *job) buildAndPush(ctx context.Context) (outcome, error) {
 	j.logHeader()
 	if done, ok, err := j.findPushed(ctx); ok || err != nil {
@@ -88,6 +97,7 @@ func (j *job) buildAndPush(ctx context.Context) (outcome, error) {
 }
 
 // findPushed reports whether an earlier attempt, whose end the gateway did not receive, pushed every tag.
+// If a tag is missing or elsewhere, this attempt builds and moves every tag.
 func (j *job) findPushed(ctx context.Context) (outcome, bool, error) {
 	if j.spec.BuiltDigest == "" || !j.spec.Publish {
 		return outcome{}, false, nil

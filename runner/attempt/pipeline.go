@@ -34,7 +34,7 @@ type PipelineRequest struct {
 	Pace     func() backoff.BackOff
 }
 
-// A pipeline is a step that builds for one pipeline.
+// A pipeline is the state of one call of RunForPipeline. The stages of a build are in buildAndPush.
 type pipeline struct {
 	o       PipelineRequest
 	log     buildlog.Log

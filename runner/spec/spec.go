@@ -27,8 +27,9 @@ type Spec struct {
 	Caching    bool              `json:"caching"`
 	Publish    bool              `json:"publish"` // false: build and test only
 
-	// BuiltDigest is the digest that an earlier attempt reported as built. Tags that the registry has
-	// at this digest count as pushed.
+	// BuiltDigest is the digest that the newest earlier attempt reported as built; empty = none. That
+	// attempt may have pushed before it was lost. If the registry has every tag at this digest, the
+	// runner builds and pushes nothing. Otherwise it builds again and moves every tag.
 	BuiltDigest string `json:"built_digest,omitempty"`
 
 	// PushHooks gives the push credential to the build hooks that push: pre_push, push, post_push, and
