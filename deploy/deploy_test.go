@@ -65,9 +65,20 @@ func compose(t *testing.T) example {
 		t.Fatal(err)
 	}
 	s := file.Services["builder"]
-	if !s.Privileged || file.Secrets[s.Secrets[0]].File == "" ||
-		s.Environment["SLIPWAY_BUILDER_TLS"] != "/run/secrets/"+s.Secrets[0] {
-		t.Errorf("compose.yaml: it could not mount or not find its certificate: %+v", s)
+	switch {
+	case !s.Privileged:
+		t.Errorf("compose.yaml: it could not mount or not find its certificate: %+v: want s.Privileged true", s)
+	case file.Secrets[s.Secrets[0]].File == "":
+		t.Errorf(
+			`compose.yaml: it could not mount or not find its certificate: %+v: want another file.Secrets[s.Secrets[0]].File than ""`,
+			s,
+		)
+	case s.Environment["SLIPWAY_BUILDER_TLS"] != "/run/secrets/"+s.Secrets[0]:
+		t.Errorf(
+			`compose.yaml: it could not mount or not find its certificate: %+v: want s.Environment["SLIPWAY_BUILDER_TLS"] %v`,
+			s,
+			"/run/secrets/"+s.Secrets[0],
+		)
 	}
 	return example{s.Command, s.Environment}
 }
@@ -114,9 +125,26 @@ func kubernetes(t *testing.T) example {
 		t.Fatalf("kubernetes.yaml: set %+v, service %+v", set, service)
 	}
 	c := pod.Spec.Containers[0]
-	if !c.SecurityContext.Privileged || service.Spec.Selector["app"] != pod.Metadata.Labels["app"] ||
-		service.Spec.Ports[0].TargetPort != c.Ports[0].Name {
-		t.Errorf("kubernetes.yaml: it could not mount or not be reached: %+v", set)
+	switch {
+	case !c.SecurityContext.Privileged:
+		t.Errorf(
+			"kubernetes.yaml: it could not mount or not be reached: %+v: want c.SecurityContext.Privileged true",
+			set,
+		)
+	case service.Spec.Selector["app"] != pod.Metadata.Labels["app"]:
+		t.Errorf(
+			`kubernetes.yaml: it could not mount or not be reached: %+v: service.Spec.Selector["app"] is %v, want %v`,
+			set,
+			service.Spec.Selector["app"],
+			pod.Metadata.Labels["app"],
+		)
+	case service.Spec.Ports[0].TargetPort != c.Ports[0].Name:
+		t.Errorf(
+			"kubernetes.yaml: it could not mount or not be reached: %+v: service.Spec.Ports[0].TargetPort is %v, want %v",
+			set,
+			service.Spec.Ports[0].TargetPort,
+			c.Ports[0].Name,
+		)
 	}
 	e := example{c.Args, map[string]string{}}
 	for _, v := range c.Env {

@@ -164,13 +164,30 @@ func TestStepReadsAndPushesByEachRegistrysLogin(t *testing.T) {
 	runnertest.CheckLacks(t, "the log", string(out), "canary")
 	e.Registry.Intercept(nil)
 	other.Intercept(nil)
-	if got := greeting(
+	switch got := greeting(
 		t,
 		e,
-	); got != "hello\n" || runnertest.Digest(t, web+":latest") != e.Registry.Tag("latest") ||
-		runnertest.Digest(t, host+"/team/cache:app") == "" {
+	); {
+	case got != "hello\n":
 		t.Errorf(
-			"greeting %q, web at %q, cache at %q\n%s",
+			"greeting %q, web at %q, cache at %q\n%s: want got \"hello\\n\"",
+			got,
+			runnertest.Digest(t, web+":latest"),
+			runnertest.Digest(t, host+"/team/cache:app"),
+			out,
+		)
+	case runnertest.Digest(t, web+":latest") != e.Registry.Tag("latest"):
+		t.Errorf(
+			"greeting %q, web at %q, cache at %q\n%s: want runnertest.Digest(t, web+\":latest\") %v",
+			got,
+			runnertest.Digest(t, web+":latest"),
+			runnertest.Digest(t, host+"/team/cache:app"),
+			out,
+			e.Registry.Tag("latest"),
+		)
+	case runnertest.Digest(t, host+"/team/cache:app") == "":
+		t.Errorf(
+			"greeting %q, web at %q, cache at %q\n%s: want another runnertest.Digest(t, host+\"/team/cache:app\") than \"\"",
 			got,
 			runnertest.Digest(t, web+":latest"),
 			runnertest.Digest(t, host+"/team/cache:app"),
@@ -278,12 +295,16 @@ func TestStepPushesToARegistryThatHasNotTheBaseImage(t *testing.T) {
 		"PLUGIN_REPO="+e.Registry.Image()+","+host+"/acme/app",
 		"PLUGIN_INSECURE=true",
 	).CombinedOutput()
-	if got := runnertest.Digest(
+	switch got := runnertest.Digest(
 		t,
 		host+"/acme/app:latest",
-	); err != nil || got == "" ||
-		got != e.Registry.Tag("latest") {
-		t.Errorf("%v, the second is at %q\n%s", err, got, out)
+	); {
+	case err != nil:
+		t.Errorf("%v, the second is at %q\n%s: want no error", err, got, out)
+	case got == "":
+		t.Errorf("%v, the second is at %q\n%s: want another got than \"\"", err, got, out)
+	case got != e.Registry.Tag("latest"):
+		t.Errorf("%v, the second is at %q\n%s: want got %v", err, got, out, e.Registry.Tag("latest"))
 	}
 }
 

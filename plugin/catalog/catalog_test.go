@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
@@ -23,7 +24,7 @@ func TestBrowseFromWorkspaceToDockerfile(t *testing.T) {
 		map[string]string{"Dockerfile": "FROM scratch\n", "svc/a/Dockerfile": "FROM scratch\n", "README.md": "hi"},
 	)
 	workspaces, err := e.Workspaces(t.Context(), e.alice.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(workspaces) != 1 {
 		t.Fatalf("got %d workspaces %v, want 1", len(workspaces), workspaces)
 	}
@@ -31,7 +32,7 @@ func TestBrowseFromWorkspaceToDockerfile(t *testing.T) {
 		t.Errorf(`got Slug %q, want "acme"`, workspaces[0].Slug)
 	}
 	repositories, next, err := e.Repositories(t.Context(), e.alice.ID, "acme", "app", "")
-	must(t, err)
+	must.Succeed(t, err)
 	if len(repositories) != 1 {
 		t.Fatalf("got %d repositories %v, want 1", len(repositories), repositories)
 	}
@@ -42,7 +43,7 @@ func TestBrowseFromWorkspaceToDockerfile(t *testing.T) {
 		t.Errorf(`got next %q, want ""`, next)
 	}
 	r, files, err := e.Dockerfiles(t.Context(), e.alice.ID, "acme/app")
-	must(t, err)
+	must.Succeed(t, err)
 	if diff := cmp.Diff([]string{"Dockerfile", "svc/a/Dockerfile"}, files); diff != "" {
 		t.Errorf(`got diff %q, want ""`, diff)
 	} else if r.DefaultBranch != "main" {
@@ -78,7 +79,7 @@ func TestCreateStoresTheDraftWithDefaults(t *testing.T) {
 	d.Rules, d.Environment = nil, map[string]secret.Secret{"NPM_MODE": password("ci")}
 	saved := e.create(t, d)
 	stored, err := e.store.AutomatedBuild(t.Context(), saved.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if stored.Image != e.registry+"/acme/app" {
 		t.Errorf("got Image %v, want %v", stored.Image, e.registry+"/acme/app")
 	}
@@ -140,7 +141,7 @@ func TestTheEngineIsOneThatIsConfigured(t *testing.T) {
 	d := e.draft()
 	d.Engine = "drone"
 	saved, err := several.Create(t.Context(), d)
-	must(t, err)
+	must.Succeed(t, err)
 	stored, err := e.store.AutomatedBuild(t.Context(), saved.ID)
 	if err != nil {
 		t.Fatalf("got error %v, want none", err)
@@ -248,7 +249,7 @@ func TestCreateWarnsIfThePushWillFail(t *testing.T) {
 		t.Context(),
 		autobuild.Registry{Host: "registry.example.com", Username: "ada", Password: password("x")},
 	)
-	must(t, err)
+	must.Succeed(t, err)
 	d.Image = "registry.example.com/acme/lib"
 	if saved, err := refusing.Create(
 		t.Context(),
@@ -286,7 +287,7 @@ func TestUpdateKeepsStoredValues(t *testing.T) {
 	d.Rules = append(saved.Rules, autobuild.DefaultRule("develop"))
 	d.Rules[1].Tags, d.UserID = "edge", "u2"
 	updated, err := e.Update(t.Context(), saved.ID, d)
-	must(t, err)
+	must.Succeed(t, err)
 	var got []string
 	for name, value := range updated.Environment {
 		got = append(got, name+"="+value.Reveal())
@@ -338,9 +339,9 @@ func TestRulesCanBeEditedWhileBitbucketIsDown(t *testing.T) {
 	e.faults.Add(faults.Rule{Fault: faults.Status(400, "")})
 	d := e.draft()
 	d.Rules[0].Tags = "edge"
-	must(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
+	must.Succeed(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
 	updated, err := e.Update(t.Context(), saved.ID, d)
-	must(t, err)
+	must.Succeed(t, err)
 	if updated.Rules[0].Tags != "edge" {
 		t.Errorf(`got Tags %q, want "edge"`, updated.Rules[0].Tags)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 )
@@ -23,10 +24,10 @@ func TestF18ACheckRestoresTheWebhook(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t)
 			saved := e.create(t, e.draft())
-			must(t, happens(e, saved.Hook))
-			must(t, e.CheckHook(t.Context(), saved.Repository))
+			must.Succeed(t, happens(e, saved.Hook))
+			must.Succeed(t, e.CheckHook(t.Context(), saved.Repository))
 			h, err := e.store.Hook(t.Context(), saved.Hook.ID)
-			must(t, err)
+			must.Succeed(t, err)
 			hooks := e.app.Hooks()
 			if len(hooks) != 1 {
 				t.Fatalf("got %d hooks %v, want 1", len(hooks), hooks)
@@ -58,9 +59,9 @@ func TestF18AWebhookThatCannotBeRestoredIsPolled(t *testing.T) {
 	saved := e.create(t, e.draft())
 	e.app.RemoveHooks()
 	passing := e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks", Fault: faults.Status(400, "")})
-	must(t, e.CheckHook(t.Context(), saved.Repository))
+	must.Succeed(t, e.CheckHook(t.Context(), saved.Repository))
 	h, err := e.store.Hook(t.Context(), saved.Hook.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if h.State != autobuild.HookActive {
 		t.Errorf("got State %v, want %v", h.State, autobuild.HookActive)
 	}
@@ -69,9 +70,9 @@ func TestF18AWebhookThatCannotBeRestoredIsPolled(t *testing.T) {
 	}
 	passing.Stop()
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks", Fault: faults.Status(403, "")})
-	must(t, e.CheckHook(t.Context(), saved.Repository))
+	must.Succeed(t, e.CheckHook(t.Context(), saved.Repository))
 	h, err = e.store.Hook(t.Context(), saved.Hook.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if h.State != autobuild.HookPolled {
 		t.Errorf("got State %v, want %v", h.State, autobuild.HookPolled)
 	}
@@ -87,10 +88,10 @@ func TestAnotherAccountsRefusalKeepsTheWebhook(t *testing.T) {
 	d := e.draft()
 	d.AccountID = e.bob.ID
 	e.create(t, d)
-	must(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
-	must(t, e.CheckHook(t.Context(), saved.Repository))
+	must.Succeed(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
+	must.Succeed(t, e.CheckHook(t.Context(), saved.Repository))
 	h, err := e.store.Hook(t.Context(), saved.Hook.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if h.State != autobuild.HookActive {
 		t.Errorf("got State %v, want %v", h.State, autobuild.HookActive)
 	}
@@ -116,9 +117,9 @@ func TestARepositoryWithoutAutomatedBuildsIsNotChecked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t)
 			saved := e.create(t, e.draft())
-			must(t, leave(e, saved.AutomatedBuild))
+			must.Succeed(t, leave(e, saved.AutomatedBuild))
 			e.app.RemoveHooks()
-			must(t, e.CheckHook(t.Context(), saved.Repository))
+			must.Succeed(t, e.CheckHook(t.Context(), saved.Repository))
 			if hooks := e.app.Hooks(); len(hooks) != 0 {
 				t.Errorf("webhooks %+v", hooks)
 			}

@@ -11,6 +11,7 @@ import (
 
 	containers "github.com/google/go-containerregistry/pkg/registry"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
@@ -44,7 +45,7 @@ func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 		c(&o)
 	}
 	server, err := bitbuckettest.New(o)
-	must(t, err)
+	must.Succeed(t, err)
 	e := &env{bitbucket: server, faults: faults.New(server), dir: t.TempDir()}
 	e.store = storetest.OpenAt(t, e.dir, time.Now)
 	listener := httptest.NewServer(e.faults)
@@ -57,17 +58,17 @@ func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 	alice, bob := server.AddUser("alice"), server.AddUser("bob")
 	acme := server.AddWorkspace("acme", alice)
 	e.app, err = server.AddRepository(acme, "app", bitbuckettest.Private)
-	must(t, err)
+	must.Succeed(t, err)
 	e.lib, err = server.AddRepository(acme, "lib", bitbuckettest.Public)
-	must(t, err)
+	must.Succeed(t, err)
 	e.app.Grant(bob, bitbuckettest.Read)
 	consumer, err := server.AddConsumer(acme, publicURL+"/cb", "account", "repository", "webhook")
-	must(t, err)
+	must.Succeed(t, err)
 	p, err := e.store.SaveProvider(
 		t.Context(),
 		autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: listener.URL, APIURL: listener.URL},
 	)
-	must(t, err)
+	must.Succeed(t, err)
 	link := func(u *bitbuckettest.User) autobuild.Account {
 		token, refresh := server.Link(u, consumer)
 		a, err := e.store.SaveAccount(t.Context(), autobuild.Account{
@@ -80,7 +81,7 @@ func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 			ExpiresAt:    time.Now().Add(time.Hour),
 			State:        autobuild.AccountLinked,
 		})
-		must(t, err)
+		must.Succeed(t, err)
 		return a
 	}
 	e.alice, e.bob = link(alice), link(bob)
@@ -94,18 +95,11 @@ func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 	return e
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // commit pushes a commit to a branch of a repository.
 func commit(t *testing.T, r *bitbuckettest.Repository, branch string, files map[string]string) string {
 	t.Helper()
 	hash, err := r.Commit(t.Context(), branch, files, "Change "+branch)
-	must(t, err)
+	must.Succeed(t, err)
 	return hash
 }
 
@@ -122,7 +116,7 @@ func (e *env) draft() catalog.Draft {
 func (e *env) create(t *testing.T, d catalog.Draft) catalog.Saved {
 	t.Helper()
 	saved, err := e.Create(t.Context(), d)
-	must(t, err)
+	must.Succeed(t, err)
 	return saved
 }
 

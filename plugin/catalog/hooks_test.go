@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
@@ -25,9 +26,9 @@ func TestH1OneWebhookHoweverOftenItIsSaved(t *testing.T) {
 		t.Errorf("got %d Hook.Secret.Reveal() %v, want 64", len(saved.Hook.Secret.Reveal()), saved.Hook.Secret.Reveal())
 	}
 	_, err := e.Update(t.Context(), saved.ID, e.draft())
-	must(t, err)
+	must.Succeed(t, err)
 	again, err := e.EnsureHook(t.Context(), saved.Repository, e.alice.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	hooks := e.app.Hooks()
 	if len(hooks) != 1 {
 		t.Fatalf("got %d hooks %v, want 1", len(hooks), hooks)
@@ -73,8 +74,8 @@ func TestH2AWebhookThatIsGoneIsMadeAgain(t *testing.T) {
 	e := newEnv(t)
 	saved := e.create(t, e.draft())
 	connection, err := e.options.Connector.Connect(t.Context(), e.alice.ID)
-	must(t, err)
-	must(
+	must.Succeed(t, err)
+	must.Succeed(
 		t,
 		connection.Hooks.Remove(
 			t.Context(),
@@ -83,7 +84,7 @@ func TestH2AWebhookThatIsGoneIsMadeAgain(t *testing.T) {
 		),
 	)
 	again, err := e.EnsureHook(t.Context(), saved.Repository, e.alice.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if hooks := e.app.Hooks(); len(hooks) != 1 {
 		t.Fatalf("got %d hooks %v, want 1", len(hooks), hooks)
 	} else if hooks[0].UUID != again.RemoteID {
@@ -107,11 +108,11 @@ func TestH3DeletingTheLastAutomatedBuildRemovesTheWebhook(t *testing.T) {
 	if len(e.app.Hooks()) != 1 {
 		t.Errorf("got %d app.Hooks() %v, want 1", len(e.app.Hooks()), e.app.Hooks())
 	}
-	must(t, e.Delete(t.Context(), first.ID))
+	must.Succeed(t, e.Delete(t.Context(), first.ID))
 	if len(e.app.Hooks()) != 1 {
 		t.Error("the webhook went with the first of two")
 	}
-	must(t, e.Delete(t.Context(), second.ID))
+	must.Succeed(t, e.Delete(t.Context(), second.ID))
 	if _, err := e.store.Hook(
 		t.Context(),
 		first.Hook.ID,
@@ -128,7 +129,7 @@ func TestH3DeletingTheLastAutomatedBuildRemovesTheWebhook(t *testing.T) {
 func TestH3AWebhookThatCannotBeRemovedIsReported(t *testing.T) {
 	e := newEnv(t)
 	saved := e.create(t, e.draft())
-	must(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
+	must.Succeed(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
 	var left *catalog.LeftBehind
 	err := e.Delete(t.Context(), saved.ID)
 	if !errors.As(err, &left) {
@@ -173,7 +174,7 @@ func TestH4WithoutAnAdministratorTheRepositoryIsPolled(t *testing.T) {
 		t.Error("got no Hook.Secret")
 	}
 	again, err := e.EnsureHook(t.Context(), saved.Repository, e.alice.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if again.ID != saved.Hook.ID {
 		t.Errorf("got ID %v, want %v", again.ID, saved.Hook.ID)
 	}
@@ -187,14 +188,14 @@ func TestH4WithoutAnAdministratorTheRepositoryIsPolled(t *testing.T) {
 		t.Errorf("got Secret %v, want %v", again.Secret, saved.Hook.Secret)
 	}
 	kept, err := e.EnsureHook(t.Context(), saved.Repository, e.bob.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if kept.State != autobuild.HookActive {
 		t.Errorf("got State %v, want %v", kept.State, autobuild.HookActive)
 	}
 	if kept.AccountID != e.alice.ID {
 		t.Errorf("got AccountID %v, want %v", kept.AccountID, e.alice.ID)
 	}
-	must(t, e.Delete(t.Context(), saved.ID))
+	must.Succeed(t, e.Delete(t.Context(), saved.ID))
 }
 
 func TestAURLThatBitbucketDoesNotTakeIsPolled(t *testing.T) {
@@ -205,28 +206,28 @@ func TestAURLThatBitbucketDoesNotTakeIsPolled(t *testing.T) {
 	} {
 		c := e.with(func(o *catalog.Options) { o.URL = url })
 		saved, err := c.Create(t.Context(), e.draft())
-		must(t, err)
+		must.Succeed(t, err)
 		if saved.Hook.State != autobuild.HookPolled {
 			t.Errorf("%q: got Hook.State %v, want %v", url, saved.Hook.State, autobuild.HookPolled)
 		}
 		if !strings.Contains(saved.Hook.Problem, problem) {
 			t.Errorf("%q: got %q, want it to contain %q", url, saved.Hook.Problem, problem)
 		}
-		must(t, c.Delete(t.Context(), saved.ID))
+		must.Succeed(t, c.Delete(t.Context(), saved.ID))
 	}
 }
 
 func TestCurrentRefsAreTheBaseline(t *testing.T) {
 	e := newEnv(t)
 	head := commit(t, e.app, "main", nil)
-	must(t, e.app.Tag(t.Context(), "v1", head, ""))
+	must.Succeed(t, e.app.Tag(t.Context(), "v1", head, ""))
 	saved := e.create(t, e.draft())
 	commit(t, e.app, "later", nil)
 	d := e.draft()
 	d.Image += "-two"
 	e.create(t, d) // does not record the new branch as a baseline
 	states, err := e.store.RefStates(t.Context(), saved.Repository)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(states) != 2 {
 		t.Fatalf("got %d states %v, want 2", len(states), states)
 	}
@@ -257,17 +258,17 @@ func TestEarlierRefsArePartOfTheBaseline(t *testing.T) {
 	first := e.create(t, e.draft())
 	main := autobuild.Ref{Kind: autobuild.Branch, Name: "main"}
 	before, err := e.store.RefState(t.Context(), first.Repository, main)
-	must(t, err)
+	must.Succeed(t, err)
 	seen := commit(t, e.app, "main", nil)
 	_, err = e.store.Plan(t.Context(), autobuild.Plan{Repository: first.Repository, Moves: []autobuild.Move{
 		{Transition: autobuild.Transition{Repository: first.Repository, Ref: main, Old: before.Head, New: seen}},
 	}})
-	must(t, err)
-	must(t, e.Delete(t.Context(), first.ID))
+	must.Succeed(t, err)
+	must.Succeed(t, e.Delete(t.Context(), first.ID))
 	unseen := commit(t, e.app, "main", nil)
 	e.create(t, e.draft())
 	got, err := e.store.RefState(t.Context(), first.Repository, main)
-	must(t, err)
+	must.Succeed(t, err)
 	if want := (autobuild.RefState{Head: unseen, Seq: 1}); got != want {
 		t.Errorf("main is known as %+v, want %+v: the first poll would build it", got, want)
 	}
@@ -292,9 +293,9 @@ func TestDropAccountRemovesItsWebhooks(t *testing.T) {
 	d.Repository = "acme/lib"
 	lib := e.create(t, d)
 	orphan := e.create(t, e.draft())
-	must(t, e.store.DeleteAutomatedBuild(t.Context(), orphan.ID))
+	must.Succeed(t, e.store.DeleteAutomatedBuild(t.Context(), orphan.ID))
 	dropped, err := e.DropAccount(t.Context(), e.alice.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if strings.Join(dropped.Removed, " ") != "acme/app acme/lib" {
 		t.Errorf(
 			`got strings.Join(dropped.Removed, " ") %q, want "acme/app acme/lib"`,
@@ -330,9 +331,9 @@ func TestDropAccountLeavesARepositoryToItsOtherAccount(t *testing.T) {
 	d.AccountID = e.bob.ID
 	e.create(t, d)
 	_, err := e.DropAccount(t.Context(), e.alice.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	h, err := e.store.Hook(t.Context(), saved.Hook.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if h.AccountID != e.bob.ID {
 		t.Errorf("got AccountID %v, want %v", h.AccountID, e.bob.ID)
 	}
@@ -347,9 +348,9 @@ func TestDropAccountLeavesARepositoryToItsOtherAccount(t *testing.T) {
 func TestDropAccountReportsWebhooksThatRemain(t *testing.T) {
 	e := newEnv(t)
 	e.create(t, e.draft())
-	must(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
+	must.Succeed(t, e.store.BreakAccount(t.Context(), e.alice.ID, e.alice.Version, "revoked"))
 	dropped, err := e.DropAccount(t.Context(), e.alice.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	var left *catalog.LeftBehind
 	if !errors.As(dropped.Failed["acme/app"], &left) {
 		t.Fatalf("got error %T (%v), want another type", dropped.Failed["acme/app"], dropped.Failed["acme/app"])
@@ -364,14 +365,14 @@ func TestLinkingAgainRestoresTheWebhooks(t *testing.T) {
 	saved := e.create(t, e.draft())
 	again := e.create(t, e.draft()) // a second automated build of the repository
 	_, err := e.DropAccount(t.Context(), e.alice.ID)
-	must(t, err)
-	must(t, e.RestoreHooks(t.Context(), e.bob.ID)) // an account without automated builds
+	must.Succeed(t, err)
+	must.Succeed(t, e.RestoreHooks(t.Context(), e.bob.ID)) // an account without automated builds
 	if len(e.app.Hooks()) != 0 {
 		t.Fatal("another account's link brought the webhook back")
 	}
-	must(t, e.RestoreHooks(t.Context(), e.alice.ID))
+	must.Succeed(t, e.RestoreHooks(t.Context(), e.alice.ID))
 	h, err := e.store.Hook(t.Context(), saved.Hook.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if h.State != autobuild.HookActive {
 		t.Errorf("got State %v, want %v", h.State, autobuild.HookActive)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 )
@@ -16,7 +17,7 @@ func TestACredentialIsSavedWithWhatItsCheckFound(t *testing.T) {
 		t.Context(),
 		autobuild.Registry{Host: "http://" + e.registry + "/", Username: " ada ", Password: password("x")},
 	)
-	must(t, err)
+	must.Succeed(t, err)
 	if good.ID == "" {
 		t.Error("got an empty ID")
 	}
@@ -36,7 +37,7 @@ func TestACredentialIsSavedWithWhatItsCheckFound(t *testing.T) {
 		t.Context(),
 		autobuild.Registry{Host: "127.0.0.1:1", Username: "ada", Password: password("hunter2")},
 	)
-	must(t, err)
+	must.Succeed(t, err)
 	if down.ID == "" {
 		t.Error("got an empty ID")
 	}
@@ -47,7 +48,7 @@ func TestACredentialIsSavedWithWhatItsCheckFound(t *testing.T) {
 		t.Errorf(`got %q, want it not to contain "hunter2"`, down.Problem)
 	}
 	checked, err := e.CheckRegistry(t.Context(), good.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if checked.Problem != "" {
 		t.Errorf(`got Problem %q, want ""`, checked.Problem)
 	}
@@ -71,7 +72,7 @@ func TestACredentialIsCheckedWithAnImageThatNeedsIt(t *testing.T) {
 		t.Context(),
 		autobuild.Registry{Host: e.registry, Username: "ada", Password: password("x")},
 	)
-	must(t, err)
+	must.Succeed(t, err)
 	if _, err := c.Create(t.Context(), e.draft()); err != nil {
 		t.Fatal(err)
 	}
@@ -89,12 +90,12 @@ func TestAPasswordIsKeptForTheSameRegistryOnly(t *testing.T) {
 		t.Context(),
 		autobuild.Registry{Host: e.registry, Username: "ada", Password: password("x")},
 	)
-	must(t, err)
+	must.Succeed(t, err)
 	again, err := e.SaveRegistry(
 		t.Context(),
 		autobuild.Registry{ID: r.ID, Host: r.Host, Username: "ada", Insecure: true},
 	)
-	must(t, err)
+	must.Succeed(t, err)
 	if !again.Insecure {
 		t.Error("got Insecure false, want true")
 	}
@@ -120,7 +121,7 @@ func TestInvalidCredentials(t *testing.T) {
 	e := newEnv(t)
 	good := autobuild.Registry{Host: e.registry, Username: "ada", Password: password("x")}
 	_, err := e.SaveRegistry(t.Context(), good)
-	must(t, err)
+	must.Succeed(t, err)
 	for field, r := range map[string]autobuild.Registry{
 		"host":     {Host: "a b", Username: "ada", Password: password("x")},
 		"username": {Host: "registry.example.com", Password: password("x")},
@@ -140,10 +141,10 @@ func TestInvalidCredentials(t *testing.T) {
 func TestACredentialIsBoundToAnAutomatedBuildThatCanUseIt(t *testing.T) {
 	e := newEnv(t)
 	saved, err := e.Create(t.Context(), e.draft())
-	must(t, err)
+	must.Succeed(t, err)
 	r := autobuild.Registry{Host: e.registry, Username: "ada", Password: password("x"), AutomatedBuildID: saved.ID}
 	bound, err := e.SaveRegistry(t.Context(), r)
-	must(t, err)
+	must.Succeed(t, err)
 	if bound.AutomatedBuildID != saved.ID {
 		t.Errorf("got AutomatedBuildID %v, want %v", bound.AutomatedBuildID, saved.ID)
 	}
@@ -162,7 +163,7 @@ func TestACredentialIsBoundToAnAutomatedBuildThatCanUseIt(t *testing.T) {
 			t.Errorf("got faults in %v, want %s", got, field)
 		}
 	}
-	must(t, e.Delete(t.Context(), saved.ID))
+	must.Succeed(t, e.Delete(t.Context(), saved.ID))
 	if all, err := e.store.Registries(t.Context()); err != nil {
 		t.Fatalf("got error %v, want none", err)
 	} else if len(all) != 0 {
@@ -209,7 +210,7 @@ func TestNoPushIsCheckedForTheRepositorysOwnPipeline(t *testing.T) {
 	d := e.draft()
 	d.Engine = "own"
 	saved, err := c.Create(t.Context(), d)
-	must(t, err)
+	must.Succeed(t, err)
 	if checks != 0 {
 		t.Errorf("got checks %v, want 0", checks)
 	}

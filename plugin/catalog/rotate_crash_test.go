@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 	"slipway/plugin/catalog"
 )
@@ -62,7 +63,7 @@ func TestI2RotationLosesItsRequest(t *testing.T) {
 				faults.Rule{Method: http.MethodPut, Path: "/2.0/repositories/*/*/hooks/*", Fault: fault},
 			)
 			rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
-			must(t, err)
+			must.Succeed(t, err)
 			broken.Stop()
 			if !rotation.Hook.SecretPending() {
 				t.Error("the secret is not pending")
@@ -79,7 +80,7 @@ func survives(t *testing.T, e *rotateEnv) {
 	if err := e.deliver(t); err != nil {
 		t.Errorf("before the next start: got error %v, want none", err)
 	}
-	must(t, e.with(func(o *catalog.Options) { o.Now = e.clock }).Tidy(t.Context()))
+	must.Succeed(t, e.with(func(o *catalog.Options) { o.Now = e.clock }).Tidy(t.Context()))
 	if e.stored(t).SecretPending() {
 		t.Error("the secret is pending after the next start")
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
@@ -33,7 +34,7 @@ func newRotateEnv(t *testing.T) *rotateEnv {
 	e.catalog = e.with(func(o *catalog.Options) { o.Now = e.clock })
 	e.intake = intake.New(intake.Options{Store: e.store, Now: e.clock, Log: quiet()})
 	saved, err := e.catalog.Create(t.Context(), e.draft())
-	must(t, err)
+	must.Succeed(t, err)
 	e.build, e.hook = saved.AutomatedBuild, saved.Hook
 	return e
 }
@@ -72,13 +73,13 @@ func (e *rotateEnv) deliver(t *testing.T) error {
 func (e *rotateEnv) beside(t *testing.T, commit func(what string, done bool)) *catalog.Catalog {
 	t.Helper()
 	sealer, err := seal.LoadOrCreate(filepath.Join(e.dir, "secret.key"), false)
-	must(t, err)
+	must.Succeed(t, err)
 	s, err := store.OpenBeside(
 		t.Context(),
 		store.Options{Path: filepath.Join(e.dir, "slipway.db"), Sealer: sealer, Commit: commit},
 	)
-	must(t, err)
-	t.Cleanup(func() { must(t, s.Close()) })
+	must.Succeed(t, err)
+	t.Cleanup(func() { must.Succeed(t, s.Close()) })
 	return e.with(func(o *catalog.Options) {
 		o.Store, o.Now = s, e.clock
 		o.Connector = accounts.New(accounts.Options{Store: s, URL: publicURL})
@@ -88,6 +89,6 @@ func (e *rotateEnv) beside(t *testing.T, commit func(what string, done bool)) *c
 func (e *rotateEnv) stored(t *testing.T) autobuild.Hook {
 	t.Helper()
 	h, err := e.store.Hook(t.Context(), e.hook.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	return h
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 	"slipway/plugin/bitbucket/webhook"
@@ -32,7 +33,7 @@ func TestI2RotateSecret(t *testing.T) {
 	body := []byte(`{}`)
 	old := e.sign(t, body)
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
-	must(t, err)
+	must.Succeed(t, err)
 	if rotation.Refusal != nil {
 		t.Fatalf("got Refusal %v, want nil", rotation.Refusal)
 	}
@@ -76,7 +77,7 @@ func TestI2RotateSecret(t *testing.T) {
 func TestI2ASecondRotationWithinADayIsRefused(t *testing.T) {
 	e := newRotateEnv(t)
 	_, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
-	must(t, err)
+	must.Succeed(t, err)
 	before := e.stored(t)
 	_, err = e.catalog.RotateSecret(t.Context(), e.build.Repository)
 	var recently *catalog.RotatedRecently
@@ -106,7 +107,7 @@ func TestI2APendingSecretIsWrittenLater(t *testing.T) {
 			e := newRotateEnv(t)
 			outage := e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks", Fault: faults.Status(400, "")})
 			rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
-			must(t, err)
+			must.Succeed(t, err)
 			outage.Stop()
 			if rotation.Refusal == nil {
 				t.Error("got no refusal, want Bitbucket's")
@@ -117,7 +118,7 @@ func TestI2APendingSecretIsWrittenLater(t *testing.T) {
 			if err := e.deliver(t); err != nil {
 				t.Errorf("a delivery with the old secret: got error %v, want none", err)
 			}
-			must(t, again(e))
+			must.Succeed(t, again(e))
 			got := e.stored(t)
 			if got.SecretPending() {
 				t.Error("the secret is still pending")
@@ -146,13 +147,13 @@ func resume(t *testing.T, e *rotateEnv) error {
 func TestI2AWebhookAddedByHandIsRotatedByHand(t *testing.T) {
 	e := newRotateEnv(t)
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks**", Fault: faults.Status(403, "")})
-	must(t, e.catalog.CheckHook(t.Context(), e.build.Repository))
+	must.Succeed(t, e.catalog.CheckHook(t.Context(), e.build.Repository))
 	hook := e.stored(t)
 	if hook.State != autobuild.HookPolled {
 		t.Fatalf("got state %s, want %s", hook.State, autobuild.HookPolled)
 	}
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
-	must(t, err)
+	must.Succeed(t, err)
 	if rotation.Refusal != nil {
 		t.Errorf("got refusal %v: Bitbucket was asked", rotation.Refusal)
 	}
@@ -174,7 +175,7 @@ func TestI2ARefusedSecretIsReportedAndPolled(t *testing.T) {
 	e := newRotateEnv(t)
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks", Fault: faults.Status(403, "")})
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
-	must(t, err)
+	must.Succeed(t, err)
 	if !errors.Is(rotation.Refusal, autobuild.ErrForbidden) {
 		t.Errorf("got refusal %v, want ErrForbidden", rotation.Refusal)
 	}

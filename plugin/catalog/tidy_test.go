@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 )
 
@@ -18,9 +19,9 @@ func TestTidyCompletesUnfinishedChanges(t *testing.T) {
 	d.Repository, d.Image = "acme/lib", e.registry+"/acme/lib"
 	lib := e.create(t, d)
 	hooks := len(e.app.Hooks())
-	must(t, e.store.DeleteHook(t.Context(), app.Hook.ID))      // as if it was not added yet
-	must(t, e.store.DeleteAutomatedBuild(t.Context(), lib.ID)) // as if its webhook was removed next
-	must(t, e.Tidy(t.Context()))
+	must.Succeed(t, e.store.DeleteHook(t.Context(), app.Hook.ID))      // as if it was not added yet
+	must.Succeed(t, e.store.DeleteAutomatedBuild(t.Context(), lib.ID)) // as if its webhook was removed next
+	must.Succeed(t, e.Tidy(t.Context()))
 	if h, err := e.store.HookOf(t.Context(), app.Repository); err != nil {
 		t.Fatalf("got error %v, want none", err)
 	} else if h.State != autobuild.HookActive {
@@ -34,7 +35,7 @@ func TestTidyCompletesUnfinishedChanges(t *testing.T) {
 	} else if len(e.lib.Hooks()) != 0 {
 		t.Errorf("got %d lib.Hooks() %v, want 0", len(e.lib.Hooks()), e.lib.Hooks())
 	}
-	must(t, e.Tidy(t.Context()))                   // finds nothing more to do
+	must.Succeed(t, e.Tidy(t.Context()))           // finds nothing more to do
 	if got := len(e.app.Hooks()); got != hooks+1 { // the URL of the first one is no longer stored
 		t.Errorf("%d webhooks of acme/app", got)
 	}
@@ -47,8 +48,8 @@ func TestTidyAddsAWebhookThatWasNotRequested(t *testing.T) {
 	h := e.create(t, e.draft()).Hook
 	h.State, h.RemoteID, h.Problem = autobuild.HookPolled, "", "The webhook is being added."
 	_, err := e.store.SaveHook(t.Context(), h)
-	must(t, err)
-	must(t, e.Tidy(t.Context()))
+	must.Succeed(t, err)
+	must.Succeed(t, e.Tidy(t.Context()))
 	if got, err := e.store.Hook(
 		t.Context(),
 		h.ID,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/dispatcher"
@@ -30,7 +31,7 @@ func storeCredentials(t *testing.T, e *env) {
 	} {
 		r.Username, r.Password = user, secret.New("password of "+user)
 		_, err := e.store.SaveRegistry(t.Context(), r)
-		must(t, err)
+		must.Succeed(t, err)
 	}
 }
 
@@ -40,13 +41,13 @@ func specOn(t *testing.T, e *env, engine string) (s spec.Spec, users []string) {
 	t.Helper()
 	b := e.build(e.owner)
 	a, err := e.store.StartAttempt(t.Context(), b.ID, engine, "h", e.now.Add(time.Hour), 0)
-	must(t, err)
+	must.Succeed(t, err)
 	s, err = e.Spec(t.Context(), a)
-	must(t, err)
+	must.Succeed(t, err)
 	var wire bytes.Buffer
-	must(t, spec.EncodeSpec(&wire, s))
+	must.Succeed(t, spec.EncodeSpec(&wire, s))
 	s, err = spec.DecodeSpec(&wire)
-	must(t, err)
+	must.Succeed(t, err)
 	for _, r := range s.Registries {
 		user := r.Username
 		if r.PullOnly {
@@ -88,10 +89,10 @@ func TestARunnerInTheRepositoryGetsBoundCredentialsOnly(t *testing.T) {
 		t.Error("certificate of the probe: got the builder's, want none")
 	}
 	all, err := e.store.Registries(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	for _, r := range all {
 		if r.AutomatedBuildID == e.owner.ID {
-			must(t, e.store.DeleteRegistry(t.Context(), r.ID))
+			must.Succeed(t, e.store.DeleteRegistry(t.Context(), r.ID))
 		}
 	}
 	if _, users := specOn(t, e, "own"); len(users) != 0 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/runner/spec"
@@ -41,7 +42,7 @@ func TestAQueuedBuildGetsItsPipeline(t *testing.T) {
 		t.Errorf("pipeline (-want +got):\n%s", diff)
 	}
 	a, err := e.store.AttemptByToken(t.Context(), b.ID, autobuild.TokenHash(p.Token))
-	must(t, err)
+	must.Succeed(t, err)
 	if a.Number != 1 {
 		t.Errorf("attempt: got number %d, want 1", a.Number)
 	}
@@ -64,9 +65,9 @@ func TestOnlyQueuedBuildsAreStarted(t *testing.T) {
 	e := newEnv(t, 2)
 	b := e.build(e.owner)
 	_, err := e.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "no")
-	must(t, err)
+	must.Succeed(t, err)
 	e.dispatch(b)
-	must(t, e.Dispatch(t.Context(), "no such build"))
+	must.Succeed(t, e.Dispatch(t.Context(), "no such build"))
 	if len(e.engine.started) != 0 {
 		t.Errorf("pipelines: got %d, want none", len(e.engine.started))
 	}
@@ -78,7 +79,7 @@ func TestABuildWaitsForCapacity(t *testing.T) {
 	e.dispatch(first)
 	e.wantSnooze(second, 500*time.Millisecond, time.Second, "")
 	_, err := e.store.CancelBuild(t.Context(), first.ID, autobuild.ReasonUser, "no")
-	must(t, err)
+	must.Succeed(t, err)
 	e.dispatch(second)
 	if len(e.engine.started) != 2 {
 		t.Errorf("pipelines: got %d, want 2", len(e.engine.started))
@@ -111,7 +112,7 @@ func TestI13ManyBuildsDoNotDelayAnotherAutomatedBuild(t *testing.T) {
 	e.wantSnooze(theirs, 500*time.Millisecond, time.Second, "")
 	result := autobuild.Finish{BuildID: first.ID, Attempt: 1, State: autobuild.Succeeded}
 	_, err := e.store.FinishAttempt(t.Context(), result)
-	must(t, err)
+	must.Succeed(t, err)
 	for _, b := range mine[:20] {
 		e.wantSnooze(b, 5*time.Second, 15*time.Second, "")
 	}
@@ -158,7 +159,7 @@ func TestBuildsWaitWhileTheEngineIsDown(t *testing.T) {
 		t.Fatalf("attempt: got %d, want 1", got)
 	}
 	a, err := e.store.Attempt(t.Context(), b.ID, 1)
-	must(t, err)
+	must.Succeed(t, err)
 	if a.State != autobuild.Errored {
 		t.Errorf("attempt: got the state %s, want error", a.State)
 	}
@@ -232,7 +233,7 @@ func TestAnEngineFaultCostsNoAttempt(t *testing.T) {
 			e.now = e.now.Add(2 * time.Minute)
 		}
 		e.engine.startErr = nil
-		must(t, e.Dispatch(t.Context(), b.ID))
+		must.Succeed(t, e.Dispatch(t.Context(), b.ID))
 		if got := e.reload(b); got.State != autobuild.Starting {
 			t.Errorf("%v is over: got the state %s (%s), want starting", cause, got.State, got.Detail)
 		}
@@ -245,7 +246,7 @@ func TestABuildCancelledWhileItStartsIsAlsoCancelledOnTheEngine(t *testing.T) {
 	e.engine.cancelErr = errors.New("only logged")
 	e.engine.onStart = func() {
 		_, err := e.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "cancelled by alice")
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	e.dispatch(b)
 	if len(e.engine.cancelled) != 1 {
@@ -262,9 +263,9 @@ func TestABuildCancelledBeforeAFailedStartStaysCancelled(t *testing.T) {
 	b := e.build(e.owner)
 	e.engine.startErr = errors.New("no")
 	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h", e.now.Add(time.Hour), 0)
-	must(t, err)
+	must.Succeed(t, err)
 	_, err = e.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "no")
-	must(t, err)
+	must.Succeed(t, err)
 	e.dispatch(b)
 	e.wantState(b, autobuild.Cancelled)
 	if got := e.reload(b).Attempt; got != a.Number {
@@ -283,9 +284,9 @@ func TestTasksOfTheQueueAreDispatched(t *testing.T) {
 	go func() { done <- e.store.Tasks().Run(ctx) }()
 	<-started
 	stop() // while the handler still stores the pipeline's name
-	must(t, <-done)
+	must.Succeed(t, <-done)
 	a, err := e.store.Attempt(t.Context(), b.ID, 1)
-	must(t, err)
+	must.Succeed(t, err)
 	if a.EngineRef != "pipeline-1" {
 		t.Errorf("engine reference: got %q, want pipeline-1", a.EngineRef)
 	}
@@ -299,27 +300,27 @@ func TestB11TheSpecIsComplete(t *testing.T) {
 	for host, password := range passwords {
 		r := autobuild.Registry{Host: host, Username: "robot", Password: secret.New(password), Insecure: true}
 		_, err := e.store.SaveRegistry(t.Context(), r)
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	b := e.build(e.owner)
 	first, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(time.Hour), 0)
-	must(t, err)
-	must(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "r"))
-	must(t, e.store.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{Seq: 1, Digest: "sha256:built"}))
+	must.Succeed(t, err)
+	must.Succeed(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "r"))
+	must.Succeed(t, e.store.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{Seq: 1, Digest: "sha256:built"}))
 	got, err := e.Spec(t.Context(), first)
-	must(t, err)
+	must.Succeed(t, err)
 	if got.BuiltDigest != "" {
 		t.Errorf("digest for the first attempt: got %s, want none", got.BuiltDigest)
 	}
 	result := autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true}
 	_, err = e.store.FinishAttempt(t.Context(), result)
-	must(t, err)
+	must.Succeed(t, err)
 	second, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h2", e.now.Add(time.Hour), 0)
-	must(t, err)
+	must.Succeed(t, err)
 	e.now = e.now.Add(20 * time.Minute)
 
 	got, err = e.Spec(t.Context(), second)
-	must(t, err)
+	must.Succeed(t, err)
 	want := spec.Spec{
 		BuildID: b.ID, Number: b.Number, Attempt: 2, Repository: "acme/app",
 		Source: spec.Source{
@@ -345,7 +346,7 @@ func TestB11TheSpecIsComplete(t *testing.T) {
 		t.Errorf("spec (-want +got):\n%s", diff)
 	}
 	var wire bytes.Buffer
-	must(t, spec.EncodeSpec(&wire, got))
+	must.Succeed(t, spec.EncodeSpec(&wire, got))
 	if strings.Contains(wire.String(), "another secret") {
 		t.Error("the runner gets another registry's credential")
 	}
@@ -355,7 +356,7 @@ func TestSpecReturnsTheErrorsOfTheStoreAndTheAccount(t *testing.T) {
 	e := newEnv(t, 2)
 	b := e.build(e.owner)
 	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(time.Hour), 0)
-	must(t, err)
+	must.Succeed(t, err)
 	e.account.err = autobuild.ErrUnauthorized
 	if _, err := e.Spec(t.Context(), a); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("broken link: got %v, want ErrUnauthorized", err)
@@ -363,7 +364,7 @@ func TestSpecReturnsTheErrorsOfTheStoreAndTheAccount(t *testing.T) {
 	if _, err := e.Spec(t.Context(), autobuild.Attempt{BuildID: "unknown"}); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("unknown build: got %v, want ErrNotFound", err)
 	}
-	must(t, e.store.DeleteAutomatedBuild(t.Context(), e.owner.ID))
+	must.Succeed(t, e.store.DeleteAutomatedBuild(t.Context(), e.owner.ID))
 	if _, err := e.Spec(t.Context(), a); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("deleted automated build: got %v, want ErrNotFound", err)
 	}
@@ -373,9 +374,9 @@ func TestAnImageWithoutAStoredCredentialGetsNone(t *testing.T) {
 	e := newEnv(t, 2)
 	b := e.build(e.owner)
 	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(-time.Hour), 0)
-	must(t, err)
+	must.Succeed(t, err)
 	got, err := e.Spec(t.Context(), a)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(got.Registries) != 0 {
 		t.Errorf("registries: got %v, want none", got.Registries)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/dispatcher"
@@ -37,7 +38,7 @@ func newEnv(t *testing.T, limit int) *env {
 	e := &env{t: t, engine: &engine{}, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	e.store = storetest.OpenAt(t, t.TempDir(), e.clock)
 	source, err := e.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
-	must(t, err)
+	must.Succeed(t, err)
 	e.repo = autobuild.Repository{ProviderID: source.ID, ID: "{1}", FullName: "acme/app"}
 	e.owner = e.automate("registry.example.com/acme/app", "embedded")
 	e.account = &account{}
@@ -71,7 +72,7 @@ func (e *env) automate(image, engine string) autobuild.AutomatedBuild {
 		AccountID: "account", Repository: e.repo, Image: image, Engine: engine,
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("n")},
 	})
-	must(e.t, err)
+	must.Succeed(e.t, err)
 	return a
 }
 
@@ -96,20 +97,20 @@ func (e *env) build(owner autobuild.AutomatedBuild) autobuild.Build {
 		Publish:    true,
 		Cause:      autobuild.CauseManual,
 	})
-	must(e.t, err)
+	must.Succeed(e.t, err)
 	return b
 }
 
 func (e *env) reload(b autobuild.Build) autobuild.Build {
 	e.t.Helper()
 	b, err := e.store.Build(e.t.Context(), b.ID)
-	must(e.t, err)
+	must.Succeed(e.t, err)
 	return b
 }
 
 func (e *env) dispatch(b autobuild.Build) {
 	e.t.Helper()
-	must(e.t, e.Dispatch(e.t.Context(), b.ID))
+	must.Succeed(e.t, e.Dispatch(e.t.Context(), b.ID))
 }
 
 // wantState checks the state of a build.
@@ -137,13 +138,6 @@ func (e *env) wantSnooze(b autobuild.Build, from, to time.Duration, detail strin
 	e.wantState(b, autobuild.Queued)
 	if got := e.reload(b).Detail; !strings.Contains(got, detail) {
 		e.t.Errorf("detail of the build: got %q, want %q in it", got, detail)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

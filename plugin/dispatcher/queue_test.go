@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store/queue"
 )
@@ -25,13 +26,13 @@ func TestB16NoQueuedBuildIsDiscarded(t *testing.T) {
 			case autobuild.Queued:
 				err := e.Dispatch(t.Context(), b.ID)
 				if _, snoozed := queue.SnoozedFor(err); !snoozed {
-					must(t, err)
+					must.Succeed(t, err)
 				}
 			case autobuild.Starting:
 				started++
 				result := autobuild.Finish{BuildID: b.ID, Attempt: now.Attempt, State: autobuild.Succeeded}
 				_, err := e.store.FinishAttempt(t.Context(), result)
-				must(t, err)
+				must.Succeed(t, err)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/dispatcher"
@@ -26,7 +27,7 @@ var engines = []string{"embedded", "own", "drone", "woodpecker"}
 func documented(t *testing.T) map[string][]string {
 	t.Helper()
 	text, err := os.ReadFile(repliesTable)
-	must(t, err)
+	must.Succeed(t, err)
 	rows := map[string][]string{}
 	inside := false
 	for line := range strings.Lines(string(text)) {
@@ -102,7 +103,7 @@ func fill(v reflect.Value) {
 func fieldsOf(t *testing.T, wire []byte, maps []string) []string {
 	t.Helper()
 	var value any
-	must(t, json.Unmarshal(wire, &value))
+	must.Succeed(t, json.Unmarshal(wire, &value))
 	var all []string
 	var walk func(path string, value any)
 	walk = func(path string, value any) {
@@ -149,15 +150,15 @@ func TestEveryFieldOfAReplyIsDocumented(t *testing.T) {
 	var claim, join, probe bytes.Buffer
 	var s spec.Spec
 	fill(reflect.ValueOf(&s).Elem())
-	must(t, spec.EncodeSpec(&claim, s))
+	must.Succeed(t, spec.EncodeSpec(&claim, s))
 	wantListed(t, rows, "claim", "", fieldsOf(t, claim.Bytes(), nil))
 	var j spec.JoinReply
 	fill(reflect.ValueOf(&j).Elem())
-	must(t, spec.EncodeJoin(&join, j))
+	must.Succeed(t, spec.EncodeJoin(&join, j))
 	wantListed(t, rows, "join", "own", fieldsOf(t, join.Bytes(), nil))
 	var p spec.ProbeReply
 	fill(reflect.ValueOf(&p).Elem())
-	must(t, spec.EncodeProbe(&probe, p))
+	must.Succeed(t, spec.EncodeProbe(&probe, p))
 	for _, engine := range []string{"drone", "woodpecker"} {
 		wantListed(t, rows, "probe", engine, fieldsOf(t, probe.Bytes(), nil))
 	}
@@ -195,14 +196,14 @@ func TestTheFieldsOfAClaimAreDocumentedForItsEngine(t *testing.T) {
 				Password: secret.New("registry secret"),
 				Insecure: true,
 			})
-			must(t, err)
+			must.Succeed(t, err)
 			b := e.build(e.owner)
 			a, err := e.store.StartAttempt(t.Context(), b.ID, engine, "hash", e.now.Add(time.Hour), 0)
-			must(t, err)
+			must.Succeed(t, err)
 			s, err := e.Spec(t.Context(), a)
-			must(t, err)
+			must.Succeed(t, err)
 			var wire bytes.Buffer
-			must(t, spec.EncodeSpec(&wire, s))
+			must.Succeed(t, spec.EncodeSpec(&wire, s))
 			wantListed(t, rows, "claim", engine, fieldsOf(t, wire.Bytes(), []string{"environment", "build_args"}))
 		})
 	}

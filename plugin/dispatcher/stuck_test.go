@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store/queue"
 )
@@ -15,9 +16,9 @@ import (
 func TestABuildOfADeletedAutomatedBuildIsCancelled(t *testing.T) {
 	e := newEnv(t, 2)
 	b := e.build(e.owner)
-	must(t, e.store.DeleteAutomatedBuild(t.Context(), e.owner.ID))
+	must.Succeed(t, e.store.DeleteAutomatedBuild(t.Context(), e.owner.ID))
 	_, err := e.store.RetryBuild(t.Context(), b.ID, "alice")
-	must(t, err)
+	must.Succeed(t, err)
 	for name, b := range map[string]autobuild.Build{"retried": b, "planned meanwhile": e.build(e.owner)} {
 		e.dispatch(b)
 		got := e.reload(b)
@@ -47,7 +48,7 @@ func TestABuildThatCannotStartShowsTheErrorAndEnds(t *testing.T) {
 	if got := e.reload(b).Detail; !strings.Contains(got, "cannot be started yet") {
 		t.Errorf("detail: got %q, want that it cannot be started yet", got)
 	}
-	must(t, e.store.GiveUpBuild(t.Context(), b.ID, "it could not be started: why"))
+	must.Succeed(t, e.store.GiveUpBuild(t.Context(), b.ID, "it could not be started: why"))
 	e.wantState(b, autobuild.Errored)
 	got := e.reload(b)
 	if got.Reason != autobuild.ReasonInfrastructure {
@@ -67,7 +68,7 @@ func TestPushesOfARefAreBuiltInTheirOrder(t *testing.T) {
 	running, older, newer := e.build(e.owner), e.build(e.owner), e.build(e.owner)
 	e.dispatch(running)
 	_, err := e.store.CancelBuild(t.Context(), running.ID, autobuild.ReasonUser, "no")
-	must(t, err)
+	must.Succeed(t, err)
 	e.wantSnooze(newer, 500*time.Millisecond, time.Second, "")
 	e.dispatch(older)
 	e.wantState(older, autobuild.Starting)

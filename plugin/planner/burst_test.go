@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"golang.org/x/sync/errgroup"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
@@ -54,9 +55,9 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 	}
 	w.Register(w.Store.Tasks())
 	d.drain(accepted)
-	must(t, d.Poll(t.Context(), d.Hook))
+	must.Succeed(t, d.Poll(t.Context(), d.Hook))
 	states, err := d.Store.RefStates(t.Context(), d.Repo)
-	must(t, err)
+	must.Succeed(t, err)
 	for ref, head := range p.heads {
 		if got := states[refOf(ref)]; got.Head != head {
 			t.Errorf("%s is known at %.7s, it is at %.7s", ref, got.Head, head)
@@ -111,7 +112,7 @@ func (d *chaosEnv) sendAll(url string, bodies [][]byte) (accepted int) {
 			return response.Body.Close()
 		})
 	}
-	must(d.T, all.Wait())
+	must.Succeed(d.T, all.Wait())
 	for i, status := range answers {
 		switch {
 		case status/100 == 2:
@@ -134,7 +135,7 @@ func (d *chaosEnv) drain(accepted int) {
 	defer look.Stop()
 	for {
 		waiting, dead, err := d.Store.Tasks().Depth(ctx, autobuild.TaskPlan)
-		must(d.T, err)
+		must.Succeed(d.T, err)
 		if dead > 0 {
 			d.T.Fatalf("%d deliveries were given up", dead)
 		}
@@ -144,9 +145,9 @@ func (d *chaosEnv) drain(accepted int) {
 		<-look.C
 	}
 	stop()
-	must(d.T, <-done)
+	must.Succeed(d.T, <-done)
 	all, err := d.Store.Deliveries(d.T.Context(), autobuild.DeliveryFilter{HookID: d.Hook.ID, Limit: 10_000})
-	must(d.T, err)
+	must.Succeed(d.T, err)
 	unanswered := 0
 	for _, one := range all {
 		if one.State != autobuild.DeliveryPlanned && one.State != autobuild.DeliveryIgnored ||

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/planner/plannertest"
 )
@@ -115,7 +116,7 @@ func TestTwoTagsOnOneCommitAreTwoBuilds(t *testing.T) {
 	w.Automate("r/app", plannertest.TagRule("/^v(.*)$/", `{\1}`))
 	head := w.Commit("main", "A")
 	object, err := w.App.Annotate(t.Context(), "v2", head, "annotated")
-	must(t, err)
+	must.Succeed(t, err)
 	w.Push(map[string]string{"refs/tags/v1": head, "refs/tags/v2": object}) // W13: lightweight and annotated
 	w.PlanAll()
 	w.WantCommits(head, head)
@@ -166,7 +167,7 @@ func TestW4I7ADeliveryForAnotherRepositoryIsRefused(t *testing.T) {
 		}
 	}
 	hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if hook.Repository != w.Repo {
 		t.Errorf("the hook's repository became %+v", hook.Repository)
 	}
@@ -214,7 +215,7 @@ func TestW11AForcePushBuildsTheNewHead(t *testing.T) {
 	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
 	a := w.Commit("main", "A")
 	other, err := w.App.Write(t.Context(), bitbuckettestCommit("forced"))
-	must(t, err)
+	must.Succeed(t, err)
 	w.Push(map[string]string{"refs/heads/main": other})
 	w.PlanAll()
 	w.WantCommits(a, other)
@@ -296,7 +297,7 @@ func TestW19EventsThatAreNoneOfOurs(t *testing.T) {
 		{"repo:push", `{"repository":{"uuid":"` + w.Repo.ID + `"},"push":{"changes":"none"}}`, autobuild.DeliveryFailed},
 	} {
 		id := w.Receive(w.Hook, tt.event, []byte(tt.body))
-		must(t, w.Deliver(t.Context(), id))
+		must.Succeed(t, w.Deliver(t.Context(), id))
 		d := w.Delivery(id)
 		if d.State != tt.want {
 			t.Errorf("d.State: got %v, want %v", d.State, tt.want)
@@ -313,7 +314,7 @@ func TestPullRequestsAreIgnoredWithAReason(t *testing.T) {
 		"source":{"branch":{"name":"fix"},"commit":{"hash":"0123456789ab"},"repository":{"uuid":"` + w.Repo.ID + `"}},
 		"destination":{"branch":{"name":"main"},"repository":{"uuid":"` + w.Repo.ID + `"}}}}`
 	id := w.Receive(w.Hook, "pullrequest:created", []byte(body))
-	must(t, w.Deliver(t.Context(), id))
+	must.Succeed(t, w.Deliver(t.Context(), id))
 	if d := w.Delivery(id); d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Reason, "pull requests") {
 		t.Errorf("%s: %s", d.State, d.Reason)
 	}
@@ -332,7 +333,7 @@ func TestW18ARenamedRepositoryIsFollowed(t *testing.T) {
 		}
 	}
 	hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if hook.Repository.FullName != "acme/renamed" {
 		t.Errorf("hook.Repository.FullName: got %q, want %q", hook.Repository.FullName, "acme/renamed")
 	}
@@ -365,10 +366,10 @@ func TestO1LinksOfAPayloadAreNeverFollowed(t *testing.T) {
 	evil := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called.Add(1) }))
 	defer evil.Close()
 	var whole any
-	must(t, json.Unmarshal(w.Bodies()[0], &whole))
+	must.Succeed(t, json.Unmarshal(w.Bodies()[0], &whole))
 	poison(whole, evil.URL)
 	body, err := json.Marshal(whole)
-	must(t, err)
+	must.Succeed(t, err)
 	d := w.Plan(body)
 	w.WantCommits(head)
 	if d.State != autobuild.DeliveryPlanned || called.Load() != 0 {

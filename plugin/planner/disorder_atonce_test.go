@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/planner"
 	"slipway/plugin/planner/plannertest"
@@ -39,7 +40,7 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 	}
 	conflicts := d.deliverAll(ids)
 	d.Faults.Before = nil
-	must(t, d.Poll(t.Context(), d.Hook))
+	must.Succeed(t, d.Poll(t.Context(), d.Hook))
 	built := map[string]string{} // commit by image, ref and seq
 	last := map[string]autobuild.Build{}
 	for _, b := range d.allBuilds() {
@@ -96,6 +97,6 @@ func (d *chaosEnv) deliverAll(ids <-chan string) (conflicts int) {
 			return nil
 		})
 	}
-	must(d.T, group.Wait())
+	must.Succeed(d.T, group.Wait())
 	return conflicts
 }

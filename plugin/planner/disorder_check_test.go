@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 )
 
@@ -24,7 +25,7 @@ func (d *chaosEnv) allBuilds() []autobuild.Build {
 	var all []autobuild.Build
 	for _, a := range d.automated {
 		builds, err := d.Store.Builds(d.T.Context(), autobuild.BuildFilter{AutomatedBuildID: a.ID, Limit: 10_000})
-		must(d.T, err)
+		must.Succeed(d.T, err)
 		all = append(all, builds...)
 	}
 	return all
@@ -107,7 +108,7 @@ func (d *chaosEnv) checkPermits(t *rapid.T) {
 	for _, b := range d.allBuilds() {
 		if b.State == autobuild.Queued {
 			_, err := d.Store.StartAttempt(d.T.Context(), b.ID, "embedded", b.ID, d.Clock().Add(time.Hour), 0)
-			must(d.T, err)
+			must.Succeed(d.T, err)
 		}
 	}
 	all := d.allBuilds()

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"slipway/config/must"
 	"slipway/plugin/planner/plannertest"
 )
 
@@ -25,7 +26,7 @@ func TestF17DisorderAtARealRepositoryMatchesTheModel(t *testing.T) {
 		commits = append(commits, w.Commit("main", message))
 	}
 	aside, err := w.App.Write(t.Context(), bitbuckettestCommit("aside"))
-	must(t, err)
+	must.Succeed(t, err)
 	d := &chaosEnv{Env: w, commits: append(commits, aside), heads: map[string]string{"refs/heads/main": commits[2]}}
 	d.remote = func(refs map[string]string) [][]byte {
 		w.Push(refs)
@@ -48,12 +49,12 @@ func runs(t *testing.T, short, long int) {
 	t.Helper()
 	checks := flag.Lookup("rapid.checks").Value
 	before := checks.String()
-	t.Cleanup(func() { must(t, checks.Set(before)) })
+	t.Cleanup(func() { must.Succeed(t, checks.Set(before)) })
 	n := short
 	if os.Getenv("SLIPWAY_TRUST") == "1" {
 		n = long
 	}
-	must(t, checks.Set(strconv.Itoa(n)))
+	must.Succeed(t, checks.Set(strconv.Itoa(n)))
 }
 
 // run executes random steps on a repository that starts empty.

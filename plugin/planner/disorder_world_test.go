@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/planner/plannertest"
@@ -72,7 +73,7 @@ func (d *chaosEnv) watch() {
 	ctx := d.T.Context()
 	source, err := d.Store.SaveProvider(ctx,
 		autobuild.Provider{Kind: autobuild.Cloud, Name: fmt.Sprint("bitbucket", d.runs)})
-	must(d.T, err)
+	must.Succeed(d.T, err)
 	d.Connect(source.ID)
 	d.Repo.ProviderID = source.ID
 	d.Hook, err = d.Store.SaveHook(ctx, autobuild.Hook{
@@ -82,7 +83,7 @@ func (d *chaosEnv) watch() {
 		State:      autobuild.HookActive,
 		PolledAt:   d.Clock(),
 	})
-	must(d.T, err)
+	must.Succeed(d.T, err)
 	d.automated = []autobuild.AutomatedBuild{
 		d.Automate("r/app", plannertest.BranchRule("/.*/", "{sourceref},latest"),
 			plannertest.TagRule("/^v/", "{sourceref},release")),

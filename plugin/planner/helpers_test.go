@@ -8,13 +8,6 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func wantSnooze(t *testing.T, err error, want time.Duration) {
 	t.Helper()
 	got, ok := queue.SnoozedFor(err)

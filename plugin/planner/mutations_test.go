@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook/webhooktest"
 	"slipway/plugin/planner/plannertest"
@@ -27,10 +28,10 @@ func TestI6EveryMutationOfAPayloadIsAnsweredWithAReason(t *testing.T) {
 		w := []*plannertest.Env{cloud, dataCenter}[i]
 		w.Automate("r/app", plannertest.BranchRule("/.*/", "latest"), plannertest.TagRule("/.*/", "{sourceref}"))
 		files, err := filepath.Glob(filepath.Join("../../testdata/webhooks", flavor, "*.json"))
-		must(t, err)
+		must.Succeed(t, err)
 		for _, file := range files {
 			text, err := os.ReadFile(file)
-			must(t, err)
+			must.Succeed(t, err)
 			event, _, _ := strings.Cut(filepath.Base(file), "--")
 			// Use the hook's repository, so that the planner reads the rest of the payload.
 			own := strings.ReplaceAll(string(text), "{7f3f1d0c-52ab-4c5e-9f0e-0d5a3b8c1e11}", w.Repo.ID)
@@ -57,7 +58,7 @@ type mutations struct {
 
 func (m *mutations) try(w *plannertest.Env, event string, body []byte, every int) {
 	var whole any
-	must(m.t, json.Unmarshal(body, &whole))
+	must.Succeed(m.t, json.Unmarshal(body, &whole))
 	webhooktest.Mutate(whole, nil, func() {
 		m.all++
 		if m.all%every != 0 {
@@ -65,7 +66,7 @@ func (m *mutations) try(w *plannertest.Env, event string, body []byte, every int
 		}
 		m.tried++
 		body, err := json.Marshal(whole)
-		must(m.t, err)
+		must.Succeed(m.t, err)
 		id := w.Receive(w.Hook, event, body)
 		if err := w.Deliver(m.t.Context(), id); err != nil {
 			m.t.Errorf("%s: %v\n%s", event, err, body)
@@ -86,12 +87,12 @@ func (m *mutations) try(w *plannertest.Env, event string, body []byte, every int
 func asDataCenter(w *plannertest.Env) {
 	w.T.Helper()
 	all, err := w.Store.Providers(w.T.Context())
-	must(w.T, err)
+	must.Succeed(w.T, err)
 	all[0].Kind = autobuild.DataCenter
 	_, err = w.Store.SaveProvider(w.T.Context(), all[0])
-	must(w.T, err)
+	must.Succeed(w.T, err)
 	w.Repo.ID = "84"
 	w.Hook.ID, w.Hook.Repository = "", w.Repo
 	w.Hook, err = w.Store.SaveHook(w.T.Context(), w.Hook)
-	must(w.T, err)
+	must.Succeed(w.T, err)
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/planner/plannertest"
 )
@@ -26,7 +27,7 @@ func TestW12PathsComeFromTheDiffstat(t *testing.T) {
 	w.Automate("r/app", rule)
 	change := func(file string) string {
 		hash, err := w.App.Commit(t.Context(), "main", map[string]string{file: fmt.Sprint(len(w.Builds()), file)}, file)
-		must(t, err)
+		must.Succeed(t, err)
 		w.PlanAll()
 		return hash
 	}
@@ -102,9 +103,9 @@ func TestADeliveryIsAnsweredOnce(t *testing.T) {
 	head := w.Commit("main", "A")
 	id := w.Receive(w.Hook, "repo:push", w.Bodies()[0])
 	for range 3 {
-		must(t, w.Deliver(t.Context(), id))
+		must.Succeed(t, w.Deliver(t.Context(), id))
 	}
-	must(t, w.Deliver(t.Context(), "no such delivery"))
+	must.Succeed(t, w.Deliver(t.Context(), "no such delivery"))
 	w.WantCommits(head)
 }
 
@@ -112,8 +113,8 @@ func TestADeliveryOfARemovedHookIsIgnored(t *testing.T) {
 	w := plannertest.New(t)
 	w.Commit("main", "A")
 	id := w.Receive(w.Hook, "repo:push", w.Bodies()[0])
-	must(t, w.Store.DeleteHook(t.Context(), w.Hook.ID))
-	must(t, w.Deliver(t.Context(), id))
+	must.Succeed(t, w.Store.DeleteHook(t.Context(), w.Hook.ID))
+	must.Succeed(t, w.Deliver(t.Context(), id))
 	if d := w.Delivery(id); d.State != autobuild.DeliveryIgnored {
 		t.Errorf("%s: %s", d.State, d.Reason)
 	}

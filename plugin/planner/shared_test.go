@@ -3,6 +3,7 @@ package planner_test
 import (
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/planner/plannertest"
 )
@@ -16,12 +17,12 @@ func TestAnUnlinkedAccountDoesNotStopOtherBuilds(t *testing.T) {
 			a := w.Automate("r/app", plannertest.BranchRule("main", "latest"))
 			a.AccountID = "another"
 			_, saveErr := w.Store.SaveAutomatedBuild(t.Context(), a)
-			must(t, saveErr)
+			must.Succeed(t, saveErr)
 			w.Account.Err, w.Account.Broken = err, w.Hook.AccountID
 			first := w.Commit("main", "A")
 			w.PlanAll()
 			second := w.Commit("main", "B")
-			must(t, w.Poll(t.Context(), w.Hook))
+			must.Succeed(t, w.Poll(t.Context(), w.Hook))
 			w.WantCommits(first, second)
 		})
 	}
@@ -34,7 +35,7 @@ func TestAPolledRepositoryIsFollowedWhenItIsRenamed(t *testing.T) {
 	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
 	w.App.Rename("renamed")
 	head := w.Commit("main", "A")
-	must(t, w.Poll(t.Context(), w.Hook))
+	must.Succeed(t, w.Poll(t.Context(), w.Hook))
 	w.WantCommits(head)
 	for _, b := range w.Builds() {
 		if b.Repository.FullName != "acme/renamed" {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/planner"
 	"slipway/plugin/planner/plannertest"
@@ -18,7 +19,7 @@ func TestStartBuildsTheHeadOfTheRulesSource(t *testing.T) {
 	head := w.Commit("main", "Skipped by pushes [skip ci]")
 	builds, err := w.Start(t.Context(),
 		planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Cause: autobuild.CauseManual, By: "alice"})
-	must(t, err)
+	must.Succeed(t, err)
 	if len(builds) != 1 {
 		t.Fatalf("%d builds", len(builds))
 	}
@@ -50,9 +51,9 @@ func TestStartWithoutARuleBuildsEveryEnabledLiteral(t *testing.T) {
 	a := w.Automate("r/app", plannertest.BranchRule("main", "latest"),
 		plannertest.BranchRule("/.*/", "{sourceref}"), plannertest.TagRule("v1", "1"), off)
 	head := w.Commit("main", "A")
-	must(t, w.App.Tag(t.Context(), "v1", head, ""))
+	must.Succeed(t, w.App.Tag(t.Context(), "v1", head, ""))
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID})
-	must(t, err)
+	must.Succeed(t, err)
 	if len(builds) != 2 {
 		t.Fatalf("len(builds): got %v, want 2", len(builds))
 	}
@@ -71,10 +72,10 @@ func TestStartWithARefAsksPatternsToo(t *testing.T) {
 	w := plannertest.New(t)
 	a := w.Automate("r/app", plannertest.BranchRule("main", "latest"), plannertest.TagRule("/^v(.*)$/", `{\1}`))
 	head := w.Commit("main", "A")
-	must(t, w.App.Tag(t.Context(), "v3", head, ""))
+	must.Succeed(t, w.App.Tag(t.Context(), "v3", head, ""))
 	builds, err := w.Start(t.Context(),
 		planner.Request{AutomatedBuildID: a.ID, Ref: plannertest.Tag("v3"), Cause: autobuild.CauseTrigger})
-	must(t, err)
+	must.Succeed(t, err)
 	if len(builds) != 1 {
 		t.Fatalf("len(builds): got %v, want 1", len(builds))
 	}
@@ -92,12 +93,12 @@ func TestStartIsIdempotentByItsKey(t *testing.T) {
 	w.Commit("main", "A")
 	q := planner.Request{AutomatedBuildID: a.ID, Cause: autobuild.CauseManual, Key: "k1"}
 	first, err := w.Start(t.Context(), q)
-	must(t, err)
+	must.Succeed(t, err)
 	again, err := w.Start(t.Context(), q)
-	must(t, err)
+	must.Succeed(t, err)
 	q.Key = "k2"
 	other, err := w.Start(t.Context(), q)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(first) != 2 {
 		t.Fatalf("len(first): got %v, want 2", len(first))
 	}
@@ -124,7 +125,7 @@ func TestStartTakesTheRefsPlaceInTheOrder(t *testing.T) {
 	w.Commit("main", "B")
 	w.PlanAll()
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Commit: old})
-	must(t, err)
+	must.Succeed(t, err)
 	if builds[0].Seq != 2 {
 		t.Errorf("builds[0].Seq: got %v, want 2", builds[0].Seq)
 	}
@@ -183,7 +184,7 @@ func TestStartFollowsARenamedRepository(t *testing.T) {
 	w.Commit("main", "A")
 	w.App.Rename("renamed")
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID})
-	must(t, err)
+	must.Succeed(t, err)
 	if len(builds) != 1 {
 		t.Fatalf("len(builds): got %v, want 1", len(builds))
 	}
@@ -191,7 +192,7 @@ func TestStartFollowsARenamedRepository(t *testing.T) {
 		t.Errorf("builds[0].Repository.FullName: got %q, want %q", builds[0].Repository.FullName, "acme/renamed")
 	}
 	a, err = w.Store.AutomatedBuild(t.Context(), a.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if a.Repository.FullName != "acme/renamed" {
 		t.Errorf("a.Repository.FullName: got %q, want %q", a.Repository.FullName, "acme/renamed")
 	}

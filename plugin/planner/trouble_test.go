@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/planner/plannertest"
 )
@@ -37,7 +38,7 @@ func TestW17OutagesNeverCostADelivery(t *testing.T) {
 				}
 			}
 			w.Faults.Set("/refs/", 0)
-			must(t, w.Deliver(t.Context(), id))
+			must.Succeed(t, w.Deliver(t.Context(), id))
 			w.WantCommits(head)
 			if d := w.Delivery(id); d.State != autobuild.DeliveryPlanned {
 				t.Errorf("%s: %s", d.State, d.Reason)
@@ -63,7 +64,7 @@ func TestABrokenLinkKeepsItsDeliveries(t *testing.T) {
 	w.Account.Err = fmt.Errorf("account: %w", autobuild.ErrUnauthorized)
 	wantSnooze(t, w.Deliver(t.Context(), id), time.Minute)
 	w.Account.Err = nil
-	must(t, w.Deliver(t.Context(), id))
+	must.Succeed(t, w.Deliver(t.Context(), id))
 	w.WantCommits(head)
 }
 
@@ -103,7 +104,7 @@ func TestAConflictIsDecidedAgain(t *testing.T) {
 		_, err := w.Store.Plan(t.Context(), autobuild.Plan{Repository: w.Repo, Moves: []autobuild.Move{{
 			Transition: autobuild.Transition{Repository: w.Repo, Ref: plannertest.Branch("main"), Old: a, New: b},
 		}}})
-		must(t, err)
+		must.Succeed(t, err)
 	}}
 	if d := w.Plan(bodies[1]); d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Reason, "already seen") {
 		t.Errorf("%s: %s", d.State, d.Reason)
@@ -129,7 +130,7 @@ func TestARefThatKeepsMovingIsRetriedLater(t *testing.T) {
 				},
 			},
 		}})
-		must(t, err)
+		must.Succeed(t, err)
 	}}
 	if err := w.Deliver(t.Context(), id); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("Deliver = %v", err)
@@ -169,7 +170,7 @@ func TestTasksOfTheQueueArePlanned(t *testing.T) {
 	go func() { done <- w.Store.Tasks().Run(ctx) }()
 	for {
 		if waiting, _, err := w.Store.Tasks().Depth(t.Context(), autobuild.TaskPlan); err != nil || waiting == 0 {
-			must(t, err)
+			must.Succeed(t, err)
 			break
 		}
 		select {
@@ -179,7 +180,7 @@ func TestTasksOfTheQueueArePlanned(t *testing.T) {
 		}
 	}
 	stop()
-	must(t, <-done)
+	must.Succeed(t, <-done)
 	w.WantCommits(head)
 	if d := w.Delivery(broken); d.State != autobuild.DeliveryIgnored {
 		t.Errorf("%s: %s", d.State, d.Reason)

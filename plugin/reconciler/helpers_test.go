@@ -13,10 +13,3 @@ func newEnv(t *testing.T) *env {
 	t.Helper()
 	return &env{plannertest.New(t)}
 }
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}

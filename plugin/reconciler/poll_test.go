@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/planner/plannertest"
@@ -18,17 +19,17 @@ import (
 func (w *env) poll() {
 	w.T.Helper()
 	hook, err := w.Store.Hook(w.T.Context(), w.Hook.ID)
-	must(w.T, err)
-	must(w.T, w.Poll(w.T.Context(), hook))
+	must.Succeed(w.T, err)
+	must.Succeed(w.T, w.Poll(w.T.Context(), hook))
 }
 
 // neverPolled resets the hook to a new one.
 func (w *env) neverPolled() {
 	w.T.Helper()
-	must(w.T, w.Store.DeleteHook(w.T.Context(), w.Hook.ID))
+	must.Succeed(w.T, w.Store.DeleteHook(w.T.Context(), w.Hook.ID))
 	w.Hook.PolledAt = time.Time{}
 	saved, err := w.Store.SaveHook(w.T.Context(), w.Hook)
-	must(w.T, err)
+	must.Succeed(w.T, err)
 	w.Hook = saved
 }
 
@@ -68,7 +69,7 @@ func TestW22APollFindsMissedPushes(t *testing.T) {
 		t.Errorf("%d builds, want 3", n)
 	}
 	hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if !hook.PolledAt.Equal(w.Clock()) {
 		t.Errorf("polled at %s, want %s", hook.PolledAt, w.Clock())
 	}
@@ -169,7 +170,7 @@ func TestPollsGiveWayToDeliveries(t *testing.T) {
 	w.runPolls(time.Nanosecond, func() bool { rounds++; return rounds > 20 })
 	w.WantCommits()
 	for _, id := range waiting {
-		must(t, w.Deliver(t.Context(), id))
+		must.Succeed(t, w.Deliver(t.Context(), id))
 	}
 	w.WantCommits(a, b)
 }
@@ -189,7 +190,7 @@ func TestPollsGiveWayToDeliveriesThatComeMeanwhile(t *testing.T) {
 	w.runPolls(time.Hour, func() bool {
 		select {
 		case id := <-received:
-			must(t, w.Deliver(t.Context(), id)) // after the poll
+			must.Succeed(t, w.Deliver(t.Context(), id)) // after the poll
 		default:
 			w.Advance(time.Second)
 		}
@@ -228,12 +229,12 @@ func (w *env) runPollsEvery(every reconciler.Intervals, until func() bool) {
 		case <-deadline:
 			w.T.Error("the condition did not come true")
 			stop()
-			must(w.T, <-done)
+			must.Succeed(w.T, <-done)
 			return
 		}
 	}
 	stop()
-	must(w.T, <-done)
+	must.Succeed(w.T, <-done)
 }
 
 func TestAPollThatFailsChangesNothing(t *testing.T) {
@@ -266,7 +267,7 @@ func TestI6APanicAboutOneRepositoryCostsNoOther(t *testing.T) {
 	other.ID, other.FullName = "{other}", "acme/other"
 	_, err := w.Store.SaveHook(t.Context(),
 		autobuild.Hook{AccountID: "strange", Repository: other, Secret: secret.New("s"), State: autobuild.HookPolled})
-	must(t, err)
+	must.Succeed(t, err)
 	w.Account.Panics = "strange"
 	head := w.Commit("main", "A")
 	w.runPolls(time.Hour, func() bool { return len(w.Builds()) == 1 })

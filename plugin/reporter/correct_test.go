@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket"
 	trouble "slipway/plugin/bitbucket/bitbuckettest/faults"
@@ -88,11 +89,11 @@ func TestACorrectionReportsTheCurrentState(t *testing.T) {
 	o.report(newer)
 	defer o.startGateway(o.store)()
 	o.until("no report is left", o.isIdle)
-	must(t, o.store.AskCorrection(t.Context(), b.ID, 0))
+	must.Succeed(t, o.store.AskCorrection(t.Context(), b.ID, 0))
 	o.until("no report is left", o.isIdle)
 	o.wantHistory(waiting, waiting, waiting)
 	o.faults.set(404)
-	must(t, o.store.AskCorrection(t.Context(), b.ID, 0))
+	must.Succeed(t, o.store.AskCorrection(t.Context(), b.ID, 0))
 	o.until("no report is left", o.isIdle)
 	if calls := o.faults.count(); calls != 4 {
 		t.Errorf("calls for statuses: got %d, want 4", calls)
@@ -104,7 +105,7 @@ func TestACorrectionIsRepeatedAfterANewState(t *testing.T) {
 	o := newEnv(t)
 	b := o.build("one", main1)
 	o.report(b)
-	must(t, o.store.AskCorrection(t.Context(), b.ID, 0))
+	must.Succeed(t, o.store.AskCorrection(t.Context(), b.ID, 0))
 	o.faults.before = sync.OnceFunc(func() { o.finish(o.run(b), autobuild.Succeeded, "", "") })
 	defer o.startGateway(o.store)()
 	o.until("no report is left", o.isIdle)
@@ -125,7 +126,7 @@ func newEnvWithGateways(t *testing.T, gateways int) (*env, []*store.Store) {
 	}
 	address := storetest.PostgresAddress(t)
 	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
-	must(t, err)
+	must.Succeed(t, err)
 	var all []*store.Store
 	o := newEnvWithStore(t, bitbucket.Options{}, func(t testing.TB, _ string, now func() time.Time) *store.Store {
 		for range gateways {
@@ -142,7 +143,7 @@ func (o *env) startGateway(s *store.Store) (closed func()) {
 	ctx, stop := context.WithCancel(o.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Tasks().Run(ctx) }()
-	return func() { stop(); must(o.t, <-done) }
+	return func() { stop(); must.Succeed(o.t, <-done) }
 }
 
 // historyEndsWith reports whether at least n statuses were accepted and the last one is last.
@@ -156,7 +157,7 @@ func (o *env) isIdle() bool {
 	o.t.Helper()
 	for _, kind := range []string{autobuild.TaskReport, autobuild.TaskCorrect} {
 		tasks, _, err := o.store.Tasks().Depth(o.t.Context(), kind)
-		must(o.t, err)
+		must.Succeed(o.t, err)
 		if tasks > 0 {
 			return false
 		}

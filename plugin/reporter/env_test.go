@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket"
@@ -62,7 +63,7 @@ func newEnvWithStore(
 	t.Helper()
 	o := &env{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), faults: &faults{}}
 	server, err := bitbuckettest.New(bitbuckettest.Options{Root: t.TempDir()})
-	must(t, err)
+	must.Succeed(t, err)
 	t.Cleanup(server.Close)
 	o.server, o.front = server, trouble.New(server)
 	listener := httptest.NewServer(o.front)
@@ -70,28 +71,28 @@ func newEnvWithStore(
 	server.SetURL(listener.URL)
 	alice := server.AddUser("alice")
 	o.app, err = server.AddRepository(server.AddWorkspace("acme", alice), "app", bitbuckettest.Private)
-	must(t, err)
+	must.Succeed(t, err)
 	consumer, err := server.AddConsumer(o.app.Workspace, "https://ci.example.com/oauth", "account", "repository")
-	must(t, err)
+	must.Succeed(t, err)
 	token, _ := server.Link(alice, consumer)
 	source := func(context.Context) (secret.Secret, error) { return token, nil }
 	calls.BaseURL, calls.Token, calls.Transport = listener.URL, source, o.faults
 	api, err := bitbucket.New(calls)
-	must(t, err)
+	must.Succeed(t, err)
 	o.dir = t.TempDir()
 	o.store = open(t, o.dir, o.clock)
 	cloudProvider, err := o.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
-	must(t, err)
+	must.Succeed(t, err)
 	o.account = &fakeConnector{connection: provider.Cloud(provider.CloudOptions{
 		Client: cloud.New(api), ProviderID: cloudProvider.ID, WebURL: listener.URL, Token: source,
 	})}
 	o.repo, err = o.account.connection.Repositories.Repository(t.Context(), "acme/app")
-	must(t, err)
+	must.Succeed(t, err)
 	o.commit.Hash, err = o.app.Commit(t.Context(), "main", map[string]string{"Dockerfile": "FROM scratch\n"}, "A")
-	must(t, err)
+	must.Succeed(t, err)
 	o.owner, err = o.store.SaveAutomatedBuild(t.Context(),
 		autobuild.AutomatedBuild{AccountID: "account", Repository: o.repo, Image: "r/app"})
-	must(t, err)
+	must.Succeed(t, err)
 	o.Reporter = o.reporter(o.store)
 	return o
 }
@@ -115,13 +116,6 @@ func (o *env) advance(d time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.now = o.now.Add(d)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 type fakeConnector struct {
@@ -179,7 +173,7 @@ func (o *env) build(rule string, ref autobuild.Ref) autobuild.Build {
 		AutomatedBuildID: o.owner.ID, RuleID: rule, Repository: o.repo, Ref: ref, Commit: o.commit,
 		Image: "r/app", Tags: []string{"1.2", "latest"}, Publish: true, Cause: autobuild.CauseManual,
 	})
-	must(o.t, err)
+	must.Succeed(o.t, err)
 	return b
 }
 
@@ -187,8 +181,8 @@ func (o *env) build(rule string, ref autobuild.Ref) autobuild.Build {
 func (o *env) run(b autobuild.Build) autobuild.Attempt {
 	o.t.Helper()
 	a, err := o.store.StartAttempt(o.t.Context(), b.ID, "embedded", "hash"+b.ID, o.now.Add(time.Hour), 0)
-	must(o.t, err)
-	must(o.t, o.store.ClaimAttempt(o.t.Context(), b.ID, a.Number, "runner"))
+	must.Succeed(o.t, err)
+	must.Succeed(o.t, o.store.ClaimAttempt(o.t.Context(), b.ID, a.Number, "runner"))
 	return a
 }
 
@@ -197,12 +191,12 @@ func (o *env) finish(a autobuild.Attempt, state autobuild.State, reason autobuil
 	_, err := o.store.FinishAttempt(o.t.Context(), autobuild.Finish{
 		BuildID: a.BuildID, Attempt: a.Number, State: state, Reason: reason, Detail: detail, Digest: "sha256:1",
 	})
-	must(o.t, err)
+	must.Succeed(o.t, err)
 }
 
 func (o *env) report(b autobuild.Build) {
 	o.t.Helper()
-	must(o.t, o.Report(o.t.Context(), b.ID))
+	must.Succeed(o.t, o.Report(o.t.Context(), b.ID))
 }
 
 func (o *env) history() []string {

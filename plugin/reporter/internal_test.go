@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"slipway/config/must"
 )
 
 // S5: An error before the call to the provider does not count as the provider's answer.
@@ -16,13 +18,13 @@ func TestS5InternalErrorsAreRetried(t *testing.T) {
 	o.wantSnooze(b, 2*time.Second)
 	o.account.err = nil
 	db, err := sql.Open("sqlite", filepath.Join(o.dir, "slipway.db"))
-	must(t, err)
+	must.Succeed(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	_, err = db.ExecContext(t.Context(), "ALTER TABLE automated_builds RENAME TO away")
-	must(t, err)
+	must.Succeed(t, err)
 	o.wantSnooze(b, 2*time.Second)
 	_, err = db.ExecContext(t.Context(), "ALTER TABLE away RENAME TO automated_builds")
-	must(t, err)
+	must.Succeed(t, err)
 	o.report(b)
 	o.wantHistory("INPROGRESS waiting to be built")
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket"
 	"slipway/plugin/bitbucket/bitbuckettest"
@@ -93,7 +94,7 @@ func (o *env) failReport(b autobuild.Build) time.Duration {
 func TestF11AHangingRepositoryDoesNotDelayOthers(t *testing.T) {
 	o := newEnv(t)
 	lib, err := o.server.AddRepository(o.app.Workspace, "lib", bitbuckettest.Private)
-	must(t, err)
+	must.Succeed(t, err)
 	until := make(chan struct{})
 	release := sync.OnceFunc(func() { close(until) })
 	script := o.front.Add(trouble.Rule{Path: "/2.0/repositories/*/" + o.app.UUID + "/commit/**",
@@ -105,18 +106,18 @@ func TestF11AHangingRepositoryDoesNotDelayOthers(t *testing.T) {
 	}
 	other := o.build("one", main1)
 	repository, err := o.account.connection.Repositories.Repository(t.Context(), "acme/lib")
-	must(t, err)
+	must.Succeed(t, err)
 	other.Repository, other.CauseKey = repository, "lib"
 	other.Commit.Hash, err = lib.Commit(t.Context(), "main", map[string]string{"a": "b"}, "A")
-	must(t, err)
+	must.Succeed(t, err)
 	_, _, err = o.store.CreateBuild(t.Context(), other)
-	must(t, err)
+	must.Succeed(t, err)
 
 	o.Register(o.store.Tasks())
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- o.store.Tasks().Run(ctx) }()
-	defer func() { release(); stop(); must(t, <-done) }()
+	defer func() { release(); stop(); must.Succeed(t, <-done) }()
 	o.until("the other repository's status is set", func() bool { return len(lib.Statuses(other.Commit.Hash)) == 1 })
 	if script.Hits() == 0 {
 		t.Error("hanging calls: got none, want some")

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store/queue"
 )
@@ -45,7 +46,7 @@ func TestTheStatusLinksToTheBuild(t *testing.T) {
 	b := o.build("releases", main1)
 	o.report(b)
 	instance, err := o.store.InstanceID(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	got := o.app.Statuses(o.commit.Hash)[0]
 	key := autobuild.StatusKey(instance, o.owner.ID, "releases", "build", "refs/heads/main")
 	if got.Key != key {
@@ -86,7 +87,7 @@ func TestS4ARetryKeepsItsKey(t *testing.T) {
 	o.finish(o.run(b), autobuild.Failed, autobuild.ReasonBuild, "no")
 	o.report(b)
 	_, err := o.store.RetryBuild(t.Context(), b.ID, "alice")
-	must(t, err)
+	must.Succeed(t, err)
 	o.report(b)
 	o.finish(o.run(b), autobuild.Succeeded, "", "")
 	o.report(b)
@@ -103,9 +104,9 @@ func TestTheAttemptIsReported(t *testing.T) {
 	a := o.run(b)
 	_, err := o.store.FinishAttempt(t.Context(),
 		autobuild.Finish{BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Retry: true})
-	must(t, err)
+	must.Succeed(t, err)
 	_, err = o.store.StartAttempt(t.Context(), b.ID, "embedded", "hash2", o.now.Add(time.Hour), 0)
-	must(t, err)
+	must.Succeed(t, err)
 	o.report(b)
 	o.wantHistory("INPROGRESS starting, attempt 2")
 }
@@ -162,7 +163,7 @@ func TestS6ARefusedStatusDoesNotFailTheBuild(t *testing.T) {
 		o.report(b)
 		o.wantProblem(b, want)
 		now, err := o.store.Build(t.Context(), b.ID)
-		must(t, err)
+		must.Succeed(t, err)
 		if now.State != autobuild.Queued {
 			t.Errorf("state of the build after HTTP %d: got %s, want queued", status, now.State)
 		}
@@ -173,7 +174,7 @@ func TestS6ARefusedStatusDoesNotFailTheBuild(t *testing.T) {
 func (o *env) wantProblem(b autobuild.Build, want string) {
 	o.t.Helper()
 	reported, err := o.store.Reported(o.t.Context(), b.ID)
-	must(o.t, err)
+	must.Succeed(o.t, err)
 	if !strings.Contains(reported.Problem, want) {
 		o.t.Errorf("problem: got %q, want %q in it", reported.Problem, want)
 	}
@@ -232,7 +233,7 @@ func TestAReportedStateIsNotReportedAgain(t *testing.T) {
 func TestAQueuedBuildReportsItsReason(t *testing.T) {
 	o := newEnv(t)
 	b := o.build("one", main1)
-	must(t, o.store.ExplainBuild(t.Context(), b.ID, "engine drone is not available"))
+	must.Succeed(t, o.store.ExplainBuild(t.Context(), b.ID, "engine drone is not available"))
 	o.report(b)
 	o.wantHistory("INPROGRESS waiting: engine drone is not available")
 }
@@ -242,7 +243,7 @@ func TestABuildWithoutAPushReportsThat(t *testing.T) {
 	b, _, err := o.store.CreateBuild(t.Context(), autobuild.Build{
 		AutomatedBuildID: o.owner.ID, RuleID: "one", Repository: o.repo, Ref: main1, Commit: o.commit, Image: "r/app",
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	o.finish(o.run(b), autobuild.Succeeded, "", "")
 	o.report(b)
 	o.wantHistory("SUCCESSFUL built in 0s, not pushed")
@@ -265,7 +266,7 @@ func (o *env) work() {
 	go func() { done <- o.store.Tasks().Run(ctx) }()
 	for {
 		waiting, _, err := o.store.Tasks().Depth(t.Context(), autobuild.TaskReport)
-		must(t, err)
+		must.Succeed(t, err)
 		if waiting == 0 {
 			break
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/storetest"
@@ -48,11 +49,11 @@ func newEnv(t *testing.T) *env {
 	w.engines = map[string]autobuild.Engine{"embedded": w.engine}
 	w.store = storetest.OpenAt(t, t.TempDir(), w.clock)
 	source, err := w.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
-	must(t, err)
+	must.Succeed(t, err)
 	w.repo = autobuild.Repository{ProviderID: source.ID, ID: "{1}", FullName: "acme/app"}
 	owner := autobuild.AutomatedBuild{AccountID: "account", Repository: w.repo, Image: "r/app"}
 	w.owner, err = w.store.SaveAutomatedBuild(t.Context(), owner)
-	must(t, err)
+	must.Succeed(t, err)
 	w.restart()
 	return w
 }
@@ -64,7 +65,12 @@ func (w *env) restart() {
 	w.rechecks = watcher.NewRecheckQueue()
 	w.Watcher = watcher.New(watcher.Options{
 		Rechecks: w.rechecks,
-		Store:    w.store, Engines: w.engines, Peers: w.peers, Local: w.local, Now: w.clock, Log: log,
+		Store:    w.store,
+		Engines:  w.engines,
+		Peers:    w.peers,
+		Local:    w.local,
+		Now:      w.clock,
+		Log:      log,
 		AppendLog: func(_ context.Context, _ string, attempt int, line string) error {
 			w.logLines = append(w.logLines, fmt.Sprintf("%d: %s", attempt, line))
 			return w.logErr
@@ -94,7 +100,7 @@ func (w *env) build(seq int64) autobuild.Build {
 		Publish: true,
 		Cause:   autobuild.CauseManual,
 	})
-	must(w.t, err)
+	must.Succeed(w.t, err)
 	return b
 }
 
@@ -103,7 +109,7 @@ func (w *env) start(b autobuild.Build, engine string) autobuild.Attempt {
 	w.t.Helper()
 	hash := fmt.Sprint(b.ID, w.reload(b).Attempt)
 	a, err := w.store.StartAttempt(w.t.Context(), b.ID, engine, hash, w.now.Add(time.Hour), 0)
-	must(w.t, err)
+	must.Succeed(w.t, err)
 	return a
 }
 
@@ -111,20 +117,20 @@ func (w *env) start(b autobuild.Build, engine string) autobuild.Attempt {
 func (w *env) claim(b autobuild.Build) autobuild.Attempt {
 	w.t.Helper()
 	a := w.start(b, "embedded")
-	must(w.t, w.Claim(w.t.Context(), a, "runner"))
+	must.Succeed(w.t, w.Claim(w.t.Context(), a, "runner"))
 	return a
 }
 
 func (w *env) reload(b autobuild.Build) autobuild.Build {
 	w.t.Helper()
 	b, err := w.store.Build(w.t.Context(), b.ID)
-	must(w.t, err)
+	must.Succeed(w.t, err)
 	return b
 }
 
 func (w *env) poll() {
 	w.t.Helper()
-	must(w.t, w.Poll(w.t.Context()))
+	must.Succeed(w.t, w.Poll(w.t.Context()))
 }
 
 // want checks the newest attempt of a build and its result.
@@ -180,13 +186,6 @@ func (w *env) wantLogLines(want ...string) {
 func (w *env) finish(a autobuild.Attempt, state autobuild.State, reason autobuild.Reason, detail string) error {
 	result := autobuild.Finish{State: state, Reason: reason, Detail: detail, Digest: "sha256:1", Size: 7}
 	return w.Finish(w.t.Context(), a, result)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // engine is a scripted engine.

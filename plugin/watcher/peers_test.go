@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 )
 
@@ -101,7 +102,7 @@ func TestAnAttemptThatAnotherGatewayEndedIsReleased(t *testing.T) {
 			w.poll()
 			c.end.BuildID, c.end.Attempt = a.BuildID, a.Number
 			_, err := w.store.FinishAttempt(t.Context(), c.end)
-			must(t, err)
+			must.Succeed(t, err)
 			w.poll()
 			w.poll()
 			w.wantCancelled(c.stopped...)

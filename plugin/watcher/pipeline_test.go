@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 )
 
@@ -30,7 +31,7 @@ func TestTheOutputOfAPipelineWithoutARunnerIsKept(t *testing.T) {
 	w.engines["embedded"] = logsEngine{w.engine}
 	b := w.build(1)
 	w.start(b, "embedded")
-	must(t, w.store.SetEngineRef(t.Context(), b.ID, 1, "acme/builder#7"))
+	must.Succeed(t, w.store.SetEngineRef(t.Context(), b.ID, 1, "acme/builder#7"))
 	w.engine.state = autobuild.PipelineGone
 	w.advance(16 * time.Second)
 	w.poll()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 )
 
@@ -42,7 +43,7 @@ func TestAHeartbeatKeepsAnAttemptRunning(t *testing.T) {
 	w.engine.state = autobuild.PipelineGone
 	for range 5 {
 		w.advance(14 * time.Second)
-		must(t, w.Events(t.Context(), a, autobuild.EventRecord{}))
+		must.Succeed(t, w.Events(t.Context(), a, autobuild.EventRecord{}))
 		w.poll()
 	}
 	w.wantState(b, autobuild.Running)
@@ -95,7 +96,7 @@ func TestAfterARestartRunningPipelinesContinue(t *testing.T) {
 	w.advance(time.Second)
 	w.restart()
 	for range 10 {
-		must(t, w.Events(t.Context(), a, autobuild.EventRecord{}))
+		must.Succeed(t, w.Events(t.Context(), a, autobuild.EventRecord{}))
 		w.poll()
 		w.advance(time.Second)
 	}
@@ -139,7 +140,7 @@ func TestB13ATimeOutFailsTheBuild(t *testing.T) {
 	b := w.build(1)
 	a := w.claim(b)
 	w.advance(time.Hour - time.Second)
-	must(t, w.Events(t.Context(), a, autobuild.EventRecord{}))
+	must.Succeed(t, w.Events(t.Context(), a, autobuild.EventRecord{}))
 	w.poll()
 	w.want(b, 1, autobuild.Running, "", "")
 	w.advance(time.Second)
@@ -171,7 +172,7 @@ func TestRunPollsUntilItIsStopped(t *testing.T) {
 		}
 	}
 	stop()
-	must(t, <-done)
+	must.Succeed(t, <-done)
 }
 
 func TestPollReturnsTheErrorOfTheStore(t *testing.T) {
@@ -188,8 +189,8 @@ func TestThePipelineOfADeletedAutomatedBuildIsStopped(t *testing.T) {
 	w := newEnv(t)
 	a, done := w.claim(w.build(1)), w.claim(w.build(2))
 	w.poll()
-	must(t, w.finish(done, autobuild.Succeeded, "", ""))
-	must(t, w.store.DeleteAutomatedBuild(t.Context(), w.owner.ID))
+	must.Succeed(t, w.finish(done, autobuild.Succeeded, "", ""))
+	must.Succeed(t, w.store.DeleteAutomatedBuild(t.Context(), w.owner.ID))
 	w.finished = nil
 	for range 3 {
 		w.poll()
@@ -208,17 +209,17 @@ func TestThePipelineOfADeletedAutomatedBuildIsStopped(t *testing.T) {
 func TestOnFinishedIsCalledAtOnce(t *testing.T) {
 	for name, end := range map[string]func(*env, autobuild.Attempt){
 		"finish": func(w *env, a autobuild.Attempt) {
-			must(t, w.Finish(t.Context(), a, autobuild.Finish{State: autobuild.Succeeded}))
+			must.Succeed(t, w.Finish(t.Context(), a, autobuild.Finish{State: autobuild.Succeeded}))
 		},
 		"F7 finish after a commit whose answer was lost": func(w *env, a autobuild.Attempt) {
 			end := autobuild.Finish{BuildID: a.BuildID, Attempt: a.Number, State: autobuild.Succeeded}
 			_, err := w.store.FinishAttempt(t.Context(), end)
-			must(t, err)
-			must(t, w.Finish(t.Context(), a, end))
+			must.Succeed(t, err)
+			must.Succeed(t, w.Finish(t.Context(), a, end))
 		},
 		"cancel": func(w *env, a autobuild.Attempt) {
 			_, err := w.Cancel(t.Context(), a.BuildID, "alice")
-			must(t, err)
+			must.Succeed(t, err)
 		},
 		"time-out": func(w *env, _ autobuild.Attempt) {
 			w.advance(2 * time.Hour)
@@ -240,7 +241,7 @@ func TestOnFinishedIsCalledAtOnce(t *testing.T) {
 func TestI6APanicAboutOneAttemptAffectsNoOther(t *testing.T) {
 	w := newEnv(t)
 	second := w.build(2)
-	must(t, w.finish(w.claim(second), autobuild.Errored, autobuild.ReasonInfrastructure, "once"))
+	must.Succeed(t, w.finish(w.claim(second), autobuild.Errored, autobuild.ReasonInfrastructure, "once"))
 	w.start(second, "embedded") // its second attempt
 	first := w.build(1)
 	w.start(first, "embedded")

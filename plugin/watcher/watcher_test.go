@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 )
 
@@ -22,7 +23,7 @@ func TestTheRunnersResultEndsTheBuild(t *testing.T) {
 		w := newEnv(t)
 		b := w.build(1)
 		a := w.claim(b)
-		must(t, w.finish(a, tt.state, tt.reason, "detail"))
+		must.Succeed(t, w.finish(a, tt.state, tt.reason, "detail"))
 		w.want(b, 1, tt.want, tt.reason, "detail")
 		got := w.reload(b)
 		if got.Digest != "sha256:1" {
@@ -37,7 +38,7 @@ func TestTheRunnersResultEndsTheBuild(t *testing.T) {
 func TestSuccessHasNoReason(t *testing.T) {
 	w := newEnv(t)
 	b := w.build(1)
-	must(t, w.finish(w.claim(b), autobuild.Succeeded, autobuild.ReasonOOM, ""))
+	must.Succeed(t, w.finish(w.claim(b), autobuild.Succeeded, autobuild.ReasonOOM, ""))
 	w.want(b, 1, autobuild.Succeeded, "", "")
 }
 
@@ -45,17 +46,17 @@ func TestInfrastructureErrorsAreRetried(t *testing.T) {
 	w := newEnv(t)
 	b := w.build(1)
 	for attempt := 1; attempt < autobuild.MaxAttempts; attempt++ {
-		must(t, w.finish(w.claim(b), autobuild.Errored, autobuild.ReasonInfrastructure, "registry is down"))
+		must.Succeed(t, w.finish(w.claim(b), autobuild.Errored, autobuild.ReasonInfrastructure, "registry is down"))
 		w.want(b, attempt, autobuild.Queued, "", "registry is down")
 	}
-	must(t, w.finish(w.claim(b), autobuild.Errored, autobuild.ReasonInfrastructure, "registry is down"))
+	must.Succeed(t, w.finish(w.claim(b), autobuild.Errored, autobuild.ReasonInfrastructure, "registry is down"))
 	w.want(b, autobuild.MaxAttempts, autobuild.Errored, autobuild.ReasonInfrastructure, "registry is down")
 }
 
 func TestAResultWithoutAFinalStateIsAnInfrastructureError(t *testing.T) {
 	w := newEnv(t)
 	b := w.build(1)
-	must(t, w.finish(w.claim(b), "running", "", "odd"))
+	must.Succeed(t, w.finish(w.claim(b), "running", "", "odd"))
 	w.want(b, 1, autobuild.Queued, "", `the runner reported the state "running": odd`)
 }
 
@@ -64,7 +65,7 @@ func TestAResultMayBeRepeated(t *testing.T) {
 	b := w.build(1)
 	a := w.claim(b)
 	for range 2 {
-		must(t, w.finish(a, autobuild.Succeeded, "", ""))
+		must.Succeed(t, w.finish(a, autobuild.Succeeded, "", ""))
 	}
 	if err := w.finish(a, autobuild.Failed, autobuild.ReasonBuild, ""); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("another result: got %v, want ErrFenced", err)
@@ -75,7 +76,7 @@ func TestAResultMayBeRepeated(t *testing.T) {
 func TestOnlyOneRunnerClaimsAnAttempt(t *testing.T) {
 	w := newEnv(t)
 	a := w.claim(w.build(1))
-	must(t, w.Claim(t.Context(), a, "runner"))
+	must.Succeed(t, w.Claim(t.Context(), a, "runner"))
 	if err := w.Claim(t.Context(), a, "another"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("claim of a second runner: got %v, want ErrConflict", err)
 	}
@@ -86,20 +87,20 @@ func TestAnOlderBuildNeverMovesATagAfterANewer(t *testing.T) {
 	older, newer := w.build(1), w.build(2)
 	slow, fast := w.claim(older), w.claim(newer)
 	granted, _, err := w.Permit(t.Context(), fast, []string{"latest"}, nil)
-	must(t, err)
+	must.Succeed(t, err)
 	if !granted {
 		t.Fatal("permit of the newer build: got refused, want granted")
 	}
-	must(t, w.finish(fast, autobuild.Succeeded, "", ""))
+	must.Succeed(t, w.finish(fast, autobuild.Succeeded, "", ""))
 	granted, reason, err := w.Permit(t.Context(), slow, []string{"latest"}, nil)
-	must(t, err)
+	must.Succeed(t, err)
 	if granted {
 		t.Error("permit of the older build: got granted, want refused")
 	}
 	if want := fmt.Sprintf("build %d is newer", newer.Number); reason != want {
 		t.Errorf("reason of the refused permit: got %q, want %q", reason, want)
 	}
-	must(t, w.finish(slow, autobuild.Cancelled, autobuild.ReasonSuperseded, reason))
+	must.Succeed(t, w.finish(slow, autobuild.Cancelled, autobuild.ReasonSuperseded, reason))
 	w.want(older, 1, autobuild.Cancelled, autobuild.ReasonSuperseded, reason)
 	if _, _, err := w.Permit(t.Context(), slow, []string{"latest"}, nil); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("permit after the end: got %v, want ErrFenced", err)
@@ -111,7 +112,7 @@ func TestCancelEndsARunningBuildAtOnce(t *testing.T) {
 	b := w.build(1)
 	a := w.claim(b)
 	got, err := w.Cancel(t.Context(), b.ID, "alice")
-	must(t, err)
+	must.Succeed(t, err)
 	if got.State != autobuild.Cancelled {
 		t.Errorf("Cancel: got the state %s, want cancelled", got.State)
 	}
@@ -130,7 +131,7 @@ func TestCancelEndsAQueuedBuildWithoutItsEngine(t *testing.T) {
 	w := newEnv(t)
 	b := w.build(1)
 	_, err := w.Cancel(t.Context(), b.ID, "alice")
-	must(t, err)
+	must.Succeed(t, err)
 	w.want(b, 0, autobuild.Cancelled, autobuild.ReasonUser, "cancelled by alice")
 	w.wantCancelled()
 	w.wantLogLines()
@@ -144,7 +145,7 @@ func TestCancelSucceedsIfTheEngineOrTheLogFails(t *testing.T) {
 	w.start(withoutEngine, "drone") // not configured any more
 	for _, one := range []autobuild.Build{b, withoutEngine} {
 		_, err := w.Cancel(t.Context(), one.ID, "alice")
-		must(t, err)
+		must.Succeed(t, err)
 		w.want(one, 1, autobuild.Cancelled, autobuild.ReasonUser, "cancelled by alice")
 	}
 }
@@ -155,15 +156,15 @@ func TestRetryQueuesAgain(t *testing.T) {
 	if _, err := w.Retry(t.Context(), b.ID, "alice"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("Retry of a queued build: got %v, want ErrConflict", err)
 	}
-	must(t, w.finish(w.claim(b), autobuild.Failed, autobuild.ReasonBuild, "no"))
+	must.Succeed(t, w.finish(w.claim(b), autobuild.Failed, autobuild.ReasonBuild, "no"))
 	got, err := w.Retry(t.Context(), b.ID, "alice")
-	must(t, err)
+	must.Succeed(t, err)
 	if got.State != autobuild.Queued {
 		t.Errorf("Retry: got the state %s, want queued", got.State)
 	}
 	if got.ID != b.ID {
 		t.Errorf("Retry: got the build %s, want %s", got.ID, b.ID)
 	}
-	must(t, w.finish(w.claim(b), autobuild.Succeeded, "", ""))
+	must.Succeed(t, w.finish(w.claim(b), autobuild.Succeeded, "", ""))
 	w.want(b, 2, autobuild.Succeeded, "", "")
 }

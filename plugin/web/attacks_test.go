@@ -10,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
@@ -49,13 +50,13 @@ func (e *env) hook(t *testing.T) autobuild.Hook {
 		t.Context(),
 		autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud"},
 	)
-	must(t, err)
+	must.Succeed(t, err)
 	r.ProviderID = provider.ID
 	h, err := e.store.SaveHook(
 		t.Context(),
 		autobuild.Hook{AccountID: "a", Repository: r, Secret: secret.New("hook-secret"), State: autobuild.HookActive},
 	)
-	must(t, err)
+	must.Succeed(t, err)
 	return h
 }
 
@@ -63,9 +64,9 @@ func (e *env) hook(t *testing.T) autobuild.Hook {
 func (e *env) session(t *testing.T, role autobuild.Role) (value string, header http.Header) {
 	t.Helper()
 	user, err := e.store.SaveUser(t.Context(), autobuild.User{Name: string(role), Role: role})
-	must(t, err)
+	must.Succeed(t, err)
 	token := autobuild.NewToken()
-	must(
+	must.Succeed(
 		t,
 		e.store.CreateSession(
 			t.Context(),
@@ -79,17 +80,10 @@ func cookie(value string) http.Header {
 	return http.Header{"Cookie": {"__Host-slipway=" + value}, "Sec-Fetch-Site": {"same-origin"}}
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func text(t *testing.T, r *http.Response) string {
 	t.Helper()
 	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-	must(t, err)
+	must.Succeed(t, err)
 	return string(b)
 }
 
@@ -173,12 +167,12 @@ func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
 	e := newEnv(t)
 	e.hook(t)
 	p, err := e.store.Providers(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	p[0].ClientID, p[0].ClientSecret, p[0].WebURL, p[0].APIURL = "key", secret.New(
 		"s",
 	), "https://bitbucket.org", "https://api.bitbucket.org"
 	_, err = e.store.SaveProvider(t.Context(), p[0])
-	must(t, err)
+	must.Succeed(t, err)
 	forged := http.Header{
 		"X-Forwarded-Host": {
 			"evil.example",

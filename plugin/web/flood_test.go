@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/web"
 )
 
@@ -34,7 +35,7 @@ func TestI4AFloodOfLargeBodiesFillsNoMemory(t *testing.T) {
 	}
 	e := newEnv(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	must.Succeed(t, err)
 	server := web.Server(e)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()

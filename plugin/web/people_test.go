@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/store/storetest"
@@ -25,7 +26,7 @@ type tenantEnv struct {
 func newTenantEnv(t *testing.T) *tenantEnv {
 	t.Helper()
 	server, err := bitbuckettest.New(bitbuckettest.Options{Root: t.TempDir()})
-	must(t, err)
+	must.Succeed(t, err)
 	listener := httptest.NewServer(server)
 	t.Cleanup(func() { server.Close(); listener.Close() })
 	server.SetURL(listener.URL)
@@ -47,7 +48,7 @@ func newTenantEnv(t *testing.T) *tenantEnv {
 				"repository",
 				"webhook",
 			)
-			must(t, err)
+			must.Succeed(t, err)
 			e.provider, err = e.store.SaveProvider(t.Context(), autobuild.Provider{
 				Kind:         autobuild.Cloud,
 				Name:         "bitbucket-cloud",
@@ -56,10 +57,10 @@ func newTenantEnv(t *testing.T) *tenantEnv {
 				ClientID:     e.consumer.Key,
 				ClientSecret: e.consumer.Secret,
 			})
-			must(t, err)
+			must.Succeed(t, err)
 		}
 		r, err := server.AddRepository(workspace, "secret-of-"+name, bitbuckettest.Private)
-		must(t, err)
+		must.Succeed(t, err)
 		e.builds[name] = storetest.AutomatedBuild(t, e.store, autobuild.Repository{
 			ProviderID:    e.provider.ID,
 			ID:            r.UUID,
@@ -80,9 +81,9 @@ func (e *tenantEnv) signIn(t *testing.T, name string) http.Header {
 		t.Context(),
 		autobuild.User{ProviderID: e.provider.ID, RemoteID: e.people[name].UUID, Name: name, Role: autobuild.RoleNone},
 	)
-	must(t, err)
+	must.Succeed(t, err)
 	token := autobuild.NewToken()
-	must(t, e.store.CreateSession(t.Context(), autobuild.Session{
+	must.Succeed(t, e.store.CreateSession(t.Context(), autobuild.Session{
 		ID: autobuild.TokenHash(token), UserID: user.ID, ExpiresAt: time.Now().Add(time.Hour),
 		Grant: autobuild.Grant{AccessToken: access, RefreshToken: refresh, ExpiresAt: time.Now().Add(2 * time.Hour)},
 	}))

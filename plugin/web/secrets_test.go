@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
@@ -52,13 +53,13 @@ func (e *env) secretsAndRoutes(t *testing.T) (map[string]string, map[string]secr
 	hook := e.hook(t)
 	a := storetest.AutomatedBuild(t, e.store, hook.Repository)
 	builds, err := e.store.Plan(t.Context(), storetest.Push(a, storetest.Main(), "", storetest.Commit(1)))
-	must(t, err)
+	must.Succeed(t, err)
 	runner, pipeline, first := autobuild.NewToken(), autobuild.NewToken(), autobuild.NewToken()
 	deadline := time.Now().Add(time.Hour)
 	_, err = e.store.StartAttempt(t.Context(), builds[0].ID, "embedded", autobuild.TokenHash(runner), deadline, 0)
-	must(t, err)
-	must(t, e.store.SetPipelineToken(t.Context(), a.ID, autobuild.TokenHash(pipeline), "alice"))
-	must(t, e.store.CreateFirstToken(t.Context(), autobuild.TokenHash(first), deadline))
+	must.Succeed(t, err)
+	must.Succeed(t, e.store.SetPipelineToken(t.Context(), a.ID, autobuild.TokenHash(pipeline), "alice"))
+	must.Succeed(t, e.store.CreateFirstToken(t.Context(), autobuild.TokenHash(first), deadline))
 	session, _ := e.session(t, pagestest.Reader)
 
 	routes := e.pageRoutes()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"slipway/config/discard"
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/inrepo"
@@ -38,8 +39,8 @@ func newEnv(t *testing.T) *env {
 	e.build = storetest.AutomatedBuild(t, e.store, storetest.Repository("app"))
 	e.build.Engine = inrepo.Name
 	_, err := e.store.SaveAutomatedBuild(t.Context(), e.build)
-	must(t, err)
-	must(t, e.store.SetPipelineToken(t.Context(), e.build.ID, autobuild.TokenHash(secret.New(token)), "Jo"))
+	must.Succeed(t, err)
+	must.Succeed(t, e.store.SetPipelineToken(t.Context(), e.build.ID, autobuild.TokenHash(secret.New(token)), "Jo"))
 	return e
 }
 
@@ -50,13 +51,6 @@ func (e *env) PollSoon(context.Context, autobuild.Repository) error {
 }
 
 func (e *env) clock() time.Time { return e.now }
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // push stores a push to main. With builds, a rule matches and push returns its build.
 func (e *env) push(from, to int, builds bool) autobuild.Build {
@@ -70,7 +64,7 @@ func (e *env) push(from, to int, builds bool) autobuild.Build {
 		p.Moves[0].Builds = nil
 	}
 	made, err := e.store.Plan(e.t.Context(), p)
-	must(e.t, err)
+	must.Succeed(e.t, err)
 	if !builds {
 		return autobuild.Build{}
 	}
@@ -81,7 +75,7 @@ func (e *env) push(from, to int, builds bool) autobuild.Build {
 func (e *env) start(b autobuild.Build) autobuild.Attempt {
 	e.t.Helper()
 	a, err := e.store.StartAttempt(e.t.Context(), b.ID, inrepo.Name, "nobody's", e.now.Add(4*time.Hour), 0)
-	must(e.t, err)
+	must.Succeed(e.t, err)
 	for range 2 {
 		ref, err := e.Start(e.t.Context(), autobuild.Pipeline{BuildID: b.ID, Attempt: a.Number})
 		if ref != "" || err != nil {
@@ -97,7 +91,7 @@ func (e *env) end(b autobuild.Build, state autobuild.State, reason autobuild.Rea
 		e.t.Context(),
 		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: state, Reason: reason},
 	)
-	must(e.t, err)
+	must.Succeed(e.t, err)
 }
 
 func (e *env) request(commit int, pipeline string) (inrepo.Reply, error) {
@@ -109,9 +103,9 @@ func (e *env) request(commit int, pipeline string) (inrepo.Reply, error) {
 func (e *env) state(a autobuild.Attempt) autobuild.PipelineState {
 	e.t.Helper()
 	a, err := e.store.Attempt(e.t.Context(), a.BuildID, a.Number)
-	must(e.t, err)
+	must.Succeed(e.t, err)
 	s, err := e.State(e.t.Context(), a)
-	must(e.t, err)
+	must.Succeed(e.t, err)
 	return s
 }
 
@@ -120,7 +114,7 @@ func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {
 	b := e.push(0, 1, true)
 	e.start(b)
 	first, err := e.request(1, "ci/7")
-	must(t, err)
+	must.Succeed(t, err)
 	if first.BuildID != b.ID {
 		t.Fatalf("got build %q, want %q", first.BuildID, b.ID)
 	}
@@ -128,7 +122,7 @@ func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {
 		t.Errorf("got number %d, want %d", first.Number, b.Number)
 	}
 	again, err := e.request(1, "ci/7") // the reply was lost
-	must(t, err)
+	must.Succeed(t, err)
 	if again.BuildID != b.ID {
 		t.Fatalf("repeated: got build %q, want %q", again.BuildID, b.ID)
 	}
@@ -144,7 +138,7 @@ func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {
 		t.Errorf("attempt %+v, %v", a, err)
 	}
 	refused(t, e, 1, "ci/8", autobuild.ErrNotFound, "is starting") // a replay by another pipeline
-	must(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
+	must.Succeed(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
 	e.wantNothing("ci/8", "running in another pipeline")
 }
 
@@ -152,7 +146,7 @@ func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {
 func (e *env) wantNothing(pipeline, reason string) {
 	e.t.Helper()
 	got, err := e.request(1, pipeline)
-	must(e.t, err)
+	must.Succeed(e.t, err)
 	if got.BuildID != "" {
 		e.t.Errorf("got build %q, want none", got.BuildID)
 	}
@@ -183,7 +177,7 @@ func TestOnlyTheAutomatedBuildsTokenIsAccepted(t *testing.T) {
 	e := newEnv(t)
 	e.start(e.push(0, 1, true))
 	other := storetest.AutomatedBuild(t, e.store, storetest.Repository("other"))
-	must(t, e.store.SetPipelineToken(t.Context(), other.ID, autobuild.TokenHash(secret.New("other's")), "Jo"))
+	must.Succeed(t, e.store.SetPipelineToken(t.Context(), other.ID, autobuild.TokenHash(secret.New("other's")), "Jo"))
 	for name, ask := range map[string][2]string{
 		"no token": {e.build.ID, ""}, "a wrong one": {e.build.ID, "guess"}, "another automated build's": {e.build.ID, "other's"},
 		"its own at another one": {other.ID, token}, "its hash": {e.build.ID, autobuild.TokenHash(secret.New(token))}, "of nothing": {"unknown", token},
@@ -222,13 +216,13 @@ func TestTheRulesOfAPushAreBuiltOneAfterAnother(t *testing.T) {
 	e := newEnv(t)
 	e.build.Rules = append(e.build.Rules, autobuild.DefaultRule("main"))
 	saved, err := e.store.SaveAutomatedBuild(t.Context(), e.build)
-	must(t, err)
+	must.Succeed(t, err)
 	p := storetest.Push(saved, storetest.Main(), "", storetest.Commit(1))
 	second := storetest.Draft(saved, storetest.Main(), storetest.Commit(1), autobuild.CausePush)
 	second.RuleID = saved.Rules[1].ID
 	p.Moves[0].Builds = append(p.Moves[0].Builds, second)
 	builds, err := e.store.Plan(t.Context(), p)
-	must(t, err)
+	must.Succeed(t, err)
 	refused(t, e, 1, "ci/1", autobuild.ErrNotFound, "is queued")
 	for _, b := range builds {
 		e.start(b)
@@ -238,7 +232,7 @@ func TestTheRulesOfAPushAreBuiltOneAfterAnother(t *testing.T) {
 		if err != nil || got.BuildID != b.ID {
 			t.Fatalf("got %+v, %v, want build %d", got, err, b.Number)
 		}
-		must(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
+		must.Succeed(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
 		e.end(b, autobuild.Succeeded, "")
 	}
 	e.wantNothing("ci/1", "has succeeded, build")
@@ -255,7 +249,7 @@ func TestABuildThatDidNotSucceedIsRefused(t *testing.T) {
 		e.end(b, state, reason)
 		refused(t, e, 1, "ci/2", autobuild.ErrConflict, "retry it on its page")
 		_, err := e.store.RetryBuild(t.Context(), b.ID, "Jo")
-		must(t, err)
+		must.Succeed(t, err)
 		e.start(b)
 		if got, err := e.request(1, "ci/2"); err != nil || got.BuildID != b.ID {
 			t.Errorf("%s: retried it is %+v, %v", state, got, err)
@@ -268,7 +262,7 @@ func TestACancelledBuildIsRefused(t *testing.T) {
 	b := e.push(0, 1, true)
 	e.start(b)
 	_, err := e.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "cancelled by Jo")
-	must(t, err)
+	must.Succeed(t, err)
 	refused(t, e, 1, "ci/1", autobuild.ErrConflict, "cancelled (user)")
 }
 
@@ -276,7 +270,7 @@ func TestAnAutomatedBuildOfAnotherEngineIsRefused(t *testing.T) {
 	e := newEnv(t)
 	e.build.Engine = "drone"
 	_, err := e.store.SaveAutomatedBuild(t.Context(), e.build)
-	must(t, err)
+	must.Succeed(t, err)
 	refused(t, e, 1, "ci/1", autobuild.ErrConflict, "uses the engine drone: select own")
 }
 
@@ -293,12 +287,12 @@ func TestStateDependsOnTimes(t *testing.T) {
 	pass(time.Hour, autobuild.PipelineQueued)
 	pass(time.Second, autobuild.PipelineMissing)
 	_, err := e.request(1, "ci/1")
-	must(t, err)
+	must.Succeed(t, err)
 	pass(5*time.Minute, autobuild.PipelineQueued)
 	pass(time.Second, autobuild.PipelineGone)
-	must(t, e.store.ClaimAttempt(t.Context(), a.BuildID, 1, "runner"))
+	must.Succeed(t, e.store.ClaimAttempt(t.Context(), a.BuildID, 1, "runner"))
 	pass(time.Hour, autobuild.PipelineRunning)
-	must(t, e.Cancel(t.Context(), a))
+	must.Succeed(t, e.Cancel(t.Context(), a))
 	advice := e.Advice(a)
 	for _, want := range []string{"within 1h0m0s", "check that its CI ran one"} {
 		if !strings.Contains(advice, want) {

@@ -75,7 +75,10 @@ func (p *pipeline) step(on ci, ref, commit string, further ...string) (output st
 // TestSteps runs the steps of repositories' own pipelines with a real gateway.
 func TestSteps(t *testing.T) {
 	demotest.RequireTools(t)
-	env := demotest.StartSignedIn(t, localenv.Options{Environment: []string{"SLIPWAY_ENGINE=own", "SLIPWAY_BUILDER_NETWORK=none"}})
+	env := demotest.StartSignedIn(
+		t,
+		localenv.Options{Environment: []string{"SLIPWAY_ENGINE=own", "SLIPWAY_BUILDER_NETWORK=none"}},
+	)
 	for name, try := range map[string]func(*demotest.Env){
 		"on Drone":                   func(env *demotest.Env) { onePush(env, drone) },
 		"on Woodpecker":              func(env *demotest.Env) { onePush(env, woodpecker) },
@@ -232,9 +235,12 @@ func TestAStepOfAPushThatWasNotTold(t *testing.T) {
 // a step that the people of the repository control.
 func TestAStepPushesWithTheSecretsOfItsCI(t *testing.T) {
 	demotest.RequireTools(t)
-	env := demotest.StartSignedIn(t, localenv.Options{RegistryPassword: secret.New("registry-7c02de91"), Environment: []string{
-		"SLIPWAY_ENGINE=own", "SLIPWAY_BUILDER_NETWORK=none",
-	}})
+	env := demotest.StartSignedIn(
+		t,
+		localenv.Options{RegistryPassword: secret.New("registry-7c02de91"), Environment: []string{
+			"SLIPWAY_ENGINE=own", "SLIPWAY_BUILDER_NETWORK=none",
+		}},
+	)
 	env.Must(env.AddRegistry(env.Context, env.Browser))
 	p := newPipeline(env, demotest.MainRule())
 	commit := p.Commit("Without a login", env.Dockerfile("without a login"))

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"slipway/config/discard"
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
@@ -55,7 +56,7 @@ func (e *env) pipeline() autobuild.Pipeline {
 func (e *env) attempt() autobuild.Attempt {
 	e.t.Helper()
 	a, err := e.store.Attempt(e.t.Context(), e.build.ID, 1)
-	must(e.t, err)
+	must.Succeed(e.t, err)
 	return a
 }
 
@@ -161,7 +162,7 @@ func TestStartReturnsARefusal(t *testing.T) {
 		t.Errorf("started as %q, %v", ref, err)
 	}
 	_, err := e.store.CancelBuild(t.Context(), e.build.ID, autobuild.ReasonUser, "")
-	must(t, err)
+	must.Succeed(t, err)
 	e.ci.orders, e.ci.createErr = nil, nil
 	if _, err := e.Start(t.Context(), e.pipeline()); !errors.Is(err, autobuild.ErrFenced) || len(e.ci.orders) != 0 {
 		t.Errorf("an attempt that is over: %d pipelines, %v", len(e.ci.orders), err)
@@ -172,7 +173,7 @@ func TestStartReturnsARefusal(t *testing.T) {
 func TestAPipelineIsFoundByNumberAndByParameters(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	ref, err := e.Start(t.Context(), e.pipeline())
-	must(t, err)
+	must.Succeed(t, err)
 	byParameters, byNumber := e.attempt(), e.attempt()
 	byNumber.EngineRef = ref
 	e.ci.state = autobuild.PipelineRunning
@@ -186,7 +187,7 @@ func TestAPipelineIsFoundByNumberAndByParameters(t *testing.T) {
 		if address, err := e.PipelineURL(t.Context(), a); err != nil || address != "https://ci/1" {
 			t.Errorf("%q is at %q, %v", a.EngineRef, address, err)
 		}
-		must(t, e.Cancel(t.Context(), a))
+		must.Succeed(t, e.Cancel(t.Context(), a))
 	}
 	if !slices.Equal(e.ci.cancelled, []int64{1, 1}) {
 		t.Errorf("cancelled %v", e.ci.cancelled)
@@ -200,7 +201,7 @@ func TestAMissingPipelineIsGone(t *testing.T) {
 		if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineGone {
 			t.Errorf("%q is %s, %v", ref, state, err)
 		}
-		must(t, e.Cancel(t.Context(), a))
+		must.Succeed(t, e.Cancel(t.Context(), a))
 		if lines, err := e.Logs(t.Context(), a); err != nil || lines != nil {
 			t.Errorf("%q printed %q, %v", ref, lines, err)
 		}
@@ -217,12 +218,5 @@ func TestStateReturnsAnErrorIfTheCIDoesNotAnswer(t *testing.T) {
 	state, err := e.State(t.Context(), autobuild.Attempt{BuildID: "unknown", Number: 1})
 	if !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("it is %s, %v", state, err)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
@@ -94,7 +95,7 @@ func TestAProbeTokenIsShortLivedAndLimitedToProbes(t *testing.T) {
 		t.Errorf("before the pipeline has a number: %v", err)
 	}
 	token, err := issuer.Token(t.Context(), r)
-	must(t, err)
+	must.Succeed(t, err)
 	if engine, ok := e.probes.Verify(token); !ok || engine != "drone" {
 		t.Errorf("the token is of %q, known %t", engine, ok)
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
 )
@@ -13,7 +14,7 @@ import (
 func (e *env) request() pipeline.Request {
 	e.t.Helper()
 	_, err := e.Start(e.t.Context(), e.pipeline())
-	must(e.t, err)
+	must.Succeed(e.t, err)
 	return pipeline.Request{
 		Params: e.ci.orders[0].Params.Map(), Repository: "acme/builder", Number: 1, Event: "custom", Sender: "slipway",
 	}
@@ -76,12 +77,12 @@ func TestTokenBindsTheFirstPipeline(t *testing.T) {
 		}
 	}
 	first, err := issuer.Token(t.Context(), r)
-	must(t, err)
+	must.Succeed(t, err)
 	if _, err := issuer.Token(t.Context(), other); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("a second pipeline with the same parameters: %v", err)
 	}
 	second, err := issuer.Token(t.Context(), r)
-	must(t, err)
+	must.Succeed(t, err)
 	_, err = e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(first))
 	if !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("the first token when a second one was made: %v", err)
@@ -90,7 +91,7 @@ func TestTokenBindsTheFirstPipeline(t *testing.T) {
 		a.EngineRef != "acme/builder#1" {
 		t.Errorf("attempt by its token %+v, %v", a, err)
 	}
-	must(t, e.store.ClaimAttempt(t.Context(), e.build.ID, 1, "runner"))
+	must.Succeed(t, e.store.ClaimAttempt(t.Context(), e.build.ID, 1, "runner"))
 	if _, err := issuer.Token(t.Context(), r); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("once its runner came: %v", err)
 	}
@@ -101,7 +102,7 @@ func TestALatePipelineGetsAnAttemptAndNoToken(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	r := e.request()
 	_, err := e.store.CancelBuild(t.Context(), e.build.ID, autobuild.ReasonUser, "")
-	must(t, err)
+	must.Succeed(t, err)
 	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom")
 	if _, err := issuer.Attempt(t.Context(), r); err != nil {
 		t.Errorf("its attempt: %v", err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
@@ -57,7 +58,7 @@ func newEnv(t *testing.T, repository, script string) *env {
 func newEnvWith(t *testing.T, repository, script string, step pipeline.Step) *env {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "program")
-	must(t, os.WriteFile(program, []byte("#!/bin/sh\n"+script), 0o700))
+	must.Succeed(t, os.WriteFile(program, []byte("#!/bin/sh\n"+script), 0o700))
 	e := &env{t: t, repository: repository, clock: &clock{}, log: &bytes.Buffer{}}
 	e.server = woodpeckertest.New(woodpeckertest.Options{
 		Program:   func(string) string { return program },
@@ -108,7 +109,7 @@ func (e *env) pipeline(ref autobuild.Ref) autobuild.Pipeline {
 func (e *env) start() autobuild.Attempt {
 	e.t.Helper()
 	ref, err := e.Start(e.t.Context(), e.pipeline(storetest.Main()))
-	must(e.t, err)
+	must.Succeed(e.t, err)
 	return autobuild.Attempt{BuildID: e.build.ID, Number: 1, EngineRef: ref}
 }
 
@@ -122,7 +123,7 @@ func (e *env) order(ref autobuild.Ref) pipeline.Order {
 	if o.Repository == "" {
 		o.Repository, o.Ref, o.Commit = "acme/app", ref, e.build.Commit.Hash
 	}
-	must(
+	must.Succeed(
 		e.t,
 		e.store.OfferAttempt(e.t.Context(), e.build.ID, 1, autobuild.TokenHash(secret.New("nonce")), o.Repository),
 	)
@@ -252,11 +253,4 @@ func (f *faultyStore) HandOver(ctx context.Context, hash, pipeline, token string
 		return err
 	}
 	return f.Handovers.HandOver(ctx, hash, pipeline, token)
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

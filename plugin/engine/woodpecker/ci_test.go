@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store/storetest"
 )
@@ -244,7 +245,7 @@ func TestStates(t *testing.T) {
 			e.server.ServeHTTP(w, r)
 		})
 		run, err := e.CI().Run(t.Context(), "acme/builder", 7)
-		must(t, err)
+		must.Succeed(t, err)
 		if run.State != want {
 			t.Errorf("%s: got state %s, want %s", said, run.State, want)
 		}
@@ -264,16 +265,19 @@ func TestCancelInEachState(t *testing.T) {
 		}
 	}
 	expect(autobuild.PipelineQueued)
-	must(t, e.Cancel(t.Context(), a))
+	must.Succeed(t, e.Cancel(t.Context(), a))
 	expect(autobuild.PipelineCancelled)
-	must(t, e.Cancel(t.Context(), a)) // finished
-	must(t, e.Cancel(t.Context(), autobuild.Attempt{BuildID: e.build.ID, Number: 1, EngineRef: "acme/builder#99"}))
+	must.Succeed(t, e.Cancel(t.Context(), a)) // finished
+	must.Succeed(
+		t,
+		e.Cancel(t.Context(), autobuild.Attempt{BuildID: e.build.ID, Number: 1, EngineRef: "acme/builder#99"}),
+	)
 	e.server.Release()
 	second := newEnv(t, "acme/builder", "exec sleep 100")
 	second.server.Release()
 	e, a = second, second.start()
 	expect(autobuild.PipelineRunning)
-	must(t, e.Cancel(t.Context(), a))
+	must.Succeed(t, e.Cancel(t.Context(), a))
 	expect(autobuild.PipelineCancelled)
 }
 
@@ -307,7 +311,7 @@ func TestFindReadsTwoPages(t *testing.T) {
 	others := func() {
 		for range 60 {
 			_, err := e.server.Manual(e.builder, "main", "slipway", nil)
-			must(t, err)
+			must.Succeed(t, err)
 		}
 	}
 	for _, want := range []autobuild.PipelineState{autobuild.PipelineQueued, autobuild.PipelineGone} {

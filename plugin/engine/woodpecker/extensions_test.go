@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
@@ -27,7 +28,7 @@ func (e *env) requestBody(number int64, change func(pipelineOf map[string]any)) 
 			"full_name": o.Repository,
 		}, "pipeline": p, "netrc": map[string]string{"password": "hunter2"},
 	})
-	must(e.t, err)
+	must.Succeed(e.t, err)
 	return string(text)
 }
 
@@ -63,7 +64,7 @@ func TestOurPipelineGetsItsToken(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	got := token(t, e.ask(secretPath, e.requestBody(1, nil), nil))
 	a, err := e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(got))
-	must(t, err)
+	must.Succeed(t, err)
 	if a.Number != 1 || a.EngineRef != "acme/builder#1" {
 		t.Errorf("got attempt %+v, want number 1 in acme/builder#1", a)
 	}
@@ -136,7 +137,7 @@ func TestALatePipelineGetsOurWorkflowAndNoToken(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	body := e.requestBody(1, nil)
 	_, err := e.store.CancelBuild(t.Context(), e.build.ID, autobuild.ReasonUser, "")
-	must(t, err)
+	must.Succeed(t, err)
 	if w := e.ask(configPath, body, nil); w.Code != http.StatusOK {
 		t.Errorf("its workflow: %d", w.Code)
 	}

@@ -44,7 +44,10 @@ func (e *Engine) inspectVersion(ctx context.Context) pipeline.Finding {
 	clockProblem := pipeline.ClockProblem(a.date, e.o.Now())
 	switch {
 	case pipeline.Older(reply.Version, 3, 14):
-		f.Problem = fmt.Sprintf("version %s is too old for the secret extension: upgrade to 3.14 or later", reply.Version)
+		f.Problem = fmt.Sprintf(
+			"version %s is too old for the secret extension: upgrade to 3.14 or later",
+			reply.Version,
+		)
 	case clockProblem != "":
 		f.Problem = clockProblem
 	default:

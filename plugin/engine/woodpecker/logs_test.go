@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 )
 
@@ -91,7 +92,7 @@ func TestOnlyTheLastLinesAreRead(t *testing.T) {
 			Data []byte `json:"data"`
 		}
 		encoded, err := json.Marshal(slices.Repeat([]entry{{[]byte(text)}}, lines))
-		must(t, err)
+		must.Succeed(t, err)
 		return string(encoded)
 	}
 	for _, c := range []struct {
@@ -108,7 +109,7 @@ func TestOnlyTheLastLinesAreRead(t *testing.T) {
 		}
 	}
 	got, err := e.Logs(t.Context(), e.printed(twoSteps, "null", body(10, strings.Repeat("x", 1<<20))))
-	must(t, err)
+	must.Succeed(t, err)
 	if len(got) != 4 {
 		t.Fatalf("got lines %q, want four", got)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/engine/enginetest"
 	"slipway/plugin/engine/pipeline"
 )
@@ -14,7 +15,7 @@ import (
 func probeEnv(t *testing.T) *env {
 	t.Helper()
 	program, err := enginetest.Link(t.TempDir())
-	must(t, err)
+	must.Succeed(t, err)
 	e := newEnvWith(t, "acme/builder", "exec "+program+" runner", pipeline.Step{
 		Image: "slipway", ProbeURL: enginetest.ServeProbes(t, probes()), Builder: "unix:///nowhere.sock",
 	})

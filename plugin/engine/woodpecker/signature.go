@@ -183,7 +183,10 @@ func signatureOf(h http.Header) ([]byte, error) {
 	encoded, ends := strings.CutSuffix(encoded, ":")
 	signature, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	if !begins || !ends || err != nil || len(signature) != ed25519.SignatureSize {
-		return nil, fmt.Errorf("header Signature does not have Woodpecker's form: %s=:…: with 64 bytes in base64", label)
+		return nil, fmt.Errorf(
+			"header Signature does not have Woodpecker's form: %s=:…: with 64 bytes in base64",
+			label,
+		)
 	}
 	return signature, nil
 }

@@ -219,7 +219,10 @@ func TestAChangedKeyIsFetchedAgain(t *testing.T) {
 	defer other.Close()
 	for range 20 {
 		e.clock.add(time.Second)
-		e.wantRefused(func(r *http.Request) { other.Sign(r, []byte(pushed), e.clock.now()) }, "does not match the server's key")
+		e.wantRefused(
+			func(r *http.Request) { other.Sign(r, []byte(pushed), e.clock.now()) },
+			"does not match the server's key",
+		)
 	}
 	if n := e.proxy.times(keyPath); n < 3 || n > 5 {
 		t.Errorf("the key was fetched %d times, want two and one for each ten seconds of forgery", n)

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/engine/pipeline"
 )
 
@@ -34,17 +35,17 @@ func TestTheWorkflow(t *testing.T) {
 			if w.Code != http.StatusOK {
 				t.Fatalf("got %d %s, want 200", w.Code, w.Body)
 			}
-			must(t, json.Unmarshal(w.Body.Bytes(), &reply))
+			must.Succeed(t, json.Unmarshal(w.Body.Bytes(), &reply))
 			if len(reply.Configs) != 1 || reply.Configs[0].Name != "slipway" {
 				t.Fatalf("got configurations %+v, want one named slipway", reply.Configs)
 			}
 			got := reply.Configs[0].Data
 			golden := filepath.Join("testdata", name+".golden.yaml")
 			if *update {
-				must(t, os.WriteFile(golden, []byte(got), 0o600))
+				must.Succeed(t, os.WriteFile(golden, []byte(got), 0o600))
 			}
 			want, err := os.ReadFile(golden)
-			must(t, err)
+			must.Succeed(t, err)
 			if diff := cmp.Diff(string(want), got); diff != "" {
 				t.Errorf("(-want +got; -update writes it anew)\n%s", diff)
 			}
@@ -70,7 +71,7 @@ func roundTrip(t *testing.T, text string, want pipeline.Step) {
 			}
 		}
 	}
-	must(t, yaml.UnmarshalWithOptions([]byte(strings.ReplaceAll(text, "$$", "$")), &read, yaml.Strict()))
+	must.Succeed(t, yaml.UnmarshalWithOptions([]byte(strings.ReplaceAll(text, "$$", "$")), &read, yaml.Strict()))
 	if len(read.Steps) != 1 {
 		t.Fatalf("got steps %+v, want one", read.Steps)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/time/rate"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket"
@@ -59,14 +60,14 @@ func New(t *testing.T) *Env {
 	e := NewStore(t)
 	e.openBitbucket()
 	source, err := e.Store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud"})
-	must(t, err)
+	must.Succeed(t, err)
 	e.linkAccount(source.ID)
 	e.Repo, err = e.Account.Connection.Repositories.Repository(t.Context(), "acme/app")
-	must(t, err)
+	must.Succeed(t, err)
 	e.Hook, err = e.Store.SaveHook(t.Context(), autobuild.Hook{
 		AccountID: "account", Repository: e.Repo, Secret: secret.New("s"), State: autobuild.HookActive, PolledAt: e.now,
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	e.RecordDeliveries()
 	e.Restart(nil)
 	return e
@@ -97,21 +98,21 @@ func (e *Env) Restart(check func(context.Context, autobuild.Repository) error) {
 
 func (e *Env) openBitbucket() {
 	server, err := bitbuckettest.New(bitbuckettest.Options{Root: e.T.TempDir(), AllowPrivateHooks: true})
-	must(e.T, err)
+	must.Succeed(e.T, err)
 	e.T.Cleanup(server.Close)
 	listener := httptest.NewServer(server)
 	e.T.Cleanup(listener.Close)
 	server.SetURL(listener.URL)
 	e.Server, e.Alice = server, server.AddUser("alice")
 	e.App, err = server.AddRepository(server.AddWorkspace("acme", e.Alice), "app", bitbuckettest.Private)
-	must(e.T, err)
+	must.Succeed(e.T, err)
 }
 
 // linkAccount links an account to the Bitbucket with a transport that can fail on request.
 func (e *Env) linkAccount(providerID string) {
 	consumer, err := e.Server.AddConsumer(e.App.Workspace, "https://ci.example.com/oauth", "account", "repository",
 		"webhook")
-	must(e.T, err)
+	must.Succeed(e.T, err)
 	token, _ := e.Server.Link(e.Alice, consumer)
 	e.OpenAPI(e.Server.URL(), token, http.DefaultTransport)
 	e.Connect(providerID)
@@ -126,7 +127,7 @@ func (e *Env) OpenAPI(url string, token secret.Secret, transport http.RoundTripp
 		BaseURL: url, Token: e.token, Transport: e.Faults, Limiter: rate.NewLimiter(rate.Inf, 0),
 		Backoff: func() backoff.BackOff { return &backoff.ZeroBackOff{} },
 	})
-	must(e.T, err)
+	must.Succeed(e.T, err)
 }
 
 // Connect registers the Bitbucket as the source provider with this id.
@@ -147,7 +148,7 @@ func (e *Env) RecordDeliveries() {
 	e.T.Cleanup(receiver.Close)
 	_, err := e.Account.Connection.Hooks.Ensure(e.T.Context(), e.Repo,
 		autobuild.Webhook{URL: receiver.URL + "/hook", Secret: secret.New("s")})
-	must(e.T, err)
+	must.Succeed(e.T, err)
 }
 
 // Clock returns the time of the Env. It is safe for concurrent use.
@@ -245,7 +246,7 @@ func (e *Env) Automate(image string, rules ...autobuild.Rule) autobuild.Automate
 	a, err := e.Store.SaveAutomatedBuild(e.T.Context(), autobuild.AutomatedBuild{
 		AccountID: "account", Repository: e.Repo, Image: image, Engine: "embedded", Rules: rules,
 	})
-	must(e.T, err)
+	must.Succeed(e.T, err)
 	return a
 }
 
@@ -268,20 +269,20 @@ func (e *Env) Commit(branch, message string) string {
 	e.T.Helper()
 	hash, err := e.App.Commit(e.T.Context(), branch, map[string]string{"Dockerfile": "FROM scratch\n", "f": message},
 		message)
-	must(e.T, err)
+	must.Succeed(e.T, err)
 	return hash
 }
 
 // Push moves refs; an empty hash deletes one.
 func (e *Env) Push(refs map[string]string) {
 	e.T.Helper()
-	must(e.T, e.App.Push(e.T.Context(), refs))
+	must.Succeed(e.T, e.App.Push(e.T.Context(), refs))
 }
 
 // Bodies returns the payloads of all pushes so far.
 func (e *Env) Bodies() [][]byte {
 	e.T.Helper()
-	must(e.T, e.Server.WaitIdle(e.T.Context()))
+	must.Succeed(e.T, e.Server.WaitIdle(e.T.Context()))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.recorded)
@@ -303,7 +304,7 @@ func (e *Env) Receive(hook autobuild.Hook, event string, body []byte) string {
 	id, err := e.Store.ReceiveDelivery(e.T.Context(), autobuild.Delivery{
 		HookID: hook.ID, Event: event, Body: body, ReceivedAt: e.Clock(), State: autobuild.DeliveryReceived,
 	})
-	must(e.T, err)
+	must.Succeed(e.T, err)
 	return id
 }
 
@@ -311,7 +312,7 @@ func (e *Env) Receive(hook autobuild.Hook, event string, body []byte) string {
 func (e *Env) Plan(body []byte) autobuild.Delivery {
 	e.T.Helper()
 	id := e.Receive(e.Hook, "repo:push", body)
-	must(e.T, e.Deliver(e.T.Context(), id))
+	must.Succeed(e.T, e.Deliver(e.T.Context(), id))
 	return e.Delivery(id)
 }
 
@@ -329,7 +330,7 @@ func (e *Env) PlanAll() []autobuild.Delivery {
 func (e *Env) Delivery(id string) autobuild.Delivery {
 	e.T.Helper()
 	d, err := e.Store.Delivery(e.T.Context(), id)
-	must(e.T, err)
+	must.Succeed(e.T, err)
 	return d
 }
 
@@ -337,7 +338,7 @@ func (e *Env) Delivery(id string) autobuild.Delivery {
 func (e *Env) Builds() []autobuild.Build {
 	e.T.Helper()
 	all, err := e.Store.Builds(e.T.Context(), autobuild.BuildFilter{Limit: 1000})
-	must(e.T, err)
+	must.Succeed(e.T, err)
 	slices.Reverse(all)
 	return all
 }
@@ -357,7 +358,7 @@ func (e *Env) State(ref autobuild.Ref) autobuild.RefState {
 	e.T.Helper()
 	s, err := e.Store.RefState(e.T.Context(), e.Repo, ref)
 	if !errors.Is(err, autobuild.ErrNotFound) {
-		must(e.T, err)
+		must.Succeed(e.T, err)
 	}
 	return s
 }
@@ -381,11 +382,4 @@ func Quiet() logrus.FieldLogger {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	return log
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -26,18 +27,21 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 	if attempt.Deadline.IsZero() {
 		t.Error("attempt.Deadline is zero")
 	}
-	must(t, s.SetEngineRef(t.Context(), b.ID, 1, "engine-1"))
-	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
+	must.Succeed(t, s.SetEngineRef(t.Context(), b.ID, 1, "engine-1"))
+	must.Succeed(t, s.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
 	if active, err := s.ActiveAttempts(t.Context()); len(active) != 1 || err != nil {
 		t.Errorf("%d active, error %v", len(active), err)
 	}
 	stages := []autobuild.Stage{{Name: "fetch", StartedAt: time.UnixMilli(1000).UTC()}}
-	must(t, s.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{Seq: 2, Stages: stages, Digest: "sha256:abc"}))
+	must.Succeed(
+		t,
+		s.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{Seq: 2, Stages: stages, Digest: "sha256:abc"}),
+	)
 	finished, err := s.FinishAttempt(t.Context(),
 		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded, Size: 42})
-	must(t, err)
+	must.Succeed(t, err)
 	stored, err := s.Build(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if diff := cmp.Diff(finished, stored); diff != "" {
 		t.Errorf("returned and stored build differ (-returned +stored):\n%s", diff)
 	}
@@ -63,7 +67,7 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 		t.Errorf("stages (-want +got):\n%s", diff)
 	}
 	all, err := s.Attempts(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(all) != 1 {
 		t.Fatalf("len(all): got %v, want 1", len(all))
 	}
@@ -97,7 +101,7 @@ func buildRetries(t *testing.T, s *store.Store) {
 	for number := 1; number < autobuild.MaxAttempts; number++ {
 		lost.Attempt = number
 		again, err := s.FinishAttempt(t.Context(), lost)
-		must(t, err)
+		must.Succeed(t, err)
 		if again.State != autobuild.Queued {
 			t.Fatalf("again.State: got %v, want %v", again.State, autobuild.Queued)
 		}
@@ -108,7 +112,7 @@ func buildRetries(t *testing.T, s *store.Store) {
 			t.Fatalf("again.Reason: got %q, want %q", again.Reason, "")
 		}
 		ended, err := s.Attempt(t.Context(), b.ID, number)
-		must(t, err)
+		must.Succeed(t, err)
 		if ended.State != autobuild.Errored {
 			t.Errorf("ended.State: got %v, want %v", ended.State, autobuild.Errored)
 		}
@@ -121,7 +125,7 @@ func buildRetries(t *testing.T, s *store.Store) {
 	}
 	lost.Attempt = autobuild.MaxAttempts
 	last, err := s.FinishAttempt(t.Context(), lost)
-	must(t, err)
+	must.Succeed(t, err)
 	if last.State != autobuild.Errored {
 		t.Errorf("after the last attempt: last.State: got %v, want %v", last.State, autobuild.Errored)
 	}
@@ -145,9 +149,9 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 	}
 	_, err := s.FinishAttempt(t.Context(),
 		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonBuild})
-	must(t, err)
+	must.Succeed(t, err)
 	again, err := s.RetryBuild(t.Context(), b.ID, "jo")
-	must(t, err)
+	must.Succeed(t, err)
 	if again.State != autobuild.Queued {
 		t.Fatalf("again.State: got %v, want %v", again.State, autobuild.Queued)
 	}
@@ -163,7 +167,7 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 		}
 		again, err = s.FinishAttempt(t.Context(),
 			autobuild.Finish{BuildID: b.ID, Attempt: number, State: autobuild.Errored, Retry: true})
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	if again.State != autobuild.Errored {
 		t.Errorf("build %+v", again)
@@ -173,9 +177,9 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 func cancelQueued(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
-	must(t, err)
+	must.Succeed(t, err)
 	cancelled, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "by jo")
-	must(t, err)
+	must.Succeed(t, err)
 	if cancelled.State != autobuild.Cancelled {
 		t.Errorf("cancelled.State: got %v, want %v", cancelled.State, autobuild.Cancelled)
 	}
@@ -200,17 +204,17 @@ func cancelQueued(t *testing.T, s *store.Store) {
 func buildExplained(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
-	must(t, err)
-	must(t, s.ExplainBuild(t.Context(), b.ID, "waits for the engine"))
+	must.Succeed(t, err)
+	must.Succeed(t, s.ExplainBuild(t.Context(), b.ID, "waits for the engine"))
 	waiting, err := s.Build(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if waiting.Detail != "waits for the engine" {
 		t.Errorf("waiting.Detail: got %q, want %q", waiting.Detail, "waits for the engine")
 	}
 	Start(t.Context(), t, s, b.ID)
-	must(t, s.ExplainBuild(t.Context(), b.ID, "too late"))
+	must.Succeed(t, s.ExplainBuild(t.Context(), b.ID, "too late"))
 	started, err := s.Build(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if started.Detail != "" {
 		t.Errorf("started.Detail: got %q, want %q", started.Detail, "")
 	}
@@ -219,11 +223,11 @@ func buildExplained(t *testing.T, s *store.Store) {
 func cancelRunning(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
-	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
+	must.Succeed(t, s.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
 	_, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonTimeout, "too long")
-	must(t, err)
+	must.Succeed(t, err)
 	attempt, err := s.Attempt(t.Context(), b.ID, 1)
-	must(t, err)
+	must.Succeed(t, err)
 	if attempt.State != autobuild.Cancelled {
 		t.Errorf("attempt.State: got %v, want %v", attempt.State, autobuild.Cancelled)
 	}
@@ -251,8 +255,8 @@ func cancelRunning(t *testing.T, s *store.Store) {
 func claimOnce(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
-	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
-	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
+	must.Succeed(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
+	must.Succeed(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
 	if err := s.ClaimAttempt(t.Context(), b.ID, 1, "two"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("a second runner: %v", err)
 	}
@@ -260,7 +264,7 @@ func claimOnce(t *testing.T, s *store.Store) {
 		t.Errorf("an attempt that is not: %v", err)
 	}
 	running, err := s.Build(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if running.State != autobuild.Running {
 		t.Errorf("running.State: got %v, want %v", running.State, autobuild.Running)
 	}
@@ -272,8 +276,8 @@ func claimOnce(t *testing.T, s *store.Store) {
 func eventsOnce(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
-	must(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
-	must(
+	must.Succeed(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
+	must.Succeed(
 		t,
 		s.RecordEvents(
 			t.Context(),
@@ -286,14 +290,14 @@ func eventsOnce(t *testing.T, s *store.Store) {
 			},
 		),
 	)
-	must(
+	must.Succeed(
 		t,
 		s.RecordEvents(t.Context(), b.ID, 1,
 			autobuild.EventRecord{Seq: 2, Digest: "sha256:old", Stages: []autobuild.Stage{{Name: "fetch"}}}),
 	)
-	must(t, s.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{})) // a heartbeat
+	must.Succeed(t, s.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{})) // a heartbeat
 	attempt, err := s.Attempt(t.Context(), b.ID, 1)
-	must(t, err)
+	must.Succeed(t, err)
 	if attempt.EventSeq != 3 {
 		t.Errorf("attempt.EventSeq: got %v, want 3", attempt.EventSeq)
 	}
@@ -301,7 +305,7 @@ func eventsOnce(t *testing.T, s *store.Store) {
 		t.Errorf("attempt.Digest: got %q, want %q", attempt.Digest, "sha256:new")
 	}
 	stored, err := s.Build(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(stored.Stages) != 2 {
 		t.Fatalf("len(stored.Stages): got %v, want 2", len(stored.Stages))
 	}
@@ -315,7 +319,7 @@ func tokens(t *testing.T, s *store.Store) {
 	b, _ := Started(t, s, a, "", Commit(1))
 	other, _ := Started(t, s, a, Commit(1), Commit(2))
 	got, err := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if got.Number != 1 {
 		t.Errorf("got.Number: got %v, want 1", got.Number)
 	}
@@ -329,16 +333,9 @@ func tokens(t *testing.T, s *store.Store) {
 	}
 	_, err = s.FinishAttempt(t.Context(),
 		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true})
-	must(t, err)
+	must.Succeed(t, err)
 	if got, err := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID); !errors.Is(err, autobuild.ErrFenced) ||
 		got.State != autobuild.Errored {
 		t.Errorf("an attempt that is over: %+v, error %v", got, err)
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -16,27 +17,27 @@ func engineLimit(t *testing.T, s *store.Store) {
 	for i := range 3 {
 		ref := autobuild.Ref{Kind: autobuild.Tag, Name: fmt.Sprintf("v%d", i)}
 		b, _, err := s.CreateBuild(t.Context(), Draft(a, ref, Commit(i), autobuild.CauseManual))
-		must(t, err)
+		must.Succeed(t, err)
 		builds = append(builds, b)
 	}
 	start := func(i int, engine string) error {
 		_, err := s.StartAttempt(t.Context(), builds[i].ID, engine, "h", time.Now().Add(time.Hour), 1)
 		return err
 	}
-	must(t, start(0, "embedded"))
+	must.Succeed(t, start(0, "embedded"))
 	if err := start(1, "embedded"); !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("a second build on a full engine: %v", err)
 	}
-	must(t, start(2, "drone"))
+	must.Succeed(t, start(2, "drone"))
 	_, err := s.FinishAttempt(t.Context(),
 		autobuild.Finish{BuildID: builds[0].ID, Attempt: 1, State: autobuild.Succeeded})
-	must(t, err)
-	must(t, start(1, "embedded"))
+	must.Succeed(t, err)
+	must.Succeed(t, start(1, "embedded"))
 	if err := start(1, "embedded"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("started twice: %v", err)
 	}
 	active, err := s.ActiveAttempts(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	if len(active) != 2 {
 		t.Fatalf("len(active): got %v, want 2", len(active))
 	}
@@ -47,14 +48,14 @@ func engineLimit(t *testing.T, s *store.Store) {
 func olderBuildFirst(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	older, err := s.Plan(t.Context(), Push(a, Main(), "", Commit(1)))
-	must(t, err)
+	must.Succeed(t, err)
 	newer, err := s.Plan(t.Context(), Push(a, Main(), Commit(1), Commit(2)))
-	must(t, err)
+	must.Succeed(t, err)
 	again, _, err := s.CreateBuild(t.Context(),
 		Draft(a, Main(), Commit(2), autobuild.CauseManual)) // as new as the newestSchema push
-	must(t, err)
+	must.Succeed(t, err)
 	tag, err := s.Plan(t.Context(), Push(a, autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}, "", Commit(2)))
-	must(t, err)
+	must.Succeed(t, err)
 	start := func(b autobuild.Build) error {
 		const places = 5 // more than needed: the later builds do not wait for a slot
 		_, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h"+b.ID, time.Now().Add(time.Hour), places)
@@ -65,10 +66,10 @@ func olderBuildFirst(t *testing.T, s *store.Store) {
 			t.Errorf("build %d started before build %d: %v", later.Number, older[0].Number, err)
 		}
 	}
-	must(t, start(tag[0])) // another ref
-	must(t, start(older[0]))
-	must(t, start(newer[0]))
-	must(t, start(again))
+	must.Succeed(t, start(tag[0])) // another ref
+	must.Succeed(t, start(older[0]))
+	must.Succeed(t, start(newer[0]))
+	must.Succeed(t, start(again))
 }
 
 // fairShare checks that a free slot goes to the automated build with fewer active builds,
@@ -80,24 +81,24 @@ func fairShare(t *testing.T, s *store.Store) {
 		n++
 		b, _, err := s.CreateBuild(t.Context(),
 			Draft(a, autobuild.Ref{Kind: autobuild.Tag, Name: fmt.Sprintf("v%d", n)}, Commit(n), autobuild.CauseManual))
-		must(t, err)
+		must.Succeed(t, err)
 		return b
 	}
 	start := func(b autobuild.Build) error {
 		_, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h"+b.ID, time.Now().Add(time.Hour), 3)
 		return err
 	}
-	must(t, start(queue(many)))
+	must.Succeed(t, start(queue(many)))
 	waits, theirs := queue(many), queue(one)
 	if err := start(waits); !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("it started before the build of another one: %v", err)
 	}
-	must(t, s.ExplainBuild(t.Context(), theirs.ID, "the linked account's access ended"))
-	must(t, start(waits)) // no slot stays free for a build that cannot start
-	must(t, s.ExplainBuild(t.Context(), theirs.ID, ""))
-	must(t, start(theirs))
+	must.Succeed(t, s.ExplainBuild(t.Context(), theirs.ID, "the linked account's access ended"))
+	must.Succeed(t, start(waits)) // no slot stays free for a build that cannot start
+	must.Succeed(t, s.ExplainBuild(t.Context(), theirs.ID, ""))
+	must.Succeed(t, start(theirs))
 	q, err := s.QueueOf(t.Context(), one.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if q != (autobuild.QueueLength{OwnActive: 1}) {
 		t.Errorf("queue: got %+v, want %v", q, (autobuild.QueueLength{OwnActive: 1}))
 	}

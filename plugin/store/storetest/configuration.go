@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
@@ -41,7 +42,7 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 		},
 	}
 	saved, err := s.SaveAutomatedBuild(t.Context(), want)
-	must(t, err)
+	must.Succeed(t, err)
 	if saved.ID == "" {
 		t.Error("saved.ID is empty")
 	}
@@ -56,7 +57,7 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	want.CreatedAt = saved.CreatedAt
 	want.UpdatedAt = saved.UpdatedAt
 	read, err := s.AutomatedBuild(t.Context(), saved.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	for what, got := range map[string]autobuild.AutomatedBuild{"saved": saved, "read": read} {
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
@@ -71,7 +72,7 @@ func automatedBuildReplaced(t *testing.T, s *store.Store, saved autobuild.Automa
 	next := saved
 	next.Rules, next.Environment = saved.Rules[1:], nil
 	changed, err := s.SaveAutomatedBuild(t.Context(), next)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(changed.Rules) != 1 {
 		t.Fatalf("len(changed.Rules): got %v, want 1", len(changed.Rules))
 	}
@@ -86,7 +87,7 @@ func automatedBuildReplaced(t *testing.T, s *store.Store, saved autobuild.Automa
 		t.Errorf("two rules with one id: %v", err)
 	}
 	of, err := s.AutomatedBuildsOf(t.Context(), saved.Repository)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(of) != 1 {
 		t.Fatalf("len(of): got %v, want 1", len(of))
 	}
@@ -94,7 +95,7 @@ func automatedBuildReplaced(t *testing.T, s *store.Store, saved autobuild.Automa
 		t.Fatalf("len(of[0].Rules): got %v, want 1", len(of[0].Rules))
 	}
 	none, err := s.AutomatedBuildsOf(t.Context(), Repository("other"))
-	must(t, err)
+	must.Succeed(t, err)
 	if len(none) != 0 {
 		t.Fatalf("len(none): got %v, want 0", len(none))
 	}
@@ -105,7 +106,7 @@ func automatedBuildsList(t *testing.T, s *store.Store) {
 		AutomatedBuild(t, s, Repository(name))
 	}
 	all, err := s.AutomatedBuilds(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	var names []string
 	for _, a := range all {
 		names = append(names, a.Repository.FullName)
@@ -121,12 +122,12 @@ func automatedBuildsList(t *testing.T, s *store.Store) {
 func automatedBuildDeleted(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
-	must(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
+	must.Succeed(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
 	if _, err := s.AutomatedBuild(t.Context(), a.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("it is still there: %v", err)
 	}
 	ended, err := s.Build(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if ended.State != autobuild.Cancelled {
 		t.Errorf("ended.State: got %v, want %v", ended.State, autobuild.Cancelled)
 	}
@@ -134,7 +135,7 @@ func automatedBuildDeleted(t *testing.T, s *store.Store) {
 		t.Errorf("ended.Reason: got %v, want %v", ended.Reason, autobuild.ReasonRemoved)
 	}
 	account, err := s.AccountOf(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if account != a.AccountID {
 		t.Errorf("account: got %v, want %v", account, a.AccountID)
 	}
@@ -148,13 +149,13 @@ func rename(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, r)
 	b, _ := Started(t, s, a, "", Commit(1))
 	h, err := s.SaveHook(t.Context(), autobuild.Hook{Repository: r, State: autobuild.HookActive})
-	must(t, err)
+	must.Succeed(t, err)
 	r.FullName, r.DefaultBranch = "acme/new-name", "trunk"
-	must(t, s.RenameRepository(t.Context(), r))
+	must.Succeed(t, s.RenameRepository(t.Context(), r))
 	hook, hookErr := s.Hook(t.Context(), h.ID)
 	automated, automatedErr := s.AutomatedBuild(t.Context(), a.ID)
 	build, buildErr := s.Build(t.Context(), b.ID)
-	must(t, errors.Join(hookErr, automatedErr, buildErr))
+	must.Succeed(t, errors.Join(hookErr, automatedErr, buildErr))
 	for what, got := range map[string]autobuild.Repository{"hook": hook.Repository, "automated build": automated.Repository, "build": build.Repository} {
 		if diff := cmp.Diff(r, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
@@ -177,14 +178,14 @@ func hookRoundTrip(t *testing.T, s *store.Store) {
 		Problem:       "not an administrator",
 	}
 	saved, err := s.SaveHook(t.Context(), want)
-	must(t, err)
+	must.Succeed(t, err)
 	want.ID = saved.ID
 	polled := time.UnixMilli(7000).UTC()
-	must(t, s.TouchHook(t.Context(), saved.ID, time.Time{}, polled))
-	must(t, s.TouchHook(t.Context(), saved.ID, polled, time.Time{}))
+	must.Succeed(t, s.TouchHook(t.Context(), saved.ID, time.Time{}, polled))
+	must.Succeed(t, s.TouchHook(t.Context(), saved.ID, polled, time.Time{}))
 	want.PolledAt, want.DeliveredAt = polled, polled
 	got, err := s.HookOf(t.Context(), want.Repository)
-	must(t, err)
+	must.Succeed(t, err)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -193,11 +194,11 @@ func hookRoundTrip(t *testing.T, s *store.Store) {
 		t.Errorf("a second hook of the repository: %v", err)
 	}
 	all, err := s.Hooks(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	if len(all) != 1 {
 		t.Fatalf("len(all): got %v, want 1", len(all))
 	}
-	must(t, s.DeleteHook(t.Context(), saved.ID))
+	must.Succeed(t, s.DeleteHook(t.Context(), saved.ID))
 	if _, err := s.Hook(t.Context(), saved.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("it is still there: %v", err)
 	}
@@ -216,7 +217,7 @@ func providerNames(t *testing.T, s *store.Store) {
 		ClientSecret: secret.New("s3cret"),
 	}
 	saved, err := s.SaveProvider(t.Context(), want)
-	must(t, err)
+	must.Succeed(t, err)
 	want.ID = saved.ID
 	got, err := s.Provider(t.Context(), saved.ID)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -227,7 +228,7 @@ func providerNames(t *testing.T, s *store.Store) {
 		t.Errorf("a second one of that name: %v", err)
 	}
 	all, err := s.Providers(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	if len(all) != 1 {
 		t.Fatalf("len(all): got %v, want 1", len(all))
 	}
@@ -243,11 +244,11 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 		AccessToken:  secret.New("access1"),
 		RefreshToken: secret.New("refresh1"),
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	expires := time.UnixMilli(9000).UTC()
 	got, err := s.UpdateTokens(t.Context(), saved.ID, saved.Version, secret.New("access2"), secret.New("refresh2"),
 		expires)
-	must(t, err)
+	must.Succeed(t, err)
 	want := saved
 	want.AccessToken, want.RefreshToken, want.ExpiresAt, want.Version = secret.New(
 		"access2",
@@ -255,7 +256,7 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 		"refresh2",
 	), expires, saved.Version+1
 	read, err := s.Account(t.Context(), saved.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	for what, got := range map[string]autobuild.Account{"returned": got, "read": read} {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
@@ -275,19 +276,19 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 // that a new credential fixes the account.
 func accountBroken(t *testing.T, s *store.Store) {
 	old, err := s.SaveAccount(t.Context(), autobuild.Account{Name: "jo", AccessToken: secret.New("old")})
-	must(t, err)
+	must.Succeed(t, err)
 	old.AccessToken = secret.New("new")
 	linked, err := s.SaveAccount(t.Context(), old)
-	must(t, err)
+	must.Succeed(t, err)
 	if err := s.BreakAccount(t.Context(), old.ID, old.Version, "revoked"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("broken by what happened to an old version: %v", err)
 	}
 	if err := s.BreakAccount(t.Context(), "none", 1, "revoked"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("an account that is not: %v", err)
 	}
-	must(t, s.BreakAccount(t.Context(), linked.ID, linked.Version, "revoked"))
+	must.Succeed(t, s.BreakAccount(t.Context(), linked.ID, linked.Version, "revoked"))
 	all, err := s.Accounts(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	if len(all) != 1 {
 		t.Fatalf("len(all): got %v, want 1", len(all))
 	}
@@ -299,7 +300,7 @@ func accountBroken(t *testing.T, s *store.Store) {
 	}
 	fixed, err := s.UpdateTokens(t.Context(), linked.ID, linked.Version, secret.New("x"), secret.New("y"),
 		time.UnixMilli(9000))
-	must(t, err)
+	must.Succeed(t, err)
 	if fixed.State != autobuild.AccountLinked {
 		t.Errorf("fixed.State: got %v, want %v", fixed.State, autobuild.AccountLinked)
 	}
@@ -310,15 +311,15 @@ func accountBroken(t *testing.T, s *store.Store) {
 
 func accountInUse(t *testing.T, s *store.Store) {
 	account, err := s.SaveAccount(t.Context(), autobuild.Account{Name: "jo"})
-	must(t, err)
+	must.Succeed(t, err)
 	a, err := s.SaveAutomatedBuild(t.Context(),
 		autobuild.AutomatedBuild{AccountID: account.ID, Repository: Repository("app")})
-	must(t, err)
+	must.Succeed(t, err)
 	if err := s.DeleteAccount(t.Context(), account.ID); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("deleted while in use: %v", err)
 	}
-	must(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
-	must(t, s.DeleteAccount(t.Context(), account.ID))
+	must.Succeed(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
+	must.Succeed(t, s.DeleteAccount(t.Context(), account.ID))
 	if _, err := s.Account(t.Context(), account.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("it is still there: %v", err)
 	}
@@ -337,7 +338,7 @@ func registries(t *testing.T, s *store.Store) {
 	} {
 		r.Username, r.Password = "robot", password
 		saved, err := s.SaveRegistry(t.Context(), r)
-		must(t, err)
+		must.Succeed(t, err)
 		if r.Purpose == "" {
 			r.Purpose = autobuild.RegistryPush
 		}
@@ -348,7 +349,7 @@ func registries(t *testing.T, s *store.Store) {
 		stored = append(stored, saved)
 	}
 	all, err := s.Registries(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	if len(all) != len(stored) {
 		t.Fatalf("got %d registries, want %d", len(all), len(stored))
 	}
@@ -365,16 +366,16 @@ func registries(t *testing.T, s *store.Store) {
 	unbound := stored[2]
 	unbound.AutomatedBuildID = ""
 	saved, err := s.SaveRegistry(t.Context(), unbound)
-	must(t, err)
+	must.Succeed(t, err)
 	if saved.AutomatedBuildID != "" {
 		t.Errorf("still bound to %q", saved.AutomatedBuildID)
 	}
 
-	must(t, s.DeleteAutomatedBuild(t.Context(), app.ID))
+	must.Succeed(t, s.DeleteAutomatedBuild(t.Context(), app.ID))
 	if _, err := s.Registry(t.Context(), stored[3].ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("the credential of the deleted automated build: got %v, want not found", err)
 	}
-	must(t, s.DeleteRegistry(t.Context(), stored[0].ID))
+	must.Succeed(t, s.DeleteRegistry(t.Context(), stored[0].ID))
 	if _, err := s.Registry(t.Context(), stored[0].ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a deleted credential: got %v, want not found", err)
 	}

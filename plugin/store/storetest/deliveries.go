@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -35,7 +36,7 @@ func deliveryRoundTrip(t *testing.T, s *store.Store) {
 		t.Errorf("stored delivery (-want +got):\n%s", diff)
 	}
 	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskPlan)
-	must(t, err)
+	must.Succeed(t, err)
 	if waiting != 1 {
 		t.Errorf("waiting: got %v, want 1", waiting)
 	}
@@ -97,7 +98,7 @@ func deliveriesConcurrent(t *testing.T, s *store.Store) {
 		t.Error(err)
 	}
 	stored, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{Limit: 2 * n})
-	must(t, err)
+	must.Succeed(t, err)
 	if len(stored) != n {
 		t.Fatalf("len(stored): got %v, want %v", len(stored), n)
 	}
@@ -112,7 +113,7 @@ func deliveryCancelled(t *testing.T, s *store.Store) {
 		}
 	}
 	all, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{})
-	must(t, err)
+	must.Succeed(t, err)
 	if len(all) != 0 {
 		t.Fatalf("len(all): got %v, want 0", len(all))
 	}
@@ -145,20 +146,20 @@ func deliveriesCancelled(t *testing.T, s *store.Store) {
 
 func deliveryExplained(t *testing.T, s *store.Store) {
 	id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h"})
-	must(t, err)
+	must.Succeed(t, err)
 	reason := func() string {
 		d, err := s.Delivery(t.Context(), id)
-		must(t, err)
+		must.Succeed(t, err)
 		return d.Reason
 	}
-	must(t, s.ExplainDelivery(t.Context(), id, "the account's link is broken"))
+	must.Succeed(t, s.ExplainDelivery(t.Context(), id, "the account's link is broken"))
 	if got := reason(); got != "the account's link is broken" {
 		t.Errorf("reason %q", got)
 	}
 	_, err = s.Plan(t.Context(),
 		autobuild.Plan{DeliveryID: id, State: autobuild.DeliveryIgnored, Reason: "nothing to do"})
-	must(t, err)
-	must(t, s.ExplainDelivery(t.Context(), id, "too late"))
+	must.Succeed(t, err)
+	must.Succeed(t, s.ExplainDelivery(t.Context(), id, "too late"))
 	if got := reason(); got != "nothing to do" {
 		t.Errorf("reason %q of a planned delivery", got)
 	}

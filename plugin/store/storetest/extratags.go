@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -56,7 +57,7 @@ func permitOwnTags(t *testing.T, s *store.Store) {
 	draft := Draft(a, Main(), Commit(2), autobuild.CauseManual)
 	draft.Publish = false
 	test, _, err := s.CreateBuild(t.Context(), draft)
-	must(t, err)
+	must.Succeed(t, err)
 	Start(t.Context(), t, s, test.ID)
 	_, _, err = s.Permit(t.Context(), test.ID, 1, nil, []string{"latest"})
 	wantFieldError(t, err, "tags")
@@ -67,7 +68,7 @@ func permitExtra(t *testing.T, s *store.Store) {
 	b, _ := Started(t, s, a, "", Commit(1))
 	for range 2 { // asking again is harmless
 		granted, _, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, append(tagRange(0, 99), "latest"))
-		must(t, err)
+		must.Succeed(t, err)
 		if !granted {
 			t.Fatal("99 extra tags: granted is false, want true")
 		}
@@ -78,17 +79,17 @@ func permitExtra(t *testing.T, s *store.Store) {
 	}
 	wantFieldError(t, err, "extra_tags[2]")
 	got, err := s.Build(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(got.ExtraTags) != 99 {
 		t.Errorf("got %d extra tags after a refusal, want 99", len(got.ExtraTags))
 	}
 	granted, _, err = s.Permit(t.Context(), b.ID, 1, nil, tagRange(99, 100))
-	must(t, err)
+	must.Succeed(t, err)
 	if !granted {
 		t.Error("the 100th extra tag: granted is false, want true")
 	}
 	got, err = s.Build(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(got.ExtraTags) != autobuild.MaxExtraTags {
 		t.Errorf("got %d extra tags, want %d", len(got.ExtraTags), autobuild.MaxExtraTags)
 	}
@@ -113,7 +114,7 @@ func permitExtraConcurrently(t *testing.T, s *store.Store) {
 	}
 	group.Wait()
 	got, err := s.Build(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if granted.Load() != 2 {
 		t.Errorf("granted.Load(): got %v, want 2", granted.Load())
 	}
@@ -127,7 +128,7 @@ func permitExtraOrder(t *testing.T, s *store.Store) {
 	older, _ := Started(t, s, a, "", Commit(1))
 	newer, _ := Started(t, s, a, Commit(1), Commit(2))
 	granted, _, err := s.Permit(t.Context(), newer.ID, 1, nil, []string{"nightly"})
-	must(t, err)
+	must.Succeed(t, err)
 	if !granted {
 		t.Fatal("the newer build: granted is false, want true")
 	}
@@ -135,12 +136,12 @@ func permitExtraOrder(t *testing.T, s *store.Store) {
 	if granted {
 		t.Error("the older build: granted is true, want false")
 	}
-	must(t, err)
+	must.Succeed(t, err)
 	if holder.ID != newer.ID {
 		t.Errorf("the older build: holder.ID: got %v, want %v", holder.ID, newer.ID)
 	}
 	got, err := s.Build(t.Context(), older.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(got.ExtraTags) != 0 {
 		t.Errorf("got extra tags %v of a refused permit, want none", got.ExtraTags)
 	}
@@ -150,7 +151,7 @@ func permitReported(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
 	_, _, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, []string{"nightly", "edge", "unused"})
-	must(t, err)
+	must.Succeed(t, err)
 	finish := autobuild.Finish{
 		BuildID: b.ID,
 		Attempt: 1,
@@ -165,9 +166,9 @@ func permitReported(t *testing.T, s *store.Store) {
 	wantFieldError(t, err, "extra_tags[1]")
 	finish.ExtraTags[1] = autobuild.ExtraTag{Tag: "edge", Problem: "503"}
 	_, err = s.FinishAttempt(t.Context(), finish)
-	must(t, err)
+	must.Succeed(t, err)
 	got, err := s.Build(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	want := []autobuild.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503"}, {Tag: "unused"}}
 	if diff := cmp.Diff(want, got.ExtraTags); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

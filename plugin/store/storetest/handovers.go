@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -14,9 +15,9 @@ func handOver(t *testing.T, s *store.Store) {
 	if err := s.HandOver(ctx, "nonce", "acme/ci#1", "token-1"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("hand over of what was not offered: %v", err)
 	}
-	must(t, s.OfferAttempt(ctx, b.ID, 1, "nonce", "acme/ci"))
+	must.Succeed(t, s.OfferAttempt(ctx, b.ID, 1, "nonce", "acme/ci"))
 	offered, err := s.AttemptByNonce(ctx, "nonce")
-	must(t, err)
+	must.Succeed(t, err)
 	if offered.BuildID != b.ID {
 		t.Errorf("build of the nonce: got %q, want %q", offered.BuildID, b.ID)
 	}
@@ -29,18 +30,18 @@ func handOver(t *testing.T, s *store.Store) {
 	if err := s.HandOver(ctx, "nonce", "acme/other#7", "stolen"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("hand over to another repository: %v", err)
 	}
-	must(t, s.HandOver(ctx, "nonce", "acme/ci#7", "token-1"))
+	must.Succeed(t, s.HandOver(ctx, "nonce", "acme/ci#7", "token-1"))
 	if err := s.HandOver(ctx, "nonce", "acme/ci#8", "stolen"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("hand over to a second pipeline: %v", err)
 	}
-	must(t, s.HandOver(ctx, "nonce", "acme/ci#7", "token-2"))
+	must.Succeed(t, s.HandOver(ctx, "nonce", "acme/ci#7", "token-2"))
 	if _, err := s.AttemptByToken(ctx, b.ID, "token-1"); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("the first token after a second one was made: %v", err)
 	}
 	if a, err := s.AttemptByToken(ctx, b.ID, "token-2"); err != nil || a.EngineRef != "acme/ci#7" {
 		t.Errorf("attempt by its second token %+v, %v", a, err)
 	}
-	must(t, s.ClaimAttempt(ctx, b.ID, 1, "runner"))
+	must.Succeed(t, s.ClaimAttempt(ctx, b.ID, 1, "runner"))
 	if err := s.HandOver(ctx, "nonce", "acme/ci#7", "late"); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("hand over after the claim: %v", err)
 	}
@@ -51,13 +52,13 @@ func handOver(t *testing.T, s *store.Store) {
 func handOverInvalid(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	b, _ := Started(t, s, AutomatedBuild(t, s, Repository("app")), "", Commit(1))
-	must(t, s.OfferAttempt(ctx, b.ID, 1, "first", "acme/ci"))
-	must(t, s.OfferAttempt(ctx, b.ID, 1, "second", "acme/app"))
+	must.Succeed(t, s.OfferAttempt(ctx, b.ID, 1, "first", "acme/ci"))
+	must.Succeed(t, s.OfferAttempt(ctx, b.ID, 1, "second", "acme/app"))
 	if err := s.HandOver(ctx, "first", "acme/ci#1", "token"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("hand over of a void offer: %v", err)
 	}
 	_, err := s.CancelBuild(ctx, b.ID, autobuild.ReasonUser, "cancelled")
-	must(t, err)
+	must.Succeed(t, err)
 	if err := s.HandOver(ctx, "second", "acme/app#1", "token"); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("hand over of a cancelled attempt: %v", err)
 	}
@@ -65,7 +66,7 @@ func handOverInvalid(t *testing.T, s *store.Store) {
 		t.Errorf("offer of a cancelled attempt: %v", err)
 	}
 	a, err := s.AttemptByNonce(ctx, "second")
-	must(t, err)
+	must.Succeed(t, err)
 	if a.State != autobuild.Cancelled {
 		t.Errorf("a.State: got %v, want %v", a.State, autobuild.Cancelled)
 	}
@@ -78,9 +79,9 @@ func extensionSecrets(t *testing.T, s *store.Store) {
 	}
 	for _, place := range [][2]string{{"drone", "config"}, {"drone", "secret"}, {"woodpecker", "config"}} {
 		first, err := s.ExtensionSecret(t.Context(), place[0], place[1])
-		must(t, err)
+		must.Succeed(t, err)
 		again, err := s.ExtensionSecret(t.Context(), place[0], place[1])
-		must(t, err)
+		must.Succeed(t, err)
 		if known, err := s.KnownExtensionSecret(t.Context(), place[0], place[1]); err != nil || !known.Equal(first) {
 			t.Errorf("%v: it is not known: %v", place, err)
 		}

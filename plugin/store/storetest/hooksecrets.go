@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
@@ -22,14 +23,14 @@ func hookSecrets(t *testing.T, s *store.Store) {
 func hookSecretReplace(t *testing.T, s *store.Store) {
 	before, err := s.SaveHook(t.Context(),
 		autobuild.Hook{Repository: Repository("app"), Secret: secret.New("first"), State: autobuild.HookActive})
-	must(t, err)
+	must.Succeed(t, err)
 	if before.SecretPending() {
 		t.Errorf("a new hook: got a pending secret (version %d, written %d), want none", before.SecretVersion,
 			before.SecretWritten)
 	}
 	until := time.UnixMilli(9000).UTC()
 	replaced, err := s.ReplaceHookSecret(t.Context(), before, secret.New("second"), until)
-	must(t, err)
+	must.Succeed(t, err)
 	want := before
 	want.Secret, want.PreviousSecret, want.PreviousUntil = secret.New("second"), secret.New("first"), until
 	want.SecretVersion, want.SecretWritten = 2, 1
@@ -43,15 +44,15 @@ func hookSecretReplace(t *testing.T, s *store.Store) {
 	if !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("replace the first secret again: got %v, want ErrConflict", err)
 	}
-	must(t, s.ConfirmHookSecret(t.Context(), before.ID, 2))
-	must(t, s.ConfirmHookSecret(t.Context(), before.ID, 1)) // older: changes nothing
+	must.Succeed(t, s.ConfirmHookSecret(t.Context(), before.ID, 2))
+	must.Succeed(t, s.ConfirmHookSecret(t.Context(), before.ID, 1)) // older: changes nothing
 	want.SecretWritten = 2
 	got, err := s.Hook(t.Context(), before.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("confirmed (-want +got):\n%s", diff)
 	}
-	must(t, s.DeleteHook(t.Context(), before.ID))
+	must.Succeed(t, s.DeleteHook(t.Context(), before.ID))
 	if err := s.ConfirmHookSecret(t.Context(), before.ID, 2); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("confirm a deleted hook: got %v, want ErrNotFound", err)
 	}
@@ -65,12 +66,12 @@ func hookSecretReplace(t *testing.T, s *store.Store) {
 func hookSecretKept(t *testing.T, s *store.Store) {
 	stale, err := s.SaveHook(t.Context(),
 		autobuild.Hook{Repository: Repository("app"), Secret: secret.New("first"), State: autobuild.HookActive})
-	must(t, err)
+	must.Succeed(t, err)
 	replaced, err := s.ReplaceHookSecret(t.Context(), stale, secret.New("second"), time.UnixMilli(9000).UTC())
-	must(t, err)
+	must.Succeed(t, err)
 	stale.Problem = "changed"
 	got, err := s.SaveHook(t.Context(), stale)
-	must(t, err)
+	must.Succeed(t, err)
 	want := replaced
 	want.Problem = "changed"
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -58,16 +59,16 @@ func observerCalls(t *testing.T, s *store.Store) {
 	plan := Push(a, Main(), "", Commit(1))
 	plan.DeliveryID = receivedAt(t, s, time.Now())
 	builds, err := s.Plan(t.Context(), plan)
-	must(t, err)
+	must.Succeed(t, err)
 	n.expect(t, "a plan", "planned planned, 1 moves")
 	_, err = s.Plan(t.Context(), plan)
-	must(t, err)
+	must.Succeed(t, err)
 	n.expect(t, "the same plan again")
 	b := builds[0]
 
 	try := Start(t.Context(), t, s, b.ID)
-	must(t, s.ClaimAttempt(t.Context(), b.ID, try.Number, "runner"))
-	must(t, s.ClaimAttempt(t.Context(), b.ID, try.Number, "runner"))
+	must.Succeed(t, s.ClaimAttempt(t.Context(), b.ID, try.Number, "runner"))
+	must.Succeed(t, s.ClaimAttempt(t.Context(), b.ID, try.Number, "runner"))
 	_ = s.ClaimAttempt(t.Context(), b.ID, try.Number, "another")
 	n.expect(t, "a claim, repeated and contested", "claimed 1 running by runner after true")
 	lost := autobuild.Finish{
@@ -78,24 +79,24 @@ func observerCalls(t *testing.T, s *store.Store) {
 		Retry:   true,
 	}
 	_, err = s.FinishAttempt(t.Context(), lost)
-	must(t, err)
+	must.Succeed(t, err)
 	_, _ = s.FinishAttempt(t.Context(), lost)
 	n.expect(t, "a lost attempt, told twice", "ended attempt 1 error lost in time true, build queued ")
 
 	Start(t.Context(), t, s, b.ID)
 	_, err = s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "")
-	must(t, err)
+	must.Succeed(t, err)
 	n.expect(t, "a cancel", "ended attempt 2 cancelled user in time true, build cancelled user")
 	_, err = s.RetryBuild(t.Context(), b.ID, "jo")
-	must(t, err)
-	must(t, s.GiveUpBuild(t.Context(), b.ID, "days"))
+	must.Succeed(t, err)
+	must.Succeed(t, s.GiveUpBuild(t.Context(), b.ID, "days"))
 	n.expect(t, "a build given up", "ended attempt 0   in time true, build error infrastructure")
-	must(t, s.MarkReported(t.Context(), b.ID, 2, autobuild.Errored, "no"))
+	must.Succeed(t, s.MarkReported(t.Context(), b.ID, 2, autobuild.Errored, "no"))
 	n.expect(t, "a report", "reported error no")
 
 	_, err = s.RetryBuild(t.Context(), b.ID, "jo")
-	must(t, err)
-	must(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
+	must.Succeed(t, err)
+	must.Succeed(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
 	n.expect(t, "a deleted automated build", "ended attempt 0   in time true, build cancelled removed")
 }
 
@@ -106,14 +107,14 @@ func attemptsHaveTheirPush(t *testing.T, s *store.Store) {
 	plan := Push(a, Main(), "", Commit(1))
 	plan.DeliveryID = receivedAt(t, s, time.Now())
 	builds, err := s.Plan(t.Context(), plan)
-	must(t, err)
+	must.Succeed(t, err)
 	b := builds[0]
 	found := map[string]autobuild.Attempt{"started": Start(t.Context(), t, s, b.ID)}
 	active, err := s.ActiveAttempts(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	found["active"] = active[0]
 	found["by its token"], err = s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if b.Number == 0 {
 		t.Error("the build has no number")
 	}

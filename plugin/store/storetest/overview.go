@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
@@ -32,25 +33,25 @@ func overviewCounts(t *testing.T, s *store.Store) {
 	receivedAt(t, s, long.Add(time.Minute))
 	_, starting := Started(t, s, a, "", Commit(1))
 	running, attempt := Started(t, s, a, Commit(1), Commit(2))
-	must(t, s.ClaimAttempt(t.Context(), running.ID, attempt.Number, "runner"))
+	must.Succeed(t, s.ClaimAttempt(t.Context(), running.ID, attempt.Number, "runner"))
 	draft := Draft(a, Main(), Commit(3), autobuild.CauseManual)
 	draft.ReceivedAt = long
 	queued, _, err := s.CreateBuild(t.Context(), draft)
-	must(t, err)
-	must(t, s.MarkReported(t.Context(), queued.ID, 0, autobuild.Queued, "Bitbucket says no"))
+	must.Succeed(t, err)
+	must.Succeed(t, s.MarkReported(t.Context(), queued.ID, 0, autobuild.Queued, "Bitbucket says no"))
 	for name, state := range map[string]autobuild.HookState{"app": autobuild.HookActive, "lib": autobuild.HookPolled, "new": autobuild.HookPolled} {
 		h := autobuild.Hook{Repository: Repository(name), State: state}
 		if name == "lib" {
 			h.Problem, h.PolledAt = "no webhook could be had", long
 		}
 		_, err := s.SaveHook(t.Context(), h)
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	claimed, err := s.Attempt(t.Context(), running.ID, attempt.Number)
-	must(t, err)
+	must.Succeed(t, err)
 
 	got, err := s.Overview(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	want := autobuild.Overview{
 		Unplanned: autobuild.Backlog{Count: 2, Oldest: long},
 		Queued:    []autobuild.Backlog{{Engine: "embedded", State: autobuild.Queued, Count: 1, Oldest: long}},
@@ -93,13 +94,13 @@ func overviewRetried(t *testing.T, s *store.Store) {
 	draft := Draft(a, Main(), Commit(1), autobuild.CauseManual)
 	draft.ReceivedAt = time.Now().Add(-time.Hour)
 	b, _, err := s.CreateBuild(t.Context(), draft)
-	must(t, err)
+	must.Succeed(t, err)
 	_, err = s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "")
-	must(t, err)
+	must.Succeed(t, err)
 	b, err = s.RetryBuild(t.Context(), b.ID, "jo")
-	must(t, err)
+	must.Succeed(t, err)
 	o, err := s.Overview(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	if len(o.Queued) != 1 {
 		t.Fatalf("len(o.Queued): got %v, want 1", len(o.Queued))
 	}
@@ -116,7 +117,7 @@ func overviewRetried(t *testing.T, s *store.Store) {
 func overviewBlocked(t *testing.T, s *store.Store) {
 	receive := func() {
 		_, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: []byte("{}")})
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	receive()
 	receive()
@@ -126,10 +127,10 @@ func overviewBlocked(t *testing.T, s *store.Store) {
 		cancel()
 		return queue.Snooze(time.Hour)
 	}, queue.Options{})
-	must(t, s.Tasks().Run(ctx))
+	must.Succeed(t, s.Tasks().Run(ctx))
 	receive()
 	o, err := s.Overview(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	if len(o.Tasks) != 1 {
 		t.Fatalf("len(o.Tasks): got %v, want 1", len(o.Tasks))
 	}

@@ -3,6 +3,7 @@ package storetest
 import (
 	"testing"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -11,7 +12,7 @@ import (
 func permit(t *testing.T, s *store.Store, b autobuild.Build) (granted bool, holder autobuild.Build) {
 	t.Helper()
 	granted, holder, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, nil)
-	must(t, err)
+	must.Succeed(t, err)
 	return granted, holder
 }
 
@@ -32,7 +33,7 @@ func permitOrder(t *testing.T, s *store.Store) {
 		t.Errorf("the older build: holder.ID: got %v, want %v", holder.ID, newer.ID)
 	}
 	granted, _, err := s.Permit(t.Context(), older.ID, 1, []string{"latest"}, []string{"other"})
-	must(t, err)
+	must.Succeed(t, err)
 	if granted {
 		t.Error("one of two tags is held: granted is true, want false")
 	}
@@ -45,7 +46,7 @@ func permitShared(t *testing.T, s *store.Store) {
 	older, _ := Started(t, s, a, "", Commit(1))
 	newer, _ := Started(t, s, a, Commit(1), Commit(2))
 	builds, err := s.Plan(t.Context(), Push(a, autobuild.Ref{Kind: autobuild.Branch, Name: "dev"}, "", Commit(3)))
-	must(t, err)
+	must.Succeed(t, err)
 	Start(t.Context(), t, s, builds[0].ID)
 	for _, b := range []autobuild.Build{newer, builds[0]} {
 		if granted, holder := permit(t, s, b); !granted {
@@ -65,7 +66,7 @@ func permitManual(t *testing.T, s *store.Store) {
 		t.Fatal("the second push was refused")
 	}
 	manual, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
-	must(t, err)
+	must.Succeed(t, err)
 	Start(t.Context(), t, s, manual.ID)
 	if granted, _ := permit(t, s, manual); !granted {
 		t.Error("a rebuild of the older commit was refused")
@@ -85,10 +86,10 @@ func reports(t *testing.T, s *store.Store) {
 	if _, err := s.Reported(t.Context(), b.ID); err == nil {
 		t.Error("nothing was reported yet")
 	}
-	must(t, s.MarkReported(t.Context(), b.ID, 0, autobuild.Queued, ""))
-	must(t, s.MarkReported(t.Context(), b.ID, 1, autobuild.Starting, "rate limited"))
+	must.Succeed(t, s.MarkReported(t.Context(), b.ID, 0, autobuild.Queued, ""))
+	must.Succeed(t, s.MarkReported(t.Context(), b.ID, 1, autobuild.Starting, "rate limited"))
 	r, err := s.Reported(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if r.Attempt != 1 {
 		t.Errorf("r.Attempt: got %v, want 1", r.Attempt)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -22,32 +23,32 @@ func pipelineTokens(t *testing.T, s *store.Store) {
 	if err := s.SetPipelineToken(ctx, "unknown", "hash", "Jo"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a token of no automated build: %v", err)
 	}
-	must(t, s.SetPipelineToken(ctx, a.ID, "first", "Jo"))
-	must(t, s.CheckPipelineToken(ctx, a.ID, "first"))
+	must.Succeed(t, s.SetPipelineToken(ctx, a.ID, "first", "Jo"))
+	must.Succeed(t, s.CheckPipelineToken(ctx, a.ID, "first"))
 	refused("another automated build's", other.ID, "first")
 	refused("an unknown automated build's", "unknown", "first")
-	must(t, s.SetPipelineToken(ctx, a.ID, "second", "Mo"))
+	must.Succeed(t, s.SetPipelineToken(ctx, a.ID, "second", "Mo"))
 	refused("the one before", a.ID, "first")
-	must(t, s.CheckPipelineToken(ctx, a.ID, "second"))
+	must.Succeed(t, s.CheckPipelineToken(ctx, a.ID, "second"))
 	got, err := s.PipelineToken(ctx, a.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if got.CreatedBy != "Mo" {
 		t.Errorf("got.CreatedBy: got %q, want %q", got.CreatedBy, "Mo")
 	}
 	if got.CreatedAt.IsZero() {
 		t.Error("got.CreatedAt is zero")
 	}
-	must(t, s.RevokePipelineToken(ctx, a.ID))
-	must(t, s.RevokePipelineToken(ctx, a.ID))
+	must.Succeed(t, s.RevokePipelineToken(ctx, a.ID))
+	must.Succeed(t, s.RevokePipelineToken(ctx, a.ID))
 	refused("a revoked one", a.ID, "second")
 	if _, err := s.PipelineToken(ctx, a.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a revoked token is known: %v", err)
 	}
-	must(t, s.SetPipelineToken(ctx, a.ID, "third", "Jo"))
+	must.Succeed(t, s.SetPipelineToken(ctx, a.ID, "third", "Jo"))
 	_, err = s.SaveAutomatedBuild(ctx, a)
-	must(t, err)
-	must(t, s.CheckPipelineToken(ctx, a.ID, "third")) // saving keeps it
-	must(t, s.DeleteAutomatedBuild(ctx, a.ID))
+	must.Succeed(t, err)
+	must.Succeed(t, s.CheckPipelineToken(ctx, a.ID, "third")) // saving keeps it
+	must.Succeed(t, s.DeleteAutomatedBuild(ctx, a.ID))
 	refused("a deleted automated build's", a.ID, "third")
 }
 
@@ -61,7 +62,7 @@ func bindPipeline(t *testing.T, s *store.Store) {
 	a, other := AutomatedBuild(t, s, Repository("app")), AutomatedBuild(t, s, Repository("other"))
 	first, _ := Started(t, s, a, "", Commit(1))
 	second, _, err := s.CreateBuild(ctx, Draft(a, Main(), Commit(1), autobuild.CauseManual))
-	must(t, err)
+	must.Succeed(t, err)
 	Start(ctx, t, s, second.ID)
 	tag := requestOf(a, Commit(1), "ci#1")
 	tag.Ref.Kind = autobuild.Tag
@@ -79,7 +80,7 @@ func bindPipeline(t *testing.T, s *store.Store) {
 	take := func(pipeline, token string, want autobuild.Build) {
 		t.Helper()
 		got, err := s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), pipeline), token)
-		must(t, err)
+		must.Succeed(t, err)
 		if got.ID != want.ID {
 			t.Errorf("got.ID: got %v, want %v", got.ID, want.ID)
 		}
@@ -91,16 +92,16 @@ func bindPipeline(t *testing.T, s *store.Store) {
 		t.Errorf("the first token after another was made: %v", err)
 	}
 	bound, err := s.AttemptByToken(ctx, first.ID, "token-3")
-	must(t, err)
+	must.Succeed(t, err)
 	if bound.EngineRef != "ci#1" {
 		t.Errorf("pipeline of the attempt: got %q, want ci#1", bound.EngineRef)
 	}
 	if bound.HeartbeatAt.IsZero() {
 		t.Error("the attempt has no heartbeat")
 	}
-	must(t, s.ClaimAttempt(ctx, first.ID, 1, "runner"))
+	must.Succeed(t, s.ClaimAttempt(ctx, first.ID, 1, "runner"))
 	_, err = s.CancelBuild(ctx, second.ID, autobuild.ReasonUser, "cancelled")
-	must(t, err)
+	must.Succeed(t, err)
 	for _, pipeline := range []string{"ci#1", "ci#2", "ci#3"} {
 		if b, err := s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), pipeline), "late"); !errors.Is(err,
 			autobuild.ErrNotFound) {
@@ -116,7 +117,7 @@ func bindPipelineAgain(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
 	_, err := s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), "ci#1"), "old")
-	must(t, err)
+	must.Succeed(t, err)
 	_, err = s.FinishAttempt(
 		ctx,
 		autobuild.Finish{
@@ -127,17 +128,17 @@ func bindPipelineAgain(t *testing.T, s *store.Store) {
 			Retry:   true,
 		},
 	)
-	must(t, err)
+	must.Succeed(t, err)
 	if _, err := s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), "ci#1"), "late"); !errors.Is(err,
 		autobuild.ErrNotFound) {
 		t.Errorf("while the next attempt is not there: %v", err)
 	}
 	_, err = s.StartAttempt(ctx, b.ID, "embedded", "unknown", time.Now().Add(time.Hour), 0)
-	must(t, err)
+	must.Succeed(t, err)
 	_, err = s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), "ci#2"), "new")
-	must(t, err)
+	must.Succeed(t, err)
 	got, err := s.AttemptByToken(ctx, b.ID, "new")
-	must(t, err)
+	must.Succeed(t, err)
 	if got.Number != 2 {
 		t.Errorf("got.Number: got %v, want 2", got.Number)
 	}
@@ -148,10 +149,10 @@ func buildsOfCommit(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	first, _ := Started(t, s, a, "", Commit(1))
 	second, _, err := s.CreateBuild(ctx, Draft(a, Main(), Commit(1), autobuild.CauseManual))
-	must(t, err)
+	must.Succeed(t, err)
 	Started(t, s, a, Commit(1), Commit(2))
 	builds, err := s.BuildsOf(ctx, a.ID, Main(), Commit(1))
-	must(t, err)
+	must.Succeed(t, err)
 	if len(builds) != 2 {
 		t.Fatalf("len(builds): got %v, want 2", len(builds))
 	}
@@ -163,7 +164,7 @@ func buildsOfCommit(t *testing.T, s *store.Store) {
 	}
 	for n, want := range map[int]bool{1: true, 2: true, 3: false} {
 		was, err := s.WasAt(ctx, a.Repository, Main(), Commit(n))
-		must(t, err)
+		must.Succeed(t, err)
 		if was != want {
 			t.Errorf("main was at commit %d: got %v, want %v", n, was, want)
 		}

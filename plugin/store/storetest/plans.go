@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -27,7 +28,7 @@ func refBaseline(t *testing.T, s *store.Store) {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
 	seen, err := s.TransitionSeen(t.Context(), autobuild.Transition{Repository: r, Ref: Main(), New: Commit(1)})
-	must(t, err)
+	must.Succeed(t, err)
 	if seen {
 		t.Error("a baseline counts as a transition")
 	}
@@ -63,13 +64,13 @@ func refsBackAndForth(t *testing.T, s *store.Store) {
 	for old, want := range map[string]bool{A: true, Commit(9): false} {
 		seen, err := s.TransitionSeen(t.Context(),
 			autobuild.Transition{Repository: a.Repository, Ref: Main(), Old: old, New: B})
-		must(t, err)
+		must.Succeed(t, err)
 		if seen != want {
 			t.Errorf("transition from %s seen: got %v, want %v", old, seen, want)
 		}
 	}
 	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskDispatch)
-	must(t, err)
+	must.Succeed(t, err)
 	if waiting != 3 {
 		t.Errorf("waiting: got %v, want 3", waiting)
 	}
@@ -90,7 +91,7 @@ func planConflict(t *testing.T, s *store.Store) {
 		t.Errorf("the plan's other move stands: %v", err)
 	}
 	builds, err := s.Builds(t.Context(), autobuild.BuildFilter{})
-	must(t, err)
+	must.Succeed(t, err)
 	if len(builds) != 1 {
 		t.Fatalf("len(builds): got %v, want 1", len(builds))
 	}
@@ -183,7 +184,7 @@ func planTwoTags(t *testing.T, s *store.Store) {
 	plan := Push(a, autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}, "", Commit(1))
 	plan.Moves = append(plan.Moves, Push(a, autobuild.Ref{Kind: autobuild.Tag, Name: "v2"}, "", Commit(1)).Moves...)
 	builds, err := s.Plan(t.Context(), plan)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(builds) != 2 {
 		t.Fatalf("len(builds): got %v, want 2", len(builds))
 	}
@@ -194,7 +195,7 @@ func planTwoTags(t *testing.T, s *store.Store) {
 		t.Errorf("both builds have the number %d", builds[0].Number)
 	}
 	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskReport)
-	must(t, err)
+	must.Succeed(t, err)
 	if waiting != 2 {
 		t.Errorf("waiting: got %v, want 2", waiting)
 	}
@@ -208,7 +209,7 @@ func createOnce(t *testing.T, s *store.Store) {
 	draft := Draft(a, Main(), Commit(1), autobuild.CauseManual)
 	draft.CauseKey = "key"
 	first, created, err := s.CreateBuild(t.Context(), draft)
-	must(t, err)
+	must.Succeed(t, err)
 	if !created {
 		t.Fatal("created is false, want true")
 	}
@@ -226,7 +227,7 @@ func createOnce(t *testing.T, s *store.Store) {
 	if created {
 		t.Error("created is true, want false")
 	}
-	must(t, err)
+	must.Succeed(t, err)
 	draft.CauseKey = ""
 	for range 2 {
 		if _, created, err := s.CreateBuild(t.Context(), draft); !created || err != nil {
@@ -234,12 +235,12 @@ func createOnce(t *testing.T, s *store.Store) {
 		}
 	}
 	latest, err := s.LatestBuild(t.Context(), first)
-	must(t, err)
+	must.Succeed(t, err)
 	if latest.Number != first.Number+2 {
 		t.Errorf("latest.Number: got %v, want %v", latest.Number, first.Number+2)
 	}
 	account, err := s.AccountOf(t.Context(), first.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if account != a.AccountID {
 		t.Errorf("account: got %v, want %v", account, a.AccountID)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -21,17 +22,17 @@ func prune(t *testing.T, s *store.Store) {
 	plan := Push(a, Main(), "", Commit(1))
 	plan.DeliveryID = answered
 	builds, err := s.Plan(t.Context(), plan)
-	must(t, err)
+	must.Succeed(t, err)
 	oldest := builds[0]
 	for i := range 10 {
 		more, err := s.Plan(t.Context(), Push(a, Main(), Commit(i+1), Commit(i+2)))
-		must(t, err)
+		must.Succeed(t, err)
 		builds = append(builds, more...)
 	}
 	for _, b := range builds {
 		finished(t, s, b)
 	}
-	must(t, s.MarkReported(t.Context(), oldest.ID, 1, autobuild.Succeeded, ""))
+	must.Succeed(t, s.MarkReported(t.Context(), oldest.ID, 1, autobuild.Succeeded, ""))
 
 	if got, err := s.Prune(t.Context(), received.Add(-time.Minute)); err != nil || got != (store.Pruned{}) {
 		t.Errorf("error %v, removed %+v of what is not old", err, got)
@@ -51,7 +52,7 @@ func prune(t *testing.T, s *store.Store) {
 	}
 	seen, err := s.TransitionSeen(t.Context(),
 		autobuild.Transition{Repository: a.Repository, Ref: Main(), New: Commit(1)})
-	must(t, err)
+	must.Succeed(t, err)
 	if !seen {
 		t.Error("a pruned delivery's transition is not recognized")
 	}
@@ -62,10 +63,10 @@ func pruneKeepsActive(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	for i := range 12 {
 		_, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(i), autobuild.CauseManual))
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	got, err := s.Prune(t.Context(), time.Now().Add(time.Hour))
-	must(t, err)
+	must.Succeed(t, err)
 	if got.Builds != 0 {
 		t.Errorf("got.Builds: got %v, want 0", got.Builds)
 	}
@@ -76,19 +77,19 @@ func pruneKeepsPermits(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	old, attempt := Started(t, s, a, "", Commit(1))
 	newer, err := s.Plan(t.Context(), Push(a, Main(), Commit(1), Commit(2)))
-	must(t, err)
+	must.Succeed(t, err)
 	second := Start(t.Context(), t, s, newer[0].ID)
 	_, _, err = s.Permit(t.Context(), newer[0].ID, second.Number, []string{"latest"}, nil)
-	must(t, err)
+	must.Succeed(t, err)
 	finish(t, s, newer[0])
 	for i := range 10 {
 		_, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(i), autobuild.CauseManual))
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	got, err := s.Prune(t.Context(), time.Now().Add(time.Hour))
-	must(t, err)
+	must.Succeed(t, err)
 	granted, holder, err := s.Permit(t.Context(), old.ID, attempt.Number, []string{"latest"}, nil)
-	must(t, err)
+	must.Succeed(t, err)
 	if granted {
 		t.Error("granted is true, want false")
 	}
@@ -104,7 +105,7 @@ func receivedAt(t *testing.T, s *store.Store, at time.Time) string {
 	t.Helper()
 	id, err := s.ReceiveDelivery(t.Context(),
 		autobuild.Delivery{HookID: "h", Event: "repo:push", Body: []byte("{}"), ReceivedAt: at})
-	must(t, err)
+	must.Succeed(t, err)
 	return id
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
@@ -35,15 +36,15 @@ func createSignedInUser(t *testing.T, s *store.Store, name string) autobuild.Use
 	u, err := s.SaveUser(t.Context(), autobuild.User{
 		ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: autobuild.RoleNone,
 	})
-	must(t, err)
-	must(t,
+	must.Succeed(t, err)
+	must.Succeed(t,
 		s.CreateSession(t.Context(), autobuild.Session{ID: name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
 	return u
 }
 
 func grant(t *testing.T, s *store.Store, u autobuild.User, repositories map[string]autobuild.Permission) {
 	t.Helper()
-	must(t, s.SavePermissions(t.Context(), autobuild.Permissions{
+	must.Succeed(t, s.SavePermissions(t.Context(), autobuild.Permissions{
 		SessionID:    u.Name,
 		UserID:       u.ID,
 		ProviderID:   "cloud",
@@ -57,7 +58,7 @@ func activeHook(t *testing.T, s *store.Store, r autobuild.Repository) autobuild.
 	h, err := s.SaveHook(t.Context(), autobuild.Hook{
 		AccountID: "account", Repository: r, Secret: secret.New("s"), State: autobuild.HookActive,
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	return h
 }
 
@@ -70,7 +71,7 @@ func permissions(t *testing.T, s *store.Store) {
 	has := func(r autobuild.Repository) autobuild.Permission {
 		t.Helper()
 		p, err := s.As(autobuild.Viewer{UserID: jo.ID}).Permission(ctx, r)
-		must(t, err)
+		must.Succeed(t, err)
 		return p
 	}
 	if at, err := s.PermissionsAt(ctx, jo.ID); err != nil || !at.IsZero() {
@@ -90,7 +91,7 @@ func permissions(t *testing.T, s *store.Store) {
 	}
 	AutomatedBuild(t, s, other)
 	all, err := s.As(autobuild.Viewer{UserID: jo.ID}).AutomatedBuilds(ctx)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(all) != 0 {
 		t.Fatalf("the same id at another provider: len(all): got %v, want 0", len(all))
 	}
@@ -108,12 +109,12 @@ func permissions(t *testing.T, s *store.Store) {
 	if at, err := s.PermissionsAt(ctx, jo.ID); err != nil || at.IsZero() {
 		t.Errorf("after a check: got %v and error %v, want a time", at, err)
 	}
-	must(t, s.DropPermissions(ctx, jo.ID))
+	must.Succeed(t, s.DropPermissions(ctx, jo.ID))
 	if got := has(lib); got != autobuild.PermissionNone {
 		t.Errorf("dropped: got %q, want none", got)
 	}
 	grant(t, s, jo, map[string]autobuild.Permission{lib.ID: autobuild.PermissionRead})
-	must(t, s.DeleteSession(ctx, "jo"))
+	must.Succeed(t, s.DeleteSession(ctx, "jo"))
 	if got := has(lib); got != autobuild.PermissionNone {
 		t.Errorf("signed out: got %q, want none", got)
 	}
@@ -123,7 +124,7 @@ func permissions(t *testing.T, s *store.Store) {
 func permissionsNeedSession(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	jo := createSignedInUser(t, s, "jo")
-	must(t, s.DeleteSession(ctx, "jo"))
+	must.Succeed(t, s.DeleteSession(ctx, "jo"))
 	late := autobuild.Permissions{
 		SessionID:    "jo",
 		UserID:       jo.ID,
@@ -134,7 +135,7 @@ func permissionsNeedSession(t *testing.T, s *store.Store) {
 		t.Errorf("a check that ends after the sign-out: got %v, want ErrNotFound", err)
 	}
 	again := autobuild.Session{ID: "jo again", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}
-	must(t, s.CreateSession(ctx, again))
+	must.Succeed(t, s.CreateSession(ctx, again))
 	if err := s.SavePermissions(ctx, late); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a check of an ended session beside a new one: got %v, want ErrNotFound", err)
 	}
@@ -151,7 +152,7 @@ func grants(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	u, err := s.SaveUser(ctx,
 		autobuild.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: autobuild.RoleNone})
-	must(t, err)
+	must.Succeed(t, err)
 	end := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 	want := autobuild.Session{
 		ID:        "s",
@@ -162,14 +163,14 @@ func grants(t *testing.T, s *store.Store) {
 			AccessToken: secret.New("access"), RefreshToken: secret.New("refresh"), ExpiresAt: end.Add(-time.Minute),
 		},
 	}
-	must(t, s.CreateSession(ctx, want))
+	must.Succeed(t, s.CreateSession(ctx, want))
 	got, err := s.Session(ctx, "s")
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, session (-want +got):\n%s", err, diff)
 	}
 	next := autobuild.Grant{AccessToken: secret.New("access 2"), RefreshToken: secret.New("refresh 2"), ExpiresAt: end}
 	stored, err := s.UpdateGrant(ctx, "s", next)
-	must(t, err)
+	must.Succeed(t, err)
 	if stored.Version != 1 {
 		t.Errorf("stored.Version: got %v, want 1", stored.Version)
 	}
@@ -179,7 +180,7 @@ func grants(t *testing.T, s *store.Store) {
 	if got, err := s.Session(ctx, "s"); err != nil || !got.Grant.RefreshToken.Equal(next.RefreshToken) {
 		t.Errorf("the new grant is not stored, error %v", err)
 	}
-	must(t, s.EndSessions(ctx, u.ID))
+	must.Succeed(t, s.EndSessions(ctx, u.ID))
 	if _, err := s.UpdateGrant(ctx, "s", stored); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("of an ended session: got %v, want ErrNotFound", err)
 	}
@@ -191,8 +192,14 @@ func grants(t *testing.T, s *store.Store) {
 func usersRemoved(t *testing.T, s *store.Store) {
 	ctx := t.Context()
 	jo, mo := createSignedInUser(t, s, "jo"), createSignedInUser(t, s, "mo")
-	must(t, s.CreateSession(ctx, autobuild.Session{ID: "jo 2", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}))
-	must(t, s.CreateSession(ctx, autobuild.Session{ID: "jo 3", UserID: jo.ID, ExpiresAt: time.Now().Add(-time.Hour)}))
+	must.Succeed(
+		t,
+		s.CreateSession(ctx, autobuild.Session{ID: "jo 2", UserID: jo.ID, ExpiresAt: time.Now().Add(time.Hour)}),
+	)
+	must.Succeed(
+		t,
+		s.CreateSession(ctx, autobuild.Session{ID: "jo 3", UserID: jo.ID, ExpiresAt: time.Now().Add(-time.Hour)}),
+	)
 	counts, err := s.SessionCounts(ctx)
 	if diff := cmp.Diff(map[string]int{jo.ID: 2, mo.ID: 1}, counts); diff != "" || err != nil {
 		t.Errorf("error %v, sessions (-want +got):\n%s", err, diff)
@@ -200,12 +207,12 @@ func usersRemoved(t *testing.T, s *store.Store) {
 	grant(t, s, jo, map[string]autobuild.Permission{"{app}": autobuild.PermissionRead})
 	account, err := s.SaveAccount(ctx,
 		autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: jo.ID, Name: "jo"})
-	must(t, err)
+	must.Succeed(t, err)
 	if err := s.DeleteUser(ctx, jo.ID); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("with a linked account: got %v, want ErrConflict", err)
 	}
-	must(t, s.DeleteAccount(ctx, account.ID))
-	must(t, s.DeleteUser(ctx, jo.ID))
+	must.Succeed(t, s.DeleteAccount(ctx, account.ID))
+	must.Succeed(t, s.DeleteUser(ctx, jo.ID))
 	if _, err := s.SessionUser(ctx, "jo"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("a removed person's session: got %v, want ErrNotFound", err)
 	}
@@ -213,7 +220,7 @@ func usersRemoved(t *testing.T, s *store.Store) {
 		t.Errorf("again: got %v, want ErrNotFound", err)
 	}
 	u, err := s.SessionUser(ctx, "mo")
-	must(t, err)
+	must.Succeed(t, err)
 	if u.ID != mo.ID {
 		t.Errorf("another person's session: u.ID: got %v, want %v", u.ID, mo.ID)
 	}
@@ -227,8 +234,8 @@ func pruneUsers(t *testing.T, s *store.Store) {
 		t.Helper()
 		u, err := s.SaveUser(ctx,
 			autobuild.User{ProviderID: "cloud", RemoteID: "{" + name + "}", Name: name, Role: role})
-		must(t, err)
-		must(t, s.CreateSession(ctx, autobuild.Session{
+		must.Succeed(t, err)
+		must.Succeed(t, s.CreateSession(ctx, autobuild.Session{
 			ID: name, UserID: u.ID, CreatedAt: createSignedInUser, ExpiresAt: time.Now().Add(time.Hour),
 		}))
 		return u
@@ -240,14 +247,14 @@ func pruneUsers(t *testing.T, s *store.Store) {
 	grant(t, s, member, map[string]autobuild.Permission{"{app}": autobuild.PermissionRead})
 	_, err := s.SaveAccount(ctx,
 		autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: linker.ID, Name: "linker"})
-	must(t, err)
+	must.Succeed(t, err)
 	for _, u := range []autobuild.User{stranger, member, admin, linker} {
-		must(t, s.EndSessions(ctx, u.ID))
+		must.Succeed(t, s.EndSessions(ctx, u.ID))
 	}
 	left := func() map[string]bool {
 		t.Helper()
 		users, err := s.Users(ctx)
-		must(t, err)
+		must.Succeed(t, err)
 		names := map[string]bool{}
 		for _, u := range users {
 			names[u.Name] = true
@@ -263,14 +270,14 @@ func pruneUsers(t *testing.T, s *store.Store) {
 	}
 	// All rows are new, so the time is in the future.
 	got, err := s.Prune(ctx, time.Now().Add(30*time.Minute))
-	must(t, err)
+	must.Succeed(t, err)
 	if got.People != 2 {
 		t.Errorf("got.People: got %v, want 2", got.People)
 	}
 	if diff := cmp.Diff(map[string]bool{"admin": true, "linker": true, "present": true}, left()); diff != "" {
 		t.Errorf("people (-want +got):\n%s", diff)
 	}
-	must(
+	must.Succeed(
 		t,
 		s.CreateSession(ctx,
 			autobuild.Session{ID: "over", UserID: present.ID, ExpiresAt: time.Now().Add(-time.Second)}),

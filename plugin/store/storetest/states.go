@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -33,13 +34,13 @@ func statesAdvance(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	rapid.Check(t, func(r *rapid.T) {
 		b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
-		must(t, err)
+		must.Succeed(t, err)
 		calls := rapid.SliceOfN(rapid.IntRange(0, 6), 1, 25).Draw(r, "calls")
 		for _, call := range calls {
 			attempt := rapid.IntRange(0, b.Attempt+1).Draw(r, "attempt")
 			_ = change(t, s, b.ID, call, attempt) // refusals are part of the game
 			after, err := s.Build(t.Context(), b.ID)
-			must(t, err)
+			must.Succeed(t, err)
 			retried := b.State.Final() && after.State == autobuild.Queued && call == retry
 			// A cancelled build that waited for its next attempt has a slightly lower rank
 			// than before.
@@ -81,7 +82,7 @@ func change(t *testing.T, s *store.Store, id string, call, attempt int) error {
 
 func checkAttempts(t *testing.T, r *rapid.T, s *store.Store, b autobuild.Build) {
 	attempts, err := s.Attempts(t.Context(), b.ID)
-	must(t, err)
+	must.Succeed(t, err)
 	if len(attempts) != b.Attempt {
 		r.Fatalf("build is in attempt %d of %d", b.Attempt, len(attempts))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
@@ -17,14 +18,14 @@ import (
 func sessions(t *testing.T, s *store.Store) {
 	u, err := s.SaveUser(t.Context(),
 		autobuild.User{ProviderID: "cloud", RemoteID: "{jo}", Name: "jo", Role: autobuild.RoleNone})
-	must(t, err)
+	must.Succeed(t, err)
 	u.Role = autobuild.RoleAdmin
 	changed, err := s.SaveUser(t.Context(), u)
 	if diff := cmp.Diff(u, changed); diff != "" || err != nil {
 		t.Errorf("error %v, (-want +got):\n%s", err, diff)
 	}
 	byRemote, err := s.UserByRemote(t.Context(), "cloud", "{jo}")
-	must(t, err)
+	must.Succeed(t, err)
 	if byRemote.ID != u.ID {
 		t.Errorf("byRemote.ID: got %v, want %v", byRemote.ID, u.ID)
 	}
@@ -34,26 +35,26 @@ func sessions(t *testing.T, s *store.Store) {
 	}
 	for range 2 { // identities not taken yet do not collide
 		_, err := s.SaveUser(t.Context(), autobuild.User{Name: "nobody"})
-		must(t, err)
+		must.Succeed(t, err)
 	}
 	all, err := s.Users(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	if len(all) != 3 {
 		t.Fatalf("len(all): got %v, want 3", len(all))
 	}
-	must(
+	must.Succeed(
 		t,
 		s.CreateSession(t.Context(),
 			autobuild.Session{ID: "old", UserID: u.ID, ExpiresAt: time.Now().Add(-time.Second)}),
 	)
-	must(t,
+	must.Succeed(t,
 		s.CreateSession(t.Context(), autobuild.Session{ID: "new", UserID: u.ID, ExpiresAt: time.Now().Add(time.Hour)}))
 	got, err := s.SessionUser(t.Context(), "new")
-	must(t, err)
+	must.Succeed(t, err)
 	if got.ID != u.ID {
 		t.Errorf("got.ID: got %v, want %v", got.ID, u.ID)
 	}
-	must(t, s.DeleteSession(t.Context(), "new"))
+	must.Succeed(t, s.DeleteSession(t.Context(), "new"))
 	for _, id := range []string{"old", "new", "none"} {
 		if _, err := s.SessionUser(t.Context(), id); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("session %s: %v", id, err)
@@ -71,8 +72,8 @@ func oauthFlow(t *testing.T, s *store.Store) {
 		ReturnTo:     "/x",
 		ExpiresAt:    time.Now().Add(time.Minute).UTC().Truncate(time.Millisecond),
 	}
-	must(t, s.SaveOAuthFlow(t.Context(), want))
-	must(t,
+	must.Succeed(t, s.SaveOAuthFlow(t.Context(), want))
+	must.Succeed(t,
 		s.SaveOAuthFlow(t.Context(), autobuild.OAuthFlow{State: "expired", ExpiresAt: time.Now().Add(-time.Minute)}))
 	got, err := s.TakeOAuthFlow(t.Context(), "state")
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -88,14 +89,14 @@ func oauthFlow(t *testing.T, s *store.Store) {
 // roleSet checks that SetRole writes only the role: it does not create a deleted user again.
 func roleSet(t *testing.T, s *store.Store) {
 	jo := createSignedInUser(t, s, "jo")
-	must(t, s.SetRole(t.Context(), jo.ID, autobuild.RoleAdmin))
+	must.Succeed(t, s.SetRole(t.Context(), jo.ID, autobuild.RoleAdmin))
 	want := jo
 	want.Role = autobuild.RoleAdmin
 	got, err := s.SessionUser(t.Context(), "jo")
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("error %v, user (-want +got):\n%s", err, diff)
 	}
-	must(t, s.DeleteUser(t.Context(), jo.ID))
+	must.Succeed(t, s.DeleteUser(t.Context(), jo.ID))
 	if err := s.SetRole(t.Context(), jo.ID, autobuild.RoleAdmin); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("of a removed person: got %v, want ErrNotFound", err)
 	}
@@ -115,11 +116,11 @@ func flowsDeleted(t *testing.T, s *store.Store) {
 	} {
 		victim, other := createSignedInUser(t, s, what), createSignedInUser(t, s, "other than "+what)
 		for _, u := range []autobuild.User{victim, other} {
-			must(t, s.SaveOAuthFlow(t.Context(), autobuild.OAuthFlow{
+			must.Succeed(t, s.SaveOAuthFlow(t.Context(), autobuild.OAuthFlow{
 				State: "of " + u.Name, UserID: u.ID, ExpiresAt: time.Now().Add(time.Minute),
 			}))
 		}
-		must(t, end(victim))
+		must.Succeed(t, end(victim))
 		if _, err := s.TakeOAuthFlow(t.Context(), "of "+victim.Name); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("%s: flow of the user: got %v, want ErrNotFound", what, err)
 		}
@@ -130,14 +131,14 @@ func flowsDeleted(t *testing.T, s *store.Store) {
 }
 
 func firstToken(t *testing.T, s *store.Store) {
-	must(t, s.CreateFirstToken(t.Context(), "replaced", time.Now().Add(time.Hour)))
-	must(t, s.CreateFirstToken(t.Context(), "expired", time.Now().Add(-time.Hour)))
+	must.Succeed(t, s.CreateFirstToken(t.Context(), "replaced", time.Now().Add(time.Hour)))
+	must.Succeed(t, s.CreateFirstToken(t.Context(), "expired", time.Now().Add(-time.Hour)))
 	for _, wrong := range []string{"wrong", "replaced", "expired"} {
 		if _, err := s.TakeFirstToken(t.Context(), wrong); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("token %s: %v", wrong, err)
 		}
 	}
-	must(t, s.CreateFirstToken(t.Context(), "right", time.Now().Add(time.Hour)))
+	must.Succeed(t, s.CreateFirstToken(t.Context(), "right", time.Now().Add(time.Hour)))
 	var taken atomic.Int32
 	var all sync.WaitGroup
 	for range 8 {
@@ -152,11 +153,11 @@ func firstToken(t *testing.T, s *store.Store) {
 		t.Errorf("taken %d times", taken.Load())
 	}
 	// A second token of the same administrator, for a browser that lost its session, creates no user.
-	must(t, s.CreateFirstToken(t.Context(), "again", time.Now().Add(time.Hour)))
+	must.Succeed(t, s.CreateFirstToken(t.Context(), "again", time.Now().Add(time.Hour)))
 	admin, err := s.TakeFirstToken(t.Context(), "again")
-	must(t, err)
+	must.Succeed(t, err)
 	users, err := s.Users(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	if len(users) != 1 {
 		t.Fatalf("len(users): got %v, want 1", len(users))
 	}
@@ -165,7 +166,7 @@ func firstToken(t *testing.T, s *store.Store) {
 	}
 	admin.ProviderID, admin.RemoteID = "cloud", "{jo}"
 	_, err = s.SaveUser(t.Context(), admin)
-	must(t, err)
+	must.Succeed(t, err)
 	if err := s.CreateFirstToken(t.Context(), "late", time.Now().Add(time.Hour)); !errors.Is(err,
 		autobuild.ErrConflict) {
 		t.Errorf("a token while there is an administrator who can sign in: %v", err)

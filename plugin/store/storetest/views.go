@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
 )
@@ -23,7 +24,7 @@ func newReadable(t *testing.T, s *store.Store, name string) readable {
 	t.Helper()
 	a := AutomatedBuild(t, s, Repository(name))
 	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
-	must(t, err)
+	must.Succeed(t, err)
 	h := activeHook(t, s, a.Repository)
 	return readable{automated: a, build: b, delivery: receiveFor(t, s, h.ID), hook: h.ID}
 }
@@ -32,7 +33,7 @@ func receiveFor(t *testing.T, s *store.Store, hookID string) (id string) {
 	t.Helper()
 	id, err := s.ReceiveDelivery(t.Context(),
 		autobuild.Delivery{HookID: hookID, Event: "repo:push", Body: []byte("{}")})
-	must(t, err)
+	must.Succeed(t, err)
 	return id
 }
 
@@ -83,22 +84,22 @@ func checkLists(t *testing.T, v store.View, sees []readable, deliveries int) {
 		want = append(want, r.automated.ID)
 	}
 	automated, err := v.AutomatedBuilds(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	if diff := cmp.Diff(want, ids(automated)); diff != "" {
 		t.Errorf("automated builds (-want +got):\n%s", diff)
 	}
 	builds, err := v.Builds(t.Context(), autobuild.BuildFilter{})
-	must(t, err)
+	must.Succeed(t, err)
 	if len(builds) != len(sees) {
 		t.Errorf("got %d builds, want %d", len(builds), len(sees))
 	}
 	received, err := v.Deliveries(t.Context(), autobuild.DeliveryFilter{})
-	must(t, err)
+	must.Succeed(t, err)
 	if len(received) != deliveries {
 		t.Errorf("got %d deliveries, want %d", len(received), deliveries)
 	}
 	hooks, err := v.Hooks(t.Context())
-	must(t, err)
+	must.Succeed(t, err)
 	if len(hooks) != len(sees) {
 		t.Errorf("got %d webhooks, want %d", len(hooks), len(sees))
 	}
@@ -125,7 +126,7 @@ func checkHidden(t *testing.T, v store.View, r readable) {
 		}
 	}
 	builds, err := v.Builds(t.Context(), autobuild.BuildFilter{AutomatedBuildID: r.automated.ID})
-	must(t, err)
+	must.Succeed(t, err)
 	if len(builds) != 0 {
 		t.Errorf("got %d builds of %s, want none", len(builds), name)
 	}

@@ -133,8 +133,13 @@ func TestTheStockHandlersTakeWhatIsSent(t *testing.T) {
 	if len(e.configs) != 1 || e.configs[0].Build.Number != 0 {
 		t.Errorf("%d configurations asked for", len(e.configs))
 	}
-	if len(e.secrets) != 1 || e.secrets[0].Build.Number != 1 || e.secrets[0].Path != "p" {
-		t.Errorf("%d secrets asked for", len(e.secrets))
+	switch {
+	case len(e.secrets) != 1:
+		t.Errorf("%d secrets asked for: want len(e.secrets) 1", len(e.secrets))
+	case e.secrets[0].Build.Number != 1:
+		t.Errorf("%d secrets asked for: want e.secrets[0].Build.Number 1", len(e.secrets))
+	case e.secrets[0].Path != "p":
+		t.Errorf(`%d secrets asked for: want e.secrets[0].Path "p"`, len(e.secrets))
 	}
 	for _, h := range e.headers {
 		want := `headers="accept accept-encoding content-type date digest"`

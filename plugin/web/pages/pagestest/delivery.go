@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 )
 
@@ -27,7 +28,7 @@ func (s *Sample) addDelivery(t testing.TB) {
 		Body:       []byte(body),
 		ReceivedAt: s.Clock.Now(),
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	head := commit(1, "fix: answer health checks before the cache is warm")
 	head.Hash = commit(40, "").Hash
 	builds, err := s.Store.Plan(t.Context(), autobuild.Plan{
@@ -37,7 +38,7 @@ func (s *Sample) addDelivery(t testing.TB) {
 		Moves:      []autobuild.Move{s.taggedMove(head)},
 		Refused:    refusedChanges(head),
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	s.Done = s.run(t, builds[0], 45*time.Second, autobuild.Succeeded)
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 )
 
@@ -53,7 +54,7 @@ func (s *Sample) addHistory(t testing.TB) {
 	}
 	s.Undone = s.create(t, mainBuild(s.App, commit(1, ""), "Bob Moss", "undone"))
 	_, err := s.Store.CancelBuild(t.Context(), s.Undone.ID, autobuild.ReasonUser, "cancelled by Bob Moss")
-	must(t, err)
+	must.Succeed(t, err)
 	s.addFailures(t)
 	s.Clock.Pass(9 * time.Minute)
 	s.addDelivery(t)
@@ -79,10 +80,13 @@ func (s *Sample) addActive(t testing.TB) {
 	s.Live = s.create(t, mainBuild(s.Worker, commit(30, "Retry when the queue is full"), "Alice Adams", "l"))
 	s.claim(t, s.Live)
 	fetched := s.Clock.Now().Add(1100 * time.Millisecond)
-	must(t, s.Store.RecordEvents(t.Context(), s.Live.ID, 1, autobuild.EventRecord{Seq: 3, Stages: []autobuild.Stage{
-		{Name: "fetch", StartedAt: s.Clock.Now(), FinishedAt: fetched},
-		{Name: "build", StartedAt: fetched},
-	}}))
+	must.Succeed(
+		t,
+		s.Store.RecordEvents(t.Context(), s.Live.ID, 1, autobuild.EventRecord{Seq: 3, Stages: []autobuild.Stage{
+			{Name: "fetch", StartedAt: s.Clock.Now(), FinishedAt: fetched},
+			{Name: "build", StartedAt: fetched},
+		}}),
+	)
 	s.log(t, s.Live, strings.Join(logLines[:18], "\n")+"\n#9 0.8 download 40%\r#9 0.9 dow")
 	s.Clock.Pass(8 * time.Second)
 	s.Waiting = s.create(t, mainBuild(s.App, commit(31, "Say hello in the footer"), "Bob Moss", "w"))
@@ -92,7 +96,7 @@ func (s *Sample) addActive(t testing.TB) {
 func (s *Sample) create(t testing.TB, b autobuild.Build) autobuild.Build {
 	t.Helper()
 	created, _, err := s.Store.CreateBuild(t.Context(), b)
-	must(t, err)
+	must.Succeed(t, err)
 	return created
 }
 
@@ -106,9 +110,9 @@ func (s *Sample) claim(t testing.TB, b autobuild.Build) {
 	}
 	deadline := s.Clock.Now().Add(time.Hour)
 	_, err := s.Store.StartAttempt(t.Context(), b.ID, engine, "hash-"+b.ID, deadline, 0)
-	must(t, err)
-	must(t, s.Store.SetEngineRef(t.Context(), b.ID, 1, ref))
-	must(t, s.Store.ClaimAttempt(t.Context(), b.ID, 1, "runner-1"))
+	must.Succeed(t, err)
+	must.Succeed(t, s.Store.SetEngineRef(t.Context(), b.ID, 1, ref))
+	must.Succeed(t, s.Store.ClaimAttempt(t.Context(), b.ID, 1, "runner-1"))
 }
 
 // run takes a build through its stages to its final state.
@@ -134,18 +138,18 @@ func (s *Sample) run(t testing.TB, b autobuild.Build, took time.Duration, end au
 		finish.Detail = "registry.example.com does not answer: connection refused"
 	}
 	record := autobuild.EventRecord{Seq: 9, Stages: stages, Digest: finish.Digest}
-	must(t, s.Store.RecordEvents(t.Context(), b.ID, 1, record))
+	must.Succeed(t, s.Store.RecordEvents(t.Context(), b.ID, 1, record))
 	s.log(t, b, strings.Join(logLines, "\n")+"\n")
 	s.Clock.Pass(took)
 	done, err := s.Store.FinishAttempt(t.Context(), finish)
-	must(t, err)
+	must.Succeed(t, err)
 	s.Clock.Pass(300 * time.Millisecond)
-	must(t, s.Store.MarkReported(t.Context(), b.ID, 1, end, ""))
+	must.Succeed(t, s.Store.MarkReported(t.Context(), b.ID, 1, end, ""))
 	return done
 }
 
 func (s *Sample) log(t testing.TB, b autobuild.Build, text string) {
 	t.Helper()
 	_, err := s.Logs.Append(t.Context(), b.ID, 1, 0, []byte(text))
-	must(t, err)
+	must.Succeed(t, err)
 }

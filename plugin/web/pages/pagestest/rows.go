@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 )
@@ -57,7 +58,7 @@ func (s *Sample) addUsers(t testing.TB) {
 			Role:       role,
 			CreatedAt:  Start.Add(-72 * time.Hour),
 		})
-		must(t, err)
+		must.Succeed(t, err)
 		s.Users[user.role] = saved
 	}
 	for role, permission := range map[autobuild.Role]autobuild.Permission{
@@ -73,7 +74,7 @@ func (s *Sample) addAccounts(t testing.TB) {
 	configured := provider()
 	configured.ClientID, configured.ClientSecret = "aBcDeFgHiJkLmNoPqR", secret.New(ClientSecret)
 	_, err := s.Store.SaveProvider(t.Context(), configured)
-	must(t, err)
+	must.Succeed(t, err)
 	s.Account, err = s.Store.SaveAccount(t.Context(), autobuild.Account{
 		ProviderID:  ProviderID,
 		Kind:        autobuild.AccountOAuth,
@@ -84,7 +85,7 @@ func (s *Sample) addAccounts(t testing.TB) {
 		AccessToken: secret.New(AccessToken),
 		LinkedAt:    Start.Add(-70 * time.Hour),
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	s.Token, err = s.Store.SaveAccount(t.Context(), autobuild.Account{
 		ProviderID:  ProviderID,
 		Kind:        autobuild.AccountRepositoryToken,
@@ -93,7 +94,7 @@ func (s *Sample) addAccounts(t testing.TB) {
 		AccessToken: secret.New(AccessToken),
 		LinkedAt:    Start.Add(-20 * time.Hour),
 	})
-	must(t, err)
+	must.Succeed(t, err)
 }
 
 func (s *Sample) addRegistries(t testing.TB) {
@@ -105,7 +106,7 @@ func (s *Sample) addRegistries(t testing.TB) {
 		Password:  secret.New(RegistryToken),
 		CheckedAt: Start.Add(-2 * time.Hour),
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	_, err = s.Store.SaveRegistry(t.Context(), autobuild.Registry{
 		Host:      "docker.io/acme",
 		Username:  "acme-bot",
@@ -113,7 +114,7 @@ func (s *Sample) addRegistries(t testing.TB) {
 		CheckedAt: Start.Add(-30 * time.Hour),
 		Problem:   "the registry does not accept the user name and password",
 	})
-	must(t, err)
+	must.Succeed(t, err)
 }
 
 // defaultRule returns the rule that builds branch main as latest.
@@ -161,7 +162,7 @@ func (s *Sample) addAutomatedBuilds(t testing.TB) {
 		Environment: map[string]secret.Secret{"NPM_MODE": secret.New(EnvironmentVar)},
 		Rules:       appRules(),
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	s.Worker, err = s.Store.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{
 		AccountID:  s.Account.ID,
 		Repository: Repository("acme/worker"),
@@ -170,7 +171,7 @@ func (s *Sample) addAutomatedBuilds(t testing.TB) {
 		Autotest:   autobuild.AutotestOff,
 		Rules:      []autobuild.Rule{defaultRule()},
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	_, err = s.Store.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{
 		AccountID:  s.Token.ID,
 		Repository: Repository("acme/docs"),
@@ -179,7 +180,7 @@ func (s *Sample) addAutomatedBuilds(t testing.TB) {
 		Autotest:   autobuild.AutotestOff,
 		Rules:      []autobuild.Rule{defaultRule()},
 	})
-	must(t, err)
+	must.Succeed(t, err)
 }
 
 // addHooks adds an active webhook of acme/app. acme/worker is polled, and acme/docs has none.
@@ -194,7 +195,7 @@ func (s *Sample) addHooks(t testing.TB) {
 		State:       autobuild.HookActive,
 		DeliveredAt: Start.Add(-3 * time.Minute),
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	_, err = s.Store.SaveHook(t.Context(), autobuild.Hook{
 		AccountID:  s.Account.ID,
 		Repository: s.Worker.Repository,
@@ -203,5 +204,5 @@ func (s *Sample) addHooks(t testing.TB) {
 		Problem:    "alice is not an administrator of acme/worker, so Bitbucket does not let a webhook be added",
 		PolledAt:   Start.Add(-2 * time.Minute),
 	})
-	must(t, err)
+	must.Succeed(t, err)
 }

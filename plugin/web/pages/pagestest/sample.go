@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logs"
 	"slipway/plugin/store"
@@ -100,7 +101,7 @@ func Empty(t testing.TB) *Sample {
 		Sessions: session.New(session.Options{Store: st, URL: URL, Now: clock.Now}),
 	}
 	_, err := st.SaveProvider(t.Context(), provider())
-	must(t, err)
+	must.Succeed(t, err)
 	s.Pages, err = pages.New(pages.Options{
 		Store:        st,
 		ViewAs:       func(v autobuild.Viewer) pages.View { return st.As(v) },
@@ -117,7 +118,7 @@ func Empty(t testing.TB) *Sample {
 		Now:          clock.Now,
 		Log:          log,
 	})
-	must(t, err)
+	must.Succeed(t, err)
 	return s
 }
 
@@ -136,13 +137,6 @@ func Open(t testing.TB) *Sample {
 	return s
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // Cookie signs a user in and returns the request's cookie.
 func (s *Sample) Cookie(t testing.TB, role autobuild.Role) *http.Cookie {
 	t.Helper()
@@ -155,6 +149,6 @@ func (s *Sample) CookieOf(t testing.TB, userID string) *http.Cookie {
 	w := httptest.NewRecorder()
 	c, _ := gin.CreateTestContext(w)
 	c.Request = httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/signin/token", nil)
-	must(t, s.Sessions.Start(c, userID, autobuild.Grant{}))
+	must.Succeed(t, s.Sessions.Start(c, userID, autobuild.Grant{}))
 	return w.Result().Cookies()[0]
 }
