@@ -106,9 +106,15 @@ func TestDoctorChecksAMachineWithoutAGateway(t *testing.T) {
 	if err == nil {
 		t.Error("got no error without a gateway and a builder")
 	}
-	wantLines(t, output,
-		"✓ settings", "GB free in", "✕ database", "✕ public URL   SLIPWAY_URL=http://127.0.0.1:1",
-		"start the gateway", "✕ builder      SLIPWAY_BUILDER: no builder at tcp://127.0.0.1:1: start `slipway builder --address tcp://127.0.0.1:1` there",
+	wantLines(
+		t,
+		output,
+		"✓ settings",
+		"GB free in",
+		"✕ database",
+		"✕ public URL   SLIPWAY_URL=http://127.0.0.1:1",
+		"start the gateway",
+		"✕ builder      SLIPWAY_BUILDER: no builder at tcp://127.0.0.1:1: start `slipway builder --address tcp://127.0.0.1:1` there",
 	)
 	output, _ = run(t, append(settings(t, bitbucket(t, 0)), "SLIPWAY_DATA=/no/such/directory")...)
 	wantLines(t, output, "✕ disk         SLIPWAY_DATA=/no/such/directory")

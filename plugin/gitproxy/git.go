@@ -15,7 +15,13 @@ import (
 // The headers that are forwarded. All others are removed.
 var (
 	requestHeaders = []string{
-		"Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "Content-Encoding", "Git-Protocol", "User-Agent",
+		"Accept",
+		"Accept-Encoding",
+		"Accept-Language",
+		"Content-Type",
+		"Content-Encoding",
+		"Git-Protocol",
+		"User-Agent",
 	}
 	answerHeaders = []string{"Content-Type", "Content-Encoding", "Cache-Control", "Expires", "Pragma"}
 )

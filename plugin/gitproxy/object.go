@@ -35,7 +35,10 @@ func (p *Proxy) object(w http.ResponseWriter, r *http.Request, s *session, u *up
 	w.Header().Set("Cache-Control", "no-store")
 	if err := p.copyObject(w, resp.Body, o); err != nil {
 		cause := context.Cause(r.Context())
-		logctx.Log(r.Context(), p.o.Log).WithError(err).WithField("cause", cause).Debug("LFS object not sent completely")
+		logctx.Log(r.Context(), p.o.Log).
+			WithError(err).
+			WithField("cause", cause).
+			Debug("LFS object not sent completely")
 		panic(http.ErrAbortHandler) // the header was sent: only closing the connection shows the error
 	}
 	p.mu.Lock()

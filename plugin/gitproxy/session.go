@@ -53,7 +53,11 @@ func (p *Proxy) beginRequest(r *http.Request, build string) (autobuild.Attempt, 
 	case errors.Is(err, autobuild.ErrFenced):
 		return autobuild.Attempt{}, nil, refuse(http.StatusForbidden, errEnded.Error(), err)
 	case err != nil:
-		return autobuild.Attempt{}, nil, retryLater("the gateway cannot look the attempt up at the moment", retryAfter, err)
+		return autobuild.Attempt{}, nil, retryLater(
+			"the gateway cannot look the attempt up at the moment",
+			retryAfter,
+			err,
+		)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

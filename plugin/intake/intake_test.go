@@ -198,7 +198,10 @@ func TestW5I2RotatedSecret(t *testing.T) {
 func TestW19PingStoresNothing(t *testing.T) {
 	e := newEnv(t, autobuild.DataCenter)
 	for _, hook := range []string{e.hook.ID, "unknown"} {
-		must.Succeed(t, e.Receive(t.Context(), hook, http.Header{"X-Event-Key": {"diagnostics:ping"}}, []byte(`{"test":true}`)))
+		must.Succeed(
+			t,
+			e.Receive(t.Context(), hook, http.Header{"X-Event-Key": {"diagnostics:ping"}}, []byte(`{"test":true}`)),
+		)
 	}
 	if n := len(e.stored(t)); n != 0 {
 		t.Errorf("got %d deliveries, want none", n)

@@ -36,8 +36,13 @@ func newMetricDescs() metricDescs {
 			"engine", "state"),
 		buildsStranded: desc("builds_stranded", "Queued builds without a task. Always 0."),
 
-		tasks:    desc("tasks", "Tasks of the gateway that wait, run, or failed permanently (dead).", "kind", "state"),
-		tasksAge: desc("tasks_oldest_age_seconds", "Age of the oldest task of a kind; 0 if there is none.", "kind", "state"),
+		tasks: desc("tasks", "Tasks of the gateway that wait, run, or failed permanently (dead).", "kind", "state"),
+		tasksAge: desc(
+			"tasks_oldest_age_seconds",
+			"Age of the oldest task of a kind; 0 if there is none.",
+			"kind",
+			"state",
+		),
 		tasksOverdue: desc(
 			"tasks_overdue_seconds",
 			"Time since the oldest waiting task that can run became due; 0 if there is none.",
@@ -56,7 +61,11 @@ func newMetricDescs() metricDescs {
 			"Longest time since the last successful poll of a repository without a webhook; 0 if there is none.",
 		),
 
-		accounts:   desc("accounts", "Linked accounts by state: linked, or broken = a user must link it again.", "state"),
+		accounts: desc(
+			"accounts",
+			"Linked accounts by state: linked, or broken = a user must link it again.",
+			"state",
+		),
 		registries: desc("registries", "Registry credentials by the result of their last check.", "state"),
 	}
 }

@@ -226,7 +226,14 @@ func TestPathPatterns(t *testing.T) {
 		c := mainUpdated()
 		c.Paths = []string{row.path}
 		if d := decide(t, c, r, ""); d.Build != row.match {
-			t.Errorf("pattern %s, path %s: got build %t (%s), want %t", row.pattern, row.path, d.Build, d.Reason, row.match)
+			t.Errorf(
+				"pattern %s, path %s: got build %t (%s), want %t",
+				row.pattern,
+				row.path,
+				d.Build,
+				d.Reason,
+				row.match,
+			)
 		}
 	}
 }

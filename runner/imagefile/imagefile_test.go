@@ -123,7 +123,12 @@ func TestOpenReadsAWholeIndex(t *testing.T) {
 	case !ok:
 		t.Errorf("got %s, %T: want ok true", got.Digest, got.Content)
 	case got.Digest != must.Get[v1.Hash](t)(index.Digest()).String():
-		t.Errorf("got %s, %T: want got.Digest %v", got.Digest, got.Content, must.Get[v1.Hash](t)(index.Digest()).String())
+		t.Errorf(
+			"got %s, %T: want got.Digest %v",
+			got.Digest,
+			got.Content,
+			must.Get[v1.Hash](t)(index.Digest()).String(),
+		)
 	case validate.Index(is) != nil:
 		t.Errorf("got %s, %T: want no validate.Index(is)", got.Digest, got.Content)
 	}

@@ -137,7 +137,9 @@ func (s *Server) AddAccessToken(t AccessToken) (secret.Secret, error) {
 	case t.Kind == RepositoryToken && t.Repository != nil:
 		within.workspace, within.repository = t.Repository.Workspace, t.Repository
 	default:
-		return secret.Secret{}, errors.New("add an access token: workspace, project or repository do not match its kind")
+		return secret.Secret{}, errors.New(
+			"add an access token: workspace, project or repository do not match its kind",
+		)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

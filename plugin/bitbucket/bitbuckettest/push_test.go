@@ -132,10 +132,13 @@ func TestChangesOfBranches(t *testing.T) {
 		hashes, parent = append(hashes, hash), hash
 	}
 	main := func(hash string) map[string]string { return map[string]string{"refs/heads/main": hash} }
-	must.Succeed(t, e.app.Push(ctx, main(hashes[2])))                                      // three commits, created
-	must.Succeed(t, e.app.Push(ctx, main(hashes[4])))                                      // two commits
-	must.Succeed(t, e.app.Push(ctx, main(hashes[4])))                                      // nothing moves: no webhook
-	must.Succeed(t, e.app.Push(ctx, main(hashes[3])))                                      // backwards: forced, no commits
+	must.Succeed(t, e.app.Push(ctx, main(hashes[2]))) // three commits, created
+	must.Succeed(t, e.app.Push(ctx, main(hashes[4]))) // two commits
+	must.Succeed(t, e.app.Push(ctx, main(hashes[4]))) // nothing moves: no webhook
+	must.Succeed(
+		t,
+		e.app.Push(ctx, main(hashes[3])),
+	) // backwards: forced, no commits
 	must.Succeed(t, e.app.Push(ctx, map[string]string{"refs/heads/topic/ü": hashes[6]}))   // more than five
 	must.Succeed(t, e.app.PushAs(ctx, e.bob, map[string]string{"refs/heads/topic/ü": ""})) // deleted
 	must.Succeed(t, e.WaitIdle(ctx))

@@ -133,7 +133,11 @@ var slugPattern = regexp.MustCompile(`^[a-z0-9_.-]{1,62}$`)
 // AddRepository adds an empty repository in the project PROJ.
 func (s *Server) AddRepository(w *Workspace, slug string, v Visibility) (*Repository, error) {
 	if !slugPattern.MatchString(slug) {
-		return nil, fmt.Errorf("add repository %s/%s: invalid slug: use lower-case letters, digits and . _ -", w.Slug, slug)
+		return nil, fmt.Errorf(
+			"add repository %s/%s: invalid slug: use lower-case letters, digits and . _ -",
+			w.Slug,
+			slug,
+		)
 	}
 	now := s.now()
 	r := &Repository{

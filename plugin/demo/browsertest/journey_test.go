@@ -251,7 +251,11 @@ func (j *journey) retry() {
 }
 
 func (j *journey) failAndRelease() {
-	j.push("Break the build", j.env.Dockerfile("hello", `RUN echo "parser.c:12: expected ; before }" && exit 3`), "v1.2")
+	j.push(
+		"Break the build",
+		j.env.Dockerfile("hello", `RUN echo "parser.c:12: expected ; before }" && exit 3`),
+		"v1.2",
+	)
 	j.Follow("Builds")
 	j.WaitUntil("both builds have ended", "document.querySelectorAll('#builds-list .state.failed').length === 2")
 	j.CheckPage("20-builds")

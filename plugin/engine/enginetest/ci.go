@@ -287,7 +287,12 @@ func gatewayRestarted(env *demotest.Env) {
 	commit := p.Commit("Away", env.Dockerfile("restart", "RUN echo before-$((6*7)); sleep 6; echo after-$((6*8))"))
 	p.Push("main")
 	b := p.WaitNewest(1, autobuild.Running)
-	_, err := env.Browser.WaitLog(env.Context, b, 1, func(log string) bool { return strings.Contains(log, "before-42") })
+	_, err := env.Browser.WaitLog(
+		env.Context,
+		b,
+		1,
+		func(log string) bool { return strings.Contains(log, "before-42") },
+	)
 	env.Must(err)
 	env.Gateway.Stop()
 	env.Must(env.Gateway.Start(env.Context))

@@ -37,7 +37,11 @@ func (c *CI) doctorFinds(env *demotest.Env) {
 		}
 		if !strings.Contains(printed, "without output of our step") ||
 			!strings.Contains(printed, "_IMAGE="+c.Program+" this program") {
-			env.T.Errorf("doctor without the step's program: got %v, want it to name the image's setting:\n%s", err, printed)
+			env.T.Errorf(
+				"doctor without the step's program: got %v, want it to name the image's setting:\n%s",
+				err,
+				printed,
+			)
 		}
 	})
 }

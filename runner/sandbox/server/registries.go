@@ -62,7 +62,10 @@ func (c Config) checkHosts() error {
 	for _, mirror := range c.Mirrors {
 		place, scheme := splitMirror(mirror)
 		if _, err := registry.ParseHost(place); err != nil || (scheme != "" && scheme != "http" && scheme != "https") {
-			return fmt.Errorf("builder: the mirror %q is not a registry address: use https://host, http://host or host", mirror)
+			return fmt.Errorf(
+				"builder: the mirror %q is not a registry address: use https://host, http://host or host",
+				mirror,
+			)
 		}
 	}
 	for _, server := range c.DNS {
