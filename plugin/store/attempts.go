@@ -26,9 +26,9 @@ func scanAttempt(r scanner) (a autobuild.Attempt, err error) {
 
 // StartAttempt creates the next attempt of a queued build; the build becomes starting. limit is
 // the maximum number of active builds on the engine; 0 = no limit. StartAttempt returns
-// ErrConflict if the build is not queued. It returns ErrUnavailable if the limit is reached, if
-// an older build of the same rule and ref is queued, or if an automated build with fewer active
-// builds is waiting.
+// ErrConflict if the build is not queued. With a limit it returns ErrUnavailable if the limit is
+// reached, if an older build of the same rule and ref is queued, or if an automated build with fewer
+// active builds is waiting (checkCapacity).
 func (s *Store) StartAttempt(
 	ctx context.Context, buildID, engine string, tokenHash string, deadline time.Time, limit int,
 ) (a autobuild.Attempt, err error) {
@@ -55,7 +55,7 @@ func (s *Store) StartAttempt(
 		if err := execOne(ctx, tx, `UPDATE builds SET tries = tries + 1 WHERE id = $1`, buildID); err != nil {
 			return err
 		}
-		if err := s.advance(ctx, tx, &b, transition{attempt: number, state: autobuild.Starting}); err != nil {
+		if err := s.advance(ctx, tx, &b, stateChange{attempt: number, state: autobuild.Starting}); err != nil {
 			return err
 		}
 		a, err = attempt(ctx, tx, buildID, number)
@@ -185,7 +185,7 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 		if err != nil {
 			return err
 		}
-		return s.advance(ctx, tx, &b, transition{attempt: attempt, state: autobuild.Running})
+		return s.advance(ctx, tx, &b, stateChange{attempt: attempt, state: autobuild.Running})
 	})
 	if err == nil && !repeated {
 		a.State, a.RunnerID, a.ClaimedAt = autobuild.Running, runnerID, b.StartedAt
@@ -242,7 +242,7 @@ func (s *Store) FinishAttempt(ctx context.Context, f autobuild.Finish) (b autobu
 		if f.Digest == "" && f.State == autobuild.Succeeded {
 			f.Digest = a.Digest
 		}
-		end := transition{
+		end := stateChange{
 			attempt: f.Attempt,
 			state:   f.State,
 			reason:  f.Reason,

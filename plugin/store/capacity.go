@@ -9,8 +9,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// checkCapacity returns ErrUnavailable if the build must not start on the engine now. limit is
-// the maximum number of active builds; 0 = no limit.
+// checkCapacity returns ErrUnavailable if the build must not start on the engine now. limit is the
+// maximum number of active builds; 0 = no limit, and then no order and no fair share either.
 func checkCapacity(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string, limit int) error {
 	if limit <= 0 {
 		return nil

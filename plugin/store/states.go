@@ -11,8 +11,9 @@ import (
 	"slipway/plugin/store/queue"
 )
 
-// A transition moves a build to a state within an attempt.
-type transition struct {
+// A stateChange moves a build to a state within an attempt. The moves of refs are in refs.go
+// (autobuild.Transition).
+type stateChange struct {
 	attempt int
 	state   autobuild.State
 	reason  autobuild.Reason
@@ -33,7 +34,7 @@ func currentAttempt(b autobuild.Build) int {
 // advance changes the state of a build; no other function does. In the caller's transaction it
 // checks the order of states, updates the build and its newest attempt, and creates the report
 // task. It returns ErrFenced if the build is in a later state already.
-func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to transition) error {
+func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to stateChange) error {
 	if !autobuild.Advances(currentAttempt(*b), b.State, to.attempt, to.state) {
 		return fmt.Errorf("build %d is %s in attempt %d and cannot become %s in attempt %d: %w",
 			b.Number, b.State, currentAttempt(*b), to.state, to.attempt, autobuild.ErrFenced)
@@ -68,7 +69,7 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to 
 
 // advanceAttempt updates the state of an attempt, if it exists. A queued build can be cancelled
 // before its first attempt.
-func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, to transition) error {
+func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, to stateChange) error {
 	finishedAt := int64(0)
 	if to.state.Final() {
 		finishedAt = ms(s.Now())
@@ -81,12 +82,8 @@ func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, 
 
 // queueAgain queues a build for another attempt.
 func (s *Store) queueAgain(ctx context.Context, tx *sql.Tx, b *autobuild.Build, detail string) error {
-	if err := s.advance(
-		ctx,
-		tx,
-		b,
-		transition{attempt: b.Attempt + 1, state: autobuild.Queued, detail: detail},
-	); err != nil {
+	next := stateChange{attempt: b.Attempt + 1, state: autobuild.Queued, detail: detail}
+	if err := s.advance(ctx, tx, b, next); err != nil {
 		return err
 	}
 	return s.enqueueDispatch(ctx, tx, b.ID)
@@ -135,22 +132,13 @@ func (s *Store) cancel(
 	if b.State.Final() {
 		return finished{}, fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 	}
-	checkActive := b.State != autobuild.Queued
-	if err := s.advance(
-		ctx,
-		tx,
-		&b,
-		transition{
-			attempt: currentAttempt(b),
-			state:   autobuild.Cancelled,
-			reason:  reason,
-			detail:  detail,
-		},
-	); err != nil {
+	hasAttempt := b.State != autobuild.Queued
+	to := stateChange{attempt: currentAttempt(b), state: autobuild.Cancelled, reason: reason, detail: detail}
+	if err := s.advance(ctx, tx, &b, to); err != nil {
 		return finished{}, err
 	}
 	end.build = b
-	if checkActive {
+	if hasAttempt {
 		end.attempt, err = attempt(ctx, tx, b.ID, b.Attempt)
 	}
 	return end, err
@@ -167,17 +155,12 @@ func (s *Store) GiveUpBuild(ctx context.Context, id, detail string) error {
 		if b.State != autobuild.Queued {
 			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 		}
-		return s.advance(
-			ctx,
-			tx,
-			&b,
-			transition{
-				attempt: currentAttempt(b),
-				state:   autobuild.Errored,
-				reason:  autobuild.ReasonInfrastructure,
-				detail:  detail,
-			},
-		)
+		return s.advance(ctx, tx, &b, stateChange{
+			attempt: currentAttempt(b),
+			state:   autobuild.Errored,
+			reason:  autobuild.ReasonInfrastructure,
+			detail:  detail,
+		})
 	})
 	if err == nil {
 		s.notifyFinished(finished{build: b})
