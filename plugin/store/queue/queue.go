@@ -85,14 +85,14 @@ type Queue struct {
 	poll   time.Duration
 
 	mu    sync.Mutex
-	kinds map[string]*worker
+	kinds map[string]*consumer
 }
 
 // New returns a Queue. It runs no task before Run.
 func New(c Config) *Queue {
 	q := &Queue{
 		db: c.DB, begin: c.Begin, worker: c.Worker, commit: c.Commit,
-		now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*worker{},
+		now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*consumer{},
 	}
 	if q.poll <= 0 {
 		q.poll = 250 * time.Millisecond
@@ -125,7 +125,7 @@ func (q *Queue) Handle(kind string, h Handler, o Options) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.kinds[kind] = &worker{
+	q.kinds[kind] = &consumer{
 		queue: q, kind: kind, handle: h, options: o,
 		wake: make(chan struct{}, 1), slots: make(chan struct{}, o.Workers),
 	}
@@ -141,26 +141,27 @@ func (q *Queue) Run(ctx context.Context) error {
 		q.log.WithError(err).Warn("tasks that an older version left behind others wait until the next start")
 	}
 	var running sync.WaitGroup
-	for _, w := range q.workers() {
-		running.Go(func() { w.run(ctx) })
+	for _, c := range q.consumers() {
+		running.Go(func() { c.run(ctx) })
 	}
 	running.Wait()
 	return nil
 }
 
-// Wake makes all workers poll at once. The store calls it after each commit that enqueued tasks.
+// Wake makes the consumers of all kinds poll at once. The store calls it after each commit that
+// enqueued tasks.
 func (q *Queue) Wake() {
-	for _, w := range q.workers() {
-		w.signal()
+	for _, c := range q.consumers() {
+		c.signal()
 	}
 }
 
-func (q *Queue) workers() []*worker {
+func (q *Queue) consumers() []*consumer {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	all := make([]*worker, 0, len(q.kinds))
-	for _, w := range q.kinds {
-		all = append(all, w)
+	all := make([]*consumer, 0, len(q.kinds))
+	for _, c := range q.kinds {
+		all = append(all, c)
 	}
 	return all
 }

@@ -21,8 +21,8 @@ const (
 	maxDelay = time.Hour
 )
 
-// A worker runs the tasks of one kind.
-type worker struct {
+// A consumer runs the tasks of one kind, in up to Options.Workers goroutines.
+type consumer struct {
 	queue   *Queue
 	kind    string
 	handle  Handler
@@ -32,29 +32,29 @@ type worker struct {
 	lastNow time.Time     // clock at the last poll; used only by run
 }
 
-// signal makes the worker poll at once.
-func (w *worker) signal() {
+// signal makes the consumer poll at once.
+func (c *consumer) signal() {
 	select {
-	case w.wake <- struct{}{}:
+	case c.wake <- struct{}{}:
 	default: // a signal is already pending
 	}
 }
 
 // run claims as many tasks as there are free slots, until ctx ends. Then it waits for the handlers.
-func (w *worker) run(ctx context.Context) {
+func (c *consumer) run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
-	poll := time.NewTicker(w.queue.poll)
+	poll := time.NewTicker(c.queue.poll)
 	defer poll.Stop()
 	for ctx.Err() == nil {
-		w.checkClock(ctx)
-		n := w.claimAndStart(ctx, &running)
+		c.checkClock(ctx)
+		n := c.claimAndStart(ctx, &running)
 		if n > 0 {
 			continue
 		}
 		select {
 		case <-ctx.Done():
-		case <-w.wake:
+		case <-c.wake:
 		case <-poll.C:
 		}
 	}
@@ -63,71 +63,71 @@ func (w *worker) run(ctx context.Context) {
 // checkClock detects that the clock was set back. Postponed tasks would then wait until the clock
 // reaches the old time again, so checkClock makes them due. Handlers postpone them again if that is
 // too early.
-func (w *worker) checkClock(ctx context.Context) {
-	now := w.queue.now().Round(0) // the wall clock, which due times use
+func (c *consumer) checkClock(ctx context.Context) {
+	now := c.queue.now().Round(0) // the wall clock, which due times use
 	beyond := now
 	switch {
-	case w.lastNow.IsZero():
+	case c.lastNow.IsZero():
 		beyond = now.Add(maxDelay)
-	case !now.Before(w.lastNow.Add(-maxClockStep)):
-		w.lastNow = now
+	case !now.Before(c.lastNow.Add(-maxClockStep)):
+		c.lastNow = now
 		return
 	}
-	err := w.queue.makeDue(ctx, w.kind, now, beyond)
+	err := c.queue.makeDue(ctx, c.kind, now, beyond)
 	if err == nil {
-		w.lastNow = now
+		c.lastNow = now
 	} else if ctx.Err() == nil { // the next poll retries
-		w.queue.log.WithError(err).WithField("kind", w.kind).
+		c.queue.log.WithError(err).WithField("kind", c.kind).
 			Warn("cannot make tasks due after the clock was set back")
 	}
 }
 
 // claimAndStart waits for a free slot, and returns the number of tasks that it started.
-func (w *worker) claimAndStart(ctx context.Context, running *sync.WaitGroup) int {
+func (c *consumer) claimAndStart(ctx context.Context, running *sync.WaitGroup) int {
 	select {
-	case w.slots <- struct{}{}:
-		<-w.slots // only this goroutine occupies slots, so it stays free
+	case c.slots <- struct{}{}:
+		<-c.slots // only this goroutine occupies slots, so it stays free
 	case <-ctx.Done():
 		return 0
 	}
-	free := cap(w.slots) - len(w.slots)
-	tasks, err := w.queue.claim(ctx, w.kind, free, w.options.Lease)
+	free := cap(c.slots) - len(c.slots)
+	tasks, err := c.queue.claim(ctx, c.kind, free, c.options.Lease)
 	if err != nil && ctx.Err() == nil {
-		w.queue.log.WithError(err).WithField("kind", w.kind).Warn("cannot claim tasks")
+		c.queue.log.WithError(err).WithField("kind", c.kind).Warn("cannot claim tasks")
 	}
 	for _, t := range tasks {
-		w.slots <- struct{}{}
+		c.slots <- struct{}{}
 		running.Go(func() {
-			defer func() { <-w.slots; w.signal() }() // the next task of the lane may be due now
-			w.work(ctx, t)
+			defer func() { <-c.slots; c.signal() }() // the next task of the lane may be due now
+			c.work(ctx, t)
 		})
 	}
 	return len(tasks)
 }
 
 // work runs a claimed task and stores its result.
-func (w *worker) work(ctx context.Context, t Task) {
-	err := w.attempt(ctx, t)
+func (c *consumer) work(ctx context.Context, t Task) {
+	err := c.attempt(ctx, t)
 	// The result is stored even if ctx has ended, within a time limit.
 	finishCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	if err := w.finishTask(finishCtx, t, err, ctx.Err() != nil); err != nil {
-		w.queue.log.WithError(err).WithField("kind", t.Kind).WithField("task", t.ID).
+	if err := c.finishTask(finishCtx, t, err, ctx.Err() != nil); err != nil {
+		c.queue.log.WithError(err).WithField("kind", t.Kind).WithField("task", t.ID).
 			Warn("cannot store the result of a task; it will run again")
 	}
 }
 
 // attempt runs the handler with a heartbeat.
-func (w *worker) attempt(ctx context.Context, t Task) error {
-	if t.Attempt > w.options.MaxAttempts {
+func (c *consumer) attempt(ctx context.Context, t Task) error {
+	if t.Attempt > c.options.MaxAttempts {
 		return Permanent(
-			fmt.Errorf("the process died, or lost its lease, in each of %d attempts", w.options.MaxAttempts),
+			fmt.Errorf("the process died, or lost its lease, in each of %d attempts", c.options.MaxAttempts),
 		)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	var beat sync.WaitGroup
-	beat.Go(func() { w.heartbeat(ctx, t, cancel) })
-	err := w.callHandler(ctx, t)
+	beat.Go(func() { c.heartbeat(ctx, t, cancel) })
+	err := c.callHandler(ctx, t)
 	if errors.Is(context.Cause(ctx), errLeaseLost) {
 		err = errLeaseLost
 	}
@@ -137,18 +137,18 @@ func (w *worker) attempt(ctx context.Context, t Task) error {
 }
 
 // callHandler runs the handler and converts a panic to an error.
-func (w *worker) callHandler(ctx context.Context, t Task) (err error) {
+func (c *consumer) callHandler(ctx context.Context, t Task) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return w.handle(ctx, t)
+	return c.handle(ctx, t)
 }
 
 // heartbeat renews the lease until ctx ends. It ends ctx if the lease is lost.
-func (w *worker) heartbeat(ctx context.Context, t Task, lost context.CancelCauseFunc) {
-	tick := time.NewTicker(w.options.Lease / 3)
+func (c *consumer) heartbeat(ctx context.Context, t Task, lost context.CancelCauseFunc) {
+	tick := time.NewTicker(c.options.Lease / 3)
 	defer tick.Stop()
 	for {
 		select {
@@ -156,21 +156,21 @@ func (w *worker) heartbeat(ctx context.Context, t Task, lost context.CancelCause
 			return
 		case <-tick.C:
 		}
-		err := w.queue.extend(ctx, t, w.options.Lease)
+		err := c.queue.extend(ctx, t, c.options.Lease)
 		if errors.Is(err, errLeaseLost) {
 			lost(errLeaseLost)
 			return
 		}
 		if err != nil && ctx.Err() == nil {
-			w.queue.log.WithError(err).WithField("kind", t.Kind).WithField("task", t.ID).Warn("cannot renew a lease")
+			c.queue.log.WithError(err).WithField("kind", t.Kind).WithField("task", t.ID).Warn("cannot renew a lease")
 		}
 	}
 }
 
-// finishTask stores the result of a task. If interrupted is true, the worker is stopping, so that
+// finishTask stores the result of a task. If interrupted is true, the consumer is stopping, so that
 // an error does not count as a failed attempt.
-func (w *worker) finishTask(ctx context.Context, t Task, err error, interrupted bool) error {
-	q := w.queue
+func (c *consumer) finishTask(ctx context.Context, t Task, err error, interrupted bool) error {
+	q := c.queue
 	snooze, snoozed := SnoozedFor(err)
 	switch {
 	case err == nil:
@@ -179,8 +179,8 @@ func (w *worker) finishTask(ctx context.Context, t Task, err error, interrupted 
 		return errLeaseLost
 	case snoozed:
 		return q.postpone(ctx, t, snooze, nil, false)
-	case IsPermanent(err), t.Attempt >= w.options.MaxAttempts && !interrupted:
-		w.notifyDead(ctx, t, err)
+	case IsPermanent(err), t.Attempt >= c.options.MaxAttempts && !interrupted:
+		c.notifyDead(ctx, t, err)
 		return q.markDead(ctx, t, err)
 	case interrupted:
 		return q.postpone(ctx, t, 0, err, false)
@@ -189,18 +189,18 @@ func (w *worker) finishTask(ctx context.Context, t Task, err error, interrupted 
 	}
 }
 
-func (w *worker) notifyDead(ctx context.Context, t Task, cause error) {
-	w.queue.log.WithError(cause).WithField("kind", t.Kind).WithField("arg", t.Arg).Error("task given up")
-	if w.options.Dead == nil {
+func (c *consumer) notifyDead(ctx context.Context, t Task, cause error) {
+	c.queue.log.WithError(cause).WithField("kind", t.Kind).WithField("arg", t.Arg).Error("task given up")
+	if c.options.Dead == nil {
 		return
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			w.queue.log.WithField("kind", t.Kind).WithField("arg", t.Arg).
+			c.queue.log.WithField("kind", t.Kind).WithField("arg", t.Arg).
 				Errorf("panic in the dead letter's callback: %v", p)
 		}
 	}()
-	w.options.Dead(ctx, t, cause)
+	c.options.Dead(ctx, t, cause)
 }
 
 // backoff returns the delay before the next attempt. It doubles from 1 s to 5 min. Half of it is
