@@ -161,11 +161,20 @@ func (d *decision) derive() ([]string, error) {
 			tag += "-" + d.s.Suffix
 		}
 		if !spec.LegalTag(tag) {
-			return nil, fmt.Errorf("the tag made of %q is %q, "+tagGrammar, d.run.Name(), tag)
+			return nil, d.illegalDerived(tag)
 		}
 		all[i] = tag
 	}
 	return all, nil
+}
+
+// illegalDerived returns the error for a derived tag that is not legal.
+func (d *decision) illegalDerived(tag string) error {
+	if d.s.Suffix != "" {
+		return fmt.Errorf("the tag made of %q with auto_tag_suffix %q is %q, "+tagGrammar,
+			d.run.Name(), d.s.Suffix, tag)
+	}
+	return fmt.Errorf("the tag made of %q is %q, "+tagGrammar, d.run.Name(), tag)
 }
 
 // namedBesideDerived returns the named tags that are pushed in addition to the derived ones.
