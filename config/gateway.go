@@ -33,12 +33,12 @@ type Gateway struct {
 	ClientID     string        `env:"SLIPWAY_BITBUCKET_CLIENT_ID" help:"key of its OAuth consumer; may also be given on the setup page"`
 	ClientSecret secret.Secret `env:"SLIPWAY_BITBUCKET_CLIENT_SECRET,unset" help:"secret of its OAuth consumer"`
 
-	Engine       string        `env:"SLIPWAY_ENGINE" envDefault:"embedded" help:"engine of automated builds that name none"`
-	Concurrency  int           `env:"SLIPWAY_CONCURRENCY" envDefault:"2" help:"builds at once on the embedded engine, of all gateways together"`
-	BuildTimeout time.Duration `env:"SLIPWAY_BUILD_TIMEOUT" envDefault:"4h" help:"longest time of one attempt of a build"`
-	PollInterval time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"how often repositories without a webhook are polled"`
-	Reconcile    time.Duration `env:"SLIPWAY_RECONCILE_INTERVAL" envDefault:"30m" help:"how often repositories with a webhook are polled, for pushes that Bitbucket did not deliver, and the webhook is checked; more rarely with more than 125 repositories"`
-	Keep         time.Duration `env:"SLIPWAY_KEEP" envDefault:"2160h" help:"how long deliveries, logs and builds are kept (2160h = 90 days); of each automated build the newest ten builds stay"`
+	Engine            string        `env:"SLIPWAY_ENGINE" envDefault:"embedded" help:"engine of automated builds that name none"`
+	Concurrency       int           `env:"SLIPWAY_CONCURRENCY" envDefault:"2" help:"builds at once on the embedded engine, of all gateways together"`
+	BuildTimeout      time.Duration `env:"SLIPWAY_BUILD_TIMEOUT" envDefault:"4h" help:"longest time of one attempt of a build"`
+	PollInterval      time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"how often repositories without a webhook are polled"`
+	ReconcileInterval time.Duration `env:"SLIPWAY_RECONCILE_INTERVAL" envDefault:"30m" help:"how often repositories with a webhook are polled, for pushes that Bitbucket did not deliver, and the webhook is checked; more rarely with more than 125 repositories"`
+	Keep              time.Duration `env:"SLIPWAY_KEEP" envDefault:"2160h" help:"how long deliveries, logs and builds are kept (2160h = 90 days); of each automated build the newest ten builds stay"`
 
 	Builder        string        `env:"SLIPWAY_BUILDER" help:"address of a running builder (unix:///… or tcp://host:port); default: one is started when needed"`
 	BuilderTLS     secret.Secret `env:"SLIPWAY_BUILDER_TLS,unset" help:"certificate of its clients, if it is on another machine: the absolute path of a file of slipway builder keys, or its PEM"`

@@ -103,8 +103,8 @@ func (g Gateway) Validate() error {
 	if g.PollInterval <= 0 {
 		errs = append(errs, fmt.Errorf("SLIPWAY_POLL_INTERVAL is %s: give a time like 5m", g.PollInterval))
 	}
-	if g.Reconcile <= 0 {
-		errs = append(errs, fmt.Errorf("SLIPWAY_RECONCILE_INTERVAL is %s: give a time like 30m", g.Reconcile))
+	if g.ReconcileInterval <= 0 {
+		errs = append(errs, fmt.Errorf("SLIPWAY_RECONCILE_INTERVAL is %s: give a time like 30m", g.ReconcileInterval))
 	}
 	if g.Keep < 24*time.Hour {
 		errs = append(errs, fmt.Errorf("SLIPWAY_KEEP is %s: give at least 24h", g.Keep))

@@ -1,6 +1,7 @@
 // Package plugin is the gateway. It turns pushes to Bitbucket into builds and reports their results
 // to Bitbucket. New constructs all parts in the order of their dependencies; read it as the table
-// of contents. docs/architecture.md follows one push through the parts.
+// of contents. docs/architecture.md follows one push through the parts. The settings PLUGIN_* belong to
+// the build step (package runner/settings), not to this package.
 package plugin
 
 import (
@@ -128,7 +129,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return g.watcher.Run(ctx) })
 	group.Go(func() error { g.tidyWebhooks(ctx); return nil })
 	group.Go(func() error {
-		return g.reconciler.Run(ctx, reconciler.Intervals{Polled: g.config.PollInterval, Active: g.config.Reconcile})
+		return g.reconciler.Run(ctx, reconciler.Intervals{
+			Polled: g.config.PollInterval,
+			Active: g.config.ReconcileInterval,
+		})
 	})
 	group.Go(func() error { return g.pruneDaily(ctx) })
 	group.Go(func() error {

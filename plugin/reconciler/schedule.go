@@ -32,12 +32,12 @@ const (
 
 // Intervals say how often Run polls a repository. Each delay varies by 10 percent.
 type Intervals struct {
-	// Polled is the interval for repositories without a webhook.
+	// Polled is the interval for repositories without a webhook (autobuild.HookPolled).
 	Polled time.Duration
-	// Active is the interval for repositories with a webhook. Polls find the pushes that
-	// Bitbucket does not deliver. It sends no large payload and none while the webhook is
-	// disabled, and it repeats few failed deliveries. The interval is longer with many
-	// repositories (stretchInterval).
+	// Active is the interval for repositories with a webhook (autobuild.HookActive). Polls find the
+	// pushes that Bitbucket does not deliver. It sends no large payload and none while the webhook is
+	// disabled, and it repeats few failed deliveries. The interval is longer with many repositories
+	// (stretchInterval).
 	Active time.Duration
 }
 

@@ -23,7 +23,8 @@ const workspaceName = "workspace"
 // A Shown is a setting in the form in which a log may show it.
 type Shown = table.Shown
 
-// A Plugin holds the settings of a step in a pipeline without a gateway.
+// A Plugin holds the settings of a step in a pipeline without a gateway. For its CI such a step is a
+// plugin, hence the name. Package plugin is the gateway.
 type Plugin struct {
 	Workspace  string   // directory of the source tree, as the CI names it; "." = the current directory
 	Images     []string // registry/name without a tag; the first names the step
