@@ -57,7 +57,7 @@ func failed(reason string, err error) error {
 }
 
 // errTimeout is the cause with which the time of an attempt runs out.
-var errTimeout = errors.New("the build reached its time limit")
+var errTimeout = errors.New("the build took longer than its time limit")
 
 // resultOf returns the result of an attempt that ended with an error, or with nil. Failed is the
 // repository's fault; Error is one of the infrastructure, which another attempt may not meet.

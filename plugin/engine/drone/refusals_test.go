@@ -86,7 +86,7 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 		"a login before it": {
 			"acme/builder", "GET", "/user",
 			http.RedirectHandler("http://sso/", http.StatusFound).ServeHTTP, autobuild.ErrForbidden,
-			"redirect (302)",
+			"redirects (302)",
 		},
 		"a page": {
 			"acme/builder", "GET", "/user", respond("<html>"), autobuild.ErrUnavailable,
