@@ -30,3 +30,12 @@ func (e *env) mustHaveSucceeded(b runnertest.Build) runnertest.Attempt {
 	}
 	return got
 }
+
+// skipIfCovered skips a test that compares the last lines of a child process. With -cover these
+// processes print a warning about GOCOVERDIR of their own.
+func skipIfCovered(t *testing.T) {
+	t.Helper()
+	if testing.CoverMode() != "" {
+		t.Skip("go test -cover: the builder's process prints a warning about GOCOVERDIR")
+	}
+}

@@ -108,6 +108,7 @@ func TestAProbeStartsABuilderWhereNoneIsNamed(t *testing.T) {
 
 // A step that cannot build ends with exit code 1, and with one line that names the mend.
 func TestAProbesStepWithoutABuilder(t *testing.T) {
+	skipIfCovered(t)
 	needBuildKit(t)
 	cmd := stepCommand(
 		t,

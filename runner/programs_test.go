@@ -67,5 +67,5 @@ func TestTheImagesProgramsBuildAndPush(t *testing.T) {
 	if err == nil {
 		t.Fatalf("it succeeded\n%s", out)
 	}
-	runnertest.CheckHas(t, "the log", string(out), "slipway-builder is not beside")
+	runnertest.CheckHas(t, "the log", string(out), "slipway-builder is not in the directory of this program")
 }

@@ -64,6 +64,7 @@ func TestTheStateOutlivesKilledStepsAndHoldsNobodyUp(t *testing.T) {
 
 // A state that was cut off in the middle of a write must not fail every step from then on.
 func TestAStateThatCannotBeReadIsDoneWithout(t *testing.T) {
+	skipIfCovered(t)
 	needBuildKit(t)
 	dir, state := runnertest.Workspace(
 		t,

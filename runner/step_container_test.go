@@ -144,7 +144,7 @@ func TestStepInAContainerWithAUselessTMPDIR(t *testing.T) {
 		mount []specs.Mount
 		says  string
 	}{
-		"read-only": {tmp("ro"), "read-only file system; set TMPDIR"},
+		"read-only": {tmp("ro"), "read-only file system: set TMPDIR"},
 		"full":      {tmp("size=1m"), "free: set TMPDIR"},
 		"noexec":    {[]specs.Mount{{Destination: "/tmp", Type: "bind", Source: filepath.Join(dir, "overlay"), Options: []string{"bind", "noexec"}}}, "is mounted noexec"},
 	} {

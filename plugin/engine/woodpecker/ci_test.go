@@ -149,7 +149,7 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 			"failed to fetch config via http (status: 503)",
 		},
 		"server fails": {
-			"acme/builder", func(e *env) { e.server.FailNext(1000) }, autobuild.ErrUnavailable, "answered 500",
+			"acme/builder", func(e *env) { e.server.FailNext(1000) }, autobuild.ErrUnavailable, "returned 500",
 		},
 		"redirected": {
 			"acme/builder", func(e *env) { e.proxy.answer(redirect) }, autobuild.ErrForbidden,
@@ -166,7 +166,7 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 		"proxy without server": {
 			"acme/builder",
 			func(e *env) { e.proxy.answer(status(http.StatusBadGateway, "<h1>Bad\xff gateway")) },
-			autobuild.ErrUnavailable, "answered 502 <h1>Bad? gateway",
+			autobuild.ErrUnavailable, "returned 502 <h1>Bad? gateway",
 		},
 		"connection dropped": {
 			"acme/builder", func(e *env) { e.proxy.answer(drop) }, autobuild.ErrUnavailable, "does not answer",
