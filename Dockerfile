@@ -1,8 +1,8 @@
 # syntax=docker/dockerfile:1
 # Targets:
-#   gateway     for use with Drone, Woodpecker or a remote builder: the binary alone
-#   runner      the build step of a CI: its own programs, with git and runc
-#   all-in-one  the gateway with its embedded engine: with git and runc
+#   gateway     the gateway for Drone, Woodpecker or a remote builder: only the binary
+#   runner      the build step of a CI: its two programs, git and runc
+#   all-in-one  the gateway with the embedded engine: the binary, git and runc
 FROM golang:1.26-bookworm AS build
 ENV GOCACHE=/go/cache
 WORKDIR /src

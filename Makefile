@@ -1,19 +1,19 @@
-# make demo    the whole loop on this machine, real git, BuildKit and registry: a push becomes
-#              an image and a green status (ARGS=--once exits after checking it all)
-# make test    every test, those that start no builder with the race detector; pictures of each
-#              page go to screenshots/
-# make lint    gofmt, go vet, golangci-lint, go.mod
-# make cover   every test, with the share of statements that they reach
-# make trust   all with the race detector, the long forms (more kills, more disorder), and each fuzz
-#              target for a minute: hours
-# make bench   the benchmarks
-# make bench-runner  the step against buildctl, in turns on the same Dockerfiles (as root; ARGS=
-#              "-rows tiny,dag -rounds 5" chooses); the first time builds buildkitd and a registry
-# make build   bin/slipway, and its commands runner and builder in programs of their own, for the
-#              step's image: bin/slipway-step and bin/slipway-builder
+# make demo    runs the whole loop on this machine with real git, BuildKit and registry: a push becomes
+#              an image and a successful status (ARGS=--once checks the results and exits)
+# make test    runs every test, with the race detector if the package starts no builder, and writes
+#              pictures of the pages to screenshots/
+# make lint    runs gofmt, go vet and golangci-lint, and checks go.mod
+# make cover   runs every test and prints the statement coverage
+# make trust   runs all tests with the race detector, then the long tests (more kills, more disorder),
+#              then each fuzz target for a minute: hours
+# make bench   runs the benchmarks
+# make bench-runner  compares the step with buildctl on the same Dockerfiles (as root; ARGS="-rows
+#              tiny,dag -rounds 5" selects). The first run builds buildkitd and a registry
+# make build   builds bin/slipway, and the programs of the step's image: bin/slipway-step and
+#              bin/slipway-builder
 # make fmt     formats the code
 # make docs    writes docs/settings.md and docs/step-settings.md from the settings in the code
-# Each target installs what it needs from Debian's packages (through sudo when not root) and says so.
+# Each target installs the Debian packages that it needs (with sudo if not root), and prints their names.
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION       := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
@@ -22,26 +22,27 @@ GO_FILES      := $(shell git ls-files '*.go' 2>/dev/null)
 RUNTIME       := ca-certificates git openssh-client runc busybox-static iptables containernetworking-plugins slirp4netns uidmap
 TESTING       := procps chromium nginx-light nodejs openjdk-17-jdk-headless postgresql docker-registry git-lfs skopeo curl openssl wget iproute2
 
-# The race detector, but not in SQLite, which is C made Go: four times as fast, and ours all the same.
+# Without the race detector in SQLite, which is C translated to Go. Tests are four times as fast, and
+# our code is still checked.
 RACE          := -race -gcflags=modernc.org/...=-race=false
 
-# Packages whose tests mount, make namespaces or start builders: they run as root.
+# Packages whose tests mount, make namespaces or start builders. They run as root.
 PRIVILEGED    := ./runner ./runner/buildkit/... ./runner/sandbox/... ./runner/attemptserver/... ./plugin/engine/... ./plugin/demo/...
 
 ifneq ($(shell id -u),0)
 AS_ROOT       := -exec "sudo -E env PATH=$$PATH"
 else
-OWN_MOUNTS    := unshare --mount # however it ends, none stays
+OWN_MOUNTS    := unshare --mount # no mount remains, even after a crash
 endif
 
-# Where the test of the pages in Chromium puts its pictures.
+# Directory for the pictures of the browser test.
 test cover: export SLIPWAY_SCREENSHOTS ?= $(CURDIR)/screenshots
 
-# Where the test of the step's programs finds them.
+# Directory of the step's programs, for their test.
 test cover trust: export SLIPWAY_TEST_STEP_PROGRAMS = $(CURDIR)/bin/test
 test cover trust: bin/test
 
-# What make trust fuzzes: package:target.
+# Fuzz targets of make trust: package:target.
 FUZZ := plugin/gitproxy:FuzzRoute runner/source:FuzzSameRepository config/secret:FuzzStream config/secret:FuzzMixed config:FuzzLoadGateway config:FuzzLoadGatewayWithoutABuilder \
 	plugin/bitbucket/webhook:FuzzVerify plugin/bitbucket/webhook:FuzzParse plugin/catalog/rulesfile:FuzzDecode \
 	plugin/rules:FuzzDecide plugin/rules:FuzzTags plugin/credentials:FuzzChoose runner/settings:FuzzReadPlugin runner/settings:FuzzLogins runner/settings:FuzzRead \
