@@ -12,21 +12,21 @@ import (
 // CI configures an engine that runs pipelines on the server of an existing CI. The engine exists
 // only if Server is set.
 type CI struct {
-	Server      string            `env:"SERVER" help:"its origin, as https://ci.example.com; without it the engine is off"`
+	Server      string            `env:"SERVER" help:"origin of the CI server, as https://ci.example.com; without it the engine is off"`
 	Token       secret.Secret     `env:"TOKEN,unset" help:"token of the user that starts the pipelines"`
-	Repository  string            `env:"REPOSITORY" help:"builder repository that runs the pipelines of all, as acme/builder; default: each repository runs its own"`
-	Image       string            `env:"IMAGE" envDefault:"slipway" help:"image of the build step, with this program; where steps run without containers, the program"`
+	Repository  string            `env:"REPOSITORY" help:"builder repository that runs all pipelines, as acme/builder; default: each repository runs its own"`
+	Image       string            `env:"IMAGE" envDefault:"slipway" help:"image of the build step, which contains this program; if steps run without containers, the path of the program"`
 	Builder     string            `env:"BUILDER" help:"address of the builder that steps use (tcp://…); default: each step starts its own, which needs privilege"`
-	BuilderTLS  secret.Secret     `env:"BUILDER_TLS,unset" help:"certificate of that builder's clients, handed to each step with its work: the absolute path of a file of slipway builder keys, or its PEM"`
-	Labels      map[string]string `env:"LABELS" envKeyValSeparator:"=" help:"labels of the agents that may run it, as disk=ssd,zone=a"`
-	Concurrency int               `env:"CONCURRENCY" envDefault:"0" help:"builds at once; 0 = as many as it takes"`
+	BuilderTLS  secret.Secret     `env:"BUILDER_TLS,unset" help:"client certificate for that builder, which each step gets from the gateway: the absolute path of a file of slipway builder keys, or its PEM"`
+	Labels      map[string]string `env:"LABELS" envKeyValSeparator:"=" help:"labels of the agents that may run the step, as disk=ssd,zone=a"`
+	Concurrency int               `env:"CONCURRENCY" envDefault:"0" help:"parallel builds; 0 = no limit"`
 }
 
 // Drone configures the engine that runs pipelines on Drone. Drone has several kinds of runners.
 type Drone struct {
 	CI
-	Type     string `env:"TYPE" envDefault:"docker" help:"kind of its runners: docker, kubernetes or exec"`
-	Platform string `env:"PLATFORM" envDefault:"linux/amd64" help:"platform of its runners"`
+	Type     string `env:"TYPE" envDefault:"docker" help:"kind of the runners: docker, kubernetes or exec"`
+	Platform string `env:"PLATFORM" envDefault:"linux/amd64" help:"platform of the runners"`
 }
 
 // platformPattern matches the platform of a Drone runner: os/arch, as linux/amd64.

@@ -15,33 +15,33 @@ import (
 // `slipway gateway --help` prints the help tags.
 type Gateway struct {
 	Listen string `env:"SLIPWAY_LISTEN" envDefault:":8080" help:"address to serve on"`
-	URL    string `env:"SLIPWAY_URL" help:"public base URL, as https://slipway.example.com: of the pages, the webhooks and the links in statuses"`
+	URL    string `env:"SLIPWAY_URL" help:"public base URL of the pages, the webhooks and the links in statuses, as https://slipway.example.com"`
 	Data   string `env:"SLIPWAY_DATA" envDefault:"data" help:"directory of the database, keys, logs and the builder's state"`
 	Key    string `env:"SLIPWAY_KEY_FILE" help:"key that encrypts stored secrets; default <data>/secret.key, made at the first start. With SLIPWAY_DATABASE it must be set, and be the same for all gateways"`
 
 	Database secret.Secret `env:"SLIPWAY_DATABASE,unset" help:"address of a PostgreSQL database, as postgres://user:password@host/name?sslmode=verify-full, that several gateways may share; default: SQLite in SLIPWAY_DATA"`
 
 	LogLevel       string   `env:"SLIPWAY_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
-	TrustedProxies []string `env:"SLIPWAY_TRUSTED_PROXIES" help:"addresses (CIDR) of reverse proxies whose X-Forwarded-* headers are believed"`
+	TrustedProxies []string `env:"SLIPWAY_TRUSTED_PROXIES" help:"addresses (CIDR) of reverse proxies whose X-Forwarded-* headers are trusted"`
 
-	MetricsToken  secret.Secret `env:"SLIPWAY_METRICS_TOKEN,unset" help:"bearer token that /metrics is served for (16 characters or more); without it and SLIPWAY_METRICS_LISTEN there are no metrics"`
-	MetricsListen string        `env:"SLIPWAY_METRICS_LISTEN" help:"address of its own that /metrics is served on, as 127.0.0.1:9090, in place of the public one; without a token everyone with access to the address can read them"`
+	MetricsToken  secret.Secret `env:"SLIPWAY_METRICS_TOKEN,unset" help:"bearer token for /metrics (16 characters or more); metrics are off without it and SLIPWAY_METRICS_LISTEN"`
+	MetricsListen string        `env:"SLIPWAY_METRICS_LISTEN" help:"separate address for /metrics, as 127.0.0.1:9090, in place of the public one; without a token everyone with access to the address can read the metrics"`
 
 	ProviderName string        `env:"SLIPWAY_BITBUCKET_NAME" envDefault:"bitbucket-cloud" help:"name of the first source provider"`
-	WebURL       string        `env:"SLIPWAY_BITBUCKET_URL" envDefault:"https://bitbucket.org" help:"its origin of pages, OAuth and git"`
-	APIURL       string        `env:"SLIPWAY_BITBUCKET_API_URL" envDefault:"https://api.bitbucket.org" help:"its origin of the REST API"`
-	ClientID     string        `env:"SLIPWAY_BITBUCKET_CLIENT_ID" help:"key of its OAuth consumer; may also be given on the setup page"`
-	ClientSecret secret.Secret `env:"SLIPWAY_BITBUCKET_CLIENT_SECRET,unset" help:"secret of its OAuth consumer"`
+	WebURL       string        `env:"SLIPWAY_BITBUCKET_URL" envDefault:"https://bitbucket.org" help:"origin of Bitbucket's pages, OAuth and git"`
+	APIURL       string        `env:"SLIPWAY_BITBUCKET_API_URL" envDefault:"https://api.bitbucket.org" help:"origin of Bitbucket's REST API"`
+	ClientID     string        `env:"SLIPWAY_BITBUCKET_CLIENT_ID" help:"key of Bitbucket's OAuth consumer; may also be set on the setup page"`
+	ClientSecret secret.Secret `env:"SLIPWAY_BITBUCKET_CLIENT_SECRET,unset" help:"secret of Bitbucket's OAuth consumer"`
 
-	Engine            string        `env:"SLIPWAY_ENGINE" envDefault:"embedded" help:"engine of automated builds that name none"`
-	Concurrency       int           `env:"SLIPWAY_CONCURRENCY" envDefault:"2" help:"builds at once on the embedded engine, of all gateways together"`
+	Engine            string        `env:"SLIPWAY_ENGINE" envDefault:"embedded" help:"engine of automated builds without a choice of their own"`
+	Concurrency       int           `env:"SLIPWAY_CONCURRENCY" envDefault:"2" help:"parallel builds on the embedded engine, of all gateways together"`
 	BuildTimeout      time.Duration `env:"SLIPWAY_BUILD_TIMEOUT" envDefault:"4h" help:"longest time of one attempt of a build"`
 	PollInterval      time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"how often repositories without a webhook are polled"`
-	ReconcileInterval time.Duration `env:"SLIPWAY_RECONCILE_INTERVAL" envDefault:"30m" help:"how often repositories with a webhook are polled, for pushes that Bitbucket did not deliver, and the webhook is checked; more rarely with more than 125 repositories"`
+	ReconcileInterval time.Duration `env:"SLIPWAY_RECONCILE_INTERVAL" envDefault:"30m" help:"how often repositories with a webhook are polled, for pushes that Bitbucket did not deliver, and the webhook is checked; less often with more than 125 repositories"`
 	Keep              time.Duration `env:"SLIPWAY_KEEP" envDefault:"2160h" help:"how long deliveries, logs and builds are kept (2160h = 90 days); of each automated build the newest ten builds stay"`
 
-	Builder        string        `env:"SLIPWAY_BUILDER" help:"address of a running builder (unix:///… or tcp://host:port); default: one is started when needed"`
-	BuilderTLS     secret.Secret `env:"SLIPWAY_BUILDER_TLS,unset" help:"certificate of its clients, if it is on another machine: the absolute path of a file of slipway builder keys, or its PEM"`
+	Builder        string        `env:"SLIPWAY_BUILDER" help:"address of a running builder (unix:///… or tcp://host:port); default: a builder is started when needed"`
+	BuilderTLS     secret.Secret `env:"SLIPWAY_BUILDER_TLS,unset" help:"client certificate for a builder on another machine: the absolute path of a file of slipway builder keys, or its PEM"`
 	BuilderNetwork string        `env:"SLIPWAY_BUILDER_NETWORK" envDefault:"auto" help:"network of RUN steps: auto (cni, else slirp4netns, else none), cni, slirp4netns, host, none"`
 	BuilderIdle    time.Duration `env:"SLIPWAY_BUILDER_IDLE" envDefault:"10m" help:"a builder without work is stopped after this time"`
 	BuilderCache   string        `env:"SLIPWAY_BUILDER_CACHE" envDefault:"20GB" help:"size that the builder's cache is kept below"`

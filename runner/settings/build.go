@@ -35,12 +35,12 @@ func buildTable() table.Table[stepReader] {
 	return slices.Concat(argTable(), secretTable(), table.Table[stepReader]{
 		{
 			Name: "PLUGIN_ADD_HOST",
-			Help: "names that RUN knows, as name:address, a list",
+			Help: "host names for RUN, as name:address, a list",
 			Set:  (*stepReader).addHosts,
 		},
 		{
 			Name: "PLUGIN_PULL_IMAGE", Default: "true",
-			Help: "true: ask the registry for the newest base image, whatever the builder has",
+			Help: "true: ask the registry for the newest base image, also if the builder has one",
 			Set:  table.Bool(func(r *stepReader) *bool { return &r.Build.Pull }),
 		},
 		{
@@ -50,7 +50,7 @@ func buildTable() table.Table[stepReader] {
 		},
 		{
 			Name: "PLUGIN_NO_CACHE_FILTER",
-			Help: "stages of the Dockerfile that are run again, as docker build --no-cache-filter takes them: a list",
+			Help: "stages of the Dockerfile to run again, as for docker build --no-cache-filter: a list",
 			Set:  table.List(func(r *stepReader) *[]string { return &r.Build.NoCacheStages }),
 		},
 		proxyRow("HTTP_PROXY", "proxy for RUN"),
@@ -79,7 +79,7 @@ func argTable() table.Table[stepReader] {
 		},
 		{
 			Name: multipleArgsName, Masked: true, Default: "false",
-			Help: "true: build_args_new is used, and build_args is not",
+			Help: "true: use build_args_new, and ignore build_args",
 			Set:  table.Bool(func(r *stepReader) *bool { return &r.args.several }),
 		},
 	}

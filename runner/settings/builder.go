@@ -101,22 +101,22 @@ func localBuilderTable() table.Table[localBuilderValues] {
 		},
 		{
 			Name: "PLUGIN_CUSTOM_DNS",
-			Help: "name servers of RUN, a list; of the builder that the step starts",
+			Help: "name servers for RUN, a list; only for the builder that the step starts",
 			Set:  (*localBuilderValues).setDNS,
 		},
 		{
 			Name: "PLUGIN_CUSTOM_DNS_SEARCH",
-			Help: "search domains of RUN, a list; of the builder that the step starts",
+			Help: "search domains for RUN, a list; only for the builder that the step starts",
 			Set:  table.List(func(b *localBuilderValues) *[]string { return &b.dnsSearch }),
 		},
 		{
 			Name: "PLUGIN_REMOTE_BUILDERS",
-			Help: "local is the step's own builder; others are refused: see builder",
+			Help: "local is the step's own builder; other values are errors: use builder",
 			Set:  table.List(func(b *localBuilderValues) *[]string { return &b.remote }),
 		},
 		{
 			Name: "PLUGIN_SSH_KEY", Secret: true,
-			Help: "does nothing: builders over ssh are not supported",
+			Help: "no effect: builders over ssh are not supported",
 			Set:  table.Secret(func(b *localBuilderValues) *secret.Secret { return &b.sshKey }),
 		},
 	}
@@ -208,7 +208,7 @@ func stateTable() table.Table[State] {
 		Name: "PLUGIN_STATE", Env: []string{"SLIPWAY_BUILDER_STATE"},
 		Help: "directory on a volume that keeps the cache of the step's own builder for later steps, " +
 			"as an absolute path, or off",
-		Unset: "/var/lib/slipway/builder where that is a volume",
+		Unset: "/var/lib/slipway/builder if that is a volume",
 		Set:   (*State).set,
 	}}
 }

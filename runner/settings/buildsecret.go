@@ -27,7 +27,7 @@ func secretTable() table.Table[stepReader] {
 		},
 		{
 			Name: "PLUGIN_SECRETS", Masked: true,
-			Help: "several of them: a list",
+			Help: "several secrets, as for secret: a list",
 			Set:  (*stepReader).addSecretEntries,
 		},
 		{

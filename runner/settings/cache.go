@@ -14,7 +14,7 @@ func cacheTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
 			Name: "PLUGIN_CACHE_FROM",
-			Help: "caches to read, as docker build --cache-from takes them: a list, " +
+			Help: "caches to read, as for docker build --cache-from: a list, " +
 				"whose entries' own commas have a backslash before them",
 			Set: func(r *stepReader, name, text string) (err error) {
 				r.Build.CacheFrom, err = parseCaches(name, text, "src")
@@ -23,7 +23,7 @@ func cacheTable() table.Table[stepReader] {
 		},
 		{
 			Name: "PLUGIN_CACHE_TO",
-			Help: "caches to write, as docker build --cache-to takes them",
+			Help: "caches to write, as for docker build --cache-to",
 			Set: func(r *stepReader, name, text string) (err error) {
 				r.Build.CacheTo, err = parseCaches(name, text, "dest")
 				return err
@@ -42,7 +42,7 @@ func cacheTable() table.Table[stepReader] {
 		},
 		{
 			Name: "PLUGIN_CACHE", Default: "off",
-			Help: "where steps of earlier builds are found and kept: off, inline (in the image: its last stage), " +
+			Help: "place of the cache of earlier builds: off, inline (in the image: its last stage), " +
 				"registry=REFERENCE (all stages, in a repository or tag of their own), local=DIRECTORY",
 			Set: (*stepReader).setCache,
 		},

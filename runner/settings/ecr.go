@@ -58,16 +58,16 @@ func ecrTable() table.Table[ecrValues] {
 	return table.Table[ecrValues]{
 		{
 			Name: awsKeyName, Unset: awsKeyEnv,
-			Help: "access key by which to log in where repo is ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME",
+			Help: "access key for the login if repo is ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME",
 			Set:  table.Text(func(e *ecrValues) *string { return &e.keyID }),
 		},
 		{
 			Name: awsSecretName, Unset: awsSecretEnv, Secret: true,
-			Help: "its secret",
+			Help: "secret of aws_access_key_id",
 			Set:  table.Secret(func(e *ecrValues) *secret.Secret { return &e.keySecret }),
 		},
 		{
-			Name: awsRegionName, Unset: "the one in repo",
+			Name: awsRegionName, Unset: "the region in repo",
 			Help: "region of the registry",
 			Set:  table.Text(func(e *ecrValues) *string { return &e.region }),
 		},
@@ -87,7 +87,7 @@ func ecrTable() table.Table[ecrValues] {
 			Set:  table.Text(func(e *ecrValues) *string { return &e.policy }),
 		},
 		{
-			Name: "PLUGIN_ECR_SCAN_ON_PUSH", Unset: "as it is",
+			Name: "PLUGIN_ECR_SCAN_ON_PUSH", Unset: "unchanged",
 			Help: "true or false: whether the repository's images are scanned when they are pushed",
 			Set:  table.OptionalBool(func(e *ecrValues) **bool { return &e.scan }),
 		},

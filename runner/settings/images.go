@@ -106,13 +106,14 @@ func tagTable() table.Table[tagValues] {
 		},
 		{
 			Name: "PLUGIN_AUTO_TAG_MODE", Default: string(tags.Slipway),
-			Help: "whose rules apply: docker (plugins/docker), buildx (Woodpecker's docker-buildx), or slipway, " +
+			Help: "rules to apply: docker (plugins/docker), buildx (Woodpecker's docker-buildx), or slipway, " +
 				"which moves latest from the default branch alone, unless a release's tags name it",
 			Set: table.OneOf(func(t *tagValues) *tags.Mode { return &t.mode }, tags.Docker, tags.Buildx, tags.Slipway),
 		},
 		{
 			Name: "PLUGIN_AUTO_TAG_SUFFIX", Aliases: []string{"PLUGIN_DEFAULT_SUFFIX"},
-			Help: "suffix of the tags that are made, as linux-amd64: 1.2-linux-amd64; alone in place of latest",
+			Help: "suffix of the tags that auto_tag makes, as linux-amd64 for 1.2-linux-amd64, " +
+				"and for linux-amd64 in place of latest",
 			Set:  table.Text(func(t *tagValues) *string { return &t.suffix }),
 		},
 		{

@@ -23,8 +23,8 @@ func labelTable() table.Table[stepReader] {
 	setAuto := table.AllOf(func(r *stepReader) *bool { return &r.Labels.Auto })
 	return table.Table[stepReader]{
 		{Name: "PLUGIN_LABEL", Help: "labels NAME=value of the image: a list", Set: setNamed},
-		{Name: "PLUGIN_LABELS", Help: "the same", Set: setNamed},
-		{Name: "PLUGIN_CUSTOM_LABELS", Help: "the same", Set: setNamed},
+		{Name: "PLUGIN_LABELS", Help: "the same as label", Set: setNamed},
+		{Name: "PLUGIN_CUSTOM_LABELS", Help: "the same as label", Set: setNamed},
 		{
 			Name: labelSchemaName,
 			Help: "labels name=value whose names begin with org.opencontainers.image., which is left out: a list; " +
@@ -33,18 +33,18 @@ func labelTable() table.Table[stepReader] {
 		},
 		{
 			Name: "PLUGIN_AUTO_LABEL", Default: "true",
-			Help: "true: label and annotate the image with the facts that the CI gives: " +
+			Help: "true: label and annotate the image with the CI's data: " +
 				"created, revision, source, url, and version of a tag",
 			Set: setAuto,
 		},
 		{
 			Name: "PLUGIN_DEFAULT_LABELS", Default: "true", Set: setAuto,
-			Help: "the same; false in any of the three turns it off",
+			Help: "the same as auto_label; false in any of the three turns the labels off",
 		},
-		{Name: "PLUGIN_AUTO_LABELS", Default: "true", Help: "the same", Set: setAuto},
+		{Name: "PLUGIN_AUTO_LABELS", Default: "true", Help: "the same as auto_label", Set: setAuto},
 		{
-			Name: "PLUGIN_REPO_LINK", Unset: "the CI's",
-			Help: "the repository's page, for the label url",
+			Name: "PLUGIN_REPO_LINK", Unset: "the URL that the CI provides",
+			Help: "URL of the repository's page, for the label url",
 			Set:  table.Text(func(r *stepReader) *string { return &r.Labels.Link }),
 		},
 	}

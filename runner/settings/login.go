@@ -49,7 +49,7 @@ func loginTable() table.Table[loginValues] {
 	return table.Table[loginValues]{
 		{
 			Name: registryName, Env: []string{"DOCKER_REGISTRY"}, Unset: "the image's registry",
-			Help: "registry that username and password are for, or the beginning of images' names",
+			Help: "registry of username and password, or the beginning of images' names",
 			Set:  table.Text(func(l *loginValues) *string { return &l.registry }),
 		},
 		{
@@ -63,12 +63,12 @@ func loginTable() table.Table[loginValues] {
 			Set:  table.Text(func(l *loginValues) *string { return &l.password }),
 		},
 		{
-			Name: "PLUGIN_EMAIL", Help: "does nothing: registries do not use it",
+			Name: "PLUGIN_EMAIL", Help: "no effect: registries do not use it",
 			NoEffect: "registries do not use it",
 		},
 		{
 			Name: accessTokenName, Env: []string{accessTokenEnv}, Secret: true,
-			Help: "in place of username and password: OAuth 2 access token, as Google's registries take it",
+			Help: "in place of username and password: OAuth 2 access token, as for Google's registries",
 			Set:  table.Secret(func(l *loginValues) *secret.Secret { return &l.accessToken }),
 		},
 		{
@@ -78,23 +78,23 @@ func loginTable() table.Table[loginValues] {
 		},
 		{
 			Name: configName, Env: []string{"DOCKER_PLUGIN_CONFIG"}, Secret: true,
-			Help: "content of a config.json of Docker, whose auths are logins, too",
+			Help: "content of Docker's config.json; its auths are logins, too",
 			Set:  table.Secret(func(l *loginValues) *secret.Secret { return &l.config }),
 		},
 		{
 			Name: baseRegistryName, Aliases: []string{"PLUGIN_DOCKER_REGISTRY", "DOCKER_BASE_IMAGE_REGISTRY"},
-			Help: "registry of base images (FROM) that needs a login of its own",
+			Help: "registry of base images (FROM) with a separate login",
 			Set:  table.Text(func(l *loginValues) *string { return &l.baseRegistry }),
 		},
 		{
 			Name: baseUserName, Aliases: []string{"PLUGIN_DOCKER_USERNAME", "DOCKER_BASE_IMAGE_USERNAME"},
-			Help: "user name there",
+			Help: "user name at the registry of base images",
 			Set:  table.Text(func(l *loginValues) *string { return &l.baseUser }),
 		},
 		{
 			Name: basePasswordName, Aliases: []string{"PLUGIN_DOCKER_PASSWORD", "DOCKER_BASE_IMAGE_PASSWORD"},
 			Secret: true,
-			Help:   "password or token there",
+			Help:   "password or token at the registry of base images",
 			Set:    table.Text(func(l *loginValues) *string { return &l.basePassword }),
 		},
 		{

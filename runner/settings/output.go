@@ -30,12 +30,12 @@ func outputTable() table.Table[stepReader] {
 		},
 		{
 			Name: platformsName,
-			Help: "several of them, which become one image of many: a list",
+			Help: "several platforms, for one multi-platform image: a list",
 			Set:  (*stepReader).addPlatforms,
 		},
 		{
 			Name: compressionName, Default: "gzip:1",
-			Help: "of layers: gzip, zstd (faster and smaller; needs an OCI registry and readers that know it) " +
+			Help: "compression of layers: gzip, zstd (faster and smaller; needs a registry and readers with support) " +
 				"or none, and :LEVEL",
 			Set: (*stepReader).setCompression,
 		},
@@ -49,7 +49,7 @@ func outputTable() table.Table[stepReader] {
 		},
 		{
 			Name: "PLUGIN_SBOM", Default: "false",
-			Help: "true, or generator=IMAGE: attest what is in the image, as that image finds it " +
+			Help: "true, or generator=IMAGE: attest the content of the image, with that generator " +
 				"(default: Docker's, from Docker Hub)",
 			Set: func(r *stepReader, name, text string) (err error) {
 				r.Build.SBOM, err = parseAttestation(name, text, spec.SBOMDefault)
@@ -58,7 +58,7 @@ func outputTable() table.Table[stepReader] {
 		},
 		{
 			Name: outputName,
-			Help: "outputs, as docker buildx --output takes it: type=image with push, compression, compression-level, " +
+			Help: "outputs, as for docker buildx --output: type=image with push, compression, compression-level, " +
 				"force-compression, oci-mediatypes, rewrite-timestamp; or type=oci, docker or tar with dest=path, " +
 				"a file that is written besides",
 			Set: table.Text(func(r *stepReader) *string { return &r.output }),

@@ -28,7 +28,7 @@ func copyTable() table.Table[Copy] {
 	return table.Table[Copy]{
 		{
 			Name: pushOnlyName, Default: "false",
-			Help: "true: build nothing, and push the image that is source_image under the tags",
+			Help: "true: do not build; push source_image under the tags",
 			Set:  table.Bool(func(c *Copy) *bool { return &c.On }),
 		},
 		{
@@ -104,7 +104,7 @@ func signTable() table.Table[Sign] {
 		},
 		{
 			Name: signPasswordName, Secret: true,
-			Help: "password of that key",
+			Help: "password of cosign_private_key",
 			Set:  table.Secret(func(s *Sign) *secret.Secret { return &s.Password }),
 		},
 		{
@@ -203,7 +203,7 @@ func statusTable() table.Table[statusValues] {
 		{
 			Name: bitbucketTokenName, Secret: true, Conflicts: bitbucketPasswordName,
 			Help: "Bitbucket access token of the repository, project or workspace; Data Center: HTTP access token. " +
-				"Reading the repository is enough",
+				"Read access to the repository is enough",
 			Set: table.Secret(func(s *statusValues) *secret.Secret { return &s.token }),
 		},
 		{
@@ -219,7 +219,7 @@ func statusTable() table.Table[statusValues] {
 		{
 			Name:  "PLUGIN_BITBUCKET_URL",
 			Help:  "address of Data Center, as https://bitbucket.example.com, or of a proxy of Cloud's API",
-			Unset: "Cloud, or where the CI clones from",
+			Unset: "Cloud, or the address that the CI clones from",
 			Set:   (*statusValues).setURL,
 		},
 		{

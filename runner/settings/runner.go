@@ -43,7 +43,7 @@ func runnerTable() table.Table[runnerReader] {
 	return table.Table[runnerReader]{
 		{
 			Name: runnerURLName, Env: []string{pluginURLName},
-			Help: "where the gateway answers for this build: https://slipway.example.com/runner/v1/builds/{id}",
+			Help: "the gateway's URL of this build: https://slipway.example.com/runner/v1/builds/{id}",
 			Required: "the runner gets its work from a gateway, whose engine sets it; " +
 				"without a gateway, set PLUGIN_REPO",
 			Set: func(r *runnerReader, name, text string) error {
@@ -85,7 +85,7 @@ func runnerTable() table.Table[runnerReader] {
 		{
 			Name:  "SLIPWAY_WORKDIR",
 			Help:  "directory for the source tree and the log",
-			Unset: "one is made below TMPDIR and removed at the end",
+			Unset: "a directory below TMPDIR, removed at the end",
 			Set: func(r *runnerReader, name, text string) error {
 				if !filepath.IsAbs(text) {
 					return fmt.Errorf("%s is %q: give an absolute path", name, text)

@@ -69,7 +69,7 @@ func sourceTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
 			Name: "PLUGIN_DOCKERFILE", Default: "Dockerfile",
-			Help: "path from the workspace",
+			Help: "path of the Dockerfile, from the workspace",
 			Set:  table.Text(func(r *stepReader) *string { return &r.Dockerfile }),
 		},
 		{
@@ -78,13 +78,13 @@ func sourceTable() table.Table[stepReader] {
 			Set:  table.Text(func(r *stepReader) *string { return &r.Context }),
 		},
 		{
-			Name: "PLUGIN_TARGET", Unset: "the last",
-			Help: "stage of the Dockerfile",
+			Name: "PLUGIN_TARGET", Unset: "the last stage",
+			Help: "stage of the Dockerfile to build",
 			Set:  table.Text(func(r *stepReader) *string { return &r.Target }),
 		},
 		{
 			Name: envFileName, // addEnvFile reads the file before the table is read
-			Help: "file of lines NAME=value that are read as if they were set for the step; from the workspace, or absolute",
+			Help: "file of variables for the step, in lines NAME=value; from the workspace, or absolute",
 		},
 	}
 }
@@ -155,7 +155,7 @@ func logTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
 			Name: "PLUGIN_QUIET", Default: "false",
-			Help: "true: the log shows the builder's own lines only of a build that failed",
+			Help: "true: the log shows the builder's own lines only if the build fails",
 			Set:  table.Bool(func(r *stepReader) *bool { return &r.Log.Quiet }),
 		},
 		{
@@ -177,19 +177,19 @@ func daemonTable() table.Table[stepReader] {
 		{"PLUGIN_BUILDKIT_CONFIG", "there is no buildkitd"},
 		{"PLUGIN_BUILDKIT_DEBUG", "there is no buildkitd"},
 		{"PLUGIN_BUILDKIT_DRIVEROPT", "there is no buildx driver"},
-		{"PLUGIN_COMPRESS", "the context is not sent through Docker; of layers, see compression"},
-		{"PLUGIN_DAEMON_OFF", "there is no Docker daemon; a builder that runs already is setting builder"},
+		{"PLUGIN_COMPRESS", "the context is not sent through Docker; for layers, use compression"},
+		{"PLUGIN_DAEMON_OFF", "there is no Docker daemon; for a running builder, use the setting builder"},
 		{"PLUGIN_DAEMON_RETRY_COUNT", "there is no Docker daemon"},
 		{"PLUGIN_EXPERIMENTAL", "there is no Docker daemon"},
 		{"PLUGIN_IPV6", "there is no Docker daemon"},
 		{"PLUGIN_MTU", "there is no Docker daemon"},
 		{"PLUGIN_PURGE", "the data of the step's own builder is removed with the step"},
-		{"PLUGIN_SQUASH", "BuildKit makes a layer of each instruction; COPY --from of a stage makes few"},
+		{"PLUGIN_SQUASH", "BuildKit makes a layer of each instruction; use COPY --from of a stage for few layers"},
 		{"PLUGIN_STORAGE_DRIVER", "there is no Docker daemon"},
 		{"PLUGIN_STORAGE_PATH", "there is no Docker daemon"},
 	} {
 		rows = append(rows, table.Row[stepReader]{
-			Name: one.name, Help: "does nothing: " + one.reason, NoEffect: noDaemon,
+			Name: one.name, Help: "no effect: " + one.reason, NoEffect: noDaemon,
 			Masked: one.name == "PLUGIN_BUILDKIT_CONFIG", // it may hold a registry's password
 		})
 	}
