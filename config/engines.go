@@ -17,7 +17,7 @@ type CI struct {
 	Repository  string            `env:"REPOSITORY" help:"builder repository that runs all pipelines, as acme/builder; default: each repository runs its own"`
 	Image       string            `env:"IMAGE" envDefault:"slipway" help:"image of the build step, which contains this program; if steps run without containers, the path of the program"`
 	Builder     string            `env:"BUILDER" help:"address of the builder that steps use (tcp://…); default: each step starts its own, which needs privilege"`
-	BuilderTLS  secret.Secret     `env:"BUILDER_TLS,unset" help:"client certificate for that builder, which each step gets from the gateway: the absolute path of a file of slipway builder keys, or its PEM"`
+	BuilderTLS  secret.Secret     `env:"BUILDER_TLS,unset" help:"client certificate for that builder: the absolute path of a file of slipway builder keys, or its PEM; each step gets it from the gateway"`
 	Labels      map[string]string `env:"LABELS" envKeyValSeparator:"=" help:"labels of the agents that may run the step, as disk=ssd,zone=a"`
 	Concurrency int               `env:"CONCURRENCY" envDefault:"0" help:"parallel builds; 0 = no limit"`
 }

@@ -69,7 +69,7 @@ func argTable() table.Table[stepReader] {
 		{
 			Name: argsFromEnvName, Masked: true,
 			Help: "build arguments that take their values from variables of the same name: a list; " +
-				"they stand in the image's history, so name no secrets",
+				"the values are in the image's history, so name no secrets",
 			Set: (*stepReader).setArgsFromEnv,
 		},
 		{

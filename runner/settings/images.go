@@ -114,7 +114,7 @@ func tagTable() table.Table[tagValues] {
 			Name: "PLUGIN_AUTO_TAG_SUFFIX", Aliases: []string{"PLUGIN_DEFAULT_SUFFIX"},
 			Help: "suffix of the tags that auto_tag makes, as linux-amd64 for 1.2-linux-amd64, " +
 				"and for linux-amd64 in place of latest",
-			Set:  table.Text(func(t *tagValues) *string { return &t.suffix }),
+			Set: table.Text(func(t *tagValues) *string { return &t.suffix }),
 		},
 		{
 			Name: "PLUGIN_DEFAULT_TAG", Default: "latest",
