@@ -56,7 +56,7 @@ func joinTable() table.Table[joinReader] {
 			{
 				Name: gatewayName,
 				Help: "the gateway's URL, as https://slipway.example.com: " +
-					"it decides what is built, and receives the log and the status",
+					"it chooses the builds, and receives the log and the status",
 				Required: "give the gateway's URL, as " + gatewayExample,
 				Set: func(r *joinReader, name, text string) error {
 					r.Gateway = strings.TrimRight(text, "/")
