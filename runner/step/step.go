@@ -6,6 +6,7 @@ package step
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -21,6 +22,8 @@ import (
 	"slipway/runner/publish"
 	"slipway/runner/registry"
 	"slipway/runner/settings"
+	"slipway/runner/source"
+	"slipway/runner/spec"
 )
 
 // Options make a step. Settings is required.
@@ -132,6 +135,43 @@ func (r run) runFlow(ctx context.Context, f flow) error {
 	}
 	r.printSummary(done, line)
 	return nil
+}
+
+// maxSecret is the most that BuildKit takes as a secret, in bytes.
+const maxSecret = 500 << 10
+
+// readFiles returns the settings with the secrets that are in files. It comes before the first line of the
+// log, which masks them.
+func readFiles(s settings.Plugin) (settings.Plugin, error) {
+	s.Build.Secrets = slices.Clone(s.Build.Secrets)
+	for i, one := range s.Build.Secrets {
+		if one.File == "" {
+			continue
+		}
+		value, err := source.ReadFile(s.Workspace, one.File, maxSecret)
+		if err != nil {
+			return s, fmt.Errorf(
+				"the file of the build secret %s (setting secrets_from_file, secrets or secret) %w",
+				one.ID,
+				err,
+			)
+		}
+		s.Build.Secrets[i] = spec.BuildSecret{ID: one.ID, Value: secret.New(string(value))}
+	}
+	if !s.Sign.InFile {
+		return s, nil
+	}
+	key, err := source.ReadFile(s.Workspace, s.Sign.Key.Reveal(), maxSecret)
+	if err != nil {
+		// The error shows no path: the value may be a key in another form, and is a secret then.
+		return s, errors.New(
+			"PLUGIN_COSIGN_PRIVATE_KEY is neither a key in PEM, which begins with -----BEGIN, " +
+				"nor the path of a readable file, absolute or relative to the workspace",
+		)
+	}
+	s.Sign.Key = secret.New(string(key))
+	s.Sign.InFile = false
+	return s, nil
 }
 
 // publishes reports whether the image is pushed.

@@ -4,12 +4,79 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"slipway/config/text"
 	"slipway/runner/commitstatus"
+	"slipway/runner/resultfiles"
 	"slipway/runner/settings"
 )
+
+// A resultFile is one that a setting asks for.
+type resultFile struct {
+	setting, path string
+	content       func(resultfiles.Result) []byte
+}
+
+func (r run) resultFiles() (asked []resultFile) {
+	for _, f := range []resultFile{
+		{"PLUGIN_ARTIFACT_FILE", r.s.Files.Artifact, resultfiles.Artifact},
+		{"PLUGIN_METADATA_FILE", r.s.Files.Metadata, resultfiles.Metadata},
+		{"PLUGIN_DIGEST_FILE", r.s.Files.Digest, resultfiles.Digest},
+	} {
+		if f.path == "" {
+			continue
+		}
+		if !filepath.IsAbs(f.path) {
+			f.path = filepath.Join(r.s.Workspace, f.path)
+		}
+		asked = append(asked, f)
+	}
+	return asked
+}
+
+// checkFiles finds paths that cannot be written before the build.
+func (r run) checkFiles() error {
+	for _, f := range r.resultFiles() {
+		if err := resultfiles.Check(f.path); err != nil {
+			return f.explain(err)
+		}
+	}
+	return nil
+}
+
+// writeFiles writes the files that the settings ask for, and the card that the CI may have asked for.
+func (r run) writeFiles(done outcome) error {
+	result := resultfiles.Result{
+		Images: r.s.Images, Names: done.pushed, Digest: done.image.Digest, Size: done.image.Size,
+		RegistryType: r.s.Files.RegistryType, RegistryURL: r.s.Files.RegistryURL, Time: r.o.Now(),
+	}
+	for _, f := range r.resultFiles() {
+		if err := resultfiles.Write(f.path, f.content(result)); err != nil {
+			return f.explain(err)
+		}
+	}
+	r.writeCard(result)
+	return nil
+}
+
+func (f resultFile) explain(err error) error {
+	return fmt.Errorf("%s: %w; set a path that this step can write to", f.setting, err)
+}
+
+// writeCard writes Drone's card. The CI asked for it and not the user, so a failure is a line of the log.
+func (r run) writeCard(result resultfiles.Result) {
+	switch path := r.s.Files.Card; path {
+	case "":
+	case "/dev/stdout", "/dev/stderr":
+		_, _ = fmt.Fprint(r.log, resultfiles.Escaped(resultfiles.Card(result)))
+	default:
+		if err := resultfiles.Write(path, resultfiles.Card(result)); err != nil {
+			r.log.Line("the card was not written (DRONE_CARD_PATH): %v", err)
+		}
+	}
+}
 
 // The time that reports may take of a step. A CI sends SIGTERM and kills the step 10 s later, and the
 // builder needs some of that time to stop.
