@@ -16,7 +16,7 @@ import (
 
 // A builder that a step starts is told which directory it need not be sent. That it makes use of it
 // is shown by package sandbox.
-func TestAStepsOwnBuilderIsGivenTheContext(t *testing.T) {
+func TestTheStepsBuilderReadsTheContextInPlace(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
 	dir := openDir(t)

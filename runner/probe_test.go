@@ -36,7 +36,7 @@ func prober(t *testing.T, builderTLS string) string {
 	return s.URL
 }
 
-func TestWhatAProbesStepSays(t *testing.T) {
+func TestOutputOfTheStepOfAProbe(t *testing.T) {
 	needBuildKit(t)
 	builder, pem := remoteBuilder(t)
 	gateway, nobody := prober(t, pem), prober(t, "")

@@ -33,7 +33,7 @@ func keeps(t *testing.T, cmd *exec.Cmd, wants ...string) {
 
 // Steps with nothing replaced on one state: while one runs another works without it, and when it
 // was killed the next finds what earlier steps left.
-func TestTheStateOutlivesKilledStepsAndHoldsNobodyUp(t *testing.T) {
+func TestTheCacheSurvivesKilledStepsAndOtherStepsDoNotWaitForIt(t *testing.T) {
 	needBuildKit(t)
 	dir, state := shellWorkspace(t, waits, map[string]string{}), filepath.Join(t.TempDir(), "made", "state")
 	on := func(more ...string) *exec.Cmd {
@@ -63,7 +63,7 @@ func TestTheStateOutlivesKilledStepsAndHoldsNobodyUp(t *testing.T) {
 }
 
 // A state that was cut off in the middle of a write must not fail every step from then on.
-func TestAStateThatCannotBeReadIsDoneWithout(t *testing.T) {
+func TestAStepIgnoresACacheThatCannotBeRead(t *testing.T) {
 	skipIfCovered(t)
 	needBuildKit(t)
 	dir, state := runnertest.Workspace(
@@ -86,7 +86,7 @@ func TestAStateThatCannotBeReadIsDoneWithout(t *testing.T) {
 		"builder: the cache in "+state+" (PLUGIN_STATE) cannot be used", "invalid database", "none: PLUGIN_DRY_RUN")
 }
 
-func TestTheVolumeForTheStateIsTakenUnasked(t *testing.T) {
+func TestTheCacheIsOnTheVolumeWithoutASetting(t *testing.T) {
 	needBuildKit(t)
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: mounting a volume needs root")

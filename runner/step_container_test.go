@@ -48,7 +48,7 @@ func TestStepInAContainerBuilds(t *testing.T) {
 }
 
 // Without privilege a step fails before anything else was done, and names what its CI calls it.
-func TestStepInAContainerWithoutPrivilegeSaysWhatToSet(t *testing.T) {
+func TestStepInAContainerWithoutPrivilegeNamesTheFix(t *testing.T) {
 	needContainers(t)
 	drone, woodpecker := "DRONE=true", "CI=woodpecker"
 	for name, c := range map[string]struct {
@@ -126,7 +126,7 @@ func TestStepInAContainerEndsAtSIGTERM(t *testing.T) {
 }
 
 // The builder keeps its files below TMPDIR, and says so when it cannot.
-func TestStepInAContainerWithAUselessTMPDIR(t *testing.T) {
+func TestStepInAContainerWithAnUnusableTMPDIR(t *testing.T) {
 	needContainers(t)
 	tmp := func(options ...string) []specs.Mount {
 		return []specs.Mount{{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: options}}

@@ -10,7 +10,7 @@ import (
 )
 
 // --dry-run prints what would be done, and touches nothing: no builder, registry or Bitbucket.
-func TestDryRunFlagSaysWhatTheStepWouldDo(t *testing.T) {
+func TestDryRunFlagPrintsThePlan(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
 	untouched := func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) }
@@ -55,7 +55,7 @@ func TestDryRunFlagSaysWhatTheStepWouldDo(t *testing.T) {
 	}
 }
 
-func TestDryRunFlagSaysWhereTheStepWouldBuild(t *testing.T) {
+func TestDryRunFlagPrintsTheBuilder(t *testing.T) {
 	needBuildKit(t)
 	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	for want, environ := range map[string]string{
@@ -72,7 +72,7 @@ func TestDryRunFlagSaysWhereTheStepWouldBuild(t *testing.T) {
 	}
 }
 
-func TestDryRunFlagFailsWhereTheStepWould(t *testing.T) {
+func TestDryRunFlagFailsLikeTheStep(t *testing.T) {
 	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	for want, environ := range map[string][]string{
 		"PLUGIN_DOCKERFILE": {"PLUGIN_REPO=acme/app", "PLUGIN_DOCKERFILE=other"},
@@ -98,7 +98,7 @@ func dryRun(t *testing.T, dir string, environ ...string) (out string, err error)
 }
 
 // Where the step would do less than is asked for, it says so instead of what it would build or push.
-func TestDryRunFlagSaysWhatTheStepWouldLeave(t *testing.T) {
+func TestDryRunFlagPrintsTheResultFiles(t *testing.T) {
 	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	for _, c := range []struct {
 		environ     []string

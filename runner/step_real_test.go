@@ -97,7 +97,7 @@ func TestASecondStepTakesItsStepsFromTheCache(t *testing.T) {
 		t.Errorf("the second step ran RUN again: %v", made)
 	}
 }
-func TestAFullDiskOfTheStepIsToldWithWhatGivesRoom(t *testing.T) {
+func TestTheErrorOfAStepWithAFullDiskNamesTheFix(t *testing.T) {
 	needBuildKit(t)
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: a small disk is mounted, which needs root")
@@ -277,7 +277,7 @@ func TestStepPushesTheTagsOfItsMode(t *testing.T) {
 
 // The step with nothing replaced: what its builder did not have to send to the first registry,
 // which has the base image, is sent to the second.
-func TestStepPushesToARegistryThatHasNotTheBaseImage(t *testing.T) {
+func TestStepPushesToARegistryWithoutTheBaseImage(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
 	base, err := name.NewTag(strings.TrimSuffix(e.Registry.Image(), "app") + "base:1")
@@ -310,7 +310,7 @@ func TestStepPushesToARegistryThatHasNotTheBaseImage(t *testing.T) {
 
 // From setting to RUN: a base image of Docker Hub comes from the mirror, and RUN has the name
 // servers.
-func TestStepTellsItsOwnBuilderOfMirrorsAndNameServers(t *testing.T) {
+func TestStepConfiguresMirrorsAndNameServersOfItsBuilder(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
 	mirror := strings.TrimPrefix(e.Registry.URL, "http://")

@@ -99,7 +99,7 @@ func TestO2TheMachinesOwnAddressesAreRefused(t *testing.T) {
 	}
 }
 
-func TestDialContextJudgesTheResolvedAddress(t *testing.T) {
+func TestDialContextChecksTheResolvedAddress(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestDialContextJudgesTheResolvedAddress(t *testing.T) {
 	}
 }
 
-func TestDialContextAllowsWhatTheInstallationNames(t *testing.T) {
+func TestDialContextAllowsTheConfiguredAddresses(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -212,7 +212,7 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
-func TestStreamTellsOfTheWriterBelow(t *testing.T) {
+func TestStreamReturnsTheErrorOfItsWriter(t *testing.T) {
 	w := secret.NewRedactor(secret.New("hunter22")).NewWriter(brokenWriter{})
 	if n, err := w.Write([]byte("text")); n != 0 || err == nil {
 		t.Errorf("wrote %d, error %v", n, err)
@@ -294,7 +294,7 @@ func BenchmarkMaskHostile(b *testing.B) {
 	}
 }
 
-func TestAStreamHidesWhatCameToBeKnown(t *testing.T) {
+func TestAStreamMasksSecretsAddedLater(t *testing.T) {
 	var out bytes.Buffer
 	w := secret.NewRedactor(secret.New("the-first-one")).NewWriter(&out)
 	write := func(text string) {
@@ -311,7 +311,7 @@ func TestAStreamHidesWhatCameToBeKnown(t *testing.T) {
 	}
 }
 
-func TestARedactorStaysAsItIs(t *testing.T) {
+func TestARedactorIsImmutable(t *testing.T) {
 	r := secret.NewRedactor(secret.New("see1"), secret.New("see2"), secret.New("see3"))
 	fourth, fifth := r.With(secret.New("see4")), r.With(secret.New("see5"))
 	for one, want := range map[*secret.Redactor]string{r: "**** see4 see5", fourth: "**** **** see5", fifth: "**** see4 ****"} {

@@ -138,7 +138,7 @@ func TestTagsPushedByAnEarlierAttemptCount(t *testing.T) {
 	}
 }
 
-func TestTheRepositoryIsToBlame(t *testing.T) {
+func TestErrorsOfTheRepositoryFailTheBuild(t *testing.T) {
 	checkFailures(t, map[string]failure{
 		"the Dockerfile": {
 			prepare: func(e *env) {
@@ -191,7 +191,7 @@ func TestTheRepositoryIsToBlame(t *testing.T) {
 	})
 }
 
-func TestTheSurroundingsAreToBlame(t *testing.T) {
+func TestErrorsOfTheMachineEndInTheStateError(t *testing.T) {
 	checkFailures(t, map[string]failure{
 		"the builder": {
 			prepare: func(e *env) { e.Builder.BuildError = errors.New("no space left on device") },
@@ -381,7 +381,7 @@ func TestB14TagsAreRetried(t *testing.T) {
 
 // F16: a registry that does not take one tag, however often it is tried, costs that tag only:
 // the others are moved, the log names it, and the next attempt moves it, too.
-func TestF16ATagThatIsNeverTakenIsToldByItsName(t *testing.T) {
+func TestF16TheErrorNamesATagThatTheRegistryNeverAccepts(t *testing.T) {
 	e := newEnv(t)
 	old := e.Registry.Put("1", "older")
 	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {

@@ -88,7 +88,7 @@ func TestGatewayRestarts(t *testing.T) {
 	runnertest.CheckHas(t, "the log", b.Log, "succeeded")
 }
 
-func TestSecondRunnerIsSentAway(t *testing.T) {
+func TestASecondRunnerOfAnAttemptExits(t *testing.T) {
 	e := newEnv(t)
 	inside := waitInside(e)
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
@@ -111,7 +111,7 @@ func TestSecondRunnerIsSentAway(t *testing.T) {
 	}
 }
 
-func TestSpecThatCannotBeHad(t *testing.T) {
+func TestSpecThatCannotBeFetched(t *testing.T) {
 	e := newEnv(t)
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	o := e.options(b, e.Gateway.Start(b))
@@ -129,7 +129,7 @@ func TestSpecThatCannotBeHad(t *testing.T) {
 	}
 }
 
-func TestNothingStaysBehind(t *testing.T) {
+func TestAnAttemptLeavesNoFiles(t *testing.T) {
 	e := newEnv(t)
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	o := e.options(b, e.Gateway.Start(b))
@@ -149,7 +149,7 @@ func TestNothingStaysBehind(t *testing.T) {
 	}
 }
 
-func TestNoPlaceToWork(t *testing.T) {
+func TestAMissingWorkDirectoryIsAnError(t *testing.T) {
 	e := newEnv(t)
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	o := e.options(b, e.Gateway.Start(b))

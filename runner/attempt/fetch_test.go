@@ -49,7 +49,7 @@ func TestHooksGetNoCredentialForTheRepository(t *testing.T) {
 }
 
 // Without hooks there is nothing to say about them.
-func TestTheLineAboutHooksIsForHooks(t *testing.T) {
+func TestTheLogMentionsHooksOnlyIfThereAreHooks(t *testing.T) {
 	e := newEnv(t)
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	if err := e.run(t.Context(), b); err != nil {

@@ -124,7 +124,7 @@ func TestAStepWaitsForTheWebhookAndBuildsAll(t *testing.T) {
 	}
 }
 
-func TestWhatAStepComesToWithoutABuild(t *testing.T) {
+func TestResultOfAStepWithoutABuild(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer   func() answer
 		patience time.Duration
@@ -170,7 +170,7 @@ func TestABuildThatFailsDoesNotKeepOthersWaiting(t *testing.T) {
 }
 
 // An error of the surroundings is tried again by the gateway, in the same step.
-func TestARetryInTheSameStepMakesItGood(t *testing.T) {
+func TestARetryInTheSameStepSucceeds(t *testing.T) {
 	e := newEnv(t)
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	e.Builder.DialError = http.ErrServerClosed

@@ -130,7 +130,7 @@ var outside = []struct {
 	{[]string{"2001:db8::1"}, "10.0.0.5"},
 }
 
-func TestAuthorityIsWorthNothingForOtherNames(t *testing.T) {
+func TestCertificatesForOtherNamesAreRejected(t *testing.T) {
 	for _, c := range outside {
 		ca, leaf := signed(t, c.allowed, c.other)
 		roots := x509.NewCertPool()

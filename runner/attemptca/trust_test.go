@@ -34,7 +34,7 @@ func pemOf(der []byte) []byte {
 
 // OpenSSL finds an authority by its subject. Two of the same subject in one bundle broke curl and
 // Python, and Go did not show it.
-func TestOpenSSLTellsTwoAuthoritiesApart(t *testing.T) {
+func TestOpenSSLDistinguishesTwoAuthorities(t *testing.T) {
 	needs(t, "openssl")
 	first, second := newAuthority(t, "registry.example.com", "10.0.0.5"), newAuthority(t, "registry.example.com")
 	bundle := write(t, "bundle.pem", second.Bundle(first.PEM()))

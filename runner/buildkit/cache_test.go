@@ -9,7 +9,7 @@ import (
 
 // A builder that knows nothing takes the steps of a build elsewhere from each kind of cache,
 // and pushes the same image. It has the first stage's steps where the cache is of all stages.
-func TestACacheServesABuilderThatKnowsNothing(t *testing.T) {
+func TestANewBuilderUsesARegistryCache(t *testing.T) {
 	needBuildKit(t)
 	host, dir := serveRegistry(t), t.TempDir()
 	image := host + "/acme/app"

@@ -34,7 +34,7 @@ func dialChild(t *testing.T, o sandbox.ChildOptions) *buildkit.Client {
 
 // Which of two directories a builder has its context of is whichever it read, for the client sends
 // the one, and the builder is given the other.
-func TestWhoReadsTheContext(t *testing.T) {
+func TestWhichProcessReadsTheContext(t *testing.T) {
 	needBuildKit(t)
 	const dockerfile, ignore = "FROM scratch\nCOPY . /\n", "Dockerfile\n.dockerignore\nsecret\n"
 	sent := map[string]string{"Dockerfile": dockerfile, ".dockerignore": ignore, "a": "sent", "secret": "sent"}

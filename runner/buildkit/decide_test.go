@@ -13,7 +13,7 @@ import (
 	"slipway/runner/spec"
 )
 
-func TestWhoseFault(t *testing.T) {
+func TestClassifyBuildErrors(t *testing.T) {
 	for text, dockerfiles := range map[string]bool{
 		"failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory":    true,
 		"failed to load LLB: network.host is not allowed":                                           true,

@@ -81,7 +81,7 @@ func TestLoginReportsAKeyThatAmazonRejects(t *testing.T) {
 	}
 }
 
-func TestSettleCreatesAndConfiguresARepository(t *testing.T) {
+func TestEnsureRepositoryCreatesAndConfiguresARepository(t *testing.T) {
 	s := ecrtest.New(t)
 	c := client(s, unchanged)
 	on, off := true, false
@@ -109,7 +109,7 @@ func TestSettleCreatesAndConfiguresARepository(t *testing.T) {
 	}
 }
 
-func TestSettleReportsTheDeniedAction(t *testing.T) {
+func TestEnsureRepositoryReportsTheDeniedAction(t *testing.T) {
 	on := true
 	for action, want := range map[string]ecr.Repository{
 		"CreateRepository":              {Create: true},

@@ -21,7 +21,7 @@ func tagsOf(image string, names ...string) (tags []publish.Tag) {
 	return tags
 }
 
-func TestATagThatFailsKeepsNoOtherBack(t *testing.T) {
+func TestAFailedTagDoesNotStopOtherTags(t *testing.T) {
 	var log bytes.Buffer
 	broken := errors.New("503")
 	tags := append(tagsOf("r.example.com/app", "1.2", "1"), tagsOf("q.example.com/app", "1")...)

@@ -117,7 +117,7 @@ func TestIdentityMapKeepsToTheRangesThatThereAre(t *testing.T) {
 	}
 }
 
-func TestFactsOfAProcessStatus(t *testing.T) {
+func TestParseProcessStatus(t *testing.T) {
 	status := "Name:\tx\nCapEff:\t00000000a80425fb\nSeccomp:\t2\nSeccomp_filters:\t1\n"
 	caps := effectiveCaps(status)
 	if caps&(1<<unix.CAP_SETUID) == 0 {

@@ -177,7 +177,7 @@ var refused = map[string]string{
 }
 
 // A pipeline's settings stay valid if its image is replaced.
-func TestEverySettingOfBothPluginsIsTaken(t *testing.T) {
+func TestEverySettingOfBothPluginsIsAccepted(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{"tags": "1.2\n", "env": "OTHER=1\n", "file": "x"})
 	for _, line := range slices.Concat(ofDocker, ofBuildx) {

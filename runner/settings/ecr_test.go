@@ -105,7 +105,7 @@ func TestTheKeyOfAnEntryOfLoginsIsTheRegistrys(t *testing.T) {
 	)
 }
 
-func TestWhenThereIsNoLoginByKey(t *testing.T) {
+func TestSettingsWithoutAnAWSLogin(t *testing.T) {
 	const repo = "PLUGIN_REPO=" + ecrImage
 	const key, keySecret = "AWS_ACCESS_KEY_ID=AKIA2", "AWS_SECRET_ACCESS_KEY=canary"
 	for name, environ := range map[string][]string{
@@ -142,7 +142,7 @@ func TestAmazonsRegistryIsNeverInsecure(t *testing.T) {
 	}
 }
 
-func TestECRSettingsThatCannotBeNameThemselves(t *testing.T) {
+func TestInvalidECRSettingsAreNamedInTheError(t *testing.T) {
 	for setting, want := range map[string]string{
 		"PLUGIN_AWS_REGION=us-east-1":                                                          "PLUGIN_AWS_REGION is us-east-1, and PLUGIN_REPO is in eu-central-1",
 		"PLUGIN_AWS_ACCESS_KEY_ID=AKIA1":                                                       "PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set",

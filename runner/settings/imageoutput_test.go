@@ -6,7 +6,7 @@ import (
 	"slipway/runner/spec"
 )
 
-func TestOutputInTheWordsOfBuildx(t *testing.T) {
+func TestOutputAcceptsTheSyntaxOfBuildx(t *testing.T) {
 	for line, want := range map[string]struct {
 		build  spec.BuildOptions
 		dryRun bool

@@ -100,7 +100,7 @@ func TestJoinFaultsNameTheSetting(t *testing.T) {
 	)
 }
 
-func TestWhichWayAStepRuns(t *testing.T) {
+func TestModeOfAStep(t *testing.T) {
 	for _, c := range []struct {
 		environ                   []string
 		joining, standalone, step bool

@@ -217,7 +217,7 @@ func TestOSEnvironmentLosesThePassword(t *testing.T) {
 	}
 }
 
-func TestStandalone(t *testing.T) {
+func TestStep(t *testing.T) {
 	for _, c := range []struct {
 		environ []string
 		want    bool
@@ -246,7 +246,7 @@ func TestEveryPluginSettingIsDescribed(t *testing.T) {
 	}
 }
 
-func TestAGatewaysStepIsNotStandalone(t *testing.T) {
+func TestAStepUnderAGatewayHasNoSettingsOfItsOwn(t *testing.T) {
 	for _, c := range []struct {
 		environ          []string
 		standalone, step bool

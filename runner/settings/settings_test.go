@@ -95,7 +95,7 @@ func TestSettingsComeByTheirPluginNamesToo(t *testing.T) {
 }
 
 // A CI that has no secret to hand over sets an empty variable and says nothing.
-func TestAMissingSecretOfTheCISaysWhereItComesFrom(t *testing.T) {
+func TestTheErrorOfAMissingSecretNamesItsSource(t *testing.T) {
 	_, err := settings.Read(
 		&environment{lines: []string{"PLUGIN_RUNNER_URL=https://ci.example.com/x", "PLUGIN_RUNNER_TOKEN="}},
 	)

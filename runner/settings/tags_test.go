@@ -222,7 +222,7 @@ func write(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-func TestWhereTheTagsComeFrom(t *testing.T) {
+func TestOriginOfTheTags(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{"list": "x"})
 	for want, lines := range map[string][]string{

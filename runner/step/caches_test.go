@@ -12,7 +12,7 @@ import (
 	"slipway/runner/spec"
 )
 
-func TestNoCacheGoesAnywhereUnasked(t *testing.T) {
+func TestNoCacheIsWrittenWithoutASetting(t *testing.T) {
 	e := newEnv(t)
 	log, err := e.run("PLUGIN_TAGS=1.2")
 	if err != nil {
@@ -28,7 +28,7 @@ func TestNoCacheGoesAnywhereUnasked(t *testing.T) {
 	}
 }
 
-func TestAnInlineCacheIsLookedForWhereTheTagsPoint(t *testing.T) {
+func TestAnInlineCacheIsReadFromTheTags(t *testing.T) {
 	e := newEnv(t)
 	if _, err := e.run("PLUGIN_TAGS=1.2,1", "PLUGIN_CACHE=inline"); err != nil {
 		t.Fatal(err)

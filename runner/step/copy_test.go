@@ -150,7 +150,7 @@ func TestPushOnlyRetags(t *testing.T) {
 	}
 }
 
-func TestPushOnlySaysWhatIsWrongWithTheSource(t *testing.T) {
+func TestPushOnlyReportsAnInvalidSource(t *testing.T) {
 	e := newEnv(t)
 	outside := runnertest.Workspace(t, map[string]string{"image.tar": ""})
 	dir := runnertest.Workspace(t, map[string]string{"no-image": "text"})

@@ -7,7 +7,7 @@ import (
 	"slipway/runner/runnertest"
 )
 
-func TestAFullDiskIsToldWithWhatGivesRoom(t *testing.T) {
+func TestTheErrorOfAFullDiskNamesTheFix(t *testing.T) {
 	e := newEnv(t)
 	e.Builder.BuildError = errors.New("failed to copy files: no space left on device")
 	_, err := e.run("PLUGIN_TAGS=1.2")

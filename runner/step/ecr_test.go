@@ -84,7 +84,7 @@ func TestAStepLogsInAtAmazonsRegistryWithAKey(t *testing.T) {
 }
 
 // Amazon's registry makes no repository by a push.
-func TestARepositoryThatIsNotThereIsToldAndEndsTheBuild(t *testing.T) {
+func TestAMissingRepositoryEndsTheBuildWithItsName(t *testing.T) {
 	e, amazon := newEnv(t), ecrtest.New(t)
 	e.Builder.OnBuild = untilStopped
 	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {

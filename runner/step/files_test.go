@@ -12,7 +12,7 @@ import (
 	"slipway/runner/runnertest"
 )
 
-func TestStandaloneLeavesFiles(t *testing.T) {
+func TestStepLeavesFiles(t *testing.T) {
 	e := newEnv(t)
 	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n", "elsewhere": "kept"})
 	if err := os.Symlink("elsewhere", filepath.Join(dir, "digest.txt")); err != nil {
@@ -60,7 +60,7 @@ func TestStandaloneLeavesFiles(t *testing.T) {
 }
 
 // Drone's runner takes the card out of the step's output.
-func TestStandaloneShowsACard(t *testing.T) {
+func TestStepShowsACard(t *testing.T) {
 	e := newEnv(t)
 	log, err := e.run("DRONE_CARD_PATH=/dev/stdout", "PLUGIN_TAGS=1.2,latest")
 	_, rest, found := strings.Cut(log, "\x1b]1338;")
@@ -117,7 +117,7 @@ func checkCard(t *testing.T, text []byte, image, digest string) {
 	}
 }
 
-func TestStandaloneFilesThatCannotBeWrittenNameTheSetting(t *testing.T) {
+func TestStepFilesThatCannotBeWrittenNameTheSetting(t *testing.T) {
 	e := newEnv(t)
 	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n", "file": ""})
 	for _, setting := range []string{"PLUGIN_ARTIFACT_FILE", "PLUGIN_METADATA_FILE", "PLUGIN_DIGEST_FILE"} {
@@ -143,7 +143,7 @@ func TestStandaloneFilesThatCannotBeWrittenNameTheSetting(t *testing.T) {
 	runnertest.CheckHas(t, "the log", log, "the card was not written (DRONE_CARD_PATH)")
 }
 
-func TestStandaloneDryRunPublishesNothingInItsFiles(t *testing.T) {
+func TestStepDryRunPublishesNothingInItsFiles(t *testing.T) {
 	e := newEnv(t)
 	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	if log, err := e.run(

@@ -10,7 +10,7 @@ import (
 
 // What is labelled is what the CI says; a setting that names the same label goes before it, in
 // the annotation too.
-func TestLabelsSayWhatTheCISays(t *testing.T) {
+func TestLabelsHoldTheFactsOfTheCI(t *testing.T) {
 	e := newEnv(t)
 	if _, err := e.run(
 		"DRONE_COMMIT_SHA=4f1d0c8",

@@ -155,7 +155,7 @@ func TestNoTagMovesUntilEveryRepositoryHasTheImage(t *testing.T) {
 	}
 }
 
-func TestATagThatFailsIsToldByItsRepository(t *testing.T) {
+func TestTheErrorOfATagNamesItsRepository(t *testing.T) {
 	e := newEnv(t)
 	other := runnertest.NewRegistry(t)
 	host := other.Host()

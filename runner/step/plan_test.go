@@ -8,7 +8,7 @@ import (
 	"slipway/runner/runnertest"
 )
 
-func TestDryRunSettingSaysWhatWouldBePushed(t *testing.T) {
+func TestDryRunSettingPrintsThePush(t *testing.T) {
 	e := newEnv(t)
 	log, err := e.run("PLUGIN_DRY_RUN=true", "PLUGIN_TAGS=1.2,latest")
 	for _, want := range []string{"dry_run                      true (PLUGIN_DRY_RUN)", "cached  2 of 3 steps", "would push " + e.Registry.Image() + ":latest"} {
@@ -20,7 +20,7 @@ func TestDryRunSettingSaysWhatWouldBePushed(t *testing.T) {
 	}
 }
 
-func TestStandaloneHintsAtWhatWouldHaveHelped(t *testing.T) {
+func TestStepPrintsHints(t *testing.T) {
 	e := newEnv(t)
 	e.Builder.Ran = []hints.Step{
 		{Name: "[1/2] FROM a", Cached: true},

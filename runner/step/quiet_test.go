@@ -95,7 +95,7 @@ func TestDebugShowsEverySetting(t *testing.T) {
 	runnertest.CheckLacks(t, "the log", log, "canary")
 }
 
-func TestNoPushSaysWhichSettingAsksForIt(t *testing.T) {
+func TestNoPushNamesItsSetting(t *testing.T) {
 	e := newEnv(t)
 	log, err := e.run("PLUGIN_NO_PUSH=true")
 	if err != nil {

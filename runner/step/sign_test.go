@@ -136,7 +136,7 @@ func TestAnImageThatIsOnlyPushedIsSignedWithAKeyInAFile(t *testing.T) {
 	runnertest.CheckHas(t, "e.signed(digest, public)", e.signed(digest, public), `"optional":null`)
 }
 
-func TestASignatureThatIsRefusedKeepsTheTagsBack(t *testing.T) {
+func TestARefusedSignaturePreventsTags(t *testing.T) {
 	e := newEnv(t)
 	private, _ := keyPair(t)
 	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {

@@ -68,7 +68,7 @@ func (c *aCloud) environ(more ...string) []string {
 		more...)
 }
 
-func TestStandaloneReportsToCloud(t *testing.T) {
+func TestStepReportsToCloud(t *testing.T) {
 	e, c := newEnv(t), newCloud(t)
 	for _, credential := range [][]string{
 		{"PLUGIN_BITBUCKET_TOKEN=" + c.bot.Reveal()},
@@ -121,7 +121,7 @@ func TestStandaloneReportsToCloud(t *testing.T) {
 	}
 }
 
-func TestStandaloneReportsAFailure(t *testing.T) {
+func TestStepReportsAFailure(t *testing.T) {
 	e, c := newEnv(t), newCloud(t)
 	e.Builder.BuildError = errors.New("exit code 1 of: fetch --token " + c.bot.Reveal())
 	log, err := e.run(c.environ("PLUGIN_BITBUCKET_TOKEN="+c.bot.Reveal(), "PLUGIN_BITBUCKET_KEY=image")...)
@@ -146,7 +146,7 @@ func TestStandaloneReportsAFailure(t *testing.T) {
 	}
 }
 
-func TestStandaloneReportsThatItWasStopped(t *testing.T) {
+func TestStepReportsThatItWasStopped(t *testing.T) {
 	e := newEnv(t)
 	for older, want := range map[bool]string{false: "CANCELLED", true: "FAILED"} {
 		dc := &datacentertest.Server{
@@ -189,7 +189,7 @@ const (
 )
 
 // A CI gives the object of an annotated tag as its commit.
-func TestStandaloneReportsATagToDataCenter(t *testing.T) {
+func TestStepReportsATagToDataCenter(t *testing.T) {
 	e := newEnv(t)
 	dc := &datacentertest.Server{
 		Context: "/bitbucket",
@@ -235,7 +235,7 @@ func TestStandaloneReportsATagToDataCenter(t *testing.T) {
 }
 
 // What goes wrong with a status is one line that says how to mend it, and fails nothing.
-func TestStandaloneStatusThatFailsChangesNothingElse(t *testing.T) {
+func TestStepStatusThatFailsChangesNothingElse(t *testing.T) {
 	e, c := newEnv(t), newCloud(t)
 	down := httptest.NewServer(
 		http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) }),
@@ -292,7 +292,7 @@ func TestStandaloneStatusThatFailsChangesNothingElse(t *testing.T) {
 }
 
 // A Bitbucket that never answers holds the step up for the time that reports may take.
-func TestStandaloneDoesNotWaitForABitbucketThatHangs(t *testing.T) {
+func TestStepDoesNotWaitForABitbucketThatHangs(t *testing.T) {
 	e, c := newEnv(t), newCloud(t)
 	asked := make(chan struct{}, 10)
 	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -13,7 +13,7 @@ import (
 	"slipway/runner/runnertest"
 )
 
-func TestStandalonePushesEveryTag(t *testing.T) {
+func TestStepPushesEveryTag(t *testing.T) {
 	e := newEnv(t)
 	log, err := e.run(
 		"PLUGIN_TAGS=1.2,latest",
@@ -58,7 +58,7 @@ func TestStandalonePushesEveryTag(t *testing.T) {
 	}
 }
 
-func TestStandaloneDryRunAsksNoRegistry(t *testing.T) {
+func TestStepDryRunAsksNoRegistry(t *testing.T) {
 	e := newEnv(t)
 	e.Registry.Intercept(
 		func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) },
@@ -71,7 +71,7 @@ func TestStandaloneDryRunAsksNoRegistry(t *testing.T) {
 	runnertest.CheckHas(t, "the log", log, "sha256:")
 }
 
-func TestStandaloneRetriesATag(t *testing.T) {
+func TestStepRetriesATag(t *testing.T) {
 	e := newEnv(t)
 	failures := 2
 	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -94,7 +94,7 @@ func TestStandaloneRetriesATag(t *testing.T) {
 	}
 }
 
-func TestStandaloneOneTagThatFailsKeepsNoneBack(t *testing.T) {
+func TestStepPushesTheOtherTagsIfOneFails(t *testing.T) {
 	e := newEnv(t)
 	e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/1.2") {
@@ -117,7 +117,7 @@ func TestStandaloneOneTagThatFailsKeepsNoneBack(t *testing.T) {
 	}
 }
 
-func TestStandaloneRefusedCredential(t *testing.T) {
+func TestStepRefusedCredential(t *testing.T) {
 	e := newEnv(t)
 	e.Registry.Intercept(runnertest.RequireLogin("ci", "right"))
 	e.Builder.OnBuild = untilStopped
@@ -141,7 +141,7 @@ func untilStopped(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func TestStandaloneFaultsNameTheSetting(t *testing.T) {
+func TestStepFaultsNameTheSetting(t *testing.T) {
 	outside := runnertest.Workspace(t, map[string]string{"secret": ""})
 	linked := runnertest.Workspace(t, map[string]string{"file": ""})
 	for link, to := range map[string]string{"Dockerfile": filepath.Join(outside, "secret"), "out": outside} {
@@ -173,7 +173,7 @@ func TestStandaloneFaultsNameTheSetting(t *testing.T) {
 	}
 }
 
-func TestStandaloneFailuresOfTheBuilder(t *testing.T) {
+func TestStepFailuresOfTheBuilder(t *testing.T) {
 	e := newEnv(t)
 	e.Builder.DialError = errors.New("nobody there")
 	_, err := e.run()
@@ -201,7 +201,7 @@ func TestStandaloneFailuresOfTheBuilder(t *testing.T) {
 	}
 }
 
-func TestStandaloneStopsWhenTold(t *testing.T) {
+func TestStepStopsWhenItsContextEnds(t *testing.T) {
 	e := newEnv(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	e.Builder.OnBuild = func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }

@@ -8,7 +8,7 @@ import (
 	"slipway/runner/runnertest"
 )
 
-func TestStandaloneMakesTheTagsOfARelease(t *testing.T) {
+func TestStepMakesTheTagsOfARelease(t *testing.T) {
 	e := newEnv(t)
 	log, err := e.run(
 		append(runnertest.OnRef("refs/tags/v1.2.3+5"), "PLUGIN_AUTO_TAG=true", "PLUGIN_TAGS=latest,abc")...)
@@ -26,7 +26,7 @@ func TestStandaloneMakesTheTagsOfARelease(t *testing.T) {
 }
 
 // A branch that auto_tag makes no tags of ends well, before anything is asked or built.
-func TestStandaloneSkipsABranchThatAutoTagLeavesOut(t *testing.T) {
+func TestStepSkipsABranchThatAutoTagLeavesOut(t *testing.T) {
 	for _, mode := range []string{"docker", "buildx", "slipway"} {
 		e := newEnv(t)
 		e.Registry.Intercept(
@@ -50,7 +50,7 @@ func TestStandaloneSkipsABranchThatAutoTagLeavesOut(t *testing.T) {
 	}
 }
 
-func TestStandaloneBuildsABranchWithoutTagsAndPushesNothing(t *testing.T) {
+func TestStepBuildsABranchWithoutTagsAndPushesNothing(t *testing.T) {
 	e := newEnv(t)
 	e.Registry.Intercept(
 		func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) },

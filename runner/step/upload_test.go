@@ -12,7 +12,7 @@ import (
 	"slipway/runner/runnertest"
 )
 
-func TestABuilderThatPushedIsBelievedWhenTheRegistryHasTheImage(t *testing.T) {
+func TestAnImageOfTheBuilderIsPushedAgainIfTheRegistryLacksIt(t *testing.T) {
 	for what, reaches := range map[string]bool{"this registry": true, "another registry by that name": false} {
 		e := newEnv(t)
 		e.Builder.Publish = func(digest string) error {
@@ -42,7 +42,7 @@ func TestABuilderThatPushedIsBelievedWhenTheRegistryHasTheImage(t *testing.T) {
 	}
 }
 
-func TestABuilderIsNotAskedToPushWhatIsNotToBePushed(t *testing.T) {
+func TestABuilderPushesNothingInADryRun(t *testing.T) {
 	for _, setting := range []string{"PLUGIN_DRY_RUN=true", "PLUGIN_BUILDER=tcp://127.0.0.1:1"} {
 		e := newEnv(t)
 		log, err := e.run("PLUGIN_TAGS=1.2", setting)

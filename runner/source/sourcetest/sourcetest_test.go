@@ -7,7 +7,7 @@ import (
 	"slipway/runner/source/sourcetest"
 )
 
-func TestThePasswordIsAskedFor(t *testing.T) {
+func TestGitGetsThePasswordOnRequest(t *testing.T) {
 	r := sourcetest.New(t)
 	commit := r.Commit(t, map[string]string{"a": "b"})
 	source := r.Source("refs/heads/main", commit)
