@@ -3,6 +3,7 @@ package runner_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,15 +11,16 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/process"
 	"slipway/runner/runnertest"
+	"slipway/runner/sandbox"
 )
 
-// waits is a Dockerfile whose steps are told apart by an argument: those before it are the same
-// in every build.
+// waits is a Dockerfile with a build argument. The steps before the argument are the same in every build.
 const waits = "RUN busybox cat /proc/sys/kernel/random/uuid > /id\nARG WAIT=0\nRUN echo it-runs; busybox sleep $WAIT\n"
 
-// keeps runs a step on a state and looks for what it is to say.
-func keeps(t *testing.T, cmd *exec.Cmd, wants ...string) {
+// runStepWithCache runs a step and checks that its log has each text once.
+func runStepWithCache(t *testing.T, cmd *exec.Cmd, wants ...string) {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -31,8 +33,8 @@ func keeps(t *testing.T, cmd *exec.Cmd, wants ...string) {
 	}
 }
 
-// Steps with nothing replaced on one state: while one runs another works without it, and when it
-// was killed the next finds what earlier steps left.
+// While one step uses the cache, another starts with an empty one. After the first step was killed, a
+// later step uses the cache of the earlier steps.
 func TestTheCacheSurvivesKilledStepsAndOtherStepsDoNotWaitForIt(t *testing.T) {
 	needBuildKit(t)
 	dir, state := shellWorkspace(t, waits, map[string]string{}), filepath.Join(t.TempDir(), "made", "state")
@@ -42,19 +44,19 @@ func TestTheCacheSurvivesKilledStepsAndOtherStepsDoNotWaitForIt(t *testing.T) {
 			dir,
 			append([]string{"PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "PLUGIN_STATE=" + state}, more...)...)
 	}
-	keeps(t, on(), "builder: its cache is in "+state+" (PLUGIN_STATE), which was empty", "cached  0 of 4 steps")
+	runStepWithCache(t, on(), "builder: its cache is in "+state+" (PLUGIN_STATE), which was empty", "cached  0 of 4 steps")
 
-	killed := untilItRuns(t, on("PLUGIN_BUILD_ARGS=WAIT=100"))
+	killed := waitRunning(t, on("PLUGIN_BUILD_ARGS=WAIT=100"))
 	other := on()
-	keeps(t, other, "builder: another step is using the cache in "+state+" (PLUGIN_STATE)", "cached  0 of 4 steps")
+	runStepWithCache(t, other, "builder: another step is using the cache in "+state+" (PLUGIN_STATE)", "cached  0 of 4 steps")
 	checkNothingLeft(t, other)
 	if err := killed.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = killed.Wait() // it was killed
-	untilNobodyUses(t, state)
+	waitUnlocked(t, state)
 
-	keeps(
+	runStepWithCache(
 		t,
 		on(),
 		"builder: its cache is in "+state+" (PLUGIN_STATE), as earlier steps left it",
@@ -62,7 +64,7 @@ func TestTheCacheSurvivesKilledStepsAndOtherStepsDoNotWaitForIt(t *testing.T) {
 	)
 }
 
-// A state that was cut off in the middle of a write must not fail every step from then on.
+// A cache that a crash left half written must not fail every later step.
 func TestAStepIgnoresACacheThatCannotBeRead(t *testing.T) {
 	skipIfCovered(t)
 	needBuildKit(t)
@@ -82,7 +84,7 @@ func TestAStepIgnoresACacheThatCannotBeRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	keeps(t, stepCommand(t, dir, "PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "PLUGIN_STATE="+state),
+	runStepWithCache(t, stepCommand(t, dir, "PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "PLUGIN_STATE="+state),
 		"builder: the cache in "+state+" (PLUGIN_STATE) cannot be used", "invalid database", "none: PLUGIN_DRY_RUN")
 }
 
@@ -106,20 +108,20 @@ func TestTheCacheIsOnTheVolumeWithoutASetting(t *testing.T) {
 		return cmd
 	}
 	const bind, none = `mount --bind "$VOLUME" /var/lib/slipway/builder`, "true"
-	keeps(t, in(bind), "builder: its cache is in /var/lib/slipway/builder (a volume is there), which was empty")
-	keeps(
+	runStepWithCache(t, in(bind), "builder: its cache is in /var/lib/slipway/builder (a volume is there), which was empty")
+	runStepWithCache(
 		t,
 		in(bind),
 		"builder: its cache is in /var/lib/slipway/builder (a volume is there), as earlier steps left it",
 		"cached  4 of 4 steps",
 	)
-	keeps(
+	runStepWithCache(
 		t,
 		in(bind, "PLUGIN_STATE=off"),
 		"builder: its cache is deleted with this step: PLUGIN_STATE is off",
 		"cached  0 of 4 steps",
 	)
-	keeps(
+	runStepWithCache(
 		t,
 		in(none),
 		"builder: its cache is deleted with this step; a volume at /var/lib/slipway/builder would keep it",
@@ -142,8 +144,8 @@ func TestAStateThatCannotBeMadeFailsTheStep(t *testing.T) {
 	runnertest.CheckHas(t, "the log", string(out), "PLUGIN_STATE: create the directory for the builder's cache")
 }
 
-// untilItRuns starts a step and waits until its RUN runs.
-func untilItRuns(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
+// waitRunning starts a step and waits until its RUN instruction runs.
+func waitRunning(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -164,30 +166,27 @@ func untilItRuns(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	return nil
 }
 
-// untilNobodyUses waits until the processes of a killed step's builder are gone.
-func untilNobodyUses(t *testing.T, state string) {
+// waitUnlocked waits until the processes of a killed step's builder have ended. Only the lock shows
+// that: the command line of a process is gone before the process closes its files.
+func waitUnlocked(t *testing.T, state string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
 	for {
-		commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
-		if err != nil {
-			t.Fatal(err)
-		}
-		used := false
-		for _, path := range commands {
-			text, err := os.ReadFile(path)
-			used = used || err == nil && strings.Contains(string(text), state)
-		}
-		if !used {
+		unlock, err := sandbox.LockState(state, 0)
+		if err == nil {
+			unlock()
 			return
 		}
+		if !errors.Is(err, process.ErrStateLocked) {
+			t.Fatal(err)
+		}
 		select {
-		case <-look.C:
+		case <-ticker.C:
 		case <-ctx.Done():
-			t.Fatal("a builder is left on " + state)
+			t.Fatal("the builder of the killed step still runs: ", err)
 		}
 	}
 }
