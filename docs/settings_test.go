@@ -53,7 +53,7 @@ func stepPage() string {
 		section("Step in the repository's own pipeline", "For the engine `own`: "+
 			"[Drone](drone.md#in-the-repositorys-own-pipeline), "+
 			"[Woodpecker](woodpecker.md#in-the-repositorys-own-pipeline). "+
-			"A CI makes `PLUGIN_TOKEN` of the setting `token`.", settings.JoinSettings()) +
+			"A CI makes `PLUGIN_TOKEN` of the setting `token`.", settings.PipelineRequestSettings()) +
 		section("Runner of a gateway", "Engines set the address and the token.", settings.RunnerSettings())
 }
 

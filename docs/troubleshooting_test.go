@@ -60,7 +60,7 @@ func sources(t *testing.T) string {
 // the code.
 func missingSettings() string {
 	_, runner := settings.Read(noVariables{})
-	_, join := settings.ReadJoin(noVariables{})
+	_, join := settings.ReadPipelineRequest(noVariables{})
 	_, step := settings.ReadPlugin(noVariables{})
 	return errors.Join(runner, join, step).Error()
 }

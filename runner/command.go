@@ -23,7 +23,7 @@ func Command(builderProgram string) *cli.Command {
 		Usage: "the build step: builds what a gateway has for it, or, without one, the checked-out workspace",
 		Description: "Settings, from the environment:\n" + config.Help(settings.RunnerSettings()) +
 			"\nAs a step in a pipeline of your own, under a gateway (setting gateway is PLUGIN_GATEWAY):\n" +
-			config.Help(settings.JoinSettings()) +
+			config.Help(settings.PipelineRequestSettings()) +
 			"\nAs a step in a pipeline of your own, without a gateway (setting repo is PLUGIN_REPO):\n" +
 			config.Help(settings.PluginSettings()),
 		Flags: []cli.Flag{&cli.BoolFlag{
@@ -49,11 +49,11 @@ type command struct{ builderProgram string }
 func (c command) run(ctx context.Context, cmd *cli.Command) error {
 	environ := os.Environ()
 	switch {
-	case settings.Standalone(environ):
+	case settings.RunsWithoutGateway(environ):
 		return c.runStep(ctx, cmd)
 	case cmd.Bool(dryRunFlag):
 		return cli.Exit("--dry-run is for a step without a gateway: set PLUGIN_REPO and no gateway's address", 2)
-	case settings.Joining(environ):
+	case settings.IsPipelineRequest(environ):
 		return c.runForPipeline(ctx, cmd)
 	}
 	return c.runAttempt(ctx, cmd)
@@ -78,7 +78,7 @@ func (c command) runAttempt(ctx context.Context, cmd *cli.Command) error {
 
 // runForPipeline runs the builds that a gateway has for the pipeline.
 func (c command) runForPipeline(ctx context.Context, cmd *cli.Command) error {
-	given, err := settings.ReadJoin(settings.OS{})
+	given, err := settings.ReadPipelineRequest(settings.OS{})
 	if err != nil {
 		return err
 	}

@@ -152,9 +152,9 @@ func TestEveryFieldOfAReplyIsDocumented(t *testing.T) {
 	fill(reflect.ValueOf(&s).Elem())
 	must.Succeed(t, spec.EncodeSpec(&claim, s))
 	wantListed(t, rows, "claim", "", fieldsOf(t, claim.Bytes(), nil))
-	var j spec.JoinReply
+	var j spec.PipelineReply
 	fill(reflect.ValueOf(&j).Elem())
-	must.Succeed(t, spec.EncodeJoin(&join, j))
+	must.Succeed(t, spec.EncodePipelineReply(&join, j))
 	wantListed(t, rows, "join", "own", fieldsOf(t, join.Bytes(), nil))
 	var p spec.ProbeReply
 	fill(reflect.ValueOf(&p).Elem())

@@ -28,7 +28,7 @@ var errStopped = errors.New("the step was stopped before it finished (SIGTERM)")
 // A PipelineRequest asks for the builds that a gateway has for a pipeline of the repository's own. Settings
 // is required.
 type PipelineRequest struct {
-	Settings settings.Join
+	Settings settings.PipelineRequest
 	Run      Options       // of each build; its Settings are made here
 	Patience time.Duration // how long to wait for the first build: the push's webhook may be late; default 2 min
 	Pace     func() backoff.BackOff
@@ -39,7 +39,7 @@ type pipeline struct {
 	o       PipelineRequest
 	log     buildlog.Log
 	client  *report.Client
-	request spec.JoinRequest
+	request spec.PipelineRequest
 }
 
 // buildErrors are the errors of builds by number, each of its last attempt; nil = it succeeded.
@@ -60,7 +60,7 @@ func RunForPipeline(ctx context.Context, o PipelineRequest) error {
 		Now:     o.Run.Now,
 		Backoff: o.Run.Backoff,
 	})
-	p.request = spec.JoinRequest{Commit: s.Commit, Ref: s.Ref, Pipeline: s.Pipeline}
+	p.request = spec.PipelineRequest{Commit: s.Commit, Ref: s.Ref, Pipeline: s.Pipeline}
 	if p.request.Pipeline == "" {
 		p.request.Pipeline = "pipeline " + rand.Text()
 	}
@@ -101,7 +101,7 @@ func (p *pipeline) buildAll(ctx context.Context) error {
 }
 
 // options returns those of a build that the gateway handed out.
-func (p *pipeline) options(reply spec.JoinReply) Options {
+func (p *pipeline) options(reply spec.PipelineReply) Options {
 	s, run := p.o.Settings, p.o.Run
 	run.Settings.URL = s.Gateway + "/runner/v1/builds/" + reply.BuildID
 	run.Settings.Token = reply.Token
@@ -125,12 +125,12 @@ func (b buildErrors) joined() error {
 
 // next asks for a build until there is one, or until there is none for sure, or until Patience ends. For
 // the first build the gateway may not have received the push yet.
-func (p *pipeline) next(ctx context.Context, first bool) (spec.JoinReply, error) {
+func (p *pipeline) next(ctx context.Context, first bool) (spec.PipelineReply, error) {
 	patient, cancel := context.WithTimeout(ctx, p.o.Patience)
 	defer cancel()
 	pace, logged := p.o.Pace(), ""
 	for {
-		reply, err := p.client.Join(ctx, p.request)
+		reply, err := p.client.RequestBuild(ctx, p.request)
 		if errors.Is(err, report.ErrUnauthorized) {
 			return reply, fmt.Errorf(
 				"the gateway does not accept PLUGIN_TOKEN for the automated build %s (PLUGIN_AUTOMATED_BUILD): "+
@@ -155,7 +155,7 @@ func (p *pipeline) next(ctx context.Context, first bool) (spec.JoinReply, error)
 		case <-time.After(pace.NextBackOff()):
 		case <-patient.Done():
 			if ctx.Err() != nil {
-				return spec.JoinReply{}, errStopped
+				return spec.PipelineReply{}, errStopped
 			}
 			if unknown {
 				err = fmt.Errorf("waited %s: %s", p.o.Patience, reason)

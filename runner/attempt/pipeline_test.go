@@ -19,7 +19,7 @@ import (
 // An answer is one reply to a pipeline that asks for a build.
 type answer struct {
 	status  int
-	reply   spec.JoinReply
+	reply   spec.PipelineReply
 	message string // of a status other than 200
 }
 
@@ -40,13 +40,13 @@ func (e *env) runPipeline(patience time.Duration, answers ...func() answer) (out
 			_ = json.NewEncoder(rw).Encode(spec.ErrorReply{Error: a.message})
 			return
 		}
-		_ = spec.EncodeJoin(rw, a.reply)
+		_ = spec.EncodePipelineReply(rw, a.reply)
 	})
 	var out bytes.Buffer
 	run := e.options(runnertest.Build{}, "")
 	run.Output = &out
 	err = attempt.RunForPipeline(e.t.Context(), attempt.PipelineRequest{
-		Settings: settings.Join{
+		Settings: settings.PipelineRequest{
 			Gateway:        e.Gateway.URL,
 			AutomatedBuild: "kq3",
 			Token:          secret.New("long-lived"),
@@ -66,7 +66,7 @@ func (e *env) runPipeline(patience time.Duration, answers ...func() answer) (out
 // checkJoin checks the request of a pipeline.
 func (e *env) checkJoin(r *http.Request) {
 	e.t.Helper()
-	var request spec.JoinRequest
+	var request spec.PipelineRequest
 	if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
 		e.t.Errorf("request: %v", err)
 	}
@@ -84,7 +84,7 @@ func refuse(status int, message string) func() answer {
 
 func noBuild(reason string, unsure bool) func() answer {
 	return func() answer {
-		return answer{status: http.StatusOK, reply: spec.JoinReply{Reason: reason, Unsure: unsure}}
+		return answer{status: http.StatusOK, reply: spec.PipelineReply{Reason: reason, Unsure: unsure}}
 	}
 }
 
@@ -92,7 +92,7 @@ func noBuild(reason string, unsure bool) func() answer {
 func (e *env) has(b runnertest.Build) func() answer {
 	return func() answer {
 		token := secret.New(e.Gateway.Start(b))
-		return answer{status: http.StatusOK, reply: spec.JoinReply{BuildID: b.ID, Build: b.Number, Token: token}}
+		return answer{status: http.StatusOK, reply: spec.PipelineReply{BuildID: b.ID, Build: b.Number, Token: token}}
 	}
 }
 

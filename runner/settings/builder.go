@@ -28,8 +28,8 @@ type State struct {
 	Dir string // absolute; empty = on the volume for it, if there is one
 }
 
-// An OwnBuilder is the configuration of the builder that a step starts.
-type OwnBuilder struct {
+// An LocalBuilder is the configuration of the builder that a step starts.
+type LocalBuilder struct {
 	Mirrors        []string // of Docker Hub: https://host, http://host or host, and a path
 	DNS, DNSSearch []string // of RUN steps
 }
@@ -159,8 +159,8 @@ func checkMirrors(origin string, mirrors []string) error {
 // applyLocalBuilder sets the configuration of the builder that the step starts. It runs after the
 // logins, which may name mirrors. A builder that already runs has its own configuration.
 func (r *stepReader) applyLocalBuilder() {
-	mirrorsOfLogins := r.OwnBuilder.Mirrors
-	r.OwnBuilder = OwnBuilder{
+	mirrorsOfLogins := r.LocalBuilder.Mirrors
+	r.LocalBuilder = LocalBuilder{
 		Mirrors:   slices.Concat(r.local.mirrors, mirrorsOfLogins),
 		DNS:       r.local.dns,
 		DNSSearch: r.local.dnsSearch,

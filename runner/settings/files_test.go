@@ -27,7 +27,7 @@ func TestTheExampleFilesHoldSettingsOfTheStep(t *testing.T) {
 			if i := slices.Index(environ, "PLUGIN_BUILDER_TLS=slipway_builder_tls"); i >= 0 {
 				environ[i] = "PLUGIN_BUILDER_TLS=" + identitytest.PEM(t)
 			}
-			got, err := settings.ReadJoin(
+			got, err := settings.ReadPipelineRequest(
 				&environment{lines: append(environ, "DRONE_COMMIT_SHA="+commit, "DRONE_COMMIT_REF=refs/heads/main")},
 			)
 			if err != nil {

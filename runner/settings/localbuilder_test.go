@@ -7,7 +7,7 @@ import (
 )
 
 func TestTheStepsOwnBuilderHasMirrorsAndNameServers(t *testing.T) {
-	want := settings.OwnBuilder{
+	want := settings.LocalBuilder{
 		Mirrors:   []string{"https://mirror.example.com/"},
 		DNS:       []string{"10.0.0.2", "::1"},
 		DNSSearch: []string{"example.com"},
@@ -15,7 +15,7 @@ func TestTheStepsOwnBuilderHasMirrorsAndNameServers(t *testing.T) {
 	for _, name := range []string{"PLUGIN_MIRROR", "DOCKER_PLUGIN_MIRROR"} {
 		got := readPlugin(t, name+"=https://mirror.example.com/", "PLUGIN_CUSTOM_DNS=10.0.0.2,::1",
 			"PLUGIN_CUSTOM_DNS_SEARCH=example.com")
-		checkSame(t, name, got.OwnBuilder, want)
+		checkSame(t, name, got.LocalBuilder, want)
 		checkEqual(t, "origin", got.Origins["PLUGIN_MIRROR"], name)
 		checkNotes(t, name, got.Warnings)
 	}
@@ -49,7 +49,7 @@ func TestMirrorsOfLoginsCountWithAnyLogin(t *testing.T) {
 		{`PLUGIN_LOGINS=[{"username":"a","password":"canary-1","mirrors":["m.example.com"]}]`},
 		{`PLUGIN_LOGINS=[{"username":"a","password":"canary-1","mirrors":["m.example.com"]}]`, "PLUGIN_REPO=acme/app", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary-2", "PLUGIN_REGISTRY=docker.io"}} {
 		got := readPlugin(t, append(more, "PLUGIN_MIRROR=first.example.com")...)
-		checkSame(t, more[0], got.OwnBuilder.Mirrors, []string{"first.example.com", "m.example.com"})
+		checkSame(t, more[0], got.LocalBuilder.Mirrors, []string{"first.example.com", "m.example.com"})
 	}
 }
 

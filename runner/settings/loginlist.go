@@ -118,7 +118,7 @@ func (p *Plugin) addMirrors(origin, host string, mirrors []string) error {
 		p.warn("%s: mirrors have no effect: a builder has mirrors of Docker Hub only", origin)
 		return nil
 	}
-	p.OwnBuilder.Mirrors = append(p.OwnBuilder.Mirrors, mirrors...)
+	p.LocalBuilder.Mirrors = append(p.LocalBuilder.Mirrors, mirrors...)
 	return checkMirrors(origin+": mirrors", mirrors)
 }
 

@@ -21,8 +21,9 @@ const (
 	gatewayExample = "https://slipway.example.com"
 )
 
-// Join holds the settings of a step in a pipeline of the user's own that gets its build from a gateway.
-type Join struct {
+// A PipelineRequest holds the settings of a step in a pipeline of the user's own that gets its build
+// from a gateway.
+type PipelineRequest struct {
 	Gateway        string // without a trailing slash
 	AutomatedBuild string // id
 	Token          secret.Secret
@@ -36,9 +37,9 @@ type Join struct {
 	Logins StepLogins
 }
 
-// A joinReader holds the settings of Join while they are read.
-type joinReader struct {
-	Join
+// A requestReader holds the settings of a PipelineRequest while they are read.
+type requestReader struct {
+	PipelineRequest
 	builder builderValues
 	login   loginValues
 }
@@ -50,15 +51,15 @@ var (
 
 const maxID = 64
 
-func joinTable() table.Table[joinReader] {
+func requestTable() table.Table[requestReader] {
 	return slices.Concat(
-		table.Table[joinReader]{
+		table.Table[requestReader]{
 			{
 				Name: gatewayName,
 				Help: "the gateway's URL, as https://slipway.example.com: " +
 					"it chooses the builds, and receives the log and the status",
 				Required: "give the gateway's URL, as " + gatewayExample,
-				Set: func(r *joinReader, name, text string) error {
+				Set: func(r *requestReader, name, text string) error {
 					r.Gateway = strings.TrimRight(text, "/")
 					return checkURL(name, r.Gateway, gatewayExample)
 				},
@@ -67,33 +68,33 @@ func joinTable() table.Table[joinReader] {
 				Name:     automatedBuildName,
 				Help:     "id of the automated build, as its page shows it",
 				Required: copyID,
-				Set:      (*joinReader).setAutomatedBuild,
+				Set:      (*requestReader).setAutomatedBuild,
 			},
 			{
 				Name: pipelineTokenName, Secret: true,
 				Help: "the automated build's pipeline token, from a secret of the CI",
 				Required: "make a token on the automated build's page, keep it as a secret of the CI, and name " +
 					"that secret in the step's settings (token: {from_secret: …}); CIs pass no secrets to pull requests",
-				Set: func(r *joinReader, name, text string) error {
+				Set: func(r *requestReader, name, text string) error {
 					r.Token = secret.New(text)
 					return checkToken(name, text, "copied")
 				},
 			},
 		},
-		table.Within(builderTable("tcp://host:9443"), func(r *joinReader) *builderValues { return &r.builder }),
-		table.Table[joinReader]{{
+		table.Within(builderTable("tcp://host:9443"), func(r *requestReader) *builderValues { return &r.builder }),
+		table.Table[requestReader]{{
 			Name: "PLUGIN_RUNNER_HOOKS", Default: "on",
 			Help: "on or off: whether build hooks (hooks/ beside the Dockerfile) may run here",
-			Set:  table.OnOff(func(r *joinReader) *bool { return &r.Hooks }),
+			Set:  table.OnOff(func(r *requestReader) *bool { return &r.Hooks }),
 		}},
-		table.Within(loginTable(), func(r *joinReader) *loginValues { return &r.login }),
+		table.Within(loginTable(), func(r *requestReader) *loginValues { return &r.login }),
 	)
 }
 
 // copyID tells how to set the id of the automated build, for the error.
 const copyID = "copy it from the automated build's page"
 
-func (r *joinReader) setAutomatedBuild(name, text string) error {
+func (r *requestReader) setAutomatedBuild(name, text string) error {
 	r.AutomatedBuild = text
 	if len(text) > maxID || !buildID.MatchString(text) {
 		return fmt.Errorf("%s is not an id: %s", name, copyID)
@@ -101,23 +102,26 @@ func (r *joinReader) setAutomatedBuild(name, text string) error {
 	return nil
 }
 
-// ReadJoin reads and validates the settings of a step that gets its build from a gateway, and removes
-// the secrets from the environment. Commit, ref and pipeline are the CI's: Drone's (DRONE_*) or
+// ReadPipelineRequest reads and validates the settings of a step that gets its build from a gateway, and
+// removes the secrets from the environment. Commit, ref and pipeline are the CI's: Drone's (DRONE_*) or
 // Woodpecker's (CI_*). The error names every invalid setting and its fix, and shows no secret.
-func ReadJoin(e Environment) (Join, error) {
+func ReadPipelineRequest(e Environment) (PipelineRequest, error) {
 	given := nonEmpty(e.Environ())
-	rows := joinTable()
+	rows := requestTable()
 	if err := rows.RemoveSecrets(given, e.Unsetenv); err != nil {
-		return Join{}, err
+		return PipelineRequest{}, err
 	}
 	run := ci.Read(given)
-	r := joinReader{Join: Join{Commit: run.Commit, Ref: run.Ref, Pipeline: pipelineName(run)}}
+	var r requestReader
+	r.Commit = run.Commit
+	r.Ref = run.Ref
+	r.Pipeline = pipelineName(run)
 	report, err := rows.Read(given, &r)
 	r.Builder = r.builder.address
 	var builderErr, loginErr error
 	r.BuilderTLS, builderErr = r.builder.identity(report.Origins)
 	r.Logins, loginErr = readStepLogins(r.login, report)
-	return r.Join, errors.Join(rows.CheckNames(given), err, r.checkCommit(), builderErr, loginErr)
+	return r.PipelineRequest, errors.Join(rows.CheckNames(given), err, r.checkCommit(), builderErr, loginErr)
 }
 
 // readStepLogins reads the step's own logins. The gateway names the image, so the login to push with is
@@ -125,7 +129,7 @@ func ReadJoin(e Environment) (Join, error) {
 func readStepLogins(v loginValues, report table.Report) (StepLogins, error) {
 	p := Plugin{Origins: report.Origins, Warnings: report.Notes}
 	l, err := p.parseLogins(v)
-	if len(p.OwnBuilder.Mirrors) > 0 {
+	if len(p.LocalBuilder.Mirrors) > 0 {
 		p.warn("the mirrors in PLUGIN_LOGINS have no effect under a gateway: " +
 			"give them to the builder that PLUGIN_BUILDER names")
 	}
@@ -135,7 +139,7 @@ func readStepLogins(v loginValues, report table.Report) (StepLogins, error) {
 	return l, errors.Join(err, insecureErr)
 }
 
-func (r *joinReader) checkCommit() error {
+func (r *requestReader) checkCommit() error {
 	if !fullHash.MatchString(r.Commit) || r.Ref == "" {
 		return errors.New("the commit or its ref is unknown: " +
 			"run the step in a pipeline of Drone (DRONE_COMMIT_SHA, DRONE_COMMIT_REF) " +

@@ -14,7 +14,7 @@ import (
 
 const commit = "4f1d0c8f6c0b4bd0a2e3a1f5f0c9b8a7d6e5c4b3"
 
-func joining(more ...string) *environment {
+func pipelineStep(more ...string) *environment {
 	return &environment{lines: append([]string{
 		"PATH=/usr/bin",
 		"PLUGIN_GATEWAY=https://slipway.example.com/",
@@ -29,14 +29,14 @@ func joining(more ...string) *environment {
 }
 
 func TestReadJoin(t *testing.T) {
-	want := settings.Join{
+	want := settings.PipelineRequest{
 		Gateway: "https://slipway.example.com", AutomatedBuild: "kq3", Token: secret.New("canary"), Hooks: true,
 		Commit: commit, Ref: "refs/tags/v1", Pipeline: "https://drone.example.com/acme/app/17 default/image",
 		Logins: settings.StepLogins{Insecure: "false", Main: settings.Login{Origin: "default and default"}},
 	}
 	onWoodpecker := &environment{
 		lines: append(
-			joining().lines[:4:4],
+			pipelineStep().lines[:4:4],
 			"CI_COMMIT_SHA="+commit,
 			"CI_COMMIT_REF=refs/tags/v1",
 			"CI_PIPELINE_URL=https://drone.example.com/acme/app/17",
@@ -45,8 +45,8 @@ func TestReadJoin(t *testing.T) {
 			"PLUGIN_BUILDER=",
 		),
 	}
-	for name, e := range map[string]*environment{"Drone": joining(), "Woodpecker": onWoodpecker} {
-		got, err := settings.ReadJoin(e)
+	for name, e := range map[string]*environment{"Drone": pipelineStep(), "Woodpecker": onWoodpecker} {
+		got, err := settings.ReadPipelineRequest(e)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -58,8 +58,8 @@ func TestReadJoin(t *testing.T) {
 			t.Errorf("%s: a secret is shown: %s", name, shown)
 		}
 	}
-	got, err := settings.ReadJoin(
-		joining(
+	got, err := settings.ReadPipelineRequest(
+		pipelineStep(
 			"DRONE_BUILD_LINK=",
 			"DRONE_REPO=acme/app",
 			"DRONE_BUILD_NUMBER=17",
@@ -81,7 +81,7 @@ func TestReadJoin(t *testing.T) {
 func TestJoinFaultsNameTheSetting(t *testing.T) {
 	checkFaults(
 		t,
-		func(line string) error { _, err := settings.ReadJoin(joining(line)); return err },
+		func(line string) error { _, err := settings.ReadPipelineRequest(pipelineStep(line)); return err },
 		map[string]string{
 			"PLUGIN_GATEWAY=":                   "PLUGIN_GATEWAY is not set",
 			"PLUGIN_GATEWAY=slipway":            "PLUGIN_GATEWAY is not an http",
@@ -102,20 +102,20 @@ func TestJoinFaultsNameTheSetting(t *testing.T) {
 
 func TestModeOfAStep(t *testing.T) {
 	for _, c := range []struct {
-		environ                   []string
-		joining, standalone, step bool
+		environ                            []string
+		pipelineStep, withoutGateway, step bool
 	}{
-		{joining().lines, true, false, true},
+		{pipelineStep().lines, true, false, true},
 		{[]string{"PLUGIN_GATEWAY=", "PLUGIN_AUTOMATED_BUILD=kq3"}, true, false, false},
-		{append(joining().lines, "PLUGIN_REPO=acme/app"), true, false, true},
-		{append(joining().lines, "PLUGIN_RUNNER_URL=https://ci.example.com/x"), false, false, true},
+		{append(pipelineStep().lines, "PLUGIN_REPO=acme/app"), true, false, true},
+		{append(pipelineStep().lines, "PLUGIN_RUNNER_URL=https://ci.example.com/x"), false, false, true},
 		{[]string{"PLUGIN_REPO=acme/app"}, false, true, true},
 	} {
-		if got := settings.Joining(c.environ); got != c.joining {
-			t.Errorf("%v: joining %t", c.environ, got)
+		if got := settings.IsPipelineRequest(c.environ); got != c.pipelineStep {
+			t.Errorf("%v: pipelineStep %t", c.environ, got)
 		}
-		if got := settings.Standalone(c.environ); got != c.standalone {
-			t.Errorf("%v: standalone %t", c.environ, got)
+		if got := settings.RunsWithoutGateway(c.environ); got != c.withoutGateway {
+			t.Errorf("%v: withoutGateway %t", c.environ, got)
 		}
 		if got := settings.IsStep(c.environ); got != c.step {
 			t.Errorf("%v: a step %t", c.environ, got)
@@ -124,7 +124,7 @@ func TestModeOfAStep(t *testing.T) {
 }
 
 func TestEveryJoinSettingIsDescribed(t *testing.T) {
-	all := settings.JoinSettings()
+	all := settings.PipelineRequestSettings()
 	if len(all) != 20 || all[0].Name != "PLUGIN_GATEWAY" {
 		t.Errorf("got %+v", all)
 	}

@@ -45,16 +45,16 @@ type Plugin struct {
 	Build      spec.BuildOptions
 	Labels     Labels
 	// InlineCache lets the builder read cached steps from the images that the tags point at.
-	InlineCache bool
-	Warnings    []string // one line for each setting that has no effect here
-	Status      Status
-	Files       Files
-	State       State
-	Log         Log
-	OwnBuilder  OwnBuilder
-	Copy        Copy
-	Sign        Sign
-	ECR         ECR
+	InlineCache  bool
+	Warnings     []string // one line for each setting that has no effect here
+	Status       Status
+	Files        Files
+	State        State
+	Log          Log
+	LocalBuilder LocalBuilder
+	Copy         Copy
+	Sign         Sign
+	ECR          ECR
 	// Origins maps each setting, and "workspace", to the variable that its value came from, or to
 	// Default: {"PLUGIN_TAGS": "PLUGIN_TAG", "workspace": "DRONE_WORKSPACE"}.
 	Origins map[string]string

@@ -228,7 +228,7 @@ func TestStep(t *testing.T) {
 		{[]string{"PLUGIN_TAGS=1", "SLIPWAY_RUNNER_URL="}, true},
 		{[]string{"PLUGIN_REPO=acme/app", "SLIPWAY_RUNNER_URL=https://ci.example.com/x"}, false},
 	} {
-		if got := settings.Standalone(c.environ); got != c.want {
+		if got := settings.RunsWithoutGateway(c.environ); got != c.want {
 			t.Errorf("%v: got %v", c.environ, got)
 		}
 	}
@@ -248,16 +248,16 @@ func TestEveryPluginSettingIsDescribed(t *testing.T) {
 
 func TestAStepUnderAGatewayHasNoSettingsOfItsOwn(t *testing.T) {
 	for _, c := range []struct {
-		environ          []string
-		standalone, step bool
+		environ              []string
+		withoutGateway, step bool
 	}{
 		{[]string{"PLUGIN_RUNNER_URL=https://ci.example.com/x", "PLUGIN_RUNNER_TOKEN=t"}, false, true},
 		{[]string{"PLUGIN_RUNNER_URL="}, false, false},
 		{[]string{"PLUGIN_REPO=acme/app"}, true, true},
 		{[]string{"PATH=/bin"}, false, false},
 	} {
-		if got := settings.Standalone(c.environ); got != c.standalone {
-			t.Errorf("%v: standalone %t", c.environ, got)
+		if got := settings.RunsWithoutGateway(c.environ); got != c.withoutGateway {
+			t.Errorf("%v: withoutGateway %t", c.environ, got)
 		}
 		if got := settings.IsStep(c.environ); got != c.step {
 			t.Errorf("%v: a step %t", c.environ, got)

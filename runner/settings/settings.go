@@ -1,7 +1,7 @@
 // Package settings reads the settings of a runner from its environment, in one of three modes. A
 // gateway's engine sets SLIPWAY_RUNNER_URL and SLIPWAY_RUNNER_TOKEN, and the runner claims the rest of
 // the work there (Read). In a pipeline of the user's own, the step either gets its build from a gateway
-// (ReadJoin), or PLUGIN_* describe all of it (ReadPlugin).
+// (ReadPipelineRequest), or PLUGIN_* describe all of it (ReadPlugin).
 //
 // Each mode has one table (package table), whose rows declare its settings. A new setting is one row.
 package settings
@@ -16,8 +16,8 @@ import (
 // RunnerSettings describes the settings of a runner that a gateway's engine started.
 func RunnerSettings() []config.Setting { return runnerTable().Settings() }
 
-// JoinSettings describes the settings of a step in a pipeline of the user's own, under a gateway.
-func JoinSettings() []config.Setting { return joinTable().Settings() }
+// PipelineRequestSettings describes the settings of a step in a pipeline of the user's own, under a gateway.
+func PipelineRequestSettings() []config.Setting { return requestTable().Settings() }
 
 // PluginSettings describes the settings of a step in a pipeline of the user's own, without a gateway.
 func PluginSettings() []config.Setting { return stepTable().Settings() }
@@ -29,11 +29,11 @@ func IsStep(environ []string) bool {
 	return given[pluginURLName] != "" || given[repoName] != "" || given[gatewayName] != ""
 }
 
-// Standalone reports whether an environment asks for the step without a gateway: it has settings of a
+// RunsWithoutGateway reports whether an environment asks for the step without a gateway: it has settings of a
 // step, and no gateway's address by any of its names.
-func Standalone(environ []string) bool {
+func RunsWithoutGateway(environ []string) bool {
 	given := variables(environ)
-	if given[runnerURLName] != "" || isGiven(given, pluginURLName) || Joining(environ) {
+	if given[runnerURLName] != "" || isGiven(given, pluginURLName) || IsPipelineRequest(environ) {
 		return false
 	}
 	for name, value := range given {
@@ -44,10 +44,10 @@ func Standalone(environ []string) bool {
 	return false
 }
 
-// Joining reports whether an environment asks for the step of a pipeline of the user's own, under a
+// IsPipelineRequest reports whether an environment asks for the step of a pipeline of the user's own, under a
 // gateway. An empty setting asks for it too: the CI may not pass the secret that it takes its value
 // from.
-func Joining(environ []string) bool {
+func IsPipelineRequest(environ []string) bool {
 	given := variables(environ)
 	return given[runnerURLName] == "" && !isGiven(given, pluginURLName) &&
 		(isGiven(given, gatewayName) || isGiven(given, automatedBuildName))

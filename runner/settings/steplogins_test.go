@@ -82,8 +82,8 @@ func TestLoginsOfAStepUnderAGateway(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := joining(test.lines...)
-			j, err := settings.ReadJoin(e)
+			e := pipelineStep(test.lines...)
+			j, err := settings.ReadPipelineRequest(e)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -118,7 +118,7 @@ func TestLoginsOfAStepUnderAGateway(t *testing.T) {
 func TestFaultsInLoginsOfAStepUnderAGateway(t *testing.T) {
 	checkFaults(
 		t,
-		func(line string) error { _, err := settings.ReadJoin(joining(line)); return err },
+		func(line string) error { _, err := settings.ReadPipelineRequest(pipelineStep(line)); return err },
 		map[string]string{
 			"PLUGIN_USERNAME=ci":        "PLUGIN_PASSWORD is not set, PLUGIN_USERNAME is: give both",
 			"PLUGIN_PASSWORD=canary":    "PLUGIN_USERNAME is not set, PLUGIN_PASSWORD is: give both",

@@ -35,7 +35,7 @@ import (
 // A step in the repository's own pipeline gets such a token first, under
 // <gateway>/runner/v1/automated/{id}, with the automated build's long-lived token:
 //
-//	POST join     JoinRequest → JoinReply (EncodeJoin). 404 if the push is not known yet: ask
+//	POST join     PipelineRequest → PipelineReply (EncodePipelineReply). 404 if the push is not known yet: ask
 //	              again. 409 if the automated build needs a change first.
 
 // MaxBody bounds every request and reply but the log's chunks, in bytes.
@@ -89,18 +89,18 @@ type PermitReply struct {
 	Reason  string `json:"reason,omitempty"`
 }
 
-// A JoinRequest names a pipeline and the push that it builds.
-type JoinRequest struct {
+// A PipelineRequest names a pipeline and the push that it builds.
+type PipelineRequest struct {
 	Commit   string `json:"commit"`   // full hash
 	Ref      string `json:"ref"`      // full name, as refs/heads/main
 	Pipeline string `json:"pipeline"` // its link or name; a build goes to one pipeline only
 }
 
-// MaxPipeline bounds JoinRequest.Pipeline, in bytes.
+// MaxPipeline bounds PipelineRequest.Pipeline, in bytes.
 const MaxPipeline = 300
 
-// A JoinReply is a build to claim under builds/{BuildID}, or the Reason why there is none.
-type JoinReply struct {
+// A PipelineReply is a build to claim under builds/{BuildID}, or the Reason why there is none.
+type PipelineReply struct {
 	BuildID string        `json:"id,omitempty"`
 	Build   int64         `json:"build"` // its number; 0 = nothing to build
 	Token   secret.Secret `json:"-"`
@@ -133,7 +133,7 @@ type wireRegistry struct {
 }
 
 // EncodeSpec writes a spec with its secrets in plain text, for the runner that has the attempt's token.
-// Apart from it, only EncodeJoin and EncodeProbe reveal a secret, one each.
+// Apart from it, only EncodePipelineReply and EncodeProbe reveal a secret, one each.
 func EncodeSpec(w io.Writer, s Spec) error {
 	ws := wireSpec{Spec: s, Environment: map[string]string{}, BuilderTLS: s.BuilderTLS.Reveal()}
 	for _, r := range s.Registries {
@@ -178,25 +178,25 @@ func conceal(c wireCredential) Credential {
 	return Credential{Username: c.Username, Password: secret.New(c.Password)}
 }
 
-type wireJoin struct {
-	JoinReply
+type wirePipelineReply struct {
+	PipelineReply
 	Token string `json:"token,omitempty"`
 }
 
-// EncodeJoin writes a reply with its token in plain text, for the step that sent the request.
-func EncodeJoin(w io.Writer, r JoinReply) error {
-	if err := json.NewEncoder(w).Encode(wireJoin{r, r.Token.Reveal()}); err != nil {
+// EncodePipelineReply writes a reply with its token in plain text, for the step that sent the request.
+func EncodePipelineReply(w io.Writer, r PipelineReply) error {
+	if err := json.NewEncoder(w).Encode(wirePipelineReply{r, r.Token.Reveal()}); err != nil {
 		return fmt.Errorf("encode the token of build %s: %w", r.BuildID, err)
 	}
 	return nil
 }
 
-// DecodeJoin reads a reply of EncodeJoin, at most MaxBody bytes.
-func DecodeJoin(r io.Reader) (JoinReply, error) {
-	var wire wireJoin
+// DecodePipelineReply reads a reply of EncodePipelineReply, at most MaxBody bytes.
+func DecodePipelineReply(r io.Reader) (PipelineReply, error) {
+	var wire wirePipelineReply
 	if err := json.NewDecoder(io.LimitReader(r, MaxBody)).Decode(&wire); err != nil {
-		return JoinReply{}, fmt.Errorf("decode the answer to a pipeline: %w", err)
+		return PipelineReply{}, fmt.Errorf("decode the answer to a pipeline: %w", err)
 	}
-	wire.JoinReply.Token = secret.New(wire.Token)
-	return wire.JoinReply, nil
+	wire.PipelineReply.Token = secret.New(wire.Token)
+	return wire.PipelineReply, nil
 }

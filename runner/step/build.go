@@ -140,7 +140,7 @@ func (r run) localBuilder(request buildkit.Request) sandbox.LocalBuilder {
 }
 
 // localBuilderEnviron returns the variables of `slipway builder` that hold the step's settings for it.
-func localBuilderEnviron(own settings.OwnBuilder) (lines []string) {
+func localBuilderEnviron(own settings.LocalBuilder) (lines []string) {
 	for _, row := range []struct {
 		name   string
 		values []string

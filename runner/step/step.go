@@ -196,6 +196,6 @@ func (o Options) withDefaults() Options {
 	if o.StatusTimeout == 0 {
 		o.StatusTimeout = statusTimeout
 	}
-	o.Environ = slices.Concat(o.Environ, localBuilderEnviron(o.Settings.OwnBuilder))
+	o.Environ = slices.Concat(o.Environ, localBuilderEnviron(o.Settings.LocalBuilder))
 	return o
 }

@@ -38,7 +38,7 @@ func (e *env) runByHand(t *tenant, commit string) {
 	e.T.Helper()
 	body := fmt.Sprintf(`{"ref":"refs/heads/main","commit":"%s","pipeline":"by hand"}`, commit)
 	answer := e.program("POST", "/runner/v1/automated/"+t.automatedBuild+"/join", t.pipelineToken, body)
-	reply, err := spec.DecodeJoin(strings.NewReader(answer.Body))
+	reply, err := spec.DecodePipelineReply(strings.NewReader(answer.Body))
 	if answer.Status != http.StatusOK {
 		e.T.Fatalf("join build %s: got status %d %s, want 200", t.build.ID, answer.Status, answer.Body)
 	}

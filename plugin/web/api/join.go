@@ -31,7 +31,7 @@ func (a *API) join(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	var request spec.JoinRequest
+	var request spec.PipelineRequest
 	if err := httpx.ReadJSON(c, maxJoin, &request); err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (a *API) join(c *gin.Context) error {
 		return err
 	}
 	var body bytes.Buffer
-	err = spec.EncodeJoin(&body, spec.JoinReply{
+	err = spec.EncodePipelineReply(&body, spec.PipelineReply{
 		BuildID: answer.BuildID,
 		Build:   answer.Number,
 		Token:   answer.Token,
@@ -65,7 +65,7 @@ func (a *API) join(c *gin.Context) error {
 }
 
 // pipelineRequest converts a request, and checks its values.
-func pipelineRequest(automatedBuildID string, r spec.JoinRequest) (autobuild.PipelineRequest, error) {
+func pipelineRequest(automatedBuildID string, r spec.PipelineRequest) (autobuild.PipelineRequest, error) {
 	if !fullHash.MatchString(r.Commit) {
 		return autobuild.PipelineRequest{}, &httpx.Error{
 			Status:  http.StatusBadRequest,

@@ -44,8 +44,8 @@ func (e *env) must(err error) {
 }
 
 // asks returns a pipeline's request for main at a commit.
-func asks(commit int, pipeline string) spec.JoinRequest {
-	return spec.JoinRequest{Commit: storetest.Commit(commit), Ref: "refs/heads/main", Pipeline: pipeline}
+func asks(commit int, pipeline string) spec.PipelineRequest {
+	return spec.PipelineRequest{Commit: storetest.Commit(commit), Ref: "refs/heads/main", Pipeline: pipeline}
 }
 
 func (e *env) join(request any, token string) *httptest.ResponseRecorder {
@@ -57,7 +57,7 @@ func TestAPipelineJoinsAndClaims(t *testing.T) {
 	e := newEnv(t)
 	b := e.ownBuild()
 	w := e.join(asks(2, "https://ci.example.com/17\x1b[2J\n"), pipelineToken)
-	reply, err := spec.DecodeJoin(w.Body)
+	reply, err := spec.DecodePipelineReply(w.Body)
 	if err != nil {
 		t.Fatalf("got error %v, want none", err)
 	}
@@ -82,7 +82,7 @@ func TestAPipelineJoinsAndClaims(t *testing.T) {
 		t.Errorf("claim with its token: got Code %v, want %v", w.Code, http.StatusOK)
 	}
 	w = e.join(asks(2, "another"), pipelineToken)
-	if reply, err := spec.DecodeJoin(
+	if reply, err := spec.DecodePipelineReply(
 		w.Body,
 	); err != nil {
 		t.Fatalf("got error %v, want none", err)
@@ -132,10 +132,10 @@ func TestErrorsOfAPipelineRequest(t *testing.T) {
 		"check the webhook": {asks(3, "ci"), http.StatusNotFound},
 		"refs/tags/main":    {tag, http.StatusNotFound},
 		"commit: send 40": {
-			spec.JoinRequest{Commit: "abc", Ref: "refs/heads/main", Pipeline: "ci"}, http.StatusBadRequest,
+			spec.PipelineRequest{Commit: "abc", Ref: "refs/heads/main", Pipeline: "ci"}, http.StatusBadRequest,
 		},
 		"full name of a branch or tag": {
-			spec.JoinRequest{Commit: storetest.Commit(2), Ref: "refs/pull/1/head", Pipeline: "ci"}, http.StatusBadRequest,
+			spec.PipelineRequest{Commit: storetest.Commit(2), Ref: "refs/pull/1/head", Pipeline: "ci"}, http.StatusBadRequest,
 		},
 		"pipeline: missing":                {asks(2, "\n"), http.StatusBadRequest},
 		"build 1 of refs/heads/main at 00": {asks(1, "ci"), http.StatusNotFound},
