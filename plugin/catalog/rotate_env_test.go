@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/discard"
 	"slipway/config/must"
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
@@ -32,7 +33,7 @@ func newRotateEnv(t *testing.T) *rotateEnv {
 	t.Helper()
 	e := &rotateEnv{env: newEnv(t), now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	e.catalog = e.with(func(o *catalog.Options) { o.Now = e.clock })
-	e.intake = intake.New(intake.Options{Store: e.store, Now: e.clock, Log: quiet()})
+	e.intake = intake.New(intake.Options{Store: e.store, Now: e.clock, Log: discard.Logger()})
 	saved, err := e.catalog.Create(t.Context(), e.draft())
 	must.Succeed(t, err)
 	e.build, e.hook = saved.AutomatedBuild, saved.Hook

@@ -2,13 +2,10 @@ package catalog_test
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"slipway/config/must"
 	"slipway/plugin/autobuild"
@@ -19,12 +16,6 @@ import (
 )
 
 const day = 24 * time.Hour
-
-func quiet() logrus.FieldLogger {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	return log
-}
 
 // I2: after a rotation Bitbucket signs with the new secret, and the old one is accepted for 24
 // hours and no longer.

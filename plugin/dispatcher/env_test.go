@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
+	"slipway/config/discard"
 	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
@@ -42,8 +40,6 @@ func newEnv(t *testing.T, limit int) *env {
 	e.repo = autobuild.Repository{ProviderID: source.ID, ID: "{1}", FullName: "acme/app"}
 	e.owner = e.automate("registry.example.com/acme/app", "embedded")
 	e.account = &account{}
-	log := logrus.New()
-	log.SetOutput(io.Discard)
 	e.Dispatcher = dispatcher.New(dispatcher.Options{
 		Store: e.store, Connector: e.account, Engines: map[string]dispatcher.Engine{
 			"embedded": {
@@ -59,7 +55,7 @@ func newEnv(t *testing.T, limit int) *env {
 				InRepository: true,
 			},
 		},
-		Now: e.clock, Log: log,
+		Now: e.clock, Log: discard.Logger(),
 	})
 	return e
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -12,8 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/sirupsen/logrus"
 
+	"slipway/config/discard"
 	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
@@ -48,18 +47,12 @@ func newEnv(t *testing.T, kind autobuild.ProviderKind, change ...func(*intake.Op
 		Secret:     current, PreviousSecret: previous, PreviousUntil: start.Add(time.Hour), State: autobuild.HookActive,
 	})
 	must.Succeed(t, err)
-	o := intake.Options{Store: e.store, Now: func() time.Time { return e.now }, Log: quiet()}
+	o := intake.Options{Store: e.store, Now: func() time.Time { return e.now }, Log: discard.Logger()}
 	for _, f := range change {
 		f(&o)
 	}
 	e.Intake = intake.New(o)
 	return e
-}
-
-func quiet() logrus.FieldLogger {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	return log
 }
 
 func signed(body []byte, key secret.Secret) http.Header {

@@ -15,12 +15,12 @@ import (
 	"github.com/gin-gonic/gin"
 	"golang.org/x/sync/errgroup"
 
+	"slipway/config/discard"
 	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
 	"slipway/plugin/intake"
-	"slipway/plugin/planner/plannertest"
 	"slipway/plugin/web/api"
 	"slipway/plugin/web/httpx"
 )
@@ -81,9 +81,9 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 func (d *chaosEnv) serveHooks() (url string) {
 	gin.SetMode(gin.TestMode)
 	engine := gin.New()
-	engine.Use(httpx.Errors(plannertest.Quiet(), httpx.JSON))
+	engine.Use(httpx.Errors(discard.Logger(), httpx.JSON))
 	api.New(api.Options{Store: d.Store,
-		Intake: intake.New(intake.Options{Store: d.Store, Now: d.Clock, Log: plannertest.Quiet()})}).Mount(engine)
+		Intake: intake.New(intake.Options{Store: d.Store, Now: d.Clock, Log: discard.Logger()})}).Mount(engine)
 	server := httptest.NewServer(engine)
 	d.T.Cleanup(server.Close)
 	return server.URL + "/hooks/bitbucket/" + d.Hook.ID

@@ -8,10 +8,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"slipway/config/discard"
 	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/planner"
-	"slipway/plugin/planner/plannertest"
 )
 
 // F17: Two processes plan deliveries of one repository concurrently, so that refs move between a
@@ -79,7 +79,7 @@ func (d *chaosEnv) deliverAll(ids <-chan string) (conflicts int) {
 	var mu sync.Mutex
 	for range 2 {
 		other := planner.New(
-			planner.Options{Store: d.Store, Connector: d.Account, Now: d.Clock, Log: plannertest.Quiet()},
+			planner.Options{Store: d.Store, Connector: d.Account, Now: d.Clock, Log: discard.Logger()},
 		)
 		group.Go(func() error {
 			for id := range ids {

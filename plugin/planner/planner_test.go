@@ -2,21 +2,17 @@ package planner
 
 import (
 	"errors"
-	"io"
 	"testing"
 
-	"github.com/sirupsen/logrus"
-
+	"slipway/config/discard"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store/queue"
 	"slipway/plugin/store/storetest"
 )
 
 func TestADeliveryRecordsThatItWasGivenUp(t *testing.T) {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
 	s := storetest.Open(t)
-	p := New(Options{Store: s, Log: log})
+	p := New(Options{Store: s, Log: discard.Logger()})
 	id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: []byte("{}")})
 	if err != nil {
 		t.Fatal(err)

@@ -3,13 +3,11 @@ package reconciler
 import (
 	"context"
 	"errors"
-	"io"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
+	"slipway/config/discard"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store/storetest"
 )
@@ -98,8 +96,6 @@ func (p failingPlanner) PlanMissed(context.Context, autobuild.Hook, autobuild.Fi
 
 func TestScheduleComesBackAfterAFailedPoll(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	log := logrus.New()
-	log.SetOutput(io.Discard)
 	for _, tt := range []struct {
 		err      error
 		from, to time.Duration
@@ -109,7 +105,7 @@ func TestScheduleComesBackAfterAFailedPoll(t *testing.T) {
 		{&autobuild.RateLimitError{RetryAfter: time.Second}, time.Minute, time.Minute},
 	} {
 		r := New(Options{
-			Store: storetest.Open(t), Planner: failingPlanner{tt.err}, Now: func() time.Time { return now }, Log: log,
+			Store: storetest.Open(t), Planner: failingPlanner{tt.err}, Now: func() time.Time { return now }, Log: discard.Logger(),
 		})
 		s := schedule{Reconciler: r, every: Intervals{Polled: time.Hour, Active: time.Hour}}
 		got := s.pollHook(t.Context(), autobuild.Hook{ID: "h"}, time.Hour).Sub(now)

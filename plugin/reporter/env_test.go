@@ -2,7 +2,6 @@ package reporter_test
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,8 +11,8 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/google/go-cmp/cmp"
-	"github.com/sirupsen/logrus"
 
+	"slipway/config/discard"
 	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
@@ -99,10 +98,8 @@ func newEnvWithStore(
 
 // reporter returns the reporter of one gateway.
 func (o *env) reporter(s *store.Store) *reporter.Reporter {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
 	return reporter.New(reporter.Options{
-		Store: s, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock, Log: log,
+		Store: s, Connector: o.account, URL: "https://slipway.example.com", Now: o.clock, Log: discard.Logger(),
 	})
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"slipway/config/discard"
+
 	"github.com/sirupsen/logrus"
 )
 
@@ -55,7 +57,7 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	if o.Log == nil {
-		o.Log = discardLogger()
+		o.Log = discard.Logger()
 	}
 	return o
 }

@@ -5,12 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"regexp"
 	"sync"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"slipway/config/secret"
 )
@@ -214,10 +211,4 @@ func randomBytes(n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never returns an error
 	return b
-}
-
-func discardLogger() logrus.FieldLogger {
-	l := logrus.New()
-	l.SetOutput(io.Discard)
-	return l
 }

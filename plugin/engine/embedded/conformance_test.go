@@ -2,11 +2,9 @@ package embedded_test
 
 import (
 	"context"
-	"io"
 	"testing"
 
-	"github.com/sirupsen/logrus"
-
+	"slipway/config/discard"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/demo/demotest"
@@ -25,10 +23,8 @@ func TestConformance(t *testing.T) {
 		},
 		Limit: "SLIPWAY_CONCURRENCY",
 		Alone: func(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {
-			log := logrus.New()
-			log.SetOutput(io.Discard)
 			e := embedded.New(embedded.Options{
-				Executable: "/proc/self/exe", WorkDir: t.TempDir(), Log: log,
+				Executable: "/proc/self/exe", WorkDir: t.TempDir(), Log: discard.Logger(),
 				Address: func(context.Context) (string, error) { return "unix:///nobody-listens", nil },
 			})
 			t.Cleanup(e.Close)

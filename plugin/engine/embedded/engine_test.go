@@ -3,16 +3,15 @@ package embedded_test
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/sirupsen/logrus"
 	logrustest "github.com/sirupsen/logrus/hooks/test"
 
+	"slipway/config/discard"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/embedded"
@@ -37,9 +36,7 @@ func script(t *testing.T, body string) string {
 func newEngine(t *testing.T, o embedded.Options) *embedded.Engine {
 	t.Helper()
 	if o.Log == nil {
-		log := logrus.New()
-		log.SetOutput(io.Discard)
-		o.Log = log
+		o.Log = discard.Logger()
 	}
 	if o.Address == nil {
 		o.Address = func(context.Context) (string, error) { return "unix:///builder.sock", nil }

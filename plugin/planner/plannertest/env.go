@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/sirupsen/logrus"
 	"golang.org/x/time/rate"
 
+	"slipway/config/discard"
 	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
@@ -84,7 +84,7 @@ func NewStore(t *testing.T) *Env {
 // Restart replaces the planner and the reconciler, so that their state in memory is lost as after a
 // process restart. check checks webhooks; nil = no check.
 func (e *Env) Restart(check func(context.Context, autobuild.Repository) error) {
-	log := Quiet()
+	log := discard.Logger()
 	requests := reconciler.NewRequests(reconciler.RequestOptions{
 		Hooks: e.Store, Now: e.Clock, SettleAfter: time.Minute,
 	})
@@ -376,10 +376,3 @@ func Branch(name string) autobuild.Ref { return autobuild.Ref{Kind: autobuild.Br
 
 // Tag returns the ref of a tag.
 func Tag(name string) autobuild.Ref { return autobuild.Ref{Kind: autobuild.Tag, Name: name} }
-
-// Quiet returns a logger without output.
-func Quiet() logrus.FieldLogger {
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	return log
-}

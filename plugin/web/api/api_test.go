@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,8 +13,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
-	"github.com/sirupsen/logrus"
 
+	"slipway/config/discard"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/inrepo"
@@ -51,15 +50,13 @@ func (noPolls) PollSoon(context.Context, autobuild.Repository) error { return ni
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
-	quiet := logrus.New()
-	quiet.SetOutput(io.Discard)
 	e := &env{t: t, store: storetest.Open(t), logs: logs.New(logs.Options{Dir: t.TempDir()})}
 	gin.SetMode(gin.TestMode)
 	e.engine = gin.New()
-	e.engine.Use(httpx.Errors(quiet, httpx.JSON))
+	e.engine.Use(httpx.Errors(discard.Logger(), httpx.JSON))
 	api.New(api.Options{
 		Store:   e.store,
-		Watcher: watcher.New(watcher.Options{Store: e.store, Log: quiet}),
+		Watcher: watcher.New(watcher.Options{Store: e.store, Log: discard.Logger()}),
 		Specs:   e,
 		Logs:    e.logs,
 		Intake:  e,
@@ -68,7 +65,7 @@ func newEnv(t *testing.T) *env {
 				Tokens: e.store,
 				Builds: e.store,
 				Refs:   e.store,
-				Log:    quiet,
+				Log:    discard.Logger(),
 				Poller: noPolls{},
 			},
 		),
