@@ -24,9 +24,9 @@ type gauges struct {
 	o     Options
 	descs metricDescs
 
-	mu   sync.Mutex
-	at   time.Time
-	last snapshot
+	mu       sync.Mutex
+	loadedAt time.Time
+	last     snapshot
 }
 
 // A snapshot holds the values from the store and the result of the ping.
@@ -42,46 +42,46 @@ var _ prometheus.Collector = (*gauges)(nil)
 func newGauges(o Options) *gauges { return &gauges{o: o, descs: newMetricDescs()} }
 
 // Describe implements prometheus.Collector.
-func (s *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range s.descs.all() {
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range g.descs.all() {
 		ch <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (s *gauges) Collect(ch chan<- prometheus.Metric) {
-	now := s.o.Now()
-	last := s.load(now)
-	w := writer{ch: ch, now: now, descs: s.descs}
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	now := g.o.Now()
+	last := g.load(now)
+	w := writer{ch: ch, now: now, descs: g.descs}
 	w.gauge(w.descs.databaseUp, boolValue(last.up))
 	w.gauge(w.descs.databasePing, last.ping.Seconds())
-	w.circuits(s.o.Engines, s.o.OpenCircuits())
+	w.circuits(g.o.Engines, g.o.OpenCircuits())
 	if last.known {
-		w.overview(last.overview, s.o.Engines)
+		w.overview(last.overview, g.o.Engines)
 	}
 }
 
 // load returns the cached snapshot, or a new one if the cached one is too old. Concurrent scrapes
 // share one query.
-func (s *gauges) load(now time.Time) snapshot {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if age := now.Sub(s.at); age >= 0 && age < gaugesAge {
-		return s.last
+func (g *gauges) load(now time.Time) snapshot {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if age := now.Sub(g.loadedAt); age >= 0 && age < gaugesAge {
+		return g.last
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), gaugesTimeout)
 	defer cancel()
 	began := time.Now()
-	pinged := s.o.Store.Ping(ctx)
-	next := snapshot{up: pinged == nil, ping: time.Since(began)}
-	overview, err := s.o.Store.Overview(ctx)
+	pingErr := g.o.Store.Ping(ctx)
+	next := snapshot{up: pingErr == nil, ping: time.Since(began)}
+	overview, err := g.o.Store.Overview(ctx)
 	next.overview, next.known = overview, err == nil
-	for _, err := range []error{pinged, err} {
+	for _, err := range []error{pingErr, err} {
 		if err != nil {
-			s.o.Log.WithError(err).Warn("metrics from the database are not available")
+			g.o.Log.WithError(err).Warn("metrics from the database are not available")
 		}
 	}
-	s.at, s.last = now, next
+	g.loadedAt, g.last = now, next
 	return next
 }
 
@@ -156,24 +156,24 @@ func (w writer) builds(o autobuild.Overview, engines []string) {
 		all[backlogKey{b.Engine, b.State}] = b
 		stranded += b.Stranded
 	}
-	for p, b := range all {
-		w.gauge(w.descs.builds, float64(b.Count), p.engine, string(p.state))
-		w.gauge(w.descs.buildsAge, w.age(b.Oldest), p.engine, string(p.state))
+	for key, b := range all {
+		w.gauge(w.descs.builds, float64(b.Count), key.engine, string(key.state))
+		w.gauge(w.descs.buildsAge, w.age(b.Oldest), key.engine, string(key.state))
 	}
 	w.gauge(w.descs.buildsStranded, float64(stranded))
 }
 
 // tasks writes each kind of task in each state, with 0 if there are none.
 func (w writer) tasks(counts []autobuild.TaskCount) {
-	type pile struct{ kind, state string }
-	all := map[pile]autobuild.TaskCount{}
+	type taskKey struct{ kind, state string }
+	all := map[taskKey]autobuild.TaskCount{}
 	for _, kind := range []string{autobuild.TaskPlan, autobuild.TaskDispatch, autobuild.TaskReport, autobuild.TaskCorrect} {
 		for _, state := range []string{"waiting", "running", "dead"} {
-			all[pile{kind, state}] = autobuild.TaskCount{Kind: kind, State: state}
+			all[taskKey{kind, state}] = autobuild.TaskCount{Kind: kind, State: state}
 		}
 	}
 	for _, t := range counts {
-		all[pile{t.Kind, t.State}] = t
+		all[taskKey{t.Kind, t.State}] = t
 	}
 	for _, t := range all {
 		w.gauge(w.descs.tasks, float64(t.Count), t.Kind, t.State)
