@@ -67,7 +67,7 @@ func compose(t *testing.T) example {
 	s := file.Services["builder"]
 	switch {
 	case !s.Privileged:
-		t.Errorf("compose.yaml: it could not mount or not find its certificate: %+v: want s.Privileged true", s)
+		t.Errorf("compose.yaml: got privileged false in %+v, want true", s)
 	case file.Secrets[s.Secrets[0]].File == "":
 		t.Errorf(
 			`compose.yaml: it could not mount or not find its certificate: %+v: want another file.Secrets[s.Secrets[0]].File than ""`,
@@ -122,15 +122,13 @@ func kubernetes(t *testing.T) example {
 	}
 	pod := set.Spec.Template
 	if len(pod.Spec.Containers) != 1 || len(service.Spec.Ports) != 1 {
-		t.Fatalf("kubernetes.yaml: set %+v, service %+v", set, service)
+		t.Fatalf("kubernetes.yaml: got StatefulSet %+v and Service %+v, want both", set, service)
 	}
 	c := pod.Spec.Containers[0]
 	switch {
 	case !c.SecurityContext.Privileged:
-		t.Errorf(
-			"kubernetes.yaml: it could not mount or not be reached: %+v: want c.SecurityContext.Privileged true",
-			set,
-		)
+		t.Errorf("kubernetes.yaml: it could not mount or not be reached: %+v: want c.SecurityContext.Privileged true",
+			set)
 	case service.Spec.Selector["app"] != pod.Metadata.Labels["app"]:
 		t.Errorf(
 			`kubernetes.yaml: it could not mount or not be reached: %+v: service.Spec.Selector["app"] is %v, want %v`,
@@ -165,7 +163,7 @@ func TestDeployExamplesRunTheBuilder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := read(t)
 			if !slices.Equal(e.command, []string{"builder"}) {
-				t.Errorf("it runs slipway %v", e.command)
+				t.Errorf("command: got slipway %v", e.command)
 			}
 			for variable := range e.environment {
 				if !slices.Contains(known, variable) {
@@ -174,7 +172,7 @@ func TestDeployExamplesRunTheBuilder(t *testing.T) {
 			}
 			if !strings.HasPrefix(e.environment["SLIPWAY_BUILDER_ADDRESS"], "tcp://") ||
 				!strings.HasSuffix(e.environment["SLIPWAY_BUILDER_TLS"], ".pem") {
-				t.Errorf("it does not serve by certificate: %v", e.environment)
+				t.Errorf("the builder does not serve with a certificate: got environment %v", e.environment)
 			}
 		})
 	}

@@ -66,7 +66,7 @@ func TestDockerfileHasItsTargets(t *testing.T) {
 		}
 	}
 	if _, err := convert(t, "no-such-target"); err == nil {
-		t.Error("a target that is not there was found")
+		t.Error("an unknown target: got no error")
 	}
 }
 
@@ -118,10 +118,10 @@ func TestOwnPipelineBuildsOurImage(t *testing.T) {
 			t.Errorf("tag %q: got %s, want %s", tag, got, want)
 		}
 		if s.LoginFor(s.Image()).Anonymous() || !step.Privileged {
-			t.Errorf("it could not push or not build: %+v", s)
+			t.Errorf("the step cannot push or build: got %+v", s)
 		}
 		if _, err := convert(t, s.Target); err != nil {
-			t.Errorf("its target %q: %v", s.Target, err)
+			t.Errorf("target %q: %v", s.Target, err)
 		}
 	}
 }

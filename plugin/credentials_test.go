@@ -38,7 +38,7 @@ func TestAWideRegistryCredentialIsWarnedOf(t *testing.T) {
 	text := served(t, append(environ, "SLIPWAY_URL=http://"+l.Addr().String()), l)
 	want := "every automated build with an image at " + host + " may push with it: add a path prefix, as " + host + "/team, or bind it"
 	if got := strings.Count(text, want); got != 1 {
-		t.Errorf("the log has the warning %d times, want once:\n%s", got, text)
+		t.Errorf("warnings in the log: got %d, want 1:\n%s", got, text)
 	}
 	output, err := runDoctor(t, environ)
 	if err == nil {
@@ -75,7 +75,7 @@ func storeCredentials(t *testing.T, c config.Gateway, host string) {
 	}
 	providers, err := s.Providers(t.Context())
 	if err != nil || len(providers) == 0 {
-		t.Fatalf("%d providers, %v", len(providers), err)
+		t.Fatalf("got %d providers, error %v", len(providers), err)
 	}
 	a, err := s.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{
 		Repository: autobuild.Repository{

@@ -34,7 +34,7 @@ func visit(t *testing.T, environ []string) *visitor {
 	}
 	in, _ := v.do(t, http.MethodPost, "/signin/token", url.Values{"token": {token.Reveal()}}.Encode())
 	if len(in.Cookies()) != 1 {
-		t.Fatalf("signed in with %s", in.Status)
+		t.Fatalf("sign in: got status %s", in.Status)
 	}
 	v.session = in.Cookies()[0]
 	return v
@@ -105,7 +105,8 @@ func TestTheEnginesPageShowsTheEngines(t *testing.T) {
 	for _, name := range []string{"drone", "woodpecker"} {
 		resp, text := v.do(t, http.MethodPost, "/settings/engines/"+name+"/environment", "")
 		if resp.StatusCode != http.StatusOK || resp.Header.Get("Cache-Control") != "no-store" {
-			t.Errorf("environment of %s: %s, Cache-Control %q", name, resp.Status, resp.Header.Get("Cache-Control"))
+			t.Errorf("environment of %s: got status %s, Cache-Control %q",
+				name, resp.Status, resp.Header.Get("Cache-Control"))
 		}
 		shown := 0
 		for line := range strings.Lines(printed.String()) {
@@ -156,7 +157,7 @@ func TestBuildsLinkToTheirPipelines(t *testing.T) {
 		v.wants(t, fmt.Sprintf("/builds/%d", b.Number), `href="`+link+`"`)
 		resp, _ := v.do(t, http.MethodGet, link, "")
 		if got := resp.Header.Get("Location"); resp.StatusCode != http.StatusFound || got != want.page {
-			t.Errorf("on %s: %s to %q, want 302 to %s", want.engine, resp.Status, got, want.page)
+			t.Errorf("on %s: got %s to %q, want 302 to %s", want.engine, resp.Status, got, want.page)
 		}
 	}
 }

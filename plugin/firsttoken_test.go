@@ -37,11 +37,11 @@ func TestI11AFreshStartHasNoKnownCredential(t *testing.T) {
 		g := startFresh(t, environ, l)
 		for _, known := range []string{"", "admin", "administrator", "default", "password", "changeme", "slipway", "superuser@default.com"} {
 			if status := g.post(t, "/signin/token", "token", known); status != http.StatusGone {
-				t.Errorf("token %q: %d", known, status)
+				t.Errorf("token %q: got %d, want %d", known, status, http.StatusGone)
 			}
 			for _, path := range []string{"/setup", "/settings/providers", "/automated-builds", "/metrics"} {
 				if status := g.getAs(t, path, known); status == http.StatusOK {
-					t.Errorf("%s is open for %q", path, known)
+					t.Errorf("%s: got access with token %q, want none", path, known)
 				}
 			}
 		}
@@ -99,7 +99,7 @@ func wantExpiry(t *testing.T, environ []string, l net.Listener) {
 			t.Fatal(err)
 		}
 		if _, err := s.TakeFirstToken(t.Context(), autobuild.TokenHash(secret.New(token))); !errors.Is(err, tt.want) {
-			t.Errorf("after %s: %v, want %v", tt.later, err, tt.want)
+			t.Errorf("after %s: got %v, want %v", tt.later, err, tt.want)
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -132,7 +132,7 @@ func TestI11GatewaysThatStartTogetherCreateOneAdministrator(t *testing.T) {
 	}()
 	tokens := append(all[0].tokens(t), all[1].tokens(t)...)
 	if len(tokens) != 1 {
-		t.Fatalf("tokens %q, want one", tokens)
+		t.Fatalf("got tokens %q, want one", tokens)
 	}
 	var mu sync.Mutex
 	answers := map[int]int{}

@@ -93,7 +93,7 @@ func TestGatewayServesAndLogsOneToken(t *testing.T) {
 		}
 		resp.Body.Close()
 		if resp.StatusCode != want && resp.StatusCode != http.StatusMethodNotAllowed {
-			t.Errorf("%s answers %s, want %d", path, resp.Status, want)
+			t.Errorf("%s: got status %s, want %d", path, resp.Status, want)
 		}
 	}
 	log := stop()
@@ -108,7 +108,7 @@ func TestGatewayServesAndLogsOneToken(t *testing.T) {
 		}
 	}
 	if tokens != 1 {
-		t.Errorf("the log has %d one-time tokens, want 1:\n%s", tokens, log)
+		t.Errorf("one-time tokens in the log: got %d, want 1:\n%s", tokens, log)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestGatewayStopsDuringARequest(t *testing.T) {
 	began := time.Now()
 	stop()
 	if took := time.Since(began); took > 2*shutdownTimeout {
-		t.Errorf("the gateway took %s to stop", took)
+		t.Errorf("time to stop: got %s", took)
 	}
 }
 

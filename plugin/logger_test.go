@@ -31,7 +31,7 @@ func TestS9TheGatewaysLogIsText(t *testing.T) {
 	}
 	for _, field := range []string{"branch", "error", "msg"} {
 		if line[field] != hostile {
-			t.Errorf("%s is read back as %q", field, line[field])
+			t.Errorf("%s read back: got %q, want %q", field, line[field], hostile)
 		}
 	}
 }
@@ -43,7 +43,7 @@ func TestS9ErrorsOfCommandsAreText(t *testing.T) {
 	checkPlain(t, out.String())
 	if !strings.HasPrefix(out.String(), "slipway: two\nlines\tof a\\u001b]0;title\\u0007b") ||
 		!strings.Contains(out.String(), `\udb40\udc41 é 日本`) {
-		t.Errorf("it says %q", out.String())
+		t.Errorf("got output %q", out.String())
 	}
 }
 
@@ -56,7 +56,7 @@ func TestS9PlainTextIsTheSameJSON(t *testing.T) {
 		}
 		var again string
 		if err := json.Unmarshal([]byte(program.Plain(string(encoded))), &again); err != nil || again != said {
-			t.Fatalf("%q came back as %q, %v", said, again, err)
+			t.Fatalf("%q parsed again: got %q, error %v, want %q", said, again, err, said)
 		}
 		checkPlain(t, program.Plain(said))
 	})
@@ -65,7 +65,7 @@ func TestS9PlainTextIsTheSameJSON(t *testing.T) {
 func checkPlain(t interface{ Errorf(string, ...any) }, text string) {
 	for _, r := range text {
 		if !unicode.IsGraphic(r) && r != '\n' && r != '\t' {
-			t.Errorf("%U stands in %q", r, text)
+			t.Errorf("%q contains %U", text, r)
 		}
 	}
 }

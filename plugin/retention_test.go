@@ -48,11 +48,11 @@ func TestOldLogsAreRemoved(t *testing.T) {
 		}
 		slices.Sort(step.want)
 		if got := logsIn(t, c.Data); !slices.Equal(got, step.want) {
-			t.Errorf("logs of %v, want %v", got, step.want)
+			t.Errorf("got logs of %v, want %v", got, step.want)
 		}
 	}
 	if _, err := g.store.Build(t.Context(), over.ID); err != nil {
-		t.Errorf("the build without its log: %v", err)
+		t.Errorf("read the build whose log was pruned: %v", err)
 	}
 }
 

@@ -227,7 +227,7 @@ func TestDoctorNamesAPendingSecret(t *testing.T) {
 	check(t, rotateWebhooks(t.Context(), &out, e.environ, []string{"acme/app"}))
 	output, _ = runDoctor(t, e.environ)
 	if strings.Contains(output, "✕ webhook") {
-		t.Errorf("after the rotation was repeated:\n%s", output)
+		t.Errorf("output of a repeated rotation:\n%s", output)
 	}
 }
 

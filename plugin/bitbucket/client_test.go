@@ -145,7 +145,7 @@ func TestTokenSourceErrorsReachTheCaller(t *testing.T) {
 		o.Renew = func(ctx context.Context, _ secret.Secret) (secret.Secret, error) { return fail(ctx) }
 	})
 	if err := get(t, c); !errors.Is(err, broken) {
-		t.Errorf("%v", err)
+		t.Errorf("got %v, want %v", err, broken)
 	}
 }
 

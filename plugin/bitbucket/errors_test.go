@@ -121,11 +121,11 @@ func TestHTMLBodiesAreNotUsedAsErrorMessages(t *testing.T) {
 		for _, wrong := range []error{bitbucket.ErrNotFound, bitbucket.ErrForbidden, bitbucket.ErrUnauthorized,
 			bitbucket.ErrRemoved} {
 			if errors.Is(err, wrong) {
-				t.Errorf("%d with HTML is %v", status, wrong)
+				t.Errorf("status %d with HTML: got %v", status, wrong)
 			}
 		}
 		if !errors.Is(err, bitbucket.ErrUnavailable) {
-			t.Errorf("%d with HTML is not ErrUnavailable: %v", status, err)
+			t.Errorf("%d with HTML: got %v, want ErrUnavailable", status, err)
 		}
 	}
 }

@@ -20,7 +20,7 @@ func foreign(t *testing.T, seen *atomic.Int32) *httptest.Server {
 		seen.Add(1)
 		for name, values := range r.Header {
 			if strings.Contains(strings.Join(values, ""), canary) {
-				t.Errorf("%s has the credential", name)
+				t.Errorf("%s contains the credential", name)
 			}
 		}
 		fine(w, r)
@@ -44,7 +44,7 @@ func TestO1RedirectsToOtherOriginsHaveNoCredential(t *testing.T) {
 		http.Redirect(w, r, "https"+strings.TrimPrefix(other.URL, "http")+"/x", http.StatusTemporaryRedirect)
 	})
 	if err := get(t, c); !errors.Is(err, bitbucket.ErrUnavailable) || strings.Contains(err.Error(), canary) {
-		t.Errorf("another scheme: %v", err)
+		t.Errorf("a link with another scheme: got %v", err)
 	}
 }
 
@@ -106,7 +106,7 @@ func TestO1NextLinksStayWithinTheOrigin(t *testing.T) {
 		})
 		values, err := bitbucket.All[int](t.Context(), c, bitbucket.Request{Path: "/2.0/x"}, 5)
 		if err == nil || len(values) != 1 {
-			t.Errorf("%s: %v, %v", link, values, err)
+			t.Errorf("link %s: got %v, error %v", link, values, err)
 		}
 	}
 	if seen.Load() != 0 {
@@ -126,11 +126,11 @@ func TestAllReadsEveryPage(t *testing.T) {
 	})
 	got, err := bitbucket.All[string](t.Context(), c, bitbucket.Request{Path: "/2.0/x"}, 3)
 	if err != nil || !slices.Equal(got, []string{"p", "p2", "p3"}) {
-		t.Errorf("%v, %v", got, err)
+		t.Errorf("got %v, error %v", got, err)
 	}
 	got, err = bitbucket.All[string](t.Context(), c, bitbucket.Request{Path: "/2.0/x"}, 2)
 	if !errors.Is(err, bitbucket.ErrTooMany) || len(got) != 2 {
-		t.Errorf("%v, %v", got, err)
+		t.Errorf("got %v, error %v", got, err)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestAllEndsWhenAPageNamesItself(t *testing.T) {
 }
 
 func TestPathsWithDotSegmentsAreRejected(t *testing.T) {
-	c := serve(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) })
+	c := serve(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("unexpected request for %s", r.URL) })
 	for _, path := range []string{"2.0/user", bitbucket.Join("2.0", "..", "x"), "/2.0/./x", "/2.0/%2e%2e/x", "/%zz",
 		"/\x7f", "@evil.example/x", "//evil\x00"} {
 		if _, err := c.Do(t.Context(), bitbucket.Request{Method: "GET", Path: path}, nil); err == nil {
@@ -153,6 +153,6 @@ func TestPathsWithDotSegmentsAreRejected(t *testing.T) {
 		}
 	}
 	if _, err := c.Do(t.Context(), bitbucket.Request{Method: "PUT", Path: "/x", Body: func() {}}, nil); err == nil {
-		t.Error("a body that cannot be JSON: got no error")
+		t.Error("a body that JSON cannot encode: got no error")
 	}
 }

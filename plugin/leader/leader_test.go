@@ -69,10 +69,10 @@ func TestOneGatewayLeadsUntilItReleasesItsLease(t *testing.T) {
 	first, second := acquire(t, all[0], time.Minute), acquire(t, all[1], time.Minute)
 	stop := run(t, first)
 	if !first.IsLeader() || second.IsLeader() {
-		t.Fatalf("the first leads %v, the second %v", first.IsLeader(), second.IsLeader())
+		t.Fatalf("leader: got first %v, second %v, want only the first", first.IsLeader(), second.IsLeader())
 	}
 	if !alive(t, first, second.ID()) || !alive(t, second, first.ID()) {
-		t.Error("the gateways do not see each other")
+		t.Error("a gateway does not list the other one")
 	}
 	if alive(t, first, "unknown") {
 		t.Error("got an unknown gateway alive")
@@ -82,7 +82,7 @@ func TestOneGatewayLeadsUntilItReleasesItsLease(t *testing.T) {
 		t.Error("got a stopped gateway that leads or is alive")
 	}
 	if err := second.Acquire(t.Context()); err != nil || !second.IsLeader() {
-		t.Errorf("the second does not lead, error %v", err)
+		t.Errorf("the second gateway is not the leader, error %v", err)
 	}
 }
 
@@ -93,7 +93,7 @@ func TestASuspendedGatewayLosesTheLead(t *testing.T) {
 	suspended := acquire(t, all[0], life) // it does not renew its leases, like a suspended process
 	second := acquire(t, all[1], life)
 	if second.IsLeader() {
-		t.Fatal("both lead")
+		t.Fatal("both gateways are the leader")
 	}
 	defer run(t, second)()
 	deadline := time.After(30 * time.Second)
@@ -103,14 +103,14 @@ func TestASuspendedGatewayLosesTheLead(t *testing.T) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal("nobody took the lead over")
+			t.Fatal("no gateway took over the leader lease")
 		}
 	}
 	if suspended.IsLeader() {
-		t.Error("two lead")
+		t.Error("two gateways are the leader")
 	}
 	if err := suspended.Acquire(t.Context()); err != nil || suspended.IsLeader() {
-		t.Errorf("it leads again %v, error %v", suspended.IsLeader(), err)
+		t.Errorf("leader again: got %v, error %v", suspended.IsLeader(), err)
 	}
 }
 
@@ -127,7 +127,7 @@ func TestARestartGetsItsLeasesAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		if e := acquire(t, s, time.Hour); !e.IsLeader() || !alive(t, e, "a") {
-			t.Errorf("it leads %v, is there %v", e.IsLeader(), alive(t, e, "a"))
+			t.Errorf("got leader %v, alive %v", e.IsLeader(), alive(t, e, "a"))
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)

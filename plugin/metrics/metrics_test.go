@@ -60,7 +60,7 @@ func (b *env) scrape(t *testing.T) string {
 	w := httptest.NewRecorder()
 	b.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != http.StatusOK {
-		t.Fatalf("a scrape gets %d %s", w.Code, w.Body)
+		t.Fatalf("scrape: got status %d %s, want %d", w.Code, w.Body, http.StatusOK)
 	}
 	return w.Body.String()
 }
@@ -72,11 +72,11 @@ func (b *env) expect(t *testing.T, want map[string]float64) {
 	for series, value := range want {
 		found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (\S+)$`).FindStringSubmatch(text)
 		if found == nil {
-			t.Errorf("there is no %s", series)
+			t.Errorf("series %s is missing", series)
 			continue
 		}
 		if got, err := strconv.ParseFloat(found[1], 64); err != nil || got != value {
-			t.Errorf("%s is %s, want %g", series, found[1], value)
+			t.Errorf("%s: got %s, want %g", series, found[1], value)
 		}
 	}
 }
@@ -282,12 +282,12 @@ func TestScrapingCostsTheDatabaseOneLookInAFewSeconds(t *testing.T) {
 		b.scrape(t)
 	}
 	if b.overviewCalls != 1 {
-		t.Errorf("ten scrapes at once asked %d times", b.overviewCalls)
+		t.Errorf("queries of ten concurrent scrapes: got %d, want 1", b.overviewCalls)
 	}
 	b.clock.Add(6 * time.Second)
 	b.scrape(t)
 	if b.overviewCalls != 2 {
-		t.Errorf("asked %d times after six seconds", b.overviewCalls)
+		t.Errorf("queries after six seconds: got %d, want 2", b.overviewCalls)
 	}
 }
 
@@ -313,7 +313,7 @@ func TestADatabaseThatIsGoneShows(t *testing.T) {
 		map[string]float64{`slipway_database_up`: 0, `slipway_deliveries_received_total{answer="unavailable"}`: 1},
 	)
 	if text := b.scrape(t); strings.Contains(text, "\nslipway_builds{") {
-		t.Error("builds are counted without a database")
+		t.Error("got the number of builds without a database, want none")
 	}
 }
 

@@ -48,7 +48,7 @@ func alerts(t *testing.T) []rule {
 		t.Fatal(err)
 	}
 	if len(file.Groups) == 0 || len(file.Groups[0].Rules) == 0 {
-		t.Fatal("there are no alerts")
+		t.Fatal("got no alerts, want some")
 	}
 	return file.Groups[0].Rules
 }
@@ -135,7 +135,7 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string]labels)
 		selectors++
 		has, there := known[selector.Name]
 		if !there {
-			t.Errorf("%s: there is no metric %s", r.Alert, selector.Name)
+			t.Errorf("%s: unknown metric %s", r.Alert, selector.Name)
 			return nil
 		}
 		for _, m := range selector.LabelMatchers {
@@ -145,14 +145,8 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string]labels)
 			if !slices.Contains(has.names(), m.Name) {
 				t.Errorf("%s: %s has no label %s", r.Alert, selector.Name, m.Name)
 			} else if m.Type == promlabels.MatchEqual && !slices.Contains(has[m.Name], m.Value) {
-				t.Errorf(
-					"%s: of %s the label %s is never %q, but %q",
-					r.Alert,
-					selector.Name,
-					m.Name,
-					m.Value,
-					has[m.Name],
-				)
+				t.Errorf("%s: of %s the label %s is never %q, but %q",
+					r.Alert, selector.Name, m.Name, m.Value, has[m.Name])
 			}
 		}
 		kept := has.names()
@@ -171,14 +165,14 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string]labels)
 		for _, text := range r.Annotations {
 			for _, used := range regexp.MustCompile(`\$labels\.(\w+)`).FindAllStringSubmatch(text, -1) {
 				if !slices.Contains(kept, used[1]) {
-					t.Errorf("%s: it prints the label %s, which is not left", r.Alert, used[1])
+					t.Errorf("%s: the text uses the label %s, which the expression drops", r.Alert, used[1])
 				}
 			}
 		}
 		return nil
 	})
 	if selectors == 0 {
-		t.Errorf("%s looks at no metric", r.Alert)
+		t.Errorf("%s uses no metric", r.Alert)
 	}
 }
 
@@ -205,7 +199,7 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	}
 	for name := range inPage {
 		if !there[name] {
-			t.Errorf("docs/operations.md names %s, and there is no such metric", name)
+			t.Errorf("docs/operations.md names the unknown metric %s", name)
 		}
 	}
 	for _, r := range alerts(t) {

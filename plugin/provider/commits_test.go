@@ -121,13 +121,13 @@ func TestHeads(t *testing.T) {
 	}
 	got, err := w.as(t, w.alice).Commits.Heads(t.Context(), w.app())
 	if err != nil || len(got) != 216 {
-		t.Fatalf("%d heads, %v", len(got), err)
+		t.Fatalf("got %d heads, %v, want 216", len(got), err)
 	}
 	var full []string
 	for _, h := range got {
 		full = append(full, h.Ref.Full())
 		if h.Commit.Hash != hash {
-			t.Errorf("%s at %s", h.Ref.Full(), h.Commit.Hash)
+			t.Errorf("head of %s: got %s, want %s", h.Ref.Full(), h.Commit.Hash, hash)
 		}
 	}
 	for _, name := range []string{"refs/heads/main", "refs/heads/b109", "refs/tags/v104"} {
@@ -156,7 +156,7 @@ func TestHeadsReturnsAllRefsOrAnError(t *testing.T) {
 		})
 		heads, err := c.Commits.Heads(t.Context(), autobuild.Repository{FullName: "acme/app"})
 		if !errors.Is(err, autobuild.ErrUnavailable) || heads != nil {
-			t.Errorf("%s: %v, %v", failing, heads, err)
+			t.Errorf("failing %s: got %v, error %v", failing, heads, err)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func TestEveryCallNeedsAName(t *testing.T) {
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, autobuild.ErrNotFound) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want ErrNotFound", name, err)
 		}
 	}
 }
@@ -83,7 +83,7 @@ func TestEveryCallNeedsAName(t *testing.T) {
 func TestTranslateLeavesOthersAlone(t *testing.T) {
 	odd := errors.New("odd")
 	if provider.Translate(nil) != nil || !errors.Is(provider.Translate(odd), odd) {
-		t.Error("changed")
+		t.Error("the error was changed")
 	}
 	err := answering(t, 418, "", "{}").Statuses.Put(t.Context(), autobuild.Repository{FullName: "a/b"}, "c", building())
 	if err == nil || errors.Is(err, autobuild.ErrUnavailable) {

@@ -53,10 +53,10 @@ func TestH1ExactlyOneHook(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := c.Hooks.Remove(ctx, w.app(), remembered); err != nil {
-		t.Errorf("removed twice: %v", err)
+		t.Errorf("remove twice: %v", err)
 	}
 	if hooks := w.repo.Hooks(); len(hooks) != 1 || hooks[0].UUID != neighbour {
-		t.Errorf("left: %+v", hooks)
+		t.Errorf("webhooks left: got %+v", hooks)
 	}
 }
 
@@ -187,7 +187,7 @@ func TestHookFailures(t *testing.T) {
 		return err
 	}
 	if err := ensure(&script{codes: map[string]int{"POST": 503}}); !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("create: %v", err)
+		t.Errorf("create: got %v, want ErrUnavailable", err)
 	}
 	if err := ensure(
 		&script{hooks: two, codes: map[string]int{"DELETE": 403}},
@@ -195,23 +195,23 @@ func TestHookFailures(t *testing.T) {
 		err,
 		autobuild.ErrForbidden,
 	) {
-		t.Errorf("delete a double: %v", err)
+		t.Errorf("delete a duplicate webhook: got %v, want ErrForbidden", err)
 	}
 	if err := ensure(&script{hooks: two, codes: map[string]int{"DELETE": 404}}); err != nil {
-		t.Errorf("a double that is gone: %v", err)
+		t.Errorf("delete a duplicate that no longer exists: %v", err)
 	}
 	remove := func(s *script) error { return handled(t, s.ServeHTTP).Hooks.Remove(t.Context(), r, ours) }
 	if err := remove(&script{codes: map[string]int{"GET": 404}}); err != nil {
-		t.Errorf("remove from a repository that is gone: %v", err)
+		t.Errorf("remove from a deleted repository: %v", err)
 	}
 	if err := remove(&script{codes: map[string]int{"GET": 403}}); !errors.Is(err, autobuild.ErrForbidden) {
-		t.Errorf("remove: %v", err)
+		t.Errorf("remove: got %v, want ErrForbidden", err)
 	}
 	if err := remove(&script{hooks: two, codes: map[string]int{"DELETE": 500}}); !errors.Is(err,
 		autobuild.ErrUnavailable) {
-		t.Errorf("remove: %v", err)
+		t.Errorf("remove: got %v, want ErrUnavailable", err)
 	}
 	if _, err := answering(t, 200, "", "{}").Hooks.Ensure(t.Context(), r, autobuild.Webhook{URL: hookURL}); err == nil {
-		t.Error("a webhook without a secret is made")
+		t.Error("create a webhook without a secret: got no error")
 	}
 }

@@ -38,18 +38,18 @@ func TestParsePushOfDataCenterHasTheDecimalID(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := (autobuild.Repository{ID: "84", FullName: "ACME/app"}); got.Repository != want {
-		t.Errorf("repository %+v, want %+v", got.Repository, want)
+		t.Errorf("got repository %+v, want %+v", got.Repository, want)
 	}
 }
 
 func TestParsePushRefusesAnUnknownKindOfProvider(t *testing.T) {
 	if _, err := provider.ParsePush("github", "push", []byte(`{}`)); err == nil {
-		t.Error("no error")
+		t.Error("got no error")
 	}
 	if _, err := provider.MaxPayload("github"); err == nil {
-		t.Error("no error")
+		t.Error("got no error")
 	}
 	if n, err := provider.MaxPayload(autobuild.DataCenter); err != nil || n != 10<<20 {
-		t.Errorf("MaxPayload = %d, %v", n, err)
+		t.Errorf("MaxPayload: got %d, error %v, want %d", n, err, 10<<20)
 	}
 }

@@ -61,11 +61,11 @@ func TestRepository(t *testing.T) {
 	same(t, err, w.app(), got)
 	for _, name := range []string{"acme/none", "none", "", "a/b/c", "/x", "x/"} {
 		if _, err := c.Repositories.Repository(t.Context(), name); !errors.Is(err, autobuild.ErrNotFound) {
-			t.Errorf("%q: %v", name, err)
+			t.Errorf("%q: got %v, want ErrNotFound", name, err)
 		}
 	}
 	if _, err := c.Repositories.Repository(t.Context(), "../user"); err == nil {
-		t.Error("a name that walks up is taken")
+		t.Error("a name with ..: got no error")
 	}
 }
 
@@ -144,7 +144,7 @@ func TestAccessTokensSeeTheirPlace(t *testing.T) {
 	repos, next, err := c.Repositories.List(t.Context(), "acme", "APP", "")
 	same(t, err, []autobuild.Repository{want}, repos)
 	if next != "" {
-		t.Errorf("next %q", next)
+		t.Errorf("next page: got %q, want none", next)
 	}
 	repos, _, err = c.Repositories.List(t.Context(), "acme", "nothing", "")
 	same(t, err, []autobuild.Repository(nil), repos)
@@ -165,7 +165,7 @@ func TestO1GitCredential(t *testing.T) {
 	address, err := c.Git.CloneURL(autobuild.Repository{FullName: "acme/app"})
 	same(t, err, "https://bitbucket.example/acme/app.git", address)
 	if _, err := c.Git.CloneURL(autobuild.Repository{FullName: "https://evil.example"}); err == nil {
-		t.Error("a name that is none is taken")
+		t.Error("an invalid name: got no error")
 	}
 	failing := connect(t, "https://bitbucket.example", secret.New(""), func(o *provider.CloudOptions) {
 		o.Token = func(context.Context) (secret.Secret, error) { return secret.Secret{}, autobuild.ErrUnauthorized }

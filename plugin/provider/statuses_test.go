@@ -27,7 +27,7 @@ func TestS2KeyIsTheIdentity(t *testing.T) {
 	hash := w.commit(t, "main", map[string]string{"a": "1"})
 	c, s := w.as(t, w.bob), building() // reading is enough
 	if len(s.Key) != 40 {
-		t.Fatalf("key of %d characters", len(s.Key))
+		t.Fatalf("length of the key: got %d, want 40", len(s.Key))
 	}
 	for _, state := range []autobuild.StatusState{autobuild.StatusInProgress, autobuild.StatusInProgress,
 		autobuild.StatusSuccessful} {
@@ -54,7 +54,7 @@ func TestS2KeyIsTheIdentity(t *testing.T) {
 	}
 	s.Key += "x"
 	if err := c.Statuses.Put(t.Context(), w.app(), hash, s); err == nil {
-		t.Error("a key of 41 characters is sent")
+		t.Error("a key of 41 characters: got no error")
 	}
 }
 
@@ -118,7 +118,7 @@ func TestS6StatusRefused(t *testing.T) {
 			building(),
 		)
 		if !errors.Is(err, want) {
-			t.Errorf("%d: %v", code, err)
+			t.Errorf("%d: got %v, want %v", code, err, want)
 		}
 	}
 }

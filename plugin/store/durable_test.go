@@ -67,7 +67,7 @@ func TestAckedDeliveriesSurviveAKill(t *testing.T) {
 	defer func() { _ = s.Close() }()
 	for _, id := range acked {
 		if _, err := s.Delivery(t.Context(), id); err != nil {
-			t.Errorf("lost: %v", err)
+			t.Errorf("lost delivery: %v", err)
 		}
 	}
 	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskPlan)
@@ -107,7 +107,7 @@ func killAfter(t *testing.T, dir string, n int) (acked []string) {
 	}
 	_ = c.Wait() // the process was killed
 	if len(acked) < n {
-		t.Fatalf("the receiver ended after %d deliveries", len(acked))
+		t.Fatalf("the receiver exited after %d deliveries", len(acked))
 	}
 	return acked
 }

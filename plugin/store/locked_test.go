@@ -37,12 +37,12 @@ func TestF6ALockedFileDelaysAndThenRejectsDeliveries(t *testing.T) {
 	go func() { waited <- receive() }()
 	select {
 	case err := <-waited:
-		t.Fatalf("it was stored, or refused, beside another writer: %v", err)
+		t.Fatalf("a write during another transaction: got %v, want it to wait", err)
 	case <-time.After(500 * time.Millisecond):
 	}
 	lock("ROLLBACK")
 	if err := <-waited; err != nil {
-		t.Errorf("after a short lock: %v", err)
+		t.Errorf("a write after a short lock: %v", err)
 	}
 
 	lock("BEGIN IMMEDIATE")
@@ -50,13 +50,13 @@ func TestF6ALockedFileDelaysAndThenRejectsDeliveries(t *testing.T) {
 	err = receive()
 	took := time.Since(begin)
 	if err == nil {
-		t.Error("under a lock that stays: got no error")
+		t.Error("a write during a long lock: got no error")
 	}
 	if took > 10*time.Second {
 		t.Errorf("under a lock that stays: took: got %v, which is more than %v", took, 10*time.Second)
 	}
 	lock("ROLLBACK")
 	if err := receive(); err != nil {
-		t.Errorf("after it: %v", err)
+		t.Errorf("a write after the lock was released: %v", err)
 	}
 }

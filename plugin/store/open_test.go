@@ -40,16 +40,16 @@ func TestASecondGatewayIsRejectedAtOnce(t *testing.T) {
 	first := mustOpen(t, dir)
 	began := time.Now()
 	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "another process") {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v", err)
 	}
 	if waited := time.Since(began); waited > 7*time.Second { // it would wait 8 s for a lock of SQLite's own
-		t.Errorf("it took %s", waited)
+		t.Errorf("duration: got %s", waited)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := mustOpen(t, dir).Close(); err != nil {
-		t.Errorf("after the first was closed: %v", err)
+		t.Errorf("open after the first store was closed: %v", err)
 	}
 }
 
@@ -77,7 +77,7 @@ func TestTheInstanceKeepsItsName(t *testing.T) {
 		}
 	}
 	if len(names) != 1 {
-		t.Errorf("names %v", names)
+		t.Errorf("got names %v", names)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "slipway.db")); err != nil {
 		t.Error(err)
@@ -93,7 +93,7 @@ func TestS1AnotherKeyIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "does not belong to this database") {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v", err)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestADatabaseOfANewerVersionIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "newer version") {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v", err)
 	}
 }
 
@@ -122,10 +122,10 @@ func TestAFileThatIsNotADatabaseIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := open(t, dir); err == nil {
-		t.Error("it was opened")
+		t.Error("open: got no error")
 	}
 	if _, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "no", "slipway.db")}); err == nil {
-		t.Error("a directory that is not there was opened")
+		t.Error("open a missing directory: got no error")
 	}
 }
 
@@ -174,7 +174,7 @@ func TestS1SecretsNeverReachTheFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i := bytes.Index(data, []byte("c4nary")); i >= 0 {
-			t.Errorf("%s holds %q", filepath.Base(file), data[i:i+20])
+			t.Errorf("%s contains %q", filepath.Base(file), data[i:i+20])
 		}
 		info, err := os.Stat(file)
 		if err != nil {
@@ -207,10 +207,10 @@ func TestS1ASealedColumnIsBoundToItsRow(t *testing.T) {
 	s = mustOpen(t, dir)
 	defer func() { _ = s.Close() }()
 	if got, err := s.Registry(t.Context(), ours.ID); err == nil {
-		t.Errorf("it opened: %q", got.Password.Reveal())
+		t.Errorf("open a value moved to another row: got %q", got.Password.Reveal())
 	}
 	if _, err := s.Registry(t.Context(), theirs.ID); err != nil {
-		t.Errorf("the other row: %v", err)
+		t.Errorf("open the other row: %v", err)
 	}
 }
 
@@ -220,10 +220,10 @@ func TestAClosedStoreReturnsErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{}); err == nil {
-		t.Error("a delivery was taken")
+		t.Error("receive a delivery: got no error")
 	}
 	if err := s.Ping(t.Context()); err == nil {
-		t.Error("it answers")
+		t.Error("ping: got no error")
 	}
 }
 

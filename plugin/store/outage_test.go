@@ -47,7 +47,7 @@ func TestF7AcknowledgedDeliveriesSurviveACrashOfPostgreSQL(t *testing.T) {
 	t.Logf("%d deliveries promised, %d refused", len(acked), refused)
 	for _, id := range acked {
 		if _, err := s.Delivery(t.Context(), id); err != nil {
-			t.Errorf("lost: %v", err)
+			t.Errorf("lost delivery: %v", err)
 		}
 	}
 	worked.await(t, acked)
@@ -106,7 +106,7 @@ func (s *senders) await(t *testing.T, n int) {
 		select {
 		case <-s.stored:
 		case <-deadline:
-			t.Fatal("nothing is taken any more")
+			t.Fatal("the gateway accepts no deliveries any more")
 		}
 	}
 }
@@ -170,7 +170,7 @@ func (w *works) await(t *testing.T, ids []string) {
 			case n == 0:
 				left++
 			case n > 1:
-				t.Errorf("delivery %s has %d tasks", id, n)
+				t.Errorf("tasks of delivery %s: got %d", id, n)
 			}
 		}
 		w.mu.Unlock()
@@ -180,7 +180,7 @@ func (w *works) await(t *testing.T, ids []string) {
 		select {
 		case <-w.more:
 		case <-deadline:
-			t.Fatalf("%d deliveries were never worked", left)
+			t.Fatalf("%d deliveries were never processed", left)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func TestPingWritesOnceASecond(t *testing.T) {
 			t.Error(err)
 		}
 		if writes := commits(t, beside) != before; writes != step.writes {
-			t.Errorf("after another %s: written %v, want %v", step.pass, writes, step.writes)
+			t.Errorf("after another %s: got writes %v, want %v", step.pass, writes, step.writes)
 		}
 	}
 }

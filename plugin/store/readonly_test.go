@@ -36,10 +36,10 @@ func TestReadOnlyBesideTheGateway(t *testing.T) {
 		t.Errorf("got.Name: got %q, want %q", got.Name, "cloud")
 	}
 	if _, err := beside.SaveProvider(t.Context(), autobuild.Provider{Name: "other"}); err == nil {
-		t.Error("a write was taken")
+		t.Error("write: got no error")
 	}
 	if _, err := beside.ReceiveDelivery(t.Context(), autobuild.Delivery{}); err == nil {
-		t.Error("a delivery was taken")
+		t.Error("receive a delivery: got no error")
 	}
 }
 
@@ -47,6 +47,6 @@ func TestReadOnlyNeedsADatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none.db")
 	if s, err := store.OpenReadOnly(t.Context(), store.Options{Path: path}); err == nil {
 		s.Close()
-		t.Error("opened a database that is not there")
+		t.Error("open a missing database: got no error")
 	}
 }

@@ -61,7 +61,7 @@ func TestOldRolesAreReplacedByPermissions(t *testing.T) {
 	}
 	counts, err := s.SessionCounts(t.Context())
 	if diff := cmp.Diff(map[string]int{"admin": 1}, counts); diff != "" || err != nil {
-		t.Errorf("error %v, sessions (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, sessions (-want +got):\n%s", err, diff)
 	}
 }
 

@@ -108,7 +108,7 @@ func TestATaskRunsOnOneGateway(t *testing.T) {
 		}
 	}
 	if total != tasks {
-		t.Errorf("%d tasks done, want %d", total, tasks)
+		t.Errorf("finished tasks: got %d, want %d", total, tasks)
 	}
 	waiting, dead, err := all[0].Tasks().Depth(t.Context(), "work")
 	if waiting != 0 {
@@ -218,7 +218,7 @@ func TestF10TheClockOfTheDatabaseIsUsed(t *testing.T) {
 	}
 	s := storetest.OpenPostgresAt(t, secret.New(u.String()), sealer, nil)
 	if off := (time.Until(s.Now()) - ahead).Abs(); off > time.Minute {
-		t.Errorf("its time is %s off the database's", off)
+		t.Errorf("difference from the database's clock: got %s", off)
 	}
 	held, err := s.Hold(t.Context(), "x", ahead/2)
 	if err != nil {
@@ -232,7 +232,7 @@ func TestF10TheClockOfTheDatabaseIsUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left := time.Until(time.UnixMilli(until)); left < ahead {
-		t.Errorf("the lease ends in %s by this machine's clock", left)
+		t.Errorf("remaining time of the lease by this machine's clock: got %s", left)
 	}
 }
 
@@ -260,11 +260,11 @@ func TestErrorsOfAnAddressDoNotContainItsPassword(t *testing.T) {
 	for _, address := range []string{"postgres://u:hush@127.0.0.1:1/db", "postgres://u:hush@[", "host=127.0.0.1 port=none password=hush"} {
 		_, err := store.Open(t.Context(), store.Options{Postgres: secret.New(address)})
 		if err == nil {
-			t.Fatalf("%s was opened", address)
+			t.Fatalf("open %s: got no error", address)
 		}
 		if text := err.Error(); strings.Contains(text, "hush") ||
 			!strings.HasPrefix(text, "open database PostgreSQL: ") {
-			t.Errorf("error %q", text)
+			t.Errorf("got error %q", text)
 		}
 	}
 }

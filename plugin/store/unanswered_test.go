@@ -88,7 +88,7 @@ func TestF7DeliveriesSurviveCommitsWithoutAReply(t *testing.T) {
 	}
 	for _, id := range acked {
 		if !there[id] {
-			t.Errorf("delivery %s was promised and is lost", id)
+			t.Errorf("delivery %s was accepted and is lost", id)
 		}
 	}
 	worked.await(t, ids)
@@ -123,7 +123,7 @@ func noneWaits(t *testing.T, s *store.Store) {
 		select {
 		case <-look.C:
 		case <-deadline:
-			t.Fatalf("%d tasks stay, which nobody works", waiting)
+			t.Fatalf("%d tasks are never processed", waiting)
 		}
 	}
 }
@@ -209,7 +209,7 @@ func live(t *testing.T, s *store.Store, a autobuild.AutomatedBuild, n int) error
 		{"permit", func() error {
 			granted, holder, err := s.Permit(t.Context(), b.ID, 1, nil, []string{fmt.Sprint("tag", n)})
 			if err == nil && !granted {
-				err = fmt.Errorf("build %d stands in the way: %w", holder.Number, autobuild.ErrConflict)
+				err = fmt.Errorf("build %d blocks the start: %w", holder.Number, autobuild.ErrConflict)
 			}
 			return err
 		}, nil},
@@ -238,5 +238,5 @@ func untilAnswered(do func() error, done error) (err error) {
 			return err
 		}
 	}
-	return fmt.Errorf("there is no answer: %w", err)
+	return fmt.Errorf("no response: %w", err)
 }

@@ -248,7 +248,7 @@ func checkUsers(t *testing.T, s *store.Store) {
 	}
 	counts, err := s.SessionCounts(t.Context())
 	if diff := cmp.Diff(map[string]int{"user-admin": 1}, counts); diff != "" || err != nil {
-		t.Errorf("error %v, sessions (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, sessions (-want +got):\n%s", err, diff)
 	}
 	if u, err := s.SessionUser(t.Context(), "session-admin"); err != nil || u.Role != autobuild.RoleAdmin {
 		t.Errorf("got user %+v of the administrator's session, error %v", u, err)
@@ -290,7 +290,7 @@ func checkCredentials(t *testing.T, s *store.Store) {
 		Problem:   "down",
 	}
 	if diff := cmp.Diff(want, whole); diff != "" || err != nil {
-		t.Errorf("error %v, registry (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, registry (-want +got):\n%s", err, diff)
 	}
 	account, err := s.Account(t.Context(), automated[0].AccountID)
 	if err != nil {
@@ -343,7 +343,7 @@ func useUpgraded(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	if granted, _, err := s.Permit(ctx, older.ID, 1, nil, []string{"nightly"}); !granted || err != nil {
-		t.Errorf("an extra tag: granted %t, error %v", granted, err)
+		t.Errorf("an extra tag: got granted %t, error %v", granted, err)
 	}
 	bound, err := s.SaveRegistry(ctx, autobuild.Registry{
 		Host:             "registry.example.com",

@@ -43,7 +43,7 @@ func TestOnlyServerErrorsAreRetried(t *testing.T) {
 			e.commit(t, "First")
 			deliveries := e.Deliveries(uuid)
 			if len(deliveries) != 1 {
-				t.Fatalf("%d deliveries", len(deliveries))
+				t.Fatalf("got %d deliveries, want 1", len(deliveries))
 			}
 			var got []string
 			for i, attempt := range deliveries[0].Attempts {
@@ -51,11 +51,11 @@ func TestOnlyServerErrorsAreRetried(t *testing.T) {
 				request := hooked.requests[i]
 				if request.Header.Get("X-Attempt-Number") != fmt.Sprint(attempt.Number) ||
 					request.Header.Get("X-Request-UUID") != deliveries[0].RequestUUID {
-					t.Errorf("headers of attempt %d: %v", attempt.Number, request.Header)
+					t.Errorf("headers of attempt %d: got %v", attempt.Number, request.Header)
 				}
 			}
 			if fmt.Sprint(got) != row.want || len(hooked.requests) != len(got) {
-				t.Errorf("attempts %v, want %s", got, row.want)
+				t.Errorf("attempts: got %v, want %s", got, row.want)
 			}
 		})
 	}
@@ -72,11 +72,11 @@ func TestDeliveriesOfAHookKeepTheirOrder(t *testing.T) {
 	must.Succeed(t, e.WaitIdle(t.Context()))
 	for i, changes := range hooked.changes(t) {
 		if got := dig(changes, 0, "new", "target", "message"); got != fmt.Sprintf("Commit %d\n", i) {
-			t.Errorf("delivery %d: %v", i, got)
+			t.Errorf("delivery %d: got %v, want %v", i, got, fmt.Sprintf("Commit %d\n", i))
 		}
 	}
 	if n := len(e.Deliveries("")); n != 5 {
-		t.Errorf("%d deliveries, want 5", n)
+		t.Errorf("got %d deliveries, want 5", n)
 	}
 }
 
@@ -88,14 +88,14 @@ func TestWhoIsNotTold(t *testing.T) {
 	} {
 		change["url"] = hooked.URL + "/" + strings.ReplaceAll(name, " ", "-")
 		if status, answer := e.call(t, "POST", hooksPath, hookBody(change)); status != 201 {
-			t.Fatalf("POST: %d %v", status, answer)
+			t.Fatalf("POST: got status %d %v, want 201", status, answer)
 		}
 	}
 	e.commit(t, "First")
 	large := e.addHook(t, hooked.URL+"/large", "")
 	e.commit(t, strings.Repeat("a long message ", 20<<10))
 	if len(hooked.requests) != 0 {
-		t.Errorf("%d requests, first of %s", len(hooked.requests), hooked.requests[0].URL)
+		t.Errorf("got %d requests, the first for %s, want none", len(hooked.requests), hooked.requests[0].URL)
 	}
 	deliveries := e.Deliveries(large)
 	if len(deliveries) != 1 {
@@ -127,14 +127,14 @@ func TestUnsignedWithoutASecretAndResent(t *testing.T) {
 		t.Errorf("got request UUID %s, want %s again", got, request)
 	}
 	if signature := hooked.requests[0].Header.Values("X-Hub-Signature"); len(signature) != 0 {
-		t.Errorf("a signature without a secret: %v", signature)
+		t.Errorf("signature without a secret: got %v, want none", signature)
 	}
 	if err := e.Redeliver("x"); err == nil {
-		t.Error("an unknown delivery was sent again")
+		t.Error("redeliver an unknown delivery: got no error")
 	}
 	e.call(t, "DELETE", hooksPath+"/"+strings.NewReplacer("{", "%7B", "}", "%7D").Replace(uuid), nil)
 	if err := e.Redeliver(request); err == nil {
-		t.Error("a delivery of a deleted webhook was sent again")
+		t.Error("redeliver to a deleted webhook: got no error")
 	}
 }
 
@@ -174,7 +174,7 @@ func TestAnUnreachableHookWaitsTenSecondsAndClosingEndsIt(t *testing.T) {
 		o.Transport = transport(func(r *http.Request) (*http.Response, error) {
 			deadline, _ := r.Context().Deadline()
 			if left := time.Until(deadline); left < 9*time.Second || left > 10*time.Second {
-				t.Errorf("an attempt has %v, want ten seconds", left)
+				t.Errorf("timeout of an attempt: got %v, want ten seconds", left)
 			}
 			<-r.Context().Done()
 			return nil, r.Context().Err()
@@ -188,11 +188,11 @@ func TestAnUnreachableHookWaitsTenSecondsAndClosingEndsIt(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if err := e.WaitIdle(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("idle although a delivery is under way: %v", err)
+		t.Errorf("wait for idle during a delivery: got %v, want %v", err, context.DeadlineExceeded)
 	}
 	e.Close()
 	if deliveries := e.Deliveries(uuid); len(deliveries) != 2 || len(deliveries[1].Attempts) != 0 {
-		t.Errorf("after Close: %+v", deliveries)
+		t.Errorf("deliveries after Close: got %+v", deliveries)
 	}
 }
 

@@ -142,7 +142,7 @@ func (e *env) addHook(t *testing.T, url, key string) string {
 		"description": "ci", "url": url, "active": true, "secret": key, "events": []string{"repo:push"},
 	})
 	if status != http.StatusCreated {
-		t.Fatalf("create hook: %d %v", status, answer)
+		t.Fatalf("create hook: got status %d %v, want %d", status, answer, http.StatusCreated)
 	}
 	return answer["uuid"].(string)
 }

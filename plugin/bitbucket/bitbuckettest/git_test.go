@@ -54,7 +54,7 @@ func TestWhoMayCloneAndPush(t *testing.T) {
 			work := filepath.Join(t.TempDir(), "work")
 			out, err := git(t, "/", "clone", address, work)
 			if (err == nil) != row.clones {
-				t.Fatalf("clone: %v, want %t\n%s", err, row.clones, out)
+				t.Fatalf("clone: got error %v, want success %t\n%s", err, row.clones, out)
 			}
 			if !row.clones {
 				return
@@ -67,7 +67,7 @@ func TestWhoMayCloneAndPush(t *testing.T) {
 				"origin",
 				"HEAD:refs/heads/"+strings.ReplaceAll(name, " ", "-"),
 			); (err == nil) != row.pushes {
-				t.Errorf("push: %v, want %t\n%s", err, row.pushes, out)
+				t.Errorf("push: got error %v, want success %t\n%s", err, row.pushes, out)
 			}
 		})
 	}
@@ -83,12 +83,12 @@ func TestACommitIsFetchedByItsHash(t *testing.T) {
 	mustGit(t, dir, "init", "-q")
 	mustGit(t, dir, "-c", "protocol.version=2", "fetch", "--depth=1", e.cloneURL("x-token-auth", e.token), first)
 	if got := mustGit(t, dir, "rev-parse", "FETCH_HEAD"); got != first {
-		t.Errorf("fetched %s, want %s", got, first)
+		t.Errorf("fetched commit: got %s, want %s", got, first)
 	}
 	work := filepath.Join(dir, "work")
 	mustGit(t, dir, "-c", "protocol.version=2", "clone", "-q", e.cloneURL("x-token-auth", e.token), work)
 	if info, err := os.Stat(filepath.Join(work, "run.sh")); err != nil || info.Mode()&0o100 == 0 {
-		t.Errorf("a script is not executable: %v %v", info, err)
+		t.Errorf("the script is not executable: got %v, error %v", info, err)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestProtocolVersion2IsPassedOn(t *testing.T) {
 	head := make([]byte, 64)
 	n, _ := response.Body.Read(head)
 	if response.StatusCode != 200 || !strings.Contains(string(head[:n]), "version 2") {
-		t.Errorf("%d %q", response.StatusCode, head[:n])
+		t.Errorf("got status %d, body %q", response.StatusCode, head[:n])
 	}
 }
 
@@ -125,7 +125,7 @@ func TestPublicRepositoriesAreClonedByAnyone(t *testing.T) {
 	mustGit(t, "/", "clone", open.CloneURL(), work)
 	mustGit(t, work, "commit", "--allow-empty", "-m", "More")
 	if out, err := git(t, work, "push", "origin", "main"); err == nil {
-		t.Errorf("anyone may push: %s", out)
+		t.Errorf("a push without a login succeeded: %s", out)
 	}
 }
 
@@ -152,7 +152,7 @@ func TestGitAnswersInItsOwnWords(t *testing.T) {
 			defer response.Body.Close()
 			challenged := response.Header.Get("WWW-Authenticate") != ""
 			if response.StatusCode != row.want || challenged != (row.want == 401) {
-				t.Errorf("%d, challenge %t; want %d", response.StatusCode, challenged, row.want)
+				t.Errorf("got status %d, challenge %t, want %d", response.StatusCode, challenged, row.want)
 			}
 		})
 	}
@@ -168,6 +168,6 @@ func TestGitAnswersInItsOwnWords(t *testing.T) {
 		e.cloneURL("alice", "alice's git password"),
 		"HEAD:refs/heads/main",
 	); err == nil {
-		t.Errorf("a push over the limit went through: %s", out)
+		t.Errorf("a push over the limit succeeded: %s", out)
 	}
 }

@@ -63,16 +63,16 @@ func TestAHookIsCreatedReadReplacedAndDeleted(t *testing.T) {
 		}
 	}
 	if status, answer := e.call(t, "GET", self, nil); status != 200 || answer["description"] != "emptied" {
-		t.Errorf("GET: %d %v", status, answer)
+		t.Errorf("GET: got status %d %v", status, answer)
 	}
 	if status, _ := e.call(t, "GET", strings.NewReplacer("%7B", "", "%7D", "").Replace(self), nil); status != 404 {
-		t.Errorf("GET without braces: %d", status)
+		t.Errorf("GET without braces: got %d, want 404", status)
 	}
 	if status, _ := e.call(t, "DELETE", self, nil); status != 204 {
-		t.Errorf("DELETE: %d", status)
+		t.Errorf("DELETE: got %d, want 204", status)
 	}
 	if status, _ := e.call(t, "DELETE", self, nil); status != 404 {
-		t.Errorf("second DELETE: %d", status)
+		t.Errorf("second DELETE: got %d, want 404", status)
 	}
 }
 
@@ -88,7 +88,7 @@ func TestHooksArePagedAndLimited(t *testing.T) {
 		t.Errorf("hooks (-want +got):\n%s", diff)
 	}
 	if status, answer := e.call(t, "POST", hooksPath, hookBody(nil)); status != 400 {
-		t.Errorf("the 51st: %d %v", status, answer)
+		t.Errorf("the 51st webhook: got status %d %v, want 400", status, answer)
 	}
 }
 
@@ -117,7 +117,7 @@ func TestHooksAreChecked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			status, answer := e.call(t, "POST", hooksPath, hookBody(row.change))
 			if status != 400 || dig(answer, "error", "message") != row.want {
-				t.Errorf("%d %v, want %q", status, answer, row.want)
+				t.Errorf("got %d %v, want %q", status, answer, row.want)
 			}
 		})
 	}
@@ -128,7 +128,7 @@ func TestHooksAreChecked(t *testing.T) {
 		hookBody(map[string]any{"events": []string{"pullrequest:created"}}),
 	); status != 403 ||
 		fmt.Sprint(dig(answer, "error", "detail", "required")) != "[pullrequest]" {
-		t.Errorf("an event that the scopes do not read: %d %v", status, answer)
+		t.Errorf("an event outside the scopes: got %d %v", status, answer)
 	}
 	if status, answer := e.call(
 		t,
@@ -136,13 +136,13 @@ func TestHooksAreChecked(t *testing.T) {
 		hooksPath,
 		hookBody(map[string]any{"url": "https://203.0.113.9/x"}),
 	); status != 201 {
-		t.Errorf("a public address: %d %v", status, answer)
+		t.Errorf("a webhook to a public address: got status %d %v, want 201", status, answer)
 	}
 	bob, _ := e.Link(e.bob, e.consumer)
 	for permission, want := range map[bitbuckettest.Permission]int{bitbuckettest.None: 404, bitbuckettest.Write: 403, bitbuckettest.Admin: 201} {
 		e.app.Grant(e.bob, permission)
 		if status, answer := e.callAs(t, bob.Reveal(), "POST", hooksPath, hookBody(nil)); status != want {
-			t.Errorf("bob with %s: %d %v, want %d", permission, status, answer, want)
+			t.Errorf("bob with %s: got status %d %v, want %d", permission, status, answer, want)
 		}
 	}
 	open, err := e.AddRepository(e.acme, "open", bitbuckettest.Public)
@@ -154,6 +154,6 @@ func TestHooksAreChecked(t *testing.T) {
 		"/2.0/repositories/"+open.FullName()+"/hooks",
 		nil,
 	); status != http.StatusUnauthorized {
-		t.Errorf("anyone on a public repository: %d", status)
+		t.Errorf("a request without a login to a public repository: got %d, want %d", status, http.StatusUnauthorized)
 	}
 }

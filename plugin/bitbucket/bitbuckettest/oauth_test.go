@@ -24,11 +24,8 @@ func TestAPersonLinksAndTheTokensRotate(t *testing.T) {
 	token, err := e.config().Exchange(t.Context(), code, oauth2.VerifierOption(verifier))
 	must.Succeed(t, err)
 	if len(token.AccessToken) <= 2500 || len(token.RefreshToken) <= 2500 {
-		t.Errorf(
-			"got tokens of %d and %d characters, want more than 2500",
-			len(token.AccessToken),
-			len(token.RefreshToken),
-		)
+		t.Errorf("got tokens of %d and %d characters, want more than 2500",
+			len(token.AccessToken), len(token.RefreshToken))
 	}
 	if token.Extra("scope") != "account repository webhook" {
 		t.Errorf("got scope %v, want account repository webhook", token.Extra("scope"))
@@ -173,10 +170,7 @@ func TestFormsNeedTheirToken(t *testing.T) {
 	}
 	elsewhere := b.submit(t, b.open(t, e.URL()+"/account/signin/?next=https://evil.example"), login)
 	if elsewhere.location != nil || !strings.Contains(elsewhere.text, "logged in as") {
-		t.Errorf(
-			"log-in with a foreign next: got redirect %v, page %s, want no redirect",
-			elsewhere.location,
-			elsewhere.text,
-		)
+		t.Errorf("log-in with a foreign next: got redirect %v, page %s, want no redirect",
+			elsewhere.location, elsewhere.text)
 	}
 }

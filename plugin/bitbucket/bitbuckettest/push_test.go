@@ -39,7 +39,7 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 	hooked.mu.Lock()
 	defer hooked.mu.Unlock()
 	if len(hooked.requests) != 3 {
-		t.Fatalf("%d webhooks, want 3: one for each push", len(hooked.requests))
+		t.Fatalf("got %d webhooks, want 3: one for each push", len(hooked.requests))
 	}
 	request, body := hooked.requests[2], hooked.bodies[2]
 	mac := hmac.New(sha256.New, []byte("s3cret"))
@@ -50,19 +50,19 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 		"X-Hub-Signature": "sha256=" + hex.EncodeToString(mac.Sum(nil)),
 	} {
 		if got := request.Header.Get(name); got != want {
-			t.Errorf("%s: %q, want %q", name, got, want)
+			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
 	var payload any
 	must.Succeed(t, json.Unmarshal([]byte(body), &payload))
 	changes, _ := dig(payload, "push", "changes").([]any)
 	if len(changes) != 4 {
-		t.Fatalf("%d changes, want 4: %s", len(changes), body)
+		t.Fatalf("got %d changes, want 4: %s", len(changes), body)
 	}
 	for _, change := range changes {
 		_, commits := change.(map[string]any)["commits"]
 		if tag := dig(change, "new", "type") == "tag"; tag && commits {
-			t.Errorf("a tag has commits: %v", change)
+			t.Errorf("commits of a tag: got %v, want none", change)
 		}
 	}
 	for i, want := range []struct{ side, kind, name, hash string }{
@@ -74,7 +74,7 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 			dig(changes[i], want.side, "target", "hash"),
 		}
 		if fmt.Sprint(got) != fmt.Sprint([]any{want.kind, want.name, want.hash}) {
-			t.Errorf("change %d: %v, want %+v", i, got, want)
+			t.Errorf("change %d: got %v, want %+v", i, got, want)
 		}
 	}
 	if got := dig(changes[2], "new", "message"); got != "The second\n" {
@@ -156,7 +156,7 @@ func TestChangesOfBranches(t *testing.T) {
 	}
 	pushes := hooked.changes(t)
 	if len(pushes) != len(want) {
-		t.Fatalf("%d webhooks, want %d", len(pushes), len(want))
+		t.Fatalf("got %d webhooks, want %d", len(pushes), len(want))
 	}
 	for i, changes := range pushes {
 		var got row
@@ -172,20 +172,20 @@ func TestChangesOfBranches(t *testing.T) {
 		}
 	}
 	if name := dig(pushes[4], 0, "old", "name"); name != "topic/ü" {
-		t.Errorf("deleted branch: %v", name)
+		t.Errorf("deleted branch: got %v, want %v", name, "topic/ü")
 	}
 }
 
 func TestMainBranchFollowsTheFirstPush(t *testing.T) {
 	e := newEnv(t)
 	if _, repo := e.call(t, "GET", "/2.0/repositories/acme/app", nil); repo["mainbranch"] != nil {
-		t.Errorf("of an empty repository: %v", repo["mainbranch"])
+		t.Errorf("main branch of an empty repository: got %v, want none", repo["mainbranch"])
 	}
 	first, err := e.app.Commit(t.Context(), "develop", map[string]string{"f": "1"}, "First")
 	must.Succeed(t, err)
 	must.Succeed(t, e.app.Push(t.Context(), map[string]string{"refs/heads/main": first}))
 	if _, repo := e.call(t, "GET", "/2.0/repositories/acme/app", nil); dig(repo, "mainbranch", "name") != "develop" {
-		t.Errorf("after the first push: %v", repo["mainbranch"])
+		t.Errorf("main branch after the first push: got %v", repo["mainbranch"])
 	}
 }
 
@@ -195,12 +195,12 @@ func TestPushesAreAllOrNothing(t *testing.T) {
 	must.Succeed(t, err)
 	err = e.app.Push(t.Context(), map[string]string{"refs/heads/a": first, "refs/heads/b": strings.Repeat("1", 40)})
 	if err == nil {
-		t.Error("a push of an unknown object went through")
+		t.Error("push an unknown object: got no error")
 	}
 	if status, _ := e.call(t, "GET", "/2.0/repositories/acme/app/refs/branches/a", nil); status != http.StatusNotFound {
-		t.Errorf("half of the push is there: %d", status)
+		t.Errorf("a ref of the rejected push: got %d, want %d", status, http.StatusNotFound)
 	}
 	if _, err := e.app.Write(t.Context(), bitbuckettest.NewCommit{Parent: "nowhere"}); err == nil {
-		t.Error("a commit on an unknown parent was written")
+		t.Error("write a commit with an unknown parent: got no error")
 	}
 }

@@ -39,7 +39,7 @@ func TestQueries(t *testing.T) {
 	}
 	for _, query := range []string{`name`, `name=`, `name "x"`, `(name="x"`, `name="x" AND`, `name="x" name="y"`, `"name"="x"`, `name="x`, `)`} {
 		if kept, err := filter(items, query); err == nil {
-			t.Errorf("%s was understood: %v", query, kept)
+			t.Errorf("query %s: got %v, want an error", query, kept)
 		}
 	}
 }
@@ -51,7 +51,7 @@ func FuzzFilter(f *testing.F) {
 		items := []object{{"type": "commit_file", "path": "Dockerfile"}}
 		kept, err := filter(items, query)
 		if err != nil && kept != nil || len(kept) > len(items) {
-			t.Errorf("%q kept %v with error %v", query, kept, err)
+			t.Errorf("query %q: got %v, error %v", query, kept, err)
 		}
 	})
 }

@@ -20,7 +20,7 @@ func (e *env) names(t *testing.T, address string, at ...any) []string {
 	for address != "" {
 		status, answer := e.call(t, "GET", address, nil)
 		if status != http.StatusOK {
-			t.Fatalf("GET %s: %d %v", address, status, answer)
+			t.Fatalf("GET %s: got status %d %v, want %d", address, status, answer, http.StatusOK)
 		}
 		values, _ := answer["values"].([]any)
 		for _, value := range values {
@@ -84,7 +84,7 @@ func TestRepositoriesArePagedSortedAndSearched(t *testing.T) {
 		}
 	}
 	if _, answer := e.call(t, "GET", "/2.0/user", nil); answer["username"] != "alice" {
-		t.Errorf("the caller's own account has the username %v", answer["username"])
+		t.Errorf("username of the caller's own account: got %v, want alice", answer["username"])
 	}
 	for workspace, want := range map[string]string{"acme": "owner", "bobs": "member"} {
 		_, answer := e.call(t, "GET", "/2.0/user/workspaces/"+workspace+"/permission", nil)
@@ -118,7 +118,7 @@ func TestARepositoryIsFoundByUUIDAfterARename(t *testing.T) {
 	e := newEnv(t)
 	byUUID := "/2.0/repositories/" + url.PathEscape(e.acme.UUID) + "/" + url.PathEscape(e.app.UUID)
 	if !strings.Contains(byUUID, "%7B") {
-		t.Fatalf("the braces are not escaped: %s", byUUID)
+		t.Fatalf("the braces of the UUID are not escaped: %s", byUUID)
 	}
 	e.app.Rename("renamed")
 	status, answer := e.call(t, "GET", byUUID, nil)
@@ -216,7 +216,7 @@ func TestHeadersDescribeTheCredential(t *testing.T) {
 		must.Succeed(t, err)
 		defer response.Body.Close()
 		if response.StatusCode != 200 {
-			t.Errorf("status %d", response.StatusCode)
+			t.Errorf("status: got %d, want 200", response.StatusCode)
 		}
 		return response.Header
 	}

@@ -50,10 +50,10 @@ func TestStatusesAreUpserted(t *testing.T) {
 		t.Errorf("PUT: got %d %v, want 200 and the same URL", status, changed)
 	}
 	if status, _ := e.call(t, "PUT", self, map[string]any{"key": "other", "state": "FAILED"}); status != 400 {
-		t.Errorf("PUT of another key: %d", status)
+		t.Errorf("PUT of another key: got %d, want 400", status)
 	}
 	if status, _ := e.call(t, "PUT", path+"/build/none", map[string]any{"state": "FAILED"}); status != 404 {
-		t.Errorf("PUT of an unknown key: %d", status)
+		t.Errorf("PUT of an unknown key: got %d, want 404", status)
 	}
 	status, stored := e.call(t, "GET", self, nil)
 	if status != 200 {
@@ -66,7 +66,7 @@ func TestStatusesAreUpserted(t *testing.T) {
 		t.Errorf("GET: got description %v, want it broke", stored["description"])
 	}
 	if status, _ := e.call(t, "GET", path+"/build/none", nil); status != 404 {
-		t.Errorf("GET of an unknown key: %d", status)
+		t.Errorf("GET of an unknown key: got %d, want 404", status)
 	}
 	other := map[string]any{"key": "other", "state": "STOPPED", "url": "https://ci.example.com/3"}
 	e.call(t, "POST", path+"/build", other)
@@ -96,7 +96,7 @@ func TestStatusesAreUpserted(t *testing.T) {
 		states = append(states, s.State)
 	}
 	if got := strings.Join(states, " "); got != "INPROGRESS SUCCESSFUL FAILED STOPPED" {
-		t.Errorf("history: %s", got)
+		t.Errorf("history: got %s, want %s", got, "INPROGRESS SUCCESSFUL FAILED STOPPED")
 	}
 }
 
@@ -152,7 +152,7 @@ func TestStatusesAreChecked(t *testing.T) {
 		strings.Replace(path, commit, strings.Repeat("1", 40), 1),
 		map[string]any{"key": "k", "state": "FAILED", "url": "https://ci.example.com/1"},
 	); status != 404 {
-		t.Errorf("unknown commit: %d", status)
+		t.Errorf("unknown commit: got %d, want 404", status)
 	}
 	open, err := e.AddRepository(e.acme, "open", bitbuckettest.Public)
 	must.Succeed(t, err)
@@ -165,7 +165,7 @@ func TestStatusesAreChecked(t *testing.T) {
 		"/2.0/repositories/acme/open/commit/"+hash+"/statuses/build",
 		map[string]any{},
 	); status != 401 {
-		t.Errorf("anyone on a public repository: %d", status)
+		t.Errorf("a request without a login to a public repository: got %d, want 401", status)
 	}
 }
 

@@ -107,11 +107,8 @@ func TestClientCredentialsAreABotOfTheWorkspace(t *testing.T) {
 	token, err := config.Token(t.Context())
 	must.Succeed(t, err)
 	if token.RefreshToken != "" || token.Extra("scopes") != "account repository webhook" {
-		t.Errorf(
-			"got refresh token %q and scopes %v, want no refresh token and all scopes",
-			token.RefreshToken,
-			token.Extra("scopes"),
-		)
+		t.Errorf("got refresh token %q and scopes %v, want no refresh token and all scopes",
+			token.RefreshToken, token.Extra("scopes"))
 	}
 	if _, user := e.callAs(t, token.AccessToken, "GET", "/2.0/user", nil); user["type"] != "app_user" {
 		t.Errorf("got user %v, want an app_user", user)

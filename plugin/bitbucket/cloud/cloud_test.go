@@ -167,17 +167,17 @@ func TestH6RepositoriesPageByPage(t *testing.T) {
 
 func TestTokensOfPagesCannotChangeTheList(t *testing.T) {
 	c := serve(t, map[string]http.HandlerFunc{
-		"GET /2.0/repositories/acme": func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) },
+		"GET /2.0/repositories/acme": func(_ http.ResponseWriter, r *http.Request) { t.Errorf("unexpected request for %s", r.URL) },
 	})
 	for _, token := range []string{"sort=name", "pagelen=1", "role=owner", "fields=-values", "%zz",
 		strings.Repeat("a", 3000)} {
 		if _, err := c.Repositories(t.Context(), "acme", "", token); err == nil {
-			t.Errorf("%.20q is taken", token)
+			t.Errorf("token %.20q: got no error", token)
 		}
 	}
 	c = serve(t, map[string]http.HandlerFunc{"GET /2.0/repositories/acme": body(`{"values":[],"next":":"}`)})
 	if _, err := c.Repositories(t.Context(), "acme", "", ""); err == nil {
-		t.Error("a link that is none is taken")
+		t.Error("an invalid link: got no error")
 	}
 }
 
@@ -242,7 +242,7 @@ func TestFailuresAreTyped(t *testing.T) {
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, bitbucket.ErrNotFound) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want ErrNotFound", name, err)
 		}
 	}
 }

@@ -119,6 +119,6 @@ func TestFilesAreBounded(t *testing.T) {
 		s.files = append(s.files, fmt.Sprintf("d%d/Dockerfile", n), fmt.Sprintf("d%d/x/Dockerfile", n))
 	}
 	if find(t, s); len(s.asked) > 60 {
-		t.Errorf("%d listings", len(s.asked))
+		t.Errorf("got %d listings", len(s.asked))
 	}
 }

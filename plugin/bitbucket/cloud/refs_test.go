@@ -67,7 +67,7 @@ func TestAuthors(t *testing.T) {
 		c := serve(t, map[string]http.HandlerFunc{"GET " + appPath + "/commit/" + hash1: body(target(hash1, author))})
 		got, err := c.Commit(t.Context(), app, hash1)
 		if err != nil || got.Author != want {
-			t.Errorf("%s: %q, %v", author, got.Author, err)
+			t.Errorf("%s: got %q, %v, want %q", author, got.Author, err, want)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func TestRefListsAreCompleteOrAnError(t *testing.T) {
 	)
 	got, err := c.Branches(t.Context(), app)
 	if !errors.Is(err, bitbucket.ErrTooMany) || got != nil {
-		t.Errorf("%d refs, %v", len(got), err)
+		t.Errorf("got %d refs, error %v", len(got), err)
 	}
 }
 

@@ -62,7 +62,7 @@ func TestStatusArrivesWithATokenOrAPassword(t *testing.T) {
 		for _, state := range []string{"INPROGRESS", "SUCCESSFUL", datacenter.Cancelled} {
 			one.State = state
 			if c.PutStatus(t.Context(), app, commit, one) != nil {
-				t.Fatalf("%q: %s is refused", user, state)
+				t.Fatalf("user %q: state %s was rejected", user, state)
 			}
 		}
 		got := s.StatusHistory(commit)
@@ -149,7 +149,7 @@ func TestCredentialIsNotSentAfterARedirect(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		asked++
 		if r.Header.Get("Authorization") != "" {
-			t.Errorf("%s with the credential", r.Method)
+			t.Errorf("%s sent the credential to another origin", r.Method)
 		}
 	}))
 	defer other.Close()
@@ -162,7 +162,7 @@ func TestCredentialIsNotSentAfterARedirect(t *testing.T) {
 			t.Errorf("%q: got %v, and %d requests elsewhere", user, err, asked)
 		}
 		if _, err := c.Commit(t.Context(), app, commit); err == nil {
-			t.Errorf("%q: an empty answer is taken for a commit", user)
+			t.Errorf("user %q: got a commit from an empty response", user)
 		}
 		asked = 0
 	}

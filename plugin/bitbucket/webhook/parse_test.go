@@ -90,11 +90,11 @@ func TestParseKeepsTheOldAndNewCommitOfABranch(t *testing.T) {
 func TestW13AnAnnotatedTagOfDataCenterIsPeeledWhereItIsKnown(t *testing.T) {
 	c := file(t, "repo.refs_changed--tag-annotated").Changes[0]
 	if c.Commit != "e9d71f5ee7c92d6dc9e92ffdad17b8bd49418f98" || c.Message == "" {
-		t.Errorf("one change, toCommit is its commit: %+v", c)
+		t.Errorf("one change, whose commit is toCommit: got %+v", c)
 	}
 	for _, c := range file(t, "repo.refs_changed--two-annotated-tags").Changes {
 		if c.Commit == "e9d71f5ee7c92d6dc9e92ffdad17b8bd49418f98" {
-			t.Errorf("toCommit belongs to one of two changes, it was taken for %s", c.Name)
+			t.Errorf("toCommit can belong to either of two changes, but it was used for %s", c.Name)
 		}
 	}
 }
@@ -154,7 +154,7 @@ func TestRepositoryOfEachShape(t *testing.T) {
 		"pullrequest.updated--source-repository-gone": {UUID: "{7f3f1d0c-52ab-4c5e-9f0e-0d5a3b8c1e11}", FullName: "acme/app"},
 	} {
 		if got := file(t, name).Repository; got != want {
-			t.Errorf("%s: %+v, want %+v", name, got, want)
+			t.Errorf("%s: got %+v, want %+v", name, got, want)
 		}
 	}
 }
@@ -180,7 +180,7 @@ func TestI5ChangesBeyondTheFirstThousandAreCounted(t *testing.T) {
 func TestABodyOverTheLimitIsNotRead(t *testing.T) {
 	for flavor, limit := range map[webhook.Flavor]int{webhook.Cloud: 1 << 20, webhook.DataCenter: 10 << 20} {
 		if _, err := webhook.Parse(flavor, "repo:push", make([]byte, limit+1)); !errors.Is(err, webhook.ErrTooLarge) {
-			t.Errorf("%s: %v", flavor, err)
+			t.Errorf("%s: got %v, want ErrTooLarge", flavor, err)
 		}
 	}
 }
@@ -193,17 +193,17 @@ func TestI5W24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
 	_, err := webhook.Parse(webhook.DataCenter, "repo:refs_changed", body)
 	runtime.ReadMemStats(&after) // TotalAlloc never falls: an upper bound of the memory in use
 	if err == nil {
-		t.Error("a number passed for a change")
+		t.Error("a number in place of a change: got no error")
 	}
 	if used := after.TotalAlloc - before.TotalAlloc; used > 128<<20 {
-		t.Errorf("%d MiB allocated", used>>20)
+		t.Errorf("allocated memory: got %d MiB", used>>20)
 	}
 }
 
 func TestI5W24DeepNestingIsAnErrorAndNoCrash(t *testing.T) {
 	body := []byte(`{"push":` + strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000) + `}`)
 	if _, err := webhook.Parse(webhook.Cloud, "repo:push", body); err == nil {
-		t.Error("no error")
+		t.Error("got no error")
 	}
 }
 
@@ -229,7 +229,7 @@ func TestErrorsNameThePlace(t *testing.T) {
 	} {
 		_, err := webhook.Parse(row.flavor, row.event, []byte(row.body))
 		if err == nil || !strings.HasPrefix(err.Error(), row.want) {
-			t.Errorf("%s %s: error %v, want %s", row.event, row.body, err, row.want)
+			t.Errorf("%s %s: got error %v, want %s", row.event, row.body, err, row.want)
 		}
 	}
 }
@@ -265,7 +265,7 @@ func TestI6NoMutationOfAPayloadPanics(t *testing.T) {
 	}
 	t.Logf("%d mutations", count)
 	if count < 10_000 {
-		t.Errorf("only %d mutations", count)
+		t.Errorf("got only %d mutations", count)
 	}
 }
 
@@ -274,22 +274,22 @@ func checkEvent(t *testing.T, e webhook.Event, err error) {
 	t.Helper()
 	if err != nil {
 		if len(e.Changes) > 0 || strings.Contains(err.Error(), "\n") {
-			t.Errorf("error %v with %d changes", err, len(e.Changes))
+			t.Errorf("got error %v with %d changes, want one or the other", err, len(e.Changes))
 		}
 		return
 	}
 	for _, c := range e.Changes {
 		switch {
 		case c.Name == "":
-			t.Errorf("a change without a name: %+v", c)
+			t.Errorf("got a change without a name: %+v", c)
 		case c.Kind == webhook.PullRequest:
 			if c.Target == "" {
-				t.Errorf("a pull request to nowhere: %+v", c)
+				t.Errorf("got a pull request without a target: %+v", c)
 			}
 		case c.Action == webhook.Deleted && c.Commit != "", c.Action != webhook.Deleted && len(c.Commit) != 40:
-			t.Errorf("%s has the commit %q", c.Action, c.Commit)
+			t.Errorf("commit of %s: got %q", c.Action, c.Commit)
 		case c.Old != "" && len(c.Old) != 40:
-			t.Errorf("the old commit is %q", c.Old)
+			t.Errorf("old commit: got %q", c.Old)
 		}
 	}
 }
@@ -317,11 +317,11 @@ func checkPush(t *testing.T, e webhook.Event, body []byte) {
 	t.Helper()
 	var whole any
 	if err := json.Unmarshal(body, &whole); err != nil {
-		t.Fatalf("read although it is no JSON: %v", err)
+		t.Fatalf("accepted an invalid JSON body: %v", err)
 	}
 	entries, _ := at(whole, "push", "changes").([]any)
 	if n := len(e.Changes) + len(e.Skipped); len(entries) <= webhook.MaxChanges && n != len(entries) {
-		t.Errorf("of %d entries %d are accounted for", len(entries), n)
+		t.Errorf("%d entries: got %d changes and skipped entries", len(entries), n)
 	}
 	for _, c := range e.Changes {
 		side := "new"

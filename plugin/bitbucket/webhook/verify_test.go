@@ -62,10 +62,10 @@ func TestI1SignaturesOfBitbucketAreAccepted(t *testing.T) {
 				t.Error(err)
 			}
 			if got := webhook.Sign([]byte(v.body), s); got != v.signature {
-				t.Errorf("Sign = %s", got)
+				t.Errorf("signature: got %s, want %s", got, v.signature)
 			}
 			if err := webhook.Verify([]byte(v.body), signed(v.signature), secret.New("new"), s); err != nil {
-				t.Errorf("as the previous secret (W5): %v", err)
+				t.Errorf("verify with the previous secret (W5): %v", err)
 			}
 		})
 	}
@@ -107,7 +107,7 @@ func TestI1OnlyAWellFormedSignatureByTheHooksKeyCounts(t *testing.T) {
 		"an empty secret":          {body, signed(webhook.Sign([]byte(body), secret.Secret{})), []secret.Secret{{}}},
 	} {
 		if err := webhook.Verify([]byte(row.body), row.header, row.secrets...); !errors.Is(err, webhook.ErrSignature) {
-			t.Errorf("%s: error %v", name, err)
+			t.Errorf("%s: got error %v", name, err)
 		}
 	}
 }
@@ -129,10 +129,10 @@ func FuzzVerify(f *testing.F) {
 		only := "sha256=" + hex.EncodeToString(mac.Sum(nil))
 		want := key != "" && header == only
 		if got := webhook.Verify(body, signed(header), secret.New(key)) == nil; got != want {
-			t.Errorf("Verify = %t, want %t", got, want)
+			t.Errorf("accepted: got %t, want %t", got, want)
 		}
 		if err := webhook.Verify(body, signed(only), secret.New(key)); (err == nil) != (key != "") {
-			t.Errorf("its own signature: %v", err)
+			t.Errorf("verify the output of Sign: %v", err)
 		}
 	})
 }

@@ -52,7 +52,7 @@ func TestAttacks(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		t.Run(name, func(t *testing.T) {
 			if evidence := all[name](e.attack(t, name)); evidence != "" {
-				t.Errorf("canary reached: %s", evidence)
+				t.Errorf("canary reached: got %s, want none", evidence)
 			}
 		})
 	}
@@ -180,7 +180,7 @@ func sessions(e *env) string {
 	e.Must(err)
 	stolen := browser.SessionCookie()
 	if got := e.reached(e.probe(map[string]string{"COOKIE": stolen})); got == "" {
-		e.T.Fatal("the cookie does not work before the sessions are ended")
+		e.T.Fatal("the cookie is not valid before the sessions end")
 	}
 	if !e.endSessions(e.carol) {
 		e.setRole(e.carol, "none") // the alternative on a page without that button

@@ -82,7 +82,7 @@ func (j *journey) status(number int64, state autobuild.State, want string) {
 	b, err := j.env.Build(j.env.Context, number)
 	j.env.Must(err)
 	if b.State != state {
-		j.env.T.Errorf("build %d is %s (%s: %s), want %s", number, b.State, b.Reason, b.Detail, state)
+		j.env.T.Errorf("build %d: got state %s (%s: %s), want %s", number, b.State, b.Reason, b.Detail, state)
 		return
 	}
 	got, err := j.env.WaitStatus(j.env.Context, b)
@@ -157,7 +157,7 @@ func (j *journey) automate() {
 	j.Follow("Save")
 	j.WaitText("The automated build is saved.")
 	if hooks := j.env.App.Hooks(); len(hooks) != 1 || !hooks[0].Active {
-		j.env.T.Errorf("webhooks %+v, want one that is active", hooks)
+		j.env.T.Errorf("got webhooks %+v, want one active webhook", hooks)
 	}
 	j.CheckPage("13-automated-build-new")
 }
@@ -241,7 +241,7 @@ func (j *journey) retry() {
 	j.WaitUntil("the page shows succeeded", "!!document.querySelector('h1 .state.succeeded')")
 	j.WaitText("Log of attempt 2")
 	if j.Contains("The build is queued again.") {
-		j.env.T.Error("the page of a build that succeeded still says that it is queued again")
+		j.env.T.Error("the page of a successful build still shows that it is queued again")
 	}
 	checkNoReload()
 	j.status(2, autobuild.Succeeded, "SUCCESSFUL")
@@ -325,7 +325,7 @@ func (j *journey) unlink() {
 	j.WaitText("1 webhook was removed")
 	j.WaitText("Personal settings → App authorizations → Revoke")
 	if hooks := j.env.App.Hooks(); len(hooks) != 0 {
-		j.env.T.Errorf("webhooks stay: %+v", hooks)
+		j.env.T.Errorf("webhooks after unlinking: got %+v, want none", hooks)
 	}
 	j.CheckPage("34-unlinked")
 	j.Follow("Settings")
@@ -341,10 +341,10 @@ func (j *journey) linkAgain() {
 	j.WaitText("The account is linked.")
 	j.WaitUntil("the page shows the plug icon for linked", "!!document.querySelector('.provider .plug:not(.off)')")
 	if hooks := j.env.App.Hooks(); len(hooks) != 1 || !hooks[0].Active {
-		j.env.T.Errorf("webhooks %+v after linking again, want the one", hooks)
+		j.env.T.Errorf("webhooks after linking again: got %+v, want one", hooks)
 	}
 	if path := j.Path(); !strings.HasPrefix(path, "/settings/providers") {
-		j.env.T.Errorf("linking leads to %s, want back to the source providers", path)
+		j.env.T.Errorf("page after linking: got %s, want the source providers", path)
 	}
 }
 

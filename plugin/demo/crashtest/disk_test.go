@@ -47,7 +47,7 @@ func TestF3AFullDiskRefusesAndRecovers(t *testing.T) {
 	refused := 0
 	for i := 0; refused < 3; i++ {
 		if i > 10_000 {
-			t.Fatal("the disk does not fill")
+			t.Fatal("got no error, want a full disk")
 		}
 		id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: random(32 << 10)})
 		if err != nil {
@@ -65,7 +65,7 @@ func TestF3AFullDiskRefusesAndRecovers(t *testing.T) {
 	}
 	grow("64m")
 	if _, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: random(32 << 10)}); err != nil {
-		t.Errorf("receive a delivery when there is room again: %v", err)
+		t.Errorf("receive a delivery after space was freed: %v", err)
 	}
 	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskPlan)
 	if err != nil {

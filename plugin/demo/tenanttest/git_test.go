@@ -22,7 +22,8 @@ func gitElsewhere(e *env, from, to *tenant) {
 	own, other := gitPrefix+from.build.ID, gitPrefix+to.build.ID
 	answer := e.program(http.MethodGet, own+discovery, from.attemptToken, "")
 	if answer.Status != http.StatusOK || !strings.Contains(answer.Body, "service=git-upload-pack") {
-		e.T.Errorf("refs of %s's own repository: %d %s, want 200", from.person.Name, answer.Status, brief(answer.Body))
+		e.T.Errorf("refs of %s's own repository: got %d %s, want 200",
+			from.person.Name, answer.Status, brief(answer.Body))
 	}
 	name := to.project.Repository.FullName()
 	for _, call := range []struct{ method, path string }{
@@ -43,7 +44,7 @@ func gitElsewhere(e *env, from, to *tenant) {
 		what := call.method + " " + call.path + " with the attempt token of " + from.person.Name
 		answer := e.program(call.method, call.path, from.attemptToken, "0000")
 		if answer.Status < http.StatusMultipleChoices {
-			e.T.Errorf("%s: status %d, want a refusal", what, answer.Status)
+			e.T.Errorf("%s: got status %d, want a rejection", what, answer.Status)
 		}
 		e.hidesOf(to, what, answer)
 	}

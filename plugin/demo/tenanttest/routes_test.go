@@ -80,7 +80,7 @@ func (e *env) checkStatus(kind, what string, status int) {
 		},
 	}
 	if !slices.Contains(allowed[kind], status) {
-		e.T.Errorf("%s: status %d, want one of %v", what, status, allowed[kind])
+		e.T.Errorf("%s: got status %d, want one of %v", what, status, allowed[kind])
 	}
 }
 
@@ -112,7 +112,7 @@ func routesOwn(e *env, from, _ *tenant) {
 	} {
 		method, path := e.address(route, from)
 		if answer := e.person(from, method, path); answer.Status != http.StatusOK {
-			e.T.Errorf("%s %s as %s, an administrator of the repository: status %d, want 200: %s",
+			e.T.Errorf("%s %s as %s, an administrator of the repository: got status %d, want 200: %s",
 				method, path, from.person.Name, answer.Status, brief(answer.Body))
 		}
 	}

@@ -62,7 +62,8 @@ func tokensElsewhere(e *env, from, to *tenant) {
 				answer := e.ask(method, path, body, header)
 				what := fmt.Sprintf("%s %s with the %s of %s by %s", method, path, kind, from.person.Name, mode)
 				if !slices.Contains(refusals, answer.Status) && answer.Status != http.StatusMethodNotAllowed {
-					e.T.Errorf("%s: status %d, want one of %v: %s", what, answer.Status, refusals, brief(answer.Body))
+					e.T.Errorf("%s: got status %d, want one of %v: %s",
+						what, answer.Status, refusals, brief(answer.Body))
 				}
 				e.hidesOf(to, what, answer)
 			}
@@ -104,7 +105,7 @@ func tokensAsSession(e *env, from, to *tenant) {
 			answer := e.ask(method, path, "", http.Header{"Cookie": {"slipway=" + token}})
 			what := fmt.Sprintf("%s %s with the %s of %s as a session", method, path, kind, from.person.Name)
 			if answer.Status != http.StatusSeeOther {
-				e.T.Errorf("%s: status %d, want 303 to the sign-in page", what, answer.Status)
+				e.T.Errorf("%s: got status %d, want 303 to the sign-in page", what, answer.Status)
 			}
 			e.hidesOf(to, what, answer)
 		}
@@ -125,7 +126,7 @@ func tokensAtProvider(e *env, from, to *tenant) {
 				answer, err := localenv.Send(e.Context, http.MethodGet, address, "", header)
 				e.Must(err)
 				if !slices.Contains(refusals, answer.Status) {
-					e.T.Errorf("%s with the %s of %s by %s: status %d, want one of %v",
+					e.T.Errorf("%s with the %s of %s by %s: got status %d, want one of %v",
 						address, kind, from.person.Name, mode, answer.Status, refusals)
 				}
 			}

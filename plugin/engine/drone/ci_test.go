@@ -39,7 +39,7 @@ func TestStartReportsAMissingConfigExtension(t *testing.T) {
 	e.server.SetExtensions(dronetest.Extensions{})
 	if _, err := e.Start(shortly(t), e.pipeline(t)); !errors.Is(err, autobuild.ErrUnavailable) ||
 		!strings.Contains(err.Error(), "are DRONE_YAML_ENDPOINT") {
-		t.Errorf("without any configuration: %v", err)
+		t.Errorf("without a configuration: got %v", err)
 	}
 	e.server.SetConfig(
 		r,
@@ -47,12 +47,12 @@ func TestStartReportsAMissingConfigExtension(t *testing.T) {
 	)
 	if _, err := e.Start(shortly(t), e.pipelineOf(t, "two")); !errors.Is(err, autobuild.ErrForbidden) ||
 		!strings.Contains(err.Error(), "created no build") {
-		t.Errorf("with the repository's own configuration for pushes: %v", err)
+		t.Errorf("with the repository's own configuration for pushes: got %v", err)
 	}
 	e.server.SetConfig(r, "kind: pipeline\ntype: exec\nname: own\nsteps: [{name: '', commands: [true]}]")
 	if _, err := e.Start(shortly(t), e.pipelineOf(t, "three")); !errors.Is(err, autobuild.ErrForbidden) ||
 		!strings.Contains(err.Error(), "linter") {
-		t.Errorf("with one that Drone does not run: %v", err)
+		t.Errorf("with a configuration that Drone does not run: got %v", err)
 	}
 }
 
@@ -80,11 +80,11 @@ func TestAStartSendsOnlyParameters(t *testing.T) {
 				t.Fatal(err)
 			}
 			if again, err := e.Start(t.Context(), p); again != ref || err != nil {
-				t.Errorf("started again as %s, not %s, %v", again, ref, err)
+				t.Errorf("second start: got %s, error %v, want %s", again, err, ref)
 			}
 			posts := e.requests("POST")
 			if len(posts) != 3 || posts[0] != "POST /api/user/repos" {
-				t.Fatalf("%q, want a sync, an activation and a start", posts)
+				t.Fatalf("got requests %q, want a sync, an activation and a start", posts)
 			}
 			u, err := url.Parse(strings.TrimPrefix(posts[2], "POST "))
 			if err != nil {
@@ -110,7 +110,7 @@ func TestAStartSendsOnlyParameters(t *testing.T) {
 			}
 			for _, line := range e.requests("") {
 				if strings.Contains(line, e.token) {
-					t.Errorf("the token is in %s", line)
+					t.Errorf("request %s contains the token", line)
 				}
 			}
 		})
@@ -147,11 +147,11 @@ func TestManyStartsAtOnceEachRunTheirOwn(t *testing.T) {
 		}
 		e.waitFinished(t, r, number)
 		if log := e.server.Log(r, number); !strings.Contains(log, "runs http://gw/$HOME/"+id+", token of 43") {
-			t.Errorf("%s of build %s printed %s", ref, id, log)
+			t.Errorf("%s of build %s: got log %s", ref, id, log)
 		}
 	}
 	if again := slices.Compact(slices.Sorted(slices.Values(started))); len(again) != n {
-		t.Errorf("%d names of %d pipelines", len(again), n)
+		t.Errorf("pipeline names: got %d, want %d", len(again), n)
 	}
 }
 
@@ -170,7 +170,7 @@ func TestManyStartsActivateARepositoryOnce(t *testing.T) {
 	}
 	all.Wait()
 	if posts := e.requests("POST"); len(posts) != 1+1+8 {
-		t.Errorf("%q, want a sync, an activation and the starts", posts)
+		t.Errorf("got requests %q, want a sync, an activation and the starts", posts)
 	}
 }
 
@@ -182,7 +182,7 @@ func TestAConcurrentActivationIsNoError(t *testing.T) {
 		respondStatus(500, "Optimistic Lock Error")(w, r)
 	})
 	if a := e.started(t); a.EngineRef != "acme/builder#1" {
-		t.Errorf("started as %s", a.EngineRef)
+		t.Errorf("pipeline: got %s, want acme/builder#1", a.EngineRef)
 	}
 }
 
@@ -220,11 +220,11 @@ func TestOnlyOurOwnBuildsAreFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := e.requests("DELETE"); !slices.Equal(got, []string{"DELETE /api/repos/acme/builder/builds/5"}) {
-		t.Errorf("cancelled by %q", got)
+		t.Errorf("cancel requests: got %q", got)
 	}
 	state, err := e.State(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1, EngineRef: "acme/builder"})
 	if state != autobuild.PipelineGone || err != nil {
-		t.Errorf("another attempt is %s, %v", state, err)
+		t.Errorf("state of another attempt: got %s, error %v, want gone", state, err)
 	}
 }
 
@@ -246,7 +246,7 @@ func TestAnOlderBuildIsFoundOnTheSecondPage(t *testing.T) {
 	})
 	state, err := e.State(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1, EngineRef: "acme/builder"})
 	if state != autobuild.PipelineQueued || err != nil {
-		t.Errorf("it is %s, %v", state, err)
+		t.Errorf("state: got %s, error %v, want queued", state, err)
 	}
 }
 
@@ -264,24 +264,24 @@ func TestStates(t *testing.T) {
 	} {
 		e.instead("GET", "/builds/4", respond(fmt.Sprintf(`{"number":4,"status":%q}`, status)))
 		if got, err := e.State(t.Context(), a); got != want || err != nil {
-			t.Errorf("%s is %s, %v, want %s", status, got, err, want)
+			t.Errorf("state of status %s: got %s, error %v, want %s", status, got, err, want)
 		}
 	}
 	e.instead("GET", "/builds/4", respond("null"))
 	if got, err := e.State(t.Context(), a); !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("null is %s, %v", got, err)
+		t.Errorf("state of a null status: got %s, error %v", got, err)
 	}
 	for _, ref := range []string{
 		"acme/builder#5", "acme/gone#1", "acme/..#1", "acme/a/b#1", "acme/a?b#1", "acme/%2e%2e#1", "/#1",
 	} {
 		got, err := e.State(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1, EngineRef: ref})
 		if got != autobuild.PipelineGone || err != nil {
-			t.Errorf("%s is %s, %v", ref, got, err)
+			t.Errorf("state of %s: got %s, error %v, want gone", ref, got, err)
 		}
 	}
 	for _, line := range e.requests("GET") {
 		if strings.ContainsAny(line, "%?") || strings.Contains(line, "..") {
-			t.Errorf("asked for %s", line)
+			t.Errorf("unexpected request %s", line)
 		}
 	}
 }
@@ -296,7 +296,7 @@ func TestCancel(t *testing.T) {
 		}
 	}
 	if state, err := e.State(t.Context(), a); state != autobuild.PipelineCancelled || err != nil {
-		t.Errorf("it is %s, %v", state, err)
+		t.Errorf("state: got %s, error %v, want cancelled", state, err)
 	}
 	e.waitFinished(t, r, 1)
 }
@@ -363,7 +363,7 @@ func TestPipelineURL(t *testing.T) {
 	byParameters.EngineRef = "acme/builder"
 	for _, one := range []autobuild.Attempt{a, byParameters} {
 		if got, err := e.PipelineURL(t.Context(), one); err != nil || got != e.api+"/acme/builder/1" {
-			t.Errorf("%s is at %q, %v", one.EngineRef, got, err)
+			t.Errorf("address of %s: got %q, error %v, want %q", one.EngineRef, got, err, e.api+"/acme/builder/1")
 		}
 	}
 	for _, ref := range []string{"", "acme/builder#99", "..//evil.example#1", "@evil.example/x#1"} {

@@ -38,7 +38,7 @@ func (e *env) requestFor(t *testing.T, kind, repository string) extensionRequest
 		"path": "slipway", "name": "runner_token",
 	}
 	if a.EngineRef != fmt.Sprintf("acme/builder#%d", len(all)) {
-		t.Fatalf("started %s", a.EngineRef)
+		t.Fatalf("pipeline: got %s, want %s", a.EngineRef, fmt.Sprintf("acme/builder#%d", len(all)))
 	}
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -98,7 +98,7 @@ func wantGood(t *testing.T, kind string, status int, body string) {
 	want := map[string]string{"config": "kind: pipeline", "secret": `"data":"`, "webhook": ""}[kind]
 	if wantStatus := map[string]int{"config": 200, "secret": 200, "webhook": 204}[kind]; status != wantStatus ||
 		!strings.Contains(body, want) {
-		t.Errorf("%s answered %d %s", kind, status, body)
+		t.Errorf("%s: got status %d %s", kind, status, body)
 	}
 }
 
@@ -199,7 +199,7 @@ func TestAnInvalidSignatureIsRefused(t *testing.T) {
 				status, body = send(t, unchanged.request(t, e.gateway))
 				wantGood(t, kind, status, body)
 				if got := e.finding(t, kind); got.Problem != "" {
-					t.Errorf("%s says of a good one %q", kind, got.Problem)
+					t.Errorf("problem of %s for a good body: got %q, want none", kind, got.Problem)
 				}
 			}
 		})
@@ -224,7 +224,7 @@ func (e *env) finding(t testing.TB, kind string) pipeline.Finding {
 			return f
 		}
 	}
-	t.Fatalf("nothing is told of %s", kind)
+	t.Fatalf("got no finding about %s", kind)
 	return pipeline.Finding{}
 }
 
@@ -247,10 +247,10 @@ func TestAReplayIsRefused(t *testing.T) {
 		wantGood(t, kind, status, body)
 		if status, body := send(t, v.request(t, e.gateway)); status != 404 ||
 			strings.TrimSpace(body) != "the gateway refused the request: see its log" {
-			t.Errorf("%s answered %d %s to the same again", kind, status, body)
+			t.Errorf("%s: got status %d %s for a repeated request", kind, status, body)
 		}
 		if got := e.finding(t, kind).Problem; !strings.Contains(got, "the signature was used before") {
-			t.Errorf("%s says of it %q", kind, got)
+			t.Errorf("problem of %s: got %q", kind, got)
 		}
 		v.at = v.at.Add(time.Second)
 		status, body = send(t, v.request(t, e.gateway))
@@ -262,7 +262,7 @@ func TestAReplayIsRefused(t *testing.T) {
 		wantGood(t, "webhook", status, body)
 	}
 	if n := len(e.rechecked); n != 1 {
-		t.Errorf("%d hints, want 1", n)
+		t.Errorf("got %d hints, want 1", n)
 	}
 }
 
@@ -289,6 +289,6 @@ func TestOneOfManyReplaysIsAccepted(t *testing.T) {
 	}
 	all.Wait()
 	if !maps.Equal(answers, map[int]int{200: 1, 404: 9}) {
-		t.Errorf("answered %v", answers)
+		t.Errorf("responses: got %v", answers)
 	}
 }

@@ -106,7 +106,7 @@ func TestInspect(t *testing.T) {
 			all := e.Inspect(t.Context())
 			i := slices.IndexFunc(all, func(f pipeline.Finding) bool { return f.Subject == c.subject })
 			if i < 0 || len(all) != 7 {
-				t.Fatalf("%d findings, %s at %d", len(all), c.subject, i)
+				t.Fatalf("got %d findings, %s at %d", len(all), c.subject, i)
 			}
 			f := all[i]
 			if (f.Problem != "") != (c.problem != "") || !strings.Contains(f.Problem, c.problem) {
@@ -120,7 +120,7 @@ func TestInspect(t *testing.T) {
 			}
 			for _, f := range all {
 				if strings.ContainsAny(f.Good+f.Problem, "\n") || strings.Contains(f.Good+f.Problem, e.token) {
-					t.Errorf("%s is no line for people: %q", f.Subject, f.Good+f.Problem)
+					t.Errorf("finding %s: got %q, want one line of text", f.Subject, f.Good+f.Problem)
 				}
 			}
 		})
@@ -162,13 +162,13 @@ func TestPrintedSettingsWork(t *testing.T) {
 		t.Errorf("status: got %s, want success", status)
 	}
 	if log := e.server.Log(r, 1); !strings.Contains(log, "token of 43") {
-		t.Errorf("the step got no token: %s", log)
+		t.Errorf("the step has no token: %s", log)
 	}
 	if got := len(e.rechecked); got < 3 {
 		t.Errorf("got %d rechecks, want at least 3", got)
 	}
 	if values["DRONE_RUNNER_LABELS"] != "a:1,b:2" {
-		t.Errorf("labels %q", values["DRONE_RUNNER_LABELS"])
+		t.Errorf("labels: got %q, want a:1,b:2", values["DRONE_RUNNER_LABELS"])
 	}
 	for _, kind := range []string{"config", "secret", "webhook"} {
 		if f := e.finding(t, kind); !strings.Contains(f.Good, "with a valid signature") {

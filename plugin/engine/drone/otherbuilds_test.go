@@ -47,17 +47,17 @@ func TestOtherBuildsGetNothing(t *testing.T) {
 				if c.old == "" {
 					e.end(t, v)
 				} else if !bytes.Contains(v.body, []byte(c.old)) {
-					t.Fatalf("there is no %s in %s", c.old, v.body)
+					t.Fatalf("%s is not in %s", c.old, v.body)
 				} else {
 					v.body = bytes.ReplaceAll(v.body, []byte(c.old), []byte(c.new))
 				}
 				if status, body := send(t, v.request(t, e.gateway)); status != want ||
 					status != 200 && strings.Contains(body, "runner_url") {
-					t.Errorf("%s answered %d %s, want %d", kind, status, body, want)
+					t.Errorf("%s: got status %d %s, want %d", kind, status, body, want)
 				}
 			}
 			if log := e.log.String(); strings.Contains(log, "its-own-key") || strings.Contains(log, "forge-access") {
-				t.Errorf("a body's secrets are in the log\n%s", log)
+				t.Errorf("the log contains the secrets of a body\n%s", log)
 			}
 		})
 	}
@@ -95,11 +95,11 @@ func TestWebhooksAboutOtherBuildsAreIgnored(t *testing.T) {
 			at:   time.Now().Add(time.Duration(i) * time.Second),
 		}
 		if status, answer := send(t, v.request(t, e.gateway)); status != 204 {
-			t.Errorf("%s: %d %s", body, status, answer)
+			t.Errorf("%s: got status %d %s, want 204", body, status, answer)
 		}
 	}
 	if n := len(e.rechecked); n != 0 {
-		t.Errorf("%d hints", n)
+		t.Errorf("got %d hints, want none", n)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestOnlyPostIsAccepted(t *testing.T) {
 			t.Fatal(err)
 		}
 		if status, _ := send(t, req); status != 405 {
-			t.Errorf("%s answered %d", method, status)
+			t.Errorf("%s: got status %d, want 405", method, status)
 		}
 	}
 }
@@ -122,10 +122,10 @@ func TestAFailureOfTheGatewayIsReportedToTheUser(t *testing.T) {
 	r := e.server.AddRepository("acme/builder", "main")
 	_, err := e.server.Custom(r, "slipway", pipeline.Params{BuildID: "b1", Attempt: 1, Nonce: "n"}.Map())
 	if err == nil || !strings.Contains(err.Error(), "the gateway refused the request: see its log") {
-		t.Errorf("the start of a build says %v", err)
+		t.Errorf("error of the start: got %v", err)
 	}
 	if got := e.finding(t, "config").Problem; !strings.Contains(got, "disk full") {
-		t.Errorf("the finding says %q", got)
+		t.Errorf("problem of the finding: got %q", got)
 	}
 }
 
@@ -145,11 +145,11 @@ func TestAPushRunsTheRepositorysOwnPipeline(t *testing.T) {
 	)
 	built, err := e.server.Push(r, "main", "cafe")
 	if err != nil || built == nil {
-		t.Fatalf("%v, %v", built, err)
+		t.Fatalf("got %v, error %v", built, err)
 	}
 	e.waitFinished(t, r, 1)
 	if log := e.server.Log(r, 1); !strings.Contains(log, "own cafe") {
-		t.Errorf("it printed %s", log)
+		t.Errorf("log: got %s", log)
 	}
 }
 

@@ -121,17 +121,17 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 			_, err := e.Start(shortly(t), p)
 			switch {
 			case err == nil || c.want != nil && !errors.Is(err, c.want):
-				t.Errorf("%v, want %v", err, c.want)
+				t.Errorf("got %v, want %v", err, c.want)
 			case c.want == nil && (errors.Is(err, autobuild.ErrUnavailable) || errors.Is(err, autobuild.ErrForbidden)):
-				t.Errorf("the build would wait for %v", err)
+				t.Errorf("the build would wait: got %v", err)
 			//nolint:errorlint // the table's own value
 			case c.want == autobuild.ErrNotFound && errors.Is(err, autobuild.ErrForbidden):
-				t.Errorf("all builds would wait for %v", err)
+				t.Errorf("all builds would wait: got %v", err)
 			case !strings.Contains(err.Error(), c.wantText):
-				t.Errorf("it says %q, want %q in it", err, c.wantText)
+				t.Errorf("got error %q, want %q in it", err, c.wantText)
 			}
 			if name == "refused by us" && strings.Contains(err.Error(), "DRONE_YAML_ENDPOINT") {
-				t.Errorf("our own refusal is taken for a missing endpoint: %v", err)
+				t.Errorf("the gateway's own rejection was reported as a missing endpoint: %v", err)
 			}
 		})
 	}

@@ -133,7 +133,7 @@ func TestBuilderRestartsAfterACrash(t *testing.T) {
 	waitForLog(t, hook, "the builder ended")
 	ping(t, address(t, b))
 	if pidOf(t, dir) == first {
-		t.Error("it is still the one that was killed")
+		t.Error("got the address of the killed builder, want a new one")
 	}
 }
 
@@ -152,10 +152,10 @@ func TestBuilderClose(t *testing.T) {
 	b.Close()
 	if conn, err := net.Dial("unix", path); err == nil {
 		_ = conn.Close()
-		t.Error("a builder answers after Close")
+		t.Error("a builder accepts connections after Close")
 	}
 	if _, err := b.Address(t.Context()); err == nil {
-		t.Error("Address works after Close")
+		t.Error("Address after Close: got no error")
 	}
 	b.Close() // harmless
 }
@@ -213,7 +213,7 @@ func TestBuilderGetsACleanEnvironment(t *testing.T) {
 	dump := filepath.Join(t.TempDir(), "env")
 	b, _ := newBuilder(t, func(o *embedded.BuilderOptions) { o.Executable = script(t, "env > "+dump) })
 	if _, err := b.Address(t.Context()); err == nil {
-		t.Fatal("the script is no builder")
+		t.Fatal("the script does not start a builder")
 	}
 	env, err := os.ReadFile(dump)
 	if err != nil {
@@ -241,7 +241,7 @@ func waitForLog(t *testing.T, hook *logrustest.Hook, text string) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("%q is not in the log", text)
+			t.Fatalf("the log does not contain %q", text)
 		}
 	}
 }

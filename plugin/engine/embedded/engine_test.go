@@ -68,7 +68,7 @@ func until(t *testing.T, what string, met func() bool) {
 	for !met() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("%s did not come", what)
+			t.Fatalf("no %s within the time limit", what)
 		case <-tick.C:
 		}
 	}
@@ -97,15 +97,15 @@ func TestStartIsIdempotent(t *testing.T) {
 	}
 	second, err := e.Start(t.Context(), p)
 	if err != nil || second != first {
-		t.Fatalf("second start: %q, %v; the first was %q", second, err, first)
+		t.Fatalf("second start: got %q, error %v, want %q as at first", second, err, first)
 	}
 	until(t, "the child's start", func() bool { data, _ := os.ReadFile(out); return len(data) > 0 })
 	if data, _ := os.ReadFile(out); strings.Count(string(data), "\n") != 1 ||
 		!strings.Contains(string(data), "builds/b1 off") {
-		t.Errorf("starts: %q, want one, with hooks off since the child is not confined", data)
+		t.Errorf("starts: got %q, want one, with hooks off because the child is not isolated", data)
 	}
 	if s := state(t, e, "b1"); s != autobuild.PipelineRunning {
-		t.Errorf("state = %s", s)
+		t.Errorf("state: got %s, want running", s)
 	}
 }
 
@@ -128,14 +128,14 @@ func TestAPipelineThatWaitsForTheBuilderIsQueued(t *testing.T) {
 	}()
 	<-asked
 	if s := state(t, e, "b1"); s != autobuild.PipelineQueued {
-		t.Errorf("state = %s while the builder starts", s)
+		t.Errorf("state while the builder starts: got %s, want queued", s)
 	}
 	close(answer)
 	if err := <-started; !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("Start = %v", err)
+		t.Errorf("Start: got %v", err)
 	}
 	if s := state(t, e, "b1"); s != autobuild.PipelineGone {
-		t.Errorf("state = %s after a start that failed", s)
+		t.Errorf("state after a failed start: got %s, want gone", s)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestCancelOfAnUnknownPipelineIsNoError(t *testing.T) {
 		t.Error(err)
 	}
 	if s := state(t, e, "never"); s != autobuild.PipelineGone {
-		t.Errorf("state = %s", s)
+		t.Errorf("state: got %s, want gone", s)
 	}
 }
 
@@ -180,10 +180,10 @@ func TestStartErrorsAreUnavailable(t *testing.T) {
 			e := newEngine(t, o)
 			_, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1})
 			if !errors.Is(err, autobuild.ErrUnavailable) {
-				t.Errorf("err = %v, want unavailable", err)
+				t.Errorf("got error %v, want ErrUnavailable", err)
 			}
 			if s := state(t, e, "b1"); s != autobuild.PipelineGone {
-				t.Errorf("state = %s", s)
+				t.Errorf("state: got %s, want gone", s)
 			}
 		})
 	}
@@ -194,7 +194,7 @@ func TestCloseRefusesFurtherStarts(t *testing.T) {
 	e.Close()
 	_, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1})
 	if !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("err = %v", err)
+		t.Errorf("got error %v", err)
 	}
 }
 
@@ -211,7 +211,7 @@ func TestOnlyTheOutputOfFailedRunnersIsLogged(t *testing.T) {
 			ended := hook.LastEntry()
 			if out, _ := ended.Data["output"].(string); ended.Message != "runner ended" ||
 				(out == "last words") != quoted {
-				t.Errorf("logged %q with the output %q", ended.Message, out)
+				t.Errorf("got log line %q with the output %q", ended.Message, out)
 			}
 		})
 	}
@@ -226,7 +226,7 @@ func TestWorkDirectoryIsClearedAway(t *testing.T) {
 	until(t, "the child's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
 	left, err := os.ReadDir(work)
 	if err != nil || len(left) != 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+		t.Errorf("files left: got %v, error %v, want none", left, err)
 	}
 }
 
@@ -272,13 +272,13 @@ func TestConfinedChildren(t *testing.T) {
 	for build, uid := range map[string]string{"b1": "64000\n64000\n", "b2": "64001\n64000\n"} {
 		got := read(build)
 		if !strings.HasPrefix(got, uid) {
-			t.Errorf("%s runs as %.12q, want %q", build, got, uid)
+			t.Errorf("user of %s: got %.12q, want %q", build, got, uid)
 		}
 		if strings.Contains(got, "CANARY") {
 			t.Errorf("%s inherited the gateway's environment:\n%s", build, got)
 		}
 		if !strings.Contains(got, "pid 1\n") || !strings.Contains(got, "SLIPWAY_RUNNER_HOOKS=on") {
-			t.Errorf("%s is not alone in its process namespace, or its hooks are off:\n%s", build, got)
+			t.Errorf("%s shares its process namespace, or its hooks are off:\n%s", build, got)
 		}
 	}
 	if err := e.Cancel(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1}); err != nil {
@@ -286,6 +286,6 @@ func TestConfinedChildren(t *testing.T) {
 	}
 	until(t, "the end of b1", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
 	if s := state(t, e, "b2"); s != autobuild.PipelineRunning {
-		t.Errorf("b2 is %s after b1 was cancelled", s)
+		t.Errorf("state of b2 after b1 was cancelled: got %s, want running", s)
 	}
 }

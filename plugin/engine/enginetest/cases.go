@@ -46,7 +46,7 @@ func failure(env *demotest.Env) {
 		env.T.Errorf("got digest %s, want none", b.Digest)
 	}
 	if s := p.Statuses(commit); len(s) != 1 || s[0].State != "FAILED" {
-		env.T.Errorf("statuses %+v, want one FAILED", s)
+		env.T.Errorf("got statuses %+v, want one FAILED", s)
 	}
 	log, err := env.Browser.Log(env.Context, b, 1, 0)
 	env.Must(err)
@@ -63,7 +63,7 @@ func tagBuild(env *demotest.Env) {
 	p.Push("main", "v1.2")
 	b := p.WaitEnd(1, autobuild.Succeeded)
 	if b.Ref.Full() != "refs/tags/v1.2" || b.Commit.Hash != commit {
-		env.T.Errorf("built %s at %s, want the tag's commit %s", b.Ref.Full(), b.Commit.Hash, commit)
+		env.T.Errorf("commit of %s: got %s, want the tag's commit %s", b.Ref.Full(), b.Commit.Hash, commit)
 	}
 	p.CheckImage("1.2", b, "release")
 	p.CheckImage("1", b, "release")
@@ -103,7 +103,7 @@ func onePush(env *demotest.Env) {
 		p.CheckOneEnd(b.Commit.Hash)
 	}
 	if len(keys) != 3 {
-		env.T.Errorf("statuses %v, want three keys", keys)
+		env.T.Errorf("got statuses %v, want three keys", keys)
 	}
 }
 
@@ -116,7 +116,7 @@ func lostRunner(env *demotest.Env) {
 	env.Must(KillRunner(env.Context, autobuild.Attempt{BuildID: b.ID, Number: b.Attempt}))
 	b = p.WaitEnd(1, autobuild.Succeeded)
 	if b.Attempt != 2 {
-		env.T.Errorf("build %d ended in attempt %d, want 2", b.Number, b.Attempt)
+		env.T.Errorf("last attempt of build %d: got %d, want 2", b.Number, b.Attempt)
 	}
 	p.CheckImage("latest", b, "slow")
 	p.CheckOneEnd(commit)

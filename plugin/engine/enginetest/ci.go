@@ -172,7 +172,7 @@ func (c *CI) responseLost(env *demotest.Env) {
 	p.Push("main")
 	b := p.WaitEnd(1, autobuild.Succeeded)
 	if b.Attempt != 1 {
-		env.T.Errorf("it took %d attempts, want 1: the CI had the first", b.Attempt)
+		env.T.Errorf("attempts: got %d, want 1, because the CI received the first", b.Attempt)
 	}
 	p.CheckImage("latest", b, "lost")
 	p.CheckOneEnd(commit)
@@ -275,7 +275,7 @@ func (c *CI) endNotReported(env *demotest.Env) {
 	b = p.WaitEnd(1, autobuild.Failed)
 	c.Proxy.Thaw()
 	if b.Reason != autobuild.ReasonTimeout || b.Attempt != 1 {
-		env.T.Errorf("build %+v, want attempt 1 failed by its time", b)
+		env.T.Errorf("got build %+v, want that attempt 1 failed with a timeout", b)
 	}
 	p.CheckOneEnd(b.Commit.Hash)
 }

@@ -52,7 +52,7 @@ func (f Factory) startTwice(t *testing.T) {
 	engine, p := f.Alone(t, server.URL)
 	a := autobuild.Attempt{BuildID: p.BuildID, Number: p.Attempt}
 	if s, err := engine.State(ctx, a); err != nil || s != autobuild.PipelineGone {
-		t.Errorf("before its start it is %s, %v", s, err)
+		t.Errorf("state before the start: got %s, error %v, want gone", s, err)
 	}
 	first, err := engine.Start(ctx, p)
 	if err != nil {
@@ -71,7 +71,7 @@ func (f Factory) startTwice(t *testing.T) {
 	a.EngineRef = first
 	await(ctx, t, "a runner claims", func() (bool, error) { return r.runners() > 0, nil })
 	if s, err := engine.State(ctx, a); err != nil || s != autobuild.PipelineRunning {
-		t.Errorf("while its runner claims it is %s, %v", s, err)
+		t.Errorf("state while its runner claims: got %s, error %v, want running", s, err)
 	}
 	for range 2 {
 		if err := engine.Cancel(ctx, a); err != nil {
@@ -83,7 +83,7 @@ func (f Factory) startTwice(t *testing.T) {
 		return s == autobuild.PipelineGone || s == autobuild.PipelineCancelled, err
 	})
 	if n := r.runners(); n != 1 {
-		t.Errorf("%d runners claimed, want 1", n)
+		t.Errorf("claims: got %d, want 1", n)
 	}
 	if err := engine.Cancel(ctx, autobuild.Attempt{BuildID: "unknown", Number: 1}); err != nil {
 		t.Errorf("cancel of an unknown pipeline: %v", err)
@@ -99,6 +99,6 @@ func claimOf(q *http.Request) (c spec.ClaimRequest) {
 func await(ctx context.Context, t *testing.T, what string, met func() (bool, error)) {
 	t.Helper()
 	if err := localenv.Wait(ctx, met); err != nil {
-		t.Fatalf("waited in vain until %s: %v", what, err)
+		t.Fatalf("timeout: wait until %s: %v", what, err)
 	}
 }

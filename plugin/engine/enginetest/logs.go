@@ -24,7 +24,7 @@ func liveLog(env *demotest.Env) transcript {
 	)
 	env.Must(err)
 	if strings.Contains(first, "last-48") {
-		env.T.Error("the log came only when the step had ended")
+		env.T.Error("the log was empty until the step ended")
 	}
 	b = p.WaitEnd(1, autobuild.Succeeded)
 	rest, err := env.Browser.Log(env.Context, b, 1, len(first))
@@ -32,7 +32,7 @@ func liveLog(env *demotest.Env) transcript {
 	whole, err := env.Browser.Log(env.Context, b, 1, 0)
 	env.Must(err)
 	if first+rest != whole || !strings.Contains(rest, "last-48") {
-		env.T.Errorf("read on from %d: %q, which does not make the whole log:\n%s", len(first), rest, whole)
+		env.T.Errorf("rest of the log from %d: got %q, want the rest of:\n%s", len(first), rest, whole)
 	}
 	return transcript{b, whole}
 }
@@ -47,6 +47,6 @@ func logAfterRestart(env *demotest.Env, kept transcript) {
 	again, err := env.Browser.Log(env.Context, kept.build, 1, 0)
 	env.Must(err)
 	if again != kept.text {
-		env.T.Errorf("after a restart the log is\n%s\nbefore it was\n%s", again, kept.text)
+		env.T.Errorf("log after a restart: got\n%s\nwant as before\n%s", again, kept.text)
 	}
 }

@@ -47,7 +47,7 @@ func (c *CI) ownPipeline(env *demotest.Env) {
 			return len(got) >= len(want), err
 		})
 		if got, err := os.ReadFile(said); err != nil || string(got) != want {
-			env.T.Errorf("its own pipelines said %q, %v, want %q", got, err, want)
+			env.T.Errorf("its own pipelines: got %q, error %v, want %q", got, err, want)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func (c *CI) stepAlone(env *demotest.Env) {
 			img, _, err := env.Pull(env.Context, p.Image+":"+tag)
 			env.Must(err)
 			if got, err := localenv.ReadFile(img, "greeting.txt"); err != nil || got != push.greeting {
-				env.T.Errorf("%s holds %q, %v, want %q", tag, got, err, push.greeting)
+				env.T.Errorf("tag %s: got %q, error %v, want %q", tag, got, err, push.greeting)
 			}
 		}
 	}

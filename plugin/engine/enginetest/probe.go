@@ -33,16 +33,16 @@ func ServeProbes(t testing.TB, probes pipeline.Probes) string {
 func WantProblem(t testing.TB, found []pipeline.Finding, well int, texts ...string) {
 	t.Helper()
 	if len(found) != well+1 {
-		t.Fatalf("found %+v, want %d things well and one problem", found, well)
+		t.Fatalf("got findings %+v, want %d good ones and one problem", found, well)
 	}
 	for i, f := range found {
 		if (f.Problem == "") != (i < well) || strings.Contains(f.Problem, "\n") {
-			t.Errorf("finding %d: %+v, want the problem last, in one line", i, f)
+			t.Errorf("finding %d: got %+v, want the problem last, in one line", i, f)
 		}
 	}
 	for _, want := range texts {
 		if !strings.Contains(found[well].Problem, want) {
-			t.Errorf("the problem does not say %q: %s", want, found[well].Problem)
+			t.Errorf("the problem does not contain %q: %s", want, found[well].Problem)
 		}
 	}
 }

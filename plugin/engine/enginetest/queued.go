@@ -57,7 +57,7 @@ func branchMoved(env *demotest.Env) {
 	holder.Cancel(holding)
 	b := p.WaitEnd(1, autobuild.Succeeded)
 	if b.Commit.Hash != older {
-		env.T.Errorf("built %s, want %s", b.Commit.Hash, older)
+		env.T.Errorf("commit: got %s, want %s", b.Commit.Hash, older)
 	}
 	p.CheckImage("b-moved", b, "older")
 }
@@ -93,7 +93,7 @@ func (f Factory) timeOut(env *demotest.Env) {
 		env.T.Errorf("got description %q, want one about the timeout", text)
 	}
 	if took := b.FinishedAt.Sub(b.CreatedAt); took < shortTime+f.Slow || took > shortTime+f.Slow+10*time.Second {
-		env.T.Errorf("it ended after %s, want about %s", took, shortTime+f.Slow)
+		env.T.Errorf("duration: got %s, want about %s", took, shortTime+f.Slow)
 	}
 	p.CheckOneEnd(b.Commit.Hash)
 }

@@ -135,7 +135,7 @@ func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {
 	}
 	a, err := e.store.AttemptByToken(t.Context(), b.ID, autobuild.TokenHash(again.Token))
 	if err != nil || a.EngineRef != "ci/7" {
-		t.Errorf("attempt %+v, %v", a, err)
+		t.Errorf("got attempt %+v, error %v", a, err)
 	}
 	refused(t, e, 1, "ci/8", autobuild.ErrNotFound, "is starting") // a replay by another pipeline
 	must.Succeed(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
@@ -163,7 +163,7 @@ func refused(t *testing.T, e *env, commit int, pipeline string, kind error, word
 	got, err := e.request(commit, pipeline)
 	var r *inrepo.Refusal
 	if !errors.As(err, &r) || !errors.Is(err, kind) {
-		t.Fatalf("got error %v, want a refusal with %v", err, kind)
+		t.Fatalf("got error %v, want a rejection with %v", err, kind)
 	}
 	if !strings.Contains(r.Reason, words) {
 		t.Errorf("got reason %q, want %q", r.Reason, words)
@@ -252,7 +252,7 @@ func TestABuildThatDidNotSucceedIsRefused(t *testing.T) {
 		must.Succeed(t, err)
 		e.start(b)
 		if got, err := e.request(1, "ci/2"); err != nil || got.BuildID != b.ID {
-			t.Errorf("%s: retried it is %+v, %v", state, got, err)
+			t.Errorf("%s: after a retry: got %+v, error %v", state, got, err)
 		}
 	}
 }
@@ -281,7 +281,7 @@ func TestStateDependsOnTimes(t *testing.T) {
 		t.Helper()
 		e.now = e.now.Add(d)
 		if got := e.state(a); got != want {
-			t.Errorf("it is %s, want %s", got, want)
+			t.Errorf("state: got %s, want %s", got, want)
 		}
 	}
 	pass(time.Hour, autobuild.PipelineQueued)

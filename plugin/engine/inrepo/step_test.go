@@ -106,12 +106,12 @@ func onePush(env *demotest.Env, on ci) {
 	b := p.WaitEnd(1, autobuild.Succeeded)
 	p.CheckImage("latest", b, "by a step")
 	if statuses := p.Statuses(commit); len(statuses) != 1 || statuses[0].State != "SUCCESSFUL" {
-		env.T.Errorf("statuses %+v, want one SUCCESSFUL", statuses)
+		env.T.Errorf("got statuses %+v, want one SUCCESSFUL", statuses)
 	}
 	log, err := env.Browser.Log(env.Context, b, 1, 0)
 	env.Must(err)
 	if !strings.Contains(log, "commit") || !strings.Contains(output, strings.TrimSpace(strings.Split(log, "\n")[0])) {
-		env.T.Errorf("the log is\n%s\nand the step printed\n%s", log, output)
+		env.T.Errorf("got log\n%s\nwant the step's output\n%s", log, output)
 	}
 	output, err = p.step(on, "refs/heads/main", commit) // somebody runs the pipeline again
 	if err != nil || !strings.Contains(output, "build "+number(b)+" has succeeded") {
@@ -161,7 +161,7 @@ func noRule(env *demotest.Env) {
 		env.T.Errorf("the step of a pull request: %v\n%s", err, output)
 	}
 	if builds, err := p.Builds(env.Context); err != nil || len(builds) != 0 {
-		env.T.Errorf("%d builds, %v", len(builds), err)
+		env.T.Errorf("got %d builds, error %v, want none", len(builds), err)
 	}
 }
 
@@ -177,7 +177,7 @@ func failing(env *demotest.Env) {
 	}
 	output, err = p.step(drone, "refs/heads/main", commit)
 	if err == nil || !strings.Contains(output, "retry it on its page") {
-		env.T.Errorf("the step once more: %v\n%s", err, output)
+		env.T.Errorf("the second run of the step: %v\n%s", err, output)
 	}
 }
 
@@ -198,7 +198,7 @@ func olderLast(env *demotest.Env) {
 	}
 	builds := p.WaitAll(2)
 	if builds[0].State != autobuild.Cancelled || builds[0].Reason != autobuild.ReasonSuperseded {
-		env.T.Error("want it superseded: " + env.DescribeBuild(builds[0]))
+		env.T.Error("want the build superseded, got: " + env.DescribeBuild(builds[0]))
 	}
 	p.CheckImage("latest", builds[1], "b")
 }

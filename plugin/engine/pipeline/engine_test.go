@@ -120,11 +120,11 @@ func TestAnAttemptIsStartedOnce(t *testing.T) {
 		for range 2 {
 			ref, err := e.Start(t.Context(), e.pipeline())
 			if err != nil || ref != want.Repository+"#1" {
-				t.Fatalf("started as %q, %v", ref, err)
+				t.Fatalf("pipeline: got %q, %v, want %q", ref, err, want.Repository+"#1")
 			}
 		}
 		if len(e.ci.orders) != 1 {
-			t.Fatalf("%d pipelines, want 1", len(e.ci.orders))
+			t.Fatalf("got %d pipelines, want 1", len(e.ci.orders))
 		}
 		got := e.ci.orders[0]
 		params := got.Params.Map()
@@ -142,7 +142,7 @@ func TestAnAttemptIsStartedOnce(t *testing.T) {
 			t.Errorf("order (-want +got)\n%s", diff)
 		}
 		if a := e.attempt(); a.EngineRef != want.Repository {
-			t.Errorf("before the pipeline is known the attempt is of %q, want its repository", a.EngineRef)
+			t.Errorf("EngineRef before the pipeline has a number: got %q, want its repository", a.EngineRef)
 		}
 	}
 }
@@ -151,7 +151,7 @@ func TestStartFindsAPipelineAfterALostAnswer(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	e.ci.createErr, e.ci.keep = fmt.Errorf("connection reset: %w", autobuild.ErrUnavailable), true
 	if ref, err := e.Start(t.Context(), e.pipeline()); err != nil || ref != "acme/builder#1" {
-		t.Errorf("started as %q, %v", ref, err)
+		t.Errorf("pipeline: got %q, %v, want acme/builder#1", ref, err)
 	}
 }
 
@@ -159,13 +159,13 @@ func TestStartReturnsARefusal(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	e.ci.createErr, e.ci.keep = fmt.Errorf("inactive: %w", autobuild.ErrNotFound), true
 	if ref, err := e.Start(t.Context(), e.pipeline()); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("started as %q, %v", ref, err)
+		t.Errorf("pipeline: got %q, error %v", ref, err)
 	}
 	_, err := e.store.CancelBuild(t.Context(), e.build.ID, autobuild.ReasonUser, "")
 	must.Succeed(t, err)
 	e.ci.orders, e.ci.createErr = nil, nil
 	if _, err := e.Start(t.Context(), e.pipeline()); !errors.Is(err, autobuild.ErrFenced) || len(e.ci.orders) != 0 {
-		t.Errorf("an attempt that is over: %d pipelines, %v", len(e.ci.orders), err)
+		t.Errorf("a finished attempt: got %d pipelines, error %v", len(e.ci.orders), err)
 	}
 }
 
@@ -179,18 +179,18 @@ func TestAPipelineIsFoundByNumberAndByParameters(t *testing.T) {
 	e.ci.state = autobuild.PipelineRunning
 	for _, a := range []autobuild.Attempt{byParameters, byNumber} {
 		if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineRunning {
-			t.Errorf("%q is %s, %v", a.EngineRef, state, err)
+			t.Errorf("state of %q: got %s, error %v, want running", a.EngineRef, state, err)
 		}
 		if lines, err := e.Logs(t.Context(), a); err != nil || !slices.Equal(lines, []string{"acme/builder 1"}) {
-			t.Errorf("%q printed %q, %v", a.EngineRef, lines, err)
+			t.Errorf("log of %q: got %q, error %v", a.EngineRef, lines, err)
 		}
 		if address, err := e.PipelineURL(t.Context(), a); err != nil || address != "https://ci/1" {
-			t.Errorf("%q is at %q, %v", a.EngineRef, address, err)
+			t.Errorf("address of %q: got %q, error %v, want https://ci/1", a.EngineRef, address, err)
 		}
 		must.Succeed(t, e.Cancel(t.Context(), a))
 	}
 	if !slices.Equal(e.ci.cancelled, []int64{1, 1}) {
-		t.Errorf("cancelled %v", e.ci.cancelled)
+		t.Errorf("cancelled pipelines: got %v", e.ci.cancelled)
 	}
 }
 
@@ -199,11 +199,11 @@ func TestAMissingPipelineIsGone(t *testing.T) {
 	for _, ref := range []string{"", "acme/builder", "acme/builder#7"} {
 		a := autobuild.Attempt{BuildID: "unknown", Number: 1, EngineRef: ref}
 		if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineGone {
-			t.Errorf("%q is %s, %v", ref, state, err)
+			t.Errorf("state of %q: got %s, error %v, want gone", ref, state, err)
 		}
 		must.Succeed(t, e.Cancel(t.Context(), a))
 		if lines, err := e.Logs(t.Context(), a); err != nil || lines != nil {
-			t.Errorf("%q printed %q, %v", ref, lines, err)
+			t.Errorf("log of %q: got %q, error %v", ref, lines, err)
 		}
 		if address, err := e.PipelineURL(t.Context(), a); !errors.Is(err, autobuild.ErrNotFound) {
 			t.Errorf("%q is at %q, %v", ref, address, err)

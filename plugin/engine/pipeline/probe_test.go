@@ -91,15 +91,15 @@ func TestProbeFindings(t *testing.T) {
 			}
 			last := found[len(found)-1]
 			if good != c.good || len(found)-good > 1 {
-				t.Errorf("%d findings are good, want %d: %+v", good, c.good, found)
+				t.Errorf("good findings: got %d, want %d: %+v", good, c.good, found)
 			}
 			for _, want := range c.says {
 				if !strings.Contains(last.Good+last.Problem, want) {
-					t.Errorf("the last finding does not say %q: %+v", want, last)
+					t.Errorf("the last finding does not contain %q: %+v", want, last)
 				}
 			}
 			if got := slices.Equal(e.ci.cancelled, []int64{1}); got != c.cancelled {
-				t.Errorf("cancelled %v", e.ci.cancelled)
+				t.Errorf("cancelled pipelines: got %v", e.ci.cancelled)
 			}
 		})
 	}
@@ -132,6 +132,6 @@ func TestAProbeReportsAnUnreachableCI(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if found := e.Probe(ctx, ""); len(found) != 1 || !strings.Contains(found[0].Problem, "connection refused") {
-		t.Errorf("found %+v", found)
+		t.Errorf("got findings %+v", found)
 	}
 }

@@ -77,10 +77,10 @@ func TestAttemptAcceptsOnlyOurProbes(t *testing.T) {
 		issuer := pipeline.NewTokenIssuer(e.store, e.ci, c.probes, "custom")
 		a, err := issuer.Attempt(t.Context(), changed)
 		if !errors.Is(err, c.want) || (a.BuildID == "probe") != (c.want == nil) {
-			t.Errorf("%s: attempt %+v, %v, want %v", name, a, err, c.want)
+			t.Errorf("%s: got attempt %+v, error %v, want %v", name, a, err, c.want)
 		}
 		if _, err := issuer.Token(t.Context(), changed); !errors.Is(err, c.want) {
-			t.Errorf("%s: its token: %v, want %v", name, err, c.want)
+			t.Errorf("%s: its token: got %v, want %v", name, err, c.want)
 		}
 	}
 }
@@ -92,15 +92,15 @@ func TestAProbeTokenIsShortLivedAndLimitedToProbes(t *testing.T) {
 	unnumbered := r
 	unnumbered.Number = 0
 	if _, err := issuer.Token(t.Context(), unnumbered); !errors.Is(err, autobuild.ErrForbidden) {
-		t.Errorf("before the pipeline has a number: %v", err)
+		t.Errorf("before the pipeline has a number: got %v, want ErrForbidden", err)
 	}
 	token, err := issuer.Token(t.Context(), r)
 	must.Succeed(t, err)
 	if engine, ok := e.probes.Verify(token); !ok || engine != "drone" {
-		t.Errorf("the token is of %q, known %t", engine, ok)
+		t.Errorf("engine of the token: got %q, known %t", engine, ok)
 	}
 	if strings.ContainsAny(token.Reveal(), " #/:\n") {
-		t.Error("the token has letters that settings and headers must escape")
+		t.Error("the token has characters that settings and headers must escape")
 	}
 	nonce := secret.New(r.Params["SLIPWAY_NONCE"])
 	for name, other := range map[string]secret.Secret{
@@ -110,7 +110,7 @@ func TestAProbeTokenIsShortLivedAndLimitedToProbes(t *testing.T) {
 		"a builds":        autobuild.NewToken(), "much": secret.New(strings.Repeat("1.", 1<<20)),
 	} {
 		if _, ok := e.probes.Verify(other); ok {
-			t.Errorf("%s is taken for a token", name)
+			t.Errorf("%s was accepted as a token", name)
 		}
 	}
 	for after, good := range map[time.Duration]bool{
@@ -118,7 +118,7 @@ func TestAProbeTokenIsShortLivedAndLimitedToProbes(t *testing.T) {
 	} {
 		now := time.Now().Add(after)
 		if _, ok := probesAt("key", &now).Verify(token); ok != good {
-			t.Errorf("%s later it is known: %t", after, !good)
+			t.Errorf("token after %s: got known %t", after, !good)
 		}
 	}
 	now := time.Now()
@@ -126,15 +126,15 @@ func TestAProbeTokenIsShortLivedAndLimitedToProbes(t *testing.T) {
 		"another installation's": probesAt("other", &now), "none": {},
 	} {
 		if _, ok := probes.Verify(token); ok {
-			t.Errorf("%s know the token", name)
+			t.Errorf("%s: got the token accepted, want it rejected", name)
 		}
 	}
 	if engine, ok := pipeline.NewProbes("woodpecker", secret.New("key"), time.Now).Verify(token); !ok ||
 		engine != "drone" {
-		t.Errorf("another engine's know it as of %q, %t", engine, ok)
+		t.Errorf("the token at another engine: got engine %q, known %t", engine, ok)
 	}
 	_, err = e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(token))
 	if !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("as a build's token: %v", err)
+		t.Errorf("a probe token used as a build's token: got %v, want ErrUnauthorized", err)
 	}
 }

@@ -13,18 +13,18 @@ func TestASignatureIsAcceptedOnceWhileItIsValid(t *testing.T) {
 	r := pipeline.NewReplays(5*time.Minute, func() time.Time { return now })
 	for range 20 {
 		if !r.First(fmt.Sprint(now)) {
-			t.Fatalf("%s: a new signature is taken for a replay", now)
+			t.Fatalf("%s: a new signature was rejected as a replay", now)
 		}
 		if r.First(fmt.Sprint(now)) {
-			t.Fatalf("%s: a replay is taken for new", now)
+			t.Fatalf("%s: a replay was accepted", now)
 		}
 		now = now.Add(time.Minute)
 	}
 	if r.First(fmt.Sprint(now.Add(-9 * time.Minute))) {
-		t.Error("a signature was forgotten that a clock ahead makes good still")
+		t.Error("a signature was removed while a fast clock still makes it valid")
 	}
 	if !r.First(fmt.Sprint(now.Add(-15 * time.Minute))) {
-		t.Error("a signature is remembered that nobody takes any more")
+		t.Error("an expired signature was not removed")
 	}
 }
 
@@ -35,21 +35,21 @@ func TestAFullMemoryRefusesNewSignatures(t *testing.T) {
 		r.First(fmt.Sprint(i))
 	}
 	if r.First("one more") || r.First("0") {
-		t.Error("a full memory took another signature")
+		t.Error("a full cache accepted another signature")
 	}
 	now = now.Add(11 * time.Minute)
 	if !r.First("one more") {
-		t.Error("a memory that was full is so for ever")
+		t.Error("the cache accepts nothing after it was full")
 	}
 }
 
 func TestForgetAllowsARepetition(t *testing.T) {
 	r := pipeline.NewReplays(time.Minute, time.Now)
 	if !r.First("a") || !r.First("b") {
-		t.Fatal("a new signature is taken for a replay")
+		t.Fatal("a new signature was rejected as a replay")
 	}
 	r.Forget("a")
 	if !r.First("a") || r.First("b") {
-		t.Error("not the one that was forgotten is forgotten")
+		t.Error("the wrong signature was removed")
 	}
 }

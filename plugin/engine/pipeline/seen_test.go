@@ -27,10 +27,10 @@ func TestRequestLogReportsTheLastRequest(t *testing.T) {
 	}
 	s.Refused("config", errors.New("no signature"))
 	if f := s.Finding("config", ""); !strings.Contains(f.Problem, "was refused: no signature") {
-		t.Errorf("after a bad one: %+v", f)
+		t.Errorf("after a bad request: got %+v", f)
 	}
 	if f := s.Finding("secret", ""); f.Problem != "" {
-		t.Errorf("another kind: %+v", f)
+		t.Errorf("a request of another kind: got %+v", f)
 	}
 }
 
@@ -46,9 +46,9 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 		now = now.Add(time.Second)
 	}
 	if logged != 10 {
-		t.Errorf("%d of 600 refusals are worth a line, want one a minute", logged)
+		t.Errorf("logged rejections: got %d of 600, want one a minute", logged)
 	}
 	if !s.Refused("secret", errors.New("no signature")) {
-		t.Error("the first of another kind is not")
+		t.Error("the first rejection of another kind was not logged")
 	}
 }

@@ -16,7 +16,7 @@ func TestASignatureIsGoodForMinutesInBothDirections(t *testing.T) {
 		-5*time.Minute - time.Second: false,
 	} {
 		if err := pipeline.CheckAge(now.Add(off), now); (err == nil) != good {
-			t.Errorf("signed %s from now: %v", off, err)
+			t.Errorf("signed %s from now: got %v", off, err)
 		}
 	}
 }
@@ -34,7 +34,7 @@ func TestClockProblem(t *testing.T) {
 		{time.Time{}, false},
 	} {
 		if problem := pipeline.ClockProblem(c.theirs, now); (problem != "") != c.off {
-			t.Errorf("%s at %s: %q", c.theirs, now, problem)
+			t.Errorf("version %s at %s: got %q", c.theirs, now, problem)
 		}
 	}
 }
@@ -45,7 +45,7 @@ func TestOlderVersions(t *testing.T) {
 		"4.0.0": false, "next-abc": false, "3": false, "": false, "x.y": false,
 	} {
 		if got := pipeline.Older(version, 3, 14); got != older {
-			t.Errorf("%q is older than 3.14: %t", version, got)
+			t.Errorf("%q is older than 3.14: got %t, want %t", version, got, older)
 		}
 	}
 }

@@ -57,10 +57,10 @@ func TestAttemptAcceptsOnlyOurPipelines(t *testing.T) {
 		c.change(&changed)
 		a, err := issuer.Attempt(t.Context(), changed)
 		if !errors.Is(err, c.want) {
-			t.Errorf("%s: %v, want %v", name, err, c.want)
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
 		}
 		if (a.BuildID == e.build.ID) != (c.want == nil) {
-			t.Errorf("%s: attempt %+v", name, a)
+			t.Errorf("%s: got attempt %+v, want none", name, a)
 		}
 	}
 }
@@ -73,27 +73,27 @@ func TestTokenBindsTheFirstPipeline(t *testing.T) {
 	unnumbered.Number, other.Number, otherUser.Sender = 0, 2, "mallory"
 	for name, refused := range map[string]pipeline.Request{"without a number": unnumbered, "a stranger": otherUser} {
 		if _, err := issuer.Token(t.Context(), refused); !errors.Is(err, autobuild.ErrForbidden) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want ErrForbidden", name, err)
 		}
 	}
 	first, err := issuer.Token(t.Context(), r)
 	must.Succeed(t, err)
 	if _, err := issuer.Token(t.Context(), other); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("a second pipeline with the same parameters: %v", err)
+		t.Errorf("a second pipeline with the same parameters: got %v, want ErrConflict", err)
 	}
 	second, err := issuer.Token(t.Context(), r)
 	must.Succeed(t, err)
 	_, err = e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(first))
 	if !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("the first token when a second one was made: %v", err)
+		t.Errorf("the first token after a second one was created: got %v, want ErrUnauthorized", err)
 	}
 	if a, err := e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(second)); err != nil ||
 		a.EngineRef != "acme/builder#1" {
-		t.Errorf("attempt by its token %+v, %v", a, err)
+		t.Errorf("attempt by its token: got %+v, error %v", a, err)
 	}
 	must.Succeed(t, e.store.ClaimAttempt(t.Context(), e.build.ID, 1, "runner"))
 	if _, err := issuer.Token(t.Context(), r); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("once its runner came: %v", err)
+		t.Errorf("after its runner claimed it: got %v, want ErrConflict", err)
 	}
 }
 
@@ -105,10 +105,10 @@ func TestALatePipelineGetsAnAttemptAndNoToken(t *testing.T) {
 	must.Succeed(t, err)
 	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom")
 	if _, err := issuer.Attempt(t.Context(), r); err != nil {
-		t.Errorf("its attempt: %v", err)
+		t.Errorf("attempt of the token: %v", err)
 	}
 	if _, err := issuer.Token(t.Context(), r); !errors.Is(err, autobuild.ErrFenced) {
-		t.Errorf("its token: %v", err)
+		t.Errorf("its token: got %v, want ErrFenced", err)
 	}
 }
 
@@ -118,10 +118,10 @@ func TestAttemptReturnsTheErrorOfTheCI(t *testing.T) {
 	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom")
 	e.ci.err = autobuild.ErrUnavailable
 	if _, err := issuer.Attempt(t.Context(), r); !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("with a CI that does not answer: %v", err)
+		t.Errorf("while the CI is unavailable: got %v, want ErrUnavailable", err)
 	}
 	e.ci.err = nil
 	if _, err := issuer.Attempt(t.Context(), r); err != nil {
-		t.Errorf("when it answers again: %v", err)
+		t.Errorf("after the CI is available again: %v", err)
 	}
 }

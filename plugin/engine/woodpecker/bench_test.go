@@ -164,7 +164,7 @@ func await(t *testing.T, met func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatal("waited in vain")
+			t.Fatal("timeout")
 		}
 	}
 }

@@ -22,16 +22,16 @@ const own = "steps: [{name: own, image: sh, commands: [echo own]}]"
 func TestAPipelineCarriesThreeVariablesAndNoSecret(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	if a := e.start(); a.EngineRef != "acme/builder#1" {
-		t.Errorf("started as %q", a.EngineRef)
+		t.Errorf("pipeline: got %q, want acme/builder#1", a.EngineRef)
 	}
 	got := e.of(e.builder)[0]
 	names := slices.Sorted(maps.Keys(got.Variables))
 	if want := []string{"SLIPWAY_ATTEMPT", "SLIPWAY_BUILD", "SLIPWAY_NONCE"}; !slices.Equal(names, want) ||
 		got.Branch != "main" {
-		t.Errorf("variables %v on %s, want %v on main", names, got.Branch, want)
+		t.Errorf("got variables %v on %s, want %v on main", names, got.Branch, want)
 	}
 	if again := e.start(); again.EngineRef != "acme/builder#1" || len(e.of(e.builder)) != 1 {
-		t.Errorf("started again as %q of %d", again.EngineRef, len(e.of(e.builder)))
+		t.Errorf("second start: got pipeline %q of %d", again.EngineRef, len(e.of(e.builder)))
 	}
 }
 
@@ -46,10 +46,10 @@ func TestTheBranchOfAPipeline(t *testing.T) {
 		e := newEnv(t, "", "")
 		name, err := e.Start(t.Context(), e.pipeline(ref))
 		if err != nil || name != "acme/app#1" {
-			t.Fatalf("%s started as %q, %v", ref.Full(), name, err)
+			t.Fatalf("pipeline of %s: got %q, %v, want acme/app#1", ref.Full(), name, err)
 		}
 		if got := e.of(e.app); len(got) != 1 || got[0].Branch != want {
-			t.Errorf("%s: %+v, want one on %s", ref.Full(), got, want)
+			t.Errorf("%s: got %+v, want one on %s", ref.Full(), got, want)
 		}
 	}
 }
@@ -84,7 +84,7 @@ func TestFindIgnoresAPipelineThatNeverStarted(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	e.server.BreakNext()
 	if a := e.start(); a.EngineRef != "acme/builder#2" {
-		t.Errorf("started as %q, want the second one, which runs", a.EngineRef)
+		t.Errorf("pipeline: got %q, want the second one, which is running", a.EngineRef)
 	}
 }
 
@@ -92,7 +92,7 @@ func TestStartFindsAPipelineAfterALostResponse(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	e.server.LoseAnswer()
 	if a := e.start(); a.EngineRef != "acme/builder#1" || len(e.of(e.builder)) != 1 {
-		t.Errorf("started as %q of %d", a.EngineRef, len(e.of(e.builder)))
+		t.Errorf("got pipeline %q of %d", a.EngineRef, len(e.of(e.builder)))
 	}
 }
 
@@ -183,14 +183,14 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 			number, err := e.CI().Create(t.Context(), e.order(storetest.Main()))
 			wantError(t, err, c.want, c.wantText)
 			if number != 0 {
-				t.Errorf("it started %d", number)
+				t.Errorf("started pipeline: got %d, want 0", number)
 			}
 			if err != nil && strings.Contains(err.Error(), e.token.Reveal()) {
-				t.Error("the error shows the token")
+				t.Error("the error contains the token")
 			}
 			for _, p := range append(e.of(e.builder), e.of(e.app)...) {
 				if p.Status != "error" && p.Status != "canceled" {
-					t.Errorf("pipeline %d was left %s", p.Number, p.Status)
+					t.Errorf("state of pipeline %d: got %s", p.Number, p.Status)
 				}
 			}
 		})
@@ -223,10 +223,10 @@ func TestFindIgnoresAPipelineThatWasNotCreated(t *testing.T) {
 	wantError(t, err, autobuild.ErrUnavailable, "could not load the pipeline's configuration")
 	a := autobuild.Attempt{BuildID: e.build.ID, Number: 1, EngineRef: "acme/builder"}
 	if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineGone {
-		t.Errorf("it is %s, %v", state, err)
+		t.Errorf("state: got %s, error %v, want gone", state, err)
 	}
 	if a := e.start(); a.EngineRef != "acme/builder#2" {
-		t.Errorf("started as %q", a.EngineRef)
+		t.Errorf("pipeline: got %q, want acme/builder#2", a.EngineRef)
 	}
 }
 
@@ -261,7 +261,7 @@ func TestCancelInEachState(t *testing.T) {
 	expect := func(want autobuild.PipelineState) {
 		t.Helper()
 		if state, err := e.State(t.Context(), a); err != nil || state != want {
-			t.Fatalf("it is %s, %v; want %s", state, err, want)
+			t.Fatalf("state: got %s, error %v, want %s", state, err, want)
 		}
 	}
 	expect(autobuild.PipelineQueued)
@@ -287,7 +287,7 @@ func TestFindIgnoresPipelinesOfOtherUsers(t *testing.T) {
 	a := e.start()
 	a.EngineRef = "acme/builder"
 	if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineQueued {
-		t.Errorf("it is %s, %v", state, err)
+		t.Errorf("state: got %s, error %v, want queued", state, err)
 	}
 	e.proxy.answer(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/api/user" {
@@ -297,7 +297,7 @@ func TestFindIgnoresPipelinesOfOtherUsers(t *testing.T) {
 		e.server.ServeHTTP(w, r)
 	})
 	if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineGone {
-		t.Errorf("for somebody else it is %s, %v", state, err)
+		t.Errorf("state for another user: got %s, error %v, want gone", state, err)
 	}
 }
 
@@ -317,7 +317,7 @@ func TestFindReadsTwoPages(t *testing.T) {
 	for _, want := range []autobuild.PipelineState{autobuild.PipelineQueued, autobuild.PipelineGone} {
 		others()
 		if state, err := e.State(t.Context(), a); err != nil || state != want {
-			t.Errorf("behind %d it is %s, %v; want %s", len(e.of(e.builder))-1, state, err, want)
+			t.Errorf("state behind %d others: got %s, error %v, want %s", len(e.of(e.builder))-1, state, err, want)
 		}
 	}
 }
@@ -331,7 +331,7 @@ func TestACallEndsWithItsContext(t *testing.T) {
 	})
 	_, err := e.CI().Run(ctx, "acme/builder", 1)
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v", err)
 	}
 	wantError(t, err, autobuild.ErrUnavailable, "does not answer")
 }
@@ -348,7 +348,7 @@ func TestAnEndlessResponseIsAnError(t *testing.T) {
 	})
 	if _, err := e.CI().Run(t.Context(), "acme/builder", 1); err == nil ||
 		!strings.Contains(err.Error(), "longer than") {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v", err)
 	}
 }
 
@@ -363,7 +363,7 @@ func TestAConcurrentActivationIsNoError(t *testing.T) {
 			e.server.ServeHTTP(w, r)
 		})
 		if a := e.start(); a.EngineRef != "acme/app#1" {
-			t.Errorf("activated before %s: started as %q", meanwhile, a.EngineRef)
+			t.Errorf("activated before %s: pipeline: got %q, want acme/app#1", meanwhile, a.EngineRef)
 		}
 	}
 }
@@ -385,7 +385,7 @@ func TestAnUnreachableServerGetsNoSecondStart(t *testing.T) {
 	_, err := e.CI().Create(t.Context(), e.order(autobuild.Ref{Kind: autobuild.Branch, Name: "topic"}))
 	wantError(t, err, autobuild.ErrUnavailable, "returned 503")
 	if starts != 1 {
-		t.Errorf("it was asked %d times", starts)
+		t.Errorf("requests: got %d, want 1", starts)
 	}
 }
 

@@ -45,7 +45,7 @@ func token(t *testing.T, w *httptest.ResponseRecorder) secret.Secret {
 		return secret.Secret{}
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &reply); err != nil || len(reply.Secrets) != 1 {
-		t.Fatalf("answered %d %s", w.Code, w.Body)
+		t.Fatalf("response: got status %d %s", w.Code, w.Body)
 	}
 	one := reply.Secrets[0]
 	if one.Name != pipeline.TokenSecret {
@@ -95,13 +95,13 @@ func TestOtherPipelinesGetNothing(t *testing.T) {
 	} {
 		for _, path := range []string{configPath, secretPath} {
 			if w := e.ask(path, e.requestBody(1, change), nil); w.Code != http.StatusNoContent || w.Body.Len() != 0 {
-				t.Errorf("%s: %s answered %d %s", name, path, w.Code, w.Body)
+				t.Errorf("%s: %s: got status %d %s", name, path, w.Code, w.Body)
 			}
 		}
 	}
 	elsewhere := strings.Replace(e.requestBody(1, nil), "acme/builder", "acme/evil", 1)
 	if w := e.ask(configPath, elsewhere, nil); w.Code != http.StatusNoContent {
-		t.Errorf("in another repository: %d %s", w.Code, w.Body)
+		t.Errorf("in another repository: got status %d %s, want %d", w.Code, w.Body, http.StatusNoContent)
 	}
 	log := e.log.String()
 	if !strings.Contains(log, "mallory") {
@@ -120,14 +120,14 @@ func TestARestartedPipelineGetsNoToken(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	body := e.requestBody(1, nil)
 	if token(t, e.ask(secretPath, body, nil)).Reveal() == "" {
-		t.Fatal("the first one has no token")
+		t.Fatal("the first response has no token")
 	}
 	restarted := strings.Replace(body, `"number":1`, `"number":2`, 1)
 	if w := e.ask(configPath, restarted, nil); w.Code != http.StatusOK {
-		t.Errorf("its workflow: %d", w.Code)
+		t.Errorf("its workflow: got %d, want %d", w.Code, http.StatusOK)
 	}
 	if w := e.ask(secretPath, restarted, nil); w.Code != http.StatusNoContent {
-		t.Errorf("its token: %d %s", w.Code, w.Body)
+		t.Errorf("its token: got status %d %s, want %d", w.Code, w.Body, http.StatusNoContent)
 	}
 }
 
@@ -139,10 +139,10 @@ func TestALatePipelineGetsOurWorkflowAndNoToken(t *testing.T) {
 	_, err := e.store.CancelBuild(t.Context(), e.build.ID, autobuild.ReasonUser, "")
 	must.Succeed(t, err)
 	if w := e.ask(configPath, body, nil); w.Code != http.StatusOK {
-		t.Errorf("its workflow: %d", w.Code)
+		t.Errorf("its workflow: got %d, want %d", w.Code, http.StatusOK)
 	}
 	if w := e.ask(secretPath, body, nil); w.Code != http.StatusNoContent {
-		t.Errorf("its token: %d %s", w.Code, w.Body)
+		t.Errorf("its token: got status %d %s, want %d", w.Code, w.Body, http.StatusNoContent)
 	}
 }
 
@@ -154,16 +154,16 @@ func TestAReplayGetsNothing(t *testing.T) {
 	again := func(r *http.Request) { r.Header = recorded.Clone() }
 	if w := e.ask(secretPath, body, again); w.Code != http.StatusUnauthorized ||
 		!strings.Contains(w.Body.String(), "was used before") {
-		t.Errorf("the replay answered %d %s", w.Code, w.Body)
+		t.Errorf("response to a replay: got status %d %s", w.Code, w.Body)
 	}
 	if _, err := e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(first)); err != nil {
-		t.Errorf("after the replay the token is void: %v", err)
+		t.Errorf("the token after a rejected replay: %v", err)
 	}
 	e.clock.add(time.Second) // Woodpecker lost the response and signs again
 	second := token(t, e.ask(secretPath, body, nil))
 	if _, err := e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(second)); err != nil ||
 		first == second {
-		t.Errorf("asked anew: %v", err)
+		t.Errorf("after another request: %v", err)
 	}
 }
 
@@ -177,7 +177,8 @@ func TestARetryWithinASecondIsNoReplay(t *testing.T) {
 	}
 	for range 3 {
 		if w := e.ask(configPath, pushed, within(pushed)); w.Code != http.StatusNoContent {
-			t.Errorf("told nothing: %d %s", w.Code, w.Body)
+			t.Errorf("response without a configuration: got status %d %s, want %d",
+				w.Code, w.Body, http.StatusNoContent)
 		}
 	}
 	body := e.requestBody(1, nil)
@@ -185,11 +186,11 @@ func TestARetryWithinASecondIsNoReplay(t *testing.T) {
 	for range 2 {
 		if w := e.ask(secretPath, body, within(body)); w.Code != http.StatusServiceUnavailable ||
 			w.Body.String() != "the gateway cannot respond now\n" {
-			t.Errorf("while the store fails: %d %s", w.Code, w.Body)
+			t.Errorf("while the store fails: got status %d %s", w.Code, w.Body)
 		}
 	}
 	if token(t, e.ask(secretPath, body, within(body))).Reveal() == "" {
-		t.Error("when it does not: nothing")
+		t.Error("after the store works again: got no token")
 	}
 }
 
@@ -197,15 +198,16 @@ func TestARetryWithinASecondIsNoReplay(t *testing.T) {
 func TestOtherPipelinesAreNotAffectedByOurErrors(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	if w := e.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
-		t.Fatalf("answered %d", w.Code)
+		t.Fatalf("response: got status %d, want %d", w.Code, http.StatusNoContent)
 	}
 	e.faults.lookUp = 1000
 	e.proxy.answer(drop)
 	if w := e.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
-		t.Errorf("answered %d %s", w.Code, w.Body)
+		t.Errorf("response: got status %d %s, want %d", w.Code, w.Body, http.StatusNoContent)
 	}
 	if w := e.ask(configPath, e.requestBody(1, nil), nil); w.Code != http.StatusServiceUnavailable {
-		t.Errorf("about ours answered %d %s", w.Code, w.Body)
+		t.Errorf("response for our repository: got status %d %s, want %d",
+			w.Code, w.Body, http.StatusServiceUnavailable)
 	}
 }
 
@@ -214,7 +216,7 @@ func TestAPushRunsTheRepositorysOwnWorkflow(t *testing.T) {
 	e := newEnv(t, "", "")
 	e.server.SetConfig(e.app, own)
 	if p := e.server.Push(e.app, "main"); p == nil || p.Workflows[0].Name != "woodpecker" {
-		t.Errorf("a push started %+v", p)
+		t.Errorf("a push started a pipeline: %+v", p)
 	}
 	a := e.start()
 	if a.EngineRef != "acme/app#2" {

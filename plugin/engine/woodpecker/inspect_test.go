@@ -36,7 +36,7 @@ func TestInspectWithoutErrors(t *testing.T) {
 		"config extension":   "with a valid signature", "secret extension": "with a valid signature",
 	} {
 		if f := e.inspect()[subject]; f.Problem != "" || !strings.Contains(f.Good, wantText) {
-			t.Errorf("%s: %+v, want good: %s", subject, f, wantText)
+			t.Errorf("%s: got %+v, want good: %s", subject, f, wantText)
 		}
 	}
 }
@@ -107,9 +107,9 @@ func TestInspectWithoutABuilderRepository(t *testing.T) {
 	e := newEnv(t, "", "")
 	found := e.inspect()
 	if _, there := found["builder repository"]; there || len(found) != 4 {
-		t.Errorf("found %+v", found)
+		t.Errorf("got findings %+v", found)
 	}
 	if good := found["config extension"].Good; !strings.Contains(good, "WOODPECKER_CONFIG_EXTENSION_ENDPOINT") {
-		t.Errorf("never asked: %q", good)
+		t.Errorf("before any request: got %q", good)
 	}
 }

@@ -105,7 +105,7 @@ func TestOnlyTheLastLinesAreRead(t *testing.T) {
 	} {
 		got, err := e.Logs(t.Context(), e.printed(`{"number":7,"workflows":[{"children":[{"id":1}]}]}`, c.body))
 		if err != nil || len(got) != c.lines {
-			t.Errorf("%d lines, %v; want %d", len(got), err, c.lines)
+			t.Errorf("got %d lines, error %v, want %d", len(got), err, c.lines)
 		}
 	}
 	got, err := e.Logs(t.Context(), e.printed(twoSteps, "null", body(10, strings.Repeat("x", 1<<20))))
@@ -128,6 +128,6 @@ func TestAMissingLogIsNoError(t *testing.T) {
 	}
 	a := e.printed(twoSteps, "null", "<html>")
 	if got, err := e.Logs(t.Context(), a); err == nil {
-		t.Errorf("of what is no log: %q", got)
+		t.Errorf("log of another step: got %q, want none", got)
 	}
 }

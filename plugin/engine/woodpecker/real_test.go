@@ -202,7 +202,7 @@ func (p *real) signIn(ctx context.Context) (secret.Secret, error) {
 	}
 	csrf := regexp.MustCompile(`WOODPECKER_CSRF = "([^"]+)"`).FindStringSubmatch(script)
 	if csrf == nil {
-		return secret.Secret{}, fmt.Errorf("nobody is signed in: %s", script)
+		return secret.Secret{}, fmt.Errorf("not signed in: %s", script)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.address+"/api/user/token", nil)
 	if err != nil {

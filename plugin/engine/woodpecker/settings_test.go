@@ -33,7 +33,7 @@ func TestPrintedSettingsWork(t *testing.T) {
 	}
 	if values["WOODPECKER_EXTENSIONS_ALLOWED_HOSTS"] != "external,127.0.0.1" ||
 		values["WOODPECKER_PLUGINS_PRIVILEGED"] != "slipway" {
-		t.Errorf("values %v", values)
+		t.Errorf("got values %v", values)
 	}
 }
 
@@ -43,6 +43,6 @@ func TestPrivilegeIsRequestedOnlyIfNeeded(t *testing.T) {
 	if slices.ContainsFunc(with.ServerSettings("https://slipway.example.com"), func(s pipeline.Setting) bool {
 		return s.Name == "WOODPECKER_PLUGINS_PRIVILEGED"
 	}) {
-		t.Error("privilege is asked for")
+		t.Error("the settings request privileges")
 	}
 }

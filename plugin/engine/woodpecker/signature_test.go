@@ -54,11 +54,11 @@ func TestAValidSignatureIsAccepted(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	for _, path := range []string{configPath, secretPath, configPath + "?a=b%20c&d"} {
 		if w := e.ask(path, pushed, nil); w.Code != http.StatusNoContent {
-			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+			t.Errorf("%s: got status %d %s, want %d", path, w.Code, w.Body, http.StatusNoContent)
 		}
 	}
 	if n := e.proxy.times(keyPath); n != 1 {
-		t.Errorf("the key was fetched %d times, want once", n)
+		t.Errorf("fetches of the key: got %d, want 1", n)
 	}
 	for _, at := range []time.Duration{-4 * time.Minute, 4 * time.Minute} {
 		w := e.ask(
@@ -66,7 +66,7 @@ func TestAValidSignatureIsAccepted(t *testing.T) {
 			func(r *http.Request) { e.server.Sign(r, []byte(pushed), e.clock.now().Add(at)) },
 		)
 		if w.Code != http.StatusNoContent {
-			t.Errorf("signed %s from now: %d %s", at, w.Code, w.Body)
+			t.Errorf("signed %s from now: got status %d %s, want %d", at, w.Code, w.Body, http.StatusNoContent)
 		}
 	}
 }
@@ -80,7 +80,7 @@ func TestAnInvalidSignatureIsRefused(t *testing.T) {
 		return func(r *http.Request) {
 			value := r.Header.Get(name)
 			if !strings.Contains(value, old) {
-				e.t.Errorf("%s is %q, without %q", name, value, old)
+				e.t.Errorf("%s: got %q, want it to contain %q", name, value, old)
 			}
 			r.Header.Set(name, strings.Replace(value, old, replacement, 1))
 		}
@@ -156,7 +156,7 @@ func TestAnInvalidSignatureIsRefused(t *testing.T) {
 		e.wantRefused(c.change, c.wantText)
 	}
 	if strings.Contains(e.log.String(), "hunter2") {
-		t.Error("the log shows a body")
+		t.Error("the log contains a request body")
 	}
 }
 
@@ -179,17 +179,17 @@ func another(e *env, r *http.Request) {
 func TestAHugeBodyIsNotRead(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	if w := e.ask(configPath, strings.Repeat("x", 5<<20), nil); w.Code != http.StatusRequestEntityTooLarge {
-		t.Errorf("answered %d %s", w.Code, w.Body)
+		t.Errorf("response: got status %d %s, want %d", w.Code, w.Body, http.StatusRequestEntityTooLarge)
 	}
 	if n := e.proxy.times(keyPath); n != 0 {
-		t.Errorf("the key was fetched %d times for it", n)
+		t.Errorf("fetches of the key: got %d, want none", n)
 	}
 }
 
 func TestAnInvalidBodyIsRefused(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	if w := e.ask(configPath, `[]`, nil); w.Code != http.StatusUnauthorized {
-		t.Errorf("answered %d %s", w.Code, w.Body)
+		t.Errorf("response: got status %d %s, want %d", w.Code, w.Body, http.StatusUnauthorized)
 	}
 }
 
@@ -198,7 +198,7 @@ func TestOnlyPostIsAccepted(t *testing.T) {
 	w := httptest.NewRecorder()
 	e.gateway.ServeHTTP(w, httptest.NewRequest(http.MethodGet, configPath, nil))
 	if w.Code != http.StatusMethodNotAllowed {
-		t.Errorf("GET answered %d", w.Code)
+		t.Errorf("GET: got status %d, want %d", w.Code, http.StatusMethodNotAllowed)
 	}
 }
 
@@ -207,13 +207,13 @@ func TestOnlyPostIsAccepted(t *testing.T) {
 func TestAChangedKeyIsFetchedAgain(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	if w := e.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
-		t.Fatalf("answered %d", w.Code)
+		t.Fatalf("response: got status %d, want %d", w.Code, http.StatusNoContent)
 	}
 	e.server.RotateKey()
 	e.wantRefused(nil, "does not match the server's key") // the key was fetched a moment ago
 	e.clock.add(11 * time.Second)
 	if w := e.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
-		t.Errorf("with the new key: %d %s", w.Code, w.Body)
+		t.Errorf("with the new key: got status %d %s, want %d", w.Code, w.Body, http.StatusNoContent)
 	}
 	other := woodpeckertest.New(woodpeckertest.Options{})
 	defer other.Close()
@@ -225,7 +225,7 @@ func TestAChangedKeyIsFetchedAgain(t *testing.T) {
 		)
 	}
 	if n := e.proxy.times(keyPath); n < 3 || n > 5 {
-		t.Errorf("the key was fetched %d times, want two and one for each ten seconds of forgery", n)
+		t.Errorf("fetches of the key: got %d, want two, and one for each ten seconds of forged requests", n)
 	}
 }
 
@@ -243,18 +243,19 @@ func TestWithoutAKeyWoodpeckerRetries(t *testing.T) {
 		e.proxy.answer(instead)
 		w := e.ask(configPath, pushed, nil)
 		if w.Code != http.StatusServiceUnavailable || w.Body.String() != "the gateway cannot respond now\n" {
-			t.Errorf("%s: answered %d %s", name, w.Code, w.Body)
+			t.Errorf("%s: got status %d %s", name, w.Code, w.Body)
 		}
 		before := e.proxy.times(keyPath)
 		if w := e.ask(configPath, pushed, nil); w.Code != http.StatusServiceUnavailable ||
 			e.proxy.times(keyPath) > before+1 {
-			t.Errorf("%s: at once answered %d after asking %d times", name, w.Code, e.proxy.times(keyPath)-before)
+			t.Errorf("%s: immediate repetition: got status %d after %d fetches",
+				name, w.Code, e.proxy.times(keyPath)-before)
 		}
 	}
 	e.clock.add(time.Second)
 	e.proxy.answer(nil)
 	if w := e.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
-		t.Errorf("when it is there: %d %s", w.Code, w.Body)
+		t.Errorf("when the key is available: got status %d %s, want %d", w.Code, w.Body, http.StatusNoContent)
 	}
 }
 

@@ -87,6 +87,6 @@ func roundTrip(t *testing.T, text string, want pipeline.Step) {
 		t.Errorf("read back (-want +got)\n%s", diff)
 	}
 	if s := read.Steps[0].Settings; s.Hooks != "on" || s.Token["from_secret"] != pipeline.TokenSecret {
-		t.Errorf("settings %+v", s)
+		t.Errorf("got settings %+v", s)
 	}
 }

@@ -68,19 +68,19 @@ func TestATaskBehindAPostponedOneWaits(t *testing.T) {
 		queue.NewTask{Kind: "plan", Arg: "b", Lane: "h"}, queue.NewTask{Kind: "plan", Arg: "c", Lane: "h2"})
 	stop := start(t, q)
 	if got := []string{<-seen, <-seen}; !slices.Equal(got, []string{"a", "c"}) {
-		t.Fatalf("at first %q were worked, want a and c", got)
+		t.Fatalf("first tasks: got %q, want a and c", got)
 	}
 	stop() // stop waits until the results are stored
 	var due int
 	if err := db.QueryRow(`SELECT COUNT(*) FROM tasks WHERE due_at <= $1`, c.now().UnixMilli()).
 		Scan(&due); err != nil ||
 		due != 0 {
-		t.Errorf("%d tasks are due, error %v", due, err)
+		t.Errorf("due tasks: got %d, error %v, want 0", due, err)
 	}
 	c.add(time.Minute)
 	stop = start(t, q)
 	if got := []string{<-seen, <-seen}; !slices.Equal(got, []string{"a", "b"}) {
-		t.Errorf("then %q were worked, want a and b", got)
+		t.Errorf("next tasks: got %q, want a and b", got)
 	}
 	stop()
 }
@@ -102,7 +102,7 @@ func TestI13OneTaskOfALaneIsDue(t *testing.T) {
 		enqueue(t, db, q, queue.NewTask{Kind: "plan", Arg: fmt.Sprint(n), Lane: "h"})
 	}
 	if n := due(); n != 1 {
-		t.Errorf("%d of the lane are due at first", n)
+		t.Errorf("due tasks of the lane at first: got %d, want 1", n)
 	}
 	seen := make(chan int, all)
 	q.Handle("plan", func(_ context.Context, task queue.Task) error {
@@ -116,7 +116,7 @@ func TestI13OneTaskOfALaneIsDue(t *testing.T) {
 	defer stop()
 	for range all {
 		if n := <-seen; n != 0 {
-			t.Errorf("%d are due while one runs", n)
+			t.Errorf("due tasks while one runs: got %d, want 0", n)
 		}
 	}
 }
@@ -134,7 +134,7 @@ func TestAStartWakesBlockedTasks(t *testing.T) {
 	}
 	defer start(t, q)()
 	if got := []string{<-seen, <-seen}; !slices.Equal(got, []string{"b", "c"}) {
-		t.Errorf("worked %q", got)
+		t.Errorf("processed tasks: got %q", got)
 	}
 }
 

@@ -36,7 +36,7 @@ func TestAStoppedWorkerReleasesItsTask(t *testing.T) {
 		queue.Options{})
 	stop = start(t, again)
 	if got := <-attempt; got != 1 {
-		t.Errorf("attempt %d, want 1: being stopped is no fault of the task", got)
+		t.Errorf("attempt: got %d, want 1, because a shutdown does not count", got)
 	}
 	stop()
 }
@@ -58,17 +58,17 @@ func TestATaskIsClaimableWhenItsWorkerDied(t *testing.T) {
 		queue.Options{})
 	stop := start(t, next)
 	if waiting, _ := depth(t, next, "plan"); waiting != 1 {
-		t.Errorf("%d waiting", waiting)
+		t.Errorf("waiting tasks: got %d, want 1", waiting)
 	}
 	c.add(2 * time.Hour) // the heartbeat comes every 20 minutes of real time, so not in between
 	if attempt := <-attempts; attempt != 2 {
-		t.Errorf("attempt %d, want 2", attempt)
+		t.Errorf("attempt: got %d, want 2", attempt)
 	}
 	stop()
 	close(stuck) // the dead worker continues and is rejected
 	stopDead()
 	if waiting, deadLetters := depth(t, next, "plan"); waiting != 0 || deadLetters != 0 {
-		t.Errorf("%d waiting, %d dead", waiting, deadLetters)
+		t.Errorf("got %d waiting and %d dead tasks", waiting, deadLetters)
 	}
 }
 
@@ -80,11 +80,11 @@ func TestI6ATaskThatKillsTheProcessIsDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls := make(chan error)
-	q.Handle("plan", func(context.Context, queue.Task) error { t.Error("it ran again"); return nil },
+	q.Handle("plan", func(context.Context, queue.Task) error { t.Error("the task ran again"); return nil },
 		queue.Options{MaxAttempts: 2, Dead: func(_ context.Context, _ queue.Task, cause error) { calls <- cause }})
 	stop := start(t, q)
 	if cause := <-calls; !strings.Contains(cause.Error(), "died") {
-		t.Errorf("cause %v", cause)
+		t.Errorf("got cause %v", cause)
 	}
 	stop()
 }
@@ -116,7 +116,7 @@ func TestALostLeaseEndsTheHandler(t *testing.T) {
 	}
 	stop()
 	if got := column(t, db, "attempt"); got != "7" {
-		t.Errorf("the other claim was changed: attempt %s", got)
+		t.Errorf("attempt of the other claim: got %s, want 7", got)
 	}
 }
 
@@ -143,7 +143,7 @@ func TestCommitIsNotCalledForALostTask(t *testing.T) {
 	stop()
 	want := []string{"claim a task to plan false", "claim a task to plan true", "complete a task to plan false"}
 	if !slices.Equal(calls, want) {
-		t.Errorf("calls %q, want %q", calls, want)
+		t.Errorf("got calls %q, want %q", calls, want)
 	}
 }
 
@@ -169,7 +169,7 @@ func TestALongTaskKeepsItsLease(t *testing.T) {
 	<-done
 	stop()
 	if runs.Load() != 1 {
-		t.Errorf("it ran %d times", runs.Load())
+		t.Errorf("runs: got %d, want 1", runs.Load())
 	}
 }
 
@@ -197,7 +197,7 @@ func TestARestartedProcessRecoversItsTasks(t *testing.T) {
 		}
 		stop()
 		if took := slices.Contains(first, "d1"); took != (name == "a") {
-			t.Errorf("%s did %v", name, first)
+			t.Errorf("first task of %s: got %v", name, first)
 		}
 	}
 }

@@ -121,10 +121,10 @@ func TestATaskIsDoneOnceAndDeleted(t *testing.T) {
 		t.Errorf("task.Attempt: got %v, want 1", task.Attempt)
 	}
 	if waiting, dead := depth(t, q, "plan"); waiting != 0 || dead != 0 {
-		t.Errorf("%d waiting, %d dead", waiting, dead)
+		t.Errorf("got %d waiting and %d dead tasks", waiting, dead)
 	}
 	if waiting, _ := depth(t, q, "other"); waiting != 1 {
-		t.Error("a kind without a handler was touched")
+		t.Error("a task without a handler was changed")
 	}
 }
 
@@ -134,7 +134,7 @@ func TestAKeyIsUniqueUntilItsTaskStarts(t *testing.T) {
 	report := queue.NewTask{Kind: "report", Arg: "b1", Key: "b1"}
 	enqueue(t, db, q, report, report, queue.NewTask{Kind: "dispatch", Arg: "b1", Key: "b1"})
 	if waiting, _ := depth(t, q, "report"); waiting != 1 {
-		t.Fatalf("%d waiting, want 1", waiting)
+		t.Fatalf("waiting tasks: got %d, want 1", waiting)
 	}
 	started, release := make(chan struct{}), make(chan struct{})
 	q.Handle("report", func(context.Context, queue.Task) error { started <- struct{}{}; <-release; return nil },
@@ -143,7 +143,7 @@ func TestAKeyIsUniqueUntilItsTaskStarts(t *testing.T) {
 	<-started
 	enqueue(t, db, q, report, report) // the running task may have read the old state, so one more is needed
 	if waiting, _ := depth(t, q, "report"); waiting != 2 {
-		t.Errorf("%d wait or run, want 2", waiting)
+		t.Errorf("waiting and running tasks: got %d, want 2", waiting)
 	}
 	close(release)
 	<-started
@@ -171,7 +171,7 @@ func TestFailuresAreRetriedThenDead(t *testing.T) {
 	cause := <-calls
 	stop()
 	if !slices.Equal(attempts, []int{1, 2, 3}) || cause.Error() != "not today" {
-		t.Errorf("attempts %v, cause %v", attempts, cause)
+		t.Errorf("got attempts %v, cause %v", attempts, cause)
 	}
 	waiting, dead := depth(t, q, "plan")
 	if waiting != 0 {
@@ -181,7 +181,7 @@ func TestFailuresAreRetriedThenDead(t *testing.T) {
 		t.Errorf("dead: got %v, want 1", dead)
 	}
 	if got := column(t, db, "error"); got != "not today" {
-		t.Errorf("the dead letter says %q", got)
+		t.Errorf("error of the dead letter: got %q, want not today", got)
 	}
 }
 
@@ -204,7 +204,7 @@ func TestI6APanicIsAFailureWithItsText(t *testing.T) {
 	<-done
 	stop()
 	if got := column(t, db, "error"); !strings.HasPrefix(got, "panic: out of range") {
-		t.Errorf("error %q", got)
+		t.Errorf("got error %q", got)
 	}
 }
 
@@ -223,11 +223,11 @@ func TestPermanentGivesUpAtOnce(t *testing.T) {
 	stop := start(t, q)
 	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
 	if cause := <-calls; !errors.Is(cause, fault) {
-		t.Errorf("cause %v", cause)
+		t.Errorf("got cause %v", cause)
 	}
 	stop()
 	if _, dead := depth(t, q, "plan"); dead != 1 {
-		t.Errorf("%d dead", dead)
+		t.Errorf("dead tasks: got %d, want 1", dead)
 	}
 	if queue.Permanent(nil) != nil {
 		t.Errorf("queue.Permanent(nil): got %v, want nil", queue.Permanent(nil))
@@ -253,7 +253,7 @@ func TestSnoozeCountsNoAttempt(t *testing.T) {
 	enqueue(t, db, q, queue.NewTask{Kind: "dispatch"})
 	for range 5 {
 		if attempt := <-attempts; attempt != 1 {
-			t.Errorf("attempt %d", attempt)
+			t.Errorf("attempt: got %d, want 1", attempt)
 		}
 	}
 	stop()
@@ -284,7 +284,7 @@ func TestBackoffGrowsAndIsJittered(t *testing.T) {
 			t.Errorf("attempt %d: longest delay: got %v, which is less than %v", attempt, high, previous)
 		}
 		if attempt > 1 && low == high {
-			t.Errorf("attempt %d: all 200 delays are %s", attempt, low)
+			t.Errorf("attempt %d: got 200 equal delays of %s, want random ones", attempt, low)
 		}
 		previous = high / 2
 	}

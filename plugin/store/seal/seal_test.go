@@ -37,24 +37,24 @@ func TestS1ASealedValueOpensInItsPlaceOnly(t *testing.T) {
 		t.Fatalf("sealed[0]: got %v, want 1", sealed[0])
 	}
 	if again, _ := s.Seal("accounts/access_token/a", secret.New("t0ken")); bytes.Equal(sealed, again) {
-		t.Error("two seals of one value are equal")
+		t.Error("sealing one value twice: got equal results")
 	}
 	if got, err := s.Open("accounts/access_token/a", sealed); err != nil || got.Reveal() != "t0ken" {
-		t.Errorf("opened %q, error %v", got.Reveal(), err)
+		t.Errorf("opened value: got %q, error %v, want t0ken", got.Reveal(), err)
 	}
 	for _, place := range []string{"accounts/access_token/b", "accounts/refresh_token/a", ""} {
 		if got, err := s.Open(place, sealed); err == nil || !got.IsZero() {
-			t.Errorf("it opened at %q", place)
+			t.Errorf("open at %q: got no error", place)
 		}
 	}
 	for i := range sealed { // altered, the key id included
 		altered := bytes.Clone(sealed)
 		altered[i] ^= 1
 		if _, err := s.Open("accounts/access_token/a", altered); err == nil {
-			t.Errorf("it opened with byte %d altered", i)
+			t.Errorf("open with byte %d changed: got no error", i)
 		}
 		if _, err := s.Open("accounts/access_token/a", sealed[:i]); err == nil && i > 0 {
-			t.Errorf("it opened cut to %d bytes", i)
+			t.Errorf("open a value cut to %d bytes: got no error", i)
 		}
 	}
 }
@@ -76,7 +76,7 @@ func TestAnEmptySecretIsSealedAsNil(t *testing.T) {
 		t.Errorf("got %v, want zero", got)
 	}
 	if _, err := s.Seal("", secret.New("x")); err == nil {
-		t.Error("sealed without a place")
+		t.Error("seal without a place: got no error")
 	}
 }
 
@@ -95,10 +95,10 @@ func TestOldKeysStillOpen(t *testing.T) {
 		}
 	}
 	if after[0] != 2 {
-		t.Errorf("sealed with key %d", after[0])
+		t.Errorf("id of the sealing key: got %d, want 2", after[0])
 	}
 	if _, err := old.Open("t/c/r", after); !errors.Is(err, seal.ErrUnknownKey) {
-		t.Errorf("error %v", err)
+		t.Errorf("got error %v", err)
 	}
 }
 
@@ -107,7 +107,7 @@ func TestBadKeys(t *testing.T) {
 		"none": {}, "short": {1: key(1)[:16]}, "not current": {2: key(2)},
 	} {
 		if _, err := seal.New(1, keys); err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: got no error", name)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func TestBadKeys(t *testing.T) {
 func TestTheKeyFileIsCreatedOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret.key")
 	if _, err := seal.LoadOrCreate(path, false); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("without create: %v", err)
+		t.Errorf("without create: got %v, want ErrNotExist", err)
 	}
 	first, err := seal.LoadOrCreate(path, true)
 	if err != nil {
@@ -141,10 +141,10 @@ func TestTheKeyFileIsCreatedOnce(t *testing.T) {
 		t.Errorf("the second start made another key: got.Reveal(): got %q, want %q", got.Reveal(), "value")
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) != 1 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("files left: got %v, want none", left)
 	}
 	if _, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "no", "dir"), true); err == nil {
-		t.Error("no error for a directory that is not there")
+		t.Error("a missing directory: got no error")
 	}
 }
 
@@ -175,10 +175,10 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 			}
 			_, err := seal.LoadOrCreate(path, true)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("error %v, want %q", err, c.want)
+				t.Fatalf("got error %v, want %q", err, c.want)
 			}
 			if strings.Contains(err.Error(), good[:20]) {
-				t.Errorf("the error shows the key: %v", err)
+				t.Errorf("the error contains the key: %v", err)
 			}
 		})
 	}
@@ -199,6 +199,6 @@ func TestS1TheLastKeyOfTheFileSeals(t *testing.T) {
 		t.Fatal(err)
 	}
 	if sealed, _ := s.Seal("t/c/r", secret.New("value")); sealed[0] != 9 {
-		t.Errorf("sealed with key %d", sealed[0])
+		t.Errorf("id of the sealing key: got %d, want 9", sealed[0])
 	}
 }

@@ -30,7 +30,7 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 	must.Succeed(t, s.SetEngineRef(t.Context(), b.ID, 1, "engine-1"))
 	must.Succeed(t, s.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
 	if active, err := s.ActiveAttempts(t.Context()); len(active) != 1 || err != nil {
-		t.Errorf("%d active, error %v", len(active), err)
+		t.Errorf("active attempts: got %d, error %v, want 1", len(active), err)
 	}
 	stages := []autobuild.Stage{{Name: "fetch", StartedAt: time.UnixMilli(1000).UTC()}}
 	must.Succeed(
@@ -84,7 +84,7 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 		t.Error("all[0].HeartbeatAt is zero")
 	}
 	if active, err := s.ActiveAttempts(t.Context()); len(active) != 0 || err != nil {
-		t.Errorf("active %+v, error %v", active, err)
+		t.Errorf("active attempts: got %+v, error %v", active, err)
 	}
 }
 
@@ -120,7 +120,7 @@ func buildRetries(t *testing.T, s *store.Store) {
 			t.Errorf("ended.Reason: got %v, want %v", ended.Reason, autobuild.ReasonLost)
 		}
 		if next := Start(t.Context(), t, s, b.ID); next.Number != number+1 {
-			t.Errorf("next attempt is %d", next.Number)
+			t.Errorf("next attempt: got %d, want %d", next.Number, number+1)
 		}
 	}
 	lost.Attempt = autobuild.MaxAttempts
@@ -133,11 +133,11 @@ func buildRetries(t *testing.T, s *store.Store) {
 		t.Errorf("after the last attempt: last.Reason: got %v, want %v", last.Reason, autobuild.ReasonLost)
 	}
 	if _, err := s.FinishAttempt(t.Context(), lost); !errors.Is(err, autobuild.ErrFenced) {
-		t.Errorf("finished twice: %v", err)
+		t.Errorf("finish an attempt twice: got %v, want ErrFenced", err)
 	}
 	lost.Attempt = 1
 	if _, err := s.FinishAttempt(t.Context(), lost); !errors.Is(err, autobuild.ErrFenced) {
-		t.Errorf("an old attempt finished: %v", err)
+		t.Errorf("finish an old attempt: got %v, want ErrFenced", err)
 	}
 }
 
@@ -145,7 +145,7 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
 	if _, err := s.RetryBuild(t.Context(), b.ID, "jo"); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("retry of a build under way: %v", err)
+		t.Errorf("retry an active build: got %v, want ErrConflict", err)
 	}
 	_, err := s.FinishAttempt(t.Context(),
 		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Failed, Reason: autobuild.ReasonBuild})
@@ -163,14 +163,14 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 	}
 	for number := 2; number <= 1+autobuild.MaxAttempts; number++ { // a manual retry allows all attempts again
 		if attempt := Start(t.Context(), t, s, b.ID); attempt.Number != number {
-			t.Errorf("attempt %d, want %d", attempt.Number, number)
+			t.Errorf("attempt: got %d, want %d", attempt.Number, number)
 		}
 		again, err = s.FinishAttempt(t.Context(),
 			autobuild.Finish{BuildID: b.ID, Attempt: number, State: autobuild.Errored, Retry: true})
 		must.Succeed(t, err)
 	}
 	if again.State != autobuild.Errored {
-		t.Errorf("build %+v", again)
+		t.Errorf("got build %+v", again)
 	}
 }
 
@@ -193,11 +193,11 @@ func cancelQueued(t *testing.T, s *store.Store) {
 		t.Error("cancelled.FinishedAt is zero")
 	}
 	if _, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, ""); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("cancelled twice: %v", err)
+		t.Errorf("cancel a build twice: got %v, want ErrConflict", err)
 	}
 	if _, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h", time.Now(), 0); !errors.Is(err,
 		autobuild.ErrConflict) {
-		t.Errorf("started after cancel: %v", err)
+		t.Errorf("start a cancelled build: got %v, want ErrConflict", err)
 	}
 }
 
@@ -247,7 +247,7 @@ func cancelRunning(t *testing.T, s *store.Store) {
 		"events": s.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{}),
 	} {
 		if !errors.Is(err, autobuild.ErrFenced) {
-			t.Errorf("%s after cancel: %v", what, err)
+			t.Errorf("%s after cancel: got %v, want ErrFenced", what, err)
 		}
 	}
 }
@@ -258,10 +258,10 @@ func claimOnce(t *testing.T, s *store.Store) {
 	must.Succeed(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
 	must.Succeed(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
 	if err := s.ClaimAttempt(t.Context(), b.ID, 1, "two"); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("a second runner: %v", err)
+		t.Errorf("a claim by a second runner: got %v, want ErrConflict", err)
 	}
 	if err := s.ClaimAttempt(t.Context(), b.ID, 7, "two"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("an attempt that is not: %v", err)
+		t.Errorf("an unknown attempt: got %v, want ErrNotFound", err)
 	}
 	running, err := s.Build(t.Context(), b.ID)
 	must.Succeed(t, err)
@@ -310,7 +310,7 @@ func eventsOnce(t *testing.T, s *store.Store) {
 		t.Fatalf("len(stored.Stages): got %v, want 2", len(stored.Stages))
 	}
 	if err := s.RecordEvents(t.Context(), b.ID, 2, autobuild.EventRecord{}); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("an attempt that is not: %v", err)
+		t.Errorf("an unknown attempt: got %v, want ErrNotFound", err)
 	}
 }
 
@@ -328,7 +328,7 @@ func tokens(t *testing.T, s *store.Store) {
 	}
 	for _, wrong := range []string{"", "hash-" + other.ID} {
 		if _, err := s.AttemptByToken(t.Context(), b.ID, wrong); !errors.Is(err, autobuild.ErrUnauthorized) {
-			t.Errorf("token %q: %v", wrong, err)
+			t.Errorf("token %q: got %v, want ErrUnauthorized", wrong, err)
 		}
 	}
 	_, err = s.FinishAttempt(t.Context(),
@@ -336,6 +336,6 @@ func tokens(t *testing.T, s *store.Store) {
 	must.Succeed(t, err)
 	if got, err := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID); !errors.Is(err, autobuild.ErrFenced) ||
 		got.State != autobuild.Errored {
-		t.Errorf("an attempt that is over: %+v, error %v", got, err)
+		t.Errorf("a finished attempt: got %+v, error %v", got, err)
 	}
 }

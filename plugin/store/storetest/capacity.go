@@ -26,7 +26,7 @@ func engineLimit(t *testing.T, s *store.Store) {
 	}
 	must.Succeed(t, start(0, "embedded"))
 	if err := start(1, "embedded"); !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("a second build on a full engine: %v", err)
+		t.Errorf("a second build on a full engine: got %v, want ErrUnavailable", err)
 	}
 	must.Succeed(t, start(2, "drone"))
 	_, err := s.FinishAttempt(t.Context(),
@@ -34,7 +34,7 @@ func engineLimit(t *testing.T, s *store.Store) {
 	must.Succeed(t, err)
 	must.Succeed(t, start(1, "embedded"))
 	if err := start(1, "embedded"); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("started twice: %v", err)
+		t.Errorf("start a build twice: got %v, want ErrConflict", err)
 	}
 	active, err := s.ActiveAttempts(t.Context())
 	must.Succeed(t, err)
@@ -63,7 +63,7 @@ func olderBuildFirst(t *testing.T, s *store.Store) {
 	}
 	for _, later := range []autobuild.Build{again, newer[0]} {
 		if err := start(later); !errors.Is(err, autobuild.ErrUnavailable) {
-			t.Errorf("build %d started before build %d: %v", later.Number, older[0].Number, err)
+			t.Errorf("build %d before build %d: got %v, want ErrUnavailable", later.Number, older[0].Number, err)
 		}
 	}
 	must.Succeed(t, start(tag[0])) // another ref
@@ -91,7 +91,7 @@ func fairShare(t *testing.T, s *store.Store) {
 	must.Succeed(t, start(queue(many)))
 	waits, theirs := queue(many), queue(one)
 	if err := start(waits); !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("it started before the build of another one: %v", err)
+		t.Errorf("start before the build of another automated build: got %v, want ErrUnavailable", err)
 	}
 	must.Succeed(t, s.ExplainBuild(t.Context(), theirs.ID, "the linked account's access ended"))
 	must.Succeed(t, start(waits)) // no slot stays free for a build that cannot start

@@ -84,7 +84,7 @@ func automatedBuildReplaced(t *testing.T, s *store.Store, saved autobuild.Automa
 	}
 	next.Rules = []autobuild.Rule{{ID: "twice"}, {ID: "twice"}}
 	if _, err := s.SaveAutomatedBuild(t.Context(), next); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("two rules with one id: %v", err)
+		t.Errorf("two rules with the same id: got %v, want ErrConflict", err)
 	}
 	of, err := s.AutomatedBuildsOf(t.Context(), saved.Repository)
 	must.Succeed(t, err)
@@ -111,7 +111,7 @@ func automatedBuildsList(t *testing.T, s *store.Store) {
 	for _, a := range all {
 		names = append(names, a.Repository.FullName)
 		if len(a.Rules) != 1 {
-			t.Errorf("%s has rules %+v", a.Repository.FullName, a.Rules)
+			t.Errorf("rules of %s: got %+v", a.Repository.FullName, a.Rules)
 		}
 	}
 	if diff := cmp.Diff([]string{"acme/a", "acme/b", "acme/c"}, names); diff != "" {
@@ -124,7 +124,7 @@ func automatedBuildDeleted(t *testing.T, s *store.Store) {
 	b, _ := Started(t, s, a, "", Commit(1))
 	must.Succeed(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
 	if _, err := s.AutomatedBuild(t.Context(), a.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("it is still there: %v", err)
+		t.Errorf("read it after the deletion: got %v, want ErrNotFound", err)
 	}
 	ended, err := s.Build(t.Context(), b.ID)
 	must.Succeed(t, err)
@@ -140,7 +140,7 @@ func automatedBuildDeleted(t *testing.T, s *store.Store) {
 		t.Errorf("account: got %v, want %v", account, a.AccountID)
 	}
 	if err := s.DeleteAutomatedBuild(t.Context(), a.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("deleted twice: %v", err)
+		t.Errorf("delete it twice: got %v, want ErrNotFound", err)
 	}
 }
 
@@ -191,7 +191,7 @@ func hookRoundTrip(t *testing.T, s *store.Store) {
 	}
 	if _, err := s.SaveHook(t.Context(), autobuild.Hook{Repository: want.Repository}); !errors.Is(err,
 		autobuild.ErrConflict) {
-		t.Errorf("a second hook of the repository: %v", err)
+		t.Errorf("a second hook of the repository: got %v, want ErrConflict", err)
 	}
 	all, err := s.Hooks(t.Context())
 	must.Succeed(t, err)
@@ -200,10 +200,10 @@ func hookRoundTrip(t *testing.T, s *store.Store) {
 	}
 	must.Succeed(t, s.DeleteHook(t.Context(), saved.ID))
 	if _, err := s.Hook(t.Context(), saved.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("it is still there: %v", err)
+		t.Errorf("read it after the deletion: got %v, want ErrNotFound", err)
 	}
 	if err := s.TouchHook(t.Context(), saved.ID, polled, polled); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("touched a hook that is not: %v", err)
+		t.Errorf("update an unknown hook: got %v, want ErrNotFound", err)
 	}
 }
 
@@ -221,11 +221,11 @@ func providerNames(t *testing.T, s *store.Store) {
 	want.ID = saved.ID
 	got, err := s.Provider(t.Context(), saved.ID)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("error %v, (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, (-want +got):\n%s", err, diff)
 	}
 	if _, err := s.SaveProvider(t.Context(), autobuild.Provider{Name: "cloud"}); !errors.Is(err,
 		autobuild.ErrConflict) {
-		t.Errorf("a second one of that name: %v", err)
+		t.Errorf("a second registry with the same name: got %v, want ErrConflict", err)
 	}
 	all, err := s.Providers(t.Context())
 	must.Succeed(t, err)
@@ -264,11 +264,11 @@ func tokenRefresh(t *testing.T, s *store.Store) {
 	}
 	if _, err := s.UpdateTokens(t.Context(), saved.ID, saved.Version, secret.New("x"), secret.New("y"),
 		expires); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("refreshed from an old version: %v", err)
+		t.Errorf("refresh an old version: got %v, want ErrConflict", err)
 	}
 	if _, err := s.UpdateTokens(t.Context(), "none", 1, secret.New("x"), secret.New("y"), expires); !errors.Is(err,
 		autobuild.ErrNotFound) {
-		t.Errorf("an account that is not: %v", err)
+		t.Errorf("an unknown account: got %v, want ErrNotFound", err)
 	}
 }
 
@@ -281,10 +281,10 @@ func accountBroken(t *testing.T, s *store.Store) {
 	linked, err := s.SaveAccount(t.Context(), old)
 	must.Succeed(t, err)
 	if err := s.BreakAccount(t.Context(), old.ID, old.Version, "revoked"); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("broken by what happened to an old version: %v", err)
+		t.Errorf("mark an old version as broken: got %v, want ErrConflict", err)
 	}
 	if err := s.BreakAccount(t.Context(), "none", 1, "revoked"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("an account that is not: %v", err)
+		t.Errorf("an unknown account: got %v, want ErrNotFound", err)
 	}
 	must.Succeed(t, s.BreakAccount(t.Context(), linked.ID, linked.Version, "revoked"))
 	all, err := s.Accounts(t.Context())
@@ -316,12 +316,12 @@ func accountInUse(t *testing.T, s *store.Store) {
 		autobuild.AutomatedBuild{AccountID: account.ID, Repository: Repository("app")})
 	must.Succeed(t, err)
 	if err := s.DeleteAccount(t.Context(), account.ID); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("deleted while in use: %v", err)
+		t.Errorf("delete a credential in use: got %v, want ErrConflict", err)
 	}
 	must.Succeed(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
 	must.Succeed(t, s.DeleteAccount(t.Context(), account.ID))
 	if _, err := s.Account(t.Context(), account.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("it is still there: %v", err)
+		t.Errorf("read it after the deletion: got %v, want ErrNotFound", err)
 	}
 }
 
@@ -368,7 +368,7 @@ func registries(t *testing.T, s *store.Store) {
 	saved, err := s.SaveRegistry(t.Context(), unbound)
 	must.Succeed(t, err)
 	if saved.AutomatedBuildID != "" {
-		t.Errorf("still bound to %q", saved.AutomatedBuildID)
+		t.Errorf("automated build of the credential: got %q, want none", saved.AutomatedBuildID)
 	}
 
 	must.Succeed(t, s.DeleteAutomatedBuild(t.Context(), app.ID))

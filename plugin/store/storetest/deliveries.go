@@ -41,7 +41,7 @@ func deliveryRoundTrip(t *testing.T, s *store.Store) {
 		t.Errorf("waiting: got %v, want 1", waiting)
 	}
 	if _, err := s.Delivery(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("unknown delivery: %v", err)
+		t.Errorf("unknown delivery: got %v, want ErrNotFound", err)
 	}
 }
 
@@ -109,7 +109,7 @@ func deliveryCancelled(t *testing.T, s *store.Store) {
 	cancel()
 	for range 50 {
 		if _, err := s.ReceiveDelivery(ctx, autobuild.Delivery{HookID: "h"}); !errors.Is(err, context.Canceled) {
-			t.Fatalf("error %v, want cancelled", err)
+			t.Fatalf("got error %v, want context.Canceled", err)
 		}
 	}
 	all, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{})
@@ -154,13 +154,13 @@ func deliveryExplained(t *testing.T, s *store.Store) {
 	}
 	must.Succeed(t, s.ExplainDelivery(t.Context(), id, "the account's link is broken"))
 	if got := reason(); got != "the account's link is broken" {
-		t.Errorf("reason %q", got)
+		t.Errorf("reason: got %q, want the account's link is broken", got)
 	}
 	_, err = s.Plan(t.Context(),
 		autobuild.Plan{DeliveryID: id, State: autobuild.DeliveryIgnored, Reason: "nothing to do"})
 	must.Succeed(t, err)
 	must.Succeed(t, s.ExplainDelivery(t.Context(), id, "too late"))
 	if got := reason(); got != "nothing to do" {
-		t.Errorf("reason %q of a planned delivery", got)
+		t.Errorf("reason of a planned delivery: got %q, want nothing to do", got)
 	}
 }

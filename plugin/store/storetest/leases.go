@@ -10,26 +10,26 @@ import (
 func leases(t *testing.T, s *store.Store) {
 	for range 2 { // taken, and renewed
 		if held, err := s.Hold(t.Context(), "lead", time.Minute); !held || err != nil {
-			t.Fatalf("held %v, error %v", held, err)
+			t.Fatalf("got held %v, error %v", held, err)
 		}
 	}
 	if held, err := s.Held(t.Context(), "lead"); !held || err != nil {
-		t.Errorf("held %v, error %v", held, err)
+		t.Errorf("got held %v, error %v", held, err)
 	}
 	if held, err := s.Held(t.Context(), "other"); held || err != nil {
-		t.Errorf("another one: held %v, error %v", held, err)
+		t.Errorf("another owner: held %v, error %v", held, err)
 	}
 	if held, err := s.Hold(t.Context(), "short", -time.Millisecond); !held || err != nil {
-		t.Fatalf("held %v, error %v", held, err)
+		t.Fatalf("got held %v, error %v", held, err)
 	}
 	if held, err := s.Held(t.Context(), "short"); held || err != nil {
-		t.Errorf("one that lapsed: held %v, error %v", held, err)
+		t.Errorf("an expired lease: held %v, error %v", held, err)
 	}
 	if err := s.Release(t.Context(), "lead"); err != nil {
 		t.Fatal(err)
 	}
 	if held, err := s.Held(t.Context(), "lead"); held || err != nil {
-		t.Errorf("one given back: held %v, error %v", held, err)
+		t.Errorf("a released lease: held %v, error %v", held, err)
 	}
 }
 

@@ -21,7 +21,7 @@ func overviewEmpty(t *testing.T, s *store.Store) {
 		Accounts: map[autobuild.AccountState]int{autobuild.AccountLinked: 0, autobuild.AccountBroken: 0},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("error %v, (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, (-want +got):\n%s", err, diff)
 	}
 }
 

@@ -22,7 +22,7 @@ func permitOrder(t *testing.T, s *store.Store) {
 	newer, _ := Started(t, s, a, Commit(1), Commit(2))
 	for range 2 { // asking again is harmless
 		if granted, _ := permit(t, s, newer); !granted {
-			t.Error("the newer build was refused")
+			t.Error("the newer build was rejected")
 		}
 	}
 	granted, holder := permit(t, s, older)
@@ -50,11 +50,11 @@ func permitShared(t *testing.T, s *store.Store) {
 	Start(t.Context(), t, s, builds[0].ID)
 	for _, b := range []autobuild.Build{newer, builds[0]} {
 		if granted, holder := permit(t, s, b); !granted {
-			t.Errorf("build %d was refused for build %d", b.Number, holder.Number)
+			t.Errorf("build %d was rejected in favor of build %d", b.Number, holder.Number)
 		}
 	}
 	if granted, holder := permit(t, s, older); granted || holder.ID != newer.ID {
-		t.Errorf("the older build: granted %v, holder %d", granted, holder.Number)
+		t.Errorf("the older build: got granted %v, holder %d", granted, holder.Number)
 	}
 }
 
@@ -63,20 +63,20 @@ func permitManual(t *testing.T, s *store.Store) {
 	Started(t, s, a, "", Commit(1))
 	second, _ := Started(t, s, a, Commit(1), Commit(2))
 	if granted, _ := permit(t, s, second); !granted {
-		t.Fatal("the second push was refused")
+		t.Fatal("the second push was rejected")
 	}
 	manual, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
 	must.Succeed(t, err)
 	Start(t.Context(), t, s, manual.ID)
 	if granted, _ := permit(t, s, manual); !granted {
-		t.Error("a rebuild of the older commit was refused")
+		t.Error("a rebuild of the older commit was rejected")
 	}
 	third, _ := Started(t, s, a, Commit(2), Commit(3))
 	if granted, _ := permit(t, s, third); !granted {
-		t.Error("a newer push was refused")
+		t.Error("a newer push was rejected")
 	}
 	if granted, holder := permit(t, s, manual); granted || holder.ID != third.ID {
-		t.Errorf("the rebuild after a newer push: granted %v, holder %d", granted, holder.Number)
+		t.Errorf("the rebuild after a newer push: got granted %v, holder %d", granted, holder.Number)
 	}
 }
 
@@ -84,7 +84,7 @@ func reports(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
 	if _, err := s.Reported(t.Context(), b.ID); err == nil {
-		t.Error("nothing was reported yet")
+		t.Error("a status counts as reported before any report")
 	}
 	must.Succeed(t, s.MarkReported(t.Context(), b.ID, 0, autobuild.Queued, ""))
 	must.Succeed(t, s.MarkReported(t.Context(), b.ID, 1, autobuild.Starting, "rate limited"))

@@ -16,12 +16,12 @@ func pipelineTokens(t *testing.T, s *store.Store) {
 	refused := func(what, id, hash string) {
 		t.Helper()
 		if err := s.CheckPipelineToken(ctx, id, hash); !errors.Is(err, autobuild.ErrUnauthorized) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: got %v, want ErrUnauthorized", what, err)
 		}
 	}
 	refused("no token was made", a.ID, "")
 	if err := s.SetPipelineToken(ctx, "unknown", "hash", "Jo"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("a token of no automated build: %v", err)
+		t.Errorf("an unknown token: got %v, want ErrNotFound", err)
 	}
 	must.Succeed(t, s.SetPipelineToken(ctx, a.ID, "first", "Jo"))
 	must.Succeed(t, s.CheckPipelineToken(ctx, a.ID, "first"))
@@ -42,7 +42,7 @@ func pipelineTokens(t *testing.T, s *store.Store) {
 	must.Succeed(t, s.RevokePipelineToken(ctx, a.ID))
 	refused("a revoked one", a.ID, "second")
 	if _, err := s.PipelineToken(ctx, a.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("a revoked token is known: %v", err)
+		t.Errorf("a revoked token: got %v, want ErrNotFound", err)
 	}
 	must.Succeed(t, s.SetPipelineToken(ctx, a.ID, "third", "Jo"))
 	_, err = s.SaveAutomatedBuild(ctx, a)
@@ -70,12 +70,12 @@ func bindPipeline(t *testing.T, s *store.Store) {
 		"another automated build": requestOf(other, Commit(1), "ci#1"), "another commit": requestOf(a, Commit(2), "ci#1"), "another ref": tag,
 	} {
 		if _, err := s.BindPipeline(ctx, "embedded", j, "stolen"); !errors.Is(err, autobuild.ErrNotFound) {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: got %v, want ErrNotFound", what, err)
 		}
 	}
 	if _, err := s.BindPipeline(ctx, "own", requestOf(a, Commit(1), "ci#1"), "stolen"); !errors.Is(err,
 		autobuild.ErrNotFound) {
-		t.Errorf("an attempt on another engine: %v", err)
+		t.Errorf("an attempt on another engine: got %v, want ErrNotFound", err)
 	}
 	take := func(pipeline, token string, want autobuild.Build) {
 		t.Helper()
@@ -89,7 +89,7 @@ func bindPipeline(t *testing.T, s *store.Store) {
 	take("ci#2", "token-2", second) // what a pipeline has is no other one's
 	take("ci#1", "token-3", first)
 	if _, err := s.AttemptByToken(ctx, first.ID, "token-1"); !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("the first token after another was made: %v", err)
+		t.Errorf("the first token after another was created: got %v, want ErrUnauthorized", err)
 	}
 	bound, err := s.AttemptByToken(ctx, first.ID, "token-3")
 	must.Succeed(t, err)
@@ -105,7 +105,7 @@ func bindPipeline(t *testing.T, s *store.Store) {
 	for _, pipeline := range []string{"ci#1", "ci#2", "ci#3"} {
 		if b, err := s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), pipeline), "late"); !errors.Is(err,
 			autobuild.ErrNotFound) {
-			t.Errorf("after a claim and a cancel %s gets build %d, %v", pipeline, b.Number, err)
+			t.Errorf("build of %s after a claim and a cancel: got %d, error %v", pipeline, b.Number, err)
 		}
 	}
 }
@@ -131,7 +131,7 @@ func bindPipelineAgain(t *testing.T, s *store.Store) {
 	must.Succeed(t, err)
 	if _, err := s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), "ci#1"), "late"); !errors.Is(err,
 		autobuild.ErrNotFound) {
-		t.Errorf("while the next attempt is not there: %v", err)
+		t.Errorf("before the next attempt exists: got %v, want ErrNotFound", err)
 	}
 	_, err = s.StartAttempt(ctx, b.ID, "embedded", "unknown", time.Now().Add(time.Hour), 0)
 	must.Succeed(t, err)

@@ -14,7 +14,7 @@ import (
 func refBaseline(t *testing.T, s *store.Store) {
 	r := Repository("app")
 	if _, err := s.RefState(t.Context(), r, Main()); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("a ref never seen: %v", err)
+		t.Errorf("a new ref: got %v, want ErrNotFound", err)
 	}
 	for _, commit := range []string{Commit(1), Commit(2)} { // the second one must change nothing
 		if err := s.BaselineRefs(t.Context(), r,
@@ -25,12 +25,12 @@ func refBaseline(t *testing.T, s *store.Store) {
 	states, err := s.RefStates(t.Context(), r)
 	if diff := cmp.Diff(map[autobuild.Ref]autobuild.RefState{Main(): {Head: Commit(1)}}, states); diff != "" ||
 		err != nil {
-		t.Errorf("error %v, (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, (-want +got):\n%s", err, diff)
 	}
 	seen, err := s.TransitionSeen(t.Context(), autobuild.Transition{Repository: r, Ref: Main(), New: Commit(1)})
 	must.Succeed(t, err)
 	if seen {
-		t.Error("a baseline counts as a transition")
+		t.Error("a baseline was stored as a transition")
 	}
 }
 
@@ -55,11 +55,11 @@ func refsBackAndForth(t *testing.T, s *store.Store) {
 		numbers[builds[0].Number] = true
 	}
 	if len(numbers) != 3 {
-		t.Errorf("numbers %v, want three", numbers)
+		t.Errorf("got numbers %v, want three", numbers)
 	}
 	state, err := s.RefState(t.Context(), a.Repository, Main())
 	if diff := cmp.Diff(autobuild.RefState{Head: A, Seq: 3}, state); diff != "" || err != nil {
-		t.Errorf("error %v, (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, (-want +got):\n%s", err, diff)
 	}
 	for old, want := range map[string]bool{A: true, Commit(9): false} {
 		seen, err := s.TransitionSeen(t.Context(),
@@ -85,10 +85,10 @@ func planConflict(t *testing.T, s *store.Store) {
 	plan := Push(a, other, "", Commit(3))
 	plan.Moves = append(plan.Moves, Push(a, Main(), Commit(7), Commit(8)).Moves...)
 	if _, err := s.Plan(t.Context(), plan); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("error %v, want a conflict", err)
+		t.Errorf("got error %v, want ErrConflict", err)
 	}
 	if _, err := s.RefState(t.Context(), a.Repository, other); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("the plan's other move stands: %v", err)
+		t.Errorf("the other transition of the failed plan: got %v, want ErrNotFound", err)
 	}
 	builds, err := s.Builds(t.Context(), autobuild.BuildFilter{})
 	must.Succeed(t, err)
@@ -97,7 +97,7 @@ func planConflict(t *testing.T, s *store.Store) {
 	}
 	unseen := autobuild.Ref{Kind: autobuild.Branch, Name: "unseen"}
 	if _, err := s.Plan(t.Context(), Push(a, unseen, Commit(4), Commit(5))); err != nil {
-		t.Errorf("a ref not seen before takes any old head: %v", err)
+		t.Errorf("a transition of a new ref with an unknown old head: %v", err)
 	}
 }
 
@@ -122,11 +122,11 @@ func planOnce(t *testing.T, s *store.Store) {
 		t.Errorf("the same delivery again (-first +second):\n%s", diff)
 	}
 	if state, _ := s.RefState(t.Context(), a.Repository, Main()); state.Seq != 1 {
-		t.Errorf("the ref moved: %+v", state)
+		t.Errorf("the ref was changed: %+v", state)
 	}
 	plan.DeliveryID = "none"
 	if _, err := s.Plan(t.Context(), plan); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("an unknown delivery: %v", err)
+		t.Errorf("an unknown delivery: got %v, want ErrNotFound", err)
 	}
 }
 
@@ -231,7 +231,7 @@ func createOnce(t *testing.T, s *store.Store) {
 	draft.CauseKey = ""
 	for range 2 {
 		if _, created, err := s.CreateBuild(t.Context(), draft); !created || err != nil {
-			t.Errorf("without a key: created %v, error %v", created, err)
+			t.Errorf("without a key: got created %v, error %v", created, err)
 		}
 	}
 	latest, err := s.LatestBuild(t.Context(), first)
@@ -277,10 +277,10 @@ func buildsList(t *testing.T, s *store.Store) {
 			got = append(got, b.Number)
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
-			t.Errorf("%+v: error %v, (-want +got):\n%s", c.filter, err, diff)
+			t.Errorf("%+v: got error %v, (-want +got):\n%s", c.filter, err, diff)
 		}
 	}
 	if _, err := s.Build(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("unknown build: %v", err)
+		t.Errorf("unknown build: got %v, want ErrNotFound", err)
 	}
 }

@@ -107,7 +107,7 @@ func (s *Server) await() error {
 		case <-s.process.Ended():
 			return fmt.Errorf("postgres ended: %w", err)
 		case <-ctx.Done():
-			return fmt.Errorf("postgres does not answer: %w", err)
+			return fmt.Errorf("postgres is not ready: %w", err)
 		}
 	}
 }

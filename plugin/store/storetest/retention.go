@@ -35,20 +35,20 @@ func prune(t *testing.T, s *store.Store) {
 	must.Succeed(t, s.MarkReported(t.Context(), oldest.ID, 1, autobuild.Succeeded, ""))
 
 	if got, err := s.Prune(t.Context(), received.Add(-time.Minute)); err != nil || got != (store.Pruned{}) {
-		t.Errorf("error %v, removed %+v of what is not old", err, got)
+		t.Errorf("removed new rows: got %+v, error %v, want none", got, err)
 	}
 	got, err := s.Prune(t.Context(), time.Now().Add(time.Hour))
 	if diff := cmp.Diff(store.Pruned{Deliveries: 1, Builds: 1}, got); diff != "" || err != nil {
-		t.Errorf("error %v, removed (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, removed (-want +got):\n%s", err, diff)
 	}
 	if _, err := s.Delivery(t.Context(), answered); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("the answered delivery: %v", err)
+		t.Errorf("the answered delivery: got %v, want ErrNotFound", err)
 	}
 	if _, err := s.Delivery(t.Context(), waiting); err != nil {
-		t.Errorf("the delivery that waits: %v", err)
+		t.Errorf("the queued delivery: %v", err)
 	}
 	if _, err := s.Build(t.Context(), oldest.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("the oldest build: %v", err)
+		t.Errorf("the oldest build: got %v, want ErrNotFound", err)
 	}
 	seen, err := s.TransitionSeen(t.Context(),
 		autobuild.Transition{Repository: a.Repository, Ref: Main(), New: Commit(1)})

@@ -166,7 +166,7 @@ func grants(t *testing.T, s *store.Store) {
 	must.Succeed(t, s.CreateSession(ctx, want))
 	got, err := s.Session(ctx, "s")
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("error %v, session (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, session (-want +got):\n%s", err, diff)
 	}
 	next := autobuild.Grant{AccessToken: secret.New("access 2"), RefreshToken: secret.New("refresh 2"), ExpiresAt: end}
 	stored, err := s.UpdateGrant(ctx, "s", next)
@@ -202,7 +202,7 @@ func usersRemoved(t *testing.T, s *store.Store) {
 	)
 	counts, err := s.SessionCounts(ctx)
 	if diff := cmp.Diff(map[string]int{jo.ID: 2, mo.ID: 1}, counts); diff != "" || err != nil {
-		t.Errorf("error %v, sessions (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, sessions (-want +got):\n%s", err, diff)
 	}
 	grant(t, s, jo, map[string]autobuild.Permission{"{app}": autobuild.PermissionRead})
 	account, err := s.SaveAccount(ctx,

@@ -84,7 +84,7 @@ func checkAttempts(t *testing.T, r *rapid.T, s *store.Store, b autobuild.Build) 
 	attempts, err := s.Attempts(t.Context(), b.ID)
 	must.Succeed(t, err)
 	if len(attempts) != b.Attempt {
-		r.Fatalf("build is in attempt %d of %d", b.Attempt, len(attempts))
+		r.Fatalf("number of attempts: got %d, want %d", len(attempts), b.Attempt)
 	}
 	for _, a := range attempts {
 		underWay := a.Number == b.Attempt && (b.State == autobuild.Starting || b.State == autobuild.Running)

@@ -22,7 +22,7 @@ func sessions(t *testing.T, s *store.Store) {
 	u.Role = autobuild.RoleAdmin
 	changed, err := s.SaveUser(t.Context(), u)
 	if diff := cmp.Diff(u, changed); diff != "" || err != nil {
-		t.Errorf("error %v, (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, (-want +got):\n%s", err, diff)
 	}
 	byRemote, err := s.UserByRemote(t.Context(), "cloud", "{jo}")
 	must.Succeed(t, err)
@@ -31,7 +31,7 @@ func sessions(t *testing.T, s *store.Store) {
 	}
 	if _, err := s.SaveUser(t.Context(), autobuild.User{ProviderID: "cloud", RemoteID: "{jo}"}); !errors.Is(err,
 		autobuild.ErrConflict) {
-		t.Errorf("a second user with that identity: %v", err)
+		t.Errorf("a second user with the same identity: got %v, want ErrConflict", err)
 	}
 	for range 2 { // identities not taken yet do not collide
 		_, err := s.SaveUser(t.Context(), autobuild.User{Name: "nobody"})
@@ -57,7 +57,7 @@ func sessions(t *testing.T, s *store.Store) {
 	must.Succeed(t, s.DeleteSession(t.Context(), "new"))
 	for _, id := range []string{"old", "new", "none"} {
 		if _, err := s.SessionUser(t.Context(), id); !errors.Is(err, autobuild.ErrNotFound) {
-			t.Errorf("session %s: %v", id, err)
+			t.Errorf("session %s: got %v, want ErrNotFound", id, err)
 		}
 	}
 }
@@ -77,11 +77,11 @@ func oauthFlow(t *testing.T, s *store.Store) {
 		s.SaveOAuthFlow(t.Context(), autobuild.OAuthFlow{State: "expired", ExpiresAt: time.Now().Add(-time.Minute)}))
 	got, err := s.TakeOAuthFlow(t.Context(), "state")
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("error %v, (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, (-want +got):\n%s", err, diff)
 	}
 	for _, state := range []string{"state", "expired", "unknown"} {
 		if _, err := s.TakeOAuthFlow(t.Context(), state); !errors.Is(err, autobuild.ErrNotFound) {
-			t.Errorf("flow %s: %v", state, err)
+			t.Errorf("flow %s: got %v, want ErrNotFound", state, err)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func roleSet(t *testing.T, s *store.Store) {
 	want.Role = autobuild.RoleAdmin
 	got, err := s.SessionUser(t.Context(), "jo")
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("error %v, user (-want +got):\n%s", err, diff)
+		t.Errorf("got error %v, user (-want +got):\n%s", err, diff)
 	}
 	must.Succeed(t, s.DeleteUser(t.Context(), jo.ID))
 	if err := s.SetRole(t.Context(), jo.ID, autobuild.RoleAdmin); !errors.Is(err, autobuild.ErrNotFound) {
@@ -135,7 +135,7 @@ func firstToken(t *testing.T, s *store.Store) {
 	must.Succeed(t, s.CreateFirstToken(t.Context(), "expired", time.Now().Add(-time.Hour)))
 	for _, wrong := range []string{"wrong", "replaced", "expired"} {
 		if _, err := s.TakeFirstToken(t.Context(), wrong); !errors.Is(err, autobuild.ErrNotFound) {
-			t.Errorf("token %s: %v", wrong, err)
+			t.Errorf("token %s: got %v, want ErrNotFound", wrong, err)
 		}
 	}
 	must.Succeed(t, s.CreateFirstToken(t.Context(), "right", time.Now().Add(time.Hour)))
@@ -150,7 +150,7 @@ func firstToken(t *testing.T, s *store.Store) {
 	}
 	all.Wait()
 	if taken.Load() != 1 {
-		t.Errorf("taken %d times", taken.Load())
+		t.Errorf("successful uses of the token: got %d, want 1", taken.Load())
 	}
 	// A second token of the same administrator, for a browser that lost its session, creates no user.
 	must.Succeed(t, s.CreateFirstToken(t.Context(), "again", time.Now().Add(time.Hour)))
@@ -169,6 +169,6 @@ func firstToken(t *testing.T, s *store.Store) {
 	must.Succeed(t, err)
 	if err := s.CreateFirstToken(t.Context(), "late", time.Now().Add(time.Hour)); !errors.Is(err,
 		autobuild.ErrConflict) {
-		t.Errorf("a token while there is an administrator who can sign in: %v", err)
+		t.Errorf("a token although an administrator can sign in: got %v, want ErrConflict", err)
 	}
 }

@@ -79,14 +79,14 @@ func TestRules(t *testing.T) {
 			for i, want := range row.want {
 				response, _, err := request(t, row.method, url+row.path)
 				if err != nil || response.StatusCode != want {
-					t.Fatalf("request %d: %v %v, want %d", i+1, response, err, want)
+					t.Fatalf("request %d: got %v, error %v, want status %d", i+1, response, err, want)
 				}
 				if want == 503 {
 					hits++
 				}
 			}
 			if script.Hits() != hits {
-				t.Errorf("%d hits, want %d", script.Hits(), hits)
+				t.Errorf("got %d hits, want %d", script.Hits(), hits)
 			}
 		})
 	}
@@ -125,7 +125,7 @@ func TestRulesFollowEachOtherUntilStopped(t *testing.T) {
 	last.Stop()
 	f.Add(faults.Rule{Times: 1, Fault: faults.RateLimited("")})
 	if response, _, err := request(t, "GET", url); err != nil || len(response.Header.Values("Retry-After")) != 0 {
-		t.Errorf("third: %v %v, want no Retry-After", response, err)
+		t.Errorf("third: got %v, error %v, want no Retry-After", response, err)
 	}
 	f.Add(faults.Rule{Times: 1, Fault: faults.Status(500, `{"type":"error"}`)})
 	if response, _, err := request(
@@ -134,7 +134,7 @@ func TestRulesFollowEachOtherUntilStopped(t *testing.T) {
 		url,
 	); err != nil ||
 		response.Header.Get("Content-Type") != "application/json; charset=utf-8" {
-		t.Errorf("fourth: %v %v", response, err)
+		t.Errorf("fourth: got %v, error %v, want the handler's response", response, err)
 	}
 }
 
@@ -153,13 +153,14 @@ func TestBrokenConnections(t *testing.T) {
 			f.Add(faults.Rule{Times: 1, Fault: row.fault})
 			response, body, err := request(t, "GET", url)
 			if !errors.Is(err, row.want) {
-				t.Errorf("error %v, want %v", err, row.want)
+				t.Errorf("got error %v, want %v", err, row.want)
 			}
 			if response != nil && (body != answer[:4] || response.StatusCode != 201 || response.ContentLength != 10) {
-				t.Errorf("truncated to %q of %d bytes, status %d", body, response.ContentLength, response.StatusCode)
+				t.Errorf("truncated response: got body %q of %d bytes, status %d",
+					body, response.ContentLength, response.StatusCode)
 			}
 			if h.done.Load() != row.done {
-				t.Errorf("the handler ran %d times, want %d", h.done.Load(), row.done)
+				t.Errorf("runs of the handler: got %d, want %d", h.done.Load(), row.done)
 			}
 		})
 	}
@@ -175,12 +176,12 @@ func TestHoldWaitsForTheTest(t *testing.T) {
 	}()
 	select {
 	case err := <-answered:
-		t.Fatalf("answered while held: %v", err)
+		t.Fatalf("a held request returned: %v", err)
 	default:
 	}
 	close(until)
 	if err := <-answered; err != nil || h.done.Load() != 1 {
-		t.Errorf("after the release: %v, %d runs", err, h.done.Load())
+		t.Errorf("after the release: got error %v and %d runs, want no error and 1", err, h.done.Load())
 	}
 }
 
@@ -222,7 +223,7 @@ func TestAClientThatLeavesIsNotWaitedFor(t *testing.T) {
 			leave()
 			defer func() {
 				if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) || h.done.Load() != 0 {
-					t.Errorf("the request was not aborted, or %d times carried out", h.done.Load())
+					t.Errorf("the request was not aborted, or the handler ran %d times", h.done.Load())
 				}
 			}()
 			f.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/", nil))

@@ -109,7 +109,7 @@ func wait(t *testing.T, s *dronetest.Server, r *dronetest.Repository, number int
 	defer cancel()
 	status, err := s.Wait(ctx, r, number)
 	if err != nil {
-		t.Fatalf("build %d is %s still", number, status)
+		t.Fatalf("build %d is still %s", number, status)
 	}
 	return status
 }
@@ -125,21 +125,21 @@ func TestTheStockHandlersTakeWhatIsSent(t *testing.T) {
 	webhooksSent := len(e.hooks)
 	e.mu.Unlock()
 	if webhooksSent == 0 {
-		t.Error("the start was answered before its webhook was sent")
+		t.Error("the start returned before its webhook was sent")
 	}
 	if status := wait(t, s, r, 1); status != "success" || !strings.Contains(s.Log(r, 1), "runs one") {
 		t.Errorf("%s: %s", status, s.Log(r, 1))
 	}
 	if len(e.configs) != 1 || e.configs[0].Build.Number != 0 {
-		t.Errorf("%d configurations asked for", len(e.configs))
+		t.Errorf("requests for the configuration: got %d", len(e.configs))
 	}
 	switch {
 	case len(e.secrets) != 1:
-		t.Errorf("%d secrets asked for: want len(e.secrets) 1", len(e.secrets))
+		t.Errorf("requests for secrets: got %d, want 1", len(e.secrets))
 	case e.secrets[0].Build.Number != 1:
-		t.Errorf("%d secrets asked for: want e.secrets[0].Build.Number 1", len(e.secrets))
+		t.Errorf("%d requests for secrets: the first is not for build 1", len(e.secrets))
 	case e.secrets[0].Path != "p":
-		t.Errorf(`%d secrets asked for: want e.secrets[0].Path "p"`, len(e.secrets))
+		t.Errorf(`%d requests for secrets: the first is not for path "p"`, len(e.secrets))
 	}
 	for _, h := range e.headers {
 		want := `headers="accept accept-encoding content-type date digest"`
@@ -147,7 +147,7 @@ func TestTheStockHandlersTakeWhatIsSent(t *testing.T) {
 			want = `headers="date digest"`
 		}
 		if !strings.HasSuffix(h.Get("Signature"), want) {
-			t.Errorf("signature %s", h.Get("Signature"))
+			t.Errorf("signature: got %s", h.Get("Signature"))
 		}
 	}
 }
@@ -167,7 +167,7 @@ func TestTwoBuildsOfOneSecondAreConfusedWithoutAnAction(t *testing.T) {
 		wait(t, s, r, n+1)
 	}
 	if len(e.configs) >= 10 {
-		t.Error("no build got another one's configuration")
+		t.Error("got no build with another build's configuration, want one")
 	}
 }
 
@@ -208,13 +208,13 @@ func TestBuildsRunInOrderWithinCapacity(t *testing.T) {
 	}
 	for _, b := range s.Builds(r) {
 		if b.Status != "pending" {
-			t.Errorf("build %d is %s", b.Number, b.Status)
+			t.Errorf("state of build %d: got %s, want pending", b.Number, b.Status)
 		}
 	}
 	s.Release()
 	wait(t, s, r, 5)
 	if got, err := os.ReadFile(filepath.Join(dir, "order")); string(got) != "0\n1\n2\n3\n4\n" {
-		t.Errorf("ran %q, %v", got, err)
+		t.Errorf("commands: got %q, error %v", got, err)
 	}
 }
 
@@ -231,7 +231,7 @@ func TestAPipelineWithoutItsRunnerWaits(t *testing.T) {
 	}
 	wait(t, s, r, 2)
 	if got := s.Builds(r)[0].Status; got != "pending" {
-		t.Errorf("it is %s", got)
+		t.Errorf("state: got %s, want pending", got)
 	}
 }
 
@@ -258,7 +258,7 @@ func TestCancels(t *testing.T) {
 			}
 			expect(t, done, "ready\n")
 			if got := kill(t, s, 1); got != "killed" {
-				t.Errorf("the answer says it is %s", got)
+				t.Errorf("state in the response: got %s, want killed", got)
 			}
 			if !c.lost {
 				wait(t, s, r, 1)
@@ -268,10 +268,10 @@ func TestCancels(t *testing.T) {
 			}
 			expect(t, done, "lives\n")
 			if got := wait(t, s, r, 1); got != "killed" {
-				t.Errorf("it is %s", got)
+				t.Errorf("state: got %s, want killed", got)
 			}
 			if got := kill(t, s, 1); got != "killed" {
-				t.Errorf("cancelled again it is %s", got)
+				t.Errorf("state after a second cancel: got %s, want killed", got)
 			}
 		})
 	}
@@ -299,7 +299,7 @@ func expect(t *testing.T, f *os.File, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(f, got); err != nil || string(got) != want {
-		t.Fatalf("read %q, %v, want %q", got, err, want)
+		t.Fatalf("got %q, error %v, want %q", got, err, want)
 	}
 }
 
@@ -329,7 +329,7 @@ func TestHintsComeTwice(t *testing.T) {
 		select {
 		case <-e.webhooksSent:
 		case <-late:
-			t.Fatalf("%d webhooks, want created, running and success, each twice", i)
+			t.Fatalf("got %d webhooks, want created, running and success, each twice", i)
 		}
 	}
 }
