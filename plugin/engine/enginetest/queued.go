@@ -89,7 +89,7 @@ func (f Factory) timeOut(env *demotest.Env) {
 		env.T.Fatalf("got statuses %+v, want one", statuses)
 	}
 	text := statuses[0].Description
-	if !strings.HasPrefix(text, "failed: ") || !strings.Contains(text, "longer than") {
+	if !strings.HasPrefix(text, "failed: ") || !strings.Contains(text, "time limit") {
 		env.T.Errorf("got description %q, want one about the timeout", text)
 	}
 	if took := b.FinishedAt.Sub(b.CreatedAt); took < shortTime+f.Slow || took > shortTime+f.Slow+10*time.Second {
