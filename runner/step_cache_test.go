@@ -44,11 +44,21 @@ func TestTheCacheSurvivesKilledStepsAndOtherStepsDoNotWaitForIt(t *testing.T) {
 			dir,
 			append([]string{"PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "PLUGIN_STATE=" + state}, more...)...)
 	}
-	runStepWithCache(t, on(), "builder: its cache is in "+state+" (PLUGIN_STATE), which was empty", "cached  0 of 4 steps")
+	runStepWithCache(
+		t,
+		on(),
+		"builder: its cache is in "+state+" (PLUGIN_STATE), which was empty",
+		"cached  0 of 4 steps",
+	)
 
 	killed := waitRunning(t, on("PLUGIN_BUILD_ARGS=WAIT=100"))
 	other := on()
-	runStepWithCache(t, other, "builder: another step is using the cache in "+state+" (PLUGIN_STATE)", "cached  0 of 4 steps")
+	runStepWithCache(
+		t,
+		other,
+		"builder: another step is using the cache in "+state+" (PLUGIN_STATE)",
+		"cached  0 of 4 steps",
+	)
 	checkNothingLeft(t, other)
 	if err := killed.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -108,7 +118,11 @@ func TestTheCacheIsOnTheVolumeWithoutASetting(t *testing.T) {
 		return cmd
 	}
 	const bind, none = `mount --bind "$VOLUME" /var/lib/slipway/builder`, "true"
-	runStepWithCache(t, in(bind), "builder: its cache is in /var/lib/slipway/builder (a volume is there), which was empty")
+	runStepWithCache(
+		t,
+		in(bind),
+		"builder: its cache is in /var/lib/slipway/builder (a volume is there), which was empty",
+	)
 	runStepWithCache(
 		t,
 		in(bind),

@@ -105,7 +105,12 @@ func TestScheduleComesBackAfterAFailedPoll(t *testing.T) {
 		{&autobuild.RateLimitError{RetryAfter: time.Second}, time.Minute, time.Minute},
 	} {
 		r := New(Options{
-			Store: storetest.Open(t), Planner: failingPlanner{tt.err}, Now: func() time.Time { return now }, Log: discard.Logger(),
+			Store: storetest.Open(
+				t,
+			),
+			Planner: failingPlanner{tt.err},
+			Now:     func() time.Time { return now },
+			Log:     discard.Logger(),
 		})
 		s := schedule{Reconciler: r, every: Intervals{Polled: time.Hour, Active: time.Hour}}
 		got := s.pollHook(t.Context(), autobuild.Hook{ID: "h"}, time.Hour).Sub(now)

@@ -104,10 +104,8 @@ func (e *env) serve(ctx context.Context, network, address, name string, args ...
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if conn, err := net.Dial(
-			network,
-			address,
-		); err == nil { //nolint:noctx // a local server accepts or refuses at once
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
 			_ = conn.Close()
 			return s, nil
 		}

@@ -175,7 +175,7 @@ func scanning(on bool) *types.ImageScanningConfiguration {
 // ErrKey reports that Amazon does not know the key ID, or that the secret does not match it. ErrDenied
 // reports that the key lacks the permission for the action.
 var (
-	ErrKey    = errors.New("Amazon does not know the access key, or its secret is wrong")
+	ErrKey    = errors.New("unknown access key at Amazon, or a wrong secret")
 	ErrDenied = errors.New("the access key may not do that")
 )
 

@@ -40,9 +40,18 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 	finished, err := s.FinishAttempt(t.Context(),
 		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded, Size: 42})
 	must.Succeed(t, err)
+	checkSucceeded(t, s, finished, stages)
+	if active, err := s.ActiveAttempts(t.Context()); len(active) != 0 || err != nil {
+		t.Errorf("active attempts: got %+v, error %v", active, err)
+	}
+}
+
+// checkSucceeded checks a build, and its only attempt, that ended well with these stages.
+func checkSucceeded(t *testing.T, s *store.Store, b autobuild.Build, stages []autobuild.Stage) {
+	t.Helper()
 	stored, err := s.Build(t.Context(), b.ID)
 	must.Succeed(t, err)
-	if diff := cmp.Diff(finished, stored); diff != "" {
+	if diff := cmp.Diff(b, stored); diff != "" {
 		t.Errorf("returned and stored build differ (-returned +stored):\n%s", diff)
 	}
 	if stored.State != autobuild.Succeeded {
@@ -82,9 +91,6 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 	}
 	if all[0].HeartbeatAt.IsZero() {
 		t.Error("all[0].HeartbeatAt is zero")
-	}
-	if active, err := s.ActiveAttempts(t.Context()); len(active) != 0 || err != nil {
-		t.Errorf("active attempts: got %+v, error %v", active, err)
 	}
 }
 

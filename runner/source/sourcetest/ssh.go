@@ -124,11 +124,8 @@ func (s *SSH) upload(stream ssh.Channel, command string) error {
 	if parts == nil {
 		return io.ErrUnexpectedEOF
 	}
-	cmd := exec.Command(
-		"git",
-		"upload-pack",
-		filepath.Join(s.remote.dir, parts[1]),
-	) //nolint:noctx // a name of [a-z]; it ends with its connection
+	dir := filepath.Join(s.remote.dir, parts[1])   // the name has only [a-z]
+	cmd := exec.Command("git", "upload-pack", dir) //nolint:noctx // it ends with its connection
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.remote.dir}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
