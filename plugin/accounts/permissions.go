@@ -56,7 +56,7 @@ func (a *Accounts) CurrentPermissions(ctx context.Context, sessionID, userID str
 		wait, cancel = context.WithTimeout(ctx, checkWait)
 		defer cancel()
 	}
-	err = a.checkShared(wait, sessionID)
+	err = a.checkShared(wait, sessionID, userID, read)
 	if usable && ctx.Err() == nil && !endsPermissions(err) {
 		return nil
 	}
@@ -80,16 +80,22 @@ func (a *Accounts) RenewPermissions(ctx context.Context, sessionID, userID strin
 	if a.now().Sub(read) < renewEvery {
 		return nil
 	}
-	return a.checkShared(ctx, sessionID)
+	return a.checkShared(ctx, sessionID, userID, read)
 }
 
-func (a *Accounts) checkShared(ctx context.Context, sessionID string) error {
+// checkShared reads the permissions again, together with concurrent callers of the session. read is
+// the time of the permissions that the caller found stored.
+func (a *Accounts) checkShared(ctx context.Context, sessionID, userID string, read time.Time) error {
 	if err := a.recentFailure(sessionID); err != nil {
 		return err
 	}
 	flight := a.flights.DoChan("permissions/"+sessionID, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
 		defer cancel()
+		// Another caller's check may have ended after this caller found the permissions too old.
+		if current, err := a.store.PermissionsAt(ctx, userID); err == nil && current.After(read) {
+			return nil, nil
+		}
 		err := a.checkPermissions(ctx, sessionID)
 		if err != nil && !endsPermissions(err) { // logged once for each check, not for each page
 			logctx.Log(ctx, a.log).WithError(err).Warn("cannot read permissions: using those of the last hour")
