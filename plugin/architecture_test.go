@@ -14,7 +14,13 @@ import (
 var layers = [][]string{
 	{"config/secret"},
 	{
-		"config/identity", "config/must", "config/process", "config/netpolicy", "config/safe", "config/text",
+		"config/grammar",
+		"config/identity",
+		"config/must",
+		"config/process",
+		"config/netpolicy",
+		"config/safe",
+		"config/text",
 		"config/discard",
 	},
 	{"config"},
@@ -55,6 +61,7 @@ var across = map[string][]string{
 var alone = map[string][]string{
 	"config/secret":    {},
 	"config/must":      {},
+	"config/grammar":   {},
 	"config/process":   {},
 	"config/netpolicy": {},
 	"config/safe":      {},
@@ -63,18 +70,19 @@ var alone = map[string][]string{
 	"config/identity":  {"config/secret"},
 	"runner/ci":        {},
 	"runner/tags":      {"runner/ci", "runner/spec"},
-	"runner/spec":      {"config/secret"},
+	"runner/spec":      {"config/grammar", "config/secret"},
 	"plugin/autobuild": {"config/secret"},
-	"plugin/bitbucket": {"config/discard", "config/secret"},
-	"plugin/rules":     {"config/secret", "plugin/autobuild"},
+	"plugin/bitbucket": {"config/discard", "config/grammar", "config/secret"},
+	"plugin/rules":     {"config/grammar", "config/secret", "plugin/autobuild"},
 
-	"plugin/credentials": {"plugin/autobuild"},
+	"plugin/credentials": {"config/grammar", "plugin/autobuild"},
 }
 
 // leaves are the packages that every package may import, except those in alone.
 var leaves = []string{
 	"config/secret",
 	"config/must",
+	"config/grammar",
 	"config/identity",
 	"config/process",
 	"config/netpolicy",

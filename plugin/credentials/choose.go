@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/plugin/autobuild"
 )
 
@@ -42,7 +43,7 @@ func Choose(all []autobuild.Registry, u Use) Choice {
 			continue
 		}
 		if r.Purpose == autobuild.RegistryPull {
-			host := hostOf(r.Host)
+			host := grammar.ImageHost(r.Host)
 			if best, ok := pull[host]; !ok || better(r, best, u.Image) {
 				pull[host] = r
 			}
@@ -115,10 +116,4 @@ func reason(r autobuild.Registry, u Use) string {
 		return "its path begins the image's name"
 	}
 	return "it is for the whole registry"
-}
-
-// hostOf returns the registry host of an image name or of a credential's Host.
-func hostOf(name string) string {
-	host, _, _ := strings.Cut(name, "/")
-	return host
 }

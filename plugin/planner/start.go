@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
 	"slipway/plugin/rules"
@@ -22,8 +22,6 @@ type Request struct {
 	Key              string // a repeated request with the same key starts no more builds; empty = no key
 	By               string // user name or trigger, shown on the build's page
 }
-
-var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // Start creates and returns the builds of a request. If an earlier request had the same key, it
 // returns the builds of that request. If the caller can correct the request, the error is an
@@ -154,7 +152,7 @@ func commitOf(
 		}
 		return commit, nil
 	}
-	if !fullHash.MatchString(hash) {
+	if !grammar.IsCommit(hash) {
 		return autobuild.Commit{}, autobuild.FieldError{Field: "commit", Message: "a commit is 40 hexadecimal digits"}
 	}
 	commit, err := c.Commits.Commit(ctx, r, hash)

@@ -7,19 +7,19 @@ import (
 	"slices"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/plugin/autobuild"
 )
 
 const (
-	maxRules     = 100
-	maxPerRule   = 100 // build arguments, platforms or paths
-	maxBuildArgs = 16 << 10
+	maxRules        = 100
+	maxPerRule      = 100 // build arguments, platforms or paths
+	maxArgumentName = 128 // bytes
+	maxBuildArgs    = 16 << 10
 )
 
 var (
-	ruleID       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	argumentName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
-	platformName = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$`)
+	ruleID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 )
 
 // Check validates rules before they are saved. Each error names its field, for example
@@ -77,16 +77,20 @@ func checkLists(r autobuild.Rule) (faults []autobuild.FieldError) {
 		)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.BuildArgs)) {
-		if !argumentName.MatchString(name) {
-			fault("build_args", "%q is no name of a build argument: letters, digits and _, no digit first", name)
+		if len(name) > maxArgumentName || !grammar.IsVariable(name) {
+			fault(
+				"build_args",
+				"%q is not a name of a build argument: use up to 128 letters, digits and _, no digit first",
+				name,
+			)
 		}
 		if len(r.BuildArgs[name]) > maxBuildArgs || strings.ContainsRune(r.BuildArgs[name], 0) {
 			fault("build_args", "the value of %s is longer than %d bytes or contains a zero byte", name, maxBuildArgs)
 		}
 	}
 	for i, p := range r.Platforms {
-		if !platformName.MatchString(p) {
-			fault(fmt.Sprintf("platforms[%d]", i), "%q is no platform, as linux/amd64 or linux/arm/v7", p)
+		if !grammar.IsPlatform(p) {
+			fault(fmt.Sprintf("platforms[%d]", i), "%q is not a platform: give one as linux/amd64 or linux/arm/v7", p)
 		}
 	}
 	return faults

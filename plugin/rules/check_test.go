@@ -75,10 +75,10 @@ func TestR16CheckFindsInvalidFields(t *testing.T) {
 		},
 		{"an id", edit(func(r *autobuild.Rule) { r.ID = "a b" }), "id", "up to 64 letters"},
 		{"a platform", edit(func(r *autobuild.Rule) { r.Platforms = []string{"linux/amd64", "arm"} }), "platforms[1]",
-			"no platform"},
+			"not a platform"},
 		{
 			"a build argument", edit(func(r *autobuild.Rule) { r.BuildArgs = map[string]string{"A B": ""} }),
-			"build_args", `"A B" is no name`,
+			"build_args", `"A B" is not a name`,
 		},
 		{"a large build argument",
 			edit(func(r *autobuild.Rule) { r.BuildArgs = map[string]string{"A": strings.Repeat("x", 17<<10)} }),

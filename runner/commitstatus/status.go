@@ -5,9 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/plugin/bitbucket"
 	"slipway/runner/ci"
 )
@@ -39,12 +39,10 @@ type Report struct {
 	Parent string // the same for every ref; Data Center's merge check "required builds" uses it
 }
 
-var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
-
 // Describe returns the report of a step. key is the status key that the user set; empty = derive it.
 // The error names the missing value and the CI's variable for it.
 func Describe(run ci.Run, s Subject, key string) (Report, error) {
-	if !fullHash.MatchString(run.Commit) {
+	if !grammar.IsCommit(run.Commit) {
 		return Report{}, errors.New("the CI does not set the commit (DRONE_COMMIT_SHA or CI_COMMIT_SHA)")
 	}
 	if run.PipelineLink == "" {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/runner/registry"
 	"slipway/runner/spec"
 )
@@ -110,7 +111,7 @@ func (l Logins) explainPush(host string, err error) error {
 }
 
 func (l Logins) explainPull(image string, err error) error {
-	host, _, _ := strings.Cut(image, "/")
+	host := grammar.ImageHost(image)
 	if l.inRepository {
 		return fmt.Errorf("the build has no login that may read %s: set PLUGIN_BASE_IMAGE_REGISTRY=%s, "+
 			"PLUGIN_BASE_IMAGE_USERNAME and PLUGIN_BASE_IMAGE_PASSWORD: %w", image, host, err)

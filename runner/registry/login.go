@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"slipway/config/grammar"
 	"slipway/runner/spec"
 )
 
@@ -27,7 +28,7 @@ func ParseHost(host string) (string, error) {
 		)
 	}
 	normal := normalHost(strings.TrimSpace(host))
-	first, _, _ := strings.Cut(normal, "/")
+	first := grammar.ImageHost(normal)
 	if _, err := name.NewRegistry(first, name.StrictValidation); err != nil || !spec.LegalImage(normal+"/x") {
 		return "", fmt.Errorf(
 			"%q is no registry: give a host, as registry.example.com:5000, or with a path, as ghcr.io/acme",

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
+	"slipway/config/grammar"
 	"slipway/runner/spec"
 )
 
@@ -104,8 +104,7 @@ func insecureHosts(registries []spec.RegistryCredential) []string {
 	var hosts []string
 	for _, r := range registries {
 		if r.Insecure {
-			host, _, _ := strings.Cut(r.Host, "/")
-			hosts = append(hosts, host)
+			hosts = append(hosts, grammar.ImageHost(r.Host))
 		}
 	}
 	return hosts

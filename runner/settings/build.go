@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/config/secret"
 	"slipway/runner/settings/table"
 	"slipway/runner/spec"
@@ -96,7 +97,7 @@ func (r *stepReader) setBuildArgs(name, text string) error {
 		one, objectErr := table.ParseObject(name, object)
 		err = errors.Join(err, objectErr)
 		for _, arg := range slices.Sorted(maps.Keys(one)) {
-			if !spec.LegalArg(arg) {
+			if !grammar.IsVariable(arg) {
 				err = errors.Join(err, fmt.Errorf("%s has %q, which is not a name of a build argument", name, arg))
 			}
 		}
@@ -109,7 +110,7 @@ func (r *stepReader) setBuildArgs(name, text string) error {
 func (r *stepReader) setArgsFromEnv(name, text string) error {
 	names, err := table.ParseList(name, text)
 	for _, arg := range names {
-		if !spec.LegalArg(arg) {
+		if !grammar.IsVariable(arg) {
 			return fmt.Errorf("%s has %q, which is not a name of a variable", name, arg)
 		}
 	}
@@ -153,7 +154,7 @@ func parseArgs(setting string, args []string) (map[string]string, error) {
 	var err error
 	for i, arg := range args {
 		name, value, found := strings.Cut(arg, "=")
-		if !found || !spec.LegalArg(name) {
+		if !found || !grammar.IsVariable(name) {
 			err = errors.Join(err, entryError(setting, i))
 			continue
 		}

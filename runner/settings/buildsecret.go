@@ -7,6 +7,7 @@ import (
 
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/config/secret"
 	"slipway/runner/settings/table"
 	"slipway/runner/spec"
@@ -116,7 +117,7 @@ func eachSecretPair(name, text, kind string, add func(id, value string) error) e
 
 func (r *stepReader) addSecretFromEnv(name, id, variable string) error {
 	value, ok := r.given[variable]
-	if !ok && spec.LegalArg(variable) {
+	if !ok && grammar.IsVariable(variable) {
 		return fmt.Errorf("%s: the step's environment has no %s: set it from a secret of the CI, %s",
 			name, variable, "which keeps those from pull requests and from steps that do not name them")
 	}

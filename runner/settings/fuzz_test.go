@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/config/grammar"
 	"slipway/runner/settings"
 	"slipway/runner/spec"
 )
@@ -68,7 +69,7 @@ func FuzzReadPlugin(f *testing.F) {
 			}
 		}
 		for name := range p.BuildArgs {
-			if !spec.LegalArg(name) {
+			if !grammar.IsVariable(name) {
 				t.Errorf("accepted build argument %q", name)
 			}
 			if !strings.Contains(args, name) {

@@ -57,12 +57,6 @@ func (r *stepReader) setImages(name, text string) error {
 	return nil
 }
 
-// hostOf returns the registry of an image's name, or of the beginning of one.
-func hostOf(name string) string {
-	host, _, _ := strings.Cut(name, "/")
-	return host
-}
-
 const (
 	tagsName     = "PLUGIN_TAGS"
 	tagsFileName = "PLUGIN_TAGS_FILE"

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/config/secret"
 	"slipway/runner/registry"
 	"slipway/runner/settings/table"
@@ -199,7 +200,7 @@ func (p *Plugin) chooseAccessToken(v loginValues) string {
 
 // isGoogle reports whether a name begins with one of Google's registries.
 func isGoogle(name string) bool {
-	host := hostOf(name)
+	host := grammar.ImageHost(name)
 	return host == "gcr.io" || strings.HasSuffix(host, ".gcr.io") || strings.HasSuffix(host, "-docker.pkg.dev")
 }
 

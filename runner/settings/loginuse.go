@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/runner/registry"
 	"slipway/runner/settings/table"
 	"slipway/runner/spec"
@@ -33,7 +34,7 @@ func (p Plugin) LoginFor(image string) Login {
 	if i := registry.Match(image, p.Registries()); i >= 0 {
 		return p.Logins[i]
 	}
-	return Login{RegistryCredential: spec.RegistryCredential{Host: hostOf(image)}}
+	return Login{RegistryCredential: spec.RegistryCredential{Host: grammar.ImageHost(image)}}
 }
 
 // Registries returns the logins in the form that a builder takes.
@@ -84,8 +85,8 @@ func (p *Plugin) impliedRegistry(others []Login) string {
 	implied := ""
 	for _, image := range p.Images {
 		credentials := Plugin{Logins: others}.Registries()
-		if registry.Match(image, credentials) < 0 && (implied == "" || hostOf(image) == hubHost) {
-			implied = hostOf(image)
+		if registry.Match(image, credentials) < 0 && (implied == "" || grammar.ImageHost(image) == hubHost) {
+			implied = grammar.ImageHost(image)
 		}
 	}
 	if implied == "" {
@@ -109,7 +110,7 @@ func (p *Plugin) checkRegistry(named string) error {
 		if p.LoginFor(image).Anonymous() {
 			return fmt.Errorf("%s is %s, and PLUGIN_REPO is %s, which is not there: "+
 				"begin PLUGIN_REPO with the registry, or give %s a login in PLUGIN_LOGINS",
-				p.Origins[registryName], named, image, hostOf(image))
+				p.Origins[registryName], named, image, grammar.ImageHost(image))
 		}
 	}
 	return nil
@@ -125,7 +126,7 @@ func (p *Plugin) applyInsecure(text, main string) error {
 	on, err := table.ParseBool(insecureName, text)
 	switch {
 	case err == nil && on:
-		p.markInsecure(hostOf(main))
+		p.markInsecure(grammar.ImageHost(main))
 		return nil
 	case err == nil:
 		return nil
@@ -143,7 +144,7 @@ func (p *Plugin) applyInsecure(text, main string) error {
 		hosts = append(hosts, host)
 	}
 	for _, host := range hosts {
-		p.markInsecure(hostOf(host))
+		p.markInsecure(grammar.ImageHost(host))
 	}
 	return nil
 }
@@ -166,7 +167,7 @@ func (p *Plugin) markInsecure(host string) {
 	}
 	found := false
 	for i, l := range p.Logins {
-		if hostOf(l.Host) == host {
+		if grammar.ImageHost(l.Host) == host {
 			p.Logins[i].Insecure = true
 			found = found || l.Host == host
 		}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/runner/settings/table"
 	"slipway/runner/spec"
 )
@@ -73,7 +74,7 @@ func (r *stepReader) addPlatforms(name, text string) error {
 		return err
 	}
 	for _, platform := range entries {
-		if !spec.LegalPlatform(platform) {
+		if !grammar.IsPlatform(platform) {
 			return fmt.Errorf(
 				"%s has %q, which is not a platform: give it as linux/amd64 or linux/arm/v7",
 				name,

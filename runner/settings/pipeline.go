@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/runner/ci"
@@ -45,8 +46,7 @@ type requestReader struct {
 }
 
 var (
-	fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	buildID  = regexp.MustCompile(`^[a-z0-9-]+$`) // up to maxID characters
+	buildID = regexp.MustCompile(`^[a-z0-9-]+$`) // up to maxID characters
 )
 
 const maxID = 64
@@ -140,7 +140,7 @@ func readStepLogins(v loginValues, report table.Report) (StepLogins, error) {
 }
 
 func (r *requestReader) checkCommit() error {
-	if !fullHash.MatchString(r.Commit) || r.Ref == "" {
+	if !grammar.IsCommit(r.Commit) || r.Ref == "" {
 		return errors.New("the commit or its ref is unknown: " +
 			"run the step in a pipeline of Drone (DRONE_COMMIT_SHA, DRONE_COMMIT_REF) " +
 			"or Woodpecker (CI_COMMIT_SHA, CI_COMMIT_REF)")

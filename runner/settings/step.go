@@ -3,6 +3,7 @@ package settings
 import (
 	"slices"
 
+	"slipway/config/grammar"
 	"slipway/runner/settings/table"
 )
 
@@ -135,7 +136,7 @@ const dockerHubURL = "https://index.docker.io/v1/"
 func (r *stepReader) applyFiles() {
 	r.Files.RegistryURL = r.login.registry
 	if r.Files.RegistryURL == "" {
-		r.Files.RegistryURL = hostOf(r.Image())
+		r.Files.RegistryURL = grammar.ImageHost(r.Image())
 	}
 	if r.Files.RegistryURL == hubHost {
 		r.Files.RegistryURL = dockerHubURL

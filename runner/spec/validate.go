@@ -7,6 +7,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"slipway/config/grammar"
 )
 
 // A FieldError is a fault of a spec: the field, named as in its JSON form, and the problem.
@@ -22,11 +24,9 @@ func (e *FieldError) Error() string { return e.Field + ": " + e.Message }
 // and, for the host, https://github.com/distribution/reference. Lengths are checked separately: in an
 // expression, each length becomes as many states at every start of the program.
 var (
-	hexShape      = regexp.MustCompile(`^[0-9a-f]+$`)
-	tagShape      = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
-	platformShape = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_]+(?:/[a-z0-9]+)?$`)
-	argShape      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	imageShape    = regexp.MustCompile(
+	hexShape   = regexp.MustCompile(`^[0-9a-f]+$`)
+	tagShape   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+	imageShape = regexp.MustCompile(
 		`^(?:` + hostPattern + `/)?` + componentPattern + `(?:/` + componentPattern + `)*$`,
 	)
 )
@@ -67,10 +67,10 @@ func (s Spec) Validate() error {
 		".",
 	)
 	for name := range s.BuildArgs {
-		check(LegalArg(name), "build_args", "%q is not a name of a build argument", name)
+		check(grammar.IsVariable(name), "build_args", "%q is not a name of a build argument", name)
 	}
 	for _, p := range s.Platforms {
-		check(platformShape.MatchString(p), "platforms", "%q is not like linux/amd64", p)
+		check(grammar.IsPlatform(p), "platforms", "%q is not like linux/amd64", p)
 	}
 	return errors.Join(faults...)
 }
@@ -155,9 +155,3 @@ func LegalDigest(digest string) bool {
 	sum, found := strings.CutPrefix(digest, "sha256:")
 	return found && len(sum) == 64 && hexShape.MatchString(sum)
 }
-
-// LegalPlatform reports whether platform is like linux/amd64.
-func LegalPlatform(platform string) bool { return platformShape.MatchString(platform) }
-
-// LegalArg reports whether a build argument may have this name.
-func LegalArg(name string) bool { return argShape.MatchString(name) }

@@ -2,12 +2,11 @@ package spec
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
-)
 
-var variableShape = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	"slipway/config/grammar"
+)
 
 const maxVariable = 128
 
@@ -15,7 +14,7 @@ const maxVariable = 128
 // that decide which programs run and how (as in GO-2024-2998), and variables that a build sets itself.
 // The error does not contain the value.
 func CheckVariable(name, value string) error {
-	if len(name) > maxVariable || !variableShape.MatchString(name) {
+	if len(name) > maxVariable || !grammar.IsVariable(name) {
 		return fmt.Errorf("%.130q is not a variable name: use letters, digits and _, no digit first", name)
 	}
 	if strings.ContainsRune(value, 0) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"slipway/config/grammar"
 	"slipway/runner/ecr"
 	"slipway/runner/logins"
 	"slipway/runner/publish"
@@ -135,7 +136,7 @@ func (r run) explainPushError(image string, err error) error {
 	}
 	return fmt.Errorf(
 		"no setting has a login for %s, and the registry requires one: set PLUGIN_LOGINS (setting logins): %w",
-		hostOf(image),
+		grammar.ImageHost(image),
 		err,
 	)
 }
@@ -158,7 +159,7 @@ func (r run) explainPullError(err error) error {
 		"%w; no setting has a login for %s: if the image exists, set PLUGIN_LOGINS (setting logins) "+
 			"or PLUGIN_BASE_IMAGE_REGISTRY, _USERNAME and _PASSWORD",
 		err,
-		hostOf(image),
+		grammar.ImageHost(image),
 	)
 }
 
@@ -166,10 +167,4 @@ func (r run) loginFor(image string) registry.Login { return loginOf(r.s.LoginFor
 
 func loginOf(l settings.Login) registry.Login {
 	return registry.Login{Username: l.Username, Password: l.Password, Insecure: l.Insecure}
-}
-
-// hostOf is the registry's host in an image's name.
-func hostOf(image string) string {
-	host, _, _ := strings.Cut(image, "/")
-	return host
 }

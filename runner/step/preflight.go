@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"slipway/config/grammar"
 	"slipway/config/text"
 	"slipway/runner/publish"
 	"slipway/runner/registry"
@@ -148,7 +149,7 @@ func (r run) checkImage(ctx context.Context, image string) error {
 	if err == nil || refused != nil {
 		return r.explainPushError(image, err)
 	}
-	if r.s.ECR.On && hostOf(image) == r.s.ECR.Host && errors.Is(err, registry.ErrNotFound) {
+	if r.s.ECR.On && grammar.ImageHost(image) == r.s.ECR.Host && errors.Is(err, registry.ErrNotFound) {
 		return noECRRepository(strings.TrimPrefix(image, r.s.ECR.Host+"/"), err)
 	}
 	return fmt.Errorf("PLUGIN_REPO: the registry of %s cannot be used; check the name, the network of this step, "+

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"slipway/config/grammar"
 	"slipway/runner/buildkit"
 	"slipway/runner/cosign"
 	"slipway/runner/publish"
@@ -44,7 +45,7 @@ func (r run) push(ctx context.Context, key *cosign.Key, s sender) (done outcome,
 func (r run) upload(ctx context.Context, s sender) error {
 	var repositories []publish.Repository
 	for _, image := range r.s.Images {
-		account := hostOf(image) + " " + r.s.LoginFor(image).Host
+		account := grammar.ImageHost(image) + " " + r.s.LoginFor(image).Host
 		repositories = append(repositories, publish.Repository{Image: image, Account: account})
 	}
 	return publish.Upload(ctx, repositories, func(ctx context.Context, image, mountFrom string) error {

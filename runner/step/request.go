@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/mod/semver"
 
+	"slipway/config/grammar"
 	"slipway/config/text"
 	"slipway/runner/buildkit"
 	"slipway/runner/settings"
@@ -112,7 +113,7 @@ func builderMayPush(address, image string) bool {
 	if address == "" || strings.HasPrefix(address, "unix:") {
 		return true
 	}
-	host := hostOf(image)
+	host := grammar.ImageHost(image)
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

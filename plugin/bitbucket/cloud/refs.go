@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"net/mail"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"slipway/config/grammar"
 	"slipway/plugin/bitbucket"
 )
 
@@ -44,10 +44,8 @@ type wireCommit struct {
 	} `json:"author"`
 }
 
-var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
-
 func (w wireCommit) commit() (Commit, error) {
-	if !fullHash.MatchString(w.Hash) {
+	if !grammar.IsCommit(w.Hash) {
 		return Commit{}, fmt.Errorf("the answer's commit hash %.60q is not 40 hex digits", w.Hash)
 	}
 	date, _ := time.Parse(time.RFC3339, w.Date) // for display only; zero if absent

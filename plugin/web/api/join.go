@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
-	"regexp"
 	"strings"
 	"unicode"
 
 	"github.com/gin-gonic/gin"
 
+	"slipway/config/grammar"
 	"slipway/config/text"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/inrepo"
@@ -22,8 +22,6 @@ const (
 	maxJoin = 8 << 10
 	maxRef  = 1 << 10
 )
-
-var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 // join returns a build and its token to a step in the repository's own pipeline.
 func (a *API) join(c *gin.Context) error {
@@ -66,7 +64,7 @@ func (a *API) join(c *gin.Context) error {
 
 // pipelineRequest converts a request, and checks its values.
 func pipelineRequest(automatedBuildID string, r spec.PipelineRequest) (autobuild.PipelineRequest, error) {
-	if !fullHash.MatchString(r.Commit) {
+	if !grammar.IsCommit(r.Commit) {
 		return autobuild.PipelineRequest{}, &httpx.Error{
 			Status:  http.StatusBadRequest,
 			Message: "commit: send 40 hexadecimal digits",

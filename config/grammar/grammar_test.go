@@ -1,0 +1,55 @@
+package grammar_test
+
+import (
+	"strings"
+	"testing"
+
+	"slipway/config/grammar"
+)
+
+func TestForms(t *testing.T) {
+	for name, form := range map[string]struct {
+		is    func(string) bool
+		valid []string
+		other []string
+	}{
+		"platform": {
+			grammar.IsPlatform,
+			[]string{"linux/amd64", "linux/arm/v7", "windows/x86_64"},
+			[]string{"", "linux", "linux/", "Linux/amd64", "linux/arm/v7/x", "linux/amd64\n"},
+		},
+		"variable": {
+			grammar.IsVariable,
+			[]string{"A", "_x1", "HTTP_PROXY", strings.Repeat("A", 500)},
+			[]string{"", "1A", "A-B", "A=B", "Ä", "A\n"},
+		},
+		"commit": {
+			grammar.IsCommit,
+			[]string{strings.Repeat("0f", 20)},
+			[]string{"", strings.Repeat("0f", 19), strings.Repeat("0F", 20), strings.Repeat("0f", 32)},
+		},
+	} {
+		for _, s := range form.valid {
+			if !form.is(s) {
+				t.Errorf("%q is not a %s", s, name)
+			}
+		}
+		for _, s := range form.other {
+			if form.is(s) {
+				t.Errorf("%q is a %s", s, name)
+			}
+		}
+	}
+}
+
+func TestImageHost(t *testing.T) {
+	for name, want := range map[string]string{
+		"registry.example.com:5000/acme/app": "registry.example.com:5000",
+		"docker.io/acme":                     "docker.io",
+		"ghcr.io":                            "ghcr.io",
+	} {
+		if got := grammar.ImageHost(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
