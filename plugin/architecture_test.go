@@ -145,7 +145,7 @@ func TestPackagesImportOnlyPackagesBelow(t *testing.T) {
 			}
 			checked++
 			if why := forbidden(from, to); why != "" {
-				t.Errorf("%s imports %s: %s", from, to, why)
+				t.Errorf("%s imports %s: %s, want this import removed", from, to, why)
 			}
 		}
 	}

@@ -162,15 +162,15 @@ func TestBuildsLinkToTheirPipelines(t *testing.T) {
 	}
 }
 
-func (v *visitor) wants(t *testing.T, path string, says ...string) {
+func (v *visitor) wants(t *testing.T, path string, texts ...string) {
 	t.Helper()
 	resp, text := v.do(t, http.MethodGet, path, "")
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("%s: %s", path, resp.Status)
 	}
-	for _, want := range says {
+	for _, want := range texts {
 		if !strings.Contains(text, want) {
-			t.Errorf("%s: got no %q", path, want)
+			t.Errorf("%s: got %s, want it to contain %q", path, text, want)
 		}
 	}
 }

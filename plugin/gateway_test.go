@@ -135,7 +135,7 @@ func TestGatewayStopsDuringARequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 100 Continue"))); err != nil {
-		t.Fatal(err) // the handler reads the body once it says so
+		t.Fatal(err) // the server sends this when the handler reads the body
 	}
 	began := time.Now()
 	stop()

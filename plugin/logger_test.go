@@ -49,16 +49,16 @@ func TestS9ErrorsOfCommandsAreText(t *testing.T) {
 
 func TestS9PlainTextIsTheSameJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		said := rapid.String().Draw(t, "said")
-		encoded, err := json.Marshal(said)
+		text := rapid.String().Draw(t, "text")
+		encoded, err := json.Marshal(text)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var again string
-		if err := json.Unmarshal([]byte(program.Plain(string(encoded))), &again); err != nil || again != said {
-			t.Fatalf("%q parsed again: got %q, error %v, want %q", said, again, err, said)
+		if err := json.Unmarshal([]byte(program.Plain(string(encoded))), &again); err != nil || again != text {
+			t.Fatalf("%q parsed again: got %q, error %v, want %q", text, again, err, text)
 		}
-		checkPlain(t, program.Plain(said))
+		checkPlain(t, program.Plain(text))
 	})
 }
 

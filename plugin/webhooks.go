@@ -115,7 +115,7 @@ func hooksNamed(ctx context.Context, s *store.Store, names []string) ([]autobuil
 	), nil
 }
 
-// rotationLine says in one line how a rotation went, and whether it needs no further attempt.
+// rotationLine returns the result of a rotation as one line, and whether no further attempt is needed.
 // With lenient, a webhook that was rotated in the last 24 hours needs none.
 func rotationLine(name string, r catalog.Rotation, err error, lenient bool) (line string, ok bool) {
 	until := r.Hook.PreviousUntil.UTC().Format("2006-01-02 15:04 MST")

@@ -149,7 +149,7 @@ func TestALinkedAccountReadsThePermissions(t *testing.T) {
 		t.Fatalf("got error %v, want none", err)
 	}
 	if len(accounts) != 1 {
-		t.Fatalf("got %d accounts %v, want 1", len(accounts), accounts)
+		t.Fatalf("number of accounts: got %d, want 1 (%v)", len(accounts), accounts)
 	}
 	if err := e.Forget(t.Context(), accounts[0].ID); err != nil {
 		t.Fatal(err)

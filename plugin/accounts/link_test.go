@@ -39,7 +39,7 @@ func TestLink(t *testing.T) {
 		t.Error("got SignedIn true, want false")
 	}
 	if done.ReturnTo != "/settings/providers?x=1" {
-		t.Errorf("returns to %q", done.ReturnTo)
+		t.Errorf(`returns to: got %q, want "/settings/providers?x=1"`, done.ReturnTo)
 	}
 	got := e.account(done.Account.ID)
 	want := autobuild.Account{
@@ -73,7 +73,7 @@ func TestLink(t *testing.T) {
 		t.Fatalf("got error %v, want none", err)
 	}
 	if len(workspaces) != 1 {
-		t.Fatalf("got %d workspaces %v, want 1", len(workspaces), workspaces)
+		t.Fatalf("number of workspaces: got %d, want 1 (%v)", len(workspaces), workspaces)
 	}
 	if workspaces[0].ID != e.acme.UUID {
 		t.Errorf("got ID %v, want %v", workspaces[0].ID, e.acme.UUID)
@@ -110,10 +110,10 @@ func TestAuthorizeURL(t *testing.T) {
 		t.Errorf(`got code_challenge_method %q, want "S256"`, q.Get("code_challenge_method"))
 	}
 	if len(q.Get("code_challenge")) != 43 {
-		t.Fatalf("got %d code_challenge %v, want 43", len(q.Get("code_challenge")), q.Get("code_challenge"))
+		t.Fatalf("length of code_challenge: got %d, want 43 (%v)", len(q.Get("code_challenge")), q.Get("code_challenge"))
 	}
 	if len(q.Get("state")) != 43 {
-		t.Fatalf("got %d state %v, want 43", len(q.Get("state")), q.Get("state"))
+		t.Fatalf("length of state: got %d, want 43 (%v)", len(q.Get("state")), q.Get("state"))
 	}
 	if q.Has("scope") {
 		t.Error(`got the parameter scope, want none`)
@@ -237,7 +237,7 @@ func TestScopesOfOldResponses(t *testing.T) {
 
 func TestReadingTheUserFails(t *testing.T) {
 	for name, fault := range map[string]faults.Fault{
-		"nobody":      faults.Status(200, `{"type":"user"}`),
+		"no name":     faults.Status(200, `{"type":"user"}`),
 		"unavailable": faults.Status(501, ""),
 	} {
 		e := newEnv(t)
@@ -277,7 +277,7 @@ func TestProviderReady(t *testing.T) {
 		err,
 		autobuild.ErrUnavailable,
 	) {
-		t.Errorf("nobody there: got error %v, want %v", err, autobuild.ErrUnavailable)
+		t.Errorf("no server: got error %v, want %v", err, autobuild.ErrUnavailable)
 	}
 	e.faults.Add(faults.Rule{Path: tokenPath, Times: 1, Fault: faults.Status(http.StatusUnauthorized, "{}")})
 	if err := ready(func(*autobuild.Provider) {}); !errors.Is(err, autobuild.ErrUnauthorized) {

@@ -21,8 +21,8 @@ const (
 	callbackPath = "/oauth/bitbucket/callback"
 	oauthTimeout = 30 * time.Second
 
-	// defaultLifetime is used if a token response has no expires_in. The documentation says one
-	// hour; Cloud returns two.
+	// defaultLifetime is used if a token response has no expires_in. Cloud documents one hour,
+	// and returns two.
 	defaultLifetime = time.Hour
 )
 

@@ -38,8 +38,8 @@ func all(n int, f func() error) error {
 // the API rejected the token.
 func TestF12FiftyCallersOneRefresh(t *testing.T) {
 	for name, expire := range map[string]func(*env){
-		"foreseen": func(e *env) { e.clock.pass(3 * time.Hour) },
-		"told":     func(e *env) { e.server.ExpireTokens() },
+		"expiry is known":   func(e *env) { e.clock.pass(3 * time.Hour) },
+		"API rejects token": func(e *env) { e.server.ExpireTokens() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(
@@ -141,7 +141,7 @@ func TestH7HoursLater(t *testing.T) {
 	if err := c.Statuses.Put(t.Context(), r, hash, status); err != nil {
 		t.Fatalf("got error %v, want none", err)
 	} else if len(e.repo.Statuses(hash)) != 1 {
-		t.Errorf("got %d statuses %v, want 1", len(e.repo.Statuses(hash)), e.repo.Statuses(hash))
+		t.Errorf("number of statuses: got %d, want 1 (%v)", len(e.repo.Statuses(hash)), e.repo.Statuses(hash))
 	}
 	e.clock.pass(4 * time.Hour)
 	if _, err := c.Hooks.Ensure(t.Context(), r, webhook); err != nil && !errors.Is(err, autobuild.ErrHookRefused) {

@@ -40,7 +40,7 @@ func TestRefreshWithoutRotation(t *testing.T) {
 	}
 }
 
-// H8: each kind of rejection of a refresh token breaks the link, and the account's problem says so.
+// H8: each kind of rejection of a refresh token breaks the link. The account shows the problem.
 func TestH8RefreshRefused(t *testing.T) {
 	for _, body := range []string{
 		`{"error":"invalid_request","error_description":"Invalid refresh_token"}`, `{"error":"invalid_grant"}`,

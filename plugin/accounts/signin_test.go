@@ -41,7 +41,7 @@ func TestSignIn(t *testing.T) {
 	if all, err := e.store.Accounts(t.Context()); err != nil {
 		t.Fatalf("got error %v, want none", err)
 	} else if len(all) != 0 {
-		t.Errorf("got %d all %v, want 0", len(all), all)
+		t.Errorf("number of rows: got %d, want 0 (%v)", len(all), all)
 	}
 }
 
@@ -110,7 +110,7 @@ func TestIdentityOfAnotherUser(t *testing.T) {
 	if all, err := e.store.Accounts(t.Context()); err != nil {
 		t.Fatalf("got error %v, want none", err)
 	} else if len(all) != 0 {
-		t.Errorf("got %d all %v, want 0", len(all), all)
+		t.Errorf("number of rows: got %d, want 0 (%v)", len(all), all)
 	}
 }
 

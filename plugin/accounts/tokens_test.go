@@ -76,7 +76,7 @@ func TestAccessTokens(t *testing.T) {
 				t.Fatalf("got error %v, want none", err)
 			}
 			if len(workspaces) != 1 {
-				t.Fatalf("got %d workspaces %v, want 1", len(workspaces), workspaces)
+				t.Fatalf("number of workspaces: got %d, want 1 (%v)", len(workspaces), workspaces)
 			}
 			if workspaces[0].Slug != "acme" {
 				t.Errorf(`got Slug %q, want "acme"`, workspaces[0].Slug)
@@ -86,7 +86,7 @@ func TestAccessTokens(t *testing.T) {
 				t.Fatalf("got error %v, want none", err)
 			}
 			if len(repos) != 1 {
-				t.Fatalf("got %d repos %v, want 1", len(repos), repos)
+				t.Fatalf("number of repos: got %d, want 1 (%v)", len(repos), repos)
 			}
 			if repos[0].ID != e.repo.UUID {
 				t.Errorf("got ID %v, want %v", repos[0].ID, e.repo.UUID)
@@ -148,7 +148,7 @@ func TestAccessTokensThatAreRefused(t *testing.T) {
 	if all, err := e.store.Accounts(t.Context()); err != nil {
 		t.Fatalf("got error %v, want none", err)
 	} else if len(all) != 0 {
-		t.Errorf("got %d all %v, want 0", len(all), all)
+		t.Errorf("number of rows: got %d, want 0 (%v)", len(all), all)
 	}
 }
 

@@ -72,7 +72,7 @@ const (
 	AccountRepositoryToken AccountKind = "repository_token"
 )
 
-// An AccountState says whether an account can be used.
+// An AccountState is the state of a linked account: usable or broken.
 type AccountState string
 
 // The states. Builds of a broken account stay queued until the account is linked again.
@@ -116,7 +116,7 @@ type AutomatedBuild struct {
 	UpdatedAt   time.Time
 }
 
-// A HookState says how the gateway learns of a repository's pushes.
+// A HookState is the state of a repository's webhook. It decides how the gateway finds pushes.
 type HookState string
 
 // HookPolled means that no webhook could be created. The refs are polled, and Problem gives the

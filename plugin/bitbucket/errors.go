@@ -84,8 +84,8 @@ func (e *Error) scopes() string {
 // Unwrap returns the cause of a missing or invalid response.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Is matches the error by status. HTML instead of JSON says nothing about the requested object.
-// So it is ErrUnavailable, and never ErrNotFound or ErrForbidden.
+// Is matches the error by status. HTML instead of JSON comes from a proxy or a broken server, and
+// not from the API. So it is ErrUnavailable, and never ErrNotFound or ErrForbidden.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrHTML:

@@ -26,7 +26,7 @@ func TestBrowseFromWorkspaceToDockerfile(t *testing.T) {
 	workspaces, err := e.Workspaces(t.Context(), e.alice.ID)
 	must.Succeed(t, err)
 	if len(workspaces) != 1 {
-		t.Fatalf("got %d workspaces %v, want 1", len(workspaces), workspaces)
+		t.Fatalf("number of workspaces: got %d, want 1 (%v)", len(workspaces), workspaces)
 	}
 	if workspaces[0].Slug != "acme" {
 		t.Errorf(`got Slug %q, want "acme"`, workspaces[0].Slug)
@@ -34,7 +34,7 @@ func TestBrowseFromWorkspaceToDockerfile(t *testing.T) {
 	repositories, next, err := e.Repositories(t.Context(), e.alice.ID, "acme", "app", "")
 	must.Succeed(t, err)
 	if len(repositories) != 1 {
-		t.Fatalf("got %d repositories %v, want 1", len(repositories), repositories)
+		t.Fatalf("number of repositories: got %d, want 1 (%v)", len(repositories), repositories)
 	}
 	if repositories[0].FullName != "acme/app" {
 		t.Errorf(`got FullName %q, want "acme/app"`, repositories[0].FullName)
@@ -93,7 +93,7 @@ func TestCreateStoresTheDraftWithDefaults(t *testing.T) {
 		t.Errorf(`got CreatedBy %q, want "u1"`, stored.CreatedBy)
 	}
 	if len(stored.Rules) != 1 {
-		t.Fatalf("got %d Rules %v, want 1", len(stored.Rules), stored.Rules)
+		t.Fatalf("number of rules: got %d, want 1 (%v)", len(stored.Rules), stored.Rules)
 	}
 	if stored.Rules[0].Source != "main" {
 		t.Errorf(`got Source %q, want "main"`, stored.Rules[0].Source)
@@ -165,13 +165,13 @@ func fieldsOf(t *testing.T, err error) (fields []string) {
 	t.Helper()
 	var wrong *catalog.Invalid
 	if !errors.As(err, &wrong) {
-		t.Fatalf("no faults but %v", err)
+		t.Fatalf("got error %v, want *catalog.Invalid", err)
 	}
 	for _, f := range wrong.Fields {
 		fields = append(fields, f.Field)
 	}
 	if len(wrong.Error()) == 0 {
-		t.Error("the faults say nothing")
+		t.Error("got an error without text, want the wrong fields")
 	}
 	return fields
 }
@@ -228,7 +228,7 @@ func TestCreateWarnsIfThePushWillFail(t *testing.T) {
 	d.Repository, d.Viewer = "acme/lib", autobuild.Viewer{Administrator: true}
 	saved := e.create(t, d)
 	if len(saved.Warnings) != 1 {
-		t.Fatalf("got %d Warnings %v, want 1", len(saved.Warnings), saved.Warnings)
+		t.Fatalf("number of warnings: got %d, want 1 (%v)", len(saved.Warnings), saved.Warnings)
 	}
 	if !strings.Contains(saved.Warnings[0], "acme/app also pushes") {
 		t.Errorf(`got %q, want it to contain "acme/app also pushes"`, saved.Warnings[0])
@@ -238,7 +238,7 @@ func TestCreateWarnsIfThePushWillFail(t *testing.T) {
 		t,
 		d,
 	); len(saved.Warnings) != 1 {
-		t.Fatalf("got %d Warnings %v, want 1", len(saved.Warnings), saved.Warnings)
+		t.Fatalf("number of warnings: got %d, want 1 (%v)", len(saved.Warnings), saved.Warnings)
 	} else if !strings.Contains(saved.Warnings[0], "No registry credential matches it") {
 		t.Errorf(`got %q, want it to contain "No registry credential matches it"`, saved.Warnings[0])
 	}
@@ -257,7 +257,7 @@ func TestCreateWarnsIfThePushWillFail(t *testing.T) {
 	); err != nil {
 		t.Fatalf("got error %v, want none", err)
 	} else if len(saved.Warnings) != 1 {
-		t.Fatalf("got %d Warnings %v, want 1", len(saved.Warnings), saved.Warnings)
+		t.Fatalf("number of warnings: got %d, want 1 (%v)", len(saved.Warnings), saved.Warnings)
 	} else if !strings.Contains(saved.Warnings[0], "Check the credential of registry.example.com") {
 		t.Errorf(`got %q, want it to contain "Check the credential of registry.example.com"`, saved.Warnings[0])
 	}
@@ -271,7 +271,7 @@ func TestWarningsNameNoOtherRepository(t *testing.T) {
 	d.Repository, d.Viewer = "acme/lib", autobuild.Viewer{UserID: "u1"}
 	saved := e.create(t, d)
 	if len(saved.Warnings) != 1 {
-		t.Fatalf("got %d Warnings %v, want 1", len(saved.Warnings), saved.Warnings)
+		t.Fatalf("number of warnings: got %d, want 1 (%v)", len(saved.Warnings), saved.Warnings)
 	}
 	if !strings.HasPrefix(saved.Warnings[0], "Another automated build also pushes") {
 		t.Errorf(`got %q, want the prefix "Another automated build also pushes"`, saved.Warnings[0])
@@ -303,7 +303,7 @@ func TestUpdateKeepsStoredValues(t *testing.T) {
 		t.Errorf(`got CreatedBy %q, want "u1"`, updated.CreatedBy)
 	}
 	if len(updated.Rules) != 2 {
-		t.Fatalf("got %d Rules %v, want 2", len(updated.Rules), updated.Rules)
+		t.Fatalf("number of rules: got %d, want 2 (%v)", len(updated.Rules), updated.Rules)
 	}
 	if updated.Rules[0].ID != saved.Rules[0].ID {
 		t.Errorf("got ID %v, want %v", updated.Rules[0].ID, saved.Rules[0].ID)

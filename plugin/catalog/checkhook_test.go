@@ -30,7 +30,7 @@ func TestF18ACheckRestoresTheWebhook(t *testing.T) {
 			must.Succeed(t, err)
 			hooks := e.app.Hooks()
 			if len(hooks) != 1 {
-				t.Fatalf("got %d hooks %v, want 1", len(hooks), hooks)
+				t.Fatalf("number of hooks: got %d, want 1 (%v)", len(hooks), hooks)
 			}
 			if !hooks[0].Active {
 				t.Error("got Active false, want true")

@@ -23,7 +23,7 @@ func TestH1OneWebhookHoweverOftenItIsSaved(t *testing.T) {
 		t.Errorf(`got Hook.Problem %q, want ""`, saved.Hook.Problem)
 	}
 	if len(saved.Hook.Secret.Reveal()) != 64 {
-		t.Errorf("got %d Hook.Secret.Reveal() %v, want 64", len(saved.Hook.Secret.Reveal()), saved.Hook.Secret.Reveal())
+		t.Errorf("length of the webhook secret: got %d, want 64", len(saved.Hook.Secret.Reveal()))
 	}
 	_, err := e.Update(t.Context(), saved.ID, e.draft())
 	must.Succeed(t, err)
@@ -31,7 +31,7 @@ func TestH1OneWebhookHoweverOftenItIsSaved(t *testing.T) {
 	must.Succeed(t, err)
 	hooks := e.app.Hooks()
 	if len(hooks) != 1 {
-		t.Fatalf("got %d hooks %v, want 1", len(hooks), hooks)
+		t.Fatalf("number of hooks: got %d, want 1 (%v)", len(hooks), hooks)
 	}
 	if hooks[0].URL != publicURL+"/hooks/bitbucket/"+saved.Hook.ID {
 		t.Errorf("got URL %v, want %v", hooks[0].URL, publicURL+"/hooks/bitbucket/"+saved.Hook.ID)
@@ -64,9 +64,9 @@ func TestH1SavedByManyAtOnce(t *testing.T) {
 	if all, err := e.store.Hooks(t.Context()); err != nil {
 		t.Fatalf("got error %v, want none", err)
 	} else if len(all) != 1 {
-		t.Fatalf("got %d all %v, want 1", len(all), all)
+		t.Fatalf("number of rows: got %d, want 1 (%v)", len(all), all)
 	} else if len(e.app.Hooks()) != 1 {
-		t.Errorf("got %d app.Hooks() %v, want 1", len(e.app.Hooks()), e.app.Hooks())
+		t.Errorf("number of app.Hooks: got %d, want 1 (%v)", len(e.app.Hooks()), e.app.Hooks())
 	}
 }
 
@@ -86,7 +86,7 @@ func TestH2AWebhookThatIsGoneIsMadeAgain(t *testing.T) {
 	again, err := e.EnsureHook(t.Context(), saved.Repository, e.alice.ID)
 	must.Succeed(t, err)
 	if hooks := e.app.Hooks(); len(hooks) != 1 {
-		t.Fatalf("got %d hooks %v, want 1", len(hooks), hooks)
+		t.Fatalf("number of hooks: got %d, want 1 (%v)", len(hooks), hooks)
 	} else if hooks[0].UUID != again.RemoteID {
 		t.Errorf("got UUID %v, want %v", hooks[0].UUID, again.RemoteID)
 	} else if again.ID != saved.Hook.ID {
@@ -106,7 +106,7 @@ func TestH3DeletingTheLastAutomatedBuildRemovesTheWebhook(t *testing.T) {
 		t.Errorf("got Hook.ID %v, want %v", second.Hook.ID, first.Hook.ID)
 	}
 	if len(e.app.Hooks()) != 1 {
-		t.Errorf("got %d app.Hooks() %v, want 1", len(e.app.Hooks()), e.app.Hooks())
+		t.Errorf("number of app.Hooks: got %d, want 1 (%v)", len(e.app.Hooks()), e.app.Hooks())
 	}
 	must.Succeed(t, e.Delete(t.Context(), first.ID))
 	if len(e.app.Hooks()) != 1 {
@@ -119,7 +119,7 @@ func TestH3DeletingTheLastAutomatedBuildRemovesTheWebhook(t *testing.T) {
 	); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("got error %v, want %v", err, autobuild.ErrNotFound)
 	} else if len(e.app.Hooks()) != 0 {
-		t.Errorf("got %d app.Hooks() %v, want 0", len(e.app.Hooks()), e.app.Hooks())
+		t.Errorf("number of app.Hooks: got %d, want 0 (%v)", len(e.app.Hooks()), e.app.Hooks())
 	}
 	if err := e.Delete(t.Context(), second.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("deleted twice: got error %v, want %v", err, autobuild.ErrNotFound)
@@ -150,12 +150,12 @@ func TestH3AWebhookThatCannotBeRemovedIsReported(t *testing.T) {
 	if all, err := e.store.AutomatedBuilds(t.Context()); err != nil {
 		t.Fatalf("got error %v, want none", err)
 	} else if len(all) != 0 {
-		t.Errorf("got %d all %v, want 0", len(all), all)
+		t.Errorf("number of rows: got %d, want 0 (%v)", len(all), all)
 	}
 	if all, err := e.store.Hooks(t.Context()); err != nil {
 		t.Fatalf("got error %v, want none", err)
 	} else if len(all) != 0 {
-		t.Errorf("got %d all %v, want 0", len(all), all)
+		t.Errorf("number of rows: got %d, want 0 (%v)", len(all), all)
 	}
 }
 
@@ -229,7 +229,7 @@ func TestCurrentRefsAreTheBaseline(t *testing.T) {
 	states, err := e.store.RefStates(t.Context(), saved.Repository)
 	must.Succeed(t, err)
 	if len(states) != 2 {
-		t.Fatalf("got %d states %v, want 2", len(states), states)
+		t.Fatalf("number of states: got %d, want 2 (%v)", len(states), states)
 	}
 	if states[autobuild.Ref{Kind: autobuild.Branch, Name: "main"}] != (autobuild.RefState{Head: head}) {
 		t.Errorf(
@@ -380,7 +380,7 @@ func TestLinkingAgainRestoresTheWebhooks(t *testing.T) {
 		t.Errorf(`got Problem %q, want ""`, h.Problem)
 	}
 	if len(e.app.Hooks()) != 1 {
-		t.Fatalf("got %d app.Hooks() %v, want 1", len(e.app.Hooks()), e.app.Hooks())
+		t.Fatalf("number of app.Hooks: got %d, want 1 (%v)", len(e.app.Hooks()), e.app.Hooks())
 	}
 	if again.Hook.ID != h.ID {
 		t.Errorf("got Hook.ID %v, want %v", again.Hook.ID, h.ID)

@@ -167,7 +167,7 @@ func TestACredentialIsBoundToAnAutomatedBuildThatCanUseIt(t *testing.T) {
 	if all, err := e.store.Registries(t.Context()); err != nil {
 		t.Fatalf("got error %v, want none", err)
 	} else if len(all) != 0 {
-		t.Errorf("got %d all %v, want 0", len(all), all)
+		t.Errorf("number of rows: got %d, want 0 (%v)", len(all), all)
 	}
 }
 
@@ -215,6 +215,6 @@ func TestNoPushIsCheckedForTheRepositorysOwnPipeline(t *testing.T) {
 		t.Errorf("got checks %v, want 0", checks)
 	}
 	if len(saved.Warnings) != 0 {
-		t.Errorf("got %d Warnings %v, want 0", len(saved.Warnings), saved.Warnings)
+		t.Errorf("number of warnings: got %d, want 0 (%v)", len(saved.Warnings), saved.Warnings)
 	}
 }

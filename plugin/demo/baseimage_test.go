@@ -10,8 +10,8 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// A Dockerfile cannot use the push credential to read another image in the registry. It needs a pull
-// credential, and the error message says so.
+// A Dockerfile cannot use the push credential to read another image in the registry. The error
+// message asks for a pull credential.
 func TestThePushCredentialReadsNoBaseImage(t *testing.T) {
 	demotest.RequireTools(t)
 	env := demotest.StartSignedIn(t, localenv.Options{

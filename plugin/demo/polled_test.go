@@ -8,8 +8,8 @@ import (
 	"slipway/plugin/demo/localenv"
 )
 
-// If Bitbucket rejects the webhook, the repository is polled. Its page says so, and shows the values
-// to add the webhook by hand.
+// If Bitbucket rejects the webhook, the repository is polled. Its page shows the
+// polling, and the values to add the webhook by hand.
 func TestPolledRepository(t *testing.T) {
 	demotest.RequireTools(t)
 	env := demotest.StartSignedIn(t, localenv.Options{

@@ -76,7 +76,7 @@ type Finding struct {
 	Check string // name of the check, e.g. "disk"
 	Note  string // the result of a successful check, with hints
 	Err   error  // the problem; nil = none
-	Fix   string // how to solve the problem; empty if Err says it
+	Fix   string // how to solve the problem; empty if Err contains it
 }
 
 // String returns the finding as one line.

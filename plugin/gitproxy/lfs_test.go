@@ -131,7 +131,7 @@ func TestLFSRefusals(t *testing.T) {
 		t.Errorf("upload: got status %d, want 403", resp.StatusCode)
 	}
 	if answer.Message != "only downloads are served here" {
-		t.Errorf("upload: got message %q", answer.Message)
+		t.Errorf(`upload: got message %q, want "only downloads are served here"`, answer.Message)
 	}
 	if resp, _ := l.batch("download", "../../etc/passwd"); resp.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("an id that is no hash: got status %d, want 422", resp.StatusCode)

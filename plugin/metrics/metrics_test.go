@@ -175,7 +175,7 @@ func TestAPushIsMeasured(t *testing.T) {
 	b.clock.Add(25 * time.Second)
 	_, err = b.FinishAttempt(ctx, autobuild.Finish{BuildID: id, Attempt: 2, State: autobuild.Succeeded})
 	b.must(t, err)
-	b.must(t, b.MarkReported(ctx, id, 2, autobuild.Succeeded, "Bitbucket says no"))
+	b.must(t, b.MarkReported(ctx, id, 2, autobuild.Succeeded, "Bitbucket rejected it"))
 	b.expect(t, map[string]float64{
 		`slipway_builds{engine="embedded",state="running"}`:                           0,
 		`slipway_attempts_ended_total{engine="embedded",reason="lost",state="error"}`: 1,

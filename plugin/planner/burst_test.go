@@ -73,7 +73,7 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 	if builds > deliveries {
 		t.Errorf("builds: got %v, which is more than %v", builds, deliveries)
 	}
-	t.Logf("%d of %d deliveries taken at once, the others told to come again; the heap grew by %d MiB", accepted,
+	t.Logf("%d of %d deliveries were accepted at once, the others after a retry; the heap grew by %d MiB", accepted,
 		deliveries, grown)
 }
 

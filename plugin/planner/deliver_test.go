@@ -67,7 +67,7 @@ func TestAPushBecomesABuildWithAllFieldsOfTheRule(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if n := d.Outcomes[0].Rules[0].BuildNumber; n != 1 {
-		t.Errorf("the delivery's page says build %d", n)
+		t.Errorf("build number of the outcome: got %d, want 1", n)
 	}
 }
 
@@ -169,7 +169,7 @@ func TestW4I7ADeliveryForAnotherRepositoryIsRefused(t *testing.T) {
 	hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
 	must.Succeed(t, err)
 	if hook.Repository != w.Repo {
-		t.Errorf("the hook's repository became %+v", hook.Repository)
+		t.Errorf("the hook's repository: got %+v, want %+v", hook.Repository, w.Repo)
 	}
 	w.WantCommits()
 }
@@ -329,7 +329,7 @@ func TestW18ARenamedRepositoryIsFollowed(t *testing.T) {
 	w.WantCommits(head)
 	for _, b := range w.Builds() {
 		if b.Repository.FullName != "acme/renamed" {
-			t.Errorf("build of %s", b.Repository.FullName)
+			t.Errorf(`repository of the build: got %s, want "acme/renamed"`, b.Repository.FullName)
 		}
 	}
 	hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
@@ -350,7 +350,7 @@ func TestI7ANameInThePayloadOnlyIsIgnored(t *testing.T) {
 	body := strings.ReplaceAll(string(w.Bodies()[0]), "acme/app", "evil/../app")
 	w.Plan([]byte(body))
 	if b := w.Builds()[0]; b.Repository.FullName != "acme/app" {
-		t.Errorf("build of %s", b.Repository.FullName)
+		t.Errorf(`repository of the build: got %s, want "acme/app"`, b.Repository.FullName)
 	}
 	if n := w.Faults.Count("evil"); n != 0 {
 		t.Errorf("%d calls with the payload's name", n)
@@ -376,7 +376,7 @@ func TestO1LinksOfAPayloadAreNeverFollowed(t *testing.T) {
 		t.Errorf("%s: %s; the attacker was called %d times", d.State, d.Reason, called.Load())
 	}
 	if got := w.Builds()[0].Repository.FullName; got != "acme/app" {
-		t.Errorf("build of %s", got)
+		t.Errorf(`repository of the build: got %s, want "acme/app"`, got)
 	}
 }
 

@@ -17,7 +17,7 @@ type observation struct {
 	Exists   bool               // the provider has the commit New; set only if New is not Head
 }
 
-// A decision says whether the planner accepts one reported change, with the reason. The decisions of
+// A decision is the planner's answer to one reported change: accepted or not, with the reason. The decisions of
 // rules on an accepted change are autobuild.Decision (planMove).
 type decision struct {
 	Accept  bool

@@ -39,7 +39,7 @@ func TestAPolledRepositoryIsFollowedWhenItIsRenamed(t *testing.T) {
 	w.WantCommits(head)
 	for _, b := range w.Builds() {
 		if b.Repository.FullName != "acme/renamed" {
-			t.Errorf("build of %s", b.Repository.FullName)
+			t.Errorf(`repository of the build: got %s, want "acme/renamed"`, b.Repository.FullName)
 		}
 	}
 }

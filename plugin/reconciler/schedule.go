@@ -30,7 +30,7 @@ const (
 	pollCallsPerHour = 500
 )
 
-// Intervals say how often Run polls a repository. Each delay varies by 10 percent.
+// Intervals are the delays between two polls of a repository by Run. Each delay varies by 10 percent.
 type Intervals struct {
 	// Polled is the interval for repositories without a webhook (autobuild.HookPolled).
 	Polled time.Duration

@@ -93,7 +93,7 @@ func FuzzDecide(f *testing.F) {
 			}
 			if branch && regexp.MustCompile(`\[(skip|ci|build) (skip|ci|build)\]`).MatchString(message) &&
 				strings.Contains(message, "[skip ci]") {
-				t.Errorf("built although its commit says %q", message)
+				t.Errorf("commit message %q: got a build, want none", message)
 			}
 			checkRunnable(t, d)
 		},

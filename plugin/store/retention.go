@@ -67,11 +67,11 @@ func (s *Store) prunePeople(ctx context.Context, before time.Time) (removed int,
 	const idle = ` role = 'none' AND created_at < $1 AND signed_in_at < $1
 		AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.user_id = users.id AND s.expires_at > $1)
 		AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.user_id = users.id)`
-	strangers := s.Now().Add(-idleUserKept)
+	withoutRight := s.Now().Add(-idleUserKept)
 	for _, pass := range []struct {
 		before time.Time
 		which  string
-	}{{strangers, idle + ` AND had_right = FALSE`}, {before, idle}} {
+	}{{withoutRight, idle + ` AND had_right = FALSE`}, {before, idle}} {
 		n, err := s.prune(ctx, pass.before,
 			`SELECT id FROM users WHERE`+pass.which+` ORDER BY created_at, id LIMIT $2`,
 			`DELETE FROM users WHERE id = $2 AND`+pass.which)

@@ -43,9 +43,9 @@ func (l *lossyLine) fate(bool) storetest.Loss {
 func (l *lossyLine) fix(t *testing.T) {
 	t.Helper()
 	l.bad.Store(false)
-	t.Logf("nobody heard the end of %d commits that happened, %d that did not", l.happened.Load(), l.no.Load())
+	t.Logf("lost responses: %d of successful commits, %d of failed ones", l.happened.Load(), l.no.Load())
 	if l.happened.Load() == 0 {
-		t.Error("l.happened.Load() is 0")
+		t.Error("successful commits without a response: got 0, want some")
 	}
 	if l.no.Load() == 0 {
 		t.Error("l.no.Load() is 0")

@@ -167,7 +167,7 @@ func (w *env) wantPolls(want int) {
 	}
 }
 
-// wantCancelled checks the attempts that the engine was told to stop.
+// wantCancelled checks the numbers of the attempts that the watcher cancelled on the engine.
 func (w *env) wantCancelled(want ...int) {
 	w.t.Helper()
 	if got := w.engine.cancelled; !slices.Equal(got, want) {

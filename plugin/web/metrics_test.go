@@ -13,8 +13,10 @@ import (
 	"slipway/plugin/web/pages/pagestest"
 )
 
-// told is a handler that writes metrics.
-func told(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("slipway_builds 1\n")) }
+// serveMetrics is a handler that writes metrics.
+func serveMetrics(w http.ResponseWriter, _ *http.Request) {
+	_, _ = w.Write([]byte("slipway_builds 1\n"))
+}
 
 func TestMetricsNeedTheToken(t *testing.T) {
 	token := secret.New("0123456789abcdef")
@@ -26,22 +28,22 @@ func TestMetricsNeedTheToken(t *testing.T) {
 		header    http.Header
 		want      int
 	}{
-		"nothing is set":                     {secret.Secret{}, false, nil, http.StatusNotFound},
-		"nothing is set, a token is shown":   {secret.Secret{}, false, right, http.StatusNotFound},
-		"nothing is set, an empty one is":    {secret.Secret{}, false, authorization("Bearer "), http.StatusNotFound},
-		"the token":                          {token, false, right, http.StatusOK},
-		"no token":                           {token, false, nil, http.StatusUnauthorized},
-		"an empty token":                     {token, false, authorization("Bearer "), http.StatusUnauthorized},
-		"another token":                      {token, false, authorization("Bearer 0123456789abcdee"), http.StatusUnauthorized},
-		"the token without its kind":         {token, false, authorization("0123456789abcdef"), http.StatusUnauthorized},
-		"the token, but they live elsewhere": {token, true, right, http.StatusNotFound},
-		"no token, but they live elsewhere":  {secret.Secret{}, true, nil, http.StatusNotFound},
+		"nothing is set":                  {secret.Secret{}, false, nil, http.StatusNotFound},
+		"nothing is set, a token is sent": {secret.Secret{}, false, right, http.StatusNotFound},
+		"nothing is set, an empty token":  {secret.Secret{}, false, authorization("Bearer "), http.StatusNotFound},
+		"the token":                       {token, false, right, http.StatusOK},
+		"no token":                        {token, false, nil, http.StatusUnauthorized},
+		"an empty token":                  {token, false, authorization("Bearer "), http.StatusUnauthorized},
+		"another token":                   {token, false, authorization("Bearer 0123456789abcdee"), http.StatusUnauthorized},
+		"the token without its kind":      {token, false, authorization("0123456789abcdef"), http.StatusUnauthorized},
+		"the token, separate address":     {token, true, right, http.StatusNotFound},
+		"no token, separate address":      {secret.Secret{}, true, nil, http.StatusNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newEnvOf(
 				t,
 				sample,
-				func(s *router) { s.Metrics = publicMetrics(http.HandlerFunc(told), tt.token, tt.elsewhere) },
+				func(s *router) { s.Metrics = publicMetrics(http.HandlerFunc(serveMetrics), tt.token, tt.elsewhere) },
 			)
 			r := w.do("GET", "/metrics", tt.header)
 			text := read(t, r)
@@ -49,14 +51,10 @@ func TestMetricsNeedTheToken(t *testing.T) {
 				t.Errorf("got StatusCode %v, want %v", r.StatusCode, tt.want)
 			}
 			if strings.Contains(text, "slipway_builds") != (tt.want == http.StatusOK) {
-				t.Errorf(
-					`got strings.Contains(text, "slipway_builds") %v, want %v`,
-					strings.Contains(text, "slipway_builds"),
-					(tt.want == http.StatusOK),
-				)
+				t.Errorf("got body %s, want metrics in it: %t", text, tt.want == http.StatusOK)
 			}
 			if tt.want != http.StatusOK && !strings.HasPrefix(text, `{"error":`) {
-				t.Errorf("a program is told %s", text)
+				t.Errorf("got %s, want a JSON error", text)
 			}
 		})
 	}
@@ -64,7 +62,7 @@ func TestMetricsNeedTheToken(t *testing.T) {
 
 func TestAnAdministratorsSessionOpensNoMetrics(t *testing.T) {
 	w := newEnv(t, func(s *router) {
-		s.Metrics = publicMetrics(http.HandlerFunc(told), secret.New("0123456789abcdef"), false)
+		s.Metrics = publicMetrics(http.HandlerFunc(serveMetrics), secret.New("0123456789abcdef"), false)
 	})
 	if got := w.do(
 		"GET",
@@ -72,7 +70,7 @@ func TestAnAdministratorsSessionOpensNoMetrics(t *testing.T) {
 		ours,
 		w.Cookie(t, autobuild.RoleAdmin),
 	).StatusCode; got != http.StatusUnauthorized {
-		t.Errorf("status %d: the path is for programs, which have no cookie", got)
+		t.Errorf("got status %d, want 401: a cookie does not authenticate a program", got)
 	}
 }
 
@@ -92,17 +90,12 @@ func TestMetricsCanHaveASeparateAddress(t *testing.T) {
 		r := httptest.NewRequest("GET", tt.path, nil)
 		r.Header.Set("Authorization", tt.header)
 		rec := httptest.NewRecorder()
-		MetricsServer(http.HandlerFunc(told), tt.token, s.Log).Handler.ServeHTTP(rec, r)
+		MetricsServer(http.HandlerFunc(serveMetrics), tt.token, s.Log).Handler.ServeHTTP(rec, r)
 		if rec.Code != tt.want {
 			t.Errorf("%s: got Code %v, want %v", name, rec.Code, tt.want)
 		}
 		if len(rec.Header().Get("X-Request-Id")) != 16 {
-			t.Errorf(
-				"%s: got %d X-Request-Id %v, want 16",
-				name,
-				len(rec.Header().Get("X-Request-Id")),
-				rec.Header().Get("X-Request-Id"),
-			)
+			t.Errorf("%s: got request id %q, want 16 characters", name, rec.Header().Get("X-Request-Id"))
 		}
 	}
 }
@@ -113,7 +106,7 @@ func TestRequestsAreObservedByRoute(t *testing.T) {
 	w := newEnv(t, func(s *router) {
 		s.Observe = func(method, route string, status int, took time.Duration) {
 			if took <= 0 {
-				t.Errorf("%s took %s", route, took)
+				t.Errorf("%s: got duration %s, want more than 0", route, took)
 			}
 			routes = append(routes, method+" "+route+" "+http.StatusText(status))
 		}
@@ -129,7 +122,7 @@ func TestRequestsAreObservedByRoute(t *testing.T) {
 		"GET /builds/:number See Other",
 	}
 	if !slices.Equal(routes, want) {
-		t.Errorf("told %q, want %q", routes, want)
+		t.Errorf("observed requests: got %q, want %q", routes, want)
 	}
 }
 
@@ -150,7 +143,7 @@ func TestEveryErrorNamesItsRequest(t *testing.T) {
 			t.Errorf("got %q, want it to contain %q", text, id)
 		}
 		if len(id) != 16 {
-			t.Fatalf("got %d id %v, want 16", len(id), id)
+			t.Fatalf("length of id: got %d, want 16 (%v)", len(id), id)
 		}
 		if seen[id] {
 			t.Error("got a repeated id, want a new one")

@@ -144,11 +144,11 @@ func TestS10CrossOriginPostsAreRefused(t *testing.T) {
 		}
 	}
 	if got := w.do("POST", "/hooks/bitbucket/x", foreign["another site"]).StatusCode; got != http.StatusAccepted {
-		t.Errorf("a webhook gets %d", got)
+		t.Errorf("a webhook: got %d, want 202", got)
 	}
 	behindProxy := http.Header{"Origin": {pagestest.URL}}
 	if got := w.do("POST", "/signout", behindProxy, admin).StatusCode; got != http.StatusSeeOther {
-		t.Errorf("our own origin gets %d", got)
+		t.Errorf("our own origin: got %d, want 303", got)
 	}
 }
 
@@ -226,7 +226,7 @@ func read(t *testing.T, r *http.Response) string {
 func TestHealth(t *testing.T) {
 	w := newEnv(t, func(s *router) { s.Ready = func(context.Context) error { return errors.New("disk full") } })
 	if got := w.do("GET", "/healthz", nil).StatusCode; got != http.StatusOK {
-		t.Errorf("/healthz %d", got)
+		t.Errorf("/healthz: got %d, want 200", got)
 	}
 	r := w.do("GET", "/readyz", nil)
 	if text := read(t, r); r.StatusCode != http.StatusServiceUnavailable {
@@ -235,7 +235,7 @@ func TestHealth(t *testing.T) {
 		t.Errorf(`got %q, want it not to contain "disk full"`, text)
 	}
 	if got := newEnv(t, nil).do("GET", "/readyz", nil).StatusCode; got != http.StatusOK {
-		t.Errorf("/readyz %d", got)
+		t.Errorf("/readyz: got %d, want 200", got)
 	}
 }
 

@@ -147,7 +147,7 @@ func (e *env) addHook(t *testing.T, url, key string) string {
 	return answer["uuid"].(string)
 }
 
-// git runs git as a stranger would, without the machine's configuration.
+// git runs git without the machine's configuration and returns its output.
 func git(t *testing.T, dir string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "git", append([]string{

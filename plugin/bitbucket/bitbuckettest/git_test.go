@@ -36,7 +36,7 @@ func TestWhoMayCloneAndPush(t *testing.T) {
 		"owner":                       {user: "alice", password: "alice's git password", clones: true, pushes: true},
 		"owner by API token":          {user: "x-bitbucket-api-token-auth", password: "alice's git password", clones: true, pushes: true},
 		"owner with a wrong password": {user: "alice", password: "guess"},
-		"stranger":                    {user: "bob", password: "bob's git password"},
+		"user without a permission":   {user: "bob", password: "bob's git password"},
 		"reader":                      {user: "bob", password: "bob's git password", bob: bitbuckettest.Read, clones: true},
 		"writer":                      {user: "bob", password: "bob's git password", bob: bitbuckettest.Write, clones: true, pushes: true},
 		"token of scope repository":   {user: "x-token-auth", password: e.token, clones: true},

@@ -93,8 +93,8 @@ func listByField[T any](ctx context.Context, c *Client, path, field string, valu
 	return all, nil
 }
 
-// isNotVisible reports whether the user cannot see the requested object. Missing scopes of the
-// credential do not count, because they say nothing about the user.
+// isNotVisible reports whether the user cannot see the requested object. It ignores missing scopes,
+// because they are a limit of the credential and not of the user.
 func isNotVisible(err error) bool {
 	var answer *bitbucket.Error
 	return errors.Is(err, bitbucket.ErrNotFound) ||

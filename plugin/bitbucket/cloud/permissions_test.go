@@ -58,7 +58,7 @@ func TestPermissionsOfAWorkspaceThatIsNotVisible(t *testing.T) {
 	}
 }
 
-// A failure that says nothing about the user is an error, and never "no permission".
+// A failed request is an error, and never "no permission".
 func TestPermissionsThatAreNotKnown(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc

@@ -107,7 +107,7 @@ func TestAFileHoldsManyDocuments(t *testing.T) {
 			"{version: 1, repository: c/c}\n---\n",
 	)
 	if len(documents) != 3 {
-		t.Fatalf("got %d documents %v, want 3", len(documents), documents)
+		t.Fatalf("number of documents: got %d, want 3 (%v)", len(documents), documents)
 	}
 	if documents[2].Build.Repository.FullName != "c/c" {
 		t.Errorf(`got Repository.FullName %q, want "c/c"`, documents[2].Build.Repository.FullName)

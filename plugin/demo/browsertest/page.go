@@ -37,7 +37,7 @@ func (b *Browser) CheckPage(name string) {
 	for _, screen := range screens() {
 		b.emulate(screen)
 		if wide := b.findOverflow(); wide != "" {
-			b.t.Errorf("%s, %s: the page is wider than the screen: %s", name, screen.Name, wide)
+			b.t.Errorf(`%s, %s: the page is wider than the screen: %s, want no overflow`, name, screen.Name, wide)
 		}
 		for _, v := range b.audit() {
 			b.t.Errorf("%s, %s: %s", name, screen.Name, v)

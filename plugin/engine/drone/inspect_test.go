@@ -78,7 +78,7 @@ func TestInspect(t *testing.T) {
 		"no administrator": {
 			path: "/system/stats", answer: respondStatus(403, "Forbidden"), subject: "edition", good: "5000 builds",
 		},
-		"nothing told": {path: "/varz", answer: respondStatus(404, ""), subject: "edition", good: "unknown"},
+		"no edition": {path: "/varz", answer: respondStatus(404, ""), subject: "edition", good: "unknown"},
 		"a wrong token": {
 			path: "/api/user", answer: respondStatus(401, "Unauthorized"), subject: "token",
 			problem: "SLIPWAY_DRONE_TOKEN",
@@ -89,9 +89,9 @@ func TestInspect(t *testing.T) {
 		"no user": {
 			path: "/api/user", answer: respond(`null`), subject: "token", problem: "SLIPWAY_DRONE_SERVER",
 		},
-		"config unasked":  {subject: "config extension", good: "DRONE_YAML_ENDPOINT"},
-		"secret unasked":  {subject: "secret extension", good: "DRONE_SECRET_PLUGIN_ENDPOINT"},
-		"webhook unasked": {subject: "webhook extension", good: "polls"},
+		"no config request":  {subject: "config extension", good: "DRONE_YAML_ENDPOINT"},
+		"no secret request":  {subject: "secret extension", good: "DRONE_SECRET_PLUGIN_ENDPOINT"},
+		"no webhook request": {subject: "webhook extension", good: "polls"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

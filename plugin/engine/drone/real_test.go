@@ -206,12 +206,12 @@ func (d *real) activate(ctx context.Context, fullName string) error {
 		if err != nil {
 			return err
 		}
-		said, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 		if err := errors.Join(err, resp.Body.Close()); err != nil {
 			return err
 		}
 		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("POST %s: %s: %s", path, resp.Status, said)
+			return fmt.Errorf("POST %s: %s: %s", path, resp.Status, body)
 		}
 	}
 	return nil

@@ -92,7 +92,7 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 			"acme/builder", "GET", "/user", respond("<html>"), autobuild.ErrUnavailable,
 			"is not a Drone server",
 		},
-		"nobody": {
+		"no user": {
 			"acme/builder", "GET", "/user", respond("null"), autobuild.ErrUnavailable, "is not a Drone server",
 		},
 		"no repository": {

@@ -88,13 +88,15 @@ func TestConfigurations(t *testing.T) {
 			e.server.Hold()
 			e.server.AddRepository("acme/builder", "main")
 			_, body := send(t, e.requestFor(t, "config", "app").request(t, e.gateway))
-			var told struct{ Data, Kind string }
-			if err := json.Unmarshal([]byte(body), &told); err != nil {
+			var config struct{ Data, Kind string }
+			if err := json.Unmarshal([]byte(body), &config); err != nil {
 				t.Fatalf("%s: %v", body, err)
 			}
-			if diff := cmp.Diff(strings.Replace(c.want, "%TYPE%", c.kind, 1), told.Data); diff != "" ||
-				told.Kind != "pipeline" {
-				t.Errorf("kind %s (-want +got)\n%s", told.Kind, diff)
+			if diff := cmp.Diff(strings.Replace(c.want, "%TYPE%", c.kind, 1), config.Data); diff != "" {
+				t.Errorf("config (-want +got)\n%s", diff)
+			}
+			if config.Kind != "pipeline" {
+				t.Errorf("got kind %q, want pipeline", config.Kind)
 			}
 		})
 	}

@@ -186,7 +186,7 @@ func (c *CI) unreachable(env *demotest.Env) {
 	p.Push("HEAD:refs/heads/b-one")
 	p.Commit("Two", env.Dockerfile("two"))
 	p.Push("HEAD:refs/heads/b-two")
-	env.WaitUntil("both builds wait and say so", func() (bool, error) {
+	env.WaitUntil("both builds wait and show the reason", func() (bool, error) {
 		builds, err := p.Builds(env.Context)
 		waiting := 0
 		for _, b := range builds {

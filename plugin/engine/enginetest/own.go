@@ -24,10 +24,10 @@ type OwnPipeline struct {
 
 // ownPipeline: a repository's own pipeline runs once with each push, unchanged, besides our build.
 func (c *CI) ownPipeline(env *demotest.Env) {
-	said := filepath.Join(env.Dir, "own-pipeline")
+	outputFile := filepath.Join(env.Dir, "own-pipeline")
 	files := func(greeting string) map[string]string {
 		all := env.Dockerfile(greeting)
-		all[c.Own.File] = c.Own.Text("cat greeting.txt >> " + said)
+		all[c.Own.File] = c.Own.Text("cat greeting.txt >> " + outputFile)
 		return all
 	}
 	p := env.Automate(files("x"), demotest.MainRule())
@@ -40,13 +40,13 @@ func (c *CI) ownPipeline(env *demotest.Env) {
 		p.CheckOneEnd(commit)
 		want += greeting
 		env.WaitUntil("its own pipeline has run", func() (bool, error) {
-			got, err := os.ReadFile(said)
+			got, err := os.ReadFile(outputFile)
 			if errors.Is(err, os.ErrNotExist) {
 				return false, nil
 			}
 			return len(got) >= len(want), err
 		})
-		if got, err := os.ReadFile(said); err != nil || string(got) != want {
+		if got, err := os.ReadFile(outputFile); err != nil || string(got) != want {
 			env.T.Errorf("its own pipelines: got %q, error %v, want %q", got, err, want)
 		}
 	}

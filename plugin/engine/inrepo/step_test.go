@@ -113,7 +113,7 @@ func onePush(env *demotest.Env, on ci) {
 	if !strings.Contains(log, "commit") || !strings.Contains(output, strings.TrimSpace(strings.Split(log, "\n")[0])) {
 		env.T.Errorf("got log\n%s\nwant the step's output\n%s", log, output)
 	}
-	output, err = p.step(on, "refs/heads/main", commit) // somebody runs the pipeline again
+	output, err = p.step(on, "refs/heads/main", commit) // a user restarts the pipeline
 	if err != nil || !strings.Contains(output, "build "+number(b)+" has succeeded") {
 		env.T.Errorf("the step of a second pipeline: %v\n%s", err, output)
 	}

@@ -30,7 +30,7 @@ func TestProbeFindings(t *testing.T) {
 		printed   []string
 		createErr error
 		good      int      // findings
-		says      []string // in the last one
+		contains  []string // substrings of the last finding
 		cancelled bool
 	}{
 		"all well": {
@@ -39,42 +39,42 @@ func TestProbeFindings(t *testing.T) {
 				"+ exec slipway runner", "slipway: well: the gateway", "slipway: well: the builder",
 				"slipway: this step can build",
 			},
-			good: 3, says: []string{"the builder"},
+			good: 3, contains: []string{"the builder"},
 		},
 		"not taken": {
-			state: autobuild.PipelineQueued,
-			says:  []string{"acme/builder#1", "did not start", "hint-agent"}, cancelled: true,
+			state:    autobuild.PipelineQueued,
+			contains: []string{"acme/builder#1", "did not start", "hint-agent"}, cancelled: true,
 		},
 		"not over": {
 			state: autobuild.PipelineRunning, printed: []string{"Pulling"},
-			says: []string{"did not end", "Pulling", "hint-image"}, cancelled: true,
+			contains: []string{"did not end", "Pulling", "hint-image"}, cancelled: true,
 		},
-		"cancelled": {state: autobuild.PipelineCancelled, says: []string{"was cancelled on the CI"}},
+		"cancelled": {state: autobuild.PipelineCancelled, contains: []string{"was cancelled on the CI"}},
 		"silent": {
 			state: autobuild.PipelineGone, printed: []string{"make test", "ok"},
-			says: []string{"without output", "ok", "hint-image", "hint-config"},
+			contains: []string{"without output", "ok", "hint-image", "hint-config"},
 		},
 		"no token": {
-			state:   autobuild.PipelineGone,
-			printed: []string{"slipway: PLUGIN_RUNNER_TOKEN is not set: the secret slipway_runner_token"},
-			says:    []string{"PLUGIN_RUNNER_TOKEN", "hint-secret"},
+			state:    autobuild.PipelineGone,
+			printed:  []string{"slipway: PLUGIN_RUNNER_TOKEN is not set: the secret slipway_runner_token"},
+			contains: []string{"PLUGIN_RUNNER_TOKEN", "hint-secret"},
 		},
 		"no gateway": {
-			state:   autobuild.PipelineGone,
-			printed: []string{"slipway: the gateway: refused; set SLIPWAY_URL"},
-			says:    []string{"the gateway: refused; set SLIPWAY_URL"},
+			state:    autobuild.PipelineGone,
+			printed:  []string{"slipway: the gateway: refused; set SLIPWAY_URL"},
+			contains: []string{"the gateway: refused; set SLIPWAY_URL"},
 		},
 		"no builder": {
 			state:   autobuild.PipelineGone,
 			printed: []string{"slipway: well: the gateway", "slipway: the builder: none", "CI: exit code 1"},
-			good:    1, says: []string{"the builder: none", "hint-builder"},
+			good:    1, contains: []string{"the builder: none", "hint-builder"},
 		},
 		"no secret to compile with": {
 			createErr: fmt.Errorf("secret slipway_runner_token not found: %w", autobuild.ErrForbidden),
-			says:      []string{"not found", "hint-secret"},
+			contains:  []string{"not found", "hint-secret"},
 		},
 		"inactive": {
-			createErr: fmt.Errorf("inactive: %w", autobuild.ErrForbidden), says: []string{"inactive"},
+			createErr: fmt.Errorf("inactive: %w", autobuild.ErrForbidden), contains: []string{"inactive"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,13 +93,13 @@ func TestProbeFindings(t *testing.T) {
 			if good != c.good || len(found)-good > 1 {
 				t.Errorf("good findings: got %d, want %d: %+v", good, c.good, found)
 			}
-			for _, want := range c.says {
+			for _, want := range c.contains {
 				if !strings.Contains(last.Good+last.Problem, want) {
-					t.Errorf("the last finding does not contain %q: %+v", want, last)
+					t.Errorf("last finding: got %+v, want it to contain %q", last, want)
 				}
 			}
 			if got := slices.Equal(e.ci.cancelled, []int64{1}); got != c.cancelled {
-				t.Errorf("cancelled pipelines: got %v", e.ci.cancelled)
+				t.Errorf("cancelled pipelines: got %v, want pipeline 1 cancelled %t", e.ci.cancelled, c.cancelled)
 			}
 		})
 	}

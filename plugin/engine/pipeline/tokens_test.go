@@ -71,7 +71,7 @@ func TestTokenBindsTheFirstPipeline(t *testing.T) {
 	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom")
 	unnumbered, other, otherUser := r, r, r
 	unnumbered.Number, other.Number, otherUser.Sender = 0, 2, "mallory"
-	for name, refused := range map[string]pipeline.Request{"without a number": unnumbered, "a stranger": otherUser} {
+	for name, refused := range map[string]pipeline.Request{"without a number": unnumbered, "another user": otherUser} {
 		if _, err := issuer.Token(t.Context(), refused); !errors.Is(err, autobuild.ErrForbidden) {
 			t.Errorf("%s: got %v, want ErrForbidden", name, err)
 		}

@@ -114,14 +114,14 @@ func TestFindIgnoresAPipelineThatWasNotCreated(t *testing.T) {
 
 func TestStates(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
-	for said, want := range map[string]autobuild.PipelineState{
+	for status, want := range map[string]autobuild.PipelineState{
 		"created": "queued", "pending": "queued", "blocked": "queued", "running": "running",
 		"killed": "cancelled", "canceled": "cancelled", "declined": "cancelled",
 		"success": "gone", "failure": "gone", "error": "gone", "skipped": "gone", "new in version 9": "gone",
 	} {
 		e.proxy.answer(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "/pipelines/7") {
-				fmt.Fprintf(w, `{"number":7,"status":%q}`, said)
+				fmt.Fprintf(w, `{"number":7,"status":%q}`, status)
 				return
 			}
 			e.server.ServeHTTP(w, r)
@@ -129,10 +129,10 @@ func TestStates(t *testing.T) {
 		run, err := e.CI().Run(t.Context(), "acme/builder", 7)
 		must.Succeed(t, err)
 		if run.State != want {
-			t.Errorf("%s: got state %s, want %s", said, run.State, want)
+			t.Errorf("%s: got state %s, want %s", status, run.State, want)
 		}
 		if run.Number != 7 || !strings.HasSuffix(run.URL, "/repos/1/pipeline/7") {
-			t.Errorf("%s: got %+v, want pipeline 7", said, run)
+			t.Errorf("%s: got %+v, want pipeline 7", status, run)
 		}
 	}
 }

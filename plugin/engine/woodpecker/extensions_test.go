@@ -79,10 +79,10 @@ func TestOurPipelineGetsItsToken(t *testing.T) {
 func TestOtherPipelinesGetNothing(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	for name, change := range map[string]func(p map[string]any){
-		"a push":                  func(p map[string]any) { p["event"], p["variables"] = "push", nil },
-		"a manual one":            func(p map[string]any) { p["variables"] = map[string]string{"DEPLOY": "yes"} },
-		"ours copied by somebody": func(p map[string]any) { p["author"] = "mallory" },
-		"ours copied to a push":   func(p map[string]any) { p["event"] = "push" },
+		"a push":                func(p map[string]any) { p["event"], p["variables"] = "push", nil },
+		"a manual one":          func(p map[string]any) { p["variables"] = map[string]string{"DEPLOY": "yes"} },
+		"ours copied by a user": func(p map[string]any) { p["author"] = "mallory" },
+		"ours copied to a push": func(p map[string]any) { p["event"] = "push" },
 		"a nonce that was guessed": func(p map[string]any) {
 			p["variables"] = pipeline.Params{BuildID: e.build.ID, Attempt: 1, Nonce: "guess"}.Map()
 		},

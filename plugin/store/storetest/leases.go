@@ -40,6 +40,6 @@ func attemptsGateway(t *testing.T, s *store.Store) {
 		t.Errorf("attempt.Gateway: got %v, want %v", attempt.Gateway, s.Gateway())
 	}
 	if len(s.Gateway()) != 26 {
-		t.Fatalf("len(s.Gateway()): got %v, want 26", len(s.Gateway()))
+		t.Fatalf("length of the gateway's id: got %v, want 26", len(s.Gateway()))
 	}
 }

@@ -81,7 +81,7 @@ func observerCalls(t *testing.T, s *store.Store) {
 	_, err = s.FinishAttempt(t.Context(), lost)
 	must.Succeed(t, err)
 	_, _ = s.FinishAttempt(t.Context(), lost)
-	n.expect(t, "a lost attempt, told twice", "ended attempt 1 error lost in time true, build queued ")
+	n.expect(t, "a lost attempt, reported twice", "ended attempt 1 error lost in time true, build queued ")
 
 	Start(t.Context(), t, s, b.ID)
 	_, err = s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "")

@@ -38,7 +38,7 @@ func overviewCounts(t *testing.T, s *store.Store) {
 	draft.ReceivedAt = long
 	queued, _, err := s.CreateBuild(t.Context(), draft)
 	must.Succeed(t, err)
-	must.Succeed(t, s.MarkReported(t.Context(), queued.ID, 0, autobuild.Queued, "Bitbucket says no"))
+	must.Succeed(t, s.MarkReported(t.Context(), queued.ID, 0, autobuild.Queued, "Bitbucket rejected it"))
 	for name, state := range map[string]autobuild.HookState{"app": autobuild.HookActive, "lib": autobuild.HookPolled, "new": autobuild.HookPolled} {
 		h := autobuild.Hook{Repository: Repository(name), State: state}
 		if name == "lib" {
@@ -64,7 +64,7 @@ func overviewCounts(t *testing.T, s *store.Store) {
 				Kind:  autobuild.TaskDispatch,
 				State: "waiting",
 				Count: 3,
-			}, // nobody works here: those of the started builds are there yet
+			}, // no worker runs here, so the tasks of started builds are still queued
 			{Kind: autobuild.TaskPlan, State: "waiting", Count: 2},
 			{Kind: autobuild.TaskReport, State: "waiting", Count: 3},
 		},

@@ -241,14 +241,14 @@ func pruneUsers(t *testing.T, s *store.Store) {
 		return u
 	}
 	long := time.Now().Add(-48 * time.Hour)
-	stranger, member := person("stranger", autobuild.RoleNone, long), person("member", autobuild.RoleNone, long)
+	outsider, member := person("outsider", autobuild.RoleNone, long), person("member", autobuild.RoleNone, long)
 	admin, linker := person("admin", autobuild.RoleAdmin, long), person("linker", autobuild.RoleNone, long)
 	present := person("present", autobuild.RoleNone, long)
 	grant(t, s, member, map[string]autobuild.Permission{"{app}": autobuild.PermissionRead})
 	_, err := s.SaveAccount(ctx,
 		autobuild.Account{ProviderID: "cloud", Kind: autobuild.AccountOAuth, UserID: linker.ID, Name: "linker"})
 	must.Succeed(t, err)
-	for _, u := range []autobuild.User{stranger, member, admin, linker} {
+	for _, u := range []autobuild.User{outsider, member, admin, linker} {
 		must.Succeed(t, s.EndSessions(ctx, u.ID))
 	}
 	left := func() map[string]bool {
@@ -261,11 +261,11 @@ func pruneUsers(t *testing.T, s *store.Store) {
 		}
 		return names
 	}
-	everybody := map[string]bool{"stranger": true, "member": true, "admin": true, "linker": true, "present": true}
+	allUsers := map[string]bool{"outsider": true, "member": true, "admin": true, "linker": true, "present": true}
 	if got, err := s.Prune(ctx, long); err != nil || got.People != 0 {
 		t.Errorf("rows of today: got %+v removed and error %v, want none", got, err)
 	}
-	if diff := cmp.Diff(everybody, left()); diff != "" {
+	if diff := cmp.Diff(allUsers, left()); diff != "" {
 		t.Errorf("people (-want +got):\n%s", diff)
 	}
 	// All rows are new, so the time is in the future.

@@ -267,7 +267,7 @@ func TestLogAtOffsets(t *testing.T) {
 	} {
 		got := answer[spec.LogReply](t, e.runner("log?offset="+tt.offset, []byte(tt.body)), tt.status)
 		if got.Size != tt.size {
-			t.Errorf("%+v: size %d", tt, got.Size)
+			t.Errorf("%+v: size: got %d, want %d", tt, got.Size, tt.size)
 		}
 	}
 	text, err := e.logs.Read(t.Context(), e.build.ID, 1, 0, 100)

@@ -99,7 +99,7 @@ func TestS11ATokenIsLimited(t *testing.T) {
 	e := newEnv(t)
 	for i := range tokenBurst {
 		if got := e.post(spec.ProbePath, "192.0.2.1", "good").StatusCode; got != http.StatusOK {
-			t.Fatalf("request %d: %d", i, got)
+			t.Fatalf("request %d: got %d, want 200", i, got)
 		}
 	}
 	limited := e.post(spec.ProbePath, "192.0.2.9", "good")
@@ -120,7 +120,7 @@ func TestS11DeliveriesAreNeverLimited(t *testing.T) {
 	e := newEnv(t)
 	for i := range 2000 {
 		if got := e.post("/hooks/bitbucket/h", "192.0.2.1", "guess").StatusCode; got != http.StatusUnauthorized {
-			t.Fatalf("delivery %d: %d", i, got)
+			t.Fatalf("delivery %d: got %d, want 401", i, got)
 		}
 	}
 }

@@ -27,10 +27,10 @@ func TestAProbeNeedsAProbesToken(t *testing.T) {
 		w := httptest.NewRecorder()
 		e.engine.ServeHTTP(w, r)
 		if w.Code != want {
-			t.Errorf("with %q: %d, want %d", authorization, w.Code, want)
+			t.Errorf("with %q: got status %d, want %d", authorization, w.Code, want)
 		}
 		if given := strings.Contains(w.Body.String(), "certificate of drone"); given != (want == http.StatusOK) {
-			t.Errorf("with %q it is told the builder's certificate: %t", authorization, given)
+			t.Errorf("with %q: got certificate %t, want %t", authorization, given, want == http.StatusOK)
 		}
 	}
 	r := httptest.NewRequest(http.MethodPost, "/runner/v1/builds/"+e.build.ID+"/events", http.NoBody)

@@ -66,7 +66,7 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 				t.Error("the reply shows the inside of a 500")
 			}
 			if len(hook.Entries) != 1 {
-				t.Fatalf("got %d Entries %v, want 1", len(hook.Entries), hook.Entries)
+				t.Fatalf("number of entries: got %d, want 1 (%v)", len(hook.Entries), hook.Entries)
 			}
 			if !errors.Is(hook.LastEntry().Data["error"].(error), tt.err) {
 				t.Errorf("got error %v, want %v", hook.LastEntry().Data["error"].(error), tt.err)
@@ -137,15 +137,15 @@ func TestErrorAfterTheReplyIsOnlyLogged(t *testing.T) {
 		t.Errorf(`got Body.String() %q, want "done"`, w.Body.String())
 	}
 	if len(hook.Entries) != 1 {
-		t.Errorf("got %d Entries %v, want 1", len(hook.Entries), hook.Entries)
+		t.Errorf("number of entries: got %d, want 1 (%v)", len(hook.Entries), hook.Entries)
 	}
 }
 
 func TestErrorText(t *testing.T) {
 	if got := (&httpx.Error{Status: 400, Message: "no"}).Error(); got != "no" {
-		t.Errorf("%q", got)
+		t.Errorf(`got %q, want "no"`, got)
 	}
 	if got := (&httpx.Error{Status: 400, Message: "no", Err: errors.New("why")}).Error(); got != "no: why" {
-		t.Errorf("%q", got)
+		t.Errorf(`got %q, want "no: why"`, got)
 	}
 }

@@ -51,7 +51,7 @@ func TestAutomatedBuildShowsItsWebhook(t *testing.T) {
 	polled := s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID)
 	polled.want(t, http.StatusOK, "polled every 5 min", "not an administrator", "/hooks/bitbucket/", "Show secret")
 	if !strings.Contains(polled.Text, `href="https://bitbucket.org/acme/worker/admin/webhooks"`) {
-		t.Error("the page does not say where to add the webhook")
+		t.Error("the page has no link to the settings for the webhook")
 	}
 	shown := s.post(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID+"/secret")
 	shown.want(t, http.StatusOK, pagestest.WebhookSecret)
@@ -191,13 +191,13 @@ func TestDraftsKeepEnteredValues(t *testing.T) {
 		"rules[0].build_args": "A=1 B=x=y", "repository": "acme/tools", "dockerfile": "Dockerfile",
 	} {
 		if got := wrong.value(t, name); got != want {
-			t.Errorf("%s is %q, was %q", name, got, want)
+			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
 	for _, n := range find(wrong.Page, "input") {
 		if attr(n, "name") == "image" &&
 			(attr(n, "aria-invalid") != "true" || !strings.Contains(attr(n, "aria-describedby"), "image-fault")) {
-			t.Errorf("the field does not tell of its fault: %v", n.Attr)
+			t.Errorf("invalid field: got attributes %v, want aria-invalid and image-fault", n.Attr)
 		}
 	}
 	more := s.post(t, autobuild.RoleAdmin, create, draft(s, "add-rule", "1")...)
@@ -316,7 +316,7 @@ func TestEditing(t *testing.T) {
 		t.Errorf("got AccountID %v, want %v", a.AccountID, s.Token.ID)
 	}
 	if len(a.Rules) != 1 {
-		t.Errorf("got %d Rules %v, want 1", len(a.Rules), a.Rules)
+		t.Errorf("number of rules: got %d, want 1 (%v)", len(a.Rules), a.Rules)
 	}
 	if _, kept := a.Environment["NPM_MODE"]; !kept {
 		t.Error("the variable is lost")

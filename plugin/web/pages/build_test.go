@@ -22,7 +22,7 @@ func TestBuildShowsItsStages(t *testing.T) {
 	tests := map[string]struct {
 		build    autobuild.Build
 		stations string
-		says     []string
+		texts    []string
 	}{
 		"succeeded": {
 			s.Done,
@@ -52,7 +52,7 @@ func TestBuildShowsItsStages(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			r := s.get(t, pagestest.Writer, path(tt.build, ""))
-			r.want(t, http.StatusOK, tt.says...)
+			r.want(t, http.StatusOK, tt.texts...)
 			var names []string
 			for _, n := range find(r.main(), "span") {
 				if attr(n, "class") == "name" {
@@ -247,7 +247,7 @@ func TestStreamContinuesAtTheOffset(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	ids, all := events(t, s, path(s.Done, "/log/stream"), "")
 	if len(all) != 25 {
-		t.Fatalf("got %d all %v, want 25", len(all), all)
+		t.Fatalf("number of rows: got %d, want 25 (%v)", len(all), all)
 	}
 	if all[24] != "succeeded" {
 		t.Fatalf(`got all[24] %q, want "succeeded"`, all[24])
@@ -262,7 +262,7 @@ func TestStreamContinuesAtTheOffset(t *testing.T) {
 		t.Error(diff)
 	}
 	if _, end := events(t, s, path(s.Done, "/log/stream?offset=0"), ids[0]); len(end) != 1 {
-		t.Fatalf("got %d end %v, want 1", len(end), end)
+		t.Fatalf("number of elements: got %d, want 1 (%v)", len(end), end)
 	} else if end[0] != "succeeded" {
 		t.Errorf(`got end[0] %q, want "succeeded"`, end[0])
 	}
@@ -317,7 +317,7 @@ func TestListsAreRefreshed(t *testing.T) {
 			}
 		}
 		if len(got) != 1 {
-			t.Fatalf("got %d got %v, want 1", len(got), got)
+			t.Fatalf("number of values: got %d, want 1 (%v)", len(got), got)
 		}
 		if got[0] != seconds {
 			t.Errorf("got got[0] %v, want %v", got[0], seconds)
@@ -332,7 +332,7 @@ func TestTheHeadIsRefreshedUntilTheStatusIsPosted(t *testing.T) {
 		return attr(byID(s.get(t, pagestest.Reader, path(b, "")).main(), "build-head"), "data-refresh")
 	}
 	if got := renewed(s.Live); got != "2" {
-		t.Errorf("at work: every %q s", got)
+		t.Errorf("running: got refresh %q, want 2", got)
 	}
 	ended, err := s.Store.FinishAttempt(
 		t.Context(),
@@ -342,21 +342,21 @@ func TestTheHeadIsRefreshedUntilTheStatusIsPosted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := renewed(ended); got != "2" {
-		t.Errorf("ended and not told: every %q s", got)
+		t.Errorf("ended and not reported: got refresh %q, want 2", got)
 	}
 	s.Clock.Pass(time.Hour)
 	if got := renewed(ended); got != "" {
-		t.Errorf("not told for an hour: every %q s", got)
+		t.Errorf("not reported for an hour: got refresh %q, want none", got)
 	}
 	s.Clock.Pass(-time.Hour)
 	if err := s.Store.MarkReported(t.Context(), ended.ID, 1, autobuild.Succeeded, ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := renewed(ended); got != "" {
-		t.Errorf("told: every %q s", got)
+		t.Errorf("reported: got refresh %q, want none", got)
 	}
 	if got := renewed(s.Done); got != "" {
-		t.Errorf("of long ago: every %q s", got)
+		t.Errorf("ended long ago: got refresh %q, want none", got)
 	}
 }
 

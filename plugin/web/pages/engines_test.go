@@ -43,7 +43,7 @@ func TestEnginesAreShown(t *testing.T) {
 	)
 	for _, absent := range []string{"SLIPWAY_DRONE_SERVER", "ci/woodpecker", "DRONE_YAML_ENDPOINT"} {
 		if strings.Contains(words(r.main()), absent) {
-			t.Errorf("the page says %s", absent)
+			t.Errorf("the page contains %s, want it without", absent)
 		}
 	}
 	drone := pagestest.Drone(s.CI)
@@ -72,7 +72,7 @@ func TestAServerIsInspectedOnRequestOnly(t *testing.T) {
 		t.Fatalf(`got attr(later, "data-from") %v, want %v`, attr(later, "data-from"), enginesPage+"?look=drone")
 	}
 	if links := find(later, "a"); len(links) != 1 {
-		t.Fatalf("got %d links %v, want 1", len(links), links)
+		t.Fatalf("number of links: got %d, want 1 (%v)", len(links), links)
 	} else if attr(links[0], "href") != enginesPage+"?look=drone#h-drone" {
 		t.Errorf(`got attr(links[0], "href") %v, want %v`, attr(links[0], "href"), enginesPage+"?look=drone#h-drone")
 	}
@@ -94,7 +94,7 @@ func TestAServerIsInspectedOnRequestOnly(t *testing.T) {
 		t.Errorf("found %q, want %q", got, want)
 	}
 	if all := s.CI.Looks(); len(all) != 1 {
-		t.Fatalf("got %d all %v, want 1", len(all), all)
+		t.Fatalf("number of rows: got %d, want 1 (%v)", len(all), all)
 	} else if all[0] <= 0 {
 		t.Errorf("got all[0] %v, want more than 0", all[0])
 	} else if all[0] > 10*time.Second {
@@ -191,7 +191,7 @@ func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
 	s.CI.Lead("", fmt.Errorf("deleted: %w", autobuild.ErrNotFound))
 	s.get(t, pagestest.Reader, link).
 		want(t, http.StatusNotFound, "Drone has no pipeline for this attempt.")
-	for _, err := range []error{autobuild.ErrUnauthorized, autobuild.ErrUnavailable, errors.New("it says nothing")} {
+	for _, err := range []error{autobuild.ErrUnauthorized, autobuild.ErrUnavailable, errors.New("no address")} {
 		s.CI.Lead("", err)
 		s.get(t, pagestest.Reader, link).want(t, http.StatusBadGateway, "Settings → Engines")
 	}

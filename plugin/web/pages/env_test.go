@@ -86,11 +86,11 @@ func (s *env) cookie(t *testing.T, role autobuild.Role) *http.Cookie {
 func (r reply) want(t *testing.T, status int, texts ...string) {
 	t.Helper()
 	if r.StatusCode != status {
-		t.Fatalf("status %d, want %d: %s", r.StatusCode, status, words(r.main()))
+		t.Fatalf("got status %d, want %d: %s", r.StatusCode, status, words(r.main()))
 	}
 	for _, text := range texts {
 		if !strings.Contains(words(r.main()), text) {
-			t.Errorf("the page does not say %q: %s", text, words(r.main()))
+			t.Errorf("got page %s, want it to contain %q", words(r.main()), text)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func checkPage(t *testing.T, r reply) {
 	for n := range r.Page.Descendants() {
 		if id := attr(n, "id"); id != "" {
 			if ids[id]++; ids[id] > 1 {
-				t.Errorf("id %s is not alone", id)
+				t.Errorf("id %s is not unique", id)
 			}
 		}
 		checkInline(t, n)
@@ -179,13 +179,13 @@ func checkLabels(t *testing.T, page *html.Node, ids map[string]int) {
 		}
 		for id := range strings.FieldsSeq(attr(n, "aria-describedby")) {
 			if ids[id] == 0 {
-				t.Errorf("the control %s is described by %s, which is not there", attr(n, "name"), id)
+				t.Errorf("the control %s is described by %s, but the page has no such id", attr(n, "name"), id)
 			}
 		}
 	}
 	for _, n := range find(page, "button", "a") {
 		if words(n) == "" && attr(n, "aria-label") == "" {
-			t.Errorf("a <%s> says nothing: %v", n.Data, n.Attr)
+			t.Errorf("<%s> has no text and no aria-label: %v", n.Data, n.Attr)
 		}
 	}
 }
@@ -195,10 +195,10 @@ func checkTargets(t *testing.T, page *html.Node, ids map[string]int) {
 	t.Helper()
 	for n := range page.Descendants() {
 		if target, ok := strings.CutPrefix(attr(n, "href"), "#"); ok && ids[target] == 0 {
-			t.Errorf("a link leads to #%s, which is not there", target)
+			t.Errorf("a link leads to #%s, but the page has no such id", target)
 		}
 		if target := attr(n, "aria-labelledby"); target != "" && ids[target] == 0 {
-			t.Errorf("<%s> is labelled by %s, which is not there", n.Data, target)
+			t.Errorf("<%s> is labelled by %s, but the page has no such id", n.Data, target)
 		}
 		if n.Data == "form" && attr(n, "method") == "" {
 			t.Errorf("a form has no method: %v", n.Attr)

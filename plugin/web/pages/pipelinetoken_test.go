@@ -15,7 +15,7 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	page := "/automated-builds/" + s.App.ID
 	if r := s.get(t, autobuild.RoleAdmin, page); strings.Contains(r.Text, "own pipeline") {
-		t.Error("the page of another engine tells of the step")
+		t.Error("the page of another engine describes the pipeline step")
 	}
 	s.App.Engine = "own"
 	if _, err := s.Store.SaveAutomatedBuild(t.Context(), s.App); err != nil {

@@ -28,7 +28,7 @@ func TestI11OneTimeToken(t *testing.T) {
 	page := s.get(t, "", "/signin?return_to=//evil.example")
 	page.want(t, http.StatusOK, "One-time token")
 	if got := page.value(t, "return_to"); got != "/" {
-		t.Errorf("return_to is %q", got)
+		t.Errorf(`return_to: got %q, want "/"`, got)
 	}
 	wrong := s.post(t, "", "/signin/token", "token", "nonsense")
 	wrong.want(t, http.StatusGone, "wrong, already used")
@@ -36,7 +36,7 @@ func TestI11OneTimeToken(t *testing.T) {
 	right := s.post(t, "", "/signin/token", "token", " TOKEN\n")
 	right.wantRedirect(t, "/setup")
 	if len(right.Cookies()) != 1 {
-		t.Fatalf("got %d right.Cookies() %v, want 1", len(right.Cookies()), right.Cookies())
+		t.Fatalf("number of right.Cookies: got %d, want 1 (%v)", len(right.Cookies()), right.Cookies())
 	}
 	if !right.Cookies()[0].HttpOnly {
 		t.Fatal("got HttpOnly false, want true")
@@ -61,7 +61,7 @@ func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
 	begin := func() (state string, browser *http.Cookie) {
 		r := s.get(t, "", "/oauth/bitbucket/link?provider=bitbucket&return_to=/builds")
 		if r.StatusCode != http.StatusSeeOther {
-			t.Fatalf("status %d", r.StatusCode)
+			t.Fatalf("status: got %d, want 303", r.StatusCode)
 		}
 		_, state, _ = strings.Cut(r.Header.Get("Location"), "state=")
 		return state, r.Cookies()[0]

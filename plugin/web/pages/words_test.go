@@ -59,11 +59,11 @@ func TestLinksToTheProvider(t *testing.T) {
 	}
 	for _, bad := range []autobuild.Provider{{WebURL: "javascript:alert(1)"}, {WebURL: "//x"}, {}, {WebURL: "ftp://x"}} {
 		if got := commitURL(bad, r, "abc") + webhooksURL(bad, r); got != "" {
-			t.Errorf("%q gives %s", bad.WebURL, got)
+			t.Errorf(`%q: got %s, want ""`, bad.WebURL, got)
 		}
 	}
 	if got := commitURL(cloud, autobuild.Repository{FullName: "app"}, "abc"); got != "" {
-		t.Errorf("a name without a workspace gives %s", got)
+		t.Errorf(`a name without a workspace: got %s, want ""`, got)
 	}
 }
 

@@ -126,10 +126,10 @@ func TestS3SessionFixation(t *testing.T) {
 		t.Fatal("the id is the same after the sign-in")
 	}
 	if got := body(t, e.do("GET", "/who", before)); got != "" {
-		t.Errorf("the old cookie still is %q", got)
+		t.Errorf(`the old cookie: got %q, want ""`, got)
 	}
 	if got := body(t, e.do("GET", "/who", after)); got != "alice" {
-		t.Errorf("the new cookie is %q", got)
+		t.Errorf(`the new cookie: got %q, want "alice"`, got)
 	}
 	planted := &http.Cookie{Name: "__Host-slipway", Value: strings.Repeat("a", 64)}
 	if got := e.do("GET", "/in", planted).Cookies()[0]; got.Value == planted.Value {
@@ -144,12 +144,12 @@ func TestSessionsEnd(t *testing.T) {
 		t.Errorf("the cookie stays: got MaxAge %v, want less than 0", gone.MaxAge)
 	}
 	if got := body(t, e.do("GET", "/who", c)); got != "" {
-		t.Errorf("after the sign-out the cookie is %q", got)
+		t.Errorf(`after the sign-out cookie: got %q, want ""`, got)
 	}
 	c = e.do("GET", "/in").Cookies()[0]
 	e.now = e.now.Add(session.Lifetime + time.Minute)
 	if got := body(t, e.do("GET", "/who", c)); got != "" {
-		t.Errorf("after its time the cookie is %q", got)
+		t.Errorf(`after its time cookie: got %q, want ""`, got)
 	}
 }
 
@@ -192,12 +192,12 @@ func TestBrowserIDIsTakenOnce(t *testing.T) {
 	if id := body(t, given); id != c.Value {
 		t.Errorf("got id %v, want %v", id, c.Value)
 	} else if len(id) != 43 {
-		t.Errorf("got %d id %v, want 43", len(id), id)
+		t.Errorf("length of id: got %d, want 43 (%v)", len(id), id)
 	}
 	if again := e.do("GET", "/browser", c); body(t, again) != c.Value {
 		t.Errorf("got body(t, again) %v, want %v", body(t, again), c.Value)
 	} else if len(again.Cookies()) != 0 {
-		t.Errorf("got %d again.Cookies() %v, want 0", len(again.Cookies()), again.Cookies())
+		t.Errorf("number of again.Cookies: got %d, want 0 (%v)", len(again.Cookies()), again.Cookies())
 	}
 	taken := e.do("GET", "/taken", c)
 	if body(t, taken) != c.Value {

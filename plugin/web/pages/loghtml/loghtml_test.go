@@ -83,13 +83,13 @@ func TestS9Corpus(t *testing.T) {
 func TestS9LineOf10MB(t *testing.T) {
 	lines := render(strings.Repeat("é", 5<<20) + "\nnext")
 	if len(lines) != 2 {
-		t.Fatalf("%d lines, want 2", len(lines))
+		t.Fatalf("got %d lines, want 2", len(lines))
 	}
 	if n := len(lines[0].HTML); n > 2*loghtml.MaxLine+200 {
-		t.Errorf("the line has %d bytes of HTML", n)
+		t.Errorf("HTML of the line: got %d bytes, want at most %d", n, 2*loghtml.MaxLine+200)
 	}
 	if !strings.Contains(string(lines[0].HTML), fmt.Sprintf("%d more characters", 5<<20-loghtml.MaxLine)) {
-		t.Errorf("the line does not say what is missing: …%s", lines[0].HTML[len(lines[0].HTML)-120:])
+		t.Errorf("got line …%s, want the number of missing characters", lines[0].HTML[len(lines[0].HTML)-120:])
 	}
 	if lines[1].HTML != "next" {
 		t.Errorf(`got HTML %q, want "next"`, lines[1].HTML)

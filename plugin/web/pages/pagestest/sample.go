@@ -31,7 +31,8 @@ var Start = time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)
 // ProviderID is the id of the sample's source provider.
 const ProviderID = "bitbucket"
 
-// WebhookSecret and the other constants are canaries: pages must not show them unless they say so.
+// WebhookSecret and the other constants are canaries: no page may show them, except where a test
+// asks for one.
 const (
 	WebhookSecret  = "canary-webhook-secret"
 	ClientSecret   = "canary-client-secret"
