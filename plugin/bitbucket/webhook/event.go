@@ -129,7 +129,7 @@ func readerOf(flavor Flavor, key string) (read func(object, *Event) error, ignor
 	case flavor == DataCenter && key == "mirror:repo_synchronized":
 		return readMirrorSync, ""
 	case flavor == DataCenter && key == "diagnostics:ping":
-		return nil, "diagnostics:ping tests the connection and tells nothing else"
+		return nil, "diagnostics:ping only tests the connection"
 	case key == "":
 		return nil, "the delivery has no event key"
 	}

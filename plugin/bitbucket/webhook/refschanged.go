@@ -27,7 +27,7 @@ func readRefsChanged(root object, e *Event) error {
 // lists none of them.
 func readMirrorSync(root object, e *Event) error {
 	if root.get("refLimitExceeded").isTrue() {
-		e.Skipped = append(e.Skipped, "refLimitExceeded: more refs moved than the event tells")
+		e.Skipped = append(e.Skipped, "refLimitExceeded: more refs changed than the event lists")
 	}
 	return readRefsChanged(root, e)
 }
