@@ -85,6 +85,11 @@ func (c *Client) Copy(ctx context.Context, from Found, image string, source, tar
 	if err != nil {
 		return err
 	}
+	to, err := repository(image, target)
+	if err != nil {
+		return err
+	}
+	sameRegistry := repo.RegistryStr() == to.RegistryStr()
 	patient := *c
 	patient.o.Timeout = uploadTimeout
 	_, err = retry(ctx, &patient, func(ctx context.Context) (struct{}, error) {
@@ -92,7 +97,7 @@ func (c *Client) Copy(ctx context.Context, from Found, image string, source, tar
 		if err != nil {
 			return struct{}{}, explain("read "+from.Digest+" of", repo, err)
 		}
-		return struct{}{}, c.write(ctx, image, from.Digest, what, target)
+		return struct{}{}, c.write(ctx, image, from.Digest, what, target, sameRegistry)
 	})
 	return err
 }

@@ -18,19 +18,25 @@ func (c *Client) Upload(ctx context.Context, image, digest string, what remote.T
 	patient := *c
 	patient.o.Timeout = uploadTimeout
 	_, err := retry(ctx, &patient, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, c.write(ctx, image, digest, what, l)
+		return struct{}{}, c.write(ctx, image, digest, what, l, mounts(what))
 	})
 	return err
 }
 
-// write is one try of Upload.
-func (c *Client) write(ctx context.Context, image, digest string, what remote.Taggable, l Login) error {
+// write is one try of Upload. mounting reports whether it may ask to mount blobs.
+func (c *Client) write(
+	ctx context.Context,
+	image, digest string,
+	what remote.Taggable,
+	l Login,
+	mounting bool,
+) error {
 	repo, err := repository(image, l)
 	if err != nil {
 		return err
 	}
 	options := c.options(ctx, l)
-	if mounts(what) {
+	if mounting {
 		// One job: the first mount replaces a client that other uploads would use at the same time.
 		options = append(options, remote.WithJobs(1))
 	}
