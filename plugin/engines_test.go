@@ -20,7 +20,8 @@ func TestEnginesPrintsWhatDroneNeeds(t *testing.T) {
 	}
 	err := printEnvironments(t.Context(), &bytes.Buffer{}, environ)
 	if err == nil || !strings.Contains(err.Error(), "set SLIPWAY_DRONE_SERVER or SLIPWAY_WOODPECKER_SERVER") {
-		t.Errorf("without a CI: got %v", err)
+		t.Errorf(`without a CI: got %v, want an error with "set SLIPWAY_DRONE_SERVER or SLIPWAY_WOODPECKER_SERVER"`,
+			err)
 	}
 	environ = append(environ, "SLIPWAY_DRONE_SERVER=http://127.0.0.1:1", "SLIPWAY_DRONE_TOKEN=hush")
 	wireOnce(t, environ)

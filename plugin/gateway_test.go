@@ -140,7 +140,7 @@ func TestGatewayStopsDuringARequest(t *testing.T) {
 	began := time.Now()
 	stop()
 	if took := time.Since(began); took > 2*shutdownTimeout {
-		t.Errorf("time to stop: got %s", took)
+		t.Errorf("time to stop: got %s, want at most %s", took, 2*shutdownTimeout)
 	}
 }
 

@@ -203,7 +203,7 @@ func TestRotateOfAStoppedGateway(t *testing.T) {
 	}
 	err = rotateWebhooks(t.Context(), &out, e.environ, []string{"acme/app", "acme/none"})
 	if err == nil || !strings.Contains(err.Error(), "acme/none: no such repository") {
-		t.Errorf("an unknown repository: got %v", err)
+		t.Errorf(`an unknown repository: got %v, want an error with "acme/none: no such repository"`, err)
 	}
 }
 
@@ -220,7 +220,7 @@ func TestDoctorNamesAPendingSecret(t *testing.T) {
 	want := "✕ webhook      acme/app: Bitbucket does not have the new secret yet: run `slipway webhooks rotate acme/app`\n"
 	output, err := runDoctor(t, e.environ)
 	if err == nil {
-		t.Error("a pending secret: got no error")
+		t.Error("a pending secret: got no error, want one")
 	}
 	wantOutput(t, output, want)
 	var out bytes.Buffer
@@ -234,18 +234,18 @@ func TestDoctorNamesAPendingSecret(t *testing.T) {
 func TestRotateNeedsTheGatewaysSettings(t *testing.T) {
 	var out bytes.Buffer
 	if err := rotateWebhooks(t.Context(), &out, nil, nil); err == nil || !strings.Contains(err.Error(), "SLIPWAY_URL") {
-		t.Errorf("no settings: got %v", err)
+		t.Errorf(`no settings: got %v, want an error with "SLIPWAY_URL"`, err)
 	}
 	environ := settingsOf(t, listen(t))
 	err := rotateWebhooks(t.Context(), &out, environ, nil)
 	if err == nil || !strings.Contains(err.Error(), "secret.key") {
-		t.Errorf("no key: got %v", err)
+		t.Errorf(`no key: got %v, want an error with "secret.key"`, err)
 	}
 	for _, arguments := range [][]string{{"rotate"}, {"rotate", "--all", "acme/app"}} {
 		command := webhooksCommand()
 		command.ExitErrHandler = func(context.Context, *cli.Command, error) {} // which would end the test
 		if err := command.Run(context.Background(), append([]string{"webhooks"}, arguments...)); err == nil {
-			t.Errorf("%v: got no error", arguments)
+			t.Errorf("%v: got no error, want one", arguments)
 		}
 	}
 }

@@ -110,7 +110,8 @@ func TestAuthorizeURL(t *testing.T) {
 		t.Errorf(`got code_challenge_method %q, want "S256"`, q.Get("code_challenge_method"))
 	}
 	if len(q.Get("code_challenge")) != 43 {
-		t.Fatalf("length of code_challenge: got %d, want 43 (%v)", len(q.Get("code_challenge")), q.Get("code_challenge"))
+		t.Fatalf("length of code_challenge: got %d, want 43 (%v)",
+			len(q.Get("code_challenge")), q.Get("code_challenge"))
 	}
 	if len(q.Get("state")) != 43 {
 		t.Fatalf("length of state: got %d, want 43 (%v)", len(q.Get("state")), q.Get("state"))
@@ -180,7 +181,7 @@ func TestFinishWithoutACode(t *testing.T) {
 	}
 	u, _ := url.Parse(page)
 	if _, err := e.Finish(t.Context(), u.Query().Get("state"), "", "b"); !errors.Is(err, accounts.ErrDenied) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrDenied", err)
 	}
 }
 

@@ -252,7 +252,7 @@ func TestF12ACallerGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-arrived; cancel() }()
 	if _, err := c.Git.GitCredential(ctx, app); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want Canceled", err)
 	}
 	close(release)
 	if _, err := c.Git.GitCredential(t.Context(), app); err != nil {

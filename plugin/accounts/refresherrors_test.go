@@ -52,7 +52,7 @@ func TestH8RefreshRefused(t *testing.T) {
 		refreshes := e.faults.Add(faults.Rule{Path: tokenPath, Fault: faults.Status(400, body)})
 		for range 2 {
 			if _, err := c.Git.GitCredential(t.Context(), app); !errors.Is(err, autobuild.ErrUnauthorized) {
-				t.Errorf("got %v", err)
+				t.Errorf("got error %v, want ErrUnauthorized", err)
 			}
 		}
 		after := e.account(account.ID)
@@ -137,10 +137,10 @@ func TestConnectWithoutAProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := e.Connect(t.Context(), account.ID); !errors.Is(err, accounts.ErrNotConfigured) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrNotConfigured", err)
 	}
 	if _, err := e.Connect(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrNotFound", err)
 	}
 }
 

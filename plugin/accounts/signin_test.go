@@ -135,7 +135,7 @@ func TestSecondIdentity(t *testing.T) {
 	}
 	other := e.user(e.bob, autobuild.RoleAdmin)
 	if _, err := e.run(robot, other.ID); !errors.Is(err, accounts.ErrIdentityTaken) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrIdentityTaken", err)
 	}
 	signedIn, err := e.run(robot, "") // the robot has no permissions, and its link belongs to the administrator
 	if err != nil {
@@ -177,6 +177,6 @@ func TestFirstAdministratorWhoSignedInBefore(t *testing.T) {
 func TestLinkOfAnUnknownUser(t *testing.T) {
 	e := newEnv(t)
 	if _, err := e.run(e.alice, "nobody"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrNotFound", err)
 	}
 }

@@ -160,7 +160,7 @@ func TestH8AccessTokenRevoked(t *testing.T) {
 	c := e.connect(account.ID)
 	e.server.RevokeAccessToken(account.AccessToken)
 	if _, err := c.Commits.Heads(t.Context(), app); !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrUnauthorized", err)
 	}
 	if after := e.account(
 		account.ID,

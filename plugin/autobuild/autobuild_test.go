@@ -52,7 +52,7 @@ func TestAdvancesNeverGoesBack(t *testing.T) {
 				continue
 			}
 			if a < attempt {
-				t.Fatalf("attempt went back from %d to %d", attempt, a)
+				t.Fatalf("attempt went back from %d to %d, want at least %d", attempt, a, attempt)
 			}
 			attempt, state = a, s
 			if s.Final() {

@@ -156,7 +156,7 @@ func TestCancelledCalls(t *testing.T) {
 	go func() { <-arrived; cancel() }()
 	_, err := c.Do(ctx, bitbucket.Request{Method: "GET", Path: "/2.0/user"}, nil)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "GET /2.0/user") {
-		t.Errorf("got %v", err)
+		t.Errorf(`got error %v, want Canceled with "GET /2.0/user"`, err)
 	}
 }
 
@@ -165,10 +165,10 @@ func TestNewRejectsInvalidOrigins(t *testing.T) {
 	for _, origin := range []string{"", "api.bitbucket.org", "ftp://x", "https://", "https://u:p@h", "https://h?x=1",
 		"https://h#f", "https://h:port\x7f"} {
 		if _, err := bitbucket.New(bitbucket.Options{BaseURL: origin, Token: token}); err == nil {
-			t.Errorf("%q: got no error", origin)
+			t.Errorf("%q: got no error, want one", origin)
 		}
 	}
 	if _, err := bitbucket.New(bitbucket.Options{BaseURL: "https://h"}); err == nil {
-		t.Error("no token source: got no error")
+		t.Error("no token source: got no error, want one")
 	}
 }

@@ -140,7 +140,7 @@ func TestAllEndsWhenAPageNamesItself(t *testing.T) {
 	})
 	if _, err := bitbucket.All[int](t.Context(), c, bitbucket.Request{Path: "/2.0/x"}, 100); err == nil ||
 		!strings.Contains(err.Error(), "same page") {
-		t.Errorf("got %v", err)
+		t.Errorf(`got error %v, want an error with "same page"`, err)
 	}
 }
 
@@ -149,10 +149,10 @@ func TestPathsWithDotSegmentsAreRejected(t *testing.T) {
 	for _, path := range []string{"2.0/user", bitbucket.Join("2.0", "..", "x"), "/2.0/./x", "/2.0/%2e%2e/x", "/%zz",
 		"/\x7f", "@evil.example/x", "//evil\x00"} {
 		if _, err := c.Do(t.Context(), bitbucket.Request{Method: "GET", Path: path}, nil); err == nil {
-			t.Errorf("%q: got no error", path)
+			t.Errorf("%q: got no error, want one", path)
 		}
 	}
 	if _, err := c.Do(t.Context(), bitbucket.Request{Method: "PUT", Path: "/x", Body: func() {}}, nil); err == nil {
-		t.Error("a body that JSON cannot encode: got no error")
+		t.Error("a body that JSON cannot encode: got no error, want one")
 	}
 }

@@ -188,7 +188,7 @@ func TestCreateReportsAMissingRepository(t *testing.T) {
 		change(&d)
 		_, err := e.Create(t.Context(), d)
 		if got := fieldsOf(t, err); !slices.Equal(got, []string{field}) {
-			t.Errorf("%s: faults in %v", field, got)
+			t.Errorf("%s: got faults in %v, want %v", field, got, []string{field})
 		}
 	}
 }
@@ -325,7 +325,7 @@ func TestUpdateRefuses(t *testing.T) {
 		change(&d)
 		_, err := e.Update(t.Context(), saved.ID, d)
 		if got := fieldsOf(t, err); !slices.Equal(got, []string{field}) {
-			t.Errorf("%s: faults in %v", field, got)
+			t.Errorf("%s: got faults in %v, want %v", field, got, []string{field})
 		}
 	}
 	if _, err := e.Update(t.Context(), "none", e.draft()); !errors.Is(err, autobuild.ErrNotFound) {

@@ -104,7 +104,7 @@ func TestAPasswordIsKeptForTheSameRegistryOnly(t *testing.T) {
 	}
 	_, err = e.SaveRegistry(t.Context(), autobuild.Registry{ID: r.ID, Host: "evil.example.com", Username: "ada"})
 	if got := fieldsOf(t, err); !slices.Equal(got, []string{"password"}) {
-		t.Errorf("another host: faults in %v", got)
+		t.Errorf("another host: got faults in %v, want %v", got, []string{"password"})
 	}
 	if _, err := e.SaveRegistry(
 		t.Context(),
@@ -129,12 +129,12 @@ func TestInvalidCredentials(t *testing.T) {
 	} {
 		_, err := e.SaveRegistry(t.Context(), r)
 		if got := fieldsOf(t, err); !slices.Equal(got, []string{field}) {
-			t.Errorf("%s: faults in %v", field, got)
+			t.Errorf("%s: got faults in %v, want %v", field, got, []string{field})
 		}
 	}
 	_, err = e.SaveRegistry(t.Context(), good)
 	if got := fieldsOf(t, err); !slices.Equal(got, []string{"host"}) {
-		t.Errorf("a second one for a host: faults in %v", got)
+		t.Errorf("a second one for a host: got faults in %v, want %v", got, []string{"host"})
 	}
 }
 

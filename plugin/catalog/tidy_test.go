@@ -19,8 +19,8 @@ func TestTidyCompletesUnfinishedChanges(t *testing.T) {
 	d.Repository, d.Image = "acme/lib", e.registry+"/acme/lib"
 	lib := e.create(t, d)
 	hooks := len(e.app.Hooks())
-	must.Succeed(t, e.store.DeleteHook(t.Context(), app.Hook.ID))      // as if it was not added yet
-	must.Succeed(t, e.store.DeleteAutomatedBuild(t.Context(), lib.ID)) // as if its webhook was removed next
+	must.Succeed(t, e.store.DeleteHook(t.Context(), app.Hook.ID))      // a crash before it is added
+	must.Succeed(t, e.store.DeleteAutomatedBuild(t.Context(), lib.ID)) // a crash before its webhook is removed
 	must.Succeed(t, e.Tidy(t.Context()))
 	if h, err := e.store.HookOf(t.Context(), app.Repository); err != nil {
 		t.Fatalf("got error %v, want none", err)

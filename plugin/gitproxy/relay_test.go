@@ -61,7 +61,7 @@ func newRelay(t *testing.T) *relayEnv {
 	t.Cleanup(func() {
 		end()
 		if err := <-served; err != nil {
-			t.Errorf("Serve: got error %v", err)
+			t.Errorf("Serve: got error %v, want none", err)
 		}
 		if strings.Contains(e.log.String(), e.token) {
 			t.Errorf("the relay's log holds the token:\n%s", e.log)

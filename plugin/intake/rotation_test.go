@@ -67,7 +67,7 @@ func TestI2RotationUnderLoadRejectsNothing(t *testing.T) {
 	load.Wait()
 	body := []byte(`{}`)
 	if err := e.Receive(t.Context(), e.hook.ID, signed(body, current), body); !errors.Is(err, intake.ErrUnauthorized) {
-		t.Errorf("the first secret, %d rotations later: %v", rotations, err)
+		t.Errorf("the first secret, %d rotations later: %v, want ErrUnauthorized", rotations, err)
 	}
 }
 

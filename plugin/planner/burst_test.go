@@ -68,10 +68,10 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 		t.Fatalf("len(states): got %v, want %v", len(states), planned)
 	}
 	if builds < planned {
-		t.Errorf("builds: got %v, which is less than %v", builds, planned)
+		t.Errorf("builds: got %v, want at least %v", builds, planned)
 	}
 	if builds > deliveries {
-		t.Errorf("builds: got %v, which is more than %v", builds, deliveries)
+		t.Errorf("builds: got %v, want at most %v", builds, deliveries)
 	}
 	t.Logf("%d of %d deliveries were accepted at once, the others after a retry; the heap grew by %d MiB", accepted,
 		deliveries, grown)

@@ -204,19 +204,19 @@ func TestStartReturnsErrorsOfStoreAndProvider(t *testing.T) {
 	head := w.Commit("main", "A")
 	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: "nope"}); !errors.Is(err,
 		autobuild.ErrNotFound) {
-		t.Errorf("unknown automated build: %v", err)
+		t.Errorf("unknown automated build: %v, want ErrNotFound", err)
 	}
 	w.Faults.Set("/refs/", 503)
 	w.Faults.Set("/commit/", 503)
 	for _, commit := range []string{"", head} {
 		if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, Commit: commit}); !errors.Is(err,
 			autobuild.ErrUnavailable) {
-			t.Errorf("provider is down: %v", err)
+			t.Errorf("provider is down: %v, want ErrUnavailable", err)
 		}
 	}
 	w.Account.Err = autobuild.ErrUnauthorized
 	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID}); !errors.Is(err,
 		autobuild.ErrUnauthorized) {
-		t.Errorf("broken link: %v", err)
+		t.Errorf("broken link: %v, want ErrUnauthorized", err)
 	}
 }

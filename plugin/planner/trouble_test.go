@@ -133,7 +133,7 @@ func TestARefThatKeepsMovingIsRetriedLater(t *testing.T) {
 		must.Succeed(t, err)
 	}}
 	if err := w.Deliver(t.Context(), id); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("Deliver = %v", err)
+		t.Errorf("Deliver = %v, want ErrConflict", err)
 	}
 	if n != 5 {
 		t.Errorf("decided %d times, want 5", n)

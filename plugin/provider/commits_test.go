@@ -34,7 +34,7 @@ func TestResolve(t *testing.T) {
 	} {
 		got, err := c.Commits.Resolve(t.Context(), w.app(), ref)
 		if err != nil {
-			t.Errorf("%s: got error %v", ref.Full(), err)
+			t.Errorf("%s: got error %v, want none", ref.Full(), err)
 		}
 		if got.Hash != want {
 			t.Errorf("%s: got commit %s, want %s", ref.Full(), got.Hash, want)
@@ -45,11 +45,11 @@ func TestResolve(t *testing.T) {
 	}
 	gone := autobuild.Ref{Kind: autobuild.Branch, Name: "gone"}
 	if _, err := c.Commits.Resolve(t.Context(), w.app(), gone); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrNotFound", err)
 	}
 	if _, err := c.Commits.Resolve(t.Context(), w.app(),
 		autobuild.Ref{Kind: autobuild.PullRequest, Name: "1"}); err == nil {
-		t.Error("resolve a pull request: got no error")
+		t.Error("resolve a pull request: got no error, want one")
 	}
 }
 

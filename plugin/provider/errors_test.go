@@ -29,7 +29,7 @@ func TestH6RemovedAPIIsShownAsSuch(t *testing.T) {
 		}
 	}
 	if _, _, err := c.Repositories.List(t.Context(), "acme", "", ""); !errors.Is(err, autobuild.ErrRemoved) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrRemoved", err)
 	}
 }
 
@@ -56,7 +56,7 @@ func TestF11NoConnection(t *testing.T) {
 	c := connect(t, "http://127.0.0.1:1", secret.New("t"))
 	if _, err := c.Commits.Heads(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err,
 		autobuild.ErrUnavailable) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrUnavailable", err)
 	}
 }
 

@@ -175,7 +175,8 @@ func TestHookRefused(t *testing.T) {
 	_, err = handled(t, s.ServeHTTP).Hooks.Ensure(t.Context(), w.app(), ours)
 	if !errors.Is(err, autobuild.ErrHookRefused) ||
 		!strings.HasSuffix(err.Error(), "the provider refused the webhook: url: Enter a valid URL.") {
-		t.Errorf("got %v", err)
+		t.Errorf(`got error %v, want ErrHookRefused with "the provider refused the webhook: url: Enter a valid URL."`,
+			err)
 	}
 }
 
@@ -212,6 +213,6 @@ func TestHookFailures(t *testing.T) {
 		t.Errorf("remove: got %v, want ErrUnavailable", err)
 	}
 	if _, err := answering(t, 200, "", "{}").Hooks.Ensure(t.Context(), r, autobuild.Webhook{URL: hookURL}); err == nil {
-		t.Error("create a webhook without a secret: got no error")
+		t.Error("create a webhook without a secret: got no error, want one")
 	}
 }

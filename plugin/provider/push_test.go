@@ -44,10 +44,10 @@ func TestParsePushOfDataCenterHasTheDecimalID(t *testing.T) {
 
 func TestParsePushRefusesAnUnknownKindOfProvider(t *testing.T) {
 	if _, err := provider.ParsePush("github", "push", []byte(`{}`)); err == nil {
-		t.Error("got no error")
+		t.Error("got no error, want one")
 	}
 	if _, err := provider.MaxPayload("github"); err == nil {
-		t.Error("got no error")
+		t.Error("got no error, want one")
 	}
 	if n, err := provider.MaxPayload(autobuild.DataCenter); err != nil || n != 10<<20 {
 		t.Errorf("MaxPayload: got %d, error %v, want %d", n, err, 10<<20)

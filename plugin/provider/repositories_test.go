@@ -65,7 +65,7 @@ func TestRepository(t *testing.T) {
 		}
 	}
 	if _, err := c.Repositories.Repository(t.Context(), "../user"); err == nil {
-		t.Error("a name with ..: got no error")
+		t.Error("a name with ..: got no error, want one")
 	}
 }
 
@@ -151,7 +151,7 @@ func TestAccessTokensSeeTheirPlace(t *testing.T) {
 
 	gone := connect(t, w.url, token, func(o *provider.CloudOptions) { o.RepositoryName = "acme/gone" })
 	if _, _, err := gone.Repositories.List(t.Context(), "acme", "", ""); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrNotFound", err)
 	}
 }
 
@@ -165,13 +165,13 @@ func TestO1GitCredential(t *testing.T) {
 	address, err := c.Git.CloneURL(autobuild.Repository{FullName: "acme/app"})
 	same(t, err, "https://bitbucket.example/acme/app.git", address)
 	if _, err := c.Git.CloneURL(autobuild.Repository{FullName: "https://evil.example"}); err == nil {
-		t.Error("an invalid name: got no error")
+		t.Error("an invalid name: got no error, want one")
 	}
 	failing := connect(t, "https://bitbucket.example", secret.New(""), func(o *provider.CloudOptions) {
 		o.Token = func(context.Context) (secret.Secret, error) { return secret.Secret{}, autobuild.ErrUnauthorized }
 	})
 	if _, err := failing.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err,
 		autobuild.ErrUnauthorized) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrUnauthorized", err)
 	}
 }

@@ -54,7 +54,7 @@ func TestS2KeyIsTheIdentity(t *testing.T) {
 	}
 	s.Key += "x"
 	if err := c.Statuses.Put(t.Context(), w.app(), hash, s); err == nil {
-		t.Error("a key of 41 characters: got no error")
+		t.Error("a key of 41 characters: got no error, want one")
 	}
 }
 
@@ -97,7 +97,7 @@ func TestStatusesThatCannotBeSent(t *testing.T) {
 		change(&s)
 		if err := c.Statuses.Put(t.Context(), autobuild.Repository{FullName: "acme/app"}, "c", s); err == nil ||
 			!strings.Contains(err.Error(), "acme/app@c") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf(`%s: %v, want an error with "acme/app@c"`, name, err)
 		}
 	}
 }
@@ -128,6 +128,6 @@ func TestStatusOfACommitThatIsGone(t *testing.T) {
 	w.commit(t, "main", map[string]string{"a": "1"})
 	err := w.as(t, w.alice).Statuses.Put(t.Context(), w.app(), strings.Repeat("0", 40), building())
 	if !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrNotFound", err)
 	}
 }

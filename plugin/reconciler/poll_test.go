@@ -252,7 +252,7 @@ func TestAPollThatFailsChangesNothing(t *testing.T) {
 	}
 	w.Account.Err = fmt.Errorf("account: %w", autobuild.ErrUnauthorized)
 	if err := w.Poll(t.Context(), w.Hook); !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("broken link: %v", err)
+		t.Errorf("broken link: %v, want ErrUnauthorized", err)
 	}
 	if got := w.State(plannertest.Branch("main")); got != before {
 		t.Errorf("state %+v, was %+v", got, before)

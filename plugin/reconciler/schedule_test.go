@@ -124,10 +124,10 @@ func TestJitterStaysWithinATenth(t *testing.T) {
 	for range 1000 {
 		got := jitter(time.Minute)
 		if got < 54*time.Second {
-			t.Fatalf("got %v, which is less than %v", got, 54*time.Second)
+			t.Fatalf("got %v, want at least %v", got, 54*time.Second)
 		}
 		if got > 66*time.Second {
-			t.Fatalf("got %v, which is more than %v", got, 66*time.Second)
+			t.Fatalf("got %v, want at most %v", got, 66*time.Second)
 		}
 	}
 }

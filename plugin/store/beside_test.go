@@ -113,11 +113,11 @@ func TestBesideNeedsTheGatewaysDatabase(t *testing.T) {
 	}
 	if _, err := store.OpenBeside(t.Context(), o); err == nil ||
 		!strings.Contains(err.Error(), "start an upgraded gateway once") {
-		t.Errorf("an older schema: got %v", err)
+		t.Errorf(`an older schema: got %v, want an error with "start an upgraded gateway once"`, err)
 	}
 	o.Path = filepath.Join(dir, "none.db")
 	if _, err := store.OpenBeside(t.Context(), o); err == nil ||
 		!strings.Contains(err.Error(), "start the gateway once") {
-		t.Errorf("no database: got %v", err)
+		t.Errorf(`no database: got %v, want an error with "start the gateway once"`, err)
 	}
 }

@@ -50,10 +50,10 @@ func TestF6ALockedFileDelaysAndThenRejectsDeliveries(t *testing.T) {
 	err = receive()
 	took := time.Since(begin)
 	if err == nil {
-		t.Error("a write during a long lock: got no error")
+		t.Error("a write during a long lock: got no error, want one")
 	}
 	if took > 10*time.Second {
-		t.Errorf("under a lock that stays: took: got %v, which is more than %v", took, 10*time.Second)
+		t.Errorf("under a lock that stays: took: got %v, want at most %v", took, 10*time.Second)
 	}
 	lock("ROLLBACK")
 	if err := receive(); err != nil {

@@ -40,7 +40,7 @@ func TestASecondGatewayIsRejectedAtOnce(t *testing.T) {
 	first := mustOpen(t, dir)
 	began := time.Now()
 	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "another process") {
-		t.Errorf("got error %v", err)
+		t.Errorf(`got error %v, want an error with "another process"`, err)
 	}
 	if waited := time.Since(began); waited > 7*time.Second { // it would wait 8 s for a lock of SQLite's own
 		t.Errorf("duration: got %s", waited)
@@ -77,7 +77,7 @@ func TestTheInstanceKeepsItsName(t *testing.T) {
 		}
 	}
 	if len(names) != 1 {
-		t.Errorf("got names %v", names)
+		t.Errorf("got names %v, want 1 of them", names)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "slipway.db")); err != nil {
 		t.Error(err)
@@ -93,7 +93,7 @@ func TestS1AnotherKeyIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "does not belong to this database") {
-		t.Errorf("got error %v", err)
+		t.Errorf(`got error %v, want an error with "does not belong to this database"`, err)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestADatabaseOfANewerVersionIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "newer version") {
-		t.Errorf("got error %v", err)
+		t.Errorf(`got error %v, want an error with "newer version"`, err)
 	}
 }
 
@@ -122,10 +122,10 @@ func TestAFileThatIsNotADatabaseIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := open(t, dir); err == nil {
-		t.Error("open: got no error")
+		t.Error("open: got no error, want one")
 	}
 	if _, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "no", "slipway.db")}); err == nil {
-		t.Error("open a missing directory: got no error")
+		t.Error("open a missing directory: got no error, want one")
 	}
 }
 
@@ -220,10 +220,10 @@ func TestAClosedStoreReturnsErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{}); err == nil {
-		t.Error("receive a delivery: got no error")
+		t.Error("receive a delivery: got no error, want one")
 	}
 	if err := s.Ping(t.Context()); err == nil {
-		t.Error("ping: got no error")
+		t.Error("ping: got no error, want one")
 	}
 }
 

@@ -36,10 +36,10 @@ func TestReadOnlyBesideTheGateway(t *testing.T) {
 		t.Errorf("got.Name: got %q, want %q", got.Name, "cloud")
 	}
 	if _, err := beside.SaveProvider(t.Context(), autobuild.Provider{Name: "other"}); err == nil {
-		t.Error("write: got no error")
+		t.Error("write: got no error, want one")
 	}
 	if _, err := beside.ReceiveDelivery(t.Context(), autobuild.Delivery{}); err == nil {
-		t.Error("receive a delivery: got no error")
+		t.Error("receive a delivery: got no error, want one")
 	}
 }
 

@@ -218,7 +218,7 @@ func TestF10TheClockOfTheDatabaseIsUsed(t *testing.T) {
 	}
 	s := storetest.OpenPostgresAt(t, secret.New(u.String()), sealer, nil)
 	if off := (time.Until(s.Now()) - ahead).Abs(); off > time.Minute {
-		t.Errorf("difference from the database's clock: got %s", off)
+		t.Errorf("difference from the database's clock: got %s, want at most %s", off, time.Minute)
 	}
 	held, err := s.Hold(t.Context(), "x", ahead/2)
 	if err != nil {
@@ -232,7 +232,7 @@ func TestF10TheClockOfTheDatabaseIsUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left := time.Until(time.UnixMilli(until)); left < ahead {
-		t.Errorf("remaining time of the lease by this machine's clock: got %s", left)
+		t.Errorf("remaining time of the lease by this machine's clock: got %s, want at least %s", left, ahead)
 	}
 }
 
@@ -260,7 +260,7 @@ func TestErrorsOfAnAddressDoNotContainItsPassword(t *testing.T) {
 	for _, address := range []string{"postgres://u:hush@127.0.0.1:1/db", "postgres://u:hush@[", "host=127.0.0.1 port=none password=hush"} {
 		_, err := store.Open(t.Context(), store.Options{Postgres: secret.New(address)})
 		if err == nil {
-			t.Fatalf("open %s: got no error", address)
+			t.Fatalf("open %s: got no error, want one", address)
 		}
 		if text := err.Error(); strings.Contains(text, "hush") ||
 			!strings.HasPrefix(text, "open database PostgreSQL: ") {

@@ -343,7 +343,7 @@ func useUpgraded(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	if granted, _, err := s.Permit(ctx, older.ID, 1, nil, []string{"nightly"}); !granted || err != nil {
-		t.Errorf("an extra tag: got granted %t, error %v", granted, err)
+		t.Errorf("an extra tag: got granted %t, error %v, want true and no error", granted, err)
 	}
 	bound, err := s.SaveRegistry(ctx, autobuild.Registry{
 		Host:             "registry.example.com",

@@ -78,7 +78,7 @@ func TestI8SlowClientsDoNotDelayOthers(t *testing.T) {
 	trickle.Go(func() { feed(ctx, slow) })
 	took := ask(t, address, 50)
 	if p99 := took[len(took)-1]; p99 > patience {
-		t.Errorf("among %d slow clients the slowest answer took %s", clients, p99)
+		t.Errorf("among %d slow clients the slowest answer took %s, want at most %s", clients, p99, patience)
 	}
 	for i, c := range slow {
 		if err := c.SetReadDeadline(time.Now().Add(server.ReadTimeout + 5*time.Second)); err != nil {

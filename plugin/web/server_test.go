@@ -64,7 +64,7 @@ func serveOn(t *testing.T, s *http.Server, l net.Listener) (address string) {
 	t.Cleanup(func() {
 		_ = s.Close() // the test is over
 		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			t.Errorf("Serve = %v", err)
+			t.Errorf("Serve = %v, want ErrServerClosed", err)
 		}
 	})
 	return l.Addr().String()

@@ -130,11 +130,11 @@ func TestUnsignedWithoutASecretAndResent(t *testing.T) {
 		t.Errorf("signature without a secret: got %v, want none", signature)
 	}
 	if err := e.Redeliver("x"); err == nil {
-		t.Error("redeliver an unknown delivery: got no error")
+		t.Error("redeliver an unknown delivery: got no error, want one")
 	}
 	e.call(t, "DELETE", hooksPath+"/"+strings.NewReplacer("{", "%7B", "}", "%7D").Replace(uuid), nil)
 	if err := e.Redeliver(request); err == nil {
-		t.Error("redeliver to a deleted webhook: got no error")
+		t.Error("redeliver to a deleted webhook: got no error, want one")
 	}
 }
 

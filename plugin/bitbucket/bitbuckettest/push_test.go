@@ -195,12 +195,12 @@ func TestPushesAreAllOrNothing(t *testing.T) {
 	must.Succeed(t, err)
 	err = e.app.Push(t.Context(), map[string]string{"refs/heads/a": first, "refs/heads/b": strings.Repeat("1", 40)})
 	if err == nil {
-		t.Error("push an unknown object: got no error")
+		t.Error("push an unknown object: got no error, want one")
 	}
 	if status, _ := e.call(t, "GET", "/2.0/repositories/acme/app/refs/branches/a", nil); status != http.StatusNotFound {
 		t.Errorf("a ref of the rejected push: got %d, want %d", status, http.StatusNotFound)
 	}
 	if _, err := e.app.Write(t.Context(), bitbuckettest.NewCommit{Parent: "nowhere"}); err == nil {
-		t.Error("write a commit with an unknown parent: got no error")
+		t.Error("write a commit with an unknown parent: got no error, want one")
 	}
 }

@@ -273,6 +273,6 @@ func TestWorkspaceTokensListTheirWorkspace(t *testing.T) {
 	}
 	_, err = e.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.ProjectToken, Workspace: e.acme})
 	if err == nil {
-		t.Error("add a project token without a project: got no error")
+		t.Error("add a project token without a project: got no error, want one")
 	}
 }

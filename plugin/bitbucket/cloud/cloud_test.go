@@ -172,12 +172,12 @@ func TestTokensOfPagesCannotChangeTheList(t *testing.T) {
 	for _, token := range []string{"sort=name", "pagelen=1", "role=owner", "fields=-values", "%zz",
 		strings.Repeat("a", 3000)} {
 		if _, err := c.Repositories(t.Context(), "acme", "", token); err == nil {
-			t.Errorf("token %.20q: got no error", token)
+			t.Errorf("token %.20q: got no error, want one", token)
 		}
 	}
 	c = serve(t, map[string]http.HandlerFunc{"GET /2.0/repositories/acme": body(`{"values":[],"next":":"}`)})
 	if _, err := c.Repositories(t.Context(), "acme", "", ""); err == nil {
-		t.Error("an invalid link: got no error")
+		t.Error("an invalid link: got no error, want one")
 	}
 }
 
@@ -190,7 +190,7 @@ func TestH6RemovedAPI(t *testing.T) {
 	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/user/workspaces": gone})
 	_, err := c.Workspaces(t.Context())
 	if !errors.Is(err, bitbucket.ErrRemoved) || !strings.Contains(err.Error(), "CHANGE-2770") {
-		t.Errorf("got %v", err)
+		t.Errorf(`got error %v, want ErrRemoved with "CHANGE-2770"`, err)
 	}
 }
 
@@ -215,11 +215,11 @@ func TestAccess(t *testing.T) {
 	check(t, err, cloud.Access{Scopes: scopes}, got)
 	_, err = c.Access(t.Context(), "foreign", "")
 	if !errors.Is(err, bitbucket.ErrNotFound) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrNotFound", err)
 	}
 	_, err = c.Access(t.Context(), "foreign", "x")
 	if !errors.Is(err, bitbucket.ErrNotFound) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrNotFound", err)
 	}
 }
 

@@ -135,11 +135,11 @@ func TestCommitOfAnAnnotatedTag(t *testing.T) {
 	c := open(t, newServer(), "", token)
 	for _, revision := range []string{commit, tagObject} {
 		if got, err := c.Commit(t.Context(), app, revision); got != commit || err != nil {
-			t.Errorf("%s: got %q, %v", revision, got, err)
+			t.Errorf("%s: got %q, %v, want %v", revision, got, err, commit)
 		}
 	}
 	if _, err := c.Commit(t.Context(), app, "main"); !errors.Is(err, bitbucket.ErrNotFound) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want ErrNotFound", err)
 	}
 }
 

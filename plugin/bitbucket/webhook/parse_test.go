@@ -193,7 +193,7 @@ func TestI5W24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
 	_, err := webhook.Parse(webhook.DataCenter, "repo:refs_changed", body)
 	runtime.ReadMemStats(&after) // TotalAlloc never falls: an upper bound of the memory in use
 	if err == nil {
-		t.Error("a number in place of a change: got no error")
+		t.Error("a number in place of a change: got no error, want one")
 	}
 	if used := after.TotalAlloc - before.TotalAlloc; used > 128<<20 {
 		t.Errorf("allocated memory: got %d MiB", used>>20)
@@ -203,7 +203,7 @@ func TestI5W24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
 func TestI5W24DeepNestingIsAnErrorAndNoCrash(t *testing.T) {
 	body := []byte(`{"push":` + strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000) + `}`)
 	if _, err := webhook.Parse(webhook.Cloud, "repo:push", body); err == nil {
-		t.Error("got no error")
+		t.Error("got no error, want one")
 	}
 }
 

@@ -107,7 +107,7 @@ func TestI1OnlyAWellFormedSignatureByTheHooksKeyCounts(t *testing.T) {
 		"an empty secret":          {body, signed(webhook.Sign([]byte(body), secret.Secret{})), []secret.Secret{{}}},
 	} {
 		if err := webhook.Verify([]byte(row.body), row.header, row.secrets...); !errors.Is(err, webhook.ErrSignature) {
-			t.Errorf("%s: got error %v", name, err)
+			t.Errorf("%s: got error %v, want ErrSignature", name, err)
 		}
 	}
 }

@@ -49,7 +49,7 @@ func TestBrowserSubmits(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := b.Visit(t.Context(), "/form"); err == nil {
-		t.Error("visit a relative URL first: got no error")
+		t.Error("visit a relative URL first: got no error, want one")
 	}
 	if err := b.Visit(t.Context(), server.URL+"/form"); err != nil {
 		t.Fatal(err)
@@ -77,7 +77,7 @@ func TestBrowserSubmits(t *testing.T) {
 		t.Errorf("got page %q, want the saved page", b.Text())
 	}
 	if err := b.Follow(t.Context(), "/other"); err == nil {
-		t.Error("follow a link that the page does not have: got no error")
+		t.Error("follow a link that the page does not have: got no error, want one")
 	}
 	if err := b.Tab().Visit(t.Context(), "/absent"); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("visit a page that does not exist: got error %v, want one with 404", err)
@@ -119,7 +119,7 @@ func TestEnv(t *testing.T) {
 		t.Errorf("got builds %v, error %v, want none: rules apply to later pushes", builds, err)
 	}
 	if err := env.Gateway.Kill(); err == nil {
-		t.Error("kill a gateway in this process: got no error")
+		t.Error("kill a gateway in this process: got no error, want one")
 	}
 	env.Close()
 	if _, err := os.Stat(env.Dir); !os.IsNotExist(err) {
@@ -141,14 +141,14 @@ func checkRegistryLogin(t *testing.T, env *localenv.Env) {
 		t.Error(err)
 	}
 	if _, err := localenv.ReadFile(img, "absent"); err == nil {
-		t.Error("read a file that the image does not have: got no error")
+		t.Error("read a file that the image does not have: got no error, want one")
 	}
 	ref, err := name.ParseReference(image, name.Insecure)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := remote.Image(ref, remote.WithContext(t.Context())); err == nil {
-		t.Error("pull without a login: got no error")
+		t.Error("pull without a login: got no error, want one")
 	}
 }
 

@@ -49,7 +49,7 @@ func TestTwoTenants(t *testing.T) {
 	}
 }
 
-// part returns the env for one surface.
+// part returns a copy of the env that reports failures to the subtest t.
 func (e *env) part(t *testing.T) *env {
 	one := *e
 	one.Env = e.For(t)

@@ -97,7 +97,7 @@ func (e *env) alive() {
 		s, err := e.Gateway.Store(e.Context)
 		e.Must(err)
 		if _, err := s.AutomatedBuild(e.Context, t.automatedBuild); err != nil {
-			e.T.Errorf("automated build of %s: got error %v", t.person.Name, err)
+			e.T.Errorf("automated build of %s: got error %v, want none", t.person.Name, err)
 		}
 		if _, err := s.Hook(e.Context, t.hook.ID); errors.Is(err, autobuild.ErrNotFound) {
 			e.T.Errorf("webhook of %s: got error %v", t.person.Name, err)

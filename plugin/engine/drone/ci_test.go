@@ -25,7 +25,7 @@ func TestStartWithoutAServer(t *testing.T) {
 		t.Fatalf("got %v, want ErrUnavailable", err)
 	}
 	if !strings.Contains(err.Error(), "http://127.0.0.1:1: ") {
-		t.Errorf("the error does not name the server: %v", err)
+		t.Errorf(`the error does not name the server: %v, want it to contain "http://127.0.0.1:1: "`, err)
 	}
 	if strings.Contains(err.Error(), "/api/") {
 		t.Errorf("the error contains the path of the request: %v", err)
@@ -39,7 +39,7 @@ func TestStartReportsAMissingConfigExtension(t *testing.T) {
 	e.server.SetExtensions(dronetest.Extensions{})
 	if _, err := e.Start(shortly(t), e.pipeline(t)); !errors.Is(err, autobuild.ErrUnavailable) ||
 		!strings.Contains(err.Error(), "are DRONE_YAML_ENDPOINT") {
-		t.Errorf("without a configuration: got %v", err)
+		t.Errorf(`without a configuration: got %v, want ErrUnavailable with "are DRONE_YAML_ENDPOINT"`, err)
 	}
 	e.server.SetConfig(
 		r,
@@ -47,12 +47,13 @@ func TestStartReportsAMissingConfigExtension(t *testing.T) {
 	)
 	if _, err := e.Start(shortly(t), e.pipelineOf(t, "two")); !errors.Is(err, autobuild.ErrForbidden) ||
 		!strings.Contains(err.Error(), "created no build") {
-		t.Errorf("with the repository's own configuration for pushes: got %v", err)
+		t.Errorf(`with its own configuration for pushes: got %v, want ErrForbidden with "created no build"`,
+			err)
 	}
 	e.server.SetConfig(r, "kind: pipeline\ntype: exec\nname: own\nsteps: [{name: '', commands: [true]}]")
 	if _, err := e.Start(shortly(t), e.pipelineOf(t, "three")); !errors.Is(err, autobuild.ErrForbidden) ||
 		!strings.Contains(err.Error(), "linter") {
-		t.Errorf("with a configuration that Drone does not run: got %v", err)
+		t.Errorf(`with a configuration that Drone does not run: got %v, want ErrForbidden with "linter"`, err)
 	}
 }
 
@@ -269,7 +270,7 @@ func TestStates(t *testing.T) {
 	}
 	e.instead("GET", "/builds/4", respond("null"))
 	if got, err := e.State(t.Context(), a); !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("state of a null status: got %s, error %v", got, err)
+		t.Errorf("state of a null status: got %s, error %v, want ErrUnavailable", got, err)
 	}
 	for _, ref := range []string{
 		"acme/builder#5", "acme/gone#1", "acme/..#1", "acme/a/b#1", "acme/a?b#1", "acme/%2e%2e#1", "/#1",
@@ -369,7 +370,7 @@ func TestPipelineURL(t *testing.T) {
 	for _, ref := range []string{"", "acme/builder#99", "..//evil.example#1", "@evil.example/x#1"} {
 		a.EngineRef = ref
 		if got, err := e.PipelineURL(t.Context(), a); !errors.Is(err, autobuild.ErrNotFound) {
-			t.Errorf("%q is at %q, %v", ref, got, err)
+			t.Errorf("URL of %q: got %q, error %v, want ErrNotFound", ref, got, err)
 		}
 	}
 }

@@ -250,7 +250,7 @@ func TestAReplayIsRefused(t *testing.T) {
 			t.Errorf("%s: got status %d %s for a repeated request", kind, status, body)
 		}
 		if got := e.finding(t, kind).Problem; !strings.Contains(got, "the signature was used before") {
-			t.Errorf("problem of %s: got %q", kind, got)
+			t.Errorf(`problem of %s: got %q, want it to contain "the signature was used before"`, kind, got)
 		}
 		v.at = v.at.Add(time.Second)
 		status, body = send(t, v.request(t, e.gateway))

@@ -162,7 +162,7 @@ func TestPrintedSettingsWork(t *testing.T) {
 		t.Errorf("status: got %s, want success", status)
 	}
 	if log := e.server.Log(r, 1); !strings.Contains(log, "token of 43") {
-		t.Errorf("the step has no token: %s", log)
+		t.Errorf(`the step has no token: %s, want it to contain "token of 43"`, log)
 	}
 	if got := len(e.rechecked); got < 3 {
 		t.Errorf("got %d rechecks, want at least 3", got)

@@ -122,10 +122,10 @@ func TestAFailureOfTheGatewayIsReportedToTheUser(t *testing.T) {
 	r := e.server.AddRepository("acme/builder", "main")
 	_, err := e.server.Custom(r, "slipway", pipeline.Params{BuildID: "b1", Attempt: 1, Nonce: "n"}.Map())
 	if err == nil || !strings.Contains(err.Error(), "the gateway refused the request: see its log") {
-		t.Errorf("error of the start: got %v", err)
+		t.Errorf(`error of the start: got %v, want an error with "the gateway refused the request: see its log"`, err)
 	}
 	if got := e.finding(t, "config").Problem; !strings.Contains(got, "disk full") {
-		t.Errorf("problem of the finding: got %q", got)
+		t.Errorf(`problem of the finding: got %q, want it to contain "disk full"`, got)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestAPushRunsTheRepositorysOwnPipeline(t *testing.T) {
 	}
 	e.waitFinished(t, r, 1)
 	if log := e.server.Log(r, 1); !strings.Contains(log, "own cafe") {
-		t.Errorf("log: got %s", log)
+		t.Errorf(`log: got %s, want it to contain "own cafe"`, log)
 	}
 }
 

@@ -155,7 +155,7 @@ func TestBuilderClose(t *testing.T) {
 		t.Error("a builder accepts connections after Close")
 	}
 	if _, err := b.Address(t.Context()); err == nil {
-		t.Error("Address after Close: got no error")
+		t.Error("Address after Close: got no error, want one")
 	}
 	b.Close() // harmless
 }
@@ -203,7 +203,7 @@ func TestBuilderAddressEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if _, err := b.Address(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v, want DeadlineExceeded", err)
 	}
 }
 

@@ -132,7 +132,7 @@ func TestAPipelineThatWaitsForTheBuilderIsQueued(t *testing.T) {
 	}
 	close(answer)
 	if err := <-started; !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("Start: got %v", err)
+		t.Errorf("Start: got %v, want ErrUnavailable", err)
 	}
 	if s := state(t, e, "b1"); s != autobuild.PipelineGone {
 		t.Errorf("state after a failed start: got %s, want gone", s)
@@ -194,7 +194,7 @@ func TestCloseRefusesFurtherStarts(t *testing.T) {
 	e.Close()
 	_, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1})
 	if !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("got error %v", err)
+		t.Errorf("got error %v, want ErrUnavailable", err)
 	}
 }
 

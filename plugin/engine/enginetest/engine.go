@@ -60,7 +60,7 @@ func (f Factory) startTwice(t *testing.T) {
 	}
 	second, err := engine.Start(ctx, p)
 	if err != nil {
-		t.Errorf("start the attempt again: got error %v", err)
+		t.Errorf("start the attempt again: got error %v, want none", err)
 	}
 	if first == "" {
 		t.Error("got an empty pipeline reference, want one")

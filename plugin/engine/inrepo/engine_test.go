@@ -189,7 +189,7 @@ func TestOnlyTheAutomatedBuildsTokenIsAccepted(t *testing.T) {
 			Pipeline:         "ci/1",
 		}
 		if got, err := e.RequestBuild(t.Context(), secret.New(ask[1]), j); !errors.Is(err, autobuild.ErrUnauthorized) {
-			t.Errorf("%s: %+v, %v", name, got, err)
+			t.Errorf("%s: %+v, %v, want ErrUnauthorized", name, got, err)
 		}
 	}
 }

@@ -159,7 +159,7 @@ func TestStartReturnsARefusal(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	e.ci.createErr, e.ci.keep = fmt.Errorf("inactive: %w", autobuild.ErrNotFound), true
 	if ref, err := e.Start(t.Context(), e.pipeline()); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("pipeline: got %q, error %v", ref, err)
+		t.Errorf("pipeline: got %q, error %v, want ErrNotFound", ref, err)
 	}
 	_, err := e.store.CancelBuild(t.Context(), e.build.ID, autobuild.ReasonUser, "")
 	must.Succeed(t, err)
@@ -203,10 +203,10 @@ func TestAMissingPipelineIsGone(t *testing.T) {
 		}
 		must.Succeed(t, e.Cancel(t.Context(), a))
 		if lines, err := e.Logs(t.Context(), a); err != nil || lines != nil {
-			t.Errorf("log of %q: got %q, error %v", ref, lines, err)
+			t.Errorf("log of %q: got %q, error %v, want %v", ref, lines, err, nil)
 		}
 		if address, err := e.PipelineURL(t.Context(), a); !errors.Is(err, autobuild.ErrNotFound) {
-			t.Errorf("%q is at %q, %v", ref, address, err)
+			t.Errorf("URL of %q: got %q, error %v, want ErrNotFound", ref, address, err)
 		}
 	}
 }
@@ -217,6 +217,6 @@ func TestStateReturnsAnErrorIfTheCIDoesNotAnswer(t *testing.T) {
 	e.ci.err = fmt.Errorf("connection refused: %w", autobuild.ErrUnavailable)
 	state, err := e.State(t.Context(), autobuild.Attempt{BuildID: "unknown", Number: 1})
 	if !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("it is %s, %v", state, err)
+		t.Errorf("it is %s, %v, want ErrUnavailable", state, err)
 	}
 }

@@ -213,7 +213,7 @@ func TestACallEndsWithItsContext(t *testing.T) {
 	})
 	_, err := e.CI().Run(ctx, "acme/builder", 1)
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got error %v", err)
+		t.Errorf("got error %v, want Canceled", err)
 	}
 	wantError(t, err, autobuild.ErrUnavailable, "does not answer")
 }
@@ -230,7 +230,7 @@ func TestAnEndlessResponseIsAnError(t *testing.T) {
 	})
 	if _, err := e.CI().Run(t.Context(), "acme/builder", 1); err == nil ||
 		!strings.Contains(err.Error(), "longer than") {
-		t.Errorf("got error %v", err)
+		t.Errorf(`got error %v, want an error with "longer than"`, err)
 	}
 }
 

@@ -110,6 +110,6 @@ func TestInspectWithoutABuilderRepository(t *testing.T) {
 		t.Errorf("got findings %+v", found)
 	}
 	if good := found["config extension"].Good; !strings.Contains(good, "WOODPECKER_CONFIG_EXTENSION_ENDPOINT") {
-		t.Errorf("before any request: got %q", good)
+		t.Errorf(`before any request: got %q, want it to contain "WOODPECKER_CONFIG_EXTENSION_ENDPOINT"`, good)
 	}
 }

@@ -123,7 +123,7 @@ func TestAMissingLogIsNoError(t *testing.T) {
 	for _, ref := range []string{"acme/builder#99", "acme/none#1", "acme/builder"} {
 		if got, err := e.Logs(t.Context(), autobuild.Attempt{BuildID: "x", Number: 1, EngineRef: ref}); err != nil ||
 			got != nil {
-			t.Errorf("%s: %q, %v", ref, got, err)
+			t.Errorf("%s: got %q, error %v, want neither", ref, got, err)
 		}
 	}
 	a := e.printed(twoSteps, "null", "<html>")

@@ -134,7 +134,7 @@ func TestAStartWakesBlockedTasks(t *testing.T) {
 	}
 	defer start(t, q)()
 	if got := []string{<-seen, <-seen}; !slices.Equal(got, []string{"b", "c"}) {
-		t.Errorf("processed tasks: got %q", got)
+		t.Errorf("processed tasks: got %q, want %q", got, []string{"b", "c"})
 	}
 }
 

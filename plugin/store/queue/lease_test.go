@@ -68,7 +68,7 @@ func TestATaskIsClaimableWhenItsWorkerDied(t *testing.T) {
 	close(stuck) // the dead worker continues and is rejected
 	stopDead()
 	if waiting, deadLetters := depth(t, next, "plan"); waiting != 0 || deadLetters != 0 {
-		t.Errorf("got %d waiting and %d dead tasks", waiting, deadLetters)
+		t.Errorf("got %d waiting and %d dead tasks, want none", waiting, deadLetters)
 	}
 }
 
@@ -84,7 +84,7 @@ func TestI6ATaskThatKillsTheProcessIsDead(t *testing.T) {
 		queue.Options{MaxAttempts: 2, Dead: func(_ context.Context, _ queue.Task, cause error) { calls <- cause }})
 	stop := start(t, q)
 	if cause := <-calls; !strings.Contains(cause.Error(), "died") {
-		t.Errorf("got cause %v", cause)
+		t.Errorf(`got cause %v, want it to contain "died"`, cause)
 	}
 	stop()
 }

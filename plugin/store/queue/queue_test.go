@@ -121,7 +121,7 @@ func TestATaskIsDoneOnceAndDeleted(t *testing.T) {
 		t.Errorf("task.Attempt: got %v, want 1", task.Attempt)
 	}
 	if waiting, dead := depth(t, q, "plan"); waiting != 0 || dead != 0 {
-		t.Errorf("got %d waiting and %d dead tasks", waiting, dead)
+		t.Errorf("got %d waiting and %d dead tasks, want none", waiting, dead)
 	}
 	if waiting, _ := depth(t, q, "other"); waiting != 1 {
 		t.Error("a task without a handler was changed")
@@ -204,7 +204,7 @@ func TestI6APanicIsAFailureWithItsText(t *testing.T) {
 	<-done
 	stop()
 	if got := column(t, db, "error"); !strings.HasPrefix(got, "panic: out of range") {
-		t.Errorf("got error %q", got)
+		t.Errorf(`got error %q, want it to start with "panic: out of range"`, got)
 	}
 }
 
@@ -223,7 +223,7 @@ func TestPermanentGivesUpAtOnce(t *testing.T) {
 	stop := start(t, q)
 	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
 	if cause := <-calls; !errors.Is(cause, fault) {
-		t.Errorf("got cause %v", cause)
+		t.Errorf("got cause %v, want %v", cause, fault)
 	}
 	stop()
 	if _, dead := depth(t, q, "plan"); dead != 1 {
@@ -275,13 +275,13 @@ func TestBackoffGrowsAndIsJittered(t *testing.T) {
 			low, high = min(low, d), max(high, d)
 		}
 		if high > 5*time.Minute {
-			t.Errorf("attempt %d: longest delay: got %v, which is more than %v", attempt, high, 5*time.Minute)
+			t.Errorf("attempt %d: longest delay: got %v, want at most %v", attempt, high, 5*time.Minute)
 		}
 		if low < 500*time.Millisecond {
-			t.Errorf("attempt %d: shortest delay: got %v, which is less than %v", attempt, low, 500*time.Millisecond)
+			t.Errorf("attempt %d: shortest delay: got %v, want at least %v", attempt, low, 500*time.Millisecond)
 		}
 		if high < previous {
-			t.Errorf("attempt %d: longest delay: got %v, which is less than %v", attempt, high, previous)
+			t.Errorf("attempt %d: longest delay: got %v, want at least %v", attempt, high, previous)
 		}
 		if attempt > 1 && low == high {
 			t.Errorf("attempt %d: got 200 equal delays of %s, want random ones", attempt, low)

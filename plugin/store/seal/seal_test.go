@@ -51,7 +51,7 @@ func TestS1ASealedValueOpensInItsPlaceOnly(t *testing.T) {
 		altered := bytes.Clone(sealed)
 		altered[i] ^= 1
 		if _, err := s.Open("accounts/access_token/a", altered); err == nil {
-			t.Errorf("open with byte %d changed: got no error", i)
+			t.Errorf("open with byte %d changed: got no error, want one", i)
 		}
 		if _, err := s.Open("accounts/access_token/a", sealed[:i]); err == nil && i > 0 {
 			t.Errorf("open a value cut to %d bytes: got no error", i)
@@ -76,7 +76,7 @@ func TestAnEmptySecretIsSealedAsNil(t *testing.T) {
 		t.Errorf("got %v, want zero", got)
 	}
 	if _, err := s.Seal("", secret.New("x")); err == nil {
-		t.Error("seal without a place: got no error")
+		t.Error("seal without a place: got no error, want one")
 	}
 }
 
@@ -98,7 +98,7 @@ func TestOldKeysStillOpen(t *testing.T) {
 		t.Errorf("id of the sealing key: got %d, want 2", after[0])
 	}
 	if _, err := old.Open("t/c/r", after); !errors.Is(err, seal.ErrUnknownKey) {
-		t.Errorf("got error %v", err)
+		t.Errorf("got error %v, want ErrUnknownKey", err)
 	}
 }
 
@@ -107,7 +107,7 @@ func TestBadKeys(t *testing.T) {
 		"none": {}, "short": {1: key(1)[:16]}, "not current": {2: key(2)},
 	} {
 		if _, err := seal.New(1, keys); err == nil {
-			t.Errorf("%s: got no error", name)
+			t.Errorf("%s: got no error, want one", name)
 		}
 	}
 }
@@ -144,7 +144,7 @@ func TestTheKeyFileIsCreatedOnce(t *testing.T) {
 		t.Errorf("files left: got %v, want none", left)
 	}
 	if _, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "no", "dir"), true); err == nil {
-		t.Error("a missing directory: got no error")
+		t.Error("a missing directory: got no error, want one")
 	}
 }
 

@@ -42,7 +42,7 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 	must.Succeed(t, err)
 	checkSucceeded(t, s, finished, stages)
 	if active, err := s.ActiveAttempts(t.Context()); len(active) != 0 || err != nil {
-		t.Errorf("active attempts: got %+v, error %v", active, err)
+		t.Errorf("active attempts: got %+v, error %v, want none", active, err)
 	}
 }
 

@@ -86,7 +86,7 @@ func extensionSecrets(t *testing.T, s *store.Store) {
 			t.Errorf("%v: the secret is unknown: %v", place, err)
 		}
 		if len(first.Reveal()) < 32 {
-			t.Errorf("len(first.Reveal()): got %v, which is less than %v", len(first.Reveal()), 32)
+			t.Errorf("len(first.Reveal()): got %v, want at least %v", len(first.Reveal()), 32)
 		}
 		if !first.Equal(again) {
 			t.Errorf("first: got %v, want %v", first, again)

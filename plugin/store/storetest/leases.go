@@ -10,17 +10,17 @@ import (
 func leases(t *testing.T, s *store.Store) {
 	for range 2 { // taken, and renewed
 		if held, err := s.Hold(t.Context(), "lead", time.Minute); !held || err != nil {
-			t.Fatalf("got held %v, error %v", held, err)
+			t.Fatalf("got held %v, error %v, want true and no error", held, err)
 		}
 	}
 	if held, err := s.Held(t.Context(), "lead"); !held || err != nil {
-		t.Errorf("got held %v, error %v", held, err)
+		t.Errorf("got held %v, error %v, want true and no error", held, err)
 	}
 	if held, err := s.Held(t.Context(), "other"); held || err != nil {
 		t.Errorf("another owner: held %v, error %v", held, err)
 	}
 	if held, err := s.Hold(t.Context(), "short", -time.Millisecond); !held || err != nil {
-		t.Fatalf("got held %v, error %v", held, err)
+		t.Fatalf("got held %v, error %v, want true and no error", held, err)
 	}
 	if held, err := s.Held(t.Context(), "short"); held || err != nil {
 		t.Errorf("an expired lease: held %v, error %v", held, err)

@@ -80,10 +80,10 @@ func overviewCounts(t *testing.T, s *store.Store) {
 	}
 	for _, tasks := range got.Tasks {
 		if time.Since(tasks.Oldest) > time.Minute {
-			t.Errorf("time.Since(tasks.Oldest): got %v, which is more than %v", time.Since(tasks.Oldest), time.Minute)
+			t.Errorf("time.Since(tasks.Oldest): got %v, want at most %v", time.Since(tasks.Oldest), time.Minute)
 		}
 		if time.Since(tasks.Due) > time.Minute {
-			t.Errorf("time.Since(tasks.Due): got %v, which is more than %v", time.Since(tasks.Due), time.Minute)
+			t.Errorf("time.Since(tasks.Due): got %v, want at most %v", time.Since(tasks.Due), time.Minute)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func overviewRetried(t *testing.T, s *store.Store) {
 		t.Errorf("o.Queued[0].Oldest: got %v, want %v", o.Queued[0].Oldest, b.RetriedAt)
 	}
 	if time.Since(b.AskedAt()) > time.Minute {
-		t.Errorf("time.Since(b.AskedAt()): got %v, which is more than %v", time.Since(b.AskedAt()), time.Minute)
+		t.Errorf("time.Since(b.AskedAt()): got %v, want at most %v", time.Since(b.AskedAt()), time.Minute)
 	}
 }
 
@@ -138,6 +138,6 @@ func overviewBlocked(t *testing.T, s *store.Store) {
 		t.Errorf("o.Tasks[0].Count: got %v, want 3", o.Tasks[0].Count)
 	}
 	if time.Until(o.Tasks[0].Due) < time.Minute {
-		t.Errorf("time.Until(o.Tasks[0].Due): got %v, which is less than %v", time.Until(o.Tasks[0].Due), time.Minute)
+		t.Errorf("time.Until(o.Tasks[0].Due): got %v, want at least %v", time.Until(o.Tasks[0].Due), time.Minute)
 	}
 }

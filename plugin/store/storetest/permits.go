@@ -54,7 +54,8 @@ func permitShared(t *testing.T, s *store.Store) {
 		}
 	}
 	if granted, holder := permit(t, s, older); granted || holder.ID != newer.ID {
-		t.Errorf("the older build: got granted %v, holder %d", granted, holder.Number)
+		t.Errorf("the older build: got granted %v, holder %d, want false, holder %d",
+			granted, holder.Number, newer.Number)
 	}
 }
 
@@ -76,7 +77,8 @@ func permitManual(t *testing.T, s *store.Store) {
 		t.Error("a newer push was rejected")
 	}
 	if granted, holder := permit(t, s, manual); granted || holder.ID != third.ID {
-		t.Errorf("the rebuild after a newer push: got granted %v, holder %d", granted, holder.Number)
+		t.Errorf("the rebuild after a newer push: got granted %v, holder %d, want false, holder %d",
+			granted, holder.Number, third.Number)
 	}
 }
 

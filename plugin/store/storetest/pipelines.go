@@ -105,7 +105,8 @@ func bindPipeline(t *testing.T, s *store.Store) {
 	for _, pipeline := range []string{"ci#1", "ci#2", "ci#3"} {
 		if b, err := s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), pipeline), "late"); !errors.Is(err,
 			autobuild.ErrNotFound) {
-			t.Errorf("build of %s after a claim and a cancel: got %d, error %v", pipeline, b.Number, err)
+			t.Errorf("build of %s after a claim and a cancel: got %d, error %v, want ErrNotFound",
+				pipeline, b.Number, err)
 		}
 	}
 }

@@ -231,7 +231,7 @@ func createOnce(t *testing.T, s *store.Store) {
 	draft.CauseKey = ""
 	for range 2 {
 		if _, created, err := s.CreateBuild(t.Context(), draft); !created || err != nil {
-			t.Errorf("without a key: got created %v, error %v", created, err)
+			t.Errorf("without a key: got created %v, error %v, want true and no error", created, err)
 		}
 	}
 	latest, err := s.LatestBuild(t.Context(), first)
