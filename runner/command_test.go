@@ -18,7 +18,7 @@ import (
 	"slipway/runner/sandbox/server"
 )
 
-// setenv gives the command the environment that an engine would.
+// setenv sets the environment of the command like an engine does.
 func setenv(t *testing.T, url string) {
 	t.Helper()
 	for name, value := range map[string]string{
@@ -29,15 +29,15 @@ func setenv(t *testing.T, url string) {
 	}
 }
 
-func TestCommandRunsWhatTheEnvironmentSays(t *testing.T) {
+func TestCommandReadsTheEnvironment(t *testing.T) {
 	e := newEnv(t)
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	setenv(t, e.Gateway.BuildURL(b.ID))
 	if err := runner.Command("").Run(t.Context(), []string{"runner"}); !errors.Is(err, report.ErrUnauthorized) {
-		t.Errorf("got %v, want what the gateway says of this token", err)
+		t.Errorf("got %v, want the gateway's error for this token", err)
 	}
 	if _, set := os.LookupEnv("SLIPWAY_RUNNER_TOKEN"); set {
-		t.Error("children would inherit the token")
+		t.Error("the environment contains the token, so child processes inherit it")
 	}
 }
 
@@ -53,7 +53,7 @@ func TestCommandWithoutSettings(t *testing.T) {
 		t.Fatalf("got %v, want an exit code", err)
 	}
 	if got := exit.ExitCode(); got != 2 {
-		t.Errorf("exit.ExitCode(): got %v, want %v", got, 2)
+		t.Errorf("exit code: got %d, want 2", got)
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), "SLIPWAY_RUNNER_URL is not set")
 }
@@ -62,12 +62,12 @@ func TestCommandDescribesItsSettings(t *testing.T) {
 	c := runner.Command("")
 	for _, name := range []string{"SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN", "SLIPWAY_BUILDER", "SLIPWAY_RUNNER_HOOKS", "SLIPWAY_WORKDIR", "[on]", "PLUGIN_REPO", "PLUGIN_TAGS", "[latest]"} {
 		if !strings.Contains(c.Description, name) {
-			t.Errorf("%s is not described", name)
+			t.Errorf("the help lacks %s", name)
 		}
 	}
 }
 
-// Some CIs run a plugin's program by its name alone.
+// Some CIs run a plugin's program without arguments.
 func TestBareProgramIsTheRunnerInAStep(t *testing.T) {
 	for _, c := range []struct{ args, environ, want []string }{
 		{[]string{"slipway"}, []string{"PLUGIN_RUNNER_URL=https://ci.example.com/x"}, []string{"slipway", "runner"}},
@@ -86,6 +86,6 @@ func TestNoBuilderAtTheAddress(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := publish.Dial(ctx, "unix:///nowhere.sock", identity.Identity{}); err == nil {
-		t.Error("a builder answered where none is")
+		t.Error("dial without a builder: got no error")
 	}
 }

@@ -17,20 +17,20 @@ import (
 	"slipway/runner/sandbox"
 )
 
-// A container is what a CI runs a step in. It is made by runc as Docker would have it made, for
-// the machine need not have Docker, and shares the machine's network, where the registry is.
+// A container runs a step like a CI does. runc makes it with Docker's settings, so the machine does not
+// need Docker. It shares the machine's network because the registry is there.
 type container struct {
 	capabilities []string          // nil = Docker's default ones
 	seccomp      bool              // Docker's default profile
-	unmasked     bool              // the whole of /proc is there
-	cgroups      bool              // can be written
-	uid          uint32            // who the step runs as
+	unmasked     bool              // all of /proc is visible
+	cgroups      bool              // are writable
+	uid          uint32            // user of the step
 	files        map[string]string // besides the machine's programs
 	mount        []specs.Mount
-	own          func(t *testing.T, root string) // does the rest with the root file system; nil = nothing
+	own          func(t *testing.T, root string) // changes the root file system; nil = no change
 }
 
-// defaultCapabilities are Docker's.
+// defaultCapabilities returns Docker's default capabilities, and more.
 // https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
 func defaultCapabilities(more ...string) []string {
 	return append(
@@ -52,12 +52,12 @@ func defaultCapabilities(more ...string) []string {
 	)
 }
 
-// privilegedCapabilities are most of what --privileged gives; a virtual machine may not have all.
+// privilegedCapabilities returns most capabilities of --privileged. A virtual machine may not have all.
 func privilegedCapabilities() []string {
 	return defaultCapabilities("CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "CAP_SYSLOG")
 }
 
-// needContainers skips, and says why, where runc cannot make a container.
+// needContainers skips the test with the reason if runc cannot make a container.
 func needContainers(t *testing.T) {
 	t.Helper()
 	needBuildKit(t)
@@ -66,7 +66,7 @@ func needContainers(t *testing.T) {
 	}
 }
 
-// run runs the step in the container and returns what it said.
+// run runs the step in the container and returns its log.
 func (c container) run(t *testing.T, workspace string, environ ...string) (log string, err error) {
 	t.Helper()
 	cmd := c.command(t, workspace, environ...)
@@ -76,7 +76,7 @@ func (c container) run(t *testing.T, workspace string, environ ...string) (log s
 	return string(out), err
 }
 
-// command is runc that runs the step; what it is sent, the step gets.
+// command returns runc's command for the step. runc passes signals on to the step.
 func (c container) command(t *testing.T, workspace string, environ ...string) *exec.Cmd {
 	t.Helper()
 	bundle := t.TempDir()
@@ -91,12 +91,12 @@ func (c container) command(t *testing.T, workspace string, environ ...string) *e
 	state, id := filepath.Join(bundle, "state"), "slipway-"+strings.ReplaceAll(strings.Trim(bundle, "/"), "/", "-")
 	t.Cleanup(func() {
 		cancel()
-		_ = exec.Command("runc", "--root", state, "delete", "--force", id).Run() // it is gone, unless it was killed
+		_ = exec.Command("runc", "--root", state, "delete", "--force", id).Run() // needed only if the container was killed
 	})
 	return exec.CommandContext(ctx, "runc", "--root", state, "run", "--bundle", bundle, id)
 }
 
-// rootfs is an overlay, as Docker's are, on whose own file system overlays are not possible.
+// rootfs mounts an overlay like Docker's. Another overlay cannot have its files on it.
 func (c container) rootfs(t *testing.T, bundle string) string {
 	t.Helper()
 	root, store := filepath.Join(bundle, "rootfs"), filepath.Join(bundle, "store")
@@ -157,7 +157,7 @@ func makeDirs(t *testing.T, parent string, dirs ...string) {
 	}
 }
 
-// mountFor mounts for as long as the test runs.
+// mountFor mounts a file system until the test ends.
 func mountFor(t *testing.T, source, target, kind, options string) {
 	t.Helper()
 	if err := unix.Mount(source, target, kind, 0, options); err != nil {
@@ -170,7 +170,7 @@ func mountFor(t *testing.T, source, target, kind, options string) {
 	})
 }
 
-// programs are where the machine has its programs and their libraries.
+// programs returns the machine's directories of programs and libraries.
 func programs() (dirs []string) {
 	for _, dir := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64"} {
 		if _, err := os.Lstat(dir); err == nil {
@@ -180,7 +180,7 @@ func programs() (dirs []string) {
 	return dirs
 }
 
-// spec is the container in runc's words.
+// spec returns the container's configuration for runc.
 // https://github.com/opencontainers/runtime-spec/blob/main/config.md
 func (c container) spec(t *testing.T, root, workspace string, environ []string) *specs.Spec {
 	t.Helper()

@@ -7,7 +7,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// An env is a gateway, a repository and a registry, for the program as a process.
+// An env is a gateway, a repository and a registry, for tests that run the program as a process.
 type env struct {
 	*runnertest.Env
 	t *testing.T

@@ -37,9 +37,9 @@ import (
 	"slipway/runner/ecr/ecrtest"
 )
 
-// An internet is where the examples' registries are: a proxy that answers for every host over
-// TLS with one real registry behind, which writes down who asked what. Each example has hosts
-// of its own there, empty at first.
+// An internet is a proxy that stands for every host of the examples, over TLS. It passes requests on to
+// one real registry, and records each request with its user. Each example has its own hosts, which
+// are empty at first.
 type internet struct {
 	proxy  string            // its address, for HTTP_PROXY and HTTPS_PROXY
 	ca     string            // file
@@ -48,17 +48,17 @@ type internet struct {
 	amazon *ecrtest.Server // the API of Amazon's registry, at api.ecr.…
 	mu     sync.Mutex
 	now    string            // the example that runs
-	logins map[string]string // user:password, by the hosts that ask for one
+	logins map[string]string // user:password, by the hosts that require a login
 	plain  []string          // hosts without TLS
 	calls  []string
 }
 
 const (
 	dockerHub = "docker.io"
-	inside    = "registry.test" // the one registry's own name
+	inside    = "registry.test" // host name of the real registry
 )
 
-// newInternet skips, and says why, where there is no registry to run.
+// newInternet starts the registry and the proxy. It skips the test if the registry is not installed.
 func newInternet(t *testing.T) *internet {
 	t.Helper()
 	socket := startRegistry(t)
@@ -68,7 +68,7 @@ func newInternet(t *testing.T) *internet {
 	}}
 	n.behind = &httputil.ReverseProxy{
 		Rewrite: n.toRegistry, Transport: n.direct,
-		ModifyResponse: func(r *http.Response) error { // its paths begin with the example's own
+		ModifyResponse: func(r *http.Response) error { // its paths begin with the example's prefix
 			if to := r.Header.Get("Location"); to != "" {
 				r.Header.Set("Location", strings.Replace(to, r.Request.Header.Get(prefixHeader), "/v2/", 1))
 			}
@@ -87,7 +87,7 @@ func newInternet(t *testing.T) *internet {
 		}
 		to := secure
 		if n.isPlain(hostOf(r)) {
-			to = plain // which answers a client that speaks TLS in HTTP
+			to = plain // it answers a TLS client in plain HTTP
 		}
 		tunnel(w, to.Listener.Addr().String())
 	}))
@@ -96,7 +96,7 @@ func newInternet(t *testing.T) *internet {
 	return n
 }
 
-// begin starts an example: its own calls, and the hosts that ask for a login.
+// begin starts an example: it clears the calls, and sets the hosts that require a login.
 func (n *internet) begin(name string, e example) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -109,7 +109,8 @@ func (n *internet) isPlain(host string) bool {
 	return slices.Contains(n.plain, host)
 }
 
-// written are the calls so far, each once, sorted: how many ask at a time is chance.
+// written returns the recorded calls without duplicates. They are sorted because the number of
+// concurrent calls varies.
 func (n *internet) written() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -122,7 +123,7 @@ var (
 	hashes  = regexp.MustCompile(`[0-9a-f]{64}`)
 )
 
-// ServeHTTP asks for the login, if the host has one, and passes the call on.
+// ServeHTTP checks the login, if the host requires one, and passes the call on.
 func (n *internet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host := hostOf(r)
 	if strings.HasPrefix(host, "api.ecr.") {
@@ -148,8 +149,8 @@ func (n *internet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n.behind.ServeHTTP(w, r)
 }
 
-// write notes calls as "PUT registry.example.com/acme/app manifests/latest as ci". A blob is
-// sent in several, which are one line.
+// write records a call as "PUT registry.example.com/acme/app manifests/latest as ci". The several calls
+// for one blob become one line.
 func (n *internet) write(r *http.Request, host, user string) {
 	line := r.Method + " " + host + r.URL.Path
 	if part := apiPath.FindStringSubmatch(r.URL.Path); part != nil {
@@ -181,7 +182,7 @@ func (n *internet) note(line string) {
 
 const prefixHeader = "X-Prefix"
 
-// toRegistry gives a host's repositories a place of their own in the one registry.
+// toRegistry adds a prefix to a host's repositories, so that hosts do not share them in the registry.
 func (n *internet) toRegistry(r *httputil.ProxyRequest) {
 	n.mu.Lock()
 	own := n.now + "/" + hostOf(r.In) + "/"
@@ -206,7 +207,7 @@ func hostOf(r *http.Request) string {
 	return host
 }
 
-// put puts an image where an example finds it.
+// put pushes a random image to a registry of the example.
 func (n *internet) put(t *testing.T, image string) {
 	t.Helper()
 	ref, err := name.NewTag(inside+"/"+n.now+"/"+image, name.Insecure)
@@ -222,7 +223,8 @@ func (n *internet) put(t *testing.T, image string) {
 	}
 }
 
-// has lists what is in the example's registries: each image's tags, and platforms if several.
+// has lists the images in the example's registries, with their tags. An image of several platforms also
+// has its platforms.
 func (n *internet) has(t *testing.T) (lines []string) {
 	t.Helper()
 	host, err := name.NewRegistry(inside, name.Insecure)
@@ -240,7 +242,7 @@ func (n *internet) has(t *testing.T) (lines []string) {
 		}
 		tags, err := remote.List(host.Repo(one), remote.WithTransport(n.direct))
 		if err != nil {
-			continue // none was pushed
+			continue // the registry has no image of this example
 		}
 		at := map[string][]string{}
 		for _, tag := range tags {
@@ -284,7 +286,7 @@ func platformsOf(t *testing.T, desc *remote.Descriptor) (text string) {
 	return " for" + text
 }
 
-// tunnel answers CONNECT, whatever host was asked for, with the one server.
+// tunnel answers CONNECT for every host with a connection to one server.
 func tunnel(w http.ResponseWriter, address string) {
 	to, err := net.Dial("tcp", address)
 	if err != nil {
@@ -301,7 +303,8 @@ func tunnel(w http.ResponseWriter, address string) {
 	go func() { _, _ = io.Copy(from, to); _ = from.Close() }()
 }
 
-// authority makes a certificate for whichever host is asked for, and writes its own to a file.
+// authority returns a function that issues a certificate for each requested host. It writes the
+// authority's certificate to a file.
 func authority(t *testing.T, file string) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -20,18 +20,18 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A wiretap stands before a builder and keeps what it is asked to build.
-type wiretap struct {
-	address string
-	to      *grpc.ClientConn
-	mu      sync.Mutex
-	heard   []*controlapi.SolveRequest
+// A recorder is a proxy of a builder that records build requests.
+type recorder struct {
+	address  string
+	to       *grpc.ClientConn
+	mu       sync.Mutex
+	requests []*controlapi.SolveRequest
 }
 
-// maxMessage is above what BuildKit sends at a time, in bytes.
+// maxMessage is the size limit of a message in bytes. BuildKit's messages are smaller.
 const maxMessage = 64 << 20
 
-func tap(t *testing.T, builder string) *wiretap {
+func tap(t *testing.T, builder string) *recorder {
 	t.Helper()
 	to, err := grpc.NewClient(
 		builder,
@@ -45,7 +45,7 @@ func tap(t *testing.T, builder string) *wiretap {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wiretap{to: to}
+	w := &recorder{to: to}
 	socket := filepath.Join(openDir(t), "tap.sock")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
@@ -66,18 +66,18 @@ func tap(t *testing.T, builder string) *wiretap {
 	return w
 }
 
-// frames passes messages on as they are.
+// frames is a codec that passes messages on unchanged.
 type frames struct{}
 
 func (frames) Name() string                        { return "proto" }
 func (frames) Marshal(v any) ([]byte, error)       { return *v.(*[]byte), nil }
 func (frames) Unmarshal(data []byte, to any) error { *to.(*[]byte) = slices.Clone(data); return nil }
 
-// pass carries one call, whose messages go both ways.
-func (w *wiretap) pass(_ any, from grpc.ServerStream) error {
+// pass passes on one call, with messages in both directions.
+func (w *recorder) pass(_ any, from grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(from)
-	said, _ := metadata.FromIncomingContext(from.Context())
-	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(from.Context(), said))
+	headers, _ := metadata.FromIncomingContext(from.Context())
+	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(from.Context(), headers))
 	defer cancel()
 	to, err := w.to.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
 	if err != nil {
@@ -91,7 +91,7 @@ func (w *wiretap) pass(_ any, from grpc.ServerStream) error {
 				return
 			}
 			if strings.HasSuffix(method, "/Solve") {
-				w.hear(message)
+				w.record(message)
 			}
 			if to.SendMsg(&message) != nil {
 				return
@@ -113,24 +113,24 @@ func (w *wiretap) pass(_ any, from grpc.ServerStream) error {
 	}
 }
 
-func (w *wiretap) hear(message []byte) {
+func (w *recorder) record(message []byte) {
 	var request controlapi.SolveRequest
 	if proto.Unmarshal(message, &request) != nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.heard = append(w.heard, &request)
+	w.requests = append(w.requests, &request)
 }
 
-// asked says what was asked for since the last time, a line each. What proxies is where the
-// examples' registries are, and no setting of theirs.
-func (w *wiretap) asked(proxy string) (lines []string) {
+// asked returns the build requests since the last call, one line for each attribute. It leaves out the
+// build arguments with the test's proxy, because they are not settings of the example.
+func (w *recorder) asked(proxy string) (lines []string) {
 	w.mu.Lock()
-	heard := w.heard
-	w.heard = nil
+	requests := w.requests
+	w.requests = nil
 	w.mu.Unlock()
-	for i, r := range heard {
+	for i, r := range requests {
 		if i > 0 {
 			lines = append(lines, "and again")
 		}
@@ -156,7 +156,7 @@ func (w *wiretap) asked(proxy string) (lines []string) {
 	return lines
 }
 
-// withoutAnnotations leaves out those that say what a label says: one line of it is enough.
+// withoutAnnotations leaves out annotations that repeat a label: one line is enough.
 func withoutAnnotations(export, labels map[string]string) map[string]string {
 	left := maps.Clone(export)
 	maps.DeleteFunc(left, func(name, value string) bool {

@@ -23,26 +23,26 @@ import (
 	"slipway/runner/runnertest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// An example is a step as one of the two plugins documents it, and what a CI runs it for.
+// An example is a step from the documentation of one of the two plugins, with the CI's event.
 type example struct {
-	Documented  string            // where
+	Documented  string            // URL of the documentation
 	CI          string            // ci.Drone or ci.Woodpecker
-	On          string            // main, a tag, or a pull request: pr
-	Secrets     map[string]string // of the repository; "generated" is a private key, made anew
+	On          string            // main, a tag, or pr for a pull request
+	Secrets     map[string]string // of the repository; "generated" is a new private key
 	Environment map[string]string // of the step
-	Logins      map[string]string // user:password, by the registries that ask for one
+	Logins      map[string]string // user:password, by the registries that require a login
 	Plain       []string          // registries without TLS
-	Images      []string          // that are in registries before
+	Images      []string          // exist in the registries before the step
 	Files       map[string]string // of the workspace, besides a Dockerfile
-	Plan        bool              // not run: it needs what is not here
-	Own         bool              // on a builder of its own, whose requests are not heard
+	Plan        bool              // only planned, because this machine cannot run it
+	Own         bool              // on its own builder, whose requests are not recorded
 	Settings    map[string]any
 }
 
-// Every documented step does what its plugin does with it: the golden file beside it says which
-// tags are where, what BuildKit was asked for, and what the registries were.
+// Every documented step has the same result as with its plugin. The golden file of a step holds the tags
+// in each registry, the requests to BuildKit and the requests to the registries.
 func TestDocumentedExamples(t *testing.T) {
 	needBuildKit(t)
 	paths, err := filepath.Glob("testdata/examples/*.yaml")
@@ -50,7 +50,7 @@ func TestDocumentedExamples(t *testing.T) {
 		t.Fatalf("got error %v", err)
 	}
 	if len(paths) == 0 {
-		t.Error("there are no examples")
+		t.Error("got no examples")
 	}
 	n := newInternet(t)
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY"} {
@@ -74,13 +74,13 @@ func TestDocumentedExamples(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("(-want +got; -update writes it anew)\n%s", diff)
+				t.Errorf("(-want +got; -update rewrites the file)\n%s", diff)
 			}
 		})
 	}
 }
 
-// privateKey is one as signers have it.
+// privateKey returns a private key for signatures.
 func privateKey(t *testing.T) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -94,7 +94,7 @@ func privateKey(t *testing.T) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// readExample reads a file as the CI would: variables are replaced first.
+// readExample reads a file like the CI does: it replaces variables first.
 func readExample(t *testing.T, path string) example {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -124,7 +124,7 @@ func readExample(t *testing.T, path string) example {
 	if _, found := e.Files["Dockerfile"]; !found {
 		e.Files["Dockerfile"] = "FROM scratch\nCOPY Dockerfile /\n"
 	}
-	for file := range e.Files { // layers of its own: BuildKit knows where it sent others before
+	for file := range e.Files { // different layers for each example, because BuildKit remembers the registries of pushed layers
 		if strings.Contains(file, "Dockerfile") {
 			e.Files[file] += "# " + path + "\n"
 		}
@@ -134,7 +134,7 @@ func readExample(t *testing.T, path string) example {
 
 const exampleCommit = "8f51ad7884c5eb69c11d260a31da7a745e6b78e2"
 
-// metadata is what the CI says of the commit.
+// metadata returns the CI's variables for the commit.
 func (e example) metadata() map[string]string {
 	ref, event, branch, tag := "refs/heads/main", "push", "main", ""
 	switch {
@@ -179,13 +179,13 @@ func (e example) metadata() map[string]string {
 	}
 }
 
-// run runs the step and returns what it came to, without what differs each time.
-func (e example) run(t *testing.T, n *internet, w *wiretap) string {
+// run runs the step and returns its result, without the values that differ in each run.
+func (e example) run(t *testing.T, n *internet, w *recorder) string {
 	t.Helper()
 	for _, image := range e.Images {
 		n.put(t, image)
 	}
-	n.begin(n.now, e) // forgets the calls
+	n.begin(n.now, e) // clears the calls
 	environ, err := citest.Step{
 		CI:          e.CI,
 		Settings:    e.Settings,
@@ -215,17 +215,17 @@ func (e example) run(t *testing.T, n *internet, w *wiretap) string {
 	section(&out, "files", made(t, dir, e.Files))
 	for _, value := range e.Secrets {
 		if strings.Contains(string(log), value) {
-			t.Errorf("it shows the secret %q\n%s", value, log)
+			t.Errorf("the log contains the secret %q\n%s", value, log)
 		}
 	}
 	t.Logf("%s", log)
 	text := strings.NewReplacer(dir, "<workspace>", exampleCommit, "<commit>", w.address, "<builder>").
 		Replace(out.String())
-	return sometimes.ReplaceAllString(text, "<time>")
+	return timestamps.ReplaceAllString(text, "<time>")
 }
 
-// sometimes is a time of day.
-var sometimes = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
+// timestamps matches a time of day.
+var timestamps = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 
 func section(out *bytes.Buffer, title string, lines []string) {
 	if len(lines) == 0 {
@@ -237,8 +237,8 @@ func section(out *bytes.Buffer, title string, lines []string) {
 	}
 }
 
-// decided are the lines of a step's log that say what it decided. How its own builder would run
-// is this machine's.
+// decided returns the lines of a step's log about its decisions. It leaves out the mode of the step's own
+// builder, because that depends on this machine.
 func decided(log string, err error) (lines []string) {
 	for line := range strings.Lines(log) {
 		if line = strings.TrimRight(line, "\n"); decision.MatchString(line) {
@@ -255,7 +255,7 @@ var decision = regexp.MustCompile(
 	`^(note: |tags: |skipped: |slipway: |would (build|copy|push|sign|write) |  (tags|secrets|login|platforms|cache|file|source) {2,8}\S)`,
 )
 
-// made are the files that the step left in the workspace.
+// made returns the files that the step added to the workspace.
 func made(t *testing.T, dir string, before map[string]string) (lines []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {

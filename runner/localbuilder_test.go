@@ -14,8 +14,8 @@ import (
 	"slipway/runner/step"
 )
 
-// A builder that a step starts is told which directory it need not be sent. That it makes use of it
-// is shown by package sandbox.
+// A step passes the directory of the build context to the builder that it starts. The tests of package
+// buildkit check that the builder reads it there.
 func TestTheStepsBuilderReadsTheContextInPlace(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
@@ -28,10 +28,10 @@ func TestTheStepsBuilderReadsTheContextInPlace(t *testing.T) {
 		t.Helper()
 		environ, failed := os.ReadFile(record)
 		if failed != nil {
-			t.Errorf("failed: got %v, want %v", failed, nil)
+			t.Errorf("got error %v, want none", failed)
 		}
 		if err == nil {
-			t.Fatalf("it succeeded")
+			t.Fatal("got no error, want one")
 		}
 		for line := range strings.Lines(string(environ)) {
 			if value, found := strings.CutPrefix(line, "SLIPWAY_BUILDER_CONTEXT="); found {
@@ -57,7 +57,7 @@ func TestTheStepsBuilderReadsTheContextInPlace(t *testing.T) {
 		step.Options{Settings: s, Environ: os.Environ(), Output: io.Discard, BuilderProgram: program},
 	)
 	if got, want := given(err), filepath.Join(at, "app"); got != want {
-		t.Errorf("a step alone: %q, want %q", got, want)
+		t.Errorf("a step without a gateway: got %q, want %q", got, want)
 	}
 
 	b := e.Push(map[string]string{"svc/Dockerfile": "FROM scratch\n"})
@@ -66,11 +66,11 @@ func TestTheStepsBuilderReadsTheContextInPlace(t *testing.T) {
 	o.Settings.Token = secret.New(e.Gateway.Start(b))
 	o.Settings.Workdir = t.TempDir()
 	if got := given(attempt.Run(t.Context(), o)); !strings.HasPrefix(got, o.Settings.Workdir+"/") {
-		t.Errorf("a build's step: %q, want what is checked out in %s", got, o.Settings.Workdir)
+		t.Errorf("a build's step: got %q, want a checkout in %s", got, o.Settings.Workdir)
 	}
 }
 
-// fixed is an environment.
+// fixed is an environment that does not change.
 type fixed []string
 
 func (e fixed) Environ() []string     { return e }

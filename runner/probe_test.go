@@ -17,7 +17,8 @@ import (
 	"slipway/runner/spec"
 )
 
-// prober is a gateway that knows one probe, and who its step is to the builder.
+// prober starts a gateway with one probe, and returns its URL. builderTLS is the step's certificate for
+// the builder.
 func prober(t *testing.T, builderTLS string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -39,17 +40,17 @@ func prober(t *testing.T, builderTLS string) string {
 func TestOutputOfTheStepOfAProbe(t *testing.T) {
 	needBuildKit(t)
 	builder, pem := remoteBuilder(t)
-	gateway, nobody := prober(t, pem), prober(t, "")
+	gateway, anonymous := prober(t, pem), prober(t, "")
 	for name, c := range map[string]struct {
 		url, token, builder string
-		err                 string // how it begins
-		mend, prints        string
+		err                 string // start of the error; empty = no error
+		fix, prints         string
 	}{
 		"all well":       {gateway, "probe-token", builder, "", "", "slipway: well: the gateway answers at " + gateway},
 		"not a probe's":  {gateway, "builds-token", builder, "the gateway: ", "check that this gateway started the pipeline", ""},
 		"no gateway":     {"http://127.0.0.1:1", "probe-token", builder, "the gateway: ", "set SLIPWAY_URL", ""},
 		"another server": {gateway + "/elsewhere", "probe-token", builder, "the gateway: ", "set SLIPWAY_URL", ""},
-		"no certificate": {nobody, "probe-token", strings.Replace(builder, "127.0.0.1", "127.0.0.2", 1), "the builder: ", "check PLUGIN_BUILDER or SLIPWAY_BUILDER", "slipway: well: the gateway"},
+		"no certificate": {anonymous, "probe-token", strings.Replace(builder, "127.0.0.1", "127.0.0.2", 1), "the builder: ", "check PLUGIN_BUILDER or SLIPWAY_BUILDER", "slipway: well: the gateway"},
 		"no builder":     {gateway, "probe-token", "unix:///nowhere.sock", "the builder: ", "check PLUGIN_BUILDER or SLIPWAY_BUILDER", "slipway: well: the gateway"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -57,7 +58,7 @@ func TestOutputOfTheStepOfAProbe(t *testing.T) {
 			var out bytes.Buffer
 			s := settings.Settings{URL: c.url + "/runner/v1/probe", Token: secret.New(c.token), Builder: c.builder}
 			if !s.Probe() {
-				t.Fatal("its URL is not a probe's")
+				t.Fatal("Probe: got false for the URL of a probe")
 			}
 			err := attempt.Probe(t.Context(), attempt.Options{Settings: s, Output: &out})
 			if c.err == "" {
@@ -67,24 +68,39 @@ func TestOutputOfTheStepOfAProbe(t *testing.T) {
 				if !strings.HasSuffix(out.String(), "\nslipway: this step can build\n") {
 					t.Errorf("got %q, want the suffix %q", out.String(), "\nslipway: this step can build\n")
 				}
-			} else if err == nil || !strings.HasPrefix(err.Error(), c.err) || !strings.Contains(err.Error(), c.mend) || strings.Contains(err.Error(), "\n") || strings.Contains(out.String(), "can build") {
-				t.Errorf(
-					"error %v, want one line that begins with %q and says %q\n%s",
-					err,
-					c.err,
-					c.mend,
-					out.String(),
-				)
+			} else {
+				checkProbeError(t, err, c.err, c.fix)
+				if strings.Contains(out.String(), "can build") {
+					t.Errorf("got an output that the step can build:\n%s", out.String())
+				}
 			}
 			if !strings.Contains(out.String(), c.prints) {
-				t.Errorf("it does not print %q:\n%s", c.prints, out.String())
+				t.Errorf("the output lacks %q:\n%s", c.prints, out.String())
 			}
 		})
 	}
 }
 
-// A builder of the step's own is started, and is gone when the step has ended.
-func TestAProbeStartsABuilderWhereNoneIsNamed(t *testing.T) {
+// checkProbeError checks that the error is one line, with a prefix and a fix.
+func checkProbeError(t *testing.T, err error, prefix, fix string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("got no error, want one that begins with %q", prefix)
+	}
+	text := err.Error()
+	if !strings.HasPrefix(text, prefix) {
+		t.Errorf("error: got %q, want the prefix %q", text, prefix)
+	}
+	if !strings.Contains(text, fix) {
+		t.Errorf("error: got %q, want %q in it", text, fix)
+	}
+	if strings.Contains(text, "\n") {
+		t.Errorf("error: got %q, want one line", text)
+	}
+}
+
+// The step starts its own builder, and ends it before the step ends.
+func TestAProbeStartsABuilderIfNoneIsSet(t *testing.T) {
 	needBuildKit(t)
 	t.Setenv("TMPDIR", openDir(t))
 	var out bytes.Buffer
@@ -100,13 +116,13 @@ func TestAProbeStartsABuilderWhereNoneIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatalf("got error %v", err)
 	}
-	runnertest.CheckHas(t, "out.String()", out.String(), "slipway: well: a builder starts in the step\n")
+	runnertest.CheckHas(t, "the output", out.String(), "slipway: well: a builder starts in the step\n")
 	if (settings.Settings{URL: "https://x/runner/v1/builds/7"}).Probe() {
-		t.Error("a build is taken for a probe")
+		t.Error("Probe: got true for the URL of a build")
 	}
 }
 
-// A step that cannot build ends with exit code 1, and with one line that names the mend.
+// A step that cannot build ends with exit code 1. One line names the fix.
 func TestAProbesStepWithoutABuilder(t *testing.T) {
 	skipIfCovered(t)
 	needBuildKit(t)
@@ -125,13 +141,13 @@ func TestAProbesStepWithoutABuilder(t *testing.T) {
 		t.Fatalf("got %v, want an exit code\n%s", err, out)
 	}
 	if got := exit.ExitCode(); got != 1 {
-		t.Errorf("exit.ExitCode(): got %v, want %v", got, 1)
+		t.Errorf("exit code: got %d, want 1", got)
 	}
 	if !strings.HasPrefix(last, "slipway: the builder: no builder can run here") {
 		t.Errorf("got %q, want the prefix %q", last, "slipway: the builder: no builder can run here")
 	}
-	runnertest.CheckHas(t, "last", last, "apt-get install runc; or name a builder elsewhere")
+	runnertest.CheckHas(t, "the last line", last, "apt-get install runc; or name a builder elsewhere")
 	if strings.Contains(string(out), "probe-token") {
-		t.Errorf("the token is shown:\n%s", out)
+		t.Errorf("the output contains the token:\n%s", out)
 	}
 }

@@ -28,8 +28,8 @@ import (
 	"slipway/runner/spec"
 )
 
-// asCommand makes the test binary behave as the slipway binary. So does the argument
-// builder, by which a step starts its own.
+// asCommand makes the test binary behave like the slipway binary. The argument builder has the same
+// effect: a step starts its own builder with it.
 const asCommand = "SLIPWAY_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -44,11 +44,12 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// unprivileged is a user id without rights, as embedded runners have when the gateway is root.
+// unprivileged is the id of a user without rights. Embedded runners have such a user if the gateway is
+// root.
 const unprivileged = 64000
 
-// The whole step with nothing replaced: BuildKit as a process, and the runner as a process
-// of another user, with the environment that an engine gives it.
+// This test replaces nothing: BuildKit is a process, and the runner is a process of another user, with
+// the environment of an engine.
 func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 	if mode := sandbox.Probe(t.Context(), sandbox.ProbeOptions{})[0]; !mode.OK || os.Geteuid() != 0 {
 		t.Skip("SKIPPED: needs root and a machine that BuildKit can run on: " + mode.Fix)
@@ -92,7 +93,7 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 		t.Errorf("tag latest: got %v, want %v", tag, got.Result.Digest)
 	}
 	if got.Result.Size == 0 {
-		t.Error("the result has no size")
+		t.Error("size: got 0, want the size of the image")
 	}
 	log := e.Log(b)
 	runnertest.CheckHas(t, "the log", log, fmt.Sprint(unprivileged))
@@ -103,12 +104,12 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 		t.Errorf("the log lacks COPY:\n%s", out)
 	}
 	if got := greeting(t, e); got != "hello\n" {
-		t.Errorf("greeting(t, e): got %q, want %q", got, "hello\n")
+		t.Errorf("greeting: got %q, want %q", got, "hello\n")
 	}
 }
 
-// As a CI's plugin step: settings alone, no argument, no builder named. It starts one, ends it,
-// and hooks find the token by neither of its names.
+// A plugin step of a CI has only settings: no arguments and no builder. It starts a builder and ends it.
+// Hooks find the token under neither of its names.
 func TestPluginStepOfAGatewayBuildsWithItsOwnBuilder(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
@@ -136,7 +137,7 @@ func TestPluginStepOfAGatewayBuildsWithItsOwnBuilder(t *testing.T) {
 		t.Errorf("tag latest: got %v, want %v", tag, got.Result.Digest)
 	}
 	if got := greeting(t, e); got != "hello\n" {
-		t.Errorf("greeting(t, e): got %q, want %q", got, "hello\n")
+		t.Errorf("greeting: got %q, want %q", got, "hello\n")
 	}
 	log := e.Log(b)
 	runnertest.CheckLacks(t, "the log", log+string(out), token)
@@ -144,7 +145,7 @@ func TestPluginStepOfAGatewayBuildsWithItsOwnBuilder(t *testing.T) {
 	checkNothingLeft(t, cmd)
 }
 
-// A builder on another machine is named in the step; who the step is to it comes with the work.
+// The step's settings name a builder on another machine. The gateway sends the certificate for it.
 func TestStepOfAGatewayBuildsOnARemoteBuilder(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
@@ -163,11 +164,11 @@ func TestStepOfAGatewayBuildsOnARemoteBuilder(t *testing.T) {
 	}
 	e.mustHaveSucceeded(b)
 	if greeting(t, e) != "hello\n" {
-		t.Error("the image is another one")
+		t.Error("greeting: got another text, want hello")
 	}
 }
 
-// remoteBuilder starts `slipway builder` on TCP and returns what its client needs.
+// remoteBuilder starts `slipway builder` on TCP. It returns its address and the client's certificate.
 func remoteBuilder(t *testing.T) (address, pem string) {
 	t.Helper()
 	dir := openDir(t)
@@ -198,7 +199,7 @@ func remoteBuilder(t *testing.T) (address, pem string) {
 	return address, string(text)
 }
 
-// openDir is a directory that other users can reach.
+// openDir returns a directory that other users can open.
 func openDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "slipway-runner-")
@@ -262,7 +263,7 @@ func serveBuilder(t *testing.T, args ...string) {
 	t.Fatal("the builder did not become ready")
 }
 
-// greeting is the file /greeting of the image latest.
+// greeting returns the file /greeting of the image with the tag latest.
 func greeting(t *testing.T, e *env) string {
 	t.Helper()
 	ref, err := name.NewTag(e.Registry.Image() + ":latest")
@@ -279,7 +280,7 @@ func greeting(t *testing.T, e *env) string {
 	for {
 		file, err := files.Next()
 		if err != nil {
-			t.Fatalf("look for greeting in the image: %v", err)
+			t.Fatalf("find greeting in the image: %v", err)
 		}
 		if file.Name == "greeting" {
 			text, err := io.ReadAll(io.LimitReader(files, 1<<10))

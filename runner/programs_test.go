@@ -10,10 +10,10 @@ import (
 	"slipway/runner/runnertest"
 )
 
-// programsVar names a directory with the programs of the step's image, as they are built for it.
+// programsVar is the variable for the directory with the programs of the step's image.
 const programsVar = "SLIPWAY_TEST_STEP_PROGRAMS"
 
-// The image's own two programs, of which the one starts the other.
+// The step's image has two programs. One of them starts the other.
 func TestTheImagesProgramsBuildAndPush(t *testing.T) {
 	needBuildKit(t)
 	dir := os.Getenv(programsVar)
@@ -39,14 +39,14 @@ func TestTheImagesProgramsBuildAndPush(t *testing.T) {
 	}
 	log := run(filepath.Join(dir, "slipway"))
 	if e.Registry.Tag("latest") == "" {
-		t.Errorf("tag latest is empty")
+		t.Errorf("tag latest: got none, want a digest")
 	}
 	runnertest.CheckHas(t, "the log", log, e.Registry.Tag("latest"))
-	if said := run(filepath.Join(dir, "slipway"), "builder", "--help"); !strings.Contains(said, "--cache-size") {
-		t.Errorf("builder --help said %q", said)
+	if help := run(filepath.Join(dir, "slipway"), "builder", "--help"); !strings.Contains(help, "--cache-size") {
+		t.Errorf("builder --help: got %q, want --cache-size in it", help)
 	}
-	if said := run(filepath.Join(dir, "slipway"), "builder", "--probe"); !strings.Contains(said, "mode ") {
-		t.Errorf("builder --probe said %q", said)
+	if help := run(filepath.Join(dir, "slipway"), "builder", "--probe"); !strings.Contains(help, "mode ") {
+		t.Errorf("builder --probe: got %q, want a mode in it", help)
 	}
 	alone := filepath.Join(openDir(t), "slipway")
 	program, err := os.ReadFile(filepath.Join(dir, "slipway"))
@@ -65,7 +65,7 @@ func TestTheImagesProgramsBuildAndPush(t *testing.T) {
 	)
 	out, err := cmd.CombinedOutput()
 	if err == nil {
-		t.Fatalf("it succeeded\n%s", out)
+		t.Fatalf("got no error, want one\n%s", out)
 	}
 	runnertest.CheckHas(t, "the log", string(out), "slipway-builder is not in the directory of this program")
 }

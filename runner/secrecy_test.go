@@ -15,14 +15,14 @@ import (
 	"slipway/runner/runnertest"
 )
 
-// sent keeps all that a registry is sent, unpacked.
+// sent records all data that a registry receives, decompressed.
 type sent struct {
 	mu   sync.Mutex
 	all  bytes.Buffer
 	asks []string // method and path of each request
 }
 
-// keep records what comes to the registry behind next.
+// keep records a request and passes it on to the registry.
 func (s *sent) keep(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -40,7 +40,7 @@ func (s *sent) keep(w http.ResponseWriter, r *http.Request, next http.Handler) {
 func unpacked(data []byte) []byte {
 	packed, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
-		return data // it is not packed
+		return data // it is not compressed
 	}
 	text, err := io.ReadAll(packed)
 	if err != nil {
@@ -49,8 +49,8 @@ func unpacked(data []byte) []byte {
 	return text
 }
 
-// No secret of the step is in what programs are started with, in the log, in the image, its
-// history or its layers, nor in a cache, though the build uses each of them.
+// The build uses each secret of the step. Even so, no secret is in the arguments of programs, the log,
+// the image, its history, its layers or a cache.
 func TestNoSecretOfTheStepIsSeenAnywhere(t *testing.T) {
 	needBuildKit(t)
 	busybox, err := os.ReadFile("/bin/busybox")
@@ -111,12 +111,12 @@ func TestNoSecretOfTheStepIsSeenAnywhere(t *testing.T) {
 		"the local cache": strings.Contains(files, "10 12\n"),
 	} {
 		if !used {
-			t.Errorf("%s: looked at too little to find anything\n%s", where, out)
+			t.Errorf("%s: got too little data to search\n%s", where, out)
 		}
 	}
 }
 
-// readAll is all that is in the files below a directory, unpacked.
+// readAll returns the contents of all files below a directory, decompressed.
 func readAll(t *testing.T, dir string) string {
 	t.Helper()
 	var all strings.Builder
@@ -134,8 +134,8 @@ func readAll(t *testing.T, dir string) string {
 	return all.String()
 }
 
-// B15: without a cache that was asked for, nothing is read from or written to one: the registry
-// is asked for the image's own name, and sent its digest and tags.
+// B15: without a cache setting, the step neither reads nor writes a cache. All requests to the registry
+// are for the image's name, with its digest and tags.
 func TestB15NoCacheUnlessAskedFor(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
@@ -158,24 +158,24 @@ func TestB15NoCacheUnlessAskedFor(t *testing.T) {
 	for _, ask := range recorded.asks {
 		method, path, _ := strings.Cut(ask, " ")
 		if strings.Contains(path, "/manifests/") && !allowed[path] {
-			t.Errorf("the registry was asked for %s", ask)
+			t.Errorf("got a request for %s, want none", ask)
 		}
 		if strings.Contains(path, "/blobs/") && !strings.HasPrefix(path, "/v2/acme/app/") {
-			t.Errorf("the registry was asked for %s", ask)
+			t.Errorf("got a request for %s, want none", ask)
 		}
 		if method == http.MethodPut && strings.Contains(path, "/manifests/") {
 			puts++
 		}
 	}
 	if puts != 2 {
-		t.Errorf("%d manifests were sent, want those of two tags: %q", puts, recorded.asks)
+		t.Errorf("got %d sent manifests, want those of two tags: %q", puts, recorded.asks)
 	}
 	if strings.Contains(recorded.all.String(), "buildkit.cache") {
-		t.Error("a cache was sent")
+		t.Error("got a sent cache, want none")
 	}
 }
 
-// B17: several platforms are one index, and each tag points at it.
+// B17: a build of several platforms pushes one index, and each tag points at it.
 func TestB17OneIndexForEachTag(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
@@ -201,9 +201,9 @@ func TestB17OneIndexForEachTag(t *testing.T) {
 		t.Errorf("tag 1.2: got %v, want %v", got, e.Registry.Tag("latest"))
 	}
 	if e.Registry.Tag("latest") == "" {
-		t.Errorf("tag latest is empty")
+		t.Errorf("tag latest: got none, want a digest")
 	}
 	if got := e.Registry.Platforms("latest"); got != "linux/amd64=amd64 linux/arm64=arm64" {
-		t.Errorf("platforms and their labels: %s", got)
+		t.Errorf("got platforms and labels %s", got)
 	}
 }

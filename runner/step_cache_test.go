@@ -27,8 +27,8 @@ func runStepWithCache(t *testing.T, cmd *exec.Cmd, wants ...string) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, want := range wants {
-		if strings.Count(string(out), want) != 1 {
-			t.Errorf("want once %q\n%s", want, out)
+		if got := strings.Count(string(out), want); got != 1 {
+			t.Errorf("got %d times %q, want once\n%s", got, want, out)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func TestTheCacheSurvivesKilledStepsAndOtherStepsDoNotWaitForIt(t *testing.T) {
 	if err := killed.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = killed.Wait() // it was killed
+	_ = killed.Wait() // the error is that of the kill
 	waitUnlocked(t, state)
 
 	runStepWithCache(
@@ -74,7 +74,7 @@ func TestTheCacheSurvivesKilledStepsAndOtherStepsDoNotWaitForIt(t *testing.T) {
 	)
 }
 
-// A cache that a crash left half written must not fail every later step.
+// A cache may be incomplete after a crash. Later steps must not fail because of it.
 func TestAStepIgnoresACacheThatCannotBeRead(t *testing.T) {
 	skipIfCovered(t)
 	needBuildKit(t)
@@ -86,11 +86,8 @@ func TestAStepIgnoresACacheThatCannotBeRead(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(state, worker), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(
-			filepath.Join(state, worker, "containerdmeta.db"),
-			[]byte(strings.Repeat("no database ", 2000)),
-			0o600,
-		); err != nil {
+		file := filepath.Join(state, worker, "containerdmeta.db")
+		if err := os.WriteFile(file, []byte(strings.Repeat("no database ", 2000)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -153,7 +150,7 @@ func TestAStateThatCannotBeMadeFailsTheStep(t *testing.T) {
 		"PLUGIN_STATE=/proc/state",
 	).CombinedOutput()
 	if err == nil {
-		t.Fatalf("it succeeded\n%s", out)
+		t.Fatalf("got no error, want one\n%s", out)
 	}
 	runnertest.CheckHas(t, "the log", string(out), "PLUGIN_STATE: create the directory for the builder's cache")
 }
@@ -176,7 +173,7 @@ func waitRunning(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 			return cmd
 		}
 	}
-	t.Fatal("RUN never ran")
+	t.Fatal("RUN did not start")
 	return nil
 }
 

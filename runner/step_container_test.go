@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// In a container that allows it, a step builds, and says in its header how.
+// A step builds in a container with enough privilege. The header of its log shows the builder's mode.
 func TestStepInAContainerBuilds(t *testing.T) {
 	needContainers(t)
 	subordinate := map[string]string{"/etc/subuid": "step:100000:65536\n", "/etc/subgid": "step:100000:65536\n"}
 	for name, c := range map[string]struct {
 		in   container
-		says string
+		want string
 	}{
 		"seccomp unconfined":                 {container{}, "starts here, in a user namespace of its own; /proc is masked here, so RUN steps see the step's processes\n"},
 		"seccomp and systempaths unconfined": {container{unmasked: true}, "starts here, in a user namespace of its own\n"},
@@ -39,22 +39,23 @@ func TestStepInAContainerBuilds(t *testing.T) {
 			if err != nil {
 				t.Fatalf("got error %v\n%s", err, log)
 			}
-			runnertest.CheckHas(t, "the log", log, "  builder     "+c.says)
+			runnertest.CheckHas(t, "the log", log, "  builder     "+c.want)
 			if got := greeting(t, e); got != "hello\n" {
-				t.Errorf("greeting is %q\n%s", got, log)
+				t.Errorf("greeting: got %q\n%s", got, log)
 			}
 		})
 	}
 }
 
-// Without privilege a step fails before anything else was done, and names what its CI calls it.
+// Without privilege a step fails before it does anything else. The error uses the CI's name for the
+// privilege.
 func TestStepInAContainerWithoutPrivilegeNamesTheFix(t *testing.T) {
 	needContainers(t)
 	drone, woodpecker := "DRONE=true", "CI=woodpecker"
 	for name, c := range map[string]struct {
 		in      container
 		environ string
-		says    []string
+		want    []string
 	}{
 		"on Drone":      {container{seccomp: true}, drone, []string{"Either name a builder elsewhere: setting builder (PLUGIN_BUILDER", "set DRONE_RUNNER_PRIVILEGED_IMAGES of Drone's runner", "security_opt seccomp=unconfined"}},
 		"on Woodpecker": {container{seccomp: true}, woodpecker, []string{"Either name a builder elsewhere", "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server"}},
@@ -66,26 +67,24 @@ func TestStepInAContainerWithoutPrivilegeNamesTheFix(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log, err := c.in.run(t, greeter(t), "PLUGIN_REPO=127.0.0.1:1/acme/app", c.environ)
 			if err == nil {
-				t.Fatalf("it succeeded\n%s", log)
+				t.Fatalf("got no error, want one\n%s", log)
 			}
 			runnertest.CheckLacks(t, "the log", log, "=== build")
 			runnertest.CheckLacks(t, "the log", log, "starts here")
-			_, line, _ := strings.Cut(
-				"\n"+log,
-				"\nslipway: no builder can run here: ",
-			) // runc may bring it before the log
+			// runc may write the error before the log.
+			_, line, _ := strings.Cut("\n"+log, "\nslipway: no builder can run here: ")
 			line, _, _ = strings.Cut(line, "\n")
-			for _, want := range c.says {
+			for _, want := range c.want {
 				if !strings.Contains(line, want) {
-					t.Errorf("the error does not say %q:\n%s", want, log)
+					t.Errorf("the error lacks %q:\n%s", want, log)
 				}
 			}
 		})
 	}
 }
 
-// RUN gets the container's own network where there is nothing to make one with, and with it the
-// nameserver, which listens on loopback. It sees the step's processes, and nothing that is in them.
+// If the builder cannot make a network, RUN uses the container's network, and its nameserver on
+// loopback. RUN sees the step's processes, but not their memory or environment.
 func TestStepInAContainerShowsRUNTheNetworkAndNoSecret(t *testing.T) {
 	needContainers(t)
 	e := newEnv(t)
@@ -106,12 +105,12 @@ func TestStepInAContainerShowsRUNTheNetworkAndNoSecret(t *testing.T) {
 	got := greeting(t, e)
 	for _, want := range []string{"nameserver 127.0.0.11\n", "/slipway runner secrets 0\n", "/proc/1/environ': Permission denied", "/proc/1/root/etc/passwd': Permission denied"} {
 		if !strings.Contains(got, want) {
-			t.Errorf("RUN does not see %q:\n%s\n%s", want, got, log)
+			t.Errorf("the output of RUN lacks %q:\n%s\n%s", want, got, log)
 		}
 	}
 }
 
-// A CI stops a step by SIGTERM, and kills it ten seconds later.
+// A CI stops a step with SIGTERM, and kills it ten seconds later.
 func TestStepInAContainerEndsAtSIGTERM(t *testing.T) {
 	needContainers(t)
 	cmd := container{}.command(
@@ -121,11 +120,11 @@ func TestStepInAContainerEndsAtSIGTERM(t *testing.T) {
 		"PLUGIN_DRY_RUN=true",
 	)
 	if err := endAtSIGTERM(t, cmd); err == nil {
-		t.Error("it ended as if it had built")
+		t.Error("got no error, want one")
 	}
 }
 
-// The builder keeps its files below TMPDIR, and says so when it cannot.
+// The builder keeps its files below TMPDIR. If it cannot, the error names TMPDIR.
 func TestStepInAContainerWithAnUnusableTMPDIR(t *testing.T) {
 	needContainers(t)
 	tmp := func(options ...string) []specs.Mount {
@@ -142,7 +141,7 @@ func TestStepInAContainerWithAnUnusableTMPDIR(t *testing.T) {
 	)
 	for name, c := range map[string]struct {
 		mount []specs.Mount
-		says  string
+		want  string
 	}{
 		"read-only": {tmp("ro"), "read-only file system: set TMPDIR"},
 		"full":      {tmp("size=1m"), "free: set TMPDIR"},
@@ -151,22 +150,22 @@ func TestStepInAContainerWithAnUnusableTMPDIR(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log, err := container{mount: c.mount}.run(t, greeter(t), "PLUGIN_REPO=127.0.0.1:1/acme/app")
 			if err == nil {
-				t.Fatalf("it succeeded\n%s", log)
+				t.Fatalf("got no error, want one\n%s", log)
 			}
-			runnertest.CheckHas(t, "the log", log, c.says)
+			runnertest.CheckHas(t, "the log", log, c.want)
 			runnertest.CheckLacks(t, "the log", log, "=== build")
 		})
 	}
 }
 
-// greeter is a repository whose Dockerfile runs a command that greets.
+// greeter returns a repository whose Dockerfile runs a command that prints a greeting.
 func greeter(t *testing.T) string {
 	t.Helper()
 	return shellWorkspace(t, "RUN echo hello > /greeting\n", map[string]string{})
 }
 
-// capableHelpers gives a container newuidmap and newgidmap with the one capability each that
-// they need, as `setcap cap_setuid=ep` does: set-uid ones would need CAP_SYS_ADMIN.
+// capableHelpers adds newuidmap and newgidmap to a container. Each has the one capability that it needs,
+// as after `setcap cap_setuid=ep`. Set-uid programs would need CAP_SYS_ADMIN.
 // https://man7.org/linux/man-pages/man7/capabilities.7.html (file capabilities, VFS_CAP_REVISION_2)
 func capableHelpers(t *testing.T, root string) {
 	t.Helper()

@@ -9,7 +9,7 @@ import (
 	"slipway/runner/runnertest"
 )
 
-// --dry-run prints what would be done, and touches nothing: no builder, registry or Bitbucket.
+// --dry-run prints the plan. It sends no request to a builder, a registry or Bitbucket.
 func TestDryRunFlagPrintsThePlan(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
@@ -44,14 +44,14 @@ func TestDryRunFlagPrintsThePlan(t *testing.T) {
 		"would start a builder here, ",
 	} {
 		if !strings.Contains(out, want) {
-			t.Errorf("it does not print %q:\n%s", want, out)
+			t.Errorf("the output lacks %q:\n%s", want, out)
 		}
 	}
 	if made, _ := filepath.Glob(filepath.Join(dir, "out")); len(made) != 0 {
-		t.Errorf("it made %v", made)
+		t.Errorf("got files %v, want none", made)
 	}
 	if strings.Contains(out, "canary") {
-		t.Errorf("it shows a secret:\n%s", out)
+		t.Errorf("the output contains a secret:\n%s", out)
 	}
 }
 
@@ -64,10 +64,10 @@ func TestDryRunFlagPrintsTheBuilder(t *testing.T) {
 	} {
 		out, err := dryRun(t, dir, "PLUGIN_REPO=acme/app", environ)
 		if err != nil {
-			t.Errorf("%s: %v", environ, err)
+			t.Errorf("%s: got error %v", environ, err)
 		}
 		if !strings.Contains(out, want) {
-			t.Errorf("it does not print %q:\n%s", want, out)
+			t.Errorf("the output lacks %q:\n%s", want, out)
 		}
 	}
 }
@@ -80,10 +80,10 @@ func TestDryRunFlagFailsLikeTheStep(t *testing.T) {
 	} {
 		out, err := dryRun(t, dir, environ...)
 		if err == nil {
-			t.Errorf("%v: it succeeded", environ)
+			t.Errorf("%v: got no error, want one", environ)
 		}
 		if !strings.Contains(out, want) {
-			t.Errorf("%v: it does not print %q:\n%s", environ, want, out)
+			t.Errorf("%v: the output lacks %q:\n%s", environ, want, out)
 		}
 	}
 }
@@ -97,12 +97,12 @@ func dryRun(t *testing.T, dir string, environ ...string) (out string, err error)
 	return string(text), err
 }
 
-// Where the step would do less than is asked for, it says so instead of what it would build or push.
+// If the step would skip the build or the push, the plan has the reason instead.
 func TestDryRunFlagPrintsTheResultFiles(t *testing.T) {
 	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	for _, c := range []struct {
 		environ     []string
-		says, never string
+		want, never string
 	}{
 		{[]string{"PLUGIN_AUTO_TAG=true"}, "skipped: auto_tag makes tags", "would "},
 		{nil, "would push nothing: there is no tag to push", "would push registry"},
@@ -119,7 +119,7 @@ func TestDryRunFlagPrintsTheResultFiles(t *testing.T) {
 			t.Errorf("got error %v\n%s", err, out)
 			continue
 		}
-		runnertest.CheckHas(t, "the log", string(out), c.says)
+		runnertest.CheckHas(t, "the log", string(out), c.want)
 		runnertest.CheckLacks(t, "the log", string(out), c.never)
 	}
 }

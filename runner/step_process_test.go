@@ -17,7 +17,7 @@ import (
 	"slipway/runner/sandbox"
 )
 
-// needBuildKit skips, and says why, where BuildKit cannot run for real.
+// needBuildKit skips the test with the reason if BuildKit cannot run here.
 func needBuildKit(t *testing.T) {
 	t.Helper()
 	if mode := sandbox.Probe(t.Context(), sandbox.ProbeOptions{})[0]; !mode.OK {
@@ -28,7 +28,7 @@ func needBuildKit(t *testing.T) {
 	}
 }
 
-// step is `slipway runner` as a CI starts it: in the workspace, with the settings alone.
+// stepCommand returns `slipway runner` like a CI starts it: in the workspace, with settings only.
 func stepCommand(t *testing.T, dir string, environ ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", "runner")
@@ -43,8 +43,8 @@ func stepCommand(t *testing.T, dir string, environ ...string) *exec.Cmd {
 	return cmd
 }
 
-// The step with nothing replaced: it starts its own BuildKit, builds one stage of the
-// workspace's Dockerfile, logs in, pushes and leaves nothing behind.
+// This test replaces nothing. The step starts its own BuildKit, builds one stage of the workspace's
+// Dockerfile, logs in and pushes. It leaves no files or processes.
 func TestStepBuildsAndPushesWithItsOwnBuilder(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
@@ -74,14 +74,14 @@ func TestStepBuildsAndPushesWithItsOwnBuilder(t *testing.T) {
 	e.Registry.Intercept(nil)
 	digest := e.Registry.Tag("1.2")
 	if digest == "" {
-		t.Errorf("digest is empty")
+		t.Errorf("digest: got none, want one")
 	}
 	if got := e.Registry.Tag("latest"); got != digest {
 		t.Errorf("tag latest: got %v, want %v", got, digest)
 	}
 	runnertest.CheckHas(t, "the log", string(out), digest)
 	if got := greeting(t, e); got != "hello\n" || strings.Contains(string(out), "password-canary") {
-		t.Errorf("greeting %q; output:\n%s", got, out)
+		t.Errorf("greeting: got %q; output:\n%s", got, out)
 	}
 	checkNothingLeft(t, cmd)
 }
@@ -103,14 +103,13 @@ func TestStepFailsWithExitCode1(t *testing.T) {
 			t.Fatalf("got %v, want an exit code\n%s", err, out)
 		}
 		if got := exit.ExitCode(); got != 1 {
-			t.Errorf("exit.ExitCode(): got %v, want %v", got, 1)
+			t.Errorf("exit code: got %d, want 1", got)
 		}
 		runnertest.CheckHas(t, "the log", string(out), want)
-		if took := time.Since(
-			started,
-		); strings.Contains(want, "no builder") &&
-			took > 10*time.Second { // a fraction of a second, and what a loaded machine adds
-			t.Errorf("it took %s to say that no builder can run here", took)
+		// A fraction of a second is usual. A loaded machine needs longer.
+		took := time.Since(started)
+		if strings.Contains(want, "no builder") && took > 10*time.Second {
+			t.Errorf("got the error that no builder can run here after %s, want at most 10s", took)
 		}
 	}
 }
@@ -134,13 +133,13 @@ func TestStepEndsAtSIGTERM(t *testing.T) {
 		t.Fatalf("got %v, want an exit code", err)
 	}
 	if got := exit.ExitCode(); got != 1 {
-		t.Errorf("exit.ExitCode(): got %v, want %v", got, 1)
+		t.Errorf("exit code: got %d, want 1", got)
 	}
 	checkNothingLeft(t, cmd)
 }
 
-// endAtSIGTERM runs a step whose Dockerfile prints it-runs and goes on, sends SIGTERM then, as a
-// CI does ten seconds before it kills, and returns how the step ended.
+// endAtSIGTERM runs a step whose Dockerfile prints it-runs and continues. It then sends SIGTERM, like a
+// CI does ten seconds before it kills a step. It returns the error of the step.
 func endAtSIGTERM(t *testing.T, cmd *exec.Cmd) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -159,16 +158,16 @@ func endAtSIGTERM(t *testing.T, cmd *exec.Cmd) error {
 	stopped, log := stopAt(read, " it-runs", func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	err = cmd.Wait()
 	if err == nil {
-		t.Fatalf("it succeeded\n%s", log)
+		t.Fatalf("got no error, want one\n%s", log)
 	}
 	runnertest.CheckHas(t, "the log", log, "was stopped")
 	if took := time.Since(stopped); took > 8*time.Second {
-		t.Errorf("it took %s to end, and a CI kills after 10 s", took)
+		t.Errorf("got the end after %s, but a CI kills after 10 s", took)
 	}
 	return err
 }
 
-// stopAt reads a step's log to its end, and stops the step when a command has printed a line.
+// stopAt reads a step's log until it ends. It stops the step after a command has printed a line.
 func stopAt(read io.Reader, line string, stop func()) (stopped time.Time, log string) {
 	var text strings.Builder
 	for lines := bufio.NewScanner(read); lines.Scan(); {
@@ -181,7 +180,7 @@ func stopAt(read io.Reader, line string, stop func()) (stopped time.Time, log st
 	return stopped, text.String()
 }
 
-// checkNothingLeft looks for the builder's files and processes of a step that ended.
+// checkNothingLeft checks that the builder of an ended step left no files and no processes.
 func checkNothingLeft(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	dir := variable(cmd.Env, "TMPDIR")
@@ -190,7 +189,7 @@ func checkNothingLeft(t *testing.T, cmd *exec.Cmd) {
 		t.Fatalf("got error %v", err)
 	}
 	if got := len(left); got != 0 {
-		t.Errorf("files left: got %v, want %v", got, 0)
+		t.Errorf("got %d files after the step, want none", got)
 	}
 	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -198,7 +197,7 @@ func checkNothingLeft(t *testing.T, cmd *exec.Cmd) {
 	}
 	for _, path := range commands {
 		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), dir) {
-			t.Errorf("a process is left: %q", text)
+			t.Errorf("got process %q after the step, want none", text)
 		}
 	}
 }

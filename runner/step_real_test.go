@@ -19,9 +19,9 @@ import (
 	"slipway/runner/runnertest"
 )
 
-// The step with nothing replaced: each run starts a builder that knows nothing, and the second
-// finds the first one's steps, of all stages, where the setting says.
-func TestASecondStepTakesItsStepsFromTheCache(t *testing.T) {
+// This test replaces nothing. Each run starts a builder with an empty state. The second run finds the
+// steps of all stages of the first one in the configured cache.
+func TestASecondStepUsesTheCache(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
 	cache := strings.TrimSuffix(e.Registry.Image(), "app") + "cache:main"
@@ -63,15 +63,12 @@ func TestASecondStepTakesItsStepsFromTheCache(t *testing.T) {
 			t.Errorf("got error %v", err)
 			continue
 		}
-		if config.Config.Labels["team"] != "a" {
-			t.Errorf(`config.Config.Labels["team"]: got %q, want %q`, config.Config.Labels["team"], "a")
+		if got := config.Config.Labels["team"]; got != "a" {
+			t.Errorf("label team: got %q, want %q", got, "a")
 		}
-		if config.Config.Labels["org.opencontainers.image.revision"] != "4f1d0c8" {
-			t.Errorf(
-				`config.Config.Labels["org.opencontainers.image.revision"]: got %q, want %q`,
-				config.Config.Labels["org.opencontainers.image.revision"],
-				"4f1d0c8",
-			)
+		const revision = "org.opencontainers.image.revision"
+		if got := config.Config.Labels[revision]; got != "4f1d0c8" {
+			t.Errorf("label %s: got %q, want %q", revision, got, "4f1d0c8")
 		}
 		manifest, err := img.Manifest()
 		if err != nil {
@@ -79,17 +76,13 @@ func TestASecondStepTakesItsStepsFromTheCache(t *testing.T) {
 			continue
 		}
 		if got := len(manifest.Layers); got != 1 {
-			t.Errorf("number of manifest.Layers: got %v, want %v", got, 1)
+			t.Errorf("got %d layers, want 1", got)
 		}
 		if manifest.Layers[0].MediaType != types.OCILayerZStd {
-			t.Errorf("manifest.Layers[0].MediaType: got %v, want %v", manifest.Layers[0].MediaType, types.OCILayerZStd)
+			t.Errorf("media type of the layer: got %v, want %v", manifest.Layers[0].MediaType, types.OCILayerZStd)
 		}
-		if manifest.Annotations["org.opencontainers.image.revision"] != "4f1d0c8" {
-			t.Errorf(
-				`manifest.Annotations["org.opencontainers.image.revision"]: got %q, want %q`,
-				manifest.Annotations["org.opencontainers.image.revision"],
-				"4f1d0c8",
-			)
+		if got := manifest.Annotations[revision]; got != "4f1d0c8" {
+			t.Errorf("annotation %s: got %q, want %q", revision, got, "4f1d0c8")
 		}
 		made = append(made, manifest.Layers[0].Digest.String())
 	}
@@ -115,14 +108,14 @@ func TestTheErrorOfAStepWithAFullDiskNamesTheFix(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	want := "give it space below TMPDIR (" + disk + ") or on a volume of its own (setting state, PLUGIN_STATE)"
 	if err == nil {
-		t.Fatalf("it succeeded\n%s", out)
+		t.Fatalf("got no error, want one\n%s", out)
 	}
 	runnertest.CheckHas(t, "the log", string(out), want)
 }
 
-// The step with nothing replaced, among registries that each want another login: the base image
-// and the cache are at one, and the image goes to two repositories of the other.
-func TestStepReadsAndPushesByEachRegistrysLogin(t *testing.T) {
+// This test replaces nothing. Two registries require different logins. One has the base image and the
+// cache, and the step pushes the image to two repositories of the other.
+func TestStepUsesEachRegistrysLogin(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
 	other := runnertest.NewRegistry(t)
@@ -164,35 +157,14 @@ func TestStepReadsAndPushesByEachRegistrysLogin(t *testing.T) {
 	runnertest.CheckLacks(t, "the log", string(out), "canary")
 	e.Registry.Intercept(nil)
 	other.Intercept(nil)
-	switch got := greeting(
-		t,
-		e,
-	); {
-	case got != "hello\n":
-		t.Errorf(
-			"greeting %q, web at %q, cache at %q\n%s: want got \"hello\\n\"",
-			got,
-			runnertest.Digest(t, web+":latest"),
-			runnertest.Digest(t, host+"/team/cache:app"),
-			out,
-		)
-	case runnertest.Digest(t, web+":latest") != e.Registry.Tag("latest"):
-		t.Errorf(
-			"greeting %q, web at %q, cache at %q\n%s: want runnertest.Digest(t, web+\":latest\") %v",
-			got,
-			runnertest.Digest(t, web+":latest"),
-			runnertest.Digest(t, host+"/team/cache:app"),
-			out,
-			e.Registry.Tag("latest"),
-		)
-	case runnertest.Digest(t, host+"/team/cache:app") == "":
-		t.Errorf(
-			"greeting %q, web at %q, cache at %q\n%s: want another runnertest.Digest(t, host+\"/team/cache:app\") than \"\"",
-			got,
-			runnertest.Digest(t, web+":latest"),
-			runnertest.Digest(t, host+"/team/cache:app"),
-			out,
-		)
+	if got := greeting(t, e); got != "hello\n" {
+		t.Errorf("greeting: got %q, want %q\n%s", got, "hello\n", out)
+	}
+	if got, want := runnertest.Digest(t, web+":latest"), e.Registry.Tag("latest"); got != want {
+		t.Errorf("second repository: got digest %q, want %q\n%s", got, want, out)
+	}
+	if runnertest.Digest(t, host+"/team/cache:app") == "" {
+		t.Errorf("cache: got no digest, want one\n%s", out)
 	}
 	checkNothingLeft(t, cmd)
 
@@ -201,12 +173,12 @@ func TestStepReadsAndPushesByEachRegistrysLogin(t *testing.T) {
 	out, err = stepCommand(t, dir, environ...).CombinedOutput()
 	want := "no setting has a login for " + host
 	if err == nil {
-		t.Fatalf("it succeeded\n%s", out)
+		t.Fatalf("got no error, want one\n%s", out)
 	}
 	runnertest.CheckHas(t, "the log", string(out), want)
 }
 
-// From setting to RUN to log line: what is printed of a secret is masked, wherever it came from.
+// RUN prints secrets from each kind of setting. The log masks all of them.
 func TestStepGivesRUNItsSecretsAndTheLogMasksThem(t *testing.T) {
 	needBuildKit(t)
 	dir := shellWorkspace(t, "ARG VERSION\nARG LIST\n"+
@@ -233,23 +205,23 @@ func TestStepGivesRUNItsSecretsAndTheLogMasksThem(t *testing.T) {
 	runnertest.CheckLacks(t, "the log", string(out), "canary")
 	for _, want := range []string{"secrets     doc, npm, file", "got **********", "args 1.2 1,2 via ****"} {
 		if !strings.Contains(string(out), want) {
-			t.Errorf("the log does not say %q:\n%s", want, out)
+			t.Errorf("the log lacks %q:\n%s", want, out)
 		}
 	}
 	checkNothingLeft(t, cmd)
 }
 
-// The program, a real BuildKit and a registry: a Git tag in each mode, a file .tags of an
-// earlier step, and a branch that is left out.
+// This test uses the program, a real BuildKit and a registry. It covers a Git tag in each mode, a file
+// .tags of an earlier step, and a skipped branch.
 func TestStepPushesTheTagsOfItsMode(t *testing.T) {
 	needBuildKit(t)
 	for _, c := range []struct {
-		ref, files, want, says string
-		environ                []string
+		ref, files, want, logged string
+		environ                  []string
 	}{
-		{ref: "refs/tags/v1.2.3", want: "1 1.2 1.2.3 latest", environ: []string{"PLUGIN_AUTO_TAG=true", "PLUGIN_AUTO_TAG_MODE=buildx"}, says: "pushed  1, 1.2, 1.2.3, latest"},
-		{ref: "refs/heads/main", files: "5.2.6,5.2.4\n", want: "5.2.4 5.2.6", says: "5.2.6, 5.2.4 (.tags)"},
-		{ref: "refs/heads/feature/x", want: "", environ: []string{"PLUGIN_AUTO-TAG=true"}, says: "skipped: "},
+		{ref: "refs/tags/v1.2.3", want: "1 1.2 1.2.3 latest", environ: []string{"PLUGIN_AUTO_TAG=true", "PLUGIN_AUTO_TAG_MODE=buildx"}, logged: "pushed  1, 1.2, 1.2.3, latest"},
+		{ref: "refs/heads/main", files: "5.2.6,5.2.4\n", want: "5.2.4 5.2.6", logged: "5.2.6, 5.2.4 (.tags)"},
+		{ref: "refs/heads/feature/x", want: "", environ: []string{"PLUGIN_AUTO-TAG=true"}, logged: "skipped: "},
 	} {
 		e := newEnv(t)
 		files := map[string]string{"Dockerfile": "FROM scratch\nCOPY greeting /greeting\n", "greeting": "hello\n"}
@@ -268,15 +240,15 @@ func TestStepPushesTheTagsOfItsMode(t *testing.T) {
 			continue
 		}
 		if got := e.Registry.Tags(); got != c.want {
-			t.Errorf("Tags(): got %v, want %v", got, c.want)
+			t.Errorf("tags: got %v, want %v", got, c.want)
 		}
-		runnertest.CheckHas(t, "the log", string(out), c.says)
+		runnertest.CheckHas(t, "the log", string(out), c.logged)
 		checkNothingLeft(t, cmd)
 	}
 }
 
-// The step with nothing replaced: what its builder did not have to send to the first registry,
-// which has the base image, is sent to the second.
+// This test replaces nothing. The first registry has the base image, so the builder does not send its
+// layers there. The step sends them to the second registry.
 func TestStepPushesToARegistryWithoutTheBaseImage(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
@@ -295,20 +267,19 @@ func TestStepPushesToARegistryWithoutTheBaseImage(t *testing.T) {
 		"PLUGIN_REPO="+e.Registry.Image()+","+host+"/acme/app",
 		"PLUGIN_INSECURE=true",
 	).CombinedOutput()
-	switch got := runnertest.Digest(
-		t,
-		host+"/acme/app:latest",
-	); {
-	case err != nil:
-		t.Errorf("%v, the second is at %q\n%s: want no error", err, got, out)
-	case got == "":
-		t.Errorf("%v, the second is at %q\n%s: want another got than \"\"", err, got, out)
-	case got != e.Registry.Tag("latest"):
-		t.Errorf("%v, the second is at %q\n%s: want got %v", err, got, out, e.Registry.Tag("latest"))
+	if err != nil {
+		t.Fatalf("got error %v\n%s", err, out)
+	}
+	got := runnertest.Digest(t, host+"/acme/app:latest")
+	if got == "" {
+		t.Fatalf("second registry: got no digest, want one\n%s", out)
+	}
+	if want := e.Registry.Tag("latest"); got != want {
+		t.Errorf("second registry: got digest %q, want %q\n%s", got, want, out)
 	}
 }
 
-// From setting to RUN: a base image of Docker Hub comes from the mirror, and RUN has the name
+// The settings reach RUN: a base image of Docker Hub comes from the mirror, and RUN uses the name
 // servers.
 func TestStepConfiguresMirrorsAndNameServersOfItsBuilder(t *testing.T) {
 	needBuildKit(t)
@@ -345,7 +316,7 @@ func TestStepConfiguresMirrorsAndNameServersOfItsBuilder(t *testing.T) {
 	runnertest.CheckHas(t, "the log", string(out), "nameserver 10.9.8.7")
 }
 
-// shellWorkspace is a workspace whose Dockerfile has a shell.
+// shellWorkspace returns a workspace whose Dockerfile has a shell.
 func shellWorkspace(t *testing.T, dockerfile string, files map[string]string) string {
 	t.Helper()
 	busybox, err := os.ReadFile("/bin/busybox")
@@ -357,7 +328,7 @@ func shellWorkspace(t *testing.T, dockerfile string, files map[string]string) st
 	return runnertest.Workspace(t, files)
 }
 
-// layered is an image of a layer, as this machine may run.
+// layered returns an image with one layer, for this machine's platform.
 func layered(t *testing.T) v1.Image {
 	t.Helper()
 	img, err := random.Image(1<<10, 1)

@@ -80,7 +80,7 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// finishUnclaimed ends an attempt for which the gateway has no spec; its message says why.
+// finishUnclaimed ends an attempt for which the gateway has no spec. Its message has the reason.
 func finishUnclaimed(ctx context.Context, client *report.Client, err error) error {
 	var answer *report.StatusError
 	if !errors.As(err, &answer) {

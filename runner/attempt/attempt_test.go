@@ -31,7 +31,7 @@ func TestAPushBecomesAnImageUnderEveryTag(t *testing.T) {
 		t.Errorf("Dockerfile: got %s", r.Dockerfile)
 	}
 	if r.NoCache {
-		t.Error("the builder was asked to use no cache")
+		t.Error("got a request without cache, want one with cache")
 	}
 	if r.Image != e.Registry.Image() {
 		t.Errorf("image: got %s, want %s", r.Image, e.Registry.Image())
@@ -105,7 +105,7 @@ func TestTestOnlyBuildsPublishNothing(t *testing.T) {
 	}
 }
 
-// F1: attempt 2 finds that attempt 1 had pushed everything before it died.
+// F1: attempt 1 pushed all tags before it died. Attempt 2 finds them in the registry.
 func TestTagsPushedByAnEarlierAttemptCount(t *testing.T) {
 	e := newEnv(t)
 	digest := e.Registry.Put("1.2", "built before")
@@ -118,12 +118,12 @@ func TestTagsPushedByAnEarlierAttemptCount(t *testing.T) {
 		t.Errorf("digest: got %v, want %v", b.Digest, digest)
 	}
 	if got := len(e.Builder.Requests); got != 0 {
-		t.Errorf("builds: got %v, want %v", got, 0)
+		t.Errorf("got %d builds, want none", got)
 	}
 	e.Registry.Put("1", "something else")
 	b = e.must(e.Push(runnertest.Dockerfile("FROM other\n")), spec.Succeeded, "")
 	if got := len(e.Builder.Requests); got != 1 {
-		t.Errorf("builds: got %v, want %v", got, 1)
+		t.Errorf("got %d builds, want 1", got)
 	}
 	if got := e.Registry.Tag("1"); got != b.Digest {
 		t.Errorf("tag 1: got %v, want %v", got, b.Digest)
@@ -133,7 +133,7 @@ func TestTagsPushedByAnEarlierAttemptCount(t *testing.T) {
 	}
 }
 
-// S5: no secret of the spec shows in the log, whoever prints it.
+// S5: the log contains no secret of the spec, even if a hook or the Dockerfile prints one.
 func TestS5SecretsAreMaskedInTheLog(t *testing.T) {
 	e := newEnv(t)
 	files := runnertest.Dockerfile("FROM scratch\n")
@@ -141,7 +141,7 @@ func TestS5SecretsAreMaskedInTheLog(t *testing.T) {
 	b := e.must(e.Push(files), spec.Succeeded, "")
 	for _, secret := range []string{"npm-canary", "bnBtLWNhbmFyeQ"} {
 		if strings.Contains(b.Log, secret) {
-			t.Errorf("the log shows %q:\n%s", secret, b.Log)
+			t.Errorf("the log contains %q:\n%s", secret, b.Log)
 		}
 	}
 	if want := "token **********"; !strings.Contains(b.Log, want) {
@@ -163,8 +163,8 @@ func TestSupersededBuildsPushNothing(t *testing.T) {
 	}
 }
 
-// A build that is older by the time its upload is over does not move a tag either: a permit
-// says how it stands at one moment, and an upload may last long.
+// A build does not move a tag if a newer build starts during its upload. An upload may take long, so a
+// permit from before the upload is not enough.
 func TestABuildSupersededWhileItUploadsMovesNoTag(t *testing.T) {
 	e := newEnv(t)
 	older := e.Push(runnertest.Dockerfile("FROM older\n"))
@@ -173,11 +173,11 @@ func TestABuildSupersededWhileItUploadsMovesNoTag(t *testing.T) {
 	e.Builder.OnUpload = func() { done = e.must(newer, spec.Succeeded, "") }
 	e.must(older, spec.Cancelled, "superseded")
 	if got := e.Registry.Tag("latest"); got != done.Digest {
-		t.Errorf("latest is at %s, want the newer build's %s", got, done.Digest)
+		t.Errorf("tag latest: got %s, want the newer build's %s", got, done.Digest)
 	}
 }
 
-// Nor between two tries for a tag: while a registry fails, a newer build may get through.
+// A newer build may push a tag between two tries of an older build. The older build then gives up.
 func TestABuildSupersededBetweenTriesMovesNoTag(t *testing.T) {
 	e := newEnv(t)
 	older := e.Push(runnertest.Dockerfile("FROM older\n"))
@@ -194,11 +194,11 @@ func TestABuildSupersededBetweenTriesMovesNoTag(t *testing.T) {
 	})
 	e.must(older, spec.Cancelled, "superseded")
 	if got := e.Registry.Tag("latest"); got != done.Digest || tries.Load() != 2 {
-		t.Errorf("latest is at %s after %d tries, want the newer build's %s after 2", got, tries.Load(), done.Digest)
+		t.Errorf("tag latest: got %s after %d tries, want the newer build's %s after 2", got, tries.Load(), done.Digest)
 	}
 }
 
-// waitInside lets a test act while the builder works.
+// waitInside lets a test act during a build.
 func waitInside(e *env) (inside chan struct{}) {
 	inside = make(chan struct{})
 	e.Builder.OnBuild = func(ctx context.Context) error {
@@ -209,7 +209,7 @@ func waitInside(e *env) (inside chan struct{}) {
 	return inside
 }
 
-// B14: a tag's push fails twice, then works.
+// B14: the push of a tag fails twice and then succeeds.
 func TestB14TagsAreRetried(t *testing.T) {
 	e := newEnv(t)
 	var puts atomic.Int32
@@ -227,8 +227,8 @@ func TestB14TagsAreRetried(t *testing.T) {
 	runnertest.CheckHas(t, "the log", b.Log, "attempt 3")
 }
 
-// F16: a registry that does not take one tag, however often it is tried, costs that tag only:
-// the others are moved, the log names it, and the next attempt moves it, too.
+// F16: the registry rejects one tag at every try. The runner moves the other tags and logs the name of
+// the rejected one. The next attempt moves this tag too.
 func TestF16TheErrorNamesATagThatTheRegistryNeverAccepts(t *testing.T) {
 	e := newEnv(t)
 	old := e.Registry.Put("1", "older")
@@ -252,10 +252,10 @@ func TestF16TheErrorNamesATagThatTheRegistryNeverAccepts(t *testing.T) {
 	}
 	tag := e.Registry.Tag("1.2")
 	if tag == "" {
-		t.Errorf("tag is empty")
+		t.Errorf("tag 1.2: got none, want a digest")
 	}
 	if tag != e.Registry.Tag("latest") {
-		t.Errorf("tag: got %v, want %v", tag, e.Registry.Tag("latest"))
+		t.Errorf("tag 1.2: got %v, want that of latest, %v", tag, e.Registry.Tag("latest"))
 	}
 	e.Registry.Intercept(nil)
 	checkTags(t, e, e.must(b, spec.Succeeded, "").Digest)

@@ -23,7 +23,7 @@ func TestTimeout(t *testing.T) {
 	e.must(e.Push(runnertest.Dockerfile("FROM scratch\n")), spec.Failed, "timeout")
 }
 
-// B13: SIGTERM, which ends Run's context, is a cancellation; no tag is pushed.
+// B13: SIGTERM ends Run's context. The build is cancelled and pushes no tag.
 func TestB13Terminated(t *testing.T) {
 	e := newEnv(t)
 	inside := waitInside(e)
@@ -39,7 +39,7 @@ func TestB13Terminated(t *testing.T) {
 	}
 }
 
-// A build cancelled at the gateway ends its runner within a heartbeat, which reports no more.
+// The runner of a build that is cancelled at the gateway stops within one heartbeat. It sends no result.
 func TestCancelledAtTheGateway(t *testing.T) {
 	e := newEnv(t)
 	inside := waitInside(e)
@@ -54,23 +54,22 @@ func TestCancelledAtTheGateway(t *testing.T) {
 	if !errors.Is(err, report.ErrOver) {
 		t.Errorf("Run returned %v, want ErrOver", err)
 	}
-	if took := time.Since(
-		<-cancelled,
-	); took > 10*time.Second { // a runner hears of it within 2 s; a machine may be loaded
-		t.Errorf("stopped after %s", took)
+	// The runner learns of the cancellation within 2 s. A loaded machine needs longer.
+	if took := time.Since(<-cancelled); took > 10*time.Second {
+		t.Errorf("got the stop after %s, want at most 10s", took)
 	}
 	if got := e.Gateway.Last(b).Result; got.State != spec.Cancelled || got.Digest != "" {
-		t.Errorf("the runner reported a result after the end: %+v", got)
+		t.Errorf("got a result after the end: %+v", got)
 	}
 }
 
-// A gateway that is away for a while costs nothing but time.
+// A restart of the gateway delays a build but does not fail it.
 func TestGatewayRestarts(t *testing.T) {
 	e := newEnv(t)
 	var requests, fetches atomic.Int32
 	e.Gateway.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 		away := false
-		if strings.HasPrefix(r.URL.Path, "/git/") { // a fetch has two requests, and is tried again as a whole
+		if strings.HasPrefix(r.URL.Path, "/git/") { // a fetch has two requests and is retried as a whole
 			away = fetches.Add(1) <= 2
 		} else {
 			away = requests.Add(1)%2 == 1
@@ -98,7 +97,7 @@ func TestASecondRunnerOfAnAttemptExits(t *testing.T) {
 	go func() { first <- attempt.Run(ctx, o) }()
 	<-inside
 	if err := attempt.Run(t.Context(), o); !errors.Is(err, report.ErrTaken) {
-		t.Errorf("the second runner: %v, want ErrTaken", err)
+		t.Errorf("the second runner: got %v, want ErrTaken", err)
 	}
 	cancel()
 	var ended *attempt.ResultError
@@ -107,7 +106,7 @@ func TestASecondRunnerOfAnAttemptExits(t *testing.T) {
 		t.Fatalf("the first runner: got %v, want a *ResultError", err)
 	}
 	if ended.Result.State != spec.Cancelled {
-		t.Errorf("ended.Result.State: got %v, want %v", ended.Result.State, spec.Cancelled)
+		t.Errorf("state: got %v, want %v", ended.Result.State, spec.Cancelled)
 	}
 }
 
@@ -141,11 +140,11 @@ func TestAnAttemptLeavesNoFiles(t *testing.T) {
 		t.Fatalf("got error %v", err)
 	}
 	if got := len(left); got != 0 {
-		t.Errorf("files left: got %v, want %v", got, 0)
+		t.Errorf("got %d files after the attempt, want none", got)
 	}
 	o = e.options(e.Push(runnertest.Dockerfile("FROM other\n")), "wrong")
 	if err := attempt.Run(t.Context(), o); !errors.Is(err, report.ErrUnauthorized) {
-		t.Errorf("a wrong token: %v", err)
+		t.Errorf("a wrong token: got error %v", err)
 	}
 }
 

@@ -107,7 +107,7 @@ func TestErrorsOfTheMachineEndInTheStateError(t *testing.T) {
 	})
 }
 
-// Who named no builder reads which is missing, and how to name one.
+// Without a setting for a builder, the error names what is missing and the setting.
 func TestNoBuilderCanBeStartedHere(t *testing.T) {
 	e := newEnv(t)
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))

@@ -9,8 +9,8 @@ import (
 	"slipway/runner/source/sourcetest"
 )
 
-// A hook gets no credential for the repository: it finds none in its environment, in git's
-// configuration or in arguments, its fetch of a private repository fails, and the log says so.
+// A hook gets no credential for the repository. Its environment, git's configuration and the arguments
+// of processes contain none. Its fetch of a private repository fails, and the log has the reason.
 func TestHooksGetNoCredentialForTheRepository(t *testing.T) {
 	e := newEnv(t)
 	b := e.Push(map[string]string{
@@ -31,7 +31,7 @@ func TestHooksGetNoCredentialForTheRepository(t *testing.T) {
 		"remote.origin.url=" + e.Git.URL + "/app/.git",
 	} {
 		if !strings.Contains(log, want) {
-			t.Errorf("the log does not hold %q:\n%s", want, log)
+			t.Errorf("the log lacks %q:\n%s", want, log)
 		}
 	}
 	for where, text := range map[string]string{"the log": log, "arguments": started} {
@@ -43,12 +43,12 @@ func TestHooksGetNoCredentialForTheRepository(t *testing.T) {
 	}
 	for _, unwanted := range []string{"**********", "insteadof", "extraheader"} {
 		if strings.Contains(log, unwanted) {
-			t.Errorf("the log holds %q: a hook could see the token:\n%s", unwanted, log)
+			t.Errorf("the log contains %q, so a hook could read the token:\n%s", unwanted, log)
 		}
 	}
 }
 
-// Without hooks there is nothing to say about them.
+// The line about hooks appears only if the repository has hooks.
 func TestTheLogMentionsHooksOnlyIfThereAreHooks(t *testing.T) {
 	e := newEnv(t)
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))

@@ -11,9 +11,9 @@ import (
 	"slipway/runner/spec"
 )
 
-func allHooks(t *testing.T) (files map[string]string, said func() string) {
+func allHooks(t *testing.T) (files map[string]string, output func() string) {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), "said")
+	out := filepath.Join(t.TempDir(), "output")
 	files = runnertest.Dockerfile("FROM scratch\n")
 	for _, name := range []string{"post_checkout", "pre_build", "post_build", "pre_test", "test", "post_test", "pre_push", "post_push"} {
 		files[runnertest.Hook(name)] = "#!/bin/sh\nconfig=; [ -r \"$DOCKER_CONFIG/config.json\" ] && config=\" with credentials\"\n" +
@@ -28,37 +28,37 @@ func allHooks(t *testing.T) (files map[string]string, said func() string) {
 	}
 }
 
-// pushHooks has the gateway give hooks that push its credential.
+// pushHooks allows hooks that push to get the gateway's credential.
 func pushHooks(s *spec.Spec) { s.PushHooks = true }
 
 func TestB1HooksAroundTheBuild(t *testing.T) {
 	e := newEnv(t)
 	e.Edit = pushHooks
-	files, said := allHooks(t)
+	files, output := allHooks(t)
 	b := e.must(e.Push(files), spec.Succeeded, "")
 	want := "post_checkout in svc\npre_build in svc\npost_build in svc\npre_test in svc\ntest in svc\npost_test in svc\n" +
 		"pre_push in svc with credentials\npost_push in svc with credentials\n"
-	if got := said(); got != want {
-		t.Errorf("hooks said:\n%s\nwant:\n%s", got, want)
+	if got := output(); got != want {
+		t.Errorf("got hook output:\n%s\nwant:\n%s", got, want)
 	}
 	if got := len(b.Stages); got != 4 {
-		t.Errorf("stages: got %v, want %v", got, 4)
+		t.Errorf("got %d stages, want 4", got)
 	}
 	if b.Stages[2].Name != "test" {
-		t.Errorf("b.Stages[2].Name: got %q, want %q", b.Stages[2].Name, "test")
+		t.Errorf("stage 2: got %q, want %q", b.Stages[2].Name, "test")
 	}
 }
 
 func TestPushHooksOnlyWhenPublishing(t *testing.T) {
 	e := newEnv(t)
 	e.Edit = func(s *spec.Spec) { s.Publish = false }
-	files, said := allHooks(t)
+	files, output := allHooks(t)
 	e.must(e.Push(files), spec.Succeeded, "")
-	runnertest.CheckLacks(t, "the hooks' output", said(), "_push")
-	runnertest.CheckHas(t, "the hooks' output", said(), "post_test")
+	runnertest.CheckLacks(t, "the hooks' output", output(), "_push")
+	runnertest.CheckHas(t, "the hooks' output", output(), "post_test")
 }
 
-// B3, B9: a failing hook ends the build, named with its code, and the tags stay.
+// B3, B9: a failing hook fails the build. The detail names the hook and its exit code, and no tag moves.
 func TestB3FailingHooks(t *testing.T) {
 	for name, reason := range map[string]string{"pre_build": "hook", "test": "test", "pre_push": "hook"} {
 		e := newEnv(t)
@@ -69,7 +69,7 @@ func TestB3FailingHooks(t *testing.T) {
 		runnertest.CheckHas(t, name+": the detail", b.Detail, "hooks/"+name)
 		runnertest.CheckHas(t, name+": the detail", b.Detail, "exit code 3")
 		if e.Registry.Tag("latest") != before {
-			t.Errorf("%s: latest moved", name)
+			t.Errorf("%s: tag latest moved", name)
 		}
 	}
 }
@@ -83,7 +83,7 @@ func TestHooksThatMayNotRunFailTheBuild(t *testing.T) {
 	runnertest.CheckHas(t, "the detail", b.Detail, "hooks/post_push")
 	runnertest.CheckHas(t, "the detail", b.Detail, "SLIPWAY_RUNNER_HOOKS")
 	if len(e.Builder.Requests) != 0 {
-		t.Error("it was built all the same")
+		t.Error("got a build, want none")
 	}
 	e.must(
 		e.Push(map[string]string{"svc/Dockerfile": "FROM other\n", runnertest.Hook("post_push") + ".bak": ""}),
@@ -92,7 +92,7 @@ func TestHooksThatMayNotRunFailTheBuild(t *testing.T) {
 	)
 }
 
-// A Dockerfile may be made by a hook.
+// A hook may make the Dockerfile.
 func TestHookMakesTheDockerfile(t *testing.T) {
 	e := newEnv(t)
 	e.must(
@@ -116,24 +116,24 @@ func (e *env) seeded(t *testing.T) (files map[string]string) {
 	return map[string]string{"svc/README": "no Dockerfile needed", runnertest.Hook("build"): pushScript(e.Registry.URL)}
 }
 
-// pushScript asks for a push with nothing but bash.
+// pushScript sends an HTTP request for a push with bash alone.
 func pushScript(url string) string {
 	host, port, _ := strings.Cut(strings.TrimPrefix(url, "http://"), ":")
 	return "#!/bin/bash\nexec 3<>/dev/tcp/" + host + "/" + port + "\n" +
 		`printf 'POST /pushed-by-hook HTTP/1.0\r\nContent-Length: 0\r\n\r\n' >&3; cat <&3 >/dev/null` + "\n"
 }
 
-// B2, B5: hooks/build replaces the build; the tags it did not make are made from IMAGE_NAME.
+// B2, B5: hooks/build replaces the build. The runner makes the missing tags from IMAGE_NAME.
 func TestB2B5HookBuilds(t *testing.T) {
 	e := newEnv(t)
 	e.Edit = pushHooks
 	b := e.must(e.Push(e.seeded(t)), spec.Succeeded, "")
 	if len(e.Builder.Requests) != 0 {
-		t.Error("the default build ran too")
+		t.Error("got a default build, want none")
 	}
 	for _, tag := range []string{"1.2", "1", "latest"} {
 		if got := e.Registry.Tag(tag); got == "" || got != b.Digest {
-			t.Errorf("tag %s is at %q, want %q", tag, got, b.Digest)
+			t.Errorf("tag %s: got %q, want %q", tag, got, b.Digest)
 		}
 	}
 }
@@ -144,9 +144,9 @@ func TestHookThatBuildsNothing(t *testing.T) {
 	idle := map[string]string{"svc/README": "", runnertest.Hook("build"): "#!/bin/sh\n"}
 	b := e.must(e.Push(idle), spec.Failed, "hook")
 	if !strings.Contains(b.Detail, e.Registry.Image()+":1.2") {
-		t.Errorf("detail %q", b.Detail)
+		t.Errorf("got detail %q", b.Detail)
 	}
-	// The image of an earlier build is not this one's.
+	// An image of an earlier build does not count.
 	e.Registry.Put("1.2", "of an earlier build")
 	idle["svc/README"] = "again"
 	e.must(e.Push(idle), spec.Failed, "hook")
@@ -167,11 +167,11 @@ func TestSupersededHookBuildDoesNotStart(t *testing.T) {
 	e.must(e.Push(newer), spec.Succeeded, "")
 	e.must(older, spec.Cancelled, "superseded")
 	if got := e.Registry.Tag("1.2"); got != "" {
-		t.Errorf("hooks/build of the older build ran: 1.2 is at %s", got)
+		t.Errorf("hooks/build of the older build ran: tag 1.2: got %s", got)
 	}
 }
 
-// hooks/push replaces the push of tags; the image is in the registry by its digest.
+// hooks/push replaces the push of tags. Before, the runner pushes the image by its digest.
 func TestHookPushes(t *testing.T) {
 	e := newEnv(t)
 	e.Edit = pushHooks
@@ -181,10 +181,10 @@ func TestHookPushes(t *testing.T) {
 	files["svc/Dockerfile"] = "FROM scratch\n"
 	b := e.must(e.Push(files), spec.Succeeded, "")
 	if e.Registry.Tag("1.2") == "" {
-		t.Errorf("tag 1.2 is empty")
+		t.Errorf("tag 1.2: got none, want a digest")
 	}
 	if got := e.Registry.Tag("latest"); got != "" {
-		t.Errorf("tag latest: got %q, want %q", got, "")
+		t.Errorf("tag latest: got %q, want none", got)
 	}
 	runnertest.CheckHas(t, "the log", b.Log, "hooks/push did not push tag latest")
 }

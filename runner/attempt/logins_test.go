@@ -47,15 +47,15 @@ func TestTheBuilderGetsNoPushCredential(t *testing.T) {
 	found := false
 	for _, r := range e.Builder.Requests[0].Registries {
 		if r.Password.Reveal() == pushPassword {
-			t.Errorf("the builder gets the push password of %s", r.Host)
+			t.Errorf("got the push password of %s in the build request", r.Host)
 		}
 		if r.Username == "pusher" {
-			t.Errorf("the builder gets the push user of %s", r.Host)
+			t.Errorf("got the push user of %s in the build request", r.Host)
 		}
 		found = found || r.Password.Reveal() == pullPassword
 	}
 	if !found {
-		t.Error("the builder does not get the pull credential")
+		t.Error("the build request lacks the pull credential")
 	}
 	e.Registry.Intercept(runnertest.RequireLogin("reader", pullPassword))
 	e.Edit = func(s *spec.Spec) {
@@ -70,7 +70,7 @@ func TestTheBuilderGetsNoPushCredential(t *testing.T) {
 	}
 }
 
-// A hook that has to push fails the build before anything is built, and names the setting.
+// A hook that must push fails the build before it starts. The detail names the setting.
 func TestHooksThatHaveToPushAreOff(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"push":  {"svc/Dockerfile": "FROM scratch\n", runnertest.Hook("push"): "#!/bin/sh\n"},
@@ -84,30 +84,30 @@ func TestHooksThatHaveToPushAreOff(t *testing.T) {
 			}
 		}
 		if len(e.Builder.Requests) != 0 {
-			t.Errorf("%s: it was built all the same", name)
+			t.Errorf("%s: got a build, want none", name)
 		}
-		e.Edit = func(s *spec.Spec) { s.Publish = false } // nothing is to be pushed
+		e.Edit = func(s *spec.Spec) { s.Publish = false } // the build pushes nothing
 		files["svc/README"] = "tested only"
 		e.must(e.Push(files), spec.Succeeded, "")
 	}
 }
 
-// Hooks around the push run without a credential, and the log says so.
+// Hooks around the push get no credential, and the log has a line about it.
 func TestHooksAroundThePushGetNoCredential(t *testing.T) {
 	e := newEnv(t)
 	e.Edit = func(s *spec.Spec) {
 		s.Registries = []spec.RegistryCredential{credentialOf(e.Registry.Host(), "pusher", pushPassword, false)}
 	}
-	files, said := allHooks(t)
+	files, output := allHooks(t)
 	b := e.must(e.Push(files), spec.Succeeded, "")
-	runnertest.CheckLacks(t, "the hooks' output", said(), "with credentials")
-	runnertest.CheckHas(t, "the hooks' output", said(), "post_push in svc\n")
+	runnertest.CheckLacks(t, "the hooks' output", output(), "with credentials")
+	runnertest.CheckHas(t, "the hooks' output", output(), "post_push in svc\n")
 	if want := "hooks/pre_push, hooks/post_push: run without a registry credential"; !strings.Contains(b.Log, want) {
 		t.Errorf("the log lacks %q:\n%s", want, b.Log)
 	}
 }
 
-// With the setting on, hooks get the push credential and no other, and the log says what that means.
+// With the setting on, hooks get only the push credential. The log warns of the consequence.
 func TestHooksThatPushGetThePushCredential(t *testing.T) {
 	e := newEnv(t)
 	e.Edit = func(s *spec.Spec) {
@@ -132,11 +132,11 @@ func TestHooksThatPushGetThePushCredential(t *testing.T) {
 		t.Error("the hook has the pull credential")
 	}
 	if !strings.Contains(log, "everyone who can push to this repository can replace every image") {
-		t.Errorf("the log does not warn:\n%s", log)
+		t.Errorf("the log lacks the warning:\n%s", log)
 	}
 }
 
-// A hooks/build that has to push gets the credential, too; one before a hooks/push does not.
+// A hooks/build that must push gets the credential too. If hooks/push exists, hooks/build gets none.
 func TestAHookThatBuildsAndPushesGetsThePushCredential(t *testing.T) {
 	for name, test := range map[string]struct {
 		push bool
@@ -167,18 +167,18 @@ func TestAStepPushesWithItsOwnLogin(t *testing.T) {
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	output, _, err := e.runPipeline(time.Minute, e.has(b), noBuild("done", false))
 	if err != nil {
-		t.Fatalf("the step: %v\n%s", err, output)
+		t.Fatalf("step: got error %v\n%s", err, output)
 	}
 	e.check(b, nil, spec.Succeeded, "")
 	if strings.Contains(output, pushPassword) {
-		t.Error("the log shows the password")
+		t.Error("the log contains the password")
 	}
 	e.Registry.Intercept(runnertest.RequireLogin("ci", "another password"))
 	b = e.Push(runnertest.Dockerfile("FROM again\n"))
 	_, _, err = e.runPipeline(time.Minute, e.has(b), noBuild("done", false))
 	want := "check PLUGIN_USERNAME and PLUGIN_PASSWORD"
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), want)
 }
@@ -190,7 +190,7 @@ func TestAStepWithoutALoginNamesTheSettings(t *testing.T) {
 	_, _, err := e.runPipeline(time.Minute, e.has(b), noBuild("done", false))
 	want := "set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD)"
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), want)
 }
@@ -204,6 +204,6 @@ func TestAStepPushesWithTheBoundCredential(t *testing.T) {
 	e.Registry.Intercept(runnertest.RequireLogin("bound", pushPassword))
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	if output, _, err := e.runPipeline(time.Minute, e.has(b), noBuild("done", false)); err != nil {
-		t.Errorf("the step: %v\n%s", err, output)
+		t.Errorf("step: got error %v\n%s", err, output)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// A build's result is shown on its page and on the commit at the provider: it is masked as the log is,
+// A build's result is on its page and on the provider's commit page. So it is masked like the log,
 // before it is cut.
 func TestResultsAreMasked(t *testing.T) {
 	const token = "npm-canary-0123456789"
@@ -42,7 +42,7 @@ func TestResultsAreMasked(t *testing.T) {
 			test.prepare(e)
 			b := e.must(e.Push(runnertest.Dockerfile("FROM scratch\n")), test.state, test.reason)
 			if strings.Contains(b.Detail, token[:10]) {
-				t.Errorf("the result shows the secret: %q", b.Detail)
+				t.Errorf("the result contains the secret: %q", b.Detail)
 			}
 			if !strings.Contains(b.Detail, "*****") {
 				t.Errorf("got detail %q, want stars in it", b.Detail)

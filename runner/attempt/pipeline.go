@@ -78,7 +78,7 @@ func (p *pipeline) buildAll(ctx context.Context) error {
 	for range maxBuilds {
 		reply, err := p.next(ctx, len(ends) == 0)
 		if failed := ends.joined(); err != nil && failed != nil {
-			return failed // it says more than why there is nothing after it
+			return failed // its error is more useful than the reason for the missing build
 		}
 		if err != nil {
 			return err

@@ -23,8 +23,8 @@ type answer struct {
 	message string // of a status other than 200
 }
 
-// runPipeline runs the step against a gateway that gives these answers, the last one again and again. The
-// builds run as in every env.
+// runPipeline runs the step against a gateway that returns these answers in order. It repeats the last
+// answer. The builds run as in every env.
 func (e *env) runPipeline(patience time.Duration, answers ...func() answer) (output string, asked int, err error) {
 	e.t.Helper()
 	var n atomic.Int64
@@ -71,7 +71,7 @@ func (e *env) checkJoin(r *http.Request) {
 		e.t.Errorf("request: %v", err)
 	}
 	if request.Pipeline == "" {
-		e.t.Errorf("the request names no pipeline: %+v", request)
+		e.t.Errorf("the request has no pipeline: %+v", request)
 	}
 	if got := r.Header.Get("Authorization"); got != "Bearer long-lived" {
 		e.t.Errorf("Authorization: got %q", got)
@@ -88,7 +88,7 @@ func noBuild(reason string, unsure bool) func() answer {
 	}
 }
 
-// has starts the build's next attempt and hands it out.
+// has returns an answer that starts the build's next attempt.
 func (e *env) has(b runnertest.Build) func() answer {
 	return func() answer {
 		token := secret.New(e.Gateway.Start(b))
@@ -112,12 +112,12 @@ func TestAStepWaitsForTheWebhookAndBuildsAll(t *testing.T) {
 		t.Fatalf("got error %v", err)
 	}
 	if asked != 6 {
-		t.Errorf("requests: got %v, want %v", asked, 6)
+		t.Errorf("got %d requests, want 6", asked)
 	}
 	e.check(first, nil, spec.Succeeded, "")
 	e.check(second, nil, spec.Succeeded, "")
 	if got := strings.Count(output, "waiting: not yet"); got != 1 {
-		t.Errorf(`strings.Count(output, "waiting: not yet"): got %v, want %v`, got, 1)
+		t.Errorf(`got %d lines "waiting: not yet", want 1`, got)
 	}
 	if !strings.HasSuffix(output, "all done\n") {
 		t.Errorf("got %q, want the suffix %q", output, "all done\n")
@@ -128,24 +128,24 @@ func TestResultOfAStepWithoutABuild(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer   func() answer
 		patience time.Duration
-		want     string // of the error; empty = it ends well
+		want     string // part of the error; empty = no error
 		once     bool
 	}{
 		"never":           {refuse(404, "its webhook did not arrive"), 50 * time.Millisecond, "waited 50ms: its webhook did not arrive", false},
 		"nothing":         {noBuild("no rule", false), time.Minute, "", true},
 		"perhaps nothing": {noBuild("no rule", true), 50 * time.Millisecond, "", false},
-		"mend it":         {refuse(409, "choose own"), time.Minute, "choose own", true},
+		"conflict":        {refuse(409, "choose own"), time.Minute, "choose own", true},
 		"wrong token":     {refuse(401, ""), time.Minute, "does not accept PLUGIN_TOKEN for the automated build kq3", true},
 	} {
 		output, asked, err := newEnv(t).runPipeline(c.patience, c.answer)
 		if got := (err == nil); got != (c.want == "") {
-			t.Errorf("%s: (err == nil): got %v, want %v", name, got, (c.want == ""))
+			t.Errorf("%s: success: got %t, want %t (error %v)", name, got, c.want == "", err)
 		}
 		if err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got error %v, want %q in it", name, err, c.want)
 		}
 		if got := (asked == 1); got != c.once {
-			t.Errorf("%s: (asked == 1): got %v, want %v", name, got, c.once)
+			t.Errorf("%s: exactly one request: got %t, want %t", name, got, c.once)
 		}
 		if err == nil && !strings.HasSuffix(output, "no rule\n") {
 			t.Errorf("%s: the log lacks the reason:\n%s", name, output)
@@ -162,21 +162,21 @@ func TestABuildThatFailsDoesNotKeepOthersWaiting(t *testing.T) {
 	)
 	_, _, err := e.runPipeline(time.Minute, e.has(failing), e.has(good), refuse(409, "build 1 is over"))
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), "build 1: build failed (config)")
 	runnertest.CheckLacks(t, "the error", err.Error(), "is over")
 	e.check(good, nil, spec.Succeeded, "")
 }
 
-// An error of the surroundings is tried again by the gateway, in the same step.
+// The gateway retries after an error that is not the repository's fault, in the same step.
 func TestARetryInTheSameStepSucceeds(t *testing.T) {
 	e := newEnv(t)
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	e.Builder.DialError = http.ErrServerClosed
 	again := func() answer { e.Builder.DialError = nil; return e.has(b)() }
 	if output, _, err := e.runPipeline(time.Minute, e.has(b), again, noBuild("done", false)); err != nil {
-		t.Errorf("the step: %v\n%s", err, output)
+		t.Errorf("step: got error %v\n%s", err, output)
 	}
 	attempts := e.Gateway.Attempts(b)
 	if len(attempts) != 2 {

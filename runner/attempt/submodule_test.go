@@ -13,8 +13,8 @@ import (
 	"slipway/runner/spec"
 )
 
-// B12: SSH_PRIVATE of the automated build's environment opens private submodules. The key is in
-// neither the log nor the image, and without it the build fails with what to set.
+// B12: the key in SSH_PRIVATE of the automated build's environment gives access to private submodules.
+// Neither the log nor the image contains the key. Without it, the error names the variable to set.
 func TestB12PrivateSubmoduleOfABuild(t *testing.T) {
 	e := newEnv(t)
 	server := e.Git.SSH(t)
@@ -25,7 +25,7 @@ func TestB12PrivateSubmoduleOfABuild(t *testing.T) {
 	}, map[string]string{"lib": lib})
 	b := e.Push(nil)
 	if failed := e.must(b, spec.Failed, "config"); !strings.Contains(failed.Detail, "SSH_PRIVATE") {
-		t.Errorf("without a key: %s", failed.Detail)
+		t.Errorf("without a key: got detail %s", failed.Detail)
 	}
 	e.Edit = func(s *spec.Spec) {
 		s.Environment = map[string]secret.Secret{
@@ -43,7 +43,7 @@ func TestB12PrivateSubmoduleOfABuild(t *testing.T) {
 				}
 				content, err := os.ReadFile(path)
 				if strings.Contains(string(content), middle) {
-					t.Errorf("%s of the build context holds the key", path)
+					t.Errorf("file %s of the build context contains the key", path)
 				}
 				if strings.HasSuffix(path, "/lib/greeting") {
 					greeting = string(content)

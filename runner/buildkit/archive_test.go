@@ -16,7 +16,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// What is pushed is the image, whatever file it is written to besides.
+// The pushed image is the same with and without an image file.
 func TestAnImageIsWrittenToAFileBesides(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
@@ -31,16 +31,16 @@ func TestAnImageIsWrittenToAFileBesides(t *testing.T) {
 			Names: []string{r.Image + ":1", r.Image + ":2"},
 		}
 		if got := publish(t, client, r); got != plain {
-			t.Errorf("%s: pushed %s, want %s as without the file", kind, got, plain)
+			t.Errorf("%s: got digest %s, want %s as without the file", kind, got, plain)
 		}
 		r.Publish = true
 		if got := build(t, client, r); !got.Pushed || got.Digest != plain {
-			t.Errorf("%s: the builder pushed %s: %t, want %s", kind, got.Digest, got.Pushed, plain)
+			t.Errorf("%s: the builder pushed %s: got %t, want digest %s", kind, got.Digest, got.Pushed, plain)
 		}
 		r.Publish = false
 		files := archived(t, r.Options.Archive.Path)
 		if _, ok := files[want]; !ok || (kind != spec.ArchiveTar) != strings.Contains(files[want], r.Image+":2") {
-			t.Errorf("%s: %s is %q of %d files", kind, want, files[want], len(files))
+			t.Errorf("%s: file %s: got %q of %d files", kind, want, files[want], len(files))
 		}
 	}
 }
@@ -56,7 +56,7 @@ func TestAFileIsNotWrittenThroughALink(t *testing.T) {
 	r.Options.Archive = spec.Archive{Type: spec.ArchiveTar, Path: link}
 	_, err := client.Build(t.Context(), r)
 	if _, statErr := os.Stat(target); err == nil || !errors.Is(statErr, os.ErrNotExist) {
-		t.Errorf("built with %v, and the link's target: %v", err, statErr)
+		t.Errorf("got error %v, and for the link's target %v", err, statErr)
 	}
 }
 
@@ -84,11 +84,11 @@ func TestTimestampsAreNoNewerThanTheEpoch(t *testing.T) {
 		_ = layers.Close()
 	}
 	if digests[0] != digests[1] {
-		t.Errorf("one commit became %v", digests)
+		t.Errorf("got digests %v of one commit, want the same digest", digests)
 	}
 }
 
-// archived are the files of a tar archive.
+// archived returns the files of a tar archive.
 func archived(t *testing.T, path string) map[string]string {
 	t.Helper()
 	data, err := os.ReadFile(path)

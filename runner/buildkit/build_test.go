@@ -38,13 +38,13 @@ func TestBuildAndPushMoveNoTag(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, &log)
 	}
 	if len(tags(t, r.Image)) != 0 {
-		t.Error("Build pushed something")
+		t.Error("Build pushed a tag, want none")
 	}
 	if err := client.Push(t.Context(), r, built.Digest); err != nil {
 		t.Fatalf("push: %v", err)
 	}
 	if got := tags(t, r.Image); len(got) != 0 {
-		t.Errorf("Push moved the tags %v", got)
+		t.Errorf("Push: got tags %v, want none", got)
 	}
 	img := pull(t, r.Image, built.Digest)
 	if diff := cmp.Diff(map[string]string{"version": "1.2"}, labels(t, img)); diff != "" {
@@ -88,7 +88,7 @@ func checkSteps(t *testing.T, built buildkit.Image, steps, cached int) {
 	}
 }
 
-// What Push sends is what Build made, even where a rebuild would come out different.
+// Push sends the image that Build made, even if a second build would give a different image.
 func TestPushIsExactWithoutCaching(t *testing.T) {
 	needBuildKit(t)
 	host := serveRegistry(t)
@@ -101,7 +101,7 @@ func TestPushIsExactWithoutCaching(t *testing.T) {
 	r.Image, r.NoCache = host+"/acme/app", true
 	first, second := build(t, client, r), build(t, client, r)
 	if first.Digest == second.Digest {
-		t.Fatal("the builds were to differ")
+		t.Fatal("got the same digest twice, want different digests")
 	}
 	if err := os.Remove(filepath.Join(dir, "Dockerfile")); err != nil {
 		t.Fatal(err)
@@ -114,11 +114,11 @@ func TestPushIsExactWithoutCaching(t *testing.T) {
 	}
 	absent := "sha256:" + strings.Repeat("0", 64)
 	if err := client.Push(t.Context(), r, absent); err == nil {
-		t.Error("an image that was never built was pushed")
+		t.Error("push of an image that was never built: got no error")
 	}
 }
 
-// A base image that no step runs in is still pushed whole, to another registry too.
+// A base image is pushed completely even if no step runs in it. This also holds for a second registry.
 func TestPushOfAnUntouchedBaseImage(t *testing.T) {
 	needBuildKit(t)
 	from, to := serveRegistry(t), serveRegistry(t)
@@ -130,7 +130,7 @@ func TestPushOfAnUntouchedBaseImage(t *testing.T) {
 	if err := client.Push(t.Context(), base, pushed.Digest); err != nil {
 		t.Fatal(err)
 	}
-	other := start(t, t.TempDir()).dial(t) // has never seen the base image
+	other := start(t, t.TempDir()).dial(t) // does not have the base image
 	r := request(
 		write(
 			t,
@@ -144,7 +144,7 @@ func TestPushOfAnUntouchedBaseImage(t *testing.T) {
 	}
 	layers, err := pull(t, r.Image, built.Digest).Layers()
 	if err != nil || len(layers) != 3 {
-		t.Errorf("got %d layers, %v; want the base's two and one", len(layers), err)
+		t.Errorf("got %d layers and error %v, want 3 layers: two of the base image and one more", len(layers), err)
 	}
 }
 
@@ -222,13 +222,13 @@ func TestTarget(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := labels(t, pull(t, r.Image, built.Digest))["stage"]; got != want {
-			t.Errorf("target %q built stage %q, want %q", target, got, want)
+			t.Errorf("target %q: got stage %q, want %q", target, got, want)
 		}
 	}
 	r.Target = "third"
 	var blame *buildkit.BuildError
 	if _, err := client.Build(t.Context(), r); !errors.As(err, &blame) || !strings.Contains(err.Error(), "third") {
-		t.Errorf("a stage that is not there: got %v, want a *BuildError that names it", err)
+		t.Errorf("an unknown stage: got %v, want a *BuildError with its name", err)
 	}
 }
 
@@ -258,7 +258,7 @@ func TestRegistryLogin(t *testing.T) {
 		t.Fatalf("push with the login: %v", err)
 	}
 	if err := client.Push(t.Context(), buildkit.Request{Image: r.Image}, base.Digest); err == nil {
-		t.Error("push without the login worked")
+		t.Error("push without the login: got no error")
 	}
 	var log bytes.Buffer
 	next := request(
@@ -267,16 +267,16 @@ func TestRegistryLogin(t *testing.T) {
 	next.Progress = &log
 	other := start(t, t.TempDir()).dial(t)
 	if _, err := other.Build(t.Context(), next); err == nil {
-		t.Error("a private base image was read without the login")
+		t.Error("a private base image without the login: got no error")
 	}
 	next.Registries = r.Registries
 	build(t, other, next)
 	if strings.Contains(log.String(), "s3cret") {
-		t.Error("the password is in the log")
+		t.Error("the log contains the password")
 	}
 }
 
-// build builds and fails the test when that fails.
+// build runs a build, and fails the test if the build fails.
 func build(t *testing.T, client *buildkit.Client, r buildkit.Request) buildkit.Image {
 	t.Helper()
 	var log bytes.Buffer

@@ -7,8 +7,8 @@ import (
 	"slipway/runner/spec"
 )
 
-// A builder that knows nothing takes the steps of a build elsewhere from each kind of cache,
-// and pushes the same image. It has the first stage's steps where the cache is of all stages.
+// A builder with an empty state reuses the steps of another builder through each kind of cache, and
+// pushes the same image. If the cache covers all stages, it reuses the steps of the first stage too.
 func TestANewBuilderUsesARegistryCache(t *testing.T) {
 	needBuildKit(t)
 	host, dir := serveRegistry(t), t.TempDir()
@@ -30,7 +30,7 @@ func TestANewBuilderUsesARegistryCache(t *testing.T) {
 	first := start(t, t.TempDir()).dial(t)
 	built := build(t, first, r)
 	if got := tags(t, image); len(got) != 0 {
-		t.Errorf("the cache went to the image's own repository: %v", got)
+		t.Errorf("got tags %v in the image's repository, want no cache there", got)
 	}
 	if err := first.Push(t.Context(), r, built.Digest); err != nil {
 		t.Fatal(err)
@@ -52,13 +52,13 @@ func TestANewBuilderUsesARegistryCache(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := files(t, r.Image, again.Digest)["id"]; got != id || id == "" {
-				t.Errorf("RUN ran again: %q, before %q", got, id)
+				t.Errorf("RUN ran again: got %q, want %q", got, id)
 			}
 		})
 	}
 }
 
-func TestACacheThatIsNotThereFailsNoBuild(t *testing.T) {
+func TestAMissingCacheFailsNoBuild(t *testing.T) {
 	needBuildKit(t)
 	host := serveRegistry(t)
 	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "a"}))
@@ -69,19 +69,19 @@ func TestACacheThatIsNotThereFailsNoBuild(t *testing.T) {
 		},
 		{Type: spec.CacheLocal, Attrs: map[string]string{"src": t.TempDir()}},
 	}
-	nobody := []spec.Cache{
+	unreachable := []spec.Cache{
 		{
 			Type:  spec.CacheRegistry,
 			Attrs: map[string]string{"ref": "127.0.0.1:1/acme/none:none", "ignore-error": "true"},
 		},
 	}
-	r.Options.CacheTo = nobody
+	r.Options.CacheTo = unreachable
 	client := start(t, t.TempDir()).dial(t)
 	if built := build(t, client, r); !strings.HasPrefix(built.Digest, "sha256:") {
-		t.Errorf("got %+v", built)
+		t.Errorf("got %+v, want a digest", built)
 	}
-	delete(nobody[0].Attrs, "ignore-error")
+	delete(unreachable[0].Attrs, "ignore-error")
 	if _, err := client.Build(t.Context(), r); err == nil {
-		t.Error("a cache that must be written was not, and nobody was told")
+		t.Error("a required cache that cannot be written: got no error")
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"slipway/runner/sandbox"
 )
 
-func TestChildBuildsAndGoes(t *testing.T) {
+func TestChildBuildsAndStops(t *testing.T) {
 	needBuildKit(t)
 	dir := t.TempDir()
 	var out syncBuffer
@@ -35,17 +35,16 @@ func TestChildBuildsAndGoes(t *testing.T) {
 	_ = client.Close()
 	started := time.Now()
 	child.Stop()
-	if took := time.Since(
-		started,
-	); took > 6*time.Second { // the race detector adds a second to the end of each of its three processes
-		t.Errorf("it took %s to stop", took)
+	// The race detector adds a second to the end of each of the three processes.
+	if took := time.Since(started); took > 6*time.Second {
+		t.Errorf("got %s until the child stopped, want at most 6s", took)
 	}
 	if left := processes(t, dir); len(left) != 0 {
-		t.Errorf("processes are left: %v", left)
+		t.Errorf("got processes %v after the stop, want none", left)
 	}
 	for line := range strings.Lines(out.String()) {
-		if !strings.Contains(line, "GOCOVERDIR") { // of this test binary, not of the program
-			t.Errorf("it said %q", line)
+		if !strings.Contains(line, "GOCOVERDIR") { // only the test binary prints this warning
+			t.Errorf("got output %q, want none", line)
 		}
 	}
 }
@@ -59,10 +58,10 @@ func TestChildThatCannotStart(t *testing.T) {
 	var out syncBuffer
 	_, err := sandbox.StartChild(t.Context(), sandbox.ChildOptions{Dir: dir, Environ: os.Environ(), Output: &out})
 	if err == nil || !strings.Contains(out.String(), "not a directory") {
-		t.Errorf("got %v and %q, want the child's own words", err, &out)
+		t.Errorf("got error %v and output %q, want the child's error in the output", err, &out)
 	}
 	if testing.CoverMode() == "" && !strings.Contains(err.Error(), "not a directory") {
-		t.Errorf("got %v, want the child's last words", err)
+		t.Errorf("got error %v, want the last line of the child's output", err)
 	}
 }
 
@@ -70,38 +69,33 @@ func TestChildIsNotAwaitedAfterTheEnd(t *testing.T) {
 	needBuildKit(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := sandbox.StartChild(
-		ctx,
-		sandbox.ChildOptions{Dir: t.TempDir(), Environ: os.Environ()},
-	); !errors.Is(
-		err,
-		context.Canceled,
-	) {
-		t.Errorf("got %v", err)
+	_, err := sandbox.StartChild(ctx, sandbox.ChildOptions{Dir: t.TempDir(), Environ: os.Environ()})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
 
-func TestChildWhereNoneCanRun(t *testing.T) {
+func TestChildWithoutARuntime(t *testing.T) {
 	started := time.Now()
 	_, err := sandbox.StartChild(
 		t.Context(),
 		sandbox.ChildOptions{Dir: t.TempDir(), Environ: []string{"SLIPWAY_BUILDER_RUNTIME=no-such-runtime"}},
 	)
 	if err == nil || !strings.Contains(err.Error(), "no builder can run here") {
-		t.Errorf("got %v, want what to mend", err)
+		t.Errorf("got error %v, want that no builder can run here", err)
 	}
 	if took := time.Since(started); took > soon {
-		t.Errorf("it took %s to say so", took)
+		t.Errorf("got the error after %s, want at most %s", took, soon)
 	}
 }
 
-func TestChildWithoutNetworkSaysSo(t *testing.T) {
+func TestChildWithoutNetworkLogsTheReason(t *testing.T) {
 	needBuildKit(t)
 	var out syncBuffer
 	_, err := sandbox.StartChild(t.Context(), sandbox.ChildOptions{
 		Dir: t.TempDir(), Environ: append(os.Environ(), "SLIPWAY_BUILDER_NETWORK=vpn"), Output: &out,
 	})
 	if err == nil || !strings.Contains(out.String(), `builder: network "vpn" is unknown`) {
-		t.Errorf("got %v and %q", err, &out)
+		t.Errorf("got error %v and output %q, want the reason in them", err, &out)
 	}
 }

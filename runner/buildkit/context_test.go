@@ -32,8 +32,8 @@ func dialChild(t *testing.T, o sandbox.ChildOptions) *buildkit.Client {
 	return client
 }
 
-// Which of two directories a builder has its context of is whichever it read, for the client sends
-// the one, and the builder is given the other.
+// The client sends one directory, and the builder is configured with another. The files in the image
+// show which of the two processes read the context.
 func TestWhichProcessReadsTheContext(t *testing.T) {
 	needBuildKit(t)
 	const dockerfile, ignore = "FROM scratch\nCOPY . /\n", "Dockerfile\n.dockerignore\nsecret\n"
@@ -49,7 +49,7 @@ func TestWhichProcessReadsTheContext(t *testing.T) {
 	for name, c := range map[string]struct {
 		options  sandbox.ChildOptions
 		want     map[string]string
-		reported bool // the log has the reason why the client sends the context
+		reported bool // the log contains the reason why the client sends the context
 	}{
 		"the builder":                             {sandbox.ChildOptions{Context: write(t, given)}, byBuilder, false},
 		"the client for a cache that stays":       {sandbox.ChildOptions{Context: write(t, given), State: t.TempDir()}, byClient, false},
@@ -80,8 +80,8 @@ func TestWhichProcessReadsTheContext(t *testing.T) {
 	}
 }
 
-// A cache that a client's context led to serves a builder that reads the context itself.
-func TestACacheIsTheSameHoweverTheContextCame(t *testing.T) {
+// A cache of a build with a sent context also works for a builder that reads the context in place.
+func TestACacheWorksForSentAndLocalContexts(t *testing.T) {
 	needBuildKit(t)
 	host := serveRegistry(t)
 	r := request(withShell(t, write(t, map[string]string{
@@ -109,8 +109,8 @@ func TestACacheIsTheSameHoweverTheContextCame(t *testing.T) {
 		CacheFrom: []spec.Cache{{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": host + "/acme/cache:main"}}},
 	}
 	whole := r.Context
-	r.Context = write(t, nil) // a client that would have to send it cannot
+	r.Context = write(t, nil) // empty, so a client that sends it fails
 	if read := id(dialChild(t, sandbox.ChildOptions{Context: whole})); read != sent || read == "" {
-		t.Errorf("RUN ran again: %q, before %q", read, sent)
+		t.Errorf("RUN ran again: got %q, want %q", read, sent)
 	}
 }

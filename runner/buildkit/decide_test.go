@@ -27,26 +27,26 @@ func TestClassifyBuildErrors(t *testing.T) {
 		"target stage \"x\" could not be found":                                                     true,
 	} {
 		if got := isDockerfileError(errors.New(text)); got != dockerfiles {
-			t.Errorf("%q: got %v", text, got)
+			t.Errorf("%q: got %t, want %t", text, got, dockerfiles)
 		}
 	}
 	for code, want := range map[codes.Code]bool{codes.FailedPrecondition: true, codes.Unavailable: false} {
 		if got := isDockerfileError(status.Error(code, "failed to read dockerfile")); got != want {
-			t.Errorf("%s: got %v", code, got)
+			t.Errorf("%s: got %t, want %t", code, got, want)
 		}
 	}
 	fault := &BuildError{Line: 3, Err: errors.New("failed to solve: boom")}
 	if fault.Error() != "Dockerfile line 3: boom" || fault.Unwrap() == nil {
-		t.Errorf("got %q", fault)
+		t.Errorf("got error %q, want the line and a cause", fault)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("timeout")
 	cancel(cause)
 	if err := classify(ctx, errors.New("x"), ""); !errors.Is(err, cause) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want the cause %v", err, cause)
 	}
 	if classify(ctx, nil, "") != nil {
-		t.Error("an error from nothing")
+		t.Error("classify without an error: got an error, want nil")
 	}
 }
 
@@ -79,7 +79,7 @@ func TestCredentialsGoToTheirHostOnly(t *testing.T) {
 	}
 }
 
-// A password without a user name is an identity token, which BuildKit knows by that, too.
+// A password without a user name is an identity token. BuildKit uses the same rule.
 func TestAnIdentityTokenIsTheImagesLogin(t *testing.T) {
 	c := newCredentials("registry.example.com/team/app", []spec.RegistryCredential{
 		{Host: "registry.example.com", Credential: spec.Credential{Username: "all", Password: secret.New("pw")}},

@@ -14,7 +14,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// Each feature of Dockerfiles that has no test beside it yet, in one build where they fit.
+// One build covers the Dockerfile features that have no test of their own.
 func TestBindMountsLinksAndARGInFROM(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
@@ -30,15 +30,15 @@ func TestBindMountsLinksAndARGInFROM(t *testing.T) {
 	got := files(t, r.Image, publish(t, client, r))
 	for path, want := range map[string]string{"linked": "text of a", "a": "text of a", "deep/er/f": "f", "heredoc": "written here\n"} {
 		if got[path] != want {
-			t.Errorf("%s holds %q, want %q", path, got[path], want)
+			t.Errorf("file %s: got %q, want %q", path, got[path], want)
 		}
 	}
 	if _, found := got["scratch/x"]; found {
-		t.Error("a tmpfs mount is in the image")
+		t.Error("the image contains a file of a tmpfs mount")
 	}
 }
 
-// A base image may leave instructions for what is built on it.
+// A base image may contain instructions that run in the builds of its derived images.
 func TestONBUILD(t *testing.T) {
 	needBuildKit(t)
 	host := serveRegistry(t)
@@ -59,12 +59,12 @@ func TestONBUILD(t *testing.T) {
 	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "\n", "app": "the app"}))
 	r.Image = host + "/acme/app"
 	if got := files(t, r.Image, publish(t, client, r)); got["app"] != "the app" || got["made-of-it"] != "the app" {
-		t.Errorf("got %q and %q", got["app"], got["made-of-it"])
+		t.Errorf("got files app %q and made-of-it %q", got["app"], got["made-of-it"])
 	}
 }
 
-// ADD takes what a server has only when it is what the Dockerfile says. The builder here may
-// reach this machine, as it otherwise may not.
+// ADD accepts a file from a server only if its checksum matches the Dockerfile. The builder of this
+// test may connect to this machine, which is denied by default.
 func TestADDOverHTTPWithAChecksum(t *testing.T) {
 	needBuildKit(t)
 	text := "what was published"
@@ -82,15 +82,15 @@ func TestADDOverHTTPWithAChecksum(t *testing.T) {
 	r.Image = serveRegistry(t) + "/acme/app"
 	r.BuildArgs = map[string]string{"SUM": fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))}
 	if got := files(t, r.Image, publish(t, client, r))["file"]; got != text {
-		t.Errorf("got %q", got)
+		t.Errorf("got file %q", got)
 	}
 	r.BuildArgs["SUM"] = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("other")))
 	if _, err := client.Build(t.Context(), r); err == nil || !strings.Contains(err.Error(), "digest mismatch") {
-		t.Errorf("another file than the Dockerfile names: got %v", err)
+		t.Errorf("a file with another checksum: got %v, want a digest mismatch", err)
 	}
 }
 
-// ADD of a private repository at a commit, by the secret that BuildKit asks for.
+// ADD reads a commit of a private repository with the secret that BuildKit requests.
 func TestADDOfAGitRepositoryAtACommit(t *testing.T) {
 	needBuildKit(t)
 	remote := sourcetest.New(t)
@@ -107,7 +107,7 @@ func TestADDOfAGitRepositoryAtACommit(t *testing.T) {
 	)
 	r.Image, r.BuildArgs = serveRegistry(t)+"/acme/app", map[string]string{"COMMIT": first}
 	if _, err := client.Build(t.Context(), r); err == nil {
-		t.Error("a private repository was read without a credential")
+		t.Error("a private repository without a credential: got no error")
 	}
 	credential := sourcetest.Credential()
 	header := "basic " + basic(credential.Username, credential.Password.Reveal())
@@ -121,8 +121,8 @@ func basic(user, password string) string {
 	return base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
 }
 
-// Names are bytes on Linux; an archive from an older system has them in Latin-1.
-func TestNamesOfFilesNeedNotBeUTF8(t *testing.T) {
+// File names are bytes on Linux. An archive from an older system may contain Latin-1 names.
+func TestFileNamesNeedNotBeUTF8(t *testing.T) {
 	needBuildKit(t)
 	host := serveRegistry(t)
 	r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY menu /menu\n", "menu/caf\xe9": "noir"}))
@@ -133,6 +133,6 @@ func TestNamesOfFilesNeedNotBeUTF8(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := files(t, r.Image, image.Digest)["menu/caf\xe9"]; got != "noir" {
-		t.Errorf("the file is %q", got)
+		t.Errorf("got file %q", got)
 	}
 }

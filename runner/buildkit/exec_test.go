@@ -13,8 +13,8 @@ import (
 	"slipway/runner/buildkit"
 )
 
-// asExec makes the test binary behave as docker and kubectl do when they run BuildKit's
-// `buildctl dial-stdio` in a container: it joins its own two ends with this socket.
+// asExec makes the test binary behave like docker and kubectl when they run BuildKit's
+// `buildctl dial-stdio` in a container: it copies between its standard streams and this socket.
 const asExec = "SLIPWAY_TEST_AS_EXEC"
 
 func dialStdio(socket string) int {
@@ -35,7 +35,7 @@ func dialStdio(socket string) int {
 	return 0
 }
 
-func TestABuilderInAContainerIsReachedByItsOwnCommand(t *testing.T) {
+func TestABuilderInAContainerIsReachedByDockerOrKubectl(t *testing.T) {
 	needBuildKit(t)
 	server := start(t, t.TempDir())
 	self, err := os.Executable()
@@ -63,12 +63,8 @@ func TestABuilderInAContainerIsReachedByItsOwnCommand(t *testing.T) {
 		_ = client.Close()
 	}
 	t.Setenv("PATH", t.TempDir())
-	if _, err := buildkit.Dial(
-		t.Context(),
-		"docker-container://builder0",
-		identity.Identity{},
-	); err == nil ||
-		!strings.Contains(err.Error(), "executable file not found") {
-		t.Errorf("without docker: got %v, want that it is not there", err)
+	_, err = buildkit.Dial(t.Context(), "docker-container://builder0", identity.Identity{})
+	if err == nil || !strings.Contains(err.Error(), "executable file not found") {
+		t.Errorf("without docker: got %v, want that the executable is not found", err)
 	}
 }

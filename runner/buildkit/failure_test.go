@@ -15,7 +15,7 @@ import (
 	"slipway/runner/buildkit"
 )
 
-// O6: what a Dockerfile or a request may ask for and does not get.
+// O6: unsafe requests of a Dockerfile or a client are rejected.
 func TestO6Refused(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
@@ -171,7 +171,7 @@ func TestDockerfileFaults(t *testing.T) {
 				t.Errorf("got step %q, want %q in it", fault.Step, c.step)
 			}
 			if c.line > 0 && !strings.Contains(fault.Excerpt, ">>>") {
-				t.Errorf("the excerpt marks no line: %q", fault.Excerpt)
+				t.Errorf("got excerpt %q, want a marked line", fault.Excerpt)
 			}
 			if c.code != 0 && !strings.Contains(log.String(), "no-good") {
 				t.Errorf("the log lacks the command's output: %s", &log)
@@ -205,8 +205,8 @@ func TestAFailingRegistryIsNoDockerfileError(t *testing.T) {
 	}
 }
 
-// ADD cannot read more of the machine than RUN can, by any name of the machine. The Dockerfile is the
-// cause, so a retry does not help.
+// ADD cannot read more of the machine than RUN can, under any name of the machine. The Dockerfile is
+// the cause, so a retry does not help.
 func TestADDMayNotReadTheMachine(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
@@ -268,7 +268,7 @@ func TestCancelStopsTheBuildAtOnce(t *testing.T) {
 	build(t, client, request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN true\n"}))))
 }
 
-// onText is a writer that acts once when a text has passed.
+// onText returns a writer that calls act once, after text was written.
 func onText(text string, act func()) *trigger { return &trigger{text: text, act: act} }
 
 type trigger struct {
@@ -281,7 +281,7 @@ type trigger struct {
 func (w *trigger) Write(b []byte) (int, error) {
 	w.seen.Write(b)
 	for _, line := range strings.Split(w.seen.String(), "\n") {
-		// The step's own name holds the text too; its output stands after a time.
+		// The step's name contains the text too. A line of output begins with a time.
 		if !w.done && strings.Contains(line, w.text) && !strings.Contains(line, "RUN") {
 			w.done = true
 			w.act()

@@ -25,23 +25,16 @@ func TestSecondServerOnAStateFailsAtOnce(t *testing.T) {
 	first := start(t, state)
 	second := launch(t, state, "--address", "unix://"+state+".second.sock")
 	if err := second.wait(t, 5*time.Second); err == nil {
-		t.Error("the second server ran")
+		t.Error("the second server: got no error, want that the state is in use")
 	}
-	if want := "in use by process " + strconv.Itoa(
-		first.cmd.Process.Pid,
-	); !strings.Contains(
-		second.log.String(),
-		want,
-	) {
-		t.Errorf("got %s\nwant %q", second.log, want)
+	want := "in use by process " + strconv.Itoa(first.cmd.Process.Pid)
+	if !strings.Contains(second.log.String(), want) {
+		t.Errorf("the second server: got log %s\nwant %q in it", second.log, want)
 	}
 	other := launch(t, t.TempDir(), "--address", first.address)
-	if err := other.wait(
-		t,
-		5*time.Second,
-	); err == nil ||
+	if err := other.wait(t, 5*time.Second); err == nil ||
 		!strings.Contains(other.log.String(), "another server is running") {
-		t.Errorf("a second server took the socket: %v %s", err, other.log)
+		t.Errorf("a second server on the same socket: got %v, want an error\n%s", err, other.log)
 	}
 	build(t, first.dial(t), request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /\n", "a": ""})))
 }
@@ -52,15 +45,15 @@ func TestStopsWhenIdleAndNotBefore(t *testing.T) {
 	server := start(t, state, "--idle", "1s")
 	client := server.dial(t)
 	r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN busybox sleep 2\n"})))
-	first := build(t, client, r) // longer than the idle time
+	first := build(t, client, r) // takes longer than the idle time
 	select {
 	case err := <-server.exited:
-		t.Fatalf("the server left a client: %v\n%s", err, server.log)
+		t.Fatalf("the server stopped with a connected client: %v\n%s", err, server.log)
 	case <-time.After(1500 * time.Millisecond): // an open client is not idle
 	}
 	_ = client.Close()
 	if err := server.wait(t, 10*time.Second); err != nil {
-		t.Errorf("idle stop ended with %v, want exit code 0\n%s", err, server.log)
+		t.Errorf("idle stop: got %v, want exit code 0\n%s", err, server.log)
 	}
 	again := start(t, state)
 	if second := build(t, again.dial(t), r); second.Digest != first.Digest || second.Cached != second.Steps {
@@ -81,15 +74,15 @@ func TestSigtermEndsABuildSoon(t *testing.T) {
 	go func() { _, err := client.Build(t.Context(), r); failed <- err }()
 	<-running
 	if err := server.stop(t); err != nil {
-		t.Errorf("stopped with %v, want exit code 0\n%s", err, server.log)
+		t.Errorf("SIGTERM: got %v, want exit code 0\n%s", err, server.log)
 	}
 	var fault *buildkit.BuildError
 	if err := <-failed; err == nil || errors.As(err, &fault) {
-		t.Errorf("the build ended with %v, want an error of the surroundings", err)
+		t.Errorf("build: got %v, want an error that is not a BuildError", err)
 	}
 }
 
-// A killed builder leaves nothing: no container, no mount; and the next one starts.
+// A killed builder leaves no container and no mount, and the next builder starts.
 func TestKillLeavesNothing(t *testing.T) {
 	needBuildKit(t)
 	state := t.TempDir()
@@ -113,7 +106,7 @@ func TestKillLeavesNothing(t *testing.T) {
 			go func() { _, err := client.Build(t.Context(), r); failed <- err }()
 			<-running
 			if len(processes(t, "sleep "+mark)) == 0 {
-				t.Fatal("the step does not run")
+				t.Fatal("the step did not start")
 			}
 			pid := server.cmd.Process.Pid
 			if victim == "inner" {
@@ -123,20 +116,20 @@ func TestKillLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := server.wait(t, 5*time.Second); err == nil {
-				t.Error("a killed server ended well")
+				t.Error("killed server: got no error")
 			}
 			if err := <-failed; err == nil {
-				t.Error("the build went on")
+				t.Error("build on a killed server: got no error")
 			}
 			eventually(t, "processes are left", func() bool {
 				return len(processes(t, "sleep "+mark))+len(processes(t, state)) == 0
 			})
 			mounts, err := os.ReadFile("/proc/self/mountinfo")
 			if err != nil || bytes.Contains(mounts, []byte(state)) {
-				t.Errorf("mounts are left: %v", err)
+				t.Errorf("mounts remain: %v", err)
 			}
 			if left, _ := filepath.Glob("/run/runc/*"); len(left) > 0 {
-				t.Errorf("runc's state is left: %v", left)
+				t.Errorf("got files %v in runc's state, want none", left)
 			}
 		})
 	}
@@ -156,11 +149,11 @@ func TestSocketBelongsToItsGroup(t *testing.T) {
 	}
 	stat := info.Sys().(*syscall.Stat_t)
 	if stat.Gid != 64000 || info.Mode().Perm() != 0o660 {
-		t.Errorf("got gid %d mode %o", stat.Gid, info.Mode().Perm())
+		t.Errorf("socket: got gid %d and mode %o", stat.Gid, info.Mode().Perm())
 	}
 }
 
-// Serve in the caller's own process, as a pipeline step does.
+// Serve also works in the caller's process.
 func TestServeInProcess(t *testing.T) {
 	needRoot(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -181,7 +174,7 @@ func TestServeInProcess(t *testing.T) {
 	}
 	var locked *sandbox.LockedError
 	if err := server.Serve(ctx, config); !errors.As(err, &locked) || locked.PID != os.Getpid() {
-		t.Errorf("a second one: got %v, want a LockedError with our pid", err)
+		t.Errorf("second server: got %v, want a LockedError with the pid of this process", err)
 	}
 	client, err := buildkit.Dial(ctx, config.Address, identity.Identity{})
 	if err != nil {
@@ -191,7 +184,7 @@ func TestServeInProcess(t *testing.T) {
 	_ = client.Close()
 	cancel()
 	if err := <-ended; err != nil {
-		t.Errorf("Serve ended with %v", err)
+		t.Errorf("Serve: got error %v", err)
 	}
 }
 
@@ -219,7 +212,7 @@ func TestConfigFaults(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			if err := server.Serve(ctx, config); err == nil {
-				t.Error("it served")
+				t.Error("Serve: got no error")
 			}
 		})
 	}
@@ -230,7 +223,7 @@ func TestDialWithoutAServer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if _, err := buildkit.Dial(ctx, "unix://"+path, identity.Identity{}); err == nil {
-		t.Error("dialled nothing")
+		t.Error("dial without a server: got no error")
 	}
 }
 
@@ -250,11 +243,11 @@ func TestRuntimesThatDoNotWork(t *testing.T) {
 		},
 	)
 	if err == nil || !strings.Contains(err.Error(), "use runc") {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want the advice to use runc", err)
 	}
 }
 
-// processes lists the ones, other than this test, whose command line holds a text.
+// processes returns the other processes whose command line contains a text.
 func processes(t *testing.T, text string) []string {
 	t.Helper()
 	out, err := exec.Command("ps", "-eo", "pid=,args=").Output()
@@ -283,7 +276,7 @@ func childOf(t *testing.T, pid int) int {
 	return child
 }
 
-func eventually(t *testing.T, complaint string, ok func() bool) {
+func eventually(t *testing.T, failure string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -292,7 +285,7 @@ func eventually(t *testing.T, complaint string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal(complaint)
+			t.Fatal(failure)
 		}
 	}
 }

@@ -33,8 +33,8 @@ import (
 	"slipway/runner/sandbox/server"
 )
 
-// asCommand makes the test binary behave as the slipway binary, for the server starts
-// itself again in its namespaces. So does the argument builder, by which a Child starts.
+// asCommand makes the test binary behave like the slipway binary, because the server starts itself
+// again in its namespaces. The argument builder has the same effect: a Child starts with it.
 const asCommand = "SLIPWAY_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -64,7 +64,7 @@ func TestMain(m *testing.M) {
 	os.Exit(1)
 }
 
-// needBuildKit skips, and says why, where BuildKit cannot run for real.
+// needBuildKit skips the test with the reason if BuildKit cannot run here.
 func needBuildKit(t *testing.T) {
 	t.Helper()
 	if mode := sandbox.Probe(t.Context(), sandbox.ProbeOptions{})[0]; !mode.OK {
@@ -75,7 +75,7 @@ func needBuildKit(t *testing.T) {
 	}
 }
 
-// needRoot skips what an ordinary user may not do or see.
+// needRoot skips a test that an ordinary user has no permission for.
 func needRoot(t *testing.T) {
 	t.Helper()
 	needBuildKit(t)
@@ -84,7 +84,7 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// busybox is a static shell to build images with.
+// busybox returns a static shell for images.
 func busybox(t *testing.T) string {
 	t.Helper()
 	for _, path := range []string{"/bin/busybox", "/usr/bin/busybox"} {
@@ -96,7 +96,7 @@ func busybox(t *testing.T) string {
 	return ""
 }
 
-// A running server is `slipway builder` as a process of its own.
+// A running server is `slipway builder` as a separate process.
 type running struct {
 	cmd     *exec.Cmd
 	state   string
@@ -112,7 +112,7 @@ func start(t *testing.T, state string, flags ...string) *running {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	if err := await(ctx, s); err != nil {
-		t.Fatalf("builder did not answer: %v\n%s", err, s.log)
+		t.Fatalf("dial the builder: %v\n%s", err, s.log)
 	}
 	return s
 }
@@ -137,7 +137,7 @@ func launch(t *testing.T, state string, flags ...string) *running {
 	return s
 }
 
-// await dials until the server answers or ended.
+// await dials until the server answers or ends.
 func await(ctx context.Context, s *running) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -152,7 +152,7 @@ func await(ctx context.Context, s *running) error {
 		select {
 		case err := <-s.exited:
 			s.exited <- err
-			return fmt.Errorf("it ended: %w", err)
+			return fmt.Errorf("the server ended: %w", err)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
@@ -160,7 +160,7 @@ func await(ctx context.Context, s *running) error {
 	}
 }
 
-// stop ends the server by SIGTERM and insists that it goes.
+// stop sends SIGTERM to the server, and fails the test if the server does not end.
 func (s *running) stop(t *testing.T) error {
 	t.Helper()
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
@@ -175,7 +175,7 @@ func (s *running) wait(t *testing.T, atMost time.Duration) error {
 		return err
 	case <-time.After(atMost):
 		_ = s.cmd.Process.Kill()
-		t.Errorf("builder did not end within %s\n%s", atMost, s.log)
+		t.Errorf("the builder did not end within %s\n%s", atMost, s.log)
 		return context.DeadlineExceeded
 	}
 }
@@ -208,7 +208,7 @@ func (b *syncBuffer) String() string {
 	return b.buf.String()
 }
 
-// serveRegistry is a registry in memory, and its host.
+// serveRegistry starts a registry in memory and returns its host.
 func serveRegistry(t *testing.T) string {
 	t.Helper()
 	r := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
@@ -232,7 +232,7 @@ func write(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// withShell adds busybox to a context, whose Dockerfile may begin with shellStage.
+// withShell adds busybox to a context, so that its Dockerfile can begin with shellStage.
 func withShell(t *testing.T, dir string) string {
 	t.Helper()
 	data, err := os.ReadFile(busybox(t))
@@ -245,14 +245,14 @@ func withShell(t *testing.T, dir string) string {
 	return dir
 }
 
-// shellStage is an image with a shell, made without a registry.
+// shellStage is a stage with a shell. It needs no registry.
 const shellStage = "FROM scratch AS shell\nCOPY --chmod=755 busybox /bin/sh\nCOPY --chmod=755 busybox /bin/busybox\nENV PATH=/bin\n"
 
 func request(dir string) buildkit.Request {
 	return buildkit.Request{Context: dir, Dockerfile: filepath.Join(dir, "Dockerfile"), SharedKey: dir}
 }
 
-// pull reads the files of an image that a registry has by digest.
+// pull reads an image from its registry by digest.
 func pull(t *testing.T, image, digest string) v1.Image {
 	t.Helper()
 	ref, err := name.NewDigest(image + "@" + digest)
@@ -294,7 +294,7 @@ func labels(t *testing.T, img v1.Image) map[string]string {
 	return config.Config.Labels
 }
 
-// tagAs points a tag of a registry at what it has by digest.
+// tagAs points a tag of a registry at a digest.
 func tagAs(t *testing.T, image, digest, tag string) {
 	t.Helper()
 	ref, err := name.NewDigest(image + "@" + digest)
@@ -310,7 +310,7 @@ func tagAs(t *testing.T, image, digest, tag string) {
 	}
 }
 
-// files are the regular files of an image that a registry has by digest.
+// files returns the regular files of an image, by path. It reads the image from its registry.
 func files(t *testing.T, image, digest string) map[string]string {
 	t.Helper()
 	all := map[string]string{}

@@ -12,8 +12,8 @@ import (
 	"slipway/runner/sandbox"
 )
 
-// RUN reaches other machines (here: an address of this one) and not the services on
-// this machine's loopback.
+// RUN can connect to other machines, but not to services on this machine's loopback. An address of
+// this machine stands for another machine.
 func TestNetworkOfRUN(t *testing.T) {
 	needBuildKit(t)
 	cases := map[string]struct{ outside, loopback bool }{
@@ -27,7 +27,7 @@ func TestNetworkOfRUN(t *testing.T) {
 			needNetwork(t, mode)
 			server := start(t, t.TempDir(), "--network", mode)
 			if !strings.Contains(server.log.String(), "RUN steps use network "+mode) {
-				t.Errorf("the log does not name the network: %s", server.log)
+				t.Errorf("the log does not contain the network: %s", server.log)
 			}
 			port := greet(t)
 			steps := fmt.Sprintf(
@@ -42,13 +42,13 @@ func TestNetworkOfRUN(t *testing.T) {
 			build(t, server.dial(t), r)
 			words := output(log.String())
 			if got := !strings.Contains(words, "no-outside"); got != want.outside {
-				t.Errorf("outside reached: %v\n%s", got, &log)
+				t.Errorf("connected to the outside: got %v\n%s", got, &log)
 			}
 			if got := !strings.Contains(words, "no-loopback"); got != want.loopback {
-				t.Errorf("loopback reached: %v\n%s", got, &log)
+				t.Errorf("connected to loopback: got %v\n%s", got, &log)
 			}
 			if got := strings.Count(words, "hello from outside"); (got > 0) != want.outside {
-				t.Errorf("greeted %d times\n%s", got, &log)
+				t.Errorf("got %d greetings\n%s", got, &log)
 			}
 		})
 	}
@@ -74,7 +74,7 @@ func needNetwork(t *testing.T, mode string) {
 	}
 }
 
-// greet says hello to whoever connects, on every address of the machine.
+// greet sends a greeting to every client, on every address of the machine.
 func greet(t *testing.T) (port int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "0.0.0.0:0")
@@ -95,7 +95,7 @@ func greet(t *testing.T) (port int) {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// ownAddress is an address of this machine that is not loopback.
+// ownAddress returns an address of this machine that is not loopback.
 func ownAddress(t *testing.T) string {
 	t.Helper()
 	addresses, err := net.InterfaceAddrs()
@@ -112,7 +112,7 @@ func ownAddress(t *testing.T) string {
 	return ""
 }
 
-// output is what the steps wrote, without their names.
+// output returns the output of the steps, without their names.
 func output(log string) string {
 	var out []string
 	for _, line := range strings.Split(log, "\n") {

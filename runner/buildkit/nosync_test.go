@@ -10,8 +10,9 @@ import (
 	"slipway/runner/sandbox"
 )
 
-// Data of a state that goes with the builder is not waited for, that of one that stays is.
-func TestAStateThatIsLostIsNotSynced(t *testing.T) {
+// A builder with a temporary state does not wait until its data is on disk. A builder with a
+// permanent state does.
+func TestATemporaryStateIsNotSynced(t *testing.T) {
 	needBuildKit(t)
 	own := filters(t, "self")
 	for what, c := range map[string]struct{ state, more string }{"lost": {"", "1"}, "kept": {t.TempDir(), "0"}} {
@@ -31,17 +32,17 @@ func TestAStateThatIsLostIsNotSynced(t *testing.T) {
 		for _, line := range found {
 			pid := strings.Fields(line)[0]
 			if more := strconv.Itoa(filters(t, pid) - own); more != c.more {
-				t.Errorf("%s: process %s has %s filters more than this one, want %s", what, pid, more, c.more)
+				t.Errorf("%s: process %s: got %s filters more than this process, want %s", what, pid, more, c.more)
 			}
 		}
 		if len(found) == 0 {
-			t.Errorf("%s: no process was found", what)
+			t.Errorf("%s: found no process", what)
 		}
 		child.Stop()
 	}
 }
 
-// filters is how many seccomp filters a process has.
+// filters returns the number of seccomp filters of a process.
 func filters(t *testing.T, pid string) (n int) {
 	t.Helper()
 	status, err := os.ReadFile("/proc/" + pid + "/status")

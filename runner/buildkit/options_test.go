@@ -17,7 +17,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// sshKey is a private key as people keep it.
+// sshKey returns a private key in OpenSSH's format.
 func sshKey(t *testing.T) string {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -31,7 +31,7 @@ func sshKey(t *testing.T) string {
 	return string(pem.EncodeToMemory(block))
 }
 
-// Secrets and the ssh agent are there while RUN mounts them, and in no layer.
+// RUN can mount secrets and the ssh agent. No layer contains them.
 func TestSecretsAnAgentHostsAndProxiesReachRUN(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
@@ -60,11 +60,11 @@ func TestSecretsAnAgentHostsAndProxiesReachRUN(t *testing.T) {
 	}
 	config, err := pull(t, r.Image, built.Digest).RawConfigFile()
 	if err != nil || bytes.Contains(config, []byte("canary")) {
-		t.Errorf("%v; the image shows a secret: %s", err, config)
+		t.Errorf("got error %v; the image contains a secret: %s", err, config)
 	}
 }
 
-func TestASecretThatIsNotGivenFailsWithItsName(t *testing.T) {
+func TestTheErrorForAMissingSecretHasItsName(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
 	r := request(
@@ -78,12 +78,12 @@ func TestASecretThatIsNotGivenFailsWithItsName(t *testing.T) {
 	)
 	var blame *buildkit.BuildError
 	if _, err := client.Build(t.Context(), r); !errors.As(err, &blame) || !strings.Contains(err.Error(), "npm") {
-		t.Errorf("got %v, want a *BuildError that names the secret", err)
+		t.Errorf("got %v, want a *BuildError with the name of the secret", err)
 	}
 	r.Options.SSHKey = secret.New("canary")
 	_, err := client.Build(t.Context(), r)
 	if err == nil || !strings.Contains(err.Error(), "ssh_agent_key") {
-		t.Fatalf("an invalid key: got %v, want an error that names the setting", err)
+		t.Fatalf("an invalid key: got %v, want an error with the name of the setting", err)
 	}
 	if strings.Contains(err.Error(), "canary") {
 		t.Errorf("an invalid key: the error %q contains the key", err)

@@ -27,7 +27,7 @@ func publish(t *testing.T, client *buildkit.Client, r buildkit.Request) string {
 	return built.Digest
 }
 
-// index reads the list of images that a registry has by digest.
+// index reads an image index from its registry by digest.
 func index(t *testing.T, image, digest string) v1.ImageIndex {
 	t.Helper()
 	ref, err := name.NewDigest(image + "@" + digest)
@@ -50,7 +50,7 @@ func TestLabelsAndAnnotations(t *testing.T) {
 	r.Image = serveRegistry(t) + "/acme/app"
 	plain := pull(t, r.Image, publish(t, client, r))
 	if got, err := plain.MediaType(); err != nil || got != types.DockerManifestSchema2 {
-		t.Errorf("asked for nothing, the image is %s, %v", got, err)
+		t.Errorf("without annotations: got type %s, error %v", got, err)
 	}
 	notes := map[string]string{
 		"org.opencontainers.image.revision": "4f1d0c8",
@@ -89,7 +89,7 @@ func TestCompression(t *testing.T) {
 		"zstd":         types.OCILayerZStd,
 		"uncompressed": types.DockerUncompressedLayer,
 	} {
-		// Each is another file: a layer that is there in one form is not made again in another.
+		// Each compression has its own file, because BuildKit does not convert an existing layer.
 		r := request(
 			write(
 				t,
@@ -103,10 +103,10 @@ func TestCompression(t *testing.T) {
 		r.Options.Compression.Type, r.Options.Compression.Level, _ = strings.Cut(kind, ":")
 		layers, err := pull(t, r.Image, publish(t, client, r)).Layers()
 		if err != nil || len(layers) != 1 {
-			t.Fatalf("%d layers, %v", len(layers), err)
+			t.Fatalf("got %d layers, error %v", len(layers), err)
 		}
 		if got, err := layers[0].MediaType(); err != nil || got != want {
-			t.Errorf("%s: a layer is %s, %v; want %s", kind, got, err, want)
+			t.Errorf("%s: got a layer of type %s, error %v; want %s", kind, got, err, want)
 		}
 		if sizes[kind], err = layers[0].Size(); err != nil {
 			t.Fatal(err)
@@ -162,7 +162,7 @@ func TestProvenanceAndSBOMAreAttached(t *testing.T) {
 	}
 	layers, err := attestations.Layers()
 	if err != nil || len(layers) != 2 {
-		t.Fatalf("%d attestations, %v", len(layers), err)
+		t.Fatalf("got %d attestations, error %v", len(layers), err)
 	}
 	var all bytes.Buffer
 	for _, layer := range layers {

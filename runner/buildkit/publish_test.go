@@ -25,9 +25,9 @@ func TestTheBuilderPublishesByDigest(t *testing.T) {
 	base.Image, base.Publish = host+"/acme/base", true
 	first := build(t, client, base)
 	if !first.Pushed || len(tags(t, base.Image)) != 0 {
-		t.Fatalf("pushed %v, and tags are %v", first.Pushed, tags(t, base.Image))
+		t.Fatalf("got pushed %v and tags %v", first.Pushed, tags(t, base.Image))
 	}
-	fresh := start(t, t.TempDir()).dial(t) // knows nothing of the base
+	fresh := start(t, t.TempDir()).dial(t) // does not have the base image
 	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "@" + first.Digest + "\nLABEL a=b\n"}))
 	r.Image, r.Publish = host+"/acme/app", true
 	second := build(t, fresh, r)
@@ -65,13 +65,13 @@ func TestTheBuilderPublishesByTag(t *testing.T) {
 
 // The builder neither pushes nor reads layers that the first registry already has. A second registry
 // needs them too.
-func TestWhatTheBuilderPublishedCanBePushedElsewhere(t *testing.T) {
+func TestAPublishedImageCanBePushedToASecondRegistry(t *testing.T) {
 	needBuildKit(t)
 	host, other := serveRegistry(t), serveRegistry(t)
 	base := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nCOPY a /a\n", "a": "of the base"}))
 	base.Image, base.Publish = host+"/acme/base", true
 	first := build(t, start(t, t.TempDir()).dial(t), base)
-	fresh := start(t, t.TempDir()).dial(t) // knows nothing of the base
+	fresh := start(t, t.TempDir()).dial(t) // does not have the base image
 	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "@" + first.Digest + "\nLABEL a=b\n"}))
 	r.Image, r.Publish, r.Whole = host+"/acme/app", true, true
 	image := build(t, fresh, r)
@@ -80,11 +80,11 @@ func TestWhatTheBuilderPublishedCanBePushedElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := files(t, r.Image, image.Digest)["a"]; !image.Pushed || got != "of the base" {
-		t.Errorf("pushed %v, file is %q", image.Pushed, got)
+		t.Errorf("got pushed %v and file %q", image.Pushed, got)
 	}
 }
 
-func TestABuilderThatCannotPublishLeavesItToPush(t *testing.T) {
+func TestPushPushesAnImageThatTheBuilderCouldNot(t *testing.T) {
 	needBuildKit(t)
 	server, host := start(t, t.TempDir()), serveRegistry(t)
 	client := server.dial(t)
@@ -100,7 +100,7 @@ func TestABuilderThatCannotPublishLeavesItToPush(t *testing.T) {
 		t.Errorf("the step ran again:\n%s", &log)
 	}
 	if image.Pushed || !strings.Contains(log.String(), "the builder cannot push the image, so this step pushes it") {
-		t.Errorf("pushed %v\n%s", image.Pushed, &log)
+		t.Errorf("got pushed %v\n%s", image.Pushed, &log)
 	}
 	r.Image = host + "/acme/app"
 	if err := client.Push(t.Context(), r, image.Digest); err != nil {

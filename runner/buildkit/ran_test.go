@@ -10,13 +10,13 @@ import (
 )
 
 // BuildKit's names of steps match the Dockerfile, so hints can be found for them.
-func TestStepsThatRanFitTheDockerfile(t *testing.T) {
+func TestStepNamesMatchTheDockerfile(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
 	text := shellStage + "COPY a /a\nRUN cat /a\nCOPY b /b\n"
 	dir := withShell(t, write(t, map[string]string{"Dockerfile": text, "a": "1", "b": "same"}))
 	if found := hints.Find([]byte(text), build(t, client, request(dir)).Ran); len(found) != 0 {
-		t.Errorf("of the first build: %+v", found)
+		t.Errorf("first build: got hints %+v", found)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "a"), []byte("2"), 0o644); err != nil {
 		t.Fatal(err)

@@ -22,7 +22,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Docker Hub by a mirror, and a registry whose certificate only a directory vouches for.
+// Base images come from a mirror of Docker Hub, and from a registry whose certificate is valid only
+// with the certificates of a directory.
 func TestBaseImagesByMirrorAndByCertificate(t *testing.T) {
 	needBuildKit(t)
 	mirror := serveRegistry(t)
@@ -62,12 +63,12 @@ func TestBaseImagesByMirrorAndByCertificate(t *testing.T) {
 		r := request(write(t, map[string]string{"Dockerfile": "FROM " + from + "\nCOPY a /a\n", "a": "a"}))
 		r.Image = serveRegistry(t) + "/acme/app"
 		if got := labels(t, pull(t, r.Image, publish(t, client, r))); got["team"] != "a" {
-			t.Errorf("built from %s: labels %v", from, got)
+			t.Errorf("base image %s: got labels %v", from, got)
 		}
 	}
 }
 
-func TestRUNAsksTheNameServersThatWereNamed(t *testing.T) {
+func TestRUNUsesTheConfiguredNameServers(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir(), "--dns", "10.9.8.7", "--dns-search", "corp.example.com").dial(t)
 	var out bytes.Buffer
@@ -80,7 +81,7 @@ func TestRUNAsksTheNameServersThatWereNamed(t *testing.T) {
 	}
 	for _, want := range []string{"nameserver 10.9.8.7\n", "search corp.example.com\n"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("RUN does not see %q:\n%s", want, &out)
+			t.Errorf("the output of RUN does not contain %q:\n%s", want, &out)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"slipway/runner/buildkit"
 )
 
-// command runs `slipway builder` with these arguments to its end.
+// command runs `slipway builder` with these arguments until it ends.
 func command(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	self, err := os.Executable()
@@ -30,7 +30,8 @@ func command(t *testing.T, args ...string) (string, error) {
 	return string(out), err
 }
 
-// keys is a directory of certificates for a builder on this machine, as users make it.
+// keys returns a directory of certificates for a builder on this machine, made by
+// `slipway builder keys`.
 func keys(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "keys")
@@ -42,14 +43,14 @@ func keys(t *testing.T) string {
 
 func client(t *testing.T, path string) identity.Identity {
 	t.Helper()
-	who, err := identity.Read(secret.New(path))
+	login, err := identity.Read(secret.New(path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return who
+	return login
 }
 
-// freePort is an address that nobody listened on a moment ago.
+// freePort returns an unused address. Another process may take it later.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -68,11 +69,8 @@ func TestRemoteBuilder(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	revoked := filepath.Join(dir, "revoked")
-	if err := os.WriteFile(
-		revoked,
-		[]byte(client(t, filepath.Join(dir, "revoked.pem")).Fingerprint()+"\n"),
-		0o600,
-	); err != nil {
+	fingerprint := client(t, filepath.Join(dir, "revoked.pem")).Fingerprint()
+	if err := os.WriteFile(revoked, []byte(fingerprint+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	server := launch(
@@ -109,13 +107,13 @@ func TestRemoteBuilder(t *testing.T) {
 		t.Errorf("check: %v\n%s", err, out)
 	}
 	if got := strings.Count(out, " linux/"+runtime.GOARCH); got != 1 {
-		t.Errorf("check: got the own platform %d times, want once\n%s", got, out)
+		t.Errorf("check: got this machine's platform %d times, want once\n%s", got, out)
 	}
 	if !strings.Contains(out, "valid until") {
-		t.Errorf("check: the end of the certificate is missing\n%s", out)
+		t.Errorf("check: the output lacks the end of the certificate\n%s", out)
 	}
-	for name, who := range map[string]identity.Identity{
-		"nobody":                          {},
+	for name, login := range map[string]identity.Identity{
+		"no certificate":                  {},
 		"a client of another authority":   client(t, filepath.Join(keys(t), "client.pem")),
 		"a revoked client":                client(t, filepath.Join(dir, "revoked.pem")),
 		"the server's own certificate":    client(t, filepath.Join(dir, "server.pem")),
@@ -124,9 +122,9 @@ func TestRemoteBuilder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
-			if c, err := buildkit.Dial(ctx, address, who); err == nil {
+			if c, err := buildkit.Dial(ctx, address, login); err == nil {
 				_ = c.Close()
-				t.Error("it was served")
+				t.Error("dial: got no error")
 			}
 		})
 	}
@@ -136,12 +134,12 @@ func TestRemoteBuilder(t *testing.T) {
 		dialer := tls.Dialer{Config: config}
 		if conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(address, "tcp://")); err == nil {
 			_ = conn.Close()
-			t.Error("it was served")
+			t.Error("dial: got no error")
 		}
 	})
 }
 
-// mixed shows the certificate of one directory and trusts the authority of another.
+// mixed returns an identity with the certificate of one directory and the authority of another.
 func mixed(t *testing.T, own, trusts string) identity.Identity {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(own, "client.pem"))
@@ -162,7 +160,7 @@ func mixed(t *testing.T, own, trusts string) identity.Identity {
 	return who
 }
 
-func TestTCPWithoutCertificatesIsNotServed(t *testing.T) {
+func TestTCPNeedsCertificates(t *testing.T) {
 	out, err := command(t, "--address", "tcp://127.0.0.1:0", "--state", t.TempDir(), "--network", "none")
 	if err == nil || !strings.Contains(out, "slipway builder keys") {
 		t.Errorf("%v\n%s", err, out)
@@ -188,13 +186,13 @@ func TestKeys(t *testing.T) {
 		t.Errorf("a second client: got %d unchanged files, want 2\n%s", got, out)
 	}
 	if !strings.Contains(out, "ci-2.pem for its clients") {
-		t.Errorf("a second client: its file is missing\n%s", out)
+		t.Errorf("a second client: the output lacks its file\n%s", out)
 	}
 	if after, err := os.ReadFile(filepath.Join(dir, "server.pem")); err != nil || string(after) != string(before) {
 		t.Errorf("the server's certificate changed: %v", err)
 	}
 	if client(t, filepath.Join(dir, "ci-2.pem")).IsZero() {
-		t.Error("ci-2 is nobody")
+		t.Error("ci-2: got an empty identity")
 	}
 }
 

@@ -16,10 +16,10 @@ import (
 	"google.golang.org/grpc/encoding"
 )
 
-// The buffers that gRPC has for messages end at 32 KiB, and go on at 1 MiB.
+// gRPC's message buffers have sizes up to 32 KiB, and then from 1 MiB.
 func TestAPacketFitsABuffer(t *testing.T) {
 	if size := (&types.Packet{Type: types.PACKET_DATA, ID: math.MaxUint32, Data: make([]byte, chunkSize)}).SizeVT(); size > 32<<10 {
-		t.Errorf("a chunkSize is of %d bytes", size)
+		t.Errorf("got a chunk of %d bytes", size)
 	}
 	dir := t.TempDir()
 	options, err := Request{Context: dir, Dockerfile: filepath.Join(dir, "Dockerfile")}.solveOptions()
@@ -27,15 +27,15 @@ func TestAPacketFitsABuffer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ok := options.LocalMounts["context"].(chunkedFS); !ok {
-		t.Errorf("the context is a %T", options.LocalMounts["context"])
+		t.Errorf("context: got a %T", options.LocalMounts["context"])
 	}
 }
 
-// GRPC's own codec reads each chunkSize into a new slice.
+// GRPC's default codec reads each chunk into a new slice.
 func TestMessagesHaveBuildKitsCodec(t *testing.T) {
 	const want = "github.com/moby/buildkit/util/grpcutil/encoding/proto"
 	if got := reflect.TypeOf(encoding.GetCodecV2("proto")).PkgPath(); got != want {
-		t.Errorf("the codec is %s's, want %s's", got, want)
+		t.Errorf("codec: got that of %s, want that of %s", got, want)
 	}
 }
 
@@ -59,7 +59,7 @@ func TestFilesAreSentInPackets(t *testing.T) {
 	for {
 		n, err := file.Read(buffer)
 		if got = append(got, buffer[:n]...); n > chunkSize {
-			t.Errorf("a chunkSize of %d bytes", n)
+			t.Errorf("got a chunk of %d bytes", n)
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -72,6 +72,6 @@ func TestFilesAreSentInPackets(t *testing.T) {
 		t.Error(diff)
 	}
 	if _, err := (chunkedFS{files}).Open("b"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a file that is not there: %v", err)
+		t.Errorf("a missing file: got error %v", err)
 	}
 }

@@ -52,7 +52,7 @@ func TestPlanNetwork(t *testing.T) {
 		}
 	}
 	if got := all.Without(NetworkCNI).Without(NetworkSlirp); got.PluginDir != "" || got.Slirp != "" {
-		t.Errorf("without: %+v", got)
+		t.Errorf("without a network: got %+v", got)
 	}
 }
 
@@ -67,8 +67,8 @@ func TestIDMapArgs(t *testing.T) {
 func TestProbe(t *testing.T) {
 	began := time.Now()
 	findings := Probe(t.Context(), ProbeOptions{State: t.TempDir()})
-	if took := time.Since(began); took > 10*time.Second { // a second, and what a loaded machine adds
-		t.Errorf("took %s", took)
+	if took := time.Since(began); took > 10*time.Second { // a second is usual; a loaded machine needs longer
+		t.Errorf("got findings after %s, want at most 10s", took)
 	}
 	var names []string
 	for _, f := range findings {

@@ -18,7 +18,7 @@ func TestPlanIsolation(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*machineFacts)
 		modes  string // of the candidates, in order; + = with shared PIDs
-		why    string // it is none, or no better one
+		why    string // there is no mode, or no better mode
 		fix    string
 	}{
 		"root of the machine":           {func(f *machineFacts) { *f = machineFacts{admin: true, cgroups: true} }, ModePrivileged, "", ""},
@@ -85,7 +85,7 @@ func modes(ways []isolation) string {
 	return strings.Join(all, ", ")
 }
 
-func TestCgroupsAreWritableWhereEachIsMountedForWriting(t *testing.T) {
+func TestCgroupsAreWritableIfEachMountIs(t *testing.T) {
 	const (
 		rest = "25 1 0:23 / /dev rw,nosuid - devtmpfs udev rw,size=8k\n"
 		two  = "35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n"
@@ -97,12 +97,12 @@ func TestCgroupsAreWritableWhereEachIsMountedForWriting(t *testing.T) {
 		strings.Replace(two, "rw,nosuid", "ro", 1): false, "nonsense - cgroup": false,
 	} {
 		if got := cgroupsWritable(mountinfo); got != want {
-			t.Errorf("%q: got %v", mountinfo, got)
+			t.Errorf("%q: got %t, want %t", mountinfo, got, want)
 		}
 	}
 }
 
-func TestIdentityMapKeepsToTheRangesThatThereAre(t *testing.T) {
+func TestIdentityMapUsesOnlyMappedIDs(t *testing.T) {
 	for uidMap, want := range map[string][]syscall.SysProcIDMap{
 		"         0          0 4294967295\n": {{ContainerID: 0, HostID: 0, Size: 65536}},
 		"0 100000 65536\n":                   {{ContainerID: 0, HostID: 0, Size: 65536}},
@@ -130,17 +130,17 @@ func TestParseProcessStatus(t *testing.T) {
 		t.Errorf("Seccomp: got %q, want 2", got)
 	}
 	if effectiveCaps("") != 0 || effectiveCaps("CapEff:\tzz\n") != 0 {
-		t.Error("capabilities of nothing")
+		t.Error("empty status: got capabilities, want none")
 	}
 }
 
 func TestNetworkOfAStepsBuilder(t *testing.T) {
 	for container, want := range map[bool]string{true: NetworkStep, false: NetworkAuto} {
 		if got := defaultNetwork(container); got != want {
-			t.Errorf("in a container %v: got %s", container, got)
+			t.Errorf("in a container %t: got network %s", container, got)
 		}
 	}
 	if c := childConfig([]string{"SLIPWAY_BUILDER_NETWORK=none"}); c.Network != NetworkNone {
-		t.Errorf("got %s, want what was set", c.Network)
+		t.Errorf("got network %s, want the configured one", c.Network)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/moby/buildkit/source/local"
 )
 
-// clients is the source that asks clients.
+// clients is a source that requests files from clients.
 type clients struct{ source.Source }
 
 func (clients) Resolve(
@@ -41,7 +41,7 @@ func TestContextFilesAreNotRequestedFromClients(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, here := got.(contextCopy); here != c.here {
-			t.Errorf("%s: %T", name, got)
+			t.Errorf("%s: got a %T", name, got)
 		}
 	}
 }

@@ -25,7 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// needRoot is for what changes owners and makes devices.
+// needRoot skips a test that changes owners or makes devices if it does not run as root.
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -33,8 +33,8 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// The copy has the same files with the same hashes as what fsutil, which BuildKit has its contexts
-// by, makes of what a client sends: a cache of one is a cache of the other.
+// The copy has the same files and hashes as a transfer by fsutil, BuildKit's package for build
+// contexts. So a cache of a copied context works for a sent context too.
 func TestACopyEqualsATransfer(t *testing.T) {
 	needRoot(t)
 	from := t.TempDir()
@@ -73,8 +73,8 @@ func TestACopyEqualsATransfer(t *testing.T) {
 	}
 }
 
-// sentBy is a directory as BuildKit's client and its session send it (client/solve.go,
-// session/filesync).
+// sentBy returns a directory in the form in which BuildKit's client and its session send it
+// (client/solve.go, session/filesync).
 func sentBy(t *testing.T, dir string, request local.LocalIdentifier) fsutil.FS {
 	t.Helper()
 	all, err := fsutil.NewFS(dir)
@@ -102,7 +102,7 @@ func sentBy(t *testing.T, dir string, request local.LocalIdentifier) fsutil.FS {
 	return some
 }
 
-// plant makes a file of each kind that a repository may have, and some that it should not.
+// plant makes a file of each kind that a repository may contain, and some unusual kinds.
 func plant(t *testing.T, dir string) {
 	t.Helper()
 	at := func(path string) string { return filepath.Join(dir, path) }
@@ -139,7 +139,7 @@ func plant(t *testing.T, dir string) {
 			at("deep/long"),
 			at("another name"),
 		),
-		os.Link(at("deep/long"), at("zzz")), // the walk finds another name first
+		os.Link(at("deep/long"), at("zzz")), // the walk reads another name first
 		os.Symlink("nowhere", at("dangling")),
 		os.Symlink("deep/long", at("link")),
 		os.WriteFile(at("caf\xe9"), []byte("a name is bytes"), 0o640),
@@ -158,29 +158,19 @@ func plant(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = socket.Close() })
-	if err := unix.Setxattr(
-		at("with attributes"),
-		"user.mark",
-		[]byte("mark"),
-		0,
-	); err != nil &&
-		!errors.Is(err, unix.ENOTSUP) {
+	marked := at("with attributes")
+	if err := unix.Setxattr(marked, "user.mark", []byte("mark"), 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
 		t.Fatal(err)
 	}
 	// cap_net_raw=ep; a change of the owner removes it
 	raw := []byte{1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-	if err := unix.Setxattr(
-		at("with attributes"),
-		"security.capability",
-		raw,
-		0,
-	); err != nil &&
-		!errors.Is(err, unix.ENOTSUP) {
+	err = unix.Setxattr(marked, "security.capability", raw, 0)
+	if err != nil && !errors.Is(err, unix.ENOTSUP) {
 		t.Fatal(err)
 	}
 }
 
-// notified are the hashes of files, by name.
+// notified holds the hashes of files, by name.
 type notified struct {
 	mu     sync.Mutex
 	hashes map[string]digest.Digest
@@ -197,13 +187,13 @@ func (n *notified) note(kind fsutil.ChangeKind, path string, info fs.FileInfo, e
 		n.hashes = map[string]digest.Digest{}
 	}
 	if _, twice := n.hashes[path]; twice {
-		return fmt.Errorf("%s is notified of twice", path)
+		return fmt.Errorf("%s: got two notifications, want one", path)
 	}
 	n.hashes[path] = hashed.Digest()
 	return nil
 }
 
-// transferFiles is BuildKit's way between two machines, but for the wire.
+// transferFiles sends files like BuildKit does between two machines, but without a network.
 func transferFiles(t *testing.T, files fsutil.FS, dir string, note fsutil.ChangeFunc) {
 	t.Helper()
 	here, there := make(chan []byte), make(chan []byte)
@@ -223,7 +213,7 @@ func transferFiles(t *testing.T, files fsutil.FS, dir string, note fsutil.Change
 	}
 }
 
-// A wire carries fsutil's packets.
+// A wire passes fsutil's packets from one side to the other.
 type wire struct {
 	ctx      context.Context
 	to, from chan []byte
@@ -255,7 +245,7 @@ func (w wire) RecvMsg(m any) error {
 	}
 }
 
-// readTree is all that a directory has below it.
+// readTree returns all files below a directory.
 func readTree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	tree, links := map[string]string{}, map[uint64]string{}

@@ -13,7 +13,7 @@ import (
 	"github.com/tonistiigi/fsutil/types"
 )
 
-// A listing is a directory that changes while it is read: it has what it is said to have.
+// A listing is a directory that changes while it is read. Its walk returns fixed names.
 type listing struct {
 	stats []types.Stat
 	open  func(path string) (io.ReadCloser, error)
@@ -41,7 +41,7 @@ func dropped(fsutil.ChangeKind, string, fs.FileInfo, error) error { return nil }
 
 func zeroes(string) (io.ReadCloser, error) { return os.Open("/dev/zero") }
 
-// A directory that became a link after it was listed leads nowhere.
+// A directory may become a link after it was listed. The copy does not follow the link.
 func TestACopyIsNotWrittenThroughALink(t *testing.T) {
 	outside := t.TempDir()
 	files := listing{open: func(string) (io.ReadCloser, error) { return os.Open("/dev/null") }, stats: []types.Stat{
@@ -56,11 +56,11 @@ func TestACopyIsNotWrittenThroughALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(left) != 0 {
-		t.Errorf("the copy wrote %v through the link", left)
+		t.Errorf("the copy wrote %v through the link, want nothing", left)
 	}
 }
 
-// A hard link is made when what it leads to is there, however long that takes.
+// The copy makes a hard link only after it has copied the link's target, even if that takes long.
 func TestALinkWaitsForItsFile(t *testing.T) {
 	needRoot(t)
 	listed := make(chan struct{})
@@ -79,26 +79,25 @@ func TestALinkWaitsForItsFile(t *testing.T) {
 	a, errA := os.Stat(filepath.Join(dir, "a"))
 	b, errB := os.Stat(filepath.Join(dir, "b"))
 	if err := errors.Join(errA, errB); err != nil || !os.SameFile(a, b) {
-		t.Errorf("b is not a (%v)", err)
+		t.Errorf("b is not the same file as a (error %v)", err)
 	}
 }
 
-// A file without an end is read no longer than somebody wants it.
+// The copy of an endless file stops when its context ends.
 func TestACopyEndsWithItsContext(t *testing.T) {
 	needRoot(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	files := listing{done: cancel, open: zeroes, stats: []types.Stat{{Path: "a", Mode: 0o644}}}
 	if err := copyFiles(ctx, files, t.TempDir(), dropped); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+		t.Errorf("got error %v", err)
 	}
 	none := listing{done: cancel}
 	if err := copyFiles(ctx, none, t.TempDir(), dropped); !errors.Is(err, context.Canceled) {
-		t.Errorf("of nothing: got %v", err)
+		t.Errorf("without files: got error %v", err)
 	}
 }
 
-// What cannot be copied fails the copy, whatever the error: fsutil's walk goes on where something is
-// not there.
+// Every error of a file fails the copy. fsutil's walk, in contrast, ignores a missing file.
 func TestACopyIsWholeOrFails(t *testing.T) {
 	refuse := func(_ fsutil.ChangeKind, path string, _ fs.FileInfo, _ error) error {
 		if path == "a" {
@@ -113,13 +112,13 @@ func TestACopyIsWholeOrFails(t *testing.T) {
 		},
 	}
 	if err := copyFiles(t.Context(), folder, t.TempDir(), refuse); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("of a folder: %v", err)
+		t.Errorf("directory: got error %v", err)
 	}
 	denied := listing{
 		stats: []types.Stat{{Path: "a", Mode: 0o644}},
 		open:  func(string) (io.ReadCloser, error) { return nil, fs.ErrPermission },
 	}
 	if err := copyFiles(t.Context(), denied, t.TempDir(), dropped); !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("of a file: %v", err)
+		t.Errorf("file: got error %v", err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	controlapi "github.com/moby/buildkit/api/services/control"
 )
 
-// O6
+// O6: the policy allows the built-in frontend and the configured ones, and rejects all others.
 func TestO6Evaluate(t *testing.T) {
 	policy, err := newFrontendPolicy([]string{"example.com/any", "example.com/exact:2", "docker/dockerfile:1-labs"})
 	if err != nil {
@@ -64,12 +64,12 @@ func TestO6Evaluate(t *testing.T) {
 	for answer, names := range cases {
 		for _, name := range names {
 			if v := policy.evaluate(name); v.answer != answer || v.reason == "" {
-				t.Errorf("evaluate(%q) = %+v, want %d", name, v, answer)
+				t.Errorf("evaluate(%q): got %+v, want %d", name, v, answer)
 			}
 		}
 	}
 	if _, err := newFrontendPolicy([]string{"A B"}); err == nil {
-		t.Error("an illegal name was allowed")
+		t.Error("an invalid name: got no error")
 	}
 	for version, want := range map[string]int{"1.27.0-dev": 27, "x": 0, "1.x": 0} {
 		if got := builtinMinor(version); got != want {
@@ -80,31 +80,23 @@ func TestO6Evaluate(t *testing.T) {
 
 func TestO6NamedContextMayNotReplaceTheFrontend(t *testing.T) {
 	for name, want := range map[string]bool{"context:example.com/any": true, "context:example.com/any::linux/amd64": true, "context:base": false, "build-arg:x": false} {
-		if _, got := findReplacement(
-			map[string]string{attrSource: "example.com/any:1", name: "docker-image://evil/x"},
-		); got != want {
-			t.Errorf("%s: got %v", name, got)
+		attrs := map[string]string{attrSource: "example.com/any:1", name: "docker-image://evil/x"}
+		if _, got := findReplacement(attrs); got != want {
+			t.Errorf("%s: got %t, want %t", name, got, want)
 		}
 	}
 	g := &guardedGateway{policy: frontendPolicy{}}
 	if _, err := g.Solve(t.Context(), nil, nil, map[string]string{attrSource: "evil/x"}, nil, "", nil); err == nil {
-		t.Error("an image that is not allowed ran")
+		t.Error("an image that is not allowed: got no error")
 	}
 	allowed, err := newFrontendPolicy([]string{"example.com/any"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	g = &guardedGateway{policy: allowed}
-	if _, err := g.Solve(
-		t.Context(),
-		nil,
-		nil,
-		map[string]string{attrSource: "example.com/any", "context:example.com/any": "docker-image://evil/x"},
-		nil,
-		"",
-		nil,
-	); err == nil {
-		t.Error("an allowed frontend was replaced")
+	replaced := map[string]string{attrSource: "example.com/any", "context:example.com/any": "docker-image://evil/x"}
+	if _, err := g.Solve(t.Context(), nil, nil, replaced, nil, "", nil); err == nil {
+		t.Error("a replaced frontend: got no error")
 	}
 }
 
@@ -114,7 +106,7 @@ func TestADDRefusesLocalAddresses(t *testing.T) {
 		"10.1.2.3:80": true, "93.184.216.34:443": true, "[2606:4700::1111]:443": true, "nonsense": false,
 	} {
 		if err := refuseLocal("tcp", address, nil); (err == nil) != allowed {
-			t.Errorf("%s: got %v", address, err)
+			t.Errorf("%s: got error %v, want allowed %t", address, err, allowed)
 		}
 	}
 }
@@ -122,17 +114,15 @@ func TestADDRefusesLocalAddresses(t *testing.T) {
 func TestGuardRefusesTheProxyNetwork(t *testing.T) {
 	called := false
 	next := func(context.Context, any) (any, error) { called = true; return nil, nil }
-	if _, err := guardSolve(
-		t.Context(),
-		&controlapi.SolveRequest{ProxyNetwork: true},
-		nil,
-		next,
-	); status.Code(err) != codes.FailedPrecondition ||
-		called {
-		t.Errorf("got %v", err)
+	_, err := guardSolve(t.Context(), &controlapi.SolveRequest{ProxyNetwork: true}, nil, next)
+	if status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("with the proxy network: got %v, want FailedPrecondition", err)
+	}
+	if called {
+		t.Error("with the proxy network: got a call of the handler, want none")
 	}
 	if _, err := guardSolve(t.Context(), &controlapi.SolveRequest{}, nil, next); err != nil || !called {
-		t.Errorf("got %v", err)
+		t.Errorf("without the proxy network: got error %v, handler called %t", err, called)
 	}
 }
 
@@ -147,7 +137,7 @@ func TestIdleCounting(t *testing.T) {
 	<-done
 	select {
 	case <-idle:
-		t.Error("idle with a call under way")
+		t.Error("got idle during a call")
 	case <-time.After(60 * time.Millisecond):
 	}
 	second()
@@ -156,7 +146,7 @@ func TestIdleCounting(t *testing.T) {
 	began := time.Now()
 	c.waitSolves(30 * time.Millisecond)
 	if time.Since(began) < 30*time.Millisecond {
-		t.Error("waitSolves gave up early")
+		t.Error("waitSolves returned before the end of the call")
 	}
 	_, _ = c.unary(
 		t.Context(),
@@ -189,14 +179,14 @@ func TestDropNamespacesReleasesAddresses(t *testing.T) {
 		left = append(left, found...)
 	}
 	if want := []string{filepath.Join(leases, cniNetwork, "10.209.0.3")}; !slices.Equal(left, want) {
-		t.Errorf("left %v", left)
+		t.Errorf("got remaining files %v, want %v", left, want)
 	}
 	if err := dropNamespaces(filepath.Join(state, "none"), leases); err != nil {
 		t.Error(err)
 	}
 	for _, rule := range bridgeRules() {
 		if args := ruleArgs("-C", rule); args[4] != "-C" || args[5] != rule[1] {
-			t.Errorf("got %v", args)
+			t.Errorf("got arguments %v, want -C and the chain of %v", args, rule)
 		}
 	}
 }

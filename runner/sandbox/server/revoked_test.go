@@ -13,7 +13,7 @@ import (
 	"slipway/config/identity"
 )
 
-// revokedEnv is an authority with a server and two clients, and a file of revoked certificates.
+// A revokedEnv is an authority with a server and two clients, and a file of revoked certificates.
 type revokedEnv struct {
 	server      *tls.Config
 	first, next identity.Identity
@@ -57,7 +57,7 @@ func (e *revokedEnv) revoke(t *testing.T, lines ...string) {
 }
 
 // handshake returns the server's error for a client. Sessions in cache are resumed.
-func (e *revokedEnv) handshake(t *testing.T, who identity.Identity, cache tls.ClientSessionCache) error {
+func (e *revokedEnv) handshake(t *testing.T, login identity.Identity, cache tls.ClientSessionCache) error {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -65,7 +65,7 @@ func (e *revokedEnv) handshake(t *testing.T, who identity.Identity, cache tls.Cl
 	}
 	defer l.Close()
 	go func() {
-		config := who.Client()
+		config := login.Client()
 		config.ServerName, config.ClientSessionCache = "builder.example.com", cache
 		conn, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", l.Addr().String())
 		if err != nil {
@@ -85,13 +85,13 @@ func (e *revokedEnv) handshake(t *testing.T, who identity.Identity, cache tls.Cl
 	return tls.Server(conn, e.server).HandshakeContext(t.Context())
 }
 
-// A8: a client whose certificate is revoked is refused from then on, and no other one.
+// A8: a client is rejected once its certificate is revoked. Other clients are not affected.
 func TestA8RevokedClientsAreRefused(t *testing.T) {
 	e := newRevokedEnv(t)
-	e.revoke(t, "# nobody yet")
+	e.revoke(t, "# none yet")
 	for _, who := range []identity.Identity{e.first, e.next} {
 		if err := e.handshake(t, who, nil); err != nil {
-			t.Errorf("nothing is revoked: %v", err)
+			t.Errorf("without revoked certificates: got error %v", err)
 		}
 	}
 	colons := strings.ToUpper(e.first.Fingerprint()[:2]) + ":" + e.first.Fingerprint()[2:]
@@ -101,7 +101,7 @@ func TestA8RevokedClientsAreRefused(t *testing.T) {
 			t.Errorf("%s: got %v, want errRevoked", name, err)
 		}
 		if err := e.handshake(t, e.next, nil); err != nil {
-			t.Errorf("%s: another client: %v", name, err)
+			t.Errorf("%s: another client: got error %v", name, err)
 		}
 	}
 }
@@ -119,7 +119,7 @@ func TestA8ARevokedClientCannotResumeASession(t *testing.T) {
 	}
 }
 
-// A file that cannot be read lets nobody in.
+// If the file cannot be read, all clients are rejected.
 func TestInvalidRevokedFilesAreRejected(t *testing.T) {
 	e := newRevokedEnv(t)
 	if err := e.handshake(t, e.first, nil); !errors.Is(err, os.ErrNotExist) {
