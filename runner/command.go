@@ -28,7 +28,7 @@ func Command(builderProgram string) *cli.Command {
 			config.Help(settings.PluginSettings()),
 		Flags: []cli.Flag{&cli.BoolFlag{
 			Name:  dryRunFlag,
-			Usage: "without a gateway: say what the step would do and where each setting came from, and do none of it",
+			Usage: "without a gateway: print the plan of the step and the source of each setting, and do nothing else",
 		}},
 		Action: command{builderProgram}.run,
 	}

@@ -25,7 +25,7 @@ import (
 
 // The permanent errors of the gateway. Match them with errors.Is.
 var (
-	ErrOver         = errors.New("the gateway says that this attempt is over")
+	ErrOver         = errors.New("the gateway reports that this attempt is over")
 	ErrUnauthorized = errors.New("the gateway does not know this runner's token")
 	ErrTaken        = errors.New("another runner has claimed this attempt")
 )

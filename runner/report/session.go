@@ -230,7 +230,7 @@ func (s *Session) sendLog(ctx context.Context) (more bool, err error) {
 	moved := reply.Size > s.sent || (elsewhere && reply.Size != s.sent)
 	if reply.Size < 0 || reply.Size > s.spool.length() || !moved {
 		return false, fmt.Errorf(
-			"the gateway says it has %d bytes of the log after %d were sent",
+			"the gateway reports %d bytes of the log after %d were sent",
 			reply.Size,
 			s.sent+int64(len(b)),
 		)

@@ -58,5 +58,5 @@ func TestOutputFaultsNameTheSetting(t *testing.T) {
 	}
 	checkError(t, "two compressions",
 		pluginError("PLUGIN_OUTPUT=type=image,compression=zstd", "PLUGIN_COMPRESSION=gzip"),
-		"both say how layers are compressed")
+		"both set the compression of layers")
 }

@@ -221,7 +221,7 @@ const epochArg = "SOURCE_DATE_EPOCH"
 
 func (r *stepReader) applyOutputCompression(attrs map[string]string) error {
 	if r.Origins[compressionName] != Default {
-		return fmt.Errorf("%s and PLUGIN_COMPRESSION both say how layers are compressed: remove one", outputName)
+		return fmt.Errorf("%s and PLUGIN_COMPRESSION both set the compression of layers: remove one", outputName)
 	}
 	text := attrs["compression"]
 	if text == "" {

@@ -58,7 +58,7 @@ func runnerTable() table.Table[runnerReader] {
 			Help:   "the attempt's token",
 			Required: "the gateway's engine sets it for each attempt; on a CI the gateway passes it as the secret " +
 				"slipway_runner_token, if the CI's secret extension is set up (Slipway's docs/drone.md and " +
-				"docs/woodpecker.md say how) and the build still wants this pipeline",
+				"docs/woodpecker.md explain it) and the build still wants this pipeline",
 			Set: func(r *runnerReader, name, text string) error {
 				r.Token = secret.New(text)
 				return checkToken(name, text, "passed")
