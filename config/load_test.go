@@ -67,7 +67,7 @@ func TestLoadGatewayNamesInvalidSettings(t *testing.T) {
 			}
 			for _, want := range tc.want {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("error %q does not say %q", err, want)
+					t.Errorf("got error %q, want %q in it", err, want)
 				}
 			}
 			if strings.Contains(err.Error(), "hush") {

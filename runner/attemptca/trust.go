@@ -50,8 +50,8 @@ const dockerCerts = "/etc/docker/certs.d"
 type File struct {
 	Path    string // absolute
 	Content []byte
-	// Replace says that the file is put over an existing one, and left out where there is none:
-	// which of the paths exists depends on the distribution.
+	// Replace is true if the file is written only over an existing one. Which of the paths exist
+	// depends on the distribution.
 	Replace bool
 }
 

@@ -116,7 +116,7 @@ func TestListenerIsPassedOut(t *testing.T) {
 	theirs.Close()
 	l, err := attemptserver.ReceiveListener(ours)
 	if err != nil {
-		t.Fatalf("%v; the process inside says: %v %s", err, place.Wait(), &errs)
+		t.Fatalf("got error %v; the process inside: %v %s", err, place.Wait(), &errs)
 	}
 	serveUID(t, l)
 	if err := place.Wait(); err != nil {

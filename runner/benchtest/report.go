@@ -110,7 +110,7 @@ func report(figures []figure) string {
 	return text.String()
 }
 
-// result returns the table cell that says whether the bound holds for a figure.
+// result returns the table cell for a figure: whether the bound holds.
 func (b bound) result(f figure) string {
 	got := f.ratio(b.variant, b.other)
 	switch {

@@ -58,16 +58,16 @@ func TestB1AllHooksInDockerHubsOrder(t *testing.T) {
 		all[name] = "#!/bin/sh\necho " + string(name) + "\n"
 	}
 	h := find(t, all)
-	var said strings.Builder
+	var output strings.Builder
 	for _, name := range h.Present() {
 		out, err := run(t, h, name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		said.WriteString(out)
+		output.WriteString(out)
 	}
 	want := "post_checkout\npre_build\nbuild\npost_build\npre_test\ntest\npost_test\npre_push\npush\npost_push\n"
-	if diff := cmp.Diff(want, said.String()); diff != "" {
+	if diff := cmp.Diff(want, output.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	pushing := slices.DeleteFunc(buildhooks.Order(), func(n buildhooks.Name) bool { return !n.Pushes() })

@@ -166,13 +166,13 @@ func (c *Client) build(ctx context.Context, r Request) (image Image, err error) 
 	case !r.pushedByBuilder() || ctx.Err() != nil:
 		return image, classify(ctx, fmt.Errorf("size of image %s: %w", image.Digest, err), "")
 	default: // the image is already pushed; a real problem there appears when a tag is moved
-		r.say("the size of the image is not known: %s", plainMessage(err))
+		r.logLine("the size of the image is not known: %s", plainMessage(err))
 	}
 	return image, nil
 }
 
-// say writes a line to the log.
-func (r Request) say(format string, args ...any) {
+// logLine writes a line to the log.
+func (r Request) logLine(format string, args ...any) {
 	if r.Progress != nil {
 		_, _ = fmt.Fprintf(r.Progress, format+"\n", args...) // a lost log line does not fail the build
 	}

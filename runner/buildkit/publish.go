@@ -23,7 +23,7 @@ func (c *Client) publish(ctx context.Context, r Request) (Image, error) {
 	if !pushFailed(err) || ctx.Err() != nil {
 		return image, err
 	}
-	r.say("the builder cannot push the image, so this step pushes it: %s", plainMessage(err))
+	r.logLine("the builder cannot push the image, so this step pushes it: %s", plainMessage(err))
 	r.Publish, r.NoCache = false, false // with NoCache, every step has just run again
 	again, err := c.build(ctx, r)
 	again.Steps, again.Cached, again.Ran = image.Steps, image.Cached, image.Ran

@@ -17,7 +17,7 @@ const (
 	maxBatch  = 4 << 20 // bytes of a batch answer: 1,000 objects have about 400 KiB
 )
 
-// errBatch says that the gateway's answer about LFS objects is not understood.
+// errBatch means that the gateway's answer about LFS objects is malformed.
 var errBatch = errors.New("the gateway's answer about LFS objects has an unknown form")
 
 // A batch is the answer about LFS objects. Fields that are not listed, as headers of an action,

@@ -56,10 +56,10 @@ func (l *Relay) rewrite(p *httputil.ProxyRequest) {
 	}
 }
 
-// errRefused says that the gateway does not accept the attempt's token.
+// errRefused means that the gateway does not accept the attempt's token.
 var errRefused = errors.New("the gateway refuses the attempt's token")
 
-// errRedirect says that the gateway's address leads elsewhere.
+// errRedirect means that the gateway's address redirects to another server.
 var errRedirect = errors.New("the gateway redirects: check its address")
 
 // checkResponse keeps the gateway's answer in our form: no 401, which makes git ask for a password,

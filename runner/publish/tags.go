@@ -19,7 +19,7 @@ type Tag struct {
 
 func (t Tag) String() string { return t.Image + ":" + t.Name }
 
-// A TagResult says whether one tag was pushed.
+// A TagResult is the result of the push of one tag.
 type TagResult struct {
 	Tag Tag
 	Err error // nil = the tag points at the image

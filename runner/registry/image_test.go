@@ -33,7 +33,7 @@ func TestParseImage(t *testing.T) {
 				t.Errorf("got %q, %v; want %q", got, err, tt.want)
 			}
 			if tt.fault != "" && (err == nil || !strings.Contains(err.Error(), tt.fault)) {
-				t.Errorf("got %q, %v; want an error that says %q", got, err, tt.fault)
+				t.Errorf("got %q and error %v; want %q in the error", got, err, tt.fault)
 			}
 		})
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A challenge says how a registry wants to be authenticated to. The zero challenge is a registry
+// A challenge is the authentication that a registry requires. The zero challenge is a registry
 // that needs no credential.
 // Source: https://distribution.github.io/distribution/spec/auth/token/
 type challenge struct {

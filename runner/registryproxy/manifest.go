@@ -27,7 +27,7 @@ type Push struct {
 	Repository string
 	Tag        string // empty = by digest
 	Digest     string
-	// Unknown says that the registry failed or did not answer: the push may have been done or not.
+	// Unknown means that the registry failed or did not answer. The push may have succeeded.
 	Unknown bool
 }
 

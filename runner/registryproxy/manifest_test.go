@@ -69,7 +69,7 @@ func TestManifestsThatAreRefused(t *testing.T) {
 	wantStatus(t, "as large as allowed", e.do("PUT", "/v2/acme/app/manifests/latest", strings.Repeat("x", 4<<20)), 201)
 }
 
-// The registry's refusal has its own words: that a blob is missing helps whoever pushes.
+// The client receives the registry's own error, because a missing blob is useful to know.
 func TestManifestOfForeignBlobs(t *testing.T) {
 	e := newEnv(t)
 	e.serve = func(w http.ResponseWriter, _ *http.Request) {

@@ -47,11 +47,11 @@ type route struct {
 	reference  string // a tag, a digest, or our id of an upload
 }
 
-// errPath says that a path names none of the allowed repositories, or none of a registry's
+// errPath means that a path names none of the allowed repositories, or none of a registry's
 // resources in it.
 var errPath = problem{http.StatusForbidden, "DENIED", "this build may not use that address of the registry"}
 
-// errQuery says that a query is malformed.
+// errQuery means that a query is malformed.
 var errQuery = problem{http.StatusBadRequest, "UNSUPPORTED", "the query is malformed"}
 
 // parse reads a request line's address as it was sent. A valid path has nothing to decode, so

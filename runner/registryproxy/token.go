@@ -14,13 +14,13 @@ import (
 
 const (
 	maxTokenAnswer = 1 << 20 // bytes of a token server's answer
-	// defaultLife is a token's life if its server says none.
+	// defaultLife is a token's lifetime if its server sends none.
 	// Source: https://distribution.github.io/distribution/spec/auth/token/#token-response-fields
 	defaultLife = time.Minute
 	maxLife     = 24 * time.Hour
 )
 
-// A token authorizes requests until its server's clock says otherwise.
+// A token authorizes requests until it expires. Its server's clock decides.
 type token struct {
 	header   string
 	obtained time.Time

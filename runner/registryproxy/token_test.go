@@ -110,7 +110,7 @@ var registries = map[string]struct {
 		life:    time.Hour,
 		renewed: 59 * time.Minute,
 	},
-	"Azure": { // it says no life, so a minute is assumed
+	"Azure": { // it sends no lifetime, so the default of a minute applies
 		service: "acme.azurecr.io",
 		form:    `{"access_token":"t%[1]d"}`,
 		life:    75 * time.Minute,

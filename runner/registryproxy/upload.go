@@ -164,7 +164,7 @@ func hostOf(u *url.URL) string {
 	return strings.TrimSuffix(host, ":80")
 }
 
-// answerBlob tells the client where its blob is.
+// answerBlob sends the client the address of its blob.
 func (p *Proxy) answerBlob(w http.ResponseWriter, r *http.Request, to route, resp *http.Response, digest string) error {
 	if !digestForm.MatchString(digest) {
 		_ = resp.Body.Close()
@@ -176,7 +176,7 @@ func (p *Proxy) answerBlob(w http.ResponseWriter, r *http.Request, to route, res
 	return p.answer(w, r, resp, header, "")
 }
 
-// answerUpload tells the client our address of its upload.
+// answerUpload sends the client the proxy's address of its upload.
 func (p *Proxy) answerUpload(w http.ResponseWriter, r *http.Request, to route, resp *http.Response) error {
 	next, err := resp.Location()
 	if err != nil || next.Scheme != p.upstream.base.Scheme || next.User != nil ||

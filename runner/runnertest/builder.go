@@ -15,11 +15,11 @@ import (
 	"slipway/runner/registry"
 )
 
-// BuilderAddress is where tests say that the Builder is.
+// BuilderAddress is the address of the Builder in tests.
 const BuilderAddress = "unix:///run/test/builder.sock"
 
 // A Builder builds and pushes without BuildKit: it makes an image of the Dockerfile's text and runs
-// nothing. Its fields say what else happens; nil functions are not called.
+// nothing. Its fields configure more behavior. Nil functions are not called.
 type Builder struct {
 	BuildError error
 	PushError  error
@@ -30,7 +30,7 @@ type Builder struct {
 	OnUpload func()                          // called once, during the first Push
 	// Publish is called with the digest of a build that the builder may push itself. nil = it cannot.
 	Publish func(digest string) error
-	Ran     []hints.Step // what each build says that it ran
+	Ran     []hints.Step // steps in the result of each build
 
 	Requests []buildkit.Request
 	Mounts   []string // the MountFrom of each Push

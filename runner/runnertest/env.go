@@ -102,7 +102,7 @@ func Workspace(t testing.TB, files map[string]string) string {
 	return dir
 }
 
-// Pipeline is what Drone says of a run on a commit.
+// Pipeline returns Drone's variables for a run on a commit.
 func Pipeline(remote, ref, commit string) []string {
 	return []string{
 		"DRONE=true",
@@ -116,7 +116,7 @@ func Pipeline(remote, ref, commit string) []string {
 	}
 }
 
-// OnRef is what Drone and Woodpecker both say of a ref of a repository whose default branch is main.
+// OnRef returns the variables of Drone and Woodpecker for a ref. The repository's default branch is main.
 func OnRef(ref string) []string {
 	return []string{
 		"DRONE_COMMIT_REF=" + ref,

@@ -21,7 +21,7 @@ const cacheVolume = "/var/lib/slipway/builder"
 // maxReason is the longest error in a line of the log, in bytes.
 const maxReason = 500
 
-// A LocalCache says where a step's own builder keeps its cache. The zero value means cacheVolume if
+// A LocalCache is the setting for the cache directory of a step's own builder. The zero value means cacheVolume if
 // a volume is mounted there, else a directory that is deleted with the builder.
 type LocalCache struct {
 	Off    bool   // delete the cache with the builder, even if there is a volume

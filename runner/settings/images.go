@@ -19,7 +19,7 @@ import (
 // maxImages is the maximum number of names of an image.
 const maxImages = 20
 
-// repoRequired tells how to set the image's name, for the error.
+// repoRequired is the part of an error that explains how to set the image's name.
 const repoRequired = "give the image's name (setting repo), as registry.example.com/acme/app"
 
 // Image returns the first name of the image. The step and its status are named by it.

@@ -244,7 +244,7 @@ func TestADryRunNeedsNoWholeLogin(t *testing.T) {
 		"PLUGIN_LOGINS (entry 2): mirrors have no effect", "PLUGIN_EMAIL has no effect", "PLUGIN_BASE_IMAGE_REGISTRY is not set",
 	} {
 		if !strings.Contains(strings.Join(p.Warnings, "\n"), want) {
-			t.Errorf("no note says %q: %v", want, p.Warnings)
+			t.Errorf("got notes %v, want %q in one", p.Warnings, want)
 		}
 	}
 }

@@ -91,7 +91,7 @@ func requestTable() table.Table[requestReader] {
 	)
 }
 
-// copyID tells how to set the id of the automated build, for the error.
+// copyID is the part of an error that explains how to set the id of the automated build.
 const copyID = "copy it from the automated build's page"
 
 func (r *requestReader) setAutomatedBuild(name, text string) error {

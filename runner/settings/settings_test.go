@@ -94,14 +94,14 @@ func TestSettingsComeByTheirPluginNamesToo(t *testing.T) {
 	checkEqual(t, "builder by both names", both.Builder, "unix:///run/slipway/builder.sock")
 }
 
-// A CI that has no secret to hand over sets an empty variable and says nothing.
+// A CI sets an empty variable for a missing secret, without an error.
 func TestTheErrorOfAMissingSecretNamesItsSource(t *testing.T) {
 	_, err := settings.Read(
 		&environment{lines: []string{"PLUGIN_RUNNER_URL=https://ci.example.com/x", "PLUGIN_RUNNER_TOKEN="}},
 	)
 	for _, want := range []string{"PLUGIN_RUNNER_TOKEN is not set", "slipway_runner_token", "secret extension"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v does not say %q", err, want)
+			t.Errorf("got error %v, want %q in it", err, want)
 		}
 	}
 }

@@ -199,7 +199,7 @@ func TestNetworkErrorsAreRetried(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(log.String(), "attempt 3") {
-		t.Errorf("the log does not tell of the attempts: %q", &log)
+		t.Errorf("the log lacks the attempts: %q", &log)
 	}
 }
 
@@ -279,7 +279,7 @@ func TestO4NoHooks(t *testing.T) {
 		t.Error("the repository ran a program")
 	}
 	if !tree.HasSubmodules() {
-		t.Error("the submodules are not told of")
+		t.Error("the log lacks the submodules")
 	}
 }
 

@@ -109,7 +109,7 @@ func (m *modules) fetchAll(ctx context.Context, dir, base, above string, depth i
 // as git does.
 func (m *modules) list(ctx context.Context, dir string) (all []submodule, err error) {
 	g := git{program: m.program, dir: dir, environ: environment(m.o.Home, m.o.Environ, m.proxy.lfs()...)}
-	said, err := g.read(
+	output, err := g.read(
 		ctx,
 		[]string{
 			"config",
@@ -126,7 +126,7 @@ func (m *modules) list(ctx context.Context, dir string) (all []submodule, err er
 	}
 	byName := map[string]*submodule{}
 	var names []string
-	for record := range bytes.SplitSeq(said, []byte{0}) {
+	for record := range bytes.SplitSeq(output, []byte{0}) {
 		key, value, _ := strings.Cut(string(record), "\n")
 		dot := strings.LastIndexByte(key, '.')
 		if dot < 0 {
@@ -161,11 +161,11 @@ func (m *modules) list(ctx context.Context, dir string) (all []submodule, err er
 
 // commitAt returns the commit of the submodule at a path of the tree, or "" if there is none.
 func (m *modules) commitAt(ctx context.Context, g git, path string) (string, error) {
-	said, err := g.read(ctx, []string{"--literal-pathspecs", "ls-files", "--stage", "-z", "--", path})
+	output, err := g.read(ctx, []string{"--literal-pathspecs", "ls-files", "--stage", "-z", "--", path})
 	if err != nil {
 		return "", fmt.Errorf("%w: %q: %w", ErrSubmodule, path, err)
 	}
-	for record := range bytes.SplitSeq(said, []byte{0}) {
+	for record := range bytes.SplitSeq(output, []byte{0}) {
 		info, name, _ := strings.Cut(string(record), "\t")
 		if fields := strings.Fields(info); name == path && len(fields) == 3 && fields[0] == "160000" {
 			return fields[1], nil

@@ -163,7 +163,7 @@ func TestSubmoduleFaultsNameTheFix(t *testing.T) {
 				t.Errorf(`got %v, want %q: want no "canary:" in err.Error()`, err, c.want)
 			}
 			if !errors.Is(err, source.ErrSubmodule) && !errors.Is(err, source.ErrSSHKey) {
-				t.Errorf("%v is not told to be the repository's doing", err)
+				t.Errorf("got %v, want an error of the repository", err)
 			}
 		})
 	}

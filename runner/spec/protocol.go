@@ -13,7 +13,7 @@ import (
 //
 //	POST claim    ClaimRequest → the Spec (EncodeSpec). 409 if another runner has it.
 //	POST events   EventsRequest → EventsReply. An empty list is the heartbeat, at least
-//	              once a second. The reply tells the runner to continue or to stop.
+//	              once a second. With the reply, the runner continues or stops.
 //	POST log?offset=N   raw bytes → LogReply. Bytes before Size are skipped. An offset
 //	              beyond Size is 409, with a LogReply that has the offset to continue at.
 //	POST permit   PermitRequest → PermitReply. Requested before the first tag moves.

@@ -156,7 +156,7 @@ func localBuilderEnviron(own settings.LocalBuilder) (lines []string) {
 	return lines
 }
 
-// noSpace is how the kernel says that a disk is full; BuildKit passes on no type.
+// noSpace is the kernel's error text for a full disk. BuildKit's errors have no type for it.
 const noSpace = "no space left on device"
 
 // explainBuildError adds the fix to a build that failed for other reasons than its Dockerfile.

@@ -64,12 +64,12 @@ func TestPushOnlyPushesAnImageAsItIs(t *testing.T) {
 	}
 	for _, want := range []string{"source      " + elsewhere.Image() + ":candidate (PLUGIN_SOURCE_IMAGE)", "=== find", "pushed  1.2, latest", "(find "} {
 		if !strings.Contains(log, want) {
-			t.Errorf("the log does not say %q:\n%s", want, log)
+			t.Errorf("the log lacks %q:\n%s", want, log)
 		}
 	}
 	for _, never := range []string{"Dockerfile", "cache", "secrets"} {
 		if strings.Contains(log, never) {
-			t.Errorf("the log speaks of a build (%s):\n%s", never, log)
+			t.Errorf("the log contains a line of a build (%s):\n%s", never, log)
 		}
 	}
 	copied, err := name.NewDigest(e.Registry.Image() + "@" + digest.String())

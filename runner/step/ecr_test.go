@@ -79,7 +79,7 @@ func TestAStepLogsInAtAmazonsRegistryWithAKey(t *testing.T) {
 		t.Errorf("the repository (-want +got):\n%s", diff)
 	}
 	if !strings.Contains(log, "repository acme/app: made, scan on push: true, lifecycle policy, access policy") {
-		t.Errorf("the log does not say what was made:\n%s", log)
+		t.Errorf("the log lacks the created repository:\n%s", log)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestADryRunLogsInAtAmazonsRegistryAndMakesNothing(t *testing.T) {
 		log,
 		want,
 	) {
-		t.Errorf("the log does not say %q", want)
+		t.Errorf("the log lacks %q", want)
 	}
 	if err != nil {
 		t.Fatalf("got error %v\n%s", err, log)

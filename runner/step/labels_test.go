@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What is labelled is what the CI says; a setting that names the same label goes before it, in
-// the annotation too.
+// The labels hold the facts of the CI. A setting with the same label takes precedence, in the
+// annotation too.
 func TestLabelsHoldTheFactsOfTheCI(t *testing.T) {
 	e := newEnv(t)
 	if _, err := e.run(

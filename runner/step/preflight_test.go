@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What the work came to and what the registry says, in each order.
+// The work and the registry's check end in either order.
 func TestARegistrysAnswerAndTheBuild(t *testing.T) {
 	refusal, failure := errors.New("refused"), errors.New("failed")
 	type outcome struct {

@@ -62,8 +62,8 @@ func TestQuietKeepsTheLastLinesOfALongBuild(t *testing.T) {
 	}
 }
 
-// A build that is told to stop is not waited for: its lines may come while the last ones are
-// shown. (The race detector tells.)
+// The step does not wait for a cancelled build. So a line may come while the step prints the last lines.
+// The race detector checks this.
 func TestQuietTakesLinesOfABuildThatWasLeft(t *testing.T) {
 	e := newEnv(t)
 	left := make(chan struct{})

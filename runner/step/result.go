@@ -124,7 +124,7 @@ func (r run) startStatus(ctx context.Context, f flow) *status {
 }
 
 // statusTarget decides whether the step reports, and to which commit and key. It sends no request. The error
-// says why the step does not report although the settings ask for it.
+// has the reason if the step cannot report although the settings require it.
 func (r run) statusTarget(subject commitstatus.Subject) (t statusTarget, err error) {
 	given := r.s.Status
 	if given.Off {

@@ -37,7 +37,7 @@ func keyPair(t *testing.T) (private string, public *ecdsa.PublicKey) {
 	return string(text), parsed.(*ecdsa.PublicKey)
 }
 
-// signed verifies the signature of a digest with the public key alone, and returns what it says.
+// signed verifies the signature of a digest with the public key alone, and returns its payload.
 func (e *env) signed(digest string, public *ecdsa.PublicKey) string {
 	e.t.Helper()
 	ref, err := name.NewTag(e.Registry.Image() + ":" + strings.Replace(digest, ":", "-", 1) + ".sig")
@@ -107,10 +107,10 @@ func TestAnImageIsSignedBeforeATagIsAtIt(t *testing.T) {
 	runnertest.CheckHas(t, "payload", payload, `"docker-reference":"`+e.Registry.Image()+`"`)
 	runnertest.CheckHas(t, "payload", payload, `"optional":{"build":"7"}`)
 	if got := strings.Join(order, " "); got != digest[len(digest)-4:]+" .sig v1.2" {
-		t.Errorf("put in the order %s", got)
+		t.Errorf("got the pushes in the order %s", got)
 	}
 	if !strings.Contains(log, "signed "+e.Registry.Image()+"@"+digest) {
-		t.Errorf("the log does not say so:\n%s", log)
+		t.Errorf("the log lacks the line about the signature:\n%s", log)
 	}
 }
 

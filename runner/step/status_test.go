@@ -142,7 +142,7 @@ func TestStepReportsAFailure(t *testing.T) {
 	runnertest.CheckHas(t, "text", text, "build of Dockerfile: exit code 1 of")
 	runnertest.CheckLacks(t, "text", text, c.bot.Reveal())
 	if !strings.Contains(log, "status of the commit: FAILED at acme/app@") {
-		t.Errorf("the log does not say it:\n%s", log)
+		t.Errorf("the log lacks the line about the status:\n%s", log)
 	}
 }
 
@@ -234,7 +234,7 @@ func TestStepReportsATagToDataCenter(t *testing.T) {
 	}
 }
 
-// What goes wrong with a status is one line that says how to mend it, and fails nothing.
+// An error of a status is one log line with the fix. It does not fail the step.
 func TestStepStatusThatFailsChangesNothingElse(t *testing.T) {
 	e, c := newEnv(t), newCloud(t)
 	down := httptest.NewServer(
@@ -258,27 +258,27 @@ func TestStepStatusThatFailsChangesNothingElse(t *testing.T) {
 		"not at Bitbucket":  {[]string{good, "PLUGIN_BITBUCKET_URL=", "DRONE_REMOTE_URL=https://github.com/acme/app.git"}, "none: the CI clones from github.com"},
 		"no commit":         {[]string{good, "DRONE_COMMIT_SHA="}, "none: the CI does not set the commit"},
 		"it is down":        {[]string{good, "PLUGIN_BITBUCKET_URL=" + down.URL}, "502 Bad Gateway"},
-		"nobody there":      {[]string{good, "PLUGIN_BITBUCKET_URL=http://127.0.0.1:1"}, "check PLUGIN_BITBUCKET_URL (http://127.0.0.1:1)"},
+		"no server":         {[]string{good, "PLUGIN_BITBUCKET_URL=http://127.0.0.1:1"}, "check PLUGIN_BITBUCKET_URL (http://127.0.0.1:1)"},
 		"it moved":          {[]string{good, "PLUGIN_BITBUCKET_URL=" + moved.URL}, "set PLUGIN_BITBUCKET_URL to the new address"},
 		"off":               {[]string{good, "PLUGIN_BITBUCKET_STATUS=off"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log, err := e.run(slices.Concat(c.environ(), row.environ)...)
-			said := ""
+			lines := ""
 			for line := range strings.Lines(log) {
 				if strings.HasPrefix(line, "  status ") {
-					said += line
+					lines += line
 				}
 			}
 			if err != nil {
 				t.Fatalf("got error %v", err)
 			}
-			runnertest.CheckHas(t, "said", said, row.want)
-			if strings.Count(said, "\n") > 1 {
-				t.Errorf("the log has several status lines: %q", said)
+			runnertest.CheckHas(t, "the status lines", lines, row.want)
+			if strings.Count(lines, "\n") > 1 {
+				t.Errorf("got status lines %q, want at most one", lines)
 			}
-			if got := (row.want == ""); got != (said == "") {
-				t.Errorf(`(row.want == ""): got %v, want %v`, got, (said == ""))
+			if (row.want == "") != (lines == "") {
+				t.Errorf("got lines %q, want lines: %t", lines, row.want != "")
 			}
 			runnertest.CheckLacks(t, "the log", log, "canary")
 		})

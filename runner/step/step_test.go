@@ -34,7 +34,7 @@ func TestStepPushesEveryTag(t *testing.T) {
 	}
 	for _, want := range []string{"1.2, latest (PLUGIN_TAGS)", "Dockerfile  Dockerfile (default)", "pushed  1.2, latest", digest, "42B compressed", "time"} {
 		if !strings.Contains(log, want) {
-			t.Errorf("the log does not say %q:\n%s", want, log)
+			t.Errorf("the log lacks %q:\n%s", want, log)
 		}
 	}
 	r := e.Builder.Requests[0]
@@ -135,7 +135,7 @@ func TestStepRefusedCredential(t *testing.T) {
 	}
 }
 
-// untilStopped is a build that goes on until it is told to end.
+// untilStopped is a build that runs until its context ends.
 func untilStopped(ctx context.Context) error {
 	<-ctx.Done()
 	return ctx.Err()

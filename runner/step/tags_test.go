@@ -20,7 +20,7 @@ func TestStepMakesTheTagsOfARelease(t *testing.T) {
 	}
 	for _, want := range []string{"1.2.3_5, abc (PLUGIN_AUTO_TAG, PLUGIN_TAGS)", `tags: "1.2.3+5" is pushed as "1.2.3_5"`, "[plus]", "tags: latest is not moved (tag ", "[latest-prerelease]", "pushed  1.2.3_5, abc"} {
 		if !strings.Contains(log, want) {
-			t.Errorf("the log does not say %q:\n%s", want, log)
+			t.Errorf("the log lacks %q:\n%s", want, log)
 		}
 	}
 }

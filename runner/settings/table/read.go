@@ -12,7 +12,7 @@ type Report struct {
 	// Origins maps each listed setting to the variable that its value came from, or to Default:
 	// {"PLUGIN_TAGS": "PLUGIN_TAG", "PLUGIN_TARGET": "default"}.
 	Origins map[string]string
-	// Notes say which settings are set and have no effect. Each is one line.
+	// Notes list the settings that are set but have no effect. Each is one line.
 	Notes []string
 }
 
