@@ -33,8 +33,8 @@ import (
 type Options struct {
 	Store     Store
 	URL       string            // public base URL of the gateway, without a trailing slash
-	Transport http.RoundTripper // to providers; nil = http.DefaultTransport
-	Now       func() time.Time  // nil = time.Now
+	Transport http.RoundTripper // to providers; nil means http.DefaultTransport
+	Now       func() time.Time  // nil means time.Now
 	Log       logrus.FieldLogger
 }
 

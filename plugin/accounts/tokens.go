@@ -20,11 +20,11 @@ import (
 type Token struct {
 	ProviderID string
 	Kind       autobuild.AccountKind
-	Name       string // shown on pages; empty = the workspace or the repository
+	Name       string // shown on pages; empty means the workspace or the repository
 	Workspace  string // slug; of workspace and project tokens
 	Repository string // full name; of repository tokens
 	Token      secret.Secret
-	Expires    time.Time // zero = never
+	Expires    time.Time // zero means never
 }
 
 // slug matches the name of a workspace or a repository in URLs.

@@ -94,7 +94,7 @@ type Account struct {
 	Workspace    string // the workspace's slug; for workspace and project tokens only
 	AccessToken  secret.Secret
 	RefreshToken secret.Secret // replaced by each use
-	ExpiresAt    time.Time     // of AccessToken; zero = does not expire
+	ExpiresAt    time.Time     // of AccessToken; zero means does not expire
 	State        AccountState
 	Problem      string // why it is broken, for the pages
 	Version      int64  // rises with each change of the tokens

@@ -116,7 +116,7 @@ type Build struct {
 	Size    int64  // bytes, compressed
 
 	ReceivedAt time.Time // when the push was stored; start of the queue time
-	RetriedAt  time.Time // when a user last requested a retry; zero = never
+	RetriedAt  time.Time // when a user last requested a retry; zero means never
 	CreatedAt  time.Time
 	StartedAt  time.Time // when the runner claimed the newest attempt
 	FinishedAt time.Time

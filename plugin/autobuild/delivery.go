@@ -52,13 +52,13 @@ type RuleAnswer struct {
 type Transition struct {
 	Repository Repository
 	Ref        Ref
-	Old        string // the last known head; empty = none
-	New        string // empty = deleted
+	Old        string // the last known head; empty means none
+	New        string // empty means deleted
 }
 
 // A RefState is the last accepted head of a ref.
 type RefState struct {
-	Head string // empty = deleted
+	Head string // empty means deleted
 	Seq  int64  // rises with each accepted transition
 }
 

@@ -6,8 +6,8 @@ import "context"
 // that reports the change.
 type MissedPush struct {
 	Ref   Ref
-	Known RefState // as stored; zero = the ref is new
-	Head  Commit   // at the provider; zero = the ref was deleted
+	Known RefState // as stored; zero means the ref is new
+	Head  Commit   // at the provider; zero means the ref was deleted
 }
 
 // FindMissed returns the missed pushes of a hook's repository, in the order in which they are

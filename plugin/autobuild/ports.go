@@ -12,7 +12,7 @@ import (
 type Engine interface {
 	// Start starts the pipeline of one attempt and returns the engine's name of it. It is
 	// idempotent by (BuildID, Attempt): a second call returns the same name and starts
-	// nothing. The name is empty if the engine assigns it later. ErrUnavailable = retry later.
+	// nothing. The name is empty if the engine assigns it later. ErrUnavailable means that a later call may succeed.
 	Start(ctx context.Context, p Pipeline) (engineRef string, err error)
 	// Cancel stops a queued or running pipeline. It returns nil if the pipeline ended or is
 	// unknown.
@@ -82,11 +82,11 @@ type Repositories interface {
 
 // Commits reads commits and refs, to confirm the content of deliveries.
 type Commits interface {
-	// Resolve returns the commit that a ref points to now, peeled. ErrNotFound = the ref does not
-	// exist. ErrForbidden = the account cannot read the repository; Resolve never returns
+	// Resolve returns the commit that a ref points to now, peeled. ErrNotFound means that the ref does not
+	// exist. ErrForbidden means that the account cannot read the repository; Resolve never returns
 	// ErrNotFound for that.
 	Resolve(ctx context.Context, r Repository, ref Ref) (Commit, error)
-	// Commit returns the commit with a hash. ErrNotFound = the repository does not have it.
+	// Commit returns the commit with a hash. ErrNotFound means that the repository does not have it.
 	Commit(ctx context.Context, r Repository, hash string) (Commit, error)
 	// Heads returns all branches and tags.
 	Heads(ctx context.Context, r Repository) ([]Head, error)
@@ -99,8 +99,8 @@ type Commits interface {
 type Hooks interface {
 	// Ensure creates or repairs the webhook with w.URL, deletes its duplicates, and returns its
 	// id. It finds webhooks by their full URL. The secret is written again unless w.RemoteID is
-	// the id of a webhook that already has it. ErrForbidden = the account is not an
-	// administrator of the repository. ErrHookRefused = the provider rejects the URL.
+	// the id of a webhook that already has it. ErrForbidden means that the account is not an
+	// administrator of the repository. ErrHookRefused means that the provider rejects the URL.
 	Ensure(ctx context.Context, r Repository, w Webhook) (remoteID string, err error)
 	// Remove deletes the webhook. It returns nil if the webhook does not exist.
 	Remove(ctx context.Context, r Repository, w Webhook) error
@@ -115,13 +115,13 @@ type Statuses interface {
 // GitCredentials returns the address and credential with which git fetches a repository.
 type GitCredentials interface {
 	// CloneURL returns the repository's HTTPS address, without user or password. It makes no
-	// network call. ErrNotFound = the name is not a valid repository name.
+	// network call. ErrNotFound means that the name is not a valid repository name.
 	CloneURL(r Repository) (string, error)
 	// GitCredential returns a credential that is valid for at least five minutes.
 	// ErrUnauthorized = the account must be linked again.
 	GitCredential(ctx context.Context, r Repository) (GitCredential, error)
 	// RenewGitCredential replaces a credential that the git server rejected. It returns the same
-	// one if the provider's API still accepts it. ErrUnauthorized = the account must be linked
+	// one if the provider's API still accepts it. ErrUnauthorized means that the account must be linked
 	// again.
 	RenewGitCredential(ctx context.Context, r Repository, refused secret.Secret) (GitCredential, error)
 }
@@ -137,7 +137,7 @@ type Connection struct {
 
 // A Connector opens a Connection with an account's current credential.
 type Connector interface {
-	// Connect makes no network call. ErrNotFound = the account does not exist. ErrUnauthorized =
+	// Connect makes no network call. ErrNotFound means that the account does not exist. ErrUnauthorized means that
 	// its link is broken.
 	Connect(ctx context.Context, accountID string) (Connection, error)
 }

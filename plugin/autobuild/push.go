@@ -7,7 +7,7 @@ type Push struct {
 	Repository Repository
 	Changes    []Change
 	Skipped    []string // entries that are not changes, one line each
-	Ignored    string   // why the whole event is ignored; empty = it is not
+	Ignored    string   // why the whole event is ignored; empty means it is not
 }
 
 // An Action is the kind of a change.
@@ -36,7 +36,7 @@ type Change struct {
 	Source, Target string // branch names
 	Fork           bool
 
-	// Paths are the changed paths, if they were requested. nil = unknown: rules with paths then
+	// Paths are the changed paths, if they were requested. nil means unknown: rules with paths then
 	// build.
 	Paths []string
 }

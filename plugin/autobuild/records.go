@@ -30,15 +30,15 @@ type QueueLength struct {
 type Report struct {
 	Attempt int
 	State   State
-	Problem string // why the provider rejected it; empty = the provider accepted it
+	Problem string // why the provider rejected it; empty means the provider accepted it
 	At      time.Time
 }
 
 // An EventRecord is the progress that a runner reported for an attempt.
 type EventRecord struct {
 	Seq    int64
-	Stages []Stage // all stages known so far; nil = unchanged
-	Digest string  // of the built image; empty = unchanged
+	Stages []Stage // all stages known so far; nil means unchanged
+	Digest string  // of the built image; empty means unchanged
 }
 
 // A Finish ends an attempt.

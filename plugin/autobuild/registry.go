@@ -23,12 +23,12 @@ type Registry struct {
 	ID      string
 	Host    string          // registry.example.com[:port], or with a path prefix: registry.example.com/acme
 	Purpose RegistryPurpose // saved as RegistryPush if empty
-	// AutomatedBuildID limits the credential to one automated build; empty = all. Deleting the
+	// AutomatedBuildID limits the credential to one automated build; empty means all. Deleting the
 	// automated build deletes the credential.
 	AutomatedBuildID string
 	Username         string
 	Password         secret.Secret
 	Insecure         bool // plain HTTP
 	CheckedAt        time.Time
-	Problem          string // of the last check; empty = it succeeded
+	Problem          string // of the last check; empty means it succeeded
 }

@@ -12,7 +12,7 @@ type Rule struct {
 	Autobuild  bool    // off = pushes do not build by this rule
 	Caching    bool
 	BuildArgs  map[string]string // values may hold {sourceref}
-	Platforms  []string          // for example linux/amd64; empty = the builder's platform
+	Platforms  []string          // for example linux/amd64; empty means the builder's platform
 	Paths      []string          // globs; build only if a matching path changed
 }
 

@@ -28,11 +28,11 @@ type RegistryChecker interface {
 type Options struct {
 	Store         Store
 	Connector     autobuild.Connector
-	URL           string           // the gateway's public base URL; empty = every repository is polled
-	Registry      RegistryChecker  // nil = RemoteRegistry
+	URL           string           // the gateway's public base URL; empty means every repository is polled
+	Registry      RegistryChecker  // nil means RemoteRegistry
 	DefaultEngine string           // used if an automated build has no engine
 	Engines       []string         // other engines that automated builds may use
-	Now           func() time.Time // nil = time.Now
+	Now           func() time.Time // nil means time.Now
 	Log           logrus.FieldLogger
 }
 

@@ -23,10 +23,10 @@ type Draft struct {
 	AccountID   string
 	Repository  string // full name
 	Image       string // registry/name without a tag; without a registry it is on Docker Hub
-	Engine      string // empty = the default
+	Engine      string // empty means the default
 	Autotest    autobuild.Autotest
 	Environment map[string]secret.Secret // a zero value keeps the stored value
-	Rules       []autobuild.Rule         // empty = the default rule
+	Rules       []autobuild.Rule         // empty means the default rule
 	UserID      string                   // the user who saves
 	Viewer      autobuild.Viewer         // limits the repositories that warnings name
 }

@@ -34,7 +34,7 @@ const (
 // An Engine is a configured engine with its limit of active builds.
 type Engine struct {
 	Engine autobuild.Engine
-	Limit  int    // 0 = no limit
+	Limit  int    // 0 means no limit
 	URL    string // base URL of the gateway for the engine's runners
 	// BuilderTLS is the client certificate of its runners for their builder (spec.Spec).
 	BuilderTLS secret.Secret
@@ -50,7 +50,7 @@ type Options struct {
 	Engines   map[string]Engine // by the name that automated builds use
 	Timeout   time.Duration     // of one attempt; default 4 h
 	PushHooks bool              // build hooks that push get the registry credential (spec.Spec)
-	Now       func() time.Time  // nil = time.Now
+	Now       func() time.Time  // nil means time.Now
 	Log       logrus.FieldLogger
 }
 

@@ -65,7 +65,7 @@ func specOf(b autobuild.Build, a autobuild.Attempt, cloneURL string) spec.Spec {
 	}
 }
 
-// cloneURL returns the repository's address. ErrUnauthorized = the account's link is broken, so that
+// cloneURL returns the repository's address. ErrUnauthorized means that the account's link is broken, so that
 // a fetch would fail.
 func (d *Dispatcher) cloneURL(ctx context.Context, accountID string, r autobuild.Repository) (string, error) {
 	connection, err := d.o.Connector.Connect(ctx, accountID)
@@ -107,7 +107,7 @@ func credentialOf(r autobuild.Registry) spec.RegistryCredential {
 	}
 }
 
-// previousDigest returns the image digest that the newest earlier attempt reported; empty = none. That
+// previousDigest returns the image digest that the newest earlier attempt reported; empty means none. That
 // attempt may have pushed tags before it ended. Spec.BuiltDigest describes the use.
 func (d *Dispatcher) previousDigest(ctx context.Context, a autobuild.Attempt) (string, error) {
 	attempts, err := d.o.Store.Attempts(ctx, a.BuildID)

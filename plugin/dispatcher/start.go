@@ -48,7 +48,7 @@ func (d *Dispatcher) recordPipeline(
 	ctx context.Context, a autobuild.Attempt, engine autobuild.Engine, ref string,
 ) error {
 	a.EngineRef = ref
-	if ref != "" { // empty = the engine assigns it later
+	if ref != "" { // empty means the engine assigns it later
 		if err := d.o.Store.SetEngineRef(ctx, a.BuildID, a.Number, ref); err != nil {
 			return fmt.Errorf("store pipeline %s: %w", ref, err)
 		}

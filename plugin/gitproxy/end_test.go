@@ -19,7 +19,7 @@ import (
 
 const advertisement = "application/x-git-upload-pack-advertisement"
 
-// stream returns an upstream answer of this many bytes; 0 = endless. ended is closed when the upstream's
+// stream returns an upstream answer of this many bytes; 0 means endless. ended is closed when the upstream's
 // request ends.
 func stream(bytesInAll int, started, ended chan<- struct{}) faults.Fault {
 	var once, last sync.Once

@@ -48,14 +48,14 @@ const (
 
 // A Store reads attempts and builds. *store.Store implements it. It is safe for concurrent use.
 type Store interface {
-	// AttemptByToken returns the attempt of a build with a token's hash. ErrUnauthorized = it does
-	// not exist. ErrFenced (with the attempt) = it has ended.
+	// AttemptByToken returns the attempt of a build with a token's hash. ErrUnauthorized means that it does
+	// not exist. ErrFenced (with the attempt) means that it has ended.
 	AttemptByToken(ctx context.Context, buildID, tokenHash string) (autobuild.Attempt, error)
 	// Build returns a build with the current name of its repository, or ErrNotFound.
 	Build(ctx context.Context, id string) (autobuild.Build, error)
 	// AutomatedBuild returns an automated build, or ErrNotFound.
 	AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error)
-	// RenameRepository stores a repository's new name. ErrNotFound = the repository is unknown.
+	// RenameRepository stores a repository's new name. ErrNotFound means that the repository is unknown.
 	RenameRepository(ctx context.Context, r autobuild.Repository) error
 }
 

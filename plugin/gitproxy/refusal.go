@@ -21,7 +21,7 @@ var (
 type Refusal struct {
 	Status     int
 	Message    string        // one sentence for the build's log
-	RetryAfter time.Duration // 0 = not sent
+	RetryAfter time.Duration // 0 means not sent
 	Err        error         // for the gateway's log; may be nil
 }
 

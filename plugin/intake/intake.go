@@ -52,11 +52,11 @@ var (
 // Options configure an Intake. Store and Log are required.
 type Options struct {
 	Store         Store
-	Now           func() time.Time // nil = time.Now
+	Now           func() time.Time // nil means time.Now
 	CommitTimeout time.Duration    // default CommitTimeout
 	Log           logrus.FieldLogger
 	// Observe is called with the result of each request: stored, ping, unauthorized, too_large
-	// or unavailable. nil = no calls.
+	// or unavailable. nil means no calls.
 	Observe func(result string)
 }
 

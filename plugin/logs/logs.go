@@ -30,7 +30,7 @@ var ErrGap = errors.New("the offset is beyond the log's end")
 type Options struct {
 	Dir     string // directory of the files, created by the first Append
 	Store   Store  // stores the logs instead of Dir; may be nil
-	MaxSize int64  // limit of one log in bytes; 0 = DefaultMaxSize
+	MaxSize int64  // limit of one log in bytes; 0 means DefaultMaxSize
 }
 
 // A backend stores the bytes of logs. Callers serialize the writes to one log. The other methods

@@ -12,7 +12,7 @@ type observation struct {
 	Ref      autobuild.Ref
 	Old, New string             // the change as reported
 	Head     string             // the head at the provider now
-	Known    autobuild.RefState // the last accepted state; zero = the ref was never seen
+	Known    autobuild.RefState // the last accepted state; zero means the ref was never seen
 	Repeated bool               // the same change of the ref was answered before
 	Exists   bool               // the provider has the commit New; set only if New is not Head
 }

@@ -28,7 +28,7 @@ type Options struct {
 	// Polls schedules a poll after a delivery that leaves a stored ref behind the provider's head.
 	// nil = no poll.
 	Polls PollScheduler
-	Now   func() time.Time // nil = time.Now
+	Now   func() time.Time // nil means time.Now
 	Log   logrus.FieldLogger
 }
 

@@ -15,11 +15,11 @@ import (
 // A Request asks for builds without a push, from a user or from a build trigger.
 type Request struct {
 	AutomatedBuildID string
-	RuleID           string        // empty = every enabled rule; without a Ref, those with a literal source
-	Ref              autobuild.Ref // zero = the rule's literal source
-	Commit           string        // full hash; empty = the ref's head
+	RuleID           string        // empty means every enabled rule; without a Ref, those with a literal source
+	Ref              autobuild.Ref // zero means the rule's literal source
+	Commit           string        // full hash; empty means the ref's head
 	Cause            autobuild.Cause
-	Key              string // a repeated request with the same key starts no more builds; empty = no key
+	Key              string // a repeated request with the same key starts no more builds; empty means no key
 	By               string // user name or trigger, shown on the build's page
 }
 

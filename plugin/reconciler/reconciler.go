@@ -14,11 +14,11 @@ type Options struct {
 	Store    Store
 	Planner  Planner
 	Requests *Requests
-	Now      func() time.Time // nil = time.Now
-	// IsLeader reports whether this gateway runs the periodic polls. nil = always, for a single
+	Now      func() time.Time // nil means time.Now
+	// IsLeader reports whether this gateway runs the periodic polls. nil means always, for a single
 	// gateway.
 	IsLeader func() bool
-	// CheckHook creates or repairs the webhook of a repository that should have one. nil = no
+	// CheckHook creates or repairs the webhook of a repository that should have one. nil means no
 	// check.
 	CheckHook func(ctx context.Context, r autobuild.Repository) error
 	Log       logrus.FieldLogger

@@ -16,7 +16,7 @@ const defaultSettleAfter = 15 * time.Second
 // RequestOptions configure Requests. Hooks is required.
 type RequestOptions struct {
 	Hooks HookFinder
-	Now   func() time.Time // nil = time.Now
+	Now   func() time.Time // nil means time.Now
 	// SettleAfter is the delay between a request and its poll. Default 15 s. The delay gives pending
 	// deliveries time to arrive.
 	SettleAfter time.Duration

@@ -129,7 +129,7 @@ type faults struct {
 	mu     sync.Mutex
 	status int
 	calls  int
-	before func() // called before a status goes out; nil = nothing
+	before func() // called before a status goes out; nil means nothing
 }
 
 func (f *faults) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -44,7 +44,7 @@ type Options struct {
 	Store     Store
 	Connector autobuild.Connector
 	URL       string           // public base URL, without a trailing slash
-	Now       func() time.Time // nil = time.Now
+	Now       func() time.Time // nil means time.Now
 	Log       logrus.FieldLogger
 }
 

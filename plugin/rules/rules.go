@@ -17,7 +17,7 @@ import (
 
 // Options are the settings of an automated build other than its rules.
 type Options struct {
-	Autotest autobuild.Autotest // empty = off
+	Autotest autobuild.Autotest // empty means off
 }
 
 // Decide returns one decision per rule, in order, and none for a deleted ref. An invalid rule

@@ -28,7 +28,7 @@ type template struct {
 type part struct {
 	literal string
 	ref     bool // {sourceref}: the whole name, not only the match
-	group   int  // 1 to 9; 0 = none
+	group   int  // 1 to 9; 0 means none
 }
 
 // parseTags parses a comma-separated list of tags. It ignores blanks around items, and empty

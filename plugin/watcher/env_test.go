@@ -28,7 +28,7 @@ type env struct {
 	store    *store.Store
 	engine   *engine
 	engines  map[string]autobuild.Engine
-	peers    watcher.Peers   // nil = none
+	peers    watcher.Peers   // nil means none
 	local    map[string]bool // engines
 	repo     autobuild.Repository
 	owner    autobuild.AutomatedBuild

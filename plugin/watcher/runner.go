@@ -10,7 +10,7 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// Claim assigns an attempt to one runner. ErrConflict = another runner claimed it. ErrFenced = the
+// Claim assigns an attempt to one runner. ErrConflict means that another runner claimed it. ErrFenced means that the
 // attempt has ended.
 func (w *Watcher) Claim(ctx context.Context, a autobuild.Attempt, runnerID string) error {
 	if err := w.o.Store.ClaimAttempt(ctx, a.BuildID, a.Number, runnerID); err != nil {
@@ -20,7 +20,7 @@ func (w *Watcher) Claim(ctx context.Context, a autobuild.Attempt, runnerID strin
 	return nil
 }
 
-// Events records a runner's progress report. An empty record is a heartbeat. ErrFenced = the attempt has
+// Events records a runner's progress report. An empty record is a heartbeat. ErrFenced means that the attempt has
 // ended, and the runner must stop.
 func (w *Watcher) Events(ctx context.Context, a autobuild.Attempt, e autobuild.EventRecord) error {
 	return w.o.Store.RecordEvents(ctx, a.BuildID, a.Number, e)
@@ -48,7 +48,7 @@ func (w *Watcher) Permit(
 }
 
 // Finish stores a runner's result. An infrastructure error queues the build again while attempts are
-// left. A runner may repeat its result. ErrFenced = the attempt ended with another result.
+// left. A runner may repeat its result. ErrFenced means that the attempt ended with another result.
 func (w *Watcher) Finish(ctx context.Context, a autobuild.Attempt, f autobuild.Finish) error {
 	f = normalizeResult(f)
 	f.BuildID, f.Attempt = a.BuildID, a.Number

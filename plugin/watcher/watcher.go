@@ -38,22 +38,22 @@ type Options struct {
 	// Silence is the time without a report after which the engine of a runner is polled; default
 	// 15 s. Runners report at least once a second.
 	Silence time.Duration
-	// StartedAt is the start time of this process; zero = the call of New. The engines of older
+	// StartedAt is the start time of this process; zero means the call of New. The engines of older
 	// attempts are polled at once, because an embedded engine ends with its process.
 	StartedAt time.Time
-	// Peers are the gateways that share the database; nil = this is the only one.
+	// Peers are the gateways that share the database; nil means this is the only one.
 	Peers Peers
-	// Rechecks holds the attempts that engines reported; nil = none do.
+	// Rechecks holds the attempts that engines reported; nil means none do.
 	Rechecks *RecheckQueue
 	// Local holds the names of engines whose pipelines run in the gateway that started them.
 	Local map[string]bool
-	Now   func() time.Time // nil = time.Now
+	Now   func() time.Time // nil means time.Now
 	Log   logrus.FieldLogger
-	// AppendLog appends a line of the gateway itself to an attempt's log; nil = no such lines.
+	// AppendLog appends a line of the gateway itself to an attempt's log; nil means no such lines.
 	AppendLog func(ctx context.Context, buildID string, attempt int, line string) error
 	// OnFinished is called for each attempt that ended, after the last line of its log, also if
 	// another gateway stored the end. It may be called more than once for an attempt, for example
-	// if the runner repeats its result. nil = no call.
+	// if the runner repeats its result. nil means no call.
 	OnFinished func(buildID string, attempt int)
 }
 
@@ -113,7 +113,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 }
 
 // Cancel cancels a queued or running build. It first ends the build in the store, which stops the
-// runner at its next report, and then stops the pipeline on the engine. ErrConflict = the build has
+// runner at its next report, and then stops the pipeline on the engine. ErrConflict means that the build has
 // already ended.
 func (w *Watcher) Cancel(ctx context.Context, buildID, by string) (autobuild.Build, error) {
 	detail := "cancelled by " + by
@@ -139,7 +139,7 @@ func (w *Watcher) Cancel(ctx context.Context, buildID, by string) (autobuild.Bui
 	return b, nil
 }
 
-// Retry queues a build that has ended for a further attempt. ErrConflict = the build has not ended.
+// Retry queues a build that has ended for a further attempt. ErrConflict means that the build has not ended.
 func (w *Watcher) Retry(ctx context.Context, buildID, by string) (autobuild.Build, error) {
 	b, err := w.o.Store.RetryBuild(ctx, buildID, by)
 	if err != nil {

@@ -35,11 +35,11 @@ func TestS11SignInIsLimited(t *testing.T) {
 		t.Errorf(`got Retry-After %q, want "7"`, limited.Header.Get("Retry-After"))
 	}
 	if got := try("192.0.2.2:1000", "").StatusCode; got != http.StatusGone {
-		t.Errorf("another address: got got %v, want %v", got, http.StatusGone)
+		t.Errorf("another address: got %v, want %v", got, http.StatusGone)
 	}
 	w.Clock.Pass(signInEvery)
 	if got := try("192.0.2.1:1000", "").StatusCode; got != http.StatusGone {
-		t.Errorf("later: got got %v, want %v", got, http.StatusGone)
+		t.Errorf("later: got %v, want %v", got, http.StatusGone)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // people are the users for whom every route is tested, fewest permissions first.
 type person struct {
 	name   string
-	cookie *http.Cookie // nil = no session
+	cookie *http.Cookie // nil means no session
 	has    autobuild.Permission
 	admin  bool // of the installation
 }

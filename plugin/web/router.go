@@ -29,8 +29,8 @@ type router struct {
 	Sessions       *session.Manager
 	MountAPI       func(gin.IRouter)               // adds the routes for programs: webhooks, runner protocol, git
 	Ready          func(ctx context.Context) error // returns nil if the gateway can work
-	Metrics        httpx.HandlerFunc               // GET /metrics; nil = not served at this address
-	Observe        Observe                         // nil = requests are not observed
+	Metrics        httpx.HandlerFunc               // GET /metrics; nil means not served at this address
+	Observe        Observe                         // nil means requests are not observed
 	Log            logrus.FieldLogger
 	Now            func() time.Time
 }

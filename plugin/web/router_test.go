@@ -187,7 +187,7 @@ func TestErrorsArePagesOrJSON(t *testing.T) {
 		t.Errorf(`got %q, want it to contain "no page at this address"`, page)
 	}
 	if got := w.do("DELETE", "/builds", ours).StatusCode; got != http.StatusMethodNotAllowed {
-		t.Errorf("DELETE /builds: got got %v, want %v", got, http.StatusMethodNotAllowed)
+		t.Errorf("DELETE /builds: got %v, want %v", got, http.StatusMethodNotAllowed)
 	}
 	broken := w.do("POST", "/runner/v1/broken", nil)
 	if text := read(

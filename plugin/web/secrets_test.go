@@ -44,7 +44,7 @@ func TestS3NoTokenServesForAnother(t *testing.T) {
 type secretRoute struct {
 	send     func(token string) *http.Response
 	rejected int    // the status for other secrets
-	secret   string // the kind that is accepted; empty = none of them
+	secret   string // the kind that is accepted; empty means none of them
 }
 
 // secretsAndRoutes returns one secret of each kind, by kind, and the routes that accept one, by name.

@@ -47,7 +47,7 @@ type Options struct {
 	Metrics    http.Handler // writes the metrics; this package checks the token
 	Observe    Observe
 	Log        logrus.FieldLogger
-	Now        func() time.Time // nil = time.Now
+	Now        func() time.Time // nil means time.Now
 }
 
 // New returns the handler of all routes of the gateway.

@@ -82,7 +82,7 @@ func NewStore(t *testing.T) *Env {
 }
 
 // Restart replaces the planner and the reconciler, so that their state in memory is lost as after a
-// process restart. check checks webhooks; nil = no check.
+// process restart. check checks webhooks; nil means no check.
 func (e *Env) Restart(check func(context.Context, autobuild.Repository) error) {
 	log := discard.Logger()
 	requests := reconciler.NewRequests(reconciler.RequestOptions{
@@ -170,7 +170,7 @@ func (e *Env) Advance(d time.Duration) {
 type Connector struct {
 	Connection autobuild.Connection
 	Err        error
-	Broken     string // the id of the only account that has Err; empty = all accounts have it
+	Broken     string // the id of the only account that has Err; empty means all accounts have it
 	Panics     string // the id of the account for which Connect panics
 }
 
@@ -194,7 +194,7 @@ type Faults struct {
 	Before func() // runs before each call; may be nil
 }
 
-// Set makes calls whose path contains path fail with a status. 0 = they succeed again.
+// Set makes calls whose path contains path fail with a status. 0 means they succeed again.
 func (f *Faults) Set(path string, status int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

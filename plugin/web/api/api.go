@@ -63,7 +63,7 @@ type Options struct {
 	Pipelines Pipelines
 	Probes    Probes
 	Git       Git
-	Now       func() time.Time // nil = time.Now
+	Now       func() time.Time // nil means time.Now
 }
 
 // An API holds the handlers. It is safe for concurrent use.

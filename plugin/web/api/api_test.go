@@ -316,7 +316,7 @@ func TestDeliveries(t *testing.T) {
 			t.Errorf("got Code %v, want %v", w.Code, tt.status)
 		}
 		if got != "h1 raw bytes" {
-			t.Errorf(`got got %q, want "h1 raw bytes"`, got)
+			t.Errorf(`got %q, want "h1 raw bytes"`, got)
 		}
 	}
 	if w := e.post(

@@ -83,14 +83,14 @@ func TestS11GuessingAtTokensIsLimitedPerAddress(t *testing.T) {
 		t.Errorf(`got Retry-After %q, want "1"`, limited.Header.Get("Retry-After"))
 	}
 	if got := e.post(spec.ProbePath, "192.0.2.1", "good").StatusCode; got != http.StatusOK {
-		t.Errorf("a good token from the same address: got got %v, want %v", got, http.StatusOK)
+		t.Errorf("a good token from the same address: got %v, want %v", got, http.StatusOK)
 	}
 	if got := e.post(spec.ProbePath, "192.0.2.2", "guess").StatusCode; got != http.StatusUnauthorized {
-		t.Errorf("another address: got got %v, want %v", got, http.StatusUnauthorized)
+		t.Errorf("another address: got %v, want %v", got, http.StatusUnauthorized)
 	}
 	e.now = e.now.Add(rejectedEvery)
 	if got := e.post("/runner/v1/builds/b/permit", "192.0.2.1", "guess").StatusCode; got != http.StatusUnauthorized {
-		t.Errorf("later: got got %v, want %v", got, http.StatusUnauthorized)
+		t.Errorf("later: got %v, want %v", got, http.StatusUnauthorized)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestS11ATokenIsLimited(t *testing.T) {
 	}
 	e.now = e.now.Add(time.Second)
 	if got := e.post(spec.ProbePath, "192.0.2.1", "good").StatusCode; got != http.StatusOK {
-		t.Errorf("a second later: got got %v, want %v", got, http.StatusOK)
+		t.Errorf("a second later: got %v, want %v", got, http.StatusOK)
 	}
 }
 

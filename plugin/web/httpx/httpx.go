@@ -65,7 +65,7 @@ func Errors(log logrus.FieldLogger, write Writer) gin.HandlerFunc {
 	}
 }
 
-// retryAfter returns the value of Retry-After; 0 = the header is not sent.
+// retryAfter returns the value of Retry-After; 0 means the header is not sent.
 func retryAfter(err error) time.Duration {
 	var limited *autobuild.RateLimitError
 	if errors.As(err, &limited) {

@@ -30,7 +30,7 @@ type automatedRow struct {
 	Last    autobuild.Build // zero if there is no build yet
 	Took    string
 	Bars    bars
-	Trouble string // a problem with the webhook; empty = none
+	Trouble string // a problem with the webhook; empty means none
 }
 
 // An option is one choice of a select.

@@ -220,7 +220,7 @@ func TestRawLogIsText(t *testing.T) {
 		}
 	}
 	if got := s.get(t, pagestest.Reader, "/builds/x/log").StatusCode; got != http.StatusNotFound {
-		t.Errorf("build x: got got %v, want %v", got, http.StatusNotFound)
+		t.Errorf("build x: got %v, want %v", got, http.StatusNotFound)
 	}
 }
 
@@ -320,7 +320,7 @@ func TestListsAreRefreshed(t *testing.T) {
 			t.Fatalf("number of values: got %d, want 1 (%v)", len(got), got)
 		}
 		if got[0] != seconds {
-			t.Errorf("got got[0] %v, want %v", got[0], seconds)
+			t.Errorf("got %v, want %v", got[0], seconds)
 		}
 	}
 }

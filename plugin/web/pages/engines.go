@@ -23,13 +23,13 @@ type Engine struct {
 	Name       string
 	Prefix     string // of the names of its settings, for example "SLIPWAY_DRONE_"
 	Configured bool   // automated builds can use it
-	Limit      int    // maximum number of concurrent builds; 0 = no limit
-	Builder    string // address of the builder; empty = a builder is started
+	Limit      int    // maximum number of concurrent builds; 0 means no limit
+	Builder    string // address of the builder; empty means a builder is started
 
 	// The remaining fields are for engines on a CI server.
-	CI         CI     // nil = not on a CI server, or not configured
+	CI         CI     // nil means not on a CI server, or not configured
 	Server     string // URL, for example "https://drone.example.com"
-	Repository string // builder repository; empty = each repository runs its own pipelines
+	Repository string // builder repository; empty means each repository runs its own pipelines
 	Image      string // of the build step
 	Runners    string // type and platform, for example "docker, linux/amd64"; may be empty
 }

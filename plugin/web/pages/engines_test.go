@@ -206,7 +206,7 @@ func TestTheEngineCanBeChosenIfThereAreSeveral(t *testing.T) {
 		offered = append(offered, attr(o, "value"))
 	}
 	if got := strings.Join(offered, " "); got != "embedded drone" {
-		t.Errorf(`got got %q, want "embedded drone"`, got)
+		t.Errorf(`got %q, want "embedded drone"`, got)
 	} else if form.value(t, "engine") != "drone" {
 		t.Errorf(`got form.value(t, "engine") %q, want "drone"`, form.value(t, "engine"))
 	}

@@ -27,7 +27,7 @@ type Options struct {
 	URL          string        // public base URL, without a trailing slash
 	Engines      []Engine      // all engines; the first is the default
 	PollInterval time.Duration // of repositories without a webhook; shown on pages
-	Recheck      time.Duration // how often a log stream checks permissions again; 0 = 30 s
+	Recheck      time.Duration // how often a log stream checks permissions again; 0 means 30 s
 	Now          func() time.Time
 	Log          logrus.FieldLogger
 }

@@ -22,7 +22,7 @@ type registriesPage struct {
 
 type registryRow struct {
 	autobuild.Registry
-	Only    string // full name of the repository that the credential is bound to; empty = not bound
+	Only    string // full name of the repository that the credential is bound to; empty means not bound
 	Warning string
 }
 

@@ -305,6 +305,6 @@ func TestStaticFilesAreKept(t *testing.T) {
 		t.Errorf(`got %q, want the prefix "text/css"`, r.Header.Get("Content-Type"))
 	}
 	if got := s.get(t, "", "/static/..%2fpages.go").StatusCode; got != http.StatusNotFound {
-		t.Errorf("a file outside: got got %v, want %v", got, http.StatusNotFound)
+		t.Errorf("a file outside: got %v, want %v", got, http.StatusNotFound)
 	}
 }

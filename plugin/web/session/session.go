@@ -43,7 +43,7 @@ type Store interface {
 type Options struct {
 	Store Store
 	URL   string           // public base URL; https makes the cookies Secure
-	Now   func() time.Time // nil = time.Now
+	Now   func() time.Time // nil means time.Now
 }
 
 // A Manager starts, finds and ends sessions. It is safe for concurrent use.

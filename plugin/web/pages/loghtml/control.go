@@ -109,7 +109,7 @@ func (p *parser) parameter(c rune) token {
 	return control
 }
 
-// A style is the state of SGR: colors 1–16 (0 = the default color) and weights.
+// A style is the state of SGR: colors 1–16 (0 means the default color) and weights.
 type style struct {
 	fg, bg                           uint8
 	bold, dim, italic, under, strike bool

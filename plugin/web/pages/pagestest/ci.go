@@ -30,7 +30,7 @@ func (c *CI) Lead(address string, err error) {
 	c.address, c.err = address, err
 }
 
-// Looks returns the time limit of each inspection; zero = no limit.
+// Looks returns the time limit of each inspection; zero means no limit.
 func (c *CI) Looks() []time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
