@@ -36,7 +36,7 @@ func TestAWideRegistryCredentialIsWarnedOf(t *testing.T) {
 
 	l = listen(t)
 	text := served(t, append(environ, "SLIPWAY_URL=http://"+l.Addr().String()), l)
-	want := "every automated build with an image at " + host + " may push with it: add a path prefix, as " + host + "/team, or bind it"
+	want := "every automated build with an image at " + host + " may push with it: add a path prefix, for example " + host + "/team, or bind it"
 	if got := strings.Count(text, want); got != 1 {
 		t.Errorf("warnings in the log: got %d, want 1:\n%s", got, text)
 	}

@@ -22,7 +22,7 @@ var (
 type RateLimitError struct{ RetryAfter time.Duration }
 
 func (e *RateLimitError) Error() string {
-	return fmt.Sprintf("rate limited, again in %s", e.RetryAfter.Round(time.Second))
+	return fmt.Sprintf("rate limited: try again in %s", e.RetryAfter.Round(time.Second))
 }
 
 // Is makes errors.Is match ErrUnavailable.

@@ -91,7 +91,7 @@ func environment(given, stored map[string]secret.Secret) (map[string]secret.Secr
 		return nil, []autobuild.FieldError{
 			{
 				Field:   "environment",
-				Message: fmt.Sprintf("%d variables, at most %d are allowed", len(given), maxVariables),
+				Message: fmt.Sprintf("%d variables: at most %d are allowed", len(given), maxVariables),
 			},
 		}
 	}

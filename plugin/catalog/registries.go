@@ -90,7 +90,7 @@ func (c *Catalog) checkBinding(ctx context.Context, r autobuild.Registry) error 
 		return err
 	}
 	if r.Purpose == autobuild.RegistryPush && !credentials.Covers(r, a.Image) {
-		return invalid("host", "the automated build of %s pushes %s, which does not begin with %s",
+		return invalid("host", "the automated build of %s pushes %s, which does not start with %s",
 			a.Repository.FullName, a.Image, r.Host)
 	}
 	return nil

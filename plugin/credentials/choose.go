@@ -84,7 +84,7 @@ func Warning(r autobuild.Registry) string {
 		return ""
 	}
 	return fmt.Sprintf("every automated build with an image at %s may push with it: "+
-		"add a path prefix, as %s/team, or bind it to one automated build", r.Host, r.Host)
+		"add a path prefix, for example %s/team, or bind it to one automated build", r.Host, r.Host)
 }
 
 // better reports whether a build prefers r to other. Both are for the same registry.
@@ -109,11 +109,11 @@ func reason(r autobuild.Registry, u Use) string {
 	case r.ID == "" && u.BoundOnly:
 		return "no push credential is bound to this automated build"
 	case r.ID == "":
-		return "no push credential begins the image's name"
+		return "no push credential matches the image's name"
 	case r.AutomatedBuildID != "":
 		return "bound to this automated build"
 	case strings.Contains(r.Host, "/"):
-		return "its path begins the image's name"
+		return "the image's name starts with its path"
 	}
 	return "it is for the whole registry"
 }

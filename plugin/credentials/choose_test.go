@@ -40,7 +40,7 @@ func TestChoosePush(t *testing.T) {
 		want      string
 		reason    string
 	}{
-		"nothing stored": {nil, false, "", "no push credential begins"},
+		"nothing stored": {nil, false, "", "no push credential matches"},
 		"the whole registry": {
 			[]string{"push registry.example.com"}, false, "push registry.example.com", "whole registry",
 		},

@@ -43,6 +43,6 @@ func ExampleWarning() {
 	fmt.Println(credentials.Warning(registry))
 	fmt.Printf("%q\n", credentials.Warning(image))
 	// Output:
-	// every automated build with an image at registry.example.com may push with it: add a path prefix, as registry.example.com/team, or bind it to one automated build
+	// every automated build with an image at registry.example.com may push with it: add a path prefix, for example registry.example.com/team, or bind it to one automated build
 	// ""
 }

@@ -22,7 +22,7 @@ const (
 func (d *Dispatcher) retryDelay(ctx context.Context, b autobuild.Build) time.Duration {
 	length, err := d.o.Store.QueueOf(ctx, b.AutomatedBuildID)
 	if err != nil {
-		logctx.Log(ctx, d.o.Log).WithError(err).Warn("length of the queue unknown")
+		logctx.Log(ctx, d.o.Log).WithError(err).Warn("cannot load the length of the queue")
 	}
 	return backoffFor(length)
 }

@@ -73,7 +73,7 @@ func (d *Dispatcher) postpone(ctx context.Context, b autobuild.Build, err error)
 	if b.Detail != detail {
 		logctx.Log(ctx, d.o.Log).Info("build waits: " + detail)
 		if err := d.o.Store.ExplainBuild(ctx, b.ID, detail); err != nil {
-			return fmt.Errorf("store why build %d waits: %w", b.Number, err)
+			return fmt.Errorf("store the reason why build %d waits: %w", b.Number, err)
 		}
 	}
 	if !isNotReady {

@@ -27,7 +27,7 @@ func Command() *cli.Command {
 				}
 			}
 			if c.NArg() != 1 {
-				return usageError("one payload is needed, %d were given: a file, or - for standard input", c.NArg())
+				return usageError("got %d payloads, want one: a file, or - for standard input", c.NArg())
 			}
 			return Run(ctx, Options{
 				Provider:  c.String("provider"),

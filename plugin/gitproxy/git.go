@@ -87,7 +87,7 @@ func (p *Proxy) refusalFor(ctx context.Context, err error) error {
 	case errors.Is(ended, errClosed):
 		return retryLater(errClosed.Error(), retryAfter, err)
 	case errors.Is(ended, context.Canceled): // neither the gateway nor Bitbucket failed
-		return refuse(http.StatusRequestTimeout, "the client left", err)
+		return refuse(http.StatusRequestTimeout, "the client disconnected", err)
 	case errors.As(err, &large):
 		return refuse(http.StatusRequestEntityTooLarge, "the request is larger than 32 MiB", err)
 	case errors.As(err, &known):

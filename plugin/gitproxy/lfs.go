@@ -89,7 +89,7 @@ func (p *Proxy) batch(w http.ResponseWriter, r *http.Request, s *session, u *ups
 	w.Header().Set("Content-Type", lfsType)
 	w.Header().Set("Cache-Control", "no-store")
 	if _, err := w.Write(answer); err != nil { //nolint:gosec // JSON, by its content type
-		panic(http.ErrAbortHandler) // the client left
+		panic(http.ErrAbortHandler) // the client disconnected
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func (u *upstream) sendBatch(r *http.Request, request batchRequest) (batchAnswer
 	}
 	out, err := http.NewRequestWithContext(r.Context(), http.MethodPost, "/", bytes.NewReader(body))
 	if err != nil {
-		return batchAnswer{}, fmt.Errorf("make a batch request: %w", err)
+		return batchAnswer{}, fmt.Errorf("create a batch request: %w", err)
 	}
 	out.Header.Set("Accept", lfsType)
 	out.Header.Set("Content-Type", lfsType)

@@ -72,7 +72,7 @@ func (p *Proxy) fetchObject(ctx context.Context, u *upstream, o object) (*http.R
 	for hop := 0; ; hop++ {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 		if err != nil {
-			return nil, fmt.Errorf("make a request for an object: %w", err)
+			return nil, fmt.Errorf("create a request for an object: %w", err)
 		}
 		if hop == 0 {
 			if err := u.authorize(request, o); err != nil {

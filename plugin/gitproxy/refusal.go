@@ -84,5 +84,5 @@ func WriteError(w http.ResponseWriter, path string, status int, message string) 
 	}
 	w.Header().Set("Content-Type", kind)
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // an error here means that the client left
+	_, _ = w.Write(body) // an error here means that the client disconnected
 }

@@ -54,7 +54,7 @@ func (p *Proxy) beginRequest(r *http.Request, build string) (autobuild.Attempt, 
 		return autobuild.Attempt{}, nil, refuse(http.StatusForbidden, errEnded.Error(), err)
 	case err != nil:
 		return autobuild.Attempt{}, nil, retryLater(
-			"the gateway cannot look the attempt up at the moment",
+			"the gateway cannot load the attempt at the moment",
 			retryAfter,
 			err,
 		)
@@ -126,8 +126,8 @@ func (p *Proxy) watchAttempt(s *session) {
 			if failures++; failures == maxCheckFailures {
 				p.o.Log.WithError(err).
 					WithField("build", s.key.build).
-					Warn("git transfers ended: the attempt cannot be looked up")
-				s.end(fmt.Errorf("look the attempt up: %w", err))
+					Warn("git transfers ended: the attempt cannot be loaded")
+				s.end(fmt.Errorf("load the attempt: %w", err))
 			}
 		}
 	}

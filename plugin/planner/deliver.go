@@ -38,7 +38,7 @@ func (p *Planner) Deliver(ctx context.Context, deliveryID string) error {
 	}
 	push, err := provider.ParsePush(source.Kind, d.Event, d.Body)
 	if err != nil {
-		return p.finishDelivery(ctx, d.ID, autobuild.DeliveryFailed, "payload not understood: "+err.Error())
+		return p.finishDelivery(ctx, d.ID, autobuild.DeliveryFailed, "cannot parse the payload: "+err.Error())
 	}
 	if state, reason := checkPush(hook, push); state != "" {
 		return p.finishDelivery(ctx, d.ID, state, reason)

@@ -36,7 +36,7 @@ func errorActionFor(err error, age time.Duration) errorAction {
 		}
 	case errors.Is(err, autobuild.ErrUnauthorized):
 		return errorAction{queue.Snooze(maxPause),
-			"waits: the linked account has no access: link it again in Settings, Source providers"}
+			"waits: the linked account has no access: link it again under Settings → Source providers"}
 	case errors.Is(err, autobuild.ErrUnavailable):
 		return errorAction{queue.Snooze(min(max(age/4, minPause), maxPause)), "waits: Bitbucket is not available"}
 	case errors.Is(err, autobuild.ErrForbidden):

@@ -89,7 +89,7 @@ func targetsOf(a autobuild.AutomatedBuild, q Request) ([]target, error) {
 			Message: fmt.Sprintf("no enabled rule builds %s %s", q.Ref.Kind, q.Ref.Name)}
 	}
 	return nil, autobuild.FieldError{Field: "ref",
-		Message: "every enabled rule's source is a pattern: name the branch or tag"}
+		Message: "every enabled rule's source is a pattern: enter the branch or tag"}
 }
 
 // targetOf evaluates a rule for a requested ref. The rule's autobuild switch, the changed paths
@@ -98,7 +98,7 @@ func targetOf(rule autobuild.Rule, ref autobuild.Ref) (target, error) {
 	if ref == (autobuild.Ref{}) {
 		if strings.HasPrefix(rule.Source, "/") {
 			return target{}, autobuild.FieldError{Field: "ref",
-				Message: "this rule's source is a pattern: name the branch or tag"}
+				Message: "this rule's source is a pattern: enter the branch or tag"}
 		}
 		ref = autobuild.Ref{Kind: rule.SourceType, Name: rule.Source}
 	}

@@ -144,9 +144,9 @@ func TestStartReturnsTheFieldToCorrect(t *testing.T) {
 		field, text string
 	}{
 		"pattern without a ref": {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID}, "ref",
-			"this rule's source is a pattern: name the branch or tag"},
+			"this rule's source is a pattern: enter the branch or tag"},
 		"patterns only": {planner.Request{AutomatedBuildID: a.ID}, "ref",
-			"every enabled rule's source is a pattern: name the branch or tag"},
+			"every enabled rule's source is a pattern: enter the branch or tag"},
 		"ref that no rule builds": {planner.Request{AutomatedBuildID: a.ID, Ref: plannertest.Branch("main")}, "ref",
 			"no enabled rule builds branch main"},
 		"ref that the rule is not": {planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Ref: plannertest.Branch("main")},

@@ -23,7 +23,7 @@ func TestW17OutagesNeverCostADelivery(t *testing.T) {
 		{"unavailable", 503, time.Second, "waits: Bitbucket is not available"},
 		{"rate limited", 429, 2 * time.Minute, "waits: Bitbucket limits the rate of requests"},
 		{"token refused", 401, time.Minute,
-			"waits: the linked account has no access: link it again in Settings, Source providers"},
+			"waits: the linked account has no access: link it again under Settings → Source providers"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := plannertest.New(t)

@@ -28,7 +28,7 @@ var (
 func Check(rs []autobuild.Rule) (faults []autobuild.FieldError, warnings []string) {
 	if len(rs) > maxRules {
 		return []autobuild.FieldError{{Field: "rules",
-			Message: fmt.Sprintf("%d rules, at most %d are allowed", len(rs), maxRules)}}, nil
+			Message: fmt.Sprintf("%d rules: at most %d are allowed", len(rs), maxRules)}}, nil
 	}
 	compiled := make([]compiledRule, len(rs))
 	ids := map[string]int{}
@@ -41,7 +41,7 @@ func Check(rs []autobuild.Rule) (faults []autobuild.FieldError, warnings []strin
 				found,
 				autobuild.FieldError{
 					Field:   "id",
-					Message: fmt.Sprintf("%q is the id of rules[%d] already", r.ID, first),
+					Message: fmt.Sprintf("%q is already the id of rules[%d]", r.ID, first),
 				},
 			)
 		} else {
@@ -71,7 +71,7 @@ func checkLists(r autobuild.Rule) (faults []autobuild.FieldError) {
 	if n := max(len(r.BuildArgs), len(r.Platforms), len(r.Paths)); n > maxPerRule {
 		fault(
 			"build_args",
-			"of build_args, platforms and paths, one has %d entries, at most %d are allowed",
+			"build_args, platforms or paths has %d entries: at most %d are allowed",
 			n,
 			maxPerRule,
 		)
@@ -90,7 +90,7 @@ func checkLists(r autobuild.Rule) (faults []autobuild.FieldError) {
 	}
 	for i, p := range r.Platforms {
 		if !grammar.IsPlatform(p) {
-			fault(fmt.Sprintf("platforms[%d]", i), "%q is not a platform: give one as linux/amd64 or linux/arm/v7", p)
+			fault(fmt.Sprintf("platforms[%d]", i), "%q is not a platform: use for example linux/amd64 or linux/arm/v7", p)
 		}
 	}
 	return faults
@@ -104,7 +104,7 @@ func findWarnings(rs []compiledRule) (warnings []string) {
 			warnings = append(
 				warnings,
 				fmt.Sprintf(
-					"rules[%d].source: %s is compared with the short name, as main or v1.0",
+					"rules[%d].source: %s is compared with the short name, for example main or v1.0",
 					i,
 					a.source.literal,
 				),

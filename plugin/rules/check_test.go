@@ -133,7 +133,7 @@ func TestTheNumberOfRulesIsLimitedAndIDsAreUnique(t *testing.T) {
 	if len(faults) != 1 {
 		t.Fatalf("repeated id: got the faults %v, want one", faults)
 	}
-	if want := `rules[2].id: "a" is the id of rules[0] already`; faults[0].Error() != want {
+	if want := `rules[2].id: "a" is already the id of rules[0]`; faults[0].Error() != want {
 		t.Errorf("repeated id: got %v, want %s", faults[0], want)
 	}
 }

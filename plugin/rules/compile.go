@@ -54,7 +54,7 @@ func (c compiledRule) pathsMatch(changed []string) (bool, string) {
 	for _, p := range changed {
 		for _, g := range c.globs {
 			if g.match(p) {
-				return true, fmt.Sprintf("%s changed, as %s asks", p, g)
+				return true, fmt.Sprintf("%s changed, which matches %s", p, g)
 			}
 		}
 	}

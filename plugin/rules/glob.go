@@ -19,9 +19,9 @@ func parseGlob(text string) (glob, error) {
 	clean := strings.TrimPrefix(strings.TrimSpace(text), "/")
 	switch {
 	case clean == "":
-		return glob{}, errors.New("empty: give a pattern, as svc/**")
+		return glob{}, errors.New("empty: enter a pattern, for example svc/**")
 	case len(clean) > maxPath:
-		return glob{}, fmt.Errorf("%d bytes, at most %d are allowed", len(clean), maxPath)
+		return glob{}, fmt.Errorf("%d bytes: at most %d are allowed", len(clean), maxPath)
 	case strings.HasPrefix(clean, "!"):
 		return glob{}, fmt.Errorf("%s: patterns cannot be negated", text)
 	}

@@ -45,13 +45,13 @@ func fromRoot(p string) string {
 func checkPath(field, p string) error {
 	fault := func(message string) error { return autobuild.FieldError{Field: field, Message: message} }
 	if len(p) > maxPath {
-		return fault(fmt.Sprintf("%d bytes, at most %d are allowed", len(p), maxPath))
+		return fault(fmt.Sprintf("%d bytes: at most %d are allowed", len(p), maxPath))
 	}
 	if strings.ContainsFunc(p, unicode.IsControl) {
 		return fault("it contains a control character")
 	}
 	if strings.Contains(p, `\`) {
-		return fault(p + ": it holds a backslash; directories are parted by /")
+		return fault(p + ": it contains a backslash: separate directories with /")
 	}
 	for part := range strings.SplitSeq(p, "/") {
 		if part == ".." {

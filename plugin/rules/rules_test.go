@@ -169,7 +169,7 @@ func TestW12UnknownChangedPathsBuild(t *testing.T) {
 		reason string
 	}{
 		{"unknown", nil, true, "the changed paths are unknown"},
-		{"one matches", []string{"README.md", "svc/a/main.go"}, true, "svc/a/main.go changed, as svc/** asks"},
+		{"one matches", []string{"README.md", "svc/a/main.go"}, true, "svc/a/main.go changed, which matches svc/**"},
 		{"no changed path", []string{}, false, ""},
 	} {
 		c.Paths = row.paths

@@ -21,9 +21,9 @@ func parseSource(text string) (source, error) {
 	text = strings.TrimSpace(text)
 	switch {
 	case text == "":
-		return source{}, errors.New("empty: give a name, or a regular expression between slashes")
+		return source{}, errors.New("empty: enter a name, or a regular expression between slashes")
 	case len(text) > maxSource:
-		return source{}, fmt.Errorf("%d bytes, at most %d are allowed", len(text), maxSource)
+		return source{}, fmt.Errorf("%d bytes: at most %d are allowed", len(text), maxSource)
 	case !strings.HasPrefix(text, "/"):
 		return source{literal: text}, nil
 	case len(text) < 3 || !strings.HasSuffix(text, "/"):

@@ -48,9 +48,9 @@ func parseTags(text string, s source) ([]template, error) {
 	}
 	switch {
 	case len(templates) == 0:
-		return nil, errors.New("empty: give at least one tag, as latest")
+		return nil, errors.New("empty: enter at least one tag, for example latest")
 	case len(templates) > maxTags:
-		return nil, fmt.Errorf("%d tags, at most %d are allowed", len(templates), maxTags)
+		return nil, fmt.Errorf("%d tags: at most %d are allowed", len(templates), maxTags)
 	}
 	return templates, nil
 }
@@ -90,7 +90,7 @@ func parsePlaceholder(text string, s source) (part, error) {
 		return part{}, fmt.Errorf("%s needs a regular expression as source, %s is a literal name", text, s.literal)
 	}
 	if group > s.groups() {
-		return part{}, fmt.Errorf("%s: the source has %d groups", text, s.groups())
+		return part{}, fmt.Errorf("%s: the source has only %d groups", text, s.groups())
 	}
 	return part{group: group}, nil
 }

@@ -58,7 +58,7 @@ func (w *Watcher) pipelineOfPeer(ctx context.Context, a autobuild.Attempt) (auto
 	alive, err := w.o.Peers.Alive(ctx, a.Gateway)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("look for the gateway of attempt %d: %w", a.Number, err)
+		return "", fmt.Errorf("find the gateway of attempt %d: %w", a.Number, err)
 	case alive:
 		return "", errOtherGateway
 	}

@@ -55,7 +55,7 @@ func (t *text) UnmarshalYAML(n ast.Node) error {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		*t = text(strings.TrimSpace(n.GetToken().Origin))
 	default:
-		return faultAt(n, "want a text, got a "+strings.ToLower(n.Type().String()))
+		return faultAt(n, "want a string, got a "+strings.ToLower(n.Type().String()))
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ const (
 	smallDelivery = 256 << 10
 )
 
-var errBusy = errors.New("too many bytes of deliveries at once")
+var errBusy = errors.New("too many bytes of concurrent deliveries")
 
 // A budget is the memory that all current deliveries share. Its zero value is exhausted.
 type budget struct {

@@ -136,7 +136,7 @@ func (p *Pages) unlink(c *gin.Context) error {
 		return fmt.Errorf("remove the webhooks of account %s: %w", a.Name, err)
 	}
 	if err := p.Accounts.Forget(ctx, a.ID); err != nil {
-		return fmt.Errorf("forget account %s: %w", a.Name, err)
+		return fmt.Errorf("unlink account %s: %w", a.Name, err)
 	}
 	provider, err := optional(p.Store.Provider(ctx, a.ProviderID))
 	if err != nil {
