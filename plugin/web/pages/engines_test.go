@@ -24,7 +24,7 @@ func TestEnginesAreShown(t *testing.T) {
 		t,
 		http.StatusOK,
 		"Embedded default",
-		"Builds at once 2 ( SLIPWAY_CONCURRENCY )",
+		"Concurrent builds 2 ( SLIPWAY_CONCURRENCY )",
 		"started when needed",
 		"Server https://drone.example.com",
 		"Pipelines in the builder repository acme/builder",
@@ -52,7 +52,7 @@ func TestEnginesAreShown(t *testing.T) {
 	woodpecker.Name, woodpecker.Prefix = "woodpecker", "SLIPWAY_WOODPECKER_"
 	s.Pages.Engines = []pages.Engine{woodpecker, drone, pagestest.Embedded()}
 	s.get(t, autobuild.RoleAdmin, enginesPage).want(t, http.StatusOK,
-		"Woodpecker default", "Pipelines in each repository", "Builder tcp://builder.example.com:1234", "Builds at once 4",
+		"Woodpecker default", "Pipelines in each repository", "Builder tcp://builder.example.com:1234", "Concurrent builds 4",
 		"ci/woodpecker/manual/slipway Woodpecker The result of a pipeline, in addition to slipway-…",
 		"It cannot be turned off.")
 }
