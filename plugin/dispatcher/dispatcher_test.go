@@ -127,7 +127,7 @@ func TestTheBuildsPageShowsTheFix(t *testing.T) {
 		err    error
 		detail string
 	}{
-		{autobuild.ErrUnauthorized, "link it again in the settings"},
+		{autobuild.ErrUnauthorized, "link it again under Settings"},
 		{autobuild.ErrNotFound, "the linked account was removed"},
 	} {
 		e.account.err = fmt.Errorf("account: %w", tt.err)

@@ -40,7 +40,7 @@ func (d *Dispatcher) engineOf(ctx context.Context, b autobuild.Build) (string, e
 	_, err = d.o.Connector.Connect(ctx, a.AccountID)
 	switch {
 	case errors.Is(err, autobuild.ErrUnauthorized):
-		detail := "the linked account's access ended: link it again in the settings, under Source providers"
+		detail := "the linked account's access ended: link it again under Settings → Source providers"
 		return "", notReadyError{detail, configRetryDelay}
 	case errors.Is(err, autobuild.ErrNotFound):
 		detail := "the linked account was removed: choose another one for the automated build"

@@ -21,7 +21,7 @@ func TestR16CheckFindsInvalidFields(t *testing.T) {
 		rule          autobuild.Rule
 		field, reason string
 	}{
-		{"a group too many", rule(autobuild.Tag, version, `{\3}`), "tags", `{\3}: the source has 2 groups`},
+		{"a group too many", rule(autobuild.Tag, version, `{\3}`), "tags", `{\3}: the source has only 2 groups`},
 		{"a group of a literal", rule(autobuild.Branch, "main", `{\1}`), "tags", "needs a regular expression"},
 		{"a tenth group", rule(autobuild.Tag, version, `{\10}`), "tags", `{\10} is not a placeholder`},
 		{"group zero", rule(autobuild.Tag, version, `{\0}`), "tags", `{\0} is not a placeholder`},
