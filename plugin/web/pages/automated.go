@@ -36,8 +36,8 @@ type automatedRow struct {
 // An option is one choice of a select.
 type option struct{ Value, Label string }
 
-// automatedBuilds shows the list of automated builds with their last build.
-func (p *Pages) automatedBuilds(c *gin.Context) error {
+// showAutomatedBuilds shows the list of automated builds with their last build.
+func (p *Pages) showAutomatedBuilds(c *gin.Context) error {
 	ctx := c.Request.Context()
 	all, err := p.view(c).AutomatedBuilds(ctx)
 	if err != nil {

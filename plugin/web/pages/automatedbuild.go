@@ -53,8 +53,8 @@ type startForm struct {
 	Rules          []option
 }
 
-// automatedBuild shows one automated build.
-func (p *Pages) automatedBuild(c *gin.Context) error {
+// showAutomatedBuild shows one automated build.
+func (p *Pages) showAutomatedBuild(c *gin.Context) error {
 	a, err := p.findAutomated(c)
 	if err != nil {
 		return err

@@ -48,8 +48,8 @@ type attemptRow struct {
 	Shown    bool
 }
 
-// build shows one build with its stages, its result and its log.
-func (p *Pages) build(c *gin.Context) error {
+// showBuild shows one build with its stages, its result and its log.
+func (p *Pages) showBuild(c *gin.Context) error {
 	ctx := c.Request.Context()
 	b, err := p.findBuild(c)
 	if err != nil {

@@ -39,8 +39,8 @@ type filterLink struct {
 	Current    bool
 }
 
-// builds lists all builds, newest first.
-func (p *Pages) builds(c *gin.Context) error {
+// showBuilds lists all builds, newest first.
+func (p *Pages) showBuilds(c *gin.Context) error {
 	shown := c.DefaultQuery("state", "all")
 	filter := autobuild.BuildFilter{Limit: pageSize + 1}
 	content := buildsPage{Shown: shown}

@@ -27,8 +27,8 @@ type deliveryRow struct {
 	Repository string
 }
 
-// deliveries lists the webhook requests of Bitbucket, newest first.
-func (p *Pages) deliveries(c *gin.Context) error {
+// showDeliveries lists the webhook requests of Bitbucket, newest first.
+func (p *Pages) showDeliveries(c *gin.Context) error {
 	ctx := c.Request.Context()
 	list, err := p.view(c).Deliveries(ctx, autobuild.DeliveryFilter{Limit: pageSize + 1, Before: c.Query("before")})
 	if err != nil {
@@ -74,8 +74,8 @@ type answerView struct {
 
 type headerLine struct{ Name, Value string }
 
-// delivery shows one webhook request with its changes and the decision of each rule.
-func (p *Pages) delivery(c *gin.Context) error {
+// showDelivery shows one webhook request with its changes and the decision of each rule.
+func (p *Pages) showDelivery(c *gin.Context) error {
 	ctx := c.Request.Context()
 	d, err := p.view(c).Delivery(ctx, c.Param("id"))
 	if err != nil {

@@ -50,10 +50,10 @@ type engineRow struct {
 // An environmentView holds environment variables to copy, with secrets.
 type environmentView struct{ Of, Lines string }
 
-// engines shows the engines. It inspects a CI's server only if the query asks for it: the script
+// showEngines shows the engines. It inspects a CI's server only if the query asks for it: the script
 // loads that part after the page, and without a script a link does.
-func (p *Pages) engines(c *gin.Context) error {
-	return p.showEngines(c, func(e *engineRow) {
+func (p *Pages) showEngines(c *gin.Context) error {
+	return p.renderEngines(c, func(e *engineRow) {
 		if e.CI == nil || e.Name != c.Query("look") {
 			return
 		}
@@ -69,7 +69,7 @@ func (p *Pages) revealEnvironment(c *gin.Context) error {
 	if p.ci(c.Param("id")).CI == nil {
 		return fmt.Errorf("engine %q: %w", c.Param("id"), autobuild.ErrNotFound)
 	}
-	return p.showEngines(c, func(e *engineRow) {
+	return p.renderEngines(c, func(e *engineRow) {
 		if e.Name != c.Param("id") {
 			return
 		}
@@ -79,7 +79,7 @@ func (p *Pages) revealEnvironment(c *gin.Context) error {
 	})
 }
 
-func (p *Pages) showEngines(c *gin.Context, fill func(*engineRow)) error {
+func (p *Pages) renderEngines(c *gin.Context, fill func(*engineRow)) error {
 	var content enginesPage
 	for i, e := range p.Engines {
 		row := engineRow{Engine: e, Default: i == 0}
@@ -108,9 +108,9 @@ func (p *Pages) pipelineLink(b autobuild.Build, a autobuild.Attempt) string {
 	return fmt.Sprintf("/builds/%d/pipeline?attempt=%d", b.Number, a.Number)
 }
 
-// pipeline redirects to the page of an attempt's pipeline on its CI. The CI returns the address, and
+// redirectToPipeline redirects to the page of an attempt's pipeline on its CI. The CI returns the address, and
 // addresses on other servers are rejected.
-func (p *Pages) pipeline(c *gin.Context) error {
+func (p *Pages) redirectToPipeline(c *gin.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), inspectTimeout)
 	defer cancel()
 	b, err := p.findBuild(c)

@@ -98,10 +98,10 @@ func (p *Pages) logAttempt(c *gin.Context) (autobuild.Attempt, error) {
 	return a, nil
 }
 
-// rawLog sends a log as text, starting at ?offset in bytes of the stored log. Users also read it in a
+// sendRawLog sends a log as text, starting at ?offset in bytes of the stored log. Users also read it in a
 // terminal with curl, so it removes control sequences except colors. With ?raw=1 it sends the stored
 // bytes as a file.
-func (p *Pages) rawLog(c *gin.Context) error {
+func (p *Pages) sendRawLog(c *gin.Context) error {
 	a, err := p.logAttempt(c)
 	if err != nil {
 		return err

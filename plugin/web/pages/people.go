@@ -28,8 +28,8 @@ type personRow struct {
 // roles are the options for a person's role.
 var roles = []option{{string(autobuild.RoleNone), "none"}, {string(autobuild.RoleAdmin), "admin"}}
 
-// people lists all users with their roles.
-func (p *Pages) people(c *gin.Context) error {
+// showPeople lists all users with their roles.
+func (p *Pages) showPeople(c *gin.Context) error {
 	ctx := c.Request.Context()
 	users, err := p.Store.Users(ctx)
 	if err != nil {

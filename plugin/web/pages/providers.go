@@ -38,8 +38,8 @@ func linkURL(providerID, back string) string {
 	return "/oauth/bitbucket/link?" + url.Values{"provider": {providerID}, "return_to": {back}}.Encode()
 }
 
-// providers shows the source providers with their linked accounts.
-func (p *Pages) providers(c *gin.Context) error {
+// showProviders shows the source providers with their linked accounts.
+func (p *Pages) showProviders(c *gin.Context) error {
 	views, err := p.providerViews(c)
 	if err != nil {
 		return err
@@ -191,8 +191,8 @@ type tokenPage struct {
 	Kind, Name, Workspace, Repository, Expires string
 }
 
-// newToken shows the form of an access token. On POST it checks the token at Bitbucket and adds it.
-func (p *Pages) newToken(c *gin.Context) error {
+// addToken shows the form of an access token. On POST it checks the token at Bitbucket and adds it.
+func (p *Pages) addToken(c *gin.Context) error {
 	provider, err := p.Store.Provider(c.Request.Context(), c.Param("id"))
 	if err != nil {
 		return fmt.Errorf("provider %q: %w", c.Param("id"), err)

@@ -26,12 +26,12 @@ type registryRow struct {
 	Warning string
 }
 
-// registries lists the stored credentials.
-func (p *Pages) registries(c *gin.Context) error {
-	return p.showRegistries(c, http.StatusOK, registriesPage{}, nil)
+// showRegistries lists the stored credentials.
+func (p *Pages) showRegistries(c *gin.Context) error {
+	return p.renderRegistries(c, http.StatusOK, registriesPage{}, nil)
 }
 
-func (p *Pages) showRegistries(c *gin.Context, status int, content registriesPage, invalid faults) error {
+func (p *Pages) renderRegistries(c *gin.Context, status int, content registriesPage, invalid faults) error {
 	stored, err := p.Store.Registries(c.Request.Context())
 	if err != nil {
 		return fmt.Errorf("list registries: %w", err)
@@ -75,7 +75,7 @@ func (p *Pages) saveRegistry(c *gin.Context) error {
 	}
 	password := c.PostForm("password")
 	if invalid := checkRegistryForm(content, password); invalid != nil {
-		return p.showRegistries(c, http.StatusUnprocessableEntity, content, invalid)
+		return p.renderRegistries(c, http.StatusUnprocessableEntity, content, invalid)
 	}
 	r := autobuild.Registry{
 		Host: content.Host, Username: content.Username, Password: secret.New(password), Insecure: content.Insecure,
@@ -95,7 +95,7 @@ func (p *Pages) saveRegistry(c *gin.Context) error {
 	}
 	saved, err := p.Catalog.SaveRegistry(c.Request.Context(), r)
 	if invalid := faultsOf(err, "host"); invalid != nil {
-		return p.showRegistries(c, http.StatusUnprocessableEntity, content, invalid)
+		return p.renderRegistries(c, http.StatusUnprocessableEntity, content, invalid)
 	}
 	if err != nil {
 		return fmt.Errorf("save registry %s: %w", r.Host, err)

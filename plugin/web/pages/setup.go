@@ -23,12 +23,12 @@ type setupPage struct {
 	Built     bool // there is an automated build
 }
 
-// setup shows the steps at Bitbucket, and the form for the consumer's key and secret.
-func (p *Pages) setup(c *gin.Context) error {
-	return p.showSetup(c, http.StatusOK, c.Query("provider"), "", nil)
+// showSetup shows the steps at Bitbucket, and the form for the consumer's key and secret.
+func (p *Pages) showSetup(c *gin.Context) error {
+	return p.renderSetup(c, http.StatusOK, c.Query("provider"), "", nil)
 }
 
-func (p *Pages) showSetup(c *gin.Context, status int, providerID, clientID string, invalid faults) error {
+func (p *Pages) renderSetup(c *gin.Context, status int, providerID, clientID string, invalid faults) error {
 	views, err := p.providerViews(c)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (p *Pages) saveSetup(c *gin.Context) error {
 		invalid.add("client_secret", "enter the consumer's secret")
 	}
 	if invalid != nil {
-		return p.showSetup(c, http.StatusUnprocessableEntity, provider.ID, key, invalid)
+		return p.renderSetup(c, http.StatusUnprocessableEntity, provider.ID, key, invalid)
 	}
 	provider.ClientID = key
 	if typed != "" {

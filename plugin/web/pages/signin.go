@@ -27,18 +27,18 @@ type providerLink struct {
 	Link string
 }
 
-// home redirects to the automated builds.
-func (p *Pages) home(c *gin.Context) error {
+// redirectHome redirects to the automated builds.
+func (p *Pages) redirectHome(c *gin.Context) error {
 	c.Redirect(http.StatusSeeOther, "/automated-builds")
 	return nil
 }
 
-// signIn shows the sign-in page.
-func (p *Pages) signIn(c *gin.Context) error {
-	return p.showSignIn(c, http.StatusOK, nil)
+// showSignIn shows the sign-in page.
+func (p *Pages) showSignIn(c *gin.Context) error {
+	return p.renderSignIn(c, http.StatusOK, nil)
 }
 
-func (p *Pages) showSignIn(c *gin.Context, status int, invalid faults) error {
+func (p *Pages) renderSignIn(c *gin.Context, status int, invalid faults) error {
 	providers, err := p.Store.Providers(c.Request.Context())
 	if err != nil {
 		return fmt.Errorf("list source providers: %w", err)
@@ -81,7 +81,7 @@ func (p *Pages) signInByToken(c *gin.Context) error {
 	token := secret.New(strings.TrimSpace(c.PostForm("token")))
 	user, err := p.Store.TakeFirstToken(c.Request.Context(), autobuild.TokenHash(token))
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return p.showSignIn(c, http.StatusGone, faults{{Field: "token", Message: firstTokenMessage}})
+		return p.renderSignIn(c, http.StatusGone, faults{{Field: "token", Message: firstTokenMessage}})
 	}
 	if err != nil {
 		return fmt.Errorf("take the first administrator's token: %w", err)

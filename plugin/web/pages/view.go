@@ -178,8 +178,8 @@ func assetVersions() (map[string]string, error) {
 	return versions, nil
 }
 
-// static serves the stylesheet, the script and the icon, without a sign-in.
-func (p *Pages) static(c *gin.Context) error {
+// serveStatic serves the stylesheet, the script and the icon, without a sign-in.
+func (p *Pages) serveStatic(c *gin.Context) error {
 	content, err := staticFiles.ReadFile("static/" + c.Param("file"))
 	if err != nil {
 		return fmt.Errorf("static file %q: %w", c.Param("file"), autobuild.ErrNotFound)

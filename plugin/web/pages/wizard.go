@@ -31,8 +31,8 @@ type wizardPage struct {
 // A choice is one item to choose.
 type choice struct{ Name, Note, Link string }
 
-// newAutomated shows the first step that has no value in the URL.
-func (p *Pages) newAutomated(c *gin.Context) error {
+// showNewAutomated shows the first step that has no value in the URL.
+func (p *Pages) showNewAutomated(c *gin.Context) error {
 	accountID := c.Query("account")
 	if accountID == "" {
 		return p.chooseAccount(c)
