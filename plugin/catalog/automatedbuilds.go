@@ -71,7 +71,7 @@ func (c *Catalog) save(
 	if err != nil {
 		return Saved{}, err
 	}
-	ctx, cancel := detached(ctx) // do not stop between the automated build and its webhook
+	ctx, cancel := detach(ctx) // do not stop between the automated build and its webhook
 	defer cancel()
 	stored, err := c.o.Store.SaveAutomatedBuild(ctx, a)
 	if err != nil {
@@ -157,7 +157,7 @@ func (c *Catalog) Delete(ctx context.Context, id string) error {
 		return err
 	}
 	defer c.lock(a.Repository)()
-	ctx, cancel := detached(ctx) // do not stop before the webhook is removed
+	ctx, cancel := detach(ctx) // do not stop before the webhook is removed
 	defer cancel()
 	if err := c.o.Store.DeleteAutomatedBuild(ctx, id); err != nil {
 		return err

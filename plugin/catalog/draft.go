@@ -77,7 +77,7 @@ func (c *Catalog) check(
 	}
 	found, warnings := rules.Check(a.Rules)
 	faults = append(faults, found...)
-	a.Environment, found = environment(d.Environment, before.Environment)
+	a.Environment, found = checkEnvironment(d.Environment, before.Environment)
 	faults = append(faults, found...)
 	if len(faults) > 0 {
 		return autobuild.AutomatedBuild{}, nil, &Invalid{Fields: faults}
@@ -85,8 +85,8 @@ func (c *Catalog) check(
 	return a, warnings, nil
 }
 
-// environment validates variables. A variable without a value keeps its stored value.
-func environment(given, stored map[string]secret.Secret) (map[string]secret.Secret, []autobuild.FieldError) {
+// checkEnvironment validates variables. A variable without a value keeps its stored value.
+func checkEnvironment(given, stored map[string]secret.Secret) (map[string]secret.Secret, []autobuild.FieldError) {
 	if len(given) > maxVariables {
 		return nil, []autobuild.FieldError{
 			{

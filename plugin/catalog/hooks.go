@@ -80,14 +80,14 @@ func (c *Catalog) registerHook(
 		}
 		if refused == nil {
 			registered.State, registered.Problem = autobuild.HookActive, ""
-			if unchanged(before, registered) {
+			if isUnchanged(before, registered) {
 				return registered, nil, nil
 			}
 			saved, err := c.o.Store.SaveHook(ctx, registered)
 			return saved, nil, err
 		}
 		problem = refused
-		if !permanent(problem) {
+		if !isPermanent(problem) {
 			temporary = problem
 		}
 	}
@@ -117,8 +117,8 @@ func candidates(h autobuild.Hook, accounts ...string) []string {
 	return all
 }
 
-// unchanged reports whether a check of a webhook found nothing new.
-func unchanged(before, after autobuild.Hook) bool {
+// isUnchanged reports whether a check of a webhook found nothing new.
+func isUnchanged(before, after autobuild.Hook) bool {
 	return before.State == after.State && before.Problem == after.Problem && before.AccountID == after.AccountID &&
 		before.RemoteID == after.RemoteID && before.Repository == after.Repository
 }
@@ -193,9 +193,9 @@ func (c *Catalog) webhook(h autobuild.Hook) autobuild.Webhook {
 	}
 }
 
-// permanent reports whether an error of the provider is final. After other errors an active webhook
+// isPermanent reports whether an error of the provider is final. After other errors an active webhook
 // stays as it is.
-func permanent(err error) bool {
+func isPermanent(err error) bool {
 	for _, refusal := range []error{
 		autobuild.ErrForbidden, autobuild.ErrHookRefused, autobuild.ErrNotFound, autobuild.ErrRemoved, errNoURL,
 	} {

@@ -48,7 +48,7 @@ func (e *RotatedRecently) Error() string {
 // returns ErrNotFound if there is no webhook, *RotatedRecently, or ErrConflict if another process
 // replaced the secret at the same time.
 func (c *Catalog) RotateSecret(ctx context.Context, r autobuild.Repository) (Rotation, error) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := detach(ctx)
 	defer cancel()
 	defer c.lock(r)()
 	h, err := c.o.Store.HookOf(ctx, r)

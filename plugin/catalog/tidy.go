@@ -12,9 +12,9 @@ import (
 // detachedTimeout limits changes that continue after their request has ended.
 const detachedTimeout = time.Minute
 
-// detached returns a context that does not end with the request, for changes that must not stop
+// detach returns a context that does not end with the request, for changes that must not stop
 // halfway.
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+func detach(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), detachedTimeout)
 }
 

@@ -39,17 +39,17 @@ func Choose(all []autobuild.Registry, u Use) Choice {
 	var c Choice
 	pull := map[string]autobuild.Registry{}
 	for _, r := range all {
-		if !usable(r, u) {
+		if !isUsable(r, u) {
 			continue
 		}
 		if r.Purpose == autobuild.RegistryPull {
 			host := grammar.ImageHost(r.Host)
-			if best, ok := pull[host]; !ok || better(r, best, u.Image) {
+			if best, ok := pull[host]; !ok || isBetter(r, best, u.Image) {
 				pull[host] = r
 			}
 			continue
 		}
-		if Covers(r, u.Image) && (c.Push.ID == "" || better(r, c.Push, u.Image)) {
+		if Covers(r, u.Image) && (c.Push.ID == "" || isBetter(r, c.Push, u.Image)) {
 			c.Push = r
 		}
 	}
@@ -57,13 +57,13 @@ func Choose(all []autobuild.Registry, u Use) Choice {
 		c.Pull = append(c.Pull, r)
 	}
 	slices.SortFunc(c.Pull, func(a, b autobuild.Registry) int { return strings.Compare(a.Host, b.Host) })
-	c.Reason = reason(c.Push, u)
+	c.Reason = explainChoice(c.Push, u)
 	return c
 }
 
-// usable reports whether the binding of a credential lets a build use it. An automated build that is
+// isUsable reports whether the binding of a credential lets a build use it. An automated build that is
 // not saved yet has no id, and nothing is bound to it.
-func usable(r autobuild.Registry, u Use) bool {
+func isUsable(r autobuild.Registry, u Use) bool {
 	if r.AutomatedBuildID == "" {
 		return !u.BoundOnly
 	}
@@ -87,8 +87,8 @@ func Warning(r autobuild.Registry) string {
 		"add a path prefix, for example %s/team, or bind it to one automated build", r.Host, r.Host)
 }
 
-// better reports whether a build prefers r to other. Both are for the same registry.
-func better(r, other autobuild.Registry, image string) bool {
+// isBetter reports whether a build prefers r to other. Both are for the same registry.
+func isBetter(r, other autobuild.Registry, image string) bool {
 	if bound := r.AutomatedBuildID != ""; bound != (other.AutomatedBuildID != "") {
 		return bound
 	}
@@ -103,8 +103,8 @@ func better(r, other autobuild.Registry, image string) bool {
 	return r.Host < other.Host // a fixed order gives every build the same credential
 }
 
-// reason explains the choice of the push credential r, which is zero if none fits.
-func reason(r autobuild.Registry, u Use) string {
+// explainChoice explains the choice of the push credential r, which is zero if none fits.
+func explainChoice(r autobuild.Registry, u Use) string {
 	switch {
 	case r.ID == "" && u.BoundOnly:
 		return "no push credential is bound to this automated build"

@@ -112,7 +112,7 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 	}
 	name, err := d.engineOf(ctx, b)
 	if errors.Is(err, errRemoved) {
-		return d.remove(ctx, b)
+		return d.cancelRemoved(ctx, b)
 	}
 	if err != nil {
 		return d.postpone(ctx, b, err)

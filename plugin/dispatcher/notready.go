@@ -51,9 +51,9 @@ func (d *Dispatcher) engineOf(ctx context.Context, b autobuild.Build) (string, e
 	return a.Engine, nil
 }
 
-// remove cancels a build whose automated build was deleted. Such a build was planned during the
+// cancelRemoved cancels a build whose automated build was deleted. Such a build was planned during the
 // deletion or retried after it, and would stay queued forever.
-func (d *Dispatcher) remove(ctx context.Context, b autobuild.Build) error {
+func (d *Dispatcher) cancelRemoved(ctx context.Context, b autobuild.Build) error {
 	_, err := d.o.Store.CancelBuild(ctx, b.ID, autobuild.ReasonRemoved, errRemoved.Error())
 	if err != nil && !errors.Is(err, autobuild.ErrConflict) {
 		return fmt.Errorf("end build %d: %w", b.Number, err)

@@ -19,7 +19,7 @@ func FuzzRoute(f *testing.F) {
 		`/info/refs\?service=git-upload-pack|/git-upload-pack|/info/lfs/objects/batch|/lfs/[A-Z2-7]{26})\z`)
 	f.Fuzz(func(t *testing.T, method, uri string) {
 		r := &http.Request{Method: method, RequestURI: uri, Header: http.Header{"Content-Type": {requestType}}}
-		got, ok := route(r)
+		got, ok := parseRoute(r)
 		if !ok {
 			return
 		}

@@ -143,7 +143,7 @@ func (p *Proxy) Close() {
 // Serve answers one request below /git/. It either writes the whole answer, or returns a *Refusal without
 // writing. It panics with http.ErrAbortHandler if the answer ends early.
 func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request) error {
-	call, ok := route(r)
+	call, ok := parseRoute(r)
 	if !ok {
 		return refuse(http.StatusForbidden, "only git fetch of the build's own repository is served here", nil)
 	}
@@ -172,9 +172,9 @@ func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch call.kind {
 	case lfsBatch:
-		return p.batch(limits.writer(w), r, s, upstream, p.o.BaseURL(attempt.Engine)+pathPrefix+call.build)
+		return p.serveBatch(limits.writer(w), r, s, upstream, p.o.BaseURL(attempt.Engine)+pathPrefix+call.build)
 	case lfsObject:
-		return p.object(limits.writer(w), r, s, upstream, call.object)
+		return p.serveObject(limits.writer(w), r, s, upstream, call.object)
 	default:
 		return p.forward(limits.writer(w), r, upstream, call.kind)
 	}

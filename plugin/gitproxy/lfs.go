@@ -75,9 +75,9 @@ type (
 
 var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// batch requests the addresses of objects from the provider. It keeps the addresses and headers, and
+// serveBatch requests the addresses of objects from the provider. It keeps the addresses and headers, and
 // answers with its own addresses below base.
-func (p *Proxy) batch(w http.ResponseWriter, r *http.Request, s *session, u *upstream, base string) error {
+func (p *Proxy) serveBatch(w http.ResponseWriter, r *http.Request, s *session, u *upstream, base string) error {
 	text, err := io.ReadAll(io.LimitReader(r.Body, maxBatch+1))
 	if err != nil {
 		return p.refusalFor(r.Context(), refuse(http.StatusRequestTimeout, "the batch request is incomplete", err))

@@ -17,9 +17,9 @@ import (
 // maxRedirects is the largest number of redirects of an object's host.
 const maxRedirects = 3
 
-// object streams one LFS object and checks its size and SHA-256. The answer has no Content-Length, so that
+// serveObject streams one LFS object and checks its size and SHA-256. The answer has no Content-Length, so that
 // the client always notices an early end.
-func (p *Proxy) object(w http.ResponseWriter, r *http.Request, s *session, u *upstream, id string) error {
+func (p *Proxy) serveObject(w http.ResponseWriter, r *http.Request, s *session, u *upstream, id string) error {
 	p.mu.Lock()
 	o, ok := s.objects[id]
 	p.mu.Unlock()

@@ -34,9 +34,9 @@ var (
 	objectID = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 )
 
-// route parses the request line as sent, without decoding or cleaning. A path with a percent sign, double
+// parseRoute parses the request line as sent, without decoding or cleaning. A path with a percent sign, double
 // slashes or dots is not a valid one.
-func route(r *http.Request) (call, bool) {
+func parseRoute(r *http.Request) (call, bool) {
 	rest, ok := strings.CutPrefix(r.RequestURI, pathPrefix)
 	build, tail, found := strings.Cut(rest, "/")
 	if !ok || !found || !buildID.MatchString(build) || r.Header.Get("Upgrade") != "" {

@@ -76,13 +76,13 @@ func (p *Planner) finishDelivery(
 	if _, err := p.o.Store.Plan(ctx, autobuild.Plan{DeliveryID: deliveryID, State: state, Reason: reason}); err != nil {
 		return fmt.Errorf("store the result of delivery %s: %s: %w", deliveryID, state, err)
 	}
-	p.logAnswer(ctx, state, reason)
+	p.logResult(ctx, state, reason)
 	return nil
 }
 
-// logAnswer logs the result of a delivery. Later log lines about its builds have the build
+// logResult logs the result of a delivery. Later log lines about its builds have the build
 // numbers.
-func (p *Planner) logAnswer(ctx context.Context, state autobuild.DeliveryState, reason string) {
+func (p *Planner) logResult(ctx context.Context, state autobuild.DeliveryState, reason string) {
 	logctx.Log(ctx, p.o.Log).WithField("state", state).WithField("reason", reason).Info("delivery answered")
 }
 

@@ -42,29 +42,29 @@ func evaluate(s observation) decision {
 	fresh := s.Known.Seq == 0
 	switch {
 	case s.New == s.Head && s.New != s.Known.Head:
-		return s.accepted("confirmed: " + s.describeHead())
+		return s.accept("confirmed: " + s.describeHead())
 	case s.New == s.Head && fresh && s.New != "" && !s.Repeated:
-		return s.accepted("confirmed: " + s.describeHead() + ", the first push that Slipway received")
+		return s.accept("confirmed: " + s.describeHead() + ", the first push that Slipway received")
 	case s.New == s.Head:
-		return s.refused("already seen: " + s.describeHead())
+		return s.refuse("already seen: " + s.describeHead())
 	case s.Repeated:
-		return s.refused("already seen, and the ref moved since: " + s.describeHead())
+		return s.refuse("already seen, and the ref moved since: " + s.describeHead())
 	case s.New == "" && s.Known.Head == "":
-		return s.refused("deleted before it was seen: " + s.describeHead())
+		return s.refuse("deleted before it was seen: " + s.describeHead())
 	case !fresh && s.Old != s.Known.Head:
-		return s.refused("out of date: " + s.describeHead())
+		return s.refuse("out of date: " + s.describeHead())
 	case s.New != "" && !s.Exists:
-		return s.refused(fmt.Sprintf("commit %s is gone: %s", short(s.New), s.describeHead()))
+		return s.refuse(fmt.Sprintf("commit %s is gone: %s", shortHash(s.New), s.describeHead()))
 	default:
-		return s.accepted("confirmed as an intermediate push: " + s.describeHead())
+		return s.accept("confirmed as an intermediate push: " + s.describeHead())
 	}
 }
 
-func (s observation) accepted(reason string) decision {
+func (s observation) accept(reason string) decision {
 	return decision{Accept: true, Old: s.Known.Head, New: s.New, Reason: reason, Settled: s.New == s.Head}
 }
 
-func (s observation) refused(reason string) decision {
+func (s observation) refuse(reason string) decision {
 	return decision{Reason: reason, Settled: s.Known.Head == s.Head}
 }
 
@@ -74,11 +74,11 @@ func (s observation) describeHead() string {
 	if s.Head == "" {
 		return fmt.Sprintf("%s %s does not exist now", s.Ref.Kind, s.Ref.Name)
 	}
-	return fmt.Sprintf("%s %s is at %s now", s.Ref.Kind, s.Ref.Name, short(s.Head))
+	return fmt.Sprintf("%s %s is at %s now", s.Ref.Kind, s.Ref.Name, shortHash(s.Head))
 }
 
-// short abbreviates a hash to 12 characters, as git does.
-func short(hash string) string {
+// shortHash abbreviates a hash to 12 characters, as git does.
+func shortHash(hash string) string {
 	if len(hash) > 12 {
 		return hash[:12]
 	}

@@ -187,12 +187,12 @@ func (r *planning) store(ctx context.Context) error {
 		return fmt.Errorf("store the plan for %s: %w", r.repository.FullName, err)
 	}
 	if r.plan.DeliveryID != "" {
-		r.logAnswer(ctx, r.plan.State, r.plan.Reason)
+		r.logResult(ctx, r.plan.State, r.plan.Reason)
 	}
 	for _, b := range builds {
 		logctx.Log(logctx.Build(ctx, b), r.o.Log).
 			Infof("build of %s %s at %s queued", b.Repository.FullName, b.Ref.Full(),
-				short(b.Commit.Hash))
+				shortHash(b.Commit.Hash))
 	}
 	return nil
 }

@@ -143,7 +143,7 @@ func (c compiledRule) knownTags(other compiledRule) []string {
 	var known []string
 	same := c.rule.SourceType == other.rule.SourceType
 	for _, t := range c.templates {
-		if t.fixed() || same && c.rule.Source == other.rule.Source {
+		if t.isFixed() || same && c.rule.Source == other.rule.Source {
 			known = append(known, t.text)
 		}
 	}

@@ -114,8 +114,8 @@ func (t template) checkLiterals() error {
 	return nil
 }
 
-// fixed reports whether the template is the same for every ref.
-func (t template) fixed() bool {
+// isFixed reports whether the template is the same for every ref.
+func (t template) isFixed() bool {
 	return len(t.parts) == 1 && t.parts[0].literal != ""
 }
 

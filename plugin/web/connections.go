@@ -52,14 +52,14 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		from := addressOf(c)
-		if l.enter(from) || l.dropIdle() && l.enter(from) {
-			return &limitedConn{Conn: c, idle: &l.idle, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
+		if l.acquire(from) || l.dropIdle() && l.acquire(from) {
+			return &limitedConn{Conn: c, idle: &l.idle, leave: sync.OnceFunc(func() { l.release(from) })}, nil
 		}
 		_ = c.Close() // the client can connect again
 	}
 }
 
-func (l *limitedListener) enter(from netip.Addr) bool {
+func (l *limitedListener) acquire(from netip.Addr) bool {
 	client := httpx.ClientAddress(from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,7 +84,7 @@ func (l *limitedListener) dropIdle() bool {
 	return true
 }
 
-func (l *limitedListener) leave(from netip.Addr) {
+func (l *limitedListener) release(from netip.Addr) {
 	client := httpx.ClientAddress(from)
 	l.mu.Lock()
 	defer l.mu.Unlock()

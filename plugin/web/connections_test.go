@@ -177,18 +177,18 @@ func TestA72AnIPv6NetworkIsOneClient(t *testing.T) {
 	l.each = 3
 	from := func(i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("2001:db8:1:2::%x", i)) }
 	for i := range 3 {
-		if !l.enter(from(i)) {
+		if !l.acquire(from(i)) {
 			t.Fatalf("connection %d of the network is refused", i)
 		}
 	}
-	if l.enter(from(4)) {
+	if l.acquire(from(4)) {
 		t.Error("a fourth connection of the network is accepted")
 	}
-	if !l.enter(netip.MustParseAddr("2001:db8:1:3::1")) {
+	if !l.acquire(netip.MustParseAddr("2001:db8:1:3::1")) {
 		t.Error("a connection of another network is refused")
 	}
-	l.leave(from(0))
-	if !l.enter(from(5)) {
+	l.release(from(0))
+	if !l.acquire(from(5)) {
 		t.Error("a free place is refused")
 	}
 }

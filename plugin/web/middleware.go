@@ -65,7 +65,7 @@ func sameOrigin(publicURL string) (httpx.HandlerFunc, error) {
 	}
 	return func(c *gin.Context) error {
 		err := protection.Check(c.Request)
-		if err == nil && changes(c.Request.Method) && c.GetHeader("Sec-Fetch-Site") == "" &&
+		if err == nil && isWrite(c.Request.Method) && c.GetHeader("Sec-Fetch-Site") == "" &&
 			c.GetHeader("Origin") == "" {
 			err = http.ErrNotSupported
 		}
@@ -81,6 +81,6 @@ func sameOrigin(publicURL string) (httpx.HandlerFunc, error) {
 	}, nil
 }
 
-func changes(method string) bool {
+func isWrite(method string) bool {
 	return method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions
 }

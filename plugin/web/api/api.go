@@ -95,15 +95,15 @@ func New(o Options) *API {
 func (a *API) Mount(r gin.IRouter) {
 	r.POST("/hooks/bitbucket/:id", httpx.Handle(a.receive))
 	runners := r.Group("", a.limit)
-	runners.POST(spec.ProbePath, httpx.Handle(a.probe))
+	runners.POST(spec.ProbePath, httpx.Handle(a.serveProbe))
 	builds := runners.Group("/runner/v1/builds/:id")
 	for path, handler := range map[string]func(*gin.Context, autobuild.Attempt) error{
 		"/claim": a.claim, "/events": a.recordEvents, "/log": a.appendLog, "/permit": a.permit,
 	} {
-		builds.POST(path, httpx.Handle(a.authenticated(handler)))
+		builds.POST(path, httpx.Handle(a.withAttempt(handler)))
 	}
 	builds.POST("/finish", httpx.Handle(a.finish))
 	runners.POST("/runner/v1/automated/:id/join", httpx.Handle(a.join))
-	runners.GET(gitPath, httpx.Handle(a.git))
-	runners.POST(gitPath, httpx.Handle(a.git))
+	runners.GET(gitPath, httpx.Handle(a.serveGit))
+	runners.POST(gitPath, httpx.Handle(a.serveGit))
 }

@@ -36,8 +36,8 @@ var (
 	runnerShape = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 )
 
-// invalid returns a 422 that names the invalid field of a request, for example "events[0].seq".
-func invalid(place, format string, args ...any) error {
+// invalidField returns a 422 that names the invalid field of a request, for example "events[0].seq".
+func invalidField(place, format string, args ...any) error {
 	return &httpx.Error{Status: http.StatusUnprocessableEntity, Message: place + ": " + fmt.Sprintf(format, args...)}
 }
 
@@ -59,24 +59,24 @@ func checkClaim(r spec.ClaimRequest) error {
 
 func checkEvents(events []spec.Event) error {
 	if len(events) > spec.MaxEvents {
-		return invalid("events", "%d in one request: send at most %d", len(events), spec.MaxEvents)
+		return invalidField("events", "%d in one request: send at most %d", len(events), spec.MaxEvents)
 	}
 	for i, e := range events {
 		place := func(field string) string { return fmt.Sprintf("events[%d].%s", i, field) }
 		if e.Seq < 1 {
-			return invalid(place("seq"), "is %d: count from 1", e.Seq)
+			return invalidField(place("seq"), "is %d: count from 1", e.Seq)
 		}
 		switch e.Kind {
 		case spec.StageStarted, spec.StageFinished:
 			if !knownStages[e.Stage] {
-				return invalid(place("stage"), "%.40q is unknown: use fetch, build, test or push", e.Stage)
+				return invalidField(place("stage"), "%.40q is unknown: use fetch, build, test or push", e.Stage)
 			}
 		case spec.Built:
 			if !spec.LegalDigest(e.Digest) {
 				return badDigest(place("digest"), e.Digest)
 			}
 		default:
-			return invalid(place("kind"), "%.40q is unknown: use stage_started, stage_finished or built", e.Kind)
+			return invalidField(place("kind"), "%.40q is unknown: use stage_started, stage_finished or built", e.Kind)
 		}
 	}
 	return nil
@@ -100,7 +100,7 @@ func checkResult(r spec.Result) error {
 		return badDigest("digest", r.Digest)
 	}
 	if r.Size < 0 || r.Size > maxSize {
-		return invalid("size", "is %d: send a number of bytes from 0 to %d", r.Size, int64(maxSize))
+		return invalidField("size", "is %d: send a number of bytes from 0 to %d", r.Size, int64(maxSize))
 	}
 	if err := checkTags("tags", tagsOf(r.Tags)); err != nil {
 		return err
@@ -110,11 +110,11 @@ func checkResult(r spec.Result) error {
 
 func checkTags(place string, tags []string) error {
 	if len(tags) > maxTagReports {
-		return invalid(place, "%d in one request: send at most %d", len(tags), maxTagReports)
+		return invalidField(place, "%d in one request: send at most %d", len(tags), maxTagReports)
 	}
 	for i, tag := range tags {
 		if !spec.LegalTag(tag) {
-			return invalid(fmt.Sprintf("%s[%d]", place, i),
+			return invalidField(fmt.Sprintf("%s[%d]", place, i),
 				"%.130q is not a tag: use up to 128 letters, digits, _, . and -", tag)
 		}
 	}
@@ -122,7 +122,7 @@ func checkTags(place string, tags []string) error {
 }
 
 func badDigest(place, digest string) error {
-	return invalid(place, "%.80q is not a digest: send sha256: and 64 hexadecimal digits", digest)
+	return invalidField(place, "%.80q is not a digest: send sha256: and 64 hexadecimal digits", digest)
 }
 
 func tagsOf(results []spec.TagResult) []string {
@@ -133,8 +133,8 @@ func tagsOf(results []spec.TagResult) []string {
 	return tags
 }
 
-// plain returns s as one line of at most limit bytes, without control characters.
-func plain(s string, limit int) string {
+// plainText returns s as one line of at most limit bytes, without control characters.
+func plainText(s string, limit int) string {
 	s = strings.Map(func(c rune) rune {
 		switch {
 		case unicode.IsPrint(c):

@@ -50,7 +50,7 @@ func recordOf(known []autobuild.Stage, fresh []spec.Event) autobuild.EventRecord
 func finishStage(stages []autobuild.Stage, e spec.Event) {
 	for i := len(stages) - 1; i >= 0; i-- {
 		if stages[i].Name == e.Stage {
-			stages[i].FinishedAt, stages[i].Detail = e.At, plain(e.Detail, maxStageDetail)
+			stages[i].FinishedAt, stages[i].Detail = e.At, plainText(e.Detail, maxStageDetail)
 			return
 		}
 	}
@@ -60,12 +60,12 @@ func finishStage(stages []autobuild.Stage, e spec.Event) {
 func finishOf(a autobuild.Attempt, r spec.Result) autobuild.Finish {
 	f := autobuild.Finish{
 		BuildID: a.BuildID, Attempt: a.Number, State: stateOf(r.State), Reason: reasonOf(r),
-		Detail: plain(r.Detail, maxDetail), Digest: r.Digest, Size: r.Size, Tags: tagsOf(r.Tags),
+		Detail: plainText(r.Detail, maxDetail), Digest: r.Digest, Size: r.Size, Tags: tagsOf(r.Tags),
 	}
 	for _, t := range r.ExtraTags {
 		f.ExtraTags = append(
 			f.ExtraTags,
-			autobuild.ExtraTag{Tag: t.Tag, Pushed: t.Error == "", Problem: plain(t.Error, maxTagDetail)},
+			autobuild.ExtraTag{Tag: t.Tag, Pushed: t.Error == "", Problem: plainText(t.Error, maxTagDetail)},
 		)
 	}
 	return f
@@ -84,7 +84,7 @@ func stateOf(s spec.State) autobuild.State {
 	case spec.Error:
 		return autobuild.Errored
 	}
-	return autobuild.State(plain(string(s), 40))
+	return autobuild.State(plainText(string(s), 40))
 }
 
 func reasonOf(r spec.Result) autobuild.Reason {

@@ -30,9 +30,9 @@ func WriteError(c *gin.Context, status int, message string) {
 	httpx.JSON(c, status, message)
 }
 
-// git passes a request to the git proxy. The proxy parses the request line itself and ignores the
+// serveGit passes a request to the git proxy. The proxy parses the request line itself and ignores the
 // router's decoded path.
-func (a *API) git(c *gin.Context) error {
+func (a *API) serveGit(c *gin.Context) error {
 	err := a.o.Git.Serve(c.Writer, c.Request)
 	var refusal *gitproxy.Refusal
 	if errors.As(err, &refusal) {

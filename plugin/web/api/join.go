@@ -25,7 +25,7 @@ const (
 
 // join returns a build and its token to a step in the repository's own pipeline.
 func (a *API) join(c *gin.Context) error {
-	token, err := bearer(c)
+	token, err := bearerToken(c)
 	if err != nil {
 		return err
 	}

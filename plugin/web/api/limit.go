@@ -30,7 +30,7 @@ func nameOf(a autobuild.Attempt) string { return a.BuildID + "/" + strconv.Itoa(
 
 // limit limits the requests of each token, and the requests with invalid tokens of each address.
 func (a *API) limit(c *gin.Context) {
-	if token, err := bearer(c); err == nil {
+	if token, err := bearerToken(c); err == nil {
 		if err := a.tokens.Allow(autobuild.TokenHash(token)); err != nil {
 			_ = c.Error(err)
 			c.Abort()

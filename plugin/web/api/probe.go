@@ -10,10 +10,10 @@ import (
 	"slipway/runner/spec"
 )
 
-// probe handles the request of a probe's step, which checks that it reaches the gateway with its
+// serveProbe handles the request of a probe's step, which checks that it reaches the gateway with its
 // token. The response holds the client certificate for the builder.
-func (a *API) probe(c *gin.Context) error {
-	token, err := bearer(c)
+func (a *API) serveProbe(c *gin.Context) error {
+	token, err := bearerToken(c)
 	if err != nil {
 		return err
 	}

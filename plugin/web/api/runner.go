@@ -17,10 +17,10 @@ import (
 	"slipway/runner/spec"
 )
 
-// attempt returns the attempt that the request's token is bound to. If the attempt is over, it
+// findAttempt returns the attempt that the request's token is bound to. If the attempt is over, it
 // returns the attempt with ErrFenced. It also adds the attempt to the request's log fields.
-func (a *API) attempt(c *gin.Context) (autobuild.Attempt, error) {
-	token, err := bearer(c)
+func (a *API) findAttempt(c *gin.Context) (autobuild.Attempt, error) {
+	token, err := bearerToken(c)
 	if err != nil {
 		return autobuild.Attempt{}, err
 	}
@@ -32,8 +32,8 @@ func (a *API) attempt(c *gin.Context) (autobuild.Attempt, error) {
 	return attempt, err
 }
 
-// bearer returns the request's token. It returns ErrUnauthorized if there is no token.
-func bearer(c *gin.Context) (secret.Secret, error) {
+// bearerToken returns the request's token. It returns ErrUnauthorized if there is no token.
+func bearerToken(c *gin.Context) (secret.Secret, error) {
 	token, found := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer ")
 	if !found || token == "" {
 		return secret.Secret{}, autobuild.ErrUnauthorized
@@ -41,10 +41,10 @@ func bearer(c *gin.Context) (secret.Secret, error) {
 	return secret.New(token), nil
 }
 
-// authenticated calls a handler with the attempt that the token is bound to.
-func (a *API) authenticated(h func(*gin.Context, autobuild.Attempt) error) httpx.HandlerFunc {
+// withAttempt calls a handler with the attempt that the token is bound to.
+func (a *API) withAttempt(h func(*gin.Context, autobuild.Attempt) error) httpx.HandlerFunc {
 	return func(c *gin.Context) error {
-		attempt, err := a.attempt(c)
+		attempt, err := a.findAttempt(c)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (a *API) recordEvents(c *gin.Context, attempt autobuild.Attempt) error {
 		record = recordOf(b.Stages, fresh)
 	}
 	if len(record.Stages) > spec.MaxStages {
-		return invalid("events", "the attempt has %d stages: report at most %d", len(record.Stages), spec.MaxStages)
+		return invalidField("events", "the attempt has %d stages: report at most %d", len(record.Stages), spec.MaxStages)
 	}
 	if err := a.o.Watcher.Events(ctx, attempt, record); err != nil {
 		return err
@@ -184,7 +184,7 @@ func (a *API) permit(c *gin.Context, attempt autobuild.Attempt) error {
 // finish stores the result of an attempt. A runner repeats a result if the reply was lost, so it also
 // accepts a finished attempt, and the watcher compares the results.
 func (a *API) finish(c *gin.Context) error {
-	attempt, err := a.attempt(c)
+	attempt, err := a.findAttempt(c)
 	repeated := errors.Is(err, autobuild.ErrFenced) && attempt.BuildID != ""
 	if err != nil && !repeated {
 		return err

@@ -89,7 +89,7 @@ func readAutomatedRow(
 		return row, fmt.Errorf("builds of %s: %w", a.Repository.FullName, err)
 	}
 	if len(builds) > 0 {
-		row.Last, row.Took = builds[0], took(builds[0])
+		row.Last, row.Took = builds[0], buildTime(builds[0])
 	}
 	row.Bars = barsOf(builds)
 	switch {
@@ -136,8 +136,8 @@ func hooksByRepository(ctx context.Context, v View) (map[repositoryID]autobuild.
 	return all, nil
 }
 
-// optional returns the zero value instead of ErrNotFound.
-func optional[T any](v T, err error) (T, error) {
+// zeroIfNotFound returns the zero value instead of ErrNotFound.
+func zeroIfNotFound[T any](v T, err error) (T, error) {
 	if errors.Is(err, autobuild.ErrNotFound) {
 		var none T
 		return none, nil

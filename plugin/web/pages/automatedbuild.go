@@ -84,8 +84,8 @@ func (p *Pages) showAutomated(
 	if err != nil {
 		return fmt.Errorf("builds of %s: %w", a.Repository.FullName, err)
 	}
-	content.Builds, content.Active = p.rows(builds), anyActive(builds)
-	if content.Account, err = optional(p.Store.Account(ctx, a.AccountID)); err != nil {
+	content.Builds, content.Active = p.buildRows(builds), anyActive(builds)
+	if content.Account, err = zeroIfNotFound(p.Store.Account(ctx, a.AccountID)); err != nil {
 		return fmt.Errorf("account of %s: %w", a.Repository.FullName, err)
 	}
 	stored, err := p.Store.Registries(ctx)
@@ -104,7 +104,7 @@ func (p *Pages) showAutomated(
 	if content.Own, err = p.ownView(ctx, a, content.Credentials.Push.ID != "", reveal.token); err != nil {
 		return err
 	}
-	provider, err := optional(p.Store.Provider(ctx, a.Repository.ProviderID))
+	provider, err := zeroIfNotFound(p.Store.Provider(ctx, a.Repository.ProviderID))
 	if err != nil {
 		return fmt.Errorf("provider of %s: %w", a.Repository.FullName, err)
 	}
@@ -122,11 +122,11 @@ func (p *Pages) showAutomated(
 }
 
 func (p *Pages) hookView(ctx context.Context, a autobuild.AutomatedBuild) (hookView, error) {
-	h, err := optional(p.Store.HookOf(ctx, a.Repository))
+	h, err := zeroIfNotFound(p.Store.HookOf(ctx, a.Repository))
 	if err != nil {
 		return hookView{}, fmt.Errorf("webhook of %s: %w", a.Repository.FullName, err)
 	}
-	view := hookView{Hook: h, Interval: rough(p.PollInterval), Rotating: p.Now().Before(h.PreviousUntil)}
+	view := hookView{Hook: h, Interval: roughDuration(p.PollInterval), Rotating: p.Now().Before(h.PreviousUntil)}
 	if h.ID != "" {
 		view.URL = p.Catalog.HookURL(h)
 	}
@@ -142,8 +142,8 @@ func startRules(rules []autobuild.Rule) []option {
 	return all
 }
 
-// pattern reports whether a rule's source matches many refs.
-func pattern(r autobuild.Rule) bool {
+// isPattern reports whether a rule's source matches many refs.
+func isPattern(r autobuild.Rule) bool {
 	return len(r.Source) > 1 && strings.HasPrefix(r.Source, "/") && strings.HasSuffix(r.Source, "/")
 }
 
@@ -162,7 +162,7 @@ func (p *Pages) startBuilds(c *gin.Context) error {
 		invalid.add("rule", "choose a rule for this branch or tag")
 	case form.Rule != "" && rule.ID == "":
 		invalid.add("rule", "this rule no longer exists: choose another one")
-	case pattern(rule) && form.Ref == "":
+	case isPattern(rule) && form.Ref == "":
 		invalid.add("ref", "the rule's source is a pattern: enter the "+string(rule.SourceType)+" to build")
 	}
 	if invalid != nil {
@@ -176,9 +176,9 @@ func (p *Pages) startBuilds(c *gin.Context) error {
 		return err
 	}
 	if len(builds) == 1 {
-		return done(c, fmt.Sprintf("/builds/%d", builds[0].Number), "started")
+		return redirectDone(c, fmt.Sprintf("/builds/%d", builds[0].Number), "started")
 	}
-	return done(c, "/automated-builds/"+a.ID, "started")
+	return redirectDone(c, "/automated-builds/"+a.ID, "started")
 }
 
 func (p *Pages) start(
@@ -221,9 +221,9 @@ func (p *Pages) rebuild(c *gin.Context) error {
 		return fmt.Errorf("rebuild %d: %w", b.Number, err)
 	}
 	if len(builds) == 0 {
-		return done(c, "/automated-builds/"+b.AutomatedBuildID, "started")
+		return redirectDone(c, "/automated-builds/"+b.AutomatedBuildID, "started")
 	}
-	return done(c, fmt.Sprintf("/builds/%d", builds[0].Number), "started")
+	return redirectDone(c, fmt.Sprintf("/builds/%d", builds[0].Number), "started")
 }
 
 // ensureHook adds or repairs the webhook.
@@ -235,7 +235,7 @@ func (p *Pages) ensureHook(c *gin.Context) error {
 	if _, err := p.Catalog.EnsureHook(c.Request.Context(), a.Repository, a.AccountID); err != nil {
 		return fmt.Errorf("webhook of %s: %w", a.Repository.FullName, err)
 	}
-	return done(c, "/automated-builds/"+a.ID, "hook")
+	return redirectDone(c, "/automated-builds/"+a.ID, "hook")
 }
 
 // A confirmPage asks before something is deleted. The user has to type Name; if Name is empty, the
@@ -290,5 +290,5 @@ func (p *Pages) deleteAutomated(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("delete automated build of %s: %w", a.Repository.FullName, err)
 	}
-	return done(c, "/automated-builds", "deleted")
+	return redirectDone(c, "/automated-builds", "deleted")
 }

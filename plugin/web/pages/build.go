@@ -36,9 +36,9 @@ type buildPage struct {
 // posted. After longer delays, such as outages of Bitbucket, the user has to reload the page.
 const reportWait = 10 * time.Minute
 
-// moving reports whether a build is active, or its final commit status is not posted yet.
-func moving(now time.Time, b autobuild.Build, r autobuild.Report) bool {
-	return !b.State.Final() || reported(b, r).Status == "waiting" && now.Sub(b.FinishedAt) < reportWait
+// needsRefresh reports whether a build is active, or its final commit status is not posted yet.
+func needsRefresh(now time.Time, b autobuild.Build, r autobuild.Report) bool {
+	return !b.State.Final() || reportedStation(b, r).Status == "waiting" && now.Sub(b.FinishedAt) < reportWait
 }
 
 type attemptRow struct {
@@ -55,23 +55,23 @@ func (p *Pages) showBuild(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	content := buildPage{Build: b, Took: took(b), Cancelable: !b.State.Final(), Pull: pullCommand(b)}
-	content.Automated, err = optional(p.view(c).AutomatedBuild(ctx, b.AutomatedBuildID))
+	content := buildPage{Build: b, Took: buildTime(b), Cancelable: !b.State.Final(), Pull: pullCommand(b)}
+	content.Automated, err = zeroIfNotFound(p.view(c).AutomatedBuild(ctx, b.AutomatedBuildID))
 	if err != nil {
 		return fmt.Errorf("automated build of build %d: %w", b.Number, err)
 	}
 	content.Rule = ruleOf(content.Automated, b.RuleID)
-	content.Report, err = optional(p.Store.Reported(ctx, b.ID))
+	content.Report, err = zeroIfNotFound(p.Store.Reported(ctx, b.ID))
 	if err != nil {
 		return fmt.Errorf("report of build %d: %w", b.Number, err)
 	}
-	provider, err := optional(p.Store.Provider(ctx, b.Repository.ProviderID))
+	provider, err := zeroIfNotFound(p.Store.Provider(ctx, b.Repository.ProviderID))
 	if err != nil {
 		return fmt.Errorf("provider of build %d: %w", b.Number, err)
 	}
 	content.CommitURL = commitURL(provider, b.Repository, b.Commit.Hash)
-	content.Stations, content.Moving = stations(p.Now(), b, content.Report), moving(p.Now(), b, content.Report)
-	if err := p.attempts(c, &content); err != nil {
+	content.Stations, content.Moving = stations(p.Now(), b, content.Report), needsRefresh(p.Now(), b, content.Report)
+	if err := p.loadAttempts(c, &content); err != nil {
 		return err
 	}
 	return p.show(c, http.StatusOK, "build", frame{
@@ -89,8 +89,8 @@ func buildCrumbs(b autobuild.Build, a autobuild.AutomatedBuild) []crumb {
 	return []crumb{{"Automated builds", "/automated-builds"}, {b.Repository.FullName, "/automated-builds/" + a.ID}}
 }
 
-// attempts fills in the attempts, and the log of the requested or the newest attempt.
-func (p *Pages) attempts(c *gin.Context, content *buildPage) error {
+// loadAttempts fills in the attempts, and the log of the requested or the newest attempt.
+func (p *Pages) loadAttempts(c *gin.Context, content *buildPage) error {
 	all, err := p.Store.Attempts(c.Request.Context(), content.ID)
 	if err != nil {
 		return fmt.Errorf("attempts of build %d: %w", content.Number, err)
@@ -143,7 +143,8 @@ type station struct {
 
 // stations returns the steps of a build in order.
 func stations(now time.Time, b autobuild.Build, r autobuild.Report) []station {
-	all := []station{{Name: "received", Took: duration(b.CreatedAt.Sub(b.ReceivedAt)), Status: "done"}, queued(now, b)}
+	received := station{Name: "received", Took: duration(b.CreatedAt.Sub(b.ReceivedAt)), Status: "done"}
+	all := []station{received, queuedStation(now, b)}
 	known := map[string]bool{}
 	for i, s := range b.Stages {
 		known[s.Name] = true
@@ -156,10 +157,10 @@ func stations(now time.Time, b autobuild.Build, r autobuild.Report) []station {
 			}
 		}
 	}
-	return append(all, reported(b, r))
+	return append(all, reportedStation(b, r))
 }
 
-func queued(now time.Time, b autobuild.Build) station {
+func queuedStation(now time.Time, b autobuild.Build) station {
 	s := station{Name: "queued", Status: "done"}
 	switch {
 	case !b.StartedAt.IsZero():
@@ -188,7 +189,7 @@ func stageStation(now time.Time, b autobuild.Build, s autobuild.Stage, last bool
 	return out
 }
 
-func reported(b autobuild.Build, r autobuild.Report) station {
+func reportedStation(b autobuild.Build, r autobuild.Report) station {
 	s := station{Name: "reported", Status: "waiting"}
 	posted := b.State.Final() && r.State == b.State && r.Attempt == b.Attempt
 	switch {
@@ -239,5 +240,5 @@ func (p *Pages) act(
 	if _, err := do(c.Request.Context(), b.ID, user.Name); err != nil {
 		return fmt.Errorf("build %d: %w", b.Number, err)
 	}
-	return done(c, fmt.Sprintf("/builds/%d", b.Number), notice)
+	return redirectDone(c, fmt.Sprintf("/builds/%d", b.Number), notice)
 }

@@ -60,7 +60,7 @@ func (p *Pages) showBuilds(c *gin.Context) error {
 		builds = builds[:pageSize]
 		content.Older = fmt.Sprintf("/builds?state=%s&before=%d", shown, builds[pageSize-1].Number)
 	}
-	content.Rows = p.rows(builds)
+	content.Rows = p.buildRows(builds)
 	content.Active = anyActive(builds)
 	return p.show(c, http.StatusOK, "builds", frame{Title: "Builds", Nav: "builds", Content: content})
 }
@@ -71,16 +71,16 @@ type buildRow struct {
 	Took string // empty until the build has ended
 }
 
-func (p *Pages) rows(builds []autobuild.Build) []buildRow {
+func (p *Pages) buildRows(builds []autobuild.Build) []buildRow {
 	var rows []buildRow
 	for _, b := range builds {
-		rows = append(rows, buildRow{b, took(b)})
+		rows = append(rows, buildRow{b, buildTime(b)})
 	}
 	return rows
 }
 
-// took returns the duration from the runner's claim to the end.
-func took(b autobuild.Build) string {
+// buildTime returns the duration from the runner's claim to the end.
+func buildTime(b autobuild.Build) string {
 	if b.StartedAt.IsZero() || b.FinishedAt.IsZero() {
 		return ""
 	}

@@ -81,7 +81,7 @@ func (p *Pages) showDelivery(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("delivery %q: %w", c.Param("id"), err)
 	}
-	hook, err := optional(p.view(c).Hook(ctx, d.HookID))
+	hook, err := zeroIfNotFound(p.view(c).Hook(ctx, d.HookID))
 	if err != nil {
 		return fmt.Errorf("webhook of delivery %s: %w", d.ID, err)
 	}
@@ -121,16 +121,16 @@ func headerLines(h http.Header) []headerLine {
 	var lines []headerLine
 	for name, values := range h {
 		for _, v := range values {
-			lines = append(lines, headerLine{name, masked(name, v)})
+			lines = append(lines, headerLine{name, maskHeader(name, v)})
 		}
 	}
 	sort.Slice(lines, func(i, j int) bool { return lines[i].Name < lines[j].Name })
 	return lines
 }
 
-// masked hides secrets in a header. It shows only the kind of a signature, because signatures could be
+// maskHeader hides secrets in a header. It shows only the kind of a signature, because signatures could be
 // replayed, and hides credentials completely.
-func masked(name, value string) string {
+func maskHeader(name, value string) string {
 	kind, _, found := strings.Cut(value, "=")
 	switch {
 	case strings.Contains(name, "Signature") && found:
@@ -147,7 +147,7 @@ const maxDepth = 24
 
 func bodyText(body []byte) (text string, cut bool) {
 	var pretty bytes.Buffer
-	if len(body) <= maxBodyShown && depth(body) <= maxDepth && json.Indent(&pretty, body, "", "  ") == nil {
+	if len(body) <= maxBodyShown && jsonDepth(body) <= maxDepth && json.Indent(&pretty, body, "", "  ") == nil {
 		body = pretty.Bytes()
 	}
 	if len(body) > maxBodyShown {
@@ -156,9 +156,9 @@ func bodyText(body []byte) (text string, cut bool) {
 	return strings.ToValidUTF8(string(body), "\uFFFD"), cut
 }
 
-// depth returns the nesting depth of JSON. It also counts brackets in strings, so the result may be
+// jsonDepth returns the nesting depth of JSON. It also counts brackets in strings, so the result may be
 // too high, but never too low.
-func depth(body []byte) int {
+func jsonDepth(body []byte) int {
 	now, deepest := 0, 0
 	for _, c := range body {
 		switch c {

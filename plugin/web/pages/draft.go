@@ -170,11 +170,11 @@ func (p *Pages) afterSave(c *gin.Context, saved catalog.Saved, notice string) er
 				"The automated build is saved, but no build could be started. Start one on its page.",
 			)
 		case len(builds) == 1 && len(warnings) == 0:
-			return done(c, fmt.Sprintf("/builds/%d", builds[0].Number), "created")
+			return redirectDone(c, fmt.Sprintf("/builds/%d", builds[0].Number), "created")
 		}
 	}
 	if len(warnings) == 0 {
-		return done(c, where, notice)
+		return redirectDone(c, where, notice)
 	}
 	return p.showAdvice(c, saved.Repository.FullName+" is saved", warnings, where)
 }
@@ -202,7 +202,7 @@ func (p *Pages) editAutomated(c *gin.Context) error {
 }
 
 func (p *Pages) storedDraft(c *gin.Context, a autobuild.AutomatedBuild) (draftPage, error) {
-	account, err := optional(p.Store.Account(c.Request.Context(), a.AccountID))
+	account, err := zeroIfNotFound(p.Store.Account(c.Request.Context(), a.AccountID))
 	if err != nil {
 		return draftPage{}, fmt.Errorf("account of %s: %w", a.Repository.FullName, err)
 	}

@@ -21,7 +21,7 @@ func functions(now func() time.Time, assets map[string]string) template.FuncMap 
 		"iso":       func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"duration":  duration,
 		"size":      size,
-		"short":     short,
+		"short":     shortHash,
 		"firstLine": firstLine,
 		"state":     stateOf,
 		"engine":    engineName,
@@ -40,15 +40,15 @@ func ago(now, t time.Time) string {
 	}
 	switch d := now.Sub(t); {
 	case d < -time.Minute:
-		return "in " + rough(-d)
+		return "in " + roughDuration(-d)
 	case d < 5*time.Second:
 		return "just now"
 	default:
-		return rough(d) + " ago"
+		return roughDuration(d) + " ago"
 	}
 }
 
-func rough(d time.Duration) string {
+func roughDuration(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		return fmt.Sprintf("%d s", int(d.Seconds()))
@@ -93,8 +93,8 @@ func size(bytes int64) string {
 	return fmt.Sprintf("%.1f GB", n/1e9)
 }
 
-// short shortens a commit hash to 7 digits and a digest to 12.
-func short(hash string) string {
+// shortHash shortens a commit hash to 7 digits and a digest to 12.
+func shortHash(hash string) string {
 	if rest, ok := strings.CutPrefix(hash, "sha256:"); ok && len(rest) > 12 {
 		return "sha256:" + rest[:12]
 	}

@@ -50,5 +50,5 @@ func (p *Pages) rotateSecret(c *gin.Context) error {
 	case rotation.Hook.State != autobuild.HookActive:
 		return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{hook: true})
 	}
-	return done(c, page, "rotated")
+	return redirectDone(c, page, "rotated")
 }

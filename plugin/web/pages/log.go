@@ -46,18 +46,18 @@ func (p *Pages) renderLog(ctx context.Context, a autobuild.Attempt) (logView, er
 		return view, err
 	}
 	if view.Live {
-		view.Groups = []loghtml.Group{{Lines: tail(lines, shownLines)}}
+		view.Groups = []loghtml.Group{{Lines: lastLines(lines, shownLines)}}
 	} else {
 		lines = append(lines, renderer.Flush()...)
-		view.Groups = loghtml.Fold(tail(lines, shownLines))
+		view.Groups = loghtml.Fold(lastLines(lines, shownLines))
 	}
 	if len(lines) > 0 {
-		view.Skipped = tail(lines, shownLines)[0].Number - 1
+		view.Skipped = lastLines(lines, shownLines)[0].Number - 1
 	}
 	return view, nil
 }
 
-func tail(lines []loghtml.Line, n int) []loghtml.Line {
+func lastLines(lines []loghtml.Line, n int) []loghtml.Line {
 	return lines[max(0, len(lines)-n):]
 }
 
@@ -218,7 +218,7 @@ func (s *logStream) run(ctx context.Context, from int64) error {
 			return ignoreDisconnect(ctx, err)
 		}
 		if a.State.Final() {
-			return ignoreDisconnect(ctx, s.end(a))
+			return ignoreDisconnect(ctx, s.sendEnd(a))
 		}
 		select {
 		case <-ctx.Done():
@@ -266,11 +266,11 @@ func (s *logStream) sendNew(ctx context.Context) error {
 			return nil
 		}
 		s.shown = s.offset
-		return s.lines(lines)
+		return s.sendLines(lines)
 	})
 }
 
-func (s *logStream) lines(lines []loghtml.Line) error {
+func (s *logStream) sendLines(lines []loghtml.Line) error {
 	if len(lines) == 0 {
 		return nil
 	}
@@ -283,8 +283,8 @@ func (s *logStream) lines(lines []loghtml.Line) error {
 	return s.send(event.String())
 }
 
-func (s *logStream) end(a autobuild.Attempt) error {
-	if err := s.lines(s.renderer.Flush()); err != nil {
+func (s *logStream) sendEnd(a autobuild.Attempt) error {
+	if err := s.sendLines(s.renderer.Flush()); err != nil {
 		return err
 	}
 	return s.send(fmt.Sprintf("event: end\ndata: %s\n\n", a.State))

@@ -86,7 +86,7 @@ func (p *Pages) setRole(c *gin.Context) error {
 			return fmt.Errorf("set role of %s: %w", user.Name, err)
 		}
 		p.logPerson(c, user, "role set to "+string(role))
-		return done(c, "/settings/people", "saved")
+		return redirectDone(c, "/settings/people", "saved")
 	}
 	return &httpx.Error{
 		Status:  http.StatusUnprocessableEntity,
@@ -104,7 +104,7 @@ func (p *Pages) endSessions(c *gin.Context) error {
 		return fmt.Errorf("end the sessions of %s: %w", user.Name, err)
 	}
 	p.logPerson(c, user, "sessions ended")
-	return done(c, "/settings/people", "ended")
+	return redirectDone(c, "/settings/people", "ended")
 }
 
 // removePerson removes a user after a confirmation.
@@ -140,7 +140,7 @@ func (p *Pages) removePerson(c *gin.Context) error {
 		return fmt.Errorf("remove %s: %w", name, err)
 	}
 	p.logPerson(c, user, "person removed")
-	return done(c, "/settings/people", "removed")
+	return redirectDone(c, "/settings/people", "removed")
 }
 
 func (p *Pages) logPerson(c *gin.Context, user autobuild.User, what string) {

@@ -33,7 +33,7 @@ func (p *Pages) ownView(
 	made secret.Secret,
 ) (ownView, error) {
 	view := ownView{Chosen: a.Engine == inrepo.Name, Revealed: made.Reveal()}
-	token, err := optional(p.Store.PipelineToken(ctx, a.ID))
+	token, err := zeroIfNotFound(p.Store.PipelineToken(ctx, a.ID))
 	if err != nil {
 		return view, fmt.Errorf("pipeline token of %s: %w", a.Repository.FullName, err)
 	}
@@ -110,7 +110,7 @@ func (p *Pages) revokePipelineToken(c *gin.Context) error {
 		WithField("automated_build", a.ID).
 		WithField("by", user.Name).
 		Info("pipeline token revoked")
-	return done(c, "/automated-builds/"+a.ID, "revoked")
+	return redirectDone(c, "/automated-builds/"+a.ID, "revoked")
 }
 
 // engineName returns the display name of an engine.

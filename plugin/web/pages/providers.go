@@ -138,7 +138,7 @@ func (p *Pages) unlink(c *gin.Context) error {
 	if err := p.Accounts.Forget(ctx, a.ID); err != nil {
 		return fmt.Errorf("unlink account %s: %w", a.Name, err)
 	}
-	provider, err := optional(p.Store.Provider(ctx, a.ProviderID))
+	provider, err := zeroIfNotFound(p.Store.Provider(ctx, a.ProviderID))
 	if err != nil {
 		return fmt.Errorf("provider of account %s: %w", a.Name, err)
 	}
@@ -218,7 +218,7 @@ func (p *Pages) addToken(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("add access token %s: %w", content.Name, err)
 	}
-	return done(c, "/settings/providers", "linked")
+	return redirectDone(c, "/settings/providers", "linked")
 }
 
 func (p *Pages) showToken(c *gin.Context, status int, content tokenPage, invalid faults) error {

@@ -133,7 +133,7 @@ func (p *Pages) afterCheck(c *gin.Context, r autobuild.Registry) error {
 		c.Redirect(http.StatusSeeOther, "/settings/registries") // its row shows the error
 		return nil
 	}
-	return done(c, "/settings/registries", "checked")
+	return redirectDone(c, "/settings/registries", "checked")
 }
 
 // deleteRegistry deletes a credential after a confirmation.
@@ -160,5 +160,5 @@ func (p *Pages) deleteRegistry(c *gin.Context) error {
 	if err := p.Store.DeleteRegistry(c.Request.Context(), r.ID); err != nil {
 		return fmt.Errorf("delete registry %s: %w", r.Host, err)
 	}
-	return done(c, "/settings/registries", "deleted")
+	return redirectDone(c, "/settings/registries", "deleted")
 }

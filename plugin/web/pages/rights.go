@@ -160,5 +160,5 @@ func (p *Pages) refreshPermissions(c *gin.Context) error {
 	if where == "/" {
 		where = "/automated-builds"
 	}
-	return done(c, withoutQuery(where), "permissions")
+	return redirectDone(c, withoutQuery(where), "permissions")
 }

@@ -162,8 +162,8 @@ func (f draftForm) rules(invalid *faults) []autobuild.Rule {
 			Autobuild:  row.Autobuild,
 			Caching:    row.Caching,
 			BuildArgs:  args,
-			Platforms:  words(row.Platforms),
-			Paths:      lines(row.Paths),
+			Platforms:  splitWords(row.Platforms),
+			Paths:      splitLines(row.Paths),
 		})
 	}
 	return all
@@ -187,7 +187,7 @@ func (f draftForm) environment(invalid *faults) map[string]secret.Secret {
 
 func parsePairs(text string) (map[string]string, error) {
 	var all map[string]string
-	for _, line := range lines(text) {
+	for _, line := range splitLines(text) {
 		name, value, ok := strings.Cut(line, "=")
 		if !ok || strings.TrimSpace(name) == "" {
 			return nil, fmt.Errorf("write %q as NAME=value", line)
@@ -200,7 +200,7 @@ func parsePairs(text string) (map[string]string, error) {
 	return all, nil
 }
 
-func lines(text string) []string {
+func splitLines(text string) []string {
 	var all []string
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {
@@ -210,7 +210,7 @@ func lines(text string) []string {
 	return all
 }
 
-func words(text string) []string {
+func splitWords(text string) []string {
 	return strings.FieldsFunc(
 		text,
 		func(c rune) bool { return c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t' },

@@ -82,5 +82,5 @@ func (p *Pages) saveSetup(c *gin.Context) error {
 	if _, err := p.Store.SaveProvider(c.Request.Context(), provider); err != nil {
 		return fmt.Errorf("save source provider %s: %w", provider.Name, err)
 	}
-	return done(c, "/setup", "saved")
+	return redirectDone(c, "/setup", "saved")
 }

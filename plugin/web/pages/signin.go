@@ -102,7 +102,7 @@ func (p *Pages) signOut(c *gin.Context) error {
 	if err := p.Sessions.End(c); err != nil {
 		return err
 	}
-	return done(c, "/signin", "signed-out")
+	return redirectDone(c, "/signin", "signed-out")
 }
 
 // beginLink redirects to the provider, to link an account of the signed-in user, or to sign in.
@@ -165,7 +165,7 @@ func (p *Pages) finishLink(c *gin.Context) error {
 			WithField("account", linked.Account.ID).
 			Warn("account linked, but some webhooks are missing")
 	}
-	return done(c, withoutQuery(where), "linked")
+	return redirectDone(c, withoutQuery(where), "linked")
 }
 
 // linkError maps an error of linking to a message with the fix.

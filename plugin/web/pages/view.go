@@ -150,8 +150,8 @@ var notices = map[string]string{
 	"hook":        "The webhook is checked. Its state is below.",
 }
 
-// done redirects to a page that shows a notice.
-func done(c *gin.Context, where, notice string) error {
+// redirectDone redirects to a page that shows a notice.
+func redirectDone(c *gin.Context, where, notice string) error {
 	c.Redirect(http.StatusSeeOther, where+"?done="+notice)
 	return nil
 }

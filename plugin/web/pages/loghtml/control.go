@@ -41,11 +41,11 @@ func (p *parser) next(c rune) token {
 	case ground:
 		return p.begin(c)
 	case escape:
-		p.escaped(c)
+		p.parseEscape(c)
 	case intermediate:
 		p.state = ground
 	case sequence:
-		return p.parameter(c)
+		return p.parseParameter(c)
 	case text:
 		switch c {
 		case 0x07, 0x9c:
@@ -76,7 +76,7 @@ func (p *parser) begin(c rune) token {
 	return control
 }
 
-func (p *parser) escaped(c rune) {
+func (p *parser) parseEscape(c rune) {
 	switch {
 	case c == '[':
 		p.state, p.params = sequence, p.params[:0]
@@ -90,7 +90,7 @@ func (p *parser) escaped(c rune) {
 	}
 }
 
-func (p *parser) parameter(c rune) token {
+func (p *parser) parseParameter(c rune) token {
 	switch {
 	case c >= 0x40 && c <= 0x7e:
 		p.state = ground
@@ -136,11 +136,11 @@ func (s style) classes() string {
 
 // apply returns the style after one SGR sequence with the parameters given.
 func (s style) apply(params string) style {
-	codes := numbers(params)
+	codes := parseNumbers(params)
 	for i := 0; i < len(codes); i++ {
 		switch n := codes[i]; n {
 		case 38, 48:
-			color, used := extended(codes[i+1:])
+			color, used := parseExtended(codes[i+1:])
 			if n == 38 {
 				s.fg = color
 			} else {
@@ -192,8 +192,8 @@ func (s style) set(n int) style {
 	return s
 }
 
-// numbers parses parameters. An empty parameter is 0. It returns none for an unknown format.
-func numbers(params string) []int {
+// parseNumbers parses parameters. An empty parameter is 0. It returns none for an unknown format.
+func parseNumbers(params string) []int {
 	var codes []int
 	for one := range strings.SplitSeq(params, ";") {
 		n, err := strconv.Atoi(one)
@@ -205,19 +205,19 @@ func numbers(params string) []int {
 	return codes
 }
 
-// extended parses the codes after 38 or 48, which are 5;n or 2;r;g;b. It returns the nearest of the
+// parseExtended parses the codes after 38 or 48, which are 5;n or 2;r;g;b. It returns the nearest of the
 // sixteen colors, and the number of codes used.
-func extended(codes []int) (color uint8, used int) {
+func parseExtended(codes []int) (color uint8, used int) {
 	switch {
 	case len(codes) >= 2 && codes[0] == 5:
-		return indexed(codes[1]), 2
+		return indexedColor(codes[1]), 2
 	case len(codes) >= 4 && codes[0] == 2:
-		return nearest(codes[1], codes[2], codes[3]), 4
+		return nearestColor(codes[1], codes[2], codes[3]), 4
 	}
 	return 0, len(codes)
 }
 
-func indexed(n int) uint8 {
+func indexedColor(n int) uint8 {
 	switch {
 	case n < 0 || n > 255:
 		return 0
@@ -225,13 +225,13 @@ func indexed(n int) uint8 {
 		return uint8(n + 1)
 	case n < 232:
 		n -= 16
-		return nearest(n/36*51, n/6%6*51, n%6*51)
+		return nearestColor(n/36*51, n/6%6*51, n%6*51)
 	}
 	grey := (n-232)*10 + 8
-	return nearest(grey, grey, grey)
+	return nearestColor(grey, grey, grey)
 }
 
-func nearest(red, green, blue int) uint8 {
+func nearestColor(red, green, blue int) uint8 {
 	var color uint8 = 1
 	for bit, v := range []int{red, green, blue} {
 		if v >= 96 {

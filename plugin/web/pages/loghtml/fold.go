@@ -18,7 +18,7 @@ type Group struct {
 // interleaved. The order of lines does not change, so one step can have several groups.
 func Fold(lines []Line) []Group {
 	var groups []Group
-	for _, run := range runs(lines) {
+	for _, run := range splitRuns(lines) {
 		if run[0].Step == "" || len(run) < foldFrom {
 			if n := len(groups); n > 0 && groups[n-1].Title == "" {
 				groups[n-1].Lines = append(groups[n-1].Lines, run...)
@@ -27,7 +27,7 @@ func Fold(lines []Line) []Group {
 			groups = append(groups, Group{Lines: run})
 			continue
 		}
-		groups = append(groups, Group{Title: title(run), Note: note(run), Open: failed(run), Lines: run})
+		groups = append(groups, Group{Title: title(run), Note: note(run), Open: hasFailed(run), Lines: run})
 	}
 	if n := len(groups); n > 0 {
 		groups[n-1].Open = true
@@ -35,8 +35,8 @@ func Fold(lines []Line) []Group {
 	return groups
 }
 
-// runs splits lines where the step changes. Empty lines belong to the lines before them.
-func runs(lines []Line) [][]Line {
+// splitRuns splits lines where the step changes. Empty lines belong to the lines before them.
+func splitRuns(lines []Line) [][]Line {
 	var all [][]Line
 	for i, l := range lines {
 		if i > 0 {
@@ -56,7 +56,7 @@ func title(run []Line) string {
 	return rest
 }
 
-func failed(run []Line) bool {
+func hasFailed(run []Line) bool {
 	for _, l := range run {
 		if _, rest, _ := strings.Cut(l.Head, " "); strings.HasPrefix(rest, "ERROR") {
 			return true

@@ -59,11 +59,11 @@ func (r *Renderer) Write(p []byte) []Line {
 		c, size := utf8.DecodeRune(p)
 		p = p[size:]
 		if c == '\n' {
-			lines = append(lines, r.end())
+			lines = append(lines, r.finishLine())
 			continue
 		}
 		r.began = true
-		r.rune(c)
+		r.writeRune(c)
 	}
 	return lines
 }
@@ -73,10 +73,10 @@ func (r *Renderer) Flush() []Line {
 	if !r.began {
 		return nil
 	}
-	return []Line{r.end()}
+	return []Line{r.finishLine()}
 }
 
-func (r *Renderer) rune(c rune) {
+func (r *Renderer) writeRune(c rune) {
 	switch r.parser.next(c) {
 	case control:
 		return
@@ -87,7 +87,7 @@ func (r *Renderer) rune(c rune) {
 	switch {
 	case c == '\r':
 		r.carried = true
-	case hidden(c):
+	case isHidden(c):
 	default:
 		r.print(c)
 	}
@@ -134,9 +134,9 @@ func (r *Renderer) closeSpan() {
 	}
 }
 
-// end returns the finished line. It also ends a control string, so that an unfinished one cannot hide
+// finishLine returns the finished line. It also ends a control string, so that an unfinished one cannot hide
 // the rest of the log.
-func (r *Renderer) end() Line {
+func (r *Renderer) finishLine() Line {
 	r.number++
 	r.closeSpan()
 	if r.width > MaxLine {
@@ -146,7 +146,7 @@ func (r *Renderer) end() Line {
 	l := Line{
 		Number: r.number,
 		HTML:   template.HTML(r.out.String()),
-		Step:   step(head),
+		Step:   stepNumber(head),
 		Head:   head,
 	} // #nosec G203 -- print escapes every character
 	r.restart()
@@ -154,8 +154,8 @@ func (r *Renderer) end() Line {
 	return l
 }
 
-// step returns the number of a line like "#7 …", the format of BuildKit's plain progress.
-func step(head string) string {
+// stepNumber returns the number of a line like "#7 …", the format of BuildKit's plain progress.
+func stepNumber(head string) string {
 	rest, found := strings.CutPrefix(head, "#")
 	if !found {
 		return ""
@@ -167,9 +167,9 @@ func step(head string) string {
 	return digits
 }
 
-// hidden reports whether a character is removed: control characters except tab, characters that
+// isHidden reports whether a character is removed: control characters except tab, characters that
 // reorder text, invisible characters and tag characters.
-func hidden(c rune) bool {
+func isHidden(c rune) bool {
 	switch {
 	case c == '\t':
 		return false

@@ -60,7 +60,7 @@ func (p *Plain) appendRune(out []byte, c rune) []byte {
 		out = append(out, p.parser.params...)
 		return append(out, 'm')
 	}
-	if c != '\r' && hidden(c) {
+	if c != '\r' && isHidden(c) {
 		return out
 	}
 	return utf8.AppendRune(out, c)
