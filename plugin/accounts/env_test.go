@@ -76,7 +76,8 @@ func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 		c(&o)
 	}
 	var err error
-	if e.server, err = bitbuckettest.New(o); err != nil {
+	e.server, err = bitbuckettest.New(o)
+	if err != nil {
 		t.Fatal(err)
 	}
 	e.faults = faults.New(e.server)
@@ -91,7 +92,8 @@ func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 		Kind: autobuild.Cloud, Name: "bitbucket-cloud", WebURL: listener.URL, APIURL: listener.URL,
 		ClientID: e.consumer.Key, ClientSecret: e.consumer.Secret,
 	}
-	if e.provider, err = e.store.SaveProvider(t.Context(), e.provider); err != nil {
+	e.provider, err = e.store.SaveProvider(t.Context(), e.provider)
+	if err != nil {
 		t.Fatal(err)
 	}
 	e.admin = e.firstAdministrator()
@@ -106,7 +108,8 @@ func (e *env) populate() {
 	}
 	e.acme = e.server.AddWorkspace("acme", e.alice)
 	var err error
-	if e.repo, err = e.server.AddRepository(e.acme, "app", bitbuckettest.Private); err != nil {
+	e.repo, err = e.server.AddRepository(e.acme, "app", bitbuckettest.Private)
+	if err != nil {
 		e.t.Fatal(err)
 	}
 	e.consumer, err = e.server.AddConsumer(

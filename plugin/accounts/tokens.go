@@ -48,7 +48,8 @@ func (a *Accounts) AddToken(ctx context.Context, t Token) (autobuild.Account, er
 	if err := a.checkToken(ctx, p, &account); err != nil {
 		return autobuild.Account{}, fmt.Errorf("access token for %s: %w", tokenTarget(account), err)
 	}
-	if account, err = a.replaceToken(ctx, account); err != nil {
+	account, err = a.replaceToken(ctx, account)
+	if err != nil {
 		return autobuild.Account{}, err
 	}
 	return a.saveLinked(ctx, account)

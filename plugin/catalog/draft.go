@@ -50,9 +50,14 @@ func (c *Catalog) check(
 		faults = append(faults, autobuild.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
 	}
 	a := before
-	a.AccountID, a.Repository, a.Engine, a.Autotest, a.Rules = d.AccountID, r, d.Engine, d.Autotest, d.Rules
+	a.AccountID = d.AccountID
+	a.Repository = r
+	a.Engine = d.Engine
+	a.Autotest = d.Autotest
+	a.Rules = d.Rules
 	var err error
-	if a.Image, err = registry.ParseImage(strings.TrimSpace(d.Image)); err != nil {
+	a.Image, err = registry.ParseImage(strings.TrimSpace(d.Image))
+	if err != nil {
 		fault("image", "%s", err)
 	}
 	if a.Engine == "" {

@@ -35,7 +35,8 @@ func (c *Catalog) SaveRegistry(ctx context.Context, r autobuild.Registry) (autob
 		return autobuild.Registry{}, invalid("host", "%s", err)
 	}
 	r.Host, r.Username = host, strings.TrimSpace(r.Username)
-	if r, err = c.keepPassword(ctx, r); err != nil {
+	r, err = c.keepPassword(ctx, r)
+	if err != nil {
 		return autobuild.Registry{}, err
 	}
 	if r.Purpose == "" {

@@ -107,7 +107,8 @@ func (c *Catalog) dropHook(ctx context.Context, h autobuild.Hook) error {
 	h.State, h.RemoteID = autobuild.HookPolled, ""
 	h.Problem = "The linked account that managed the webhook was unlinked. Link it again, or choose another account " +
 		"for the automated build."
-	if h, err = c.o.Store.SaveHook(ctx, h); err != nil {
+	h, err = c.o.Store.SaveHook(ctx, h)
+	if err != nil {
 		return err
 	}
 	for _, a := range builds {

@@ -168,9 +168,10 @@ func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
 	e.hook(t)
 	p, err := e.store.Providers(t.Context())
 	must.Succeed(t, err)
-	p[0].ClientID, p[0].ClientSecret, p[0].WebURL, p[0].APIURL = "key", secret.New(
-		"s",
-	), "https://bitbucket.org", "https://api.bitbucket.org"
+	p[0].ClientID = "key"
+	p[0].ClientSecret = secret.New("s")
+	p[0].WebURL = "https://bitbucket.org"
+	p[0].APIURL = "https://api.bitbucket.org"
 	_, err = e.store.SaveProvider(t.Context(), p[0])
 	must.Succeed(t, err)
 	forged := http.Header{

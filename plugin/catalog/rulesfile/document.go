@@ -81,7 +81,8 @@ func (p part) decode() (d Document, err error) {
 	if err := yaml.NewDecoder(bytes.NewReader(nil), yaml.Strict()).DecodeFromNode(p.body, &form); err != nil {
 		return Document{}, withLine(err, p.after)
 	}
-	if d, err = form.toDocument(); err != nil {
+	d, err = form.toDocument()
+	if err != nil {
 		return Document{}, fmt.Errorf("document at line %d: %w", p.line(), err)
 	}
 	d.Line = p.line()

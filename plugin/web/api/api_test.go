@@ -115,7 +115,8 @@ func (e *env) post(path string, body any, token string) *httptest.ResponseRecord
 	raw, ok := body.([]byte)
 	if !ok {
 		var err error
-		if raw, err = json.Marshal(body); err != nil {
+		raw, err = json.Marshal(body)
+		if err != nil {
 			e.t.Fatal(err)
 		}
 	}

@@ -85,7 +85,8 @@ func (p *Pages) showAutomated(
 		return fmt.Errorf("builds of %s: %w", a.Repository.FullName, err)
 	}
 	content.Builds, content.Active = p.buildRows(builds), anyActive(builds)
-	if content.Account, err = zeroIfNotFound(p.Store.Account(ctx, a.AccountID)); err != nil {
+	content.Account, err = zeroIfNotFound(p.Store.Account(ctx, a.AccountID))
+	if err != nil {
 		return fmt.Errorf("account of %s: %w", a.Repository.FullName, err)
 	}
 	stored, err := p.Store.Registries(ctx)
@@ -95,13 +96,15 @@ func (p *Pages) showAutomated(
 	content.Credentials = credentials.Choose(stored, credentials.Use{
 		AutomatedBuildID: a.ID, Image: a.Image, BoundOnly: a.Engine == inrepo.Name,
 	})
-	if content.Hook, err = p.hookView(ctx, a); err != nil {
+	content.Hook, err = p.hookView(ctx, a)
+	if err != nil {
 		return err
 	}
 	if reveal.hook {
 		content.Hook.Revealed, content.Hook.SecretText = true, content.Hook.Secret.Reveal()
 	}
-	if content.Own, err = p.ownView(ctx, a, content.Credentials.Push.ID != "", reveal.token); err != nil {
+	content.Own, err = p.ownView(ctx, a, content.Credentials.Push.ID != "", reveal.token)
+	if err != nil {
 		return err
 	}
 	provider, err := zeroIfNotFound(p.Store.Provider(ctx, a.Repository.ProviderID))

@@ -87,7 +87,8 @@ func (p *Pages) logAttempt(c *gin.Context) (autobuild.Attempt, error) {
 	}
 	number := b.Attempt
 	if asked := c.Query("attempt"); asked != "" {
-		if number, err = strconv.Atoi(asked); err != nil {
+		number, err = strconv.Atoi(asked)
+		if err != nil {
 			return autobuild.Attempt{}, fmt.Errorf("attempt %q: %w", asked, autobuild.ErrNotFound)
 		}
 	}

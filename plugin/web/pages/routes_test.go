@@ -53,7 +53,8 @@ func TestRightsOfRoutes(t *testing.T) {
 			continue
 		}
 		for route := range strings.SplitSeq(line, ";") {
-			if route = strings.TrimSpace(route); route != "" {
+			route = strings.TrimSpace(route)
+			if route != "" {
 				want[route] = right
 			}
 		}

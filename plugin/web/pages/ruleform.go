@@ -203,7 +203,8 @@ func parsePairs(text string) (map[string]string, error) {
 func splitLines(text string) []string {
 	var all []string
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" {
+		line = strings.TrimSpace(line)
+		if line != "" {
 			all = append(all, line)
 		}
 	}

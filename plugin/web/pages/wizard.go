@@ -169,7 +169,8 @@ func (p *Pages) chooseDockerfile(c *gin.Context, a autobuild.Account, fullName s
 // newDraft shows the form with the default rule filled in.
 func (p *Pages) newDraft(c *gin.Context, a autobuild.Account, r autobuild.Repository, dockerfile string) error {
 	rule := autobuild.DefaultRule(r.DefaultBranch)
-	if rule.Dockerfile = dockerfile; path.Dir(dockerfile) != "." {
+	rule.Dockerfile = dockerfile
+	if path.Dir(dockerfile) != "." {
 		rule.Context = "" // the Dockerfile's folder
 	}
 	form := draftForm{Rules: []ruleRow{ruleRowOf(rule)}, Autotest: string(autobuild.AutotestOff)}

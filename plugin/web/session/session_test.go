@@ -30,10 +30,8 @@ func newEnv(t *testing.T, url string) *env {
 	e := &env{now: time.Date(2027, 3, 1, 9, 0, 0, 0, time.UTC)}
 	e.store = storetest.OpenAt(t, t.TempDir(), func() time.Time { return e.now })
 	var err error
-	if e.user, err = e.store.SaveUser(
-		t.Context(),
-		autobuild.User{Name: "alice", Role: autobuild.RoleNone},
-	); err != nil {
+	e.user, err = e.store.SaveUser(t.Context(), autobuild.User{Name: "alice", Role: autobuild.RoleNone})
+	if err != nil {
 		t.Fatal(err)
 	}
 	m := session.New(session.Options{Store: e.store, URL: url, Now: func() time.Time { return e.now }})

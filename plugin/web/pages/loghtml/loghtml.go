@@ -125,7 +125,10 @@ func (r *Renderer) print(c rune) {
 func (r *Renderer) restart() {
 	r.out.Reset()
 	r.head.Reset()
-	r.width, r.heads, r.carried, r.written = 0, 0, false, style{}
+	r.width = 0
+	r.heads = 0
+	r.carried = false
+	r.written = style{}
 }
 
 func (r *Renderer) closeSpan() {
