@@ -91,7 +91,8 @@ func (c container) command(t *testing.T, workspace string, environ ...string) *e
 	state, id := filepath.Join(bundle, "state"), "slipway-"+strings.ReplaceAll(strings.Trim(bundle, "/"), "/", "-")
 	t.Cleanup(func() {
 		cancel()
-		_ = exec.Command("runc", "--root", state, "delete", "--force", id).Run() // needed only if the container was killed
+		// This is needed only if the container was killed.
+		_ = exec.Command("runc", "--root", state, "delete", "--force", id).Run()
 	})
 	return exec.CommandContext(ctx, "runc", "--root", state, "run", "--bundle", bundle, id)
 }
