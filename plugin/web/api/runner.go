@@ -130,7 +130,12 @@ func (a *API) recordEvents(c *gin.Context, attempt autobuild.Attempt) error {
 		record = recordOf(b.Stages, fresh)
 	}
 	if len(record.Stages) > spec.MaxStages {
-		return invalidField("events", "the attempt has %d stages: report at most %d", len(record.Stages), spec.MaxStages)
+		return invalidField(
+			"events",
+			"the attempt has %d stages: report at most %d",
+			len(record.Stages),
+			spec.MaxStages,
+		)
 	}
 	if err := a.o.Watcher.Events(ctx, attempt, record); err != nil {
 		return err
