@@ -1,0 +1,149 @@
+package cgroup
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+// The numbers of Decide.
+const (
+	minReserve     = 512e6 // bytes that builds never get, for the kernel, the gateway and its database
+	minMemory      = 256e6 // bytes of a build at least, also on a small machine
+	memoryStep     = 1e6   // bytes to which a default is rounded down
+	maxProcesses   = 4096  // of a build by default
+	minProcesses   = 256
+	minBuilder     = 512e6 // bytes of the builder's own process at least
+	buildingWeight = 50    // of builds against the builder's own process and the gateway, with 100
+)
+
+// A Machine describes what there is to share.
+type Machine struct {
+	Memory  int64 // bytes of memory, or the limit of this container; 0 = unknown
+	CPUs    int   // processors that this process may use
+	Threads int64 // processes and threads that the kernel allows; 0 = unknown
+}
+
+// Settings are the limits of one build, as the operator sets them. In each field 0 means the default.
+type Settings struct {
+	Memory    int64   // bytes
+	Processes int64   // processes and threads
+	CPUs      float64 // processors
+	Builds    int     // builds at once; 0 = 1
+}
+
+// A Decision holds the limits of a builder, and why they are so.
+type Decision struct {
+	Build   Limits // of each RUN step and each build hook
+	All     Limits // of all RUN steps of a builder together
+	Builder Limits // of the builder's own process, with the programs that it starts besides RUN steps
+	Reasons []string
+}
+
+// Decide returns the limits for a machine. Without settings, three quarters of the memory are shared by
+// the builds at once, and no processor is kept from a build: builds only give way to the gateway if
+// processors are short. It makes no system calls.
+func Decide(m Machine, s Settings) Decision {
+	builds := max(s.Builds, 1)
+	d := Decision{Build: Limits{Weight: buildingWeight}}
+	add := func(format string, args ...any) { d.Reasons = append(d.Reasons, fmt.Sprintf(format, args...)) }
+	switch {
+	case s.Memory > 0:
+		d.Build.Memory = s.Memory
+		add("memory %s: %s", Size(s.Memory), MemorySetting)
+	case m.Memory > 0:
+		reserve := max(m.Memory/4, minReserve)
+		share := max((m.Memory-reserve)/int64(builds), minMemory)
+		d.Build.Memory = share - share%memoryStep
+		add("memory %s: the machine's %s without a reserve of %s, for %d builds at once",
+			Size(d.Build.Memory), Size(m.Memory), Size(reserve), builds)
+	default:
+		add("memory without a limit: the machine's memory is unknown")
+	}
+	switch {
+	case s.Processes > 0:
+		d.Build.Processes = s.Processes
+		add("%d processes: %s", s.Processes, ProcessesSetting)
+	case m.Threads > 0:
+		d.Build.Processes = min(maxProcesses, max(m.Threads/2/int64(builds), minProcesses))
+		add("%d processes: the default, at most half of the kernel's %d for all builds", d.Build.Processes, m.Threads)
+	default:
+		d.Build.Processes = maxProcesses
+		add("%d processes: the default", maxProcesses)
+	}
+	if s.CPUs > 0 {
+		d.Build.CPUs = s.CPUs
+		add("%.4g CPUs: %s", s.CPUs, CPUsSetting)
+	} else {
+		add("all %d CPUs: %s is not set", m.CPUs, CPUsSetting)
+	}
+	d.All = d.Build.times(builds)
+	d.Builder = Limits{Processes: maxProcesses}
+	if m.Memory > 0 {
+		d.Builder.Memory = max(m.Memory/4, minBuilder)
+	}
+	return d
+}
+
+// times returns the limits of several groups together.
+func (l Limits) times(n int) Limits {
+	all := l
+	all.Memory *= int64(n)
+	all.Processes *= int64(n)
+	all.CPUs *= float64(n)
+	return all
+}
+
+// Machine reads what this machine has. In a container it is at most the container's own limit.
+func (t *Tree) Machine() Machine {
+	m := Machine{CPUs: runtime.NumCPU(), Memory: readTotal("/proc/meminfo")}
+	limit := Group{tree: t, path: "/"}
+	file := "memory.max"
+	if t.version == 1 {
+		file = "memory.limit_in_bytes"
+	}
+	if own := readNumber(filepath.Join(limit.dir("memory"), file)); own > 0 && (m.Memory == 0 || own < m.Memory) {
+		m.Memory = own
+	}
+	for _, path := range []string{"/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max"} {
+		if n := readNumber(path); n > 0 && (m.Threads == 0 || n < m.Threads) {
+			m.Threads = n
+		}
+	}
+	return m
+}
+
+// readTotal returns the memory of the machine in bytes, or 0.
+func readTotal(meminfo string) int64 {
+	text, err := os.ReadFile(meminfo)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 || fields[0] != "MemTotal:" {
+			continue
+		}
+		if kib, err := strconv.ParseInt(fields[1], 10, 64); err == nil && kib < math.MaxInt64/1024 {
+			return kib * 1024
+		}
+	}
+	return 0
+}
+
+// readNumber returns the number in a kernel file, or 0 if there is none, as in "max".
+func readNumber(path string) int64 {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
