@@ -81,10 +81,13 @@ func (j *job) runHooks(
 			return failed(reasonConfig, err)
 		}
 		j.log.Line("hooks/%s", name)
-		err = c.hooks.Run(ctx, name, buildhooks.Execution{Environ: environ, Output: j.log, Grace: j.o.Grace})
+		err = c.hooks.Run(ctx, name, j.hookExecutor(), buildhooks.Execution{Environ: environ, Output: j.log, Grace: j.o.Grace})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// hookExecutor returns the executor of build hooks.
+func (j *job) hookExecutor() buildhooks.Executor { return buildhooks.Process{} }

@@ -148,9 +148,23 @@ type Execution struct {
 	Grace   time.Duration // between SIGTERM and SIGKILL after the end of ctx; default 10 s
 }
 
-// Run runs the hook, if it exists, in the Dockerfile's folder. It kills all processes that the hook
-// leaves behind. It returns *Failure if the exit code is not 0, and ctx's cause if ctx ended it.
-func (h Hooks) Run(ctx context.Context, name Name, e Execution) error {
+// A Program is a hook to run.
+type Program struct {
+	Hook Name
+	File string // path of the executable file
+	Dir  string // directory to run in
+	Execution
+}
+
+// An Executor runs the programs of hooks, isolated from this process as well as it can.
+type Executor interface {
+	// Execute runs a program until it ends, and kills all processes that it leaves behind. It returns
+	// *Failure if the exit code is not 0, and ctx's cause if ctx ended it.
+	Execute(ctx context.Context, p Program) error
+}
+
+// Run runs the hook, if it exists, in the Dockerfile's folder. Its errors are those of x.
+func (h Hooks) Run(ctx context.Context, name Name, x Executor, e Execution) error {
 	file := h.files[name]
 	if file == "" {
 		return nil
@@ -159,5 +173,5 @@ func (h Hooks) Run(ctx context.Context, name Name, e Execution) error {
 	if err := os.Chmod(file, 0o755); err != nil { //nolint:gosec // G302: a script must be executable
 		return fmt.Errorf("make build hook %s executable: %w", name, err)
 	}
-	return h.execute(ctx, name, file, e)
+	return x.Execute(ctx, Program{Hook: name, File: file, Dir: h.dir, Execution: e})
 }

@@ -48,7 +48,7 @@ func find(t *testing.T, hooks map[buildhooks.Name]string) buildhooks.Hooks {
 func run(t *testing.T, h buildhooks.Hooks, name buildhooks.Name, env ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	err := h.Run(t.Context(), name, buildhooks.Execution{Environ: append(env, "PATH="+os.Getenv("PATH")), Output: &out})
+	err := h.Run(t.Context(), name, buildhooks.Process{}, buildhooks.Execution{Environ: append(env, "PATH="+os.Getenv("PATH")), Output: &out})
 	return out.String(), err
 }
 
@@ -177,7 +177,7 @@ func TestCancelEndsTheWholeGroup(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			stop := errors.New("stop")
 			out := &onWrite{do: func() { cancel(stop) }}
-			err := h.Run(ctx, buildhooks.Build, buildhooks.Execution{
+			err := h.Run(ctx, buildhooks.Build, buildhooks.Process{}, buildhooks.Execution{
 				Environ: []string{"PATH=" + os.Getenv("PATH")}, Output: out, Grace: 100 * time.Millisecond,
 			})
 			if !errors.Is(err, stop) {
@@ -194,7 +194,7 @@ func TestGraceIsForTheWholeGroup(t *testing.T) {
 	h := find(t, map[buildhooks.Name]string{buildhooks.Build: fmt.Sprintf(
 		"#!/bin/sh\nsh -c 'trap \": > %s; exit\" TERM; echo ready; while :; do sleep 0.01; done'\n:\n", mark)})
 	ctx, cancel := context.WithCancel(t.Context())
-	err := h.Run(ctx, buildhooks.Build, buildhooks.Execution{
+	err := h.Run(ctx, buildhooks.Build, buildhooks.Process{}, buildhooks.Execution{
 		Environ: []string{"PATH=" + os.Getenv("PATH")}, Output: &onWrite{do: cancel}, Grace: 10 * time.Second,
 	})
 	if !errors.Is(err, context.Canceled) {

@@ -18,35 +18,40 @@ const (
 	drain = time.Second
 )
 
-// execute runs the file in its own process group. When ctx ends, the whole group receives SIGTERM, and
-// SIGKILL after the grace time.
-func (h Hooks) execute(ctx context.Context, name Name, file string, e Execution) error {
+// A Process runs hooks as child processes of this user. It isolates nothing.
+type Process struct{}
+
+var _ Executor = Process{}
+
+// Execute runs the program in its own process group. When ctx ends, the whole group receives SIGTERM,
+// and SIGKILL after the grace time.
+func (Process) Execute(ctx context.Context, p Program) error {
 	read, write, err := os.Pipe()
 	if err != nil {
-		return fmt.Errorf("build hook %s: %w", name, err)
+		return fmt.Errorf("build hook %s: %w", p.Hook, err)
 	}
 	defer read.Close()
-	cmd := exec.CommandContext(ctx, file)
-	cmd.Dir, cmd.Env = h.dir, e.Environ
+	cmd := exec.CommandContext(ctx, p.File)
+	cmd.Dir, cmd.Env = p.Dir, p.Environ
 	cmd.Stdout, cmd.Stderr = write, write
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = e.grace()
+	cmd.WaitDelay = p.grace()
 	err = cmd.Start()
 	write.Close()
 	if err != nil {
-		return &Failure{Hook: name, Code: -1, Why: startProblem(err)}
+		return &Failure{Hook: p.Hook, Code: -1, Why: startProblem(err)}
 	}
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
-		_, _ = io.Copy(e.Output, read)
+		_, _ = io.Copy(p.Output, read)
 	}()
 	err = cmd.Wait()
-	e.endGroup(ctx, cmd.Process.Pid)
+	p.endGroup(ctx, cmd.Process.Pid)
 	_ = read.SetReadDeadline(time.Now().Add(drain))
 	<-copied
-	return resultOf(ctx, name, err)
+	return resultOf(ctx, p.Hook, err)
 }
 
 func resultOf(ctx context.Context, name Name, err error) error {
