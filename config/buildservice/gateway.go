@@ -1,0 +1,125 @@
+package buildservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+)
+
+// A Client is the gateway's side of the service. It is safe for concurrent use.
+type Client struct {
+	Socket string // path of the service's socket
+}
+
+// ErrRefused is the cause of a Run that the service does not start.
+var ErrRefused = errors.New("the builder service refused")
+
+// An Attempt is a runner that the service has started.
+type Attempt struct {
+	conn  Conn
+	ended chan struct{} // closed after result is set
+	end   Ended
+}
+
+// Start starts the runner of an attempt. It returns an error that wraps ErrRefused if the service does
+// not start it, or the cause if ctx ends first. The runner ends with the returned Attempt.
+func (c Client) Start(ctx context.Context, run Run) (*Attempt, error) {
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := ask(ctx, conn, Request{Run: &run})
+	switch {
+	case err != nil:
+	case reply.Refused != "":
+		err = fmt.Errorf("%w: %s", ErrRefused, reply.Refused)
+	case reply.Started == nil:
+		err = errors.New("the builder service sent an unexpected message")
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	a := &Attempt{conn: conn, ended: make(chan struct{})}
+	go a.awaitEnd()
+	return a, nil
+}
+
+// Level returns how the service isolates the code of repositories.
+func (c Client) Level(ctx context.Context) (Level, error) {
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return Level{}, err
+	}
+	defer conn.Close()
+	reply, err := ask(ctx, conn, Request{Check: &Empty{}})
+	switch {
+	case err != nil:
+		return Level{}, err
+	case reply.Refused != "":
+		return Level{}, fmt.Errorf("%w: %s", ErrRefused, reply.Refused)
+	case reply.Level == nil:
+		return Level{}, errors.New("the builder service sent an unexpected message")
+	}
+	return *reply.Level, nil
+}
+
+func (c Client) dial(ctx context.Context) (Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unixpacket", c.Socket)
+	if err != nil {
+		return Conn{}, fmt.Errorf("connect to the builder service: %w", err)
+	}
+	return Conn{conn.(*net.UnixConn)}, nil //nolint:forcetypeassert // of every Unix network
+}
+
+// ask sends a request and waits for one reply, at most until ctx ends.
+func ask(ctx context.Context, conn Conn, request Request) (reply Reply, err error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends Receive
+	defer stop()
+	if err := conn.Send(request, nil); err != nil {
+		return Reply{}, err
+	}
+	if err := receiveWithoutFile(conn, &reply); err != nil {
+		if ctx.Err() != nil {
+			return Reply{}, context.Cause(ctx)
+		}
+		return Reply{}, fmt.Errorf("the builder service does not answer: %w", err)
+	}
+	return reply, nil
+}
+
+// Stop asks the runner to end, as SIGTERM does. It does not wait.
+func (a *Attempt) Stop() { _ = a.conn.Send(Request{Stop: &Empty{}}, nil) } // an error means that it has ended
+
+// Kill ends the runner and everything that belongs to the attempt, and does not wait. Wait returns an
+// error afterwards.
+func (a *Attempt) Kill() { _ = a.conn.Close() }
+
+// Wait waits for the end of the runner.
+func (a *Attempt) Wait() Ended {
+	<-a.ended
+	return a.end
+}
+
+func (a *Attempt) awaitEnd() {
+	defer close(a.ended)
+	defer a.conn.Close()
+	var reply Reply
+	switch err := receiveWithoutFile(a.conn, &reply); {
+	case err != nil:
+		a.end = Ended{Error: fmt.Sprintf("the builder service ended: %v", err)}
+	case reply.Ended == nil:
+		a.end = Ended{Error: "the builder service sent an unexpected message"}
+	default:
+		a.end = *reply.Ended
+	}
+}
+
+// receiveWithoutFile closes a file that comes with the message.
+func receiveWithoutFile(conn Conn, message any) error {
+	file, err := conn.Receive(message)
+	if file != nil {
+		return errors.Join(err, file.Close())
+	}
+	return err
+}

@@ -1,0 +1,165 @@
+// Package buildservice is the protocol of the builder service, which is the only part of Slipway with
+// the rights to mount and to make namespaces. Its clients are the gateway and the runners.
+//
+// The gateway opens one connection for each attempt, and sends a Run. The service starts the runner as
+// a user of its own, and reports its end. When the connection closes, also by a crash of the gateway,
+// the service ends the runner and everything that belongs to the attempt.
+//
+// The runner inherits a socket, on which it asks for the builder of its trust domain and for the
+// sandbox of its build hooks. The service knows the attempt and the domain from that socket. So no
+// message names a path, a command, a mount, or another attempt.
+package buildservice
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"regexp"
+
+	"slipway/config/secret"
+)
+
+// A Request is a message of the gateway. Exactly one field is set.
+type Request struct {
+	Run   *Run   `json:"run,omitempty"`   // the first message for an attempt
+	Stop  *Empty `json:"stop,omitempty"`  // asks the runner to end
+	Check *Empty `json:"check,omitempty"` // asks for the level of isolation; the only message then
+}
+
+// A Run starts the runner of an attempt.
+type Run struct {
+	Attempt string        `json:"attempt"` // name of the attempt, e.g. "b1-2": at most 64 of a-z, A-Z, 0-9, _ and -
+	Domain  string        `json:"domain"`  // trust domain of the caches, e.g. "b1": at most 256 bytes
+	URL     string        `json:"url"`     // of the runner protocol
+	Token   secret.Secret `json:"-"`       // of the attempt
+	Hooks   bool          `json:"hooks"`   // build hooks may run
+	// Builder is the address of a builder that is not the service's; empty = the domain's own builder.
+	Builder string `json:"builder,omitempty"`
+}
+
+// A plainRun is a Run without its methods.
+type plainRun Run
+
+// A wireRun is a Run as it is sent. A Secret does not encode itself.
+type wireRun struct {
+	*plainRun
+	Token string `json:"token"`
+}
+
+// MarshalJSON encodes the Run with its token.
+func (r Run) MarshalJSON() ([]byte, error) {
+	plain := plainRun(r)
+	return json.Marshal(wireRun{&plain, r.Token.Reveal()}) //nolint:gosec // a socket of this machine
+}
+
+// UnmarshalJSON decodes a Run with its token.
+func (r *Run) UnmarshalJSON(data []byte) error {
+	wire := wireRun{plainRun: (*plainRun)(r)}
+	if err := decodeStrictly(data, &wire); err != nil {
+		return err
+	}
+	r.Token = secret.New(wire.Token)
+	return nil
+}
+
+// A Reply is a message of the service to the gateway. Exactly one field is set.
+type Reply struct {
+	Started *Empty `json:"started,omitempty"` // the runner runs
+	Ended   *Ended `json:"ended,omitempty"`   // the last message
+	Level   *Level `json:"level,omitempty"`   // the answer to Check
+	Refused string `json:"refused,omitempty"` // why the attempt was not started; the last message
+}
+
+// An Ended is the end of a runner.
+type Ended struct {
+	Error  string `json:"error"`  // e.g. "exit status 1"; empty = exit code 0
+	Output string `json:"output"` // the end of its output; the build's log is not in it
+}
+
+// A Level describes how the service isolates the code of repositories.
+type Level struct {
+	Hooks   string   `json:"hooks"`    // full, or off
+	Why     string   `json:"why"`      // why the level is not full; empty = it is
+	NotHeld []string `json:"not_held"` // limits that do not hold here, each with the reason
+}
+
+// The levels of isolation for build hooks.
+const (
+	LevelFull      = "full"      // a sandbox with all namespaces, its own network, root file system and limits
+	LevelContainer = "container" // another user, or Landlock, in the container of a CI's step
+	LevelOff       = "off"       // build hooks do not run
+)
+
+// A RunnerRequest is a message of a runner. Exactly one field besides ID is set.
+type RunnerRequest struct {
+	ID      int    `json:"id"`                // the reply has the same
+	Builder *Empty `json:"builder,omitempty"` // asks for a connection to the builder of the domain
+	Sandbox *Empty `json:"sandbox,omitempty"` // asks for the socket of the sandbox's process 1
+}
+
+// A RunnerReply answers a RunnerRequest. The file with it is the connection, unless Error is set.
+type RunnerReply struct {
+	ID    int    `json:"id"`
+	Error string `json:"error,omitempty"`
+}
+
+// An Empty is a message without content.
+type Empty struct{}
+
+const (
+	maxDomain  = 256
+	maxURL     = 2048
+	maxToken   = 4096
+	maxAddress = 256
+)
+
+var attemptName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// Check returns an error for a Run that the service refuses. The attempt names directories, and the
+// other values become environment variables of the runner.
+func (r Run) Check() error {
+	switch {
+	case !attemptName.MatchString(r.Attempt):
+		return errors.New("the name of the attempt is invalid")
+	case r.Domain == "" || len(r.Domain) > maxDomain:
+		return fmt.Errorf("the trust domain has %d bytes: 1 to %d are allowed", len(r.Domain), maxDomain)
+	case r.Token.IsZero() || len(r.Token.Reveal()) > maxToken || hasControl(r.Token.Reveal()):
+		return errors.New("the token is invalid")
+	case len(r.Builder) > maxAddress || hasControl(r.Builder):
+		return errors.New("the address of the builder is invalid")
+	}
+	return checkURL(r.URL)
+}
+
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || len(text) > maxURL || hasControl(text) || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return errors.New("the URL of the runner protocol is invalid")
+	}
+	return nil
+}
+
+func hasControl(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+// decodeStrictly decodes one JSON value without unknown fields.
+func decodeStrictly(data []byte, value any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(value); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one value")
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package buildservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// ControlVar is the environment variable with the descriptor of the runner's control socket.
+const ControlVar = "SLIPWAY_RUNNER_CONTROL"
+
+// A Control is the runner's side of the service: the socket that the runner inherited. It is safe for
+// concurrent use.
+type Control struct {
+	mu   sync.Mutex // one request at a time
+	last int        // id of the last request
+	conn Conn
+}
+
+// OpenControl returns the control socket that the environment names, or nil if the service did not
+// start this runner. It closes the descriptor for programs that this process executes.
+func OpenControl(getenv func(string) string) (*Control, error) {
+	text := getenv(ControlVar)
+	if text == "" {
+		return nil, nil
+	}
+	fd, err := strconv.Atoi(text)
+	if err != nil || fd < 3 {
+		return nil, fmt.Errorf("%s=%q is no inherited descriptor", ControlVar, text)
+	}
+	conn, err := FileConn(os.NewFile(uintptr(fd), "control"))
+	if err != nil {
+		return nil, err
+	}
+	return &Control{conn: conn}, nil
+}
+
+// Builder returns a new connection to the builder of the attempt's trust domain. The service starts the
+// builder if necessary.
+func (c *Control) Builder(ctx context.Context) (net.Conn, error) {
+	conn, err := c.request(ctx, RunnerRequest{Builder: &Empty{}})
+	if err != nil {
+		return nil, fmt.Errorf("connect to the builder: %w", err)
+	}
+	return conn, nil
+}
+
+// Sandbox returns the connection to process 1 of the sandbox for build hooks. The service makes the
+// sandbox at the first call; a second call is an error.
+func (c *Control) Sandbox(ctx context.Context) (*net.UnixConn, error) {
+	conn, err := c.request(ctx, RunnerRequest{Sandbox: &Empty{}})
+	if err != nil {
+		return nil, fmt.Errorf("open the sandbox for build hooks: %w", err)
+	}
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, errors.Join(errors.New("the sandbox has no Unix socket"), conn.Close())
+	}
+	return socket, nil
+}
+
+// request sends a request and returns the connection of its reply.
+func (c *Control) request(ctx context.Context, request RunnerRequest) (net.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last++
+	request.ID = c.last
+	if err := c.conn.Send(request, nil); err != nil {
+		return nil, err
+	}
+	file, err := c.receive(ctx, request.ID)
+	if err != nil {
+		return nil, err
+	}
+	if file == nil {
+		return nil, errors.New("the builder service sent no connection")
+	}
+	defer file.Close()
+	return net.FileConn(file)
+}
+
+// receive waits for the reply with an id, at most until ctx ends. It drops the replies to earlier
+// requests, whose callers did not wait.
+func (c *Control) receive(ctx context.Context, id int) (*os.File, error) {
+	c.conn.SetReadDeadline(time.Time{})
+	stop := context.AfterFunc(ctx, func() { c.conn.SetReadDeadline(time.Now()) })
+	defer stop()
+	for {
+		var reply RunnerReply
+		file, err := c.conn.Receive(&reply)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
+			return nil, err
+		case reply.ID < id:
+			closeAll([]*os.File{file})
+		case reply.Error != "":
+			closeAll([]*os.File{file})
+			return nil, errors.New(reply.Error)
+		default:
+			return file, nil
+		}
+	}
+}
