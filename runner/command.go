@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
+	"slipway/config/buildservice"
 	"slipway/runner/attempt"
 	"slipway/runner/sandbox"
 	"slipway/runner/settings"
@@ -70,6 +71,13 @@ func (c command) runAttempt(ctx context.Context, cmd *cli.Command) error {
 	}
 	o := c.attemptOptions(cmd)
 	o.Settings = given
+	control, err := buildservice.OpenControl(os.Getenv)
+	if err != nil {
+		return err
+	}
+	if control != nil {
+		o.Control = control
+	}
 	if given.Probe() {
 		return attempt.Probe(ctx, o)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"runtime/debug"
 	"time"
@@ -33,15 +34,27 @@ type Options struct {
 	// BuilderProgram is the path of the program that is started as a builder; empty = this program.
 	BuilderProgram string
 	Dial           func(ctx context.Context, address string, who identity.Identity) (publish.Builder, error)
-	Now            func() time.Time
-	Grace          time.Duration // that a build hook has to end after a stop; default 3 s
-	Backoff        func() backoff.BackOff
+	// DialThrough connects to the builder of the builder service.
+	DialThrough func(ctx context.Context, open func(context.Context) (net.Conn, error)) (publish.Builder, error)
+	// Control asks the builder service that started the runner; nil = another program started it.
+	Control Control
+	Now     func() time.Time
+	Grace   time.Duration // that a build hook has to end after a stop; default 3 s
+	Backoff func() backoff.BackOff
 	// StepLogins are the logins of a step in the repository's own pipeline; nil = an engine of the
 	// gateway started the runner.
 	StepLogins *settings.StepLogins
 	// Failpoint is called before and after each operation that another process sees, for tests that
 	// kill the runner there. nil = nothing is called.
 	Failpoint func(operation string, done bool)
+}
+
+// A Control asks the builder service for what belongs to this attempt. *buildservice.Control is one.
+type Control interface {
+	// Builder connects to the builder of the attempt's trust domain.
+	Builder(ctx context.Context) (net.Conn, error)
+	// Sandbox connects to process 1 of the sandbox for build hooks.
+	Sandbox(ctx context.Context) (*net.UnixConn, error)
 }
 
 const (
@@ -186,6 +199,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Dial == nil {
 		o.Dial = publish.Dial
+	}
+	if o.DialThrough == nil {
+		o.DialThrough = publish.DialThrough
 	}
 	if o.Environ == nil {
 		o.Environ = os.Environ()

@@ -91,11 +91,16 @@ type builderConnection struct {
 	stop func() // ends the builder that was started for this attempt; nil = none was
 }
 
-// open connects to the builder that a setting names, or starts one.
+// open connects to the builder that a setting names, or else to the one of the builder service, or else
+// starts one.
 func (b *builderConnection) open(ctx context.Context, contextDir string) (err error) {
 	o := b.job.o
 	address := o.Settings.Builder
-	if address == "" {
+	switch {
+	case address == "" && o.Control != nil:
+		b.Builder, err = o.DialThrough(ctx, o.Control.Builder)
+		return err
+	case address == "":
 		address, b.stop, err = sandbox.StartLocal(ctx, sandbox.LocalBuilder{
 			Registries: b.job.logins.Build,
 			Environ:    o.Environ,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,17 +93,28 @@ func Dial(ctx context.Context, address string, who identity.Identity) (*Client, 
 		tls := grpc.WithTransportCredentials(transport.NewTLS(who.Client()))
 		options = append(options, client.WithGRPCDialOption(tls))
 	}
+	c, err := dial(ctx, address, options...)
+	if err != nil && who.IsZero() && strings.HasPrefix(address, "tcp:") {
+		return nil, fmt.Errorf("%w (no client certificate was sent, and a builder on TCP usually requires one)", err)
+	}
+	return c, err
+}
+
+// DialThrough is like Dial for a builder whose connections a function opens. The function may be
+// called again if a connection breaks.
+func DialThrough(ctx context.Context, open func(ctx context.Context) (net.Conn, error)) (*Client, error) {
+	dialer := func(ctx context.Context, _ string) (net.Conn, error) { return open(ctx) }
+	return dial(ctx, "unix:///builder", client.WithContextDialer(dialer)) // the address names nothing
+}
+
+func dial(ctx context.Context, address string, options ...client.ClientOpt) (*Client, error) {
 	bk, err := client.New(ctx, address, options...)
 	if err != nil {
 		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
 	}
 	info, err := bk.Info(ctx)
 	if err != nil {
-		hint := ""
-		if who.IsZero() && strings.HasPrefix(address, "tcp:") {
-			hint = " (no client certificate was sent, and a builder on TCP usually requires one)"
-		}
-		return nil, errors.Join(fmt.Errorf("builder at %s does not answer%s: %w", address, hint, err), bk.Close())
+		return nil, errors.Join(fmt.Errorf("builder at %s does not answer: %w", address, err), bk.Close())
 	}
 	if err := checkVersion(info.BuildkitVersion.Version); err != nil {
 		return nil, errors.Join(fmt.Errorf("builder at %s: %w", address, err), bk.Close())

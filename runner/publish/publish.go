@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/cenkalti/backoff/v5"
 
@@ -29,6 +30,15 @@ type Builder interface {
 // Dial connects to the builder at an address. who identifies the client to it.
 func Dial(ctx context.Context, address string, who identity.Identity) (Builder, error) {
 	client, err := buildkit.Dial(ctx, address, who)
+	if err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
+// DialThrough connects to the builder whose connections a function opens.
+func DialThrough(ctx context.Context, open func(ctx context.Context) (net.Conn, error)) (Builder, error) {
+	client, err := buildkit.DialThrough(ctx, open)
 	if err != nil {
 		return nil, err
 	}
