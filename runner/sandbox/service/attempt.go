@@ -1,0 +1,195 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/config/buildservice"
+	"slipway/config/process"
+	"slipway/config/text"
+)
+
+// maxOutput bounds the reported output of a runner, in bytes. The build log does not count: it is sent
+// over the runner protocol.
+const maxOutput = 8 << 10
+
+// An attempt is a running runner with its files, its user and its sandbox.
+type attempt struct {
+	service *Service
+	run     buildservice.Run
+	log     logrus.FieldLogger
+	uid     int
+	dir     string // of the attempt alone: the runner's work directory
+	runner  *process.Process
+	output  *text.LastLines
+	control buildservice.Conn // the service's end of the runner's control socket
+}
+
+// run starts the runner of an attempt, and reports its end. If the connection closes first, it kills
+// the runner.
+func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildservice.Run) {
+	a, release, err := s.start(run)
+	if err != nil {
+		s.o.Log.WithError(err).WithField("attempt", run.Attempt).Warn("runner not started")
+		_ = conn.Send(buildservice.Reply{Refused: err.Error()}, nil)
+		return
+	}
+	defer release()
+	gone := make(chan struct{}) // closed when the gateway is gone
+	go func() {
+		defer close(gone)
+		a.followGateway(conn)
+	}()
+	life, end := context.WithCancel(ctx)
+	defer end()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		a.serveRunner(life)
+	}()
+	_ = conn.Send(buildservice.Reply{Started: &buildservice.Empty{}}, nil) // gone is closed if it fails
+	select {
+	case <-a.runner.Ended():
+	case <-gone:
+		a.runner.Stop(s.o.Grace)
+	}
+	end()
+	_ = a.control.Close()
+	<-served
+	ended := a.result()
+	if err := os.RemoveAll(a.dir); err != nil {
+		a.log.WithError(err).Warn("files of an ended attempt stay")
+	}
+	_ = conn.Send(buildservice.Reply{Ended: &ended}, nil) // the gateway may be gone
+}
+
+// start checks a Run and starts its runner. The caller calls release at the end of the attempt.
+func (s *Service) start(run buildservice.Run) (a *attempt, release func(), err error) {
+	if err := run.Check(); err != nil {
+		return nil, nil, err
+	}
+	uid, release, err := s.admit(run.Attempt)
+	if err != nil {
+		return nil, nil, err
+	}
+	a = &attempt{
+		service: s,
+		run:     run,
+		log:     s.o.Log.WithField("attempt", run.Attempt),
+		uid:     uid,
+		dir:     filepath.Join(s.o.attemptsDir(), run.Attempt),
+		output:  &text.LastLines{Limit: maxOutput},
+	}
+	if err := a.startRunner(); err != nil {
+		release()
+		return nil, nil, errors.Join(err, os.RemoveAll(a.dir))
+	}
+	return a, release, nil
+}
+
+// startRunner starts the runner with a clean environment, in a directory, as a user and in a PID
+// namespace of its own, so that its descendants die with it.
+func (a *attempt) startRunner() error {
+	if err := a.makeDirs(); err != nil {
+		return err
+	}
+	control, inherited, err := buildservice.Pair()
+	if err != nil {
+		return err
+	}
+	defer inherited.Close()
+	//nolint:gosec,noctx // our own binary, no argument from outside; it outlives the call
+	cmd := exec.Command(a.service.o.Program, "runner")
+	cmd.Dir = a.dir
+	cmd.Env = a.environment()
+	cmd.ExtraFiles = []*os.File{inherited} // descriptor 3
+	cmd.Stdout, cmd.Stderr = a.output, a.output
+	cmd.WaitDelay = time.Second
+	if a.uid != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			//nolint:gosec // small positive numbers
+			Credential: &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.service.o.GID)},
+			Cloneflags: syscall.CLONE_NEWPID,
+		}
+	}
+	a.control = control
+	a.runner, err = process.Start(cmd, process.Options{})
+	if err != nil {
+		return errors.Join(fmt.Errorf("start the runner: %w", err), control.Close())
+	}
+	return nil
+}
+
+// makeDirs makes the runner's directory and, in it, the workspace, which the runner shares with its
+// build hooks.
+func (a *attempt) makeDirs() error {
+	for _, dir := range []string{a.dir, a.workspace()} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return fmt.Errorf("make a directory of the attempt: %w", err)
+		}
+		if a.uid == 0 {
+			continue
+		}
+		if err := os.Chown(dir, a.uid, a.service.o.GID); err != nil {
+			return fmt.Errorf("give the runner its directory: %w", err)
+		}
+	}
+	return nil
+}
+
+func (a *attempt) workspace() string { return filepath.Join(a.dir, "workspace") }
+
+func (a *attempt) environment() []string {
+	environ := []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=" + a.dir, "TMPDIR=" + a.dir, "LANG=C.UTF-8",
+		"SLIPWAY_RUNNER_URL=" + a.run.URL,
+		"SLIPWAY_RUNNER_TOKEN=" + a.run.Token.Reveal(),
+		"SLIPWAY_RUNNER_HOOKS=" + a.hooksSetting(),
+		"SLIPWAY_WORKDIR=" + a.dir,
+		"SLIPWAY_WORKSPACE=" + a.workspace(),
+		buildservice.ControlVar + "=3",
+	}
+	if a.run.Builder != "" {
+		environ = append(environ, "SLIPWAY_BUILDER="+a.run.Builder)
+	}
+	return environ
+}
+
+func (a *attempt) hooksSetting() string {
+	if a.run.Hooks && a.service.o.Sandboxes.Level().Hooks != buildservice.LevelOff {
+		return "on"
+	}
+	return "off"
+}
+
+// followGateway passes stop requests to the runner until the connection closes.
+func (a *attempt) followGateway(conn buildservice.Conn) {
+	for {
+		request, err := receive(conn)
+		if err != nil {
+			return
+		}
+		if request.Stop != nil {
+			go a.runner.Stop(a.service.o.Grace)
+		}
+	}
+}
+
+func (a *attempt) result() buildservice.Ended {
+	ended := buildservice.Ended{Output: string(bytes.TrimSpace(a.output.Bytes()))}
+	if err := a.runner.Wait(); err != nil {
+		ended.Error = err.Error()
+	}
+	a.log.WithField("result", ended.Error).Info("runner ended")
+	return ended
+}

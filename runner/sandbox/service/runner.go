@@ -1,0 +1,95 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"slipway/config/buildservice"
+)
+
+// serveRunner serves the control socket of a runner until the runner closes it or ctx ends, and then
+// closes the sandbox.
+func (a *attempt) serveRunner(ctx context.Context) {
+	var box Sandbox
+	defer func() {
+		if box == nil {
+			return
+		}
+		if err := box.Close(); err != nil {
+			a.log.WithError(err).Warn("a part of the sandbox stays")
+		}
+	}()
+	for {
+		var request buildservice.RunnerRequest
+		file, err := a.control.Receive(&request)
+		if file != nil {
+			_ = file.Close() // a runner has no file to send
+		}
+		if err != nil {
+			return
+		}
+		connection, err := a.answer(ctx, request, &box)
+		reply := buildservice.RunnerReply{ID: request.ID}
+		if err != nil {
+			reply.Error = err.Error()
+		}
+		err = a.control.Send(reply, connection)
+		if connection != nil {
+			err = errors.Join(err, connection.Close())
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// answer returns the connection that a runner asks for.
+func (a *attempt) answer(ctx context.Context, request buildservice.RunnerRequest, box *Sandbox) (*os.File, error) {
+	switch {
+	case request.Builder != nil:
+		return a.connectBuilder(ctx)
+	case request.Sandbox != nil && *box != nil:
+		return nil, errors.New("the attempt has a sandbox already")
+	case request.Sandbox != nil:
+		return a.openSandbox(ctx, box)
+	}
+	return nil, errors.New("the request is unknown: use a runner and a builder service of one release")
+}
+
+// connectBuilder connects to the builder of the attempt's trust domain.
+func (a *attempt) connectBuilder(ctx context.Context) (*os.File, error) {
+	if a.run.Builder != "" {
+		return nil, fmt.Errorf("the attempt uses the builder at %s", a.run.Builder)
+	}
+	conn, err := a.service.o.Builders.Dial(ctx, a.run.Domain)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, errors.New("the builder has no Unix socket")
+	}
+	return socket.File()
+}
+
+// openSandbox makes the sandbox of the attempt.
+func (a *attempt) openSandbox(ctx context.Context, box *Sandbox) (*os.File, error) {
+	if a.hooksSetting() == "off" {
+		return nil, errors.New("build hooks are off")
+	}
+	made, err := a.service.o.Sandboxes.Open(ctx, Place{
+		Attempt:   a.run.Attempt,
+		Workspace: a.workspace(),
+		UID:       a.uid,
+		GID:       a.service.o.GID,
+	})
+	if err != nil {
+		return nil, err
+	}
+	*box = made
+	return made.Socket(), nil
+}

@@ -1,0 +1,207 @@
+// Package service is the builder service: the only part of Slipway with the rights to mount and to make
+// namespaces. It starts the runners of a gateway, each as a user of its own, with the builder of its
+// trust domain and with a sandbox for its build hooks. Package buildservice is the protocol.
+//
+// A gateway that was taken over can start runners and use builders. It cannot choose a path, a command
+// or a mount, and it cannot reach what other users of the machine own.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/config/buildservice"
+)
+
+// Options configure a Service. Program, Dir, Builders, Sandboxes and Log are required.
+type Options struct {
+	Program string // path of the slipway binary, which runners execute
+	// Dir is the directory of the attempts. The service deletes what an earlier process left there.
+	Dir      string
+	Builders Builders
+	// Sandboxes makes the sandboxes for build hooks.
+	Sandboxes Sandboxes
+	// Peers are the users that may connect, besides the service's own.
+	Peers []uint32
+	// FirstUID and GID are the ids of runners. Each running one has its own uid, counted up from
+	// FirstUID. If FirstUID is 0, runners keep the service's user.
+	FirstUID, GID int
+	Grace         time.Duration // time between the stop signal to a runner and the kill; 0 = 5 s
+	Log           logrus.FieldLogger
+}
+
+// Builders connects to the builders of trust domains, and starts them if necessary.
+type Builders interface {
+	Dial(ctx context.Context, domain string) (net.Conn, error)
+}
+
+// Sandboxes makes sandboxes for build hooks.
+type Sandboxes interface {
+	// Level returns the level of the sandboxes. LevelOff means that Open fails.
+	Level() buildservice.Level
+	// Open makes the sandbox of an attempt.
+	Open(ctx context.Context, a Place) (Sandbox, error)
+}
+
+// A Place is what the sandbox of an attempt shares with its runner.
+type Place struct {
+	Attempt   string // name of the attempt, e.g. "b1-2"
+	Workspace string // directory that hooks may change
+	UID, GID  int    // of the runner, which owns the workspace
+}
+
+// A Sandbox runs the build hooks of one attempt.
+type Sandbox interface {
+	// Socket returns the connection to process 1 of the sandbox. The caller closes it after it was
+	// passed on.
+	Socket() *os.File
+	// Close ends all processes in the sandbox, and deletes it.
+	Close() error
+}
+
+// maxAttempts bounds the running attempts of a service. A gateway has its own limit below it.
+const maxAttempts = 256
+
+// requestTimeout bounds the wait for the first message of a connection.
+const requestTimeout = 10 * time.Second
+
+// A Service serves gateways. It is safe for concurrent use.
+type Service struct {
+	o Options
+
+	mu       sync.Mutex
+	attempts map[string]bool // running ones, by name
+	uids     map[int]bool    // of running attempts
+	wg       sync.WaitGroup  // connections
+}
+
+// New returns a Service. It deletes the files of attempts that an earlier process left.
+func New(o Options) (*Service, error) {
+	if o.Grace == 0 {
+		o.Grace = 5 * time.Second
+	}
+	if err := os.RemoveAll(o.attemptsDir()); err != nil {
+		return nil, fmt.Errorf("delete the files of earlier attempts: %w", err)
+	}
+	//nolint:gosec // each runner passes through to its own directory
+	if err := os.MkdirAll(o.attemptsDir(), 0o711); err != nil {
+		return nil, fmt.Errorf("make the directory of attempts: %w", err)
+	}
+	return &Service{o: o, attempts: map[string]bool{}, uids: map[int]bool{}}, nil
+}
+
+func (o Options) attemptsDir() string { return filepath.Join(o.Dir, "attempts") }
+
+// Serve accepts connections until ctx ends. Then it ends all attempts and waits for them. The listener
+// is one of the network unixpacket.
+func (s *Service) Serve(ctx context.Context, listener *net.UnixListener) error {
+	defer s.wg.Wait()
+	defer context.AfterFunc(ctx, func() { _ = listener.Close() })()
+	for {
+		socket, err := listener.AcceptUnix()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("accept a connection of the gateway: %w", err)
+		}
+		s.wg.Go(func() {
+			conn := buildservice.NewConn(socket)
+			defer conn.Close()
+			s.serve(ctx, conn)
+		})
+	}
+}
+
+// serve serves one connection: one attempt, or one question.
+func (s *Service) serve(ctx context.Context, conn buildservice.Conn) {
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // ends Receive
+	conn.SetReadDeadline(time.Now().Add(requestTimeout))
+	request, err := receive(conn)
+	if err == nil {
+		// After the request, because the peer loses a reply that it gets before.
+		err = s.checkPeer(conn)
+	}
+	conn.SetReadDeadline(time.Time{})
+	switch {
+	case err != nil:
+	case request.Check != nil:
+		level := s.o.Sandboxes.Level()
+		_ = conn.Send(buildservice.Reply{Level: &level}, nil) // the peer may be gone
+	case request.Run != nil:
+		s.run(ctx, conn, *request.Run)
+	default:
+		err = errors.New("the first message must start an attempt")
+	}
+	if err != nil {
+		s.o.Log.WithError(err).Warn("connection refused")
+		_ = conn.Send(buildservice.Reply{Refused: err.Error()}, nil) // the peer may be gone
+	}
+}
+
+// checkPeer returns an error for a connection of a user that is not allowed. The mode of the socket is
+// the first protection, this is the second.
+func (s *Service) checkPeer(conn buildservice.Conn) error {
+	uid, err := conn.PeerUID()
+	if err != nil {
+		return err
+	}
+	//nolint:gosec // a uid fits
+	if uid != uint32(os.Geteuid()) && !slices.Contains(s.o.Peers, uid) {
+		return fmt.Errorf("user %d may not use the builder service: start it with --gateway-user", uid)
+	}
+	return nil
+}
+
+// receive returns the next request. A file that comes with it is closed, because no request has one.
+func receive(conn buildservice.Conn) (request buildservice.Request, err error) {
+	file, err := conn.Receive(&request)
+	if file != nil {
+		return request, errors.Join(errors.New("a request has a file, which is not allowed"), file.Close())
+	}
+	return request, err
+}
+
+// admit reserves a name and a uid for an attempt. The caller calls release at its end.
+func (s *Service) admit(name string) (uid int, release func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.attempts[name]:
+		return 0, nil, fmt.Errorf("attempt %s runs already", name)
+	case len(s.attempts) >= maxAttempts:
+		return 0, nil, fmt.Errorf("%d attempts run already", len(s.attempts))
+	}
+	s.attempts[name] = true
+	uid = s.o.FirstUID
+	for uid != 0 && s.uids[uid] {
+		uid++
+	}
+	s.uids[uid] = true
+	return uid, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.attempts, name)
+		delete(s.uids, uid)
+	}, nil
+}
+
+// NoSandboxes is used where sandboxes cannot be made. Build hooks are off.
+type NoSandboxes struct{ Why string }
+
+// Level returns LevelOff with the reason.
+func (n NoSandboxes) Level() buildservice.Level {
+	return buildservice.Level{Hooks: buildservice.LevelOff, Why: n.Why}
+}
+
+// Open returns an error with the reason.
+func (n NoSandboxes) Open(context.Context, Place) (Sandbox, error) { return nil, errors.New(n.Why) }

@@ -1,0 +1,172 @@
+package service_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"slipway/config/buildservice"
+	"slipway/config/secret"
+	"slipway/runner/sandbox/service"
+)
+
+// checkVar makes the test binary ask the service at a socket for its level.
+const checkVar = "SLIPWAY_TEST_CHECK"
+
+// TestMain makes the test binary a runner if a service started it. The token is the path of the
+// runner's output file.
+func TestMain(m *testing.M) {
+	if socket := os.Getenv(checkVar); socket != "" {
+		level, err := buildservice.Client{Socket: socket}.Level(context.Background())
+		fmt.Fprintln(os.Stdout, "level", level.Hooks, err)
+		return
+	}
+	if os.Getenv(buildservice.ControlVar) == "" {
+		os.Exit(m.Run())
+	}
+	out := os.Getenv("SLIPWAY_RUNNER_TOKEN")
+	if err := os.WriteFile(out+".tmp", []byte(askForAll()), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if err := os.Rename(out+".tmp", out); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// askForAll asks for a builder and for two sandboxes, and returns a line for each.
+func askForAll() string {
+	control, err := buildservice.OpenControl(os.Getenv)
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	note := func(conn net.Conn, err error) {
+		if err != nil {
+			lines = append(lines, "error: "+err.Error())
+			return
+		}
+		text, err := io.ReadAll(io.LimitReader(conn, 1000))
+		lines = append(lines, fmt.Sprintf("%s %v", text, err))
+	}
+	note(control.Builder(context.Background()))
+	for range 2 {
+		conn, err := control.Sandbox(context.Background())
+		if err != nil {
+			lines = append(lines, "error: "+err.Error())
+			continue
+		}
+		note(conn, nil)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestARunnerEndsWithItsResult(t *testing.T) {
+	e := newEnv(t, `echo last words; exit 3`, nil)
+	ended := e.start(t, "b1-1").Wait()
+	if ended.Error != "exit status 3" {
+		t.Errorf("error: got %q, want exit status 3", ended.Error)
+	}
+	if ended.Output != "last words" {
+		t.Errorf("output: got %q, want the last words", ended.Output)
+	}
+	left, err := os.ReadDir(filepath.Join(e.state, "attempts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) != 0 {
+		t.Errorf("directories of ended attempts: got %v, want none", left)
+	}
+}
+
+func TestARunnerEndsWhenItIsStopped(t *testing.T) {
+	e := newEnv(t, `trap '' TERM; echo $$ > $OUT/pid; while :; do sleep 1; done`, nil)
+	a := e.start(t, "b1-1")
+	e.read(t, "pid")
+	a.Stop()
+	a.Stop() // again is harmless
+	if ended := a.Wait(); ended.Error != "signal: killed" {
+		t.Errorf("error: got %q, want signal: killed", ended.Error)
+	}
+}
+
+func TestARunnerEndsWithItsConnection(t *testing.T) {
+	e := newEnv(t, `echo up > $OUT/up; trap 'echo down > $OUT/down; exit 0' TERM; while :; do sleep 0.05; done`,
+		func(o *service.Options) { o.Grace = 10 * time.Second })
+	a := e.start(t, "b1-1")
+	e.read(t, "up")
+	a.Kill()
+	e.read(t, "down")
+	if ended := a.Wait(); !strings.Contains(ended.Error, "the builder service ended") {
+		t.Errorf("error: got %q, want that the service ended", ended.Error)
+	}
+}
+
+func TestWrongRunsAreRefused(t *testing.T) {
+	e := newEnv(t, `exec sleep 100`, nil)
+	e.start(t, "twice")
+	for name, change := range map[string]func(*buildservice.Run){
+		"runs already":                  func(r *buildservice.Run) { r.Attempt = "twice" },
+		"name of the attempt":           func(r *buildservice.Run) { r.Attempt = "../b1" },
+		"trust domain has 0 bytes":      func(r *buildservice.Run) { r.Domain = "" },
+		"trust domain has 300 bytes":    func(r *buildservice.Run) { r.Domain = strings.Repeat("d", 300) },
+		"token is invalid":              func(r *buildservice.Run) { r.Token = secret.New("a\nB=c") },
+		"URL of the runner protocol":    func(r *buildservice.Run) { r.URL = "file:///etc/passwd" },
+		"address of the builder":        func(r *buildservice.Run) { r.Builder = "unix:///a\x00b" },
+		"URL of the runner protocol is": func(r *buildservice.Run) { r.URL = "http://" + strings.Repeat("h", 3000) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := run("b1-1")
+			change(&r)
+			_, err := e.client.Start(t.Context(), r)
+			if !errors.Is(err, buildservice.ErrRefused) {
+				t.Errorf("got %v, want ErrRefused", err)
+			}
+			if err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("got %v, want %q in it", err, name)
+			}
+		})
+	}
+}
+
+// A malformed message closes the connection, and the service goes on.
+func TestAMalformedMessageHarmsNobody(t *testing.T) {
+	e := newEnv(t, `exit 0`, nil)
+	for _, message := range []string{"", "{", `{"run":{"path":"/etc"}}`, `{"stop":{}}`, `{} {}`, strings.Repeat("x", 70<<10)} {
+		c, err := net.Dial("unixpacket", e.client.Socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Write([]byte(message)) // the service may refuse the size
+		reply, _ := io.ReadAll(c)
+		if strings.Contains(string(reply), "started") {
+			t.Errorf("message %.40q: got %s, want no start", message, reply)
+		}
+		c.Close()
+	}
+	if ended := e.start(t, "b1-1").Wait(); ended.Error != "" {
+		t.Errorf("a runner afterwards: got error %q, want none", ended.Error)
+	}
+}
+
+func TestTheLevelIsReported(t *testing.T) {
+	e := newEnv(t, `exit 0`, nil)
+	level, err := e.client.Level(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if level.Hooks != buildservice.LevelOff {
+		t.Errorf("level: got %q, want off", level.Hooks)
+	}
+	if level.Why != "no sandbox in this test" {
+		t.Errorf("reason: got %q, want that of the test", level.Why)
+	}
+}

@@ -1,0 +1,154 @@
+package service_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"slipway/config/buildservice"
+	"slipway/config/secret"
+	"slipway/runner/sandbox/service"
+)
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: runners of their own users need root, which is absent")
+	}
+}
+
+func ownUsers(o *service.Options) { o.FirstUID, o.GID = 64000, 64000 }
+
+// Each runner has its own user, a clean environment and its own processes.
+func TestRunnersHaveTheirOwnUsers(t *testing.T) {
+	needRoot(t)
+	t.Setenv("SLIPWAY_CANARY", "must not be inherited")
+	e := newEnv(t, `{ id -u; id -g; env; stat -c 'owner %u %a' . workspace; echo "pid $$"; } > $OUT/$SLIPWAY_RUNNER_TOKEN.tmp
+mv $OUT/$SLIPWAY_RUNNER_TOKEN.tmp $OUT/$SLIPWAY_RUNNER_TOKEN
+exec sleep 300`, ownUsers)
+	for _, name := range []string{"b1-1", "b2-1"} {
+		r := run(name)
+		r.Token = secret.New(name)
+		if _, err := e.client.Start(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		e.read(t, name)
+	}
+	for name, uid := range map[string]string{"b1-1": "64000", "b2-1": "64001"} {
+		got := e.read(t, name)
+		if !strings.HasPrefix(got, uid+"\n64000\n") {
+			t.Errorf("user of %s: got %.12q, want %s", name, got, uid)
+		}
+		if strings.Contains(got, "CANARY") {
+			t.Errorf("environment of %s: got that of the service:\n%s", name, got)
+		}
+		if !strings.Contains(got, "pid 1\n") {
+			t.Errorf("%s: got the service's process namespace, want its own:\n%s", name, got)
+		}
+		if strings.Count(got, "owner "+uid+" 700") != 2 {
+			t.Errorf("directories of %s: got other owners or modes than %s 700:\n%s", name, uid, got)
+		}
+	}
+}
+
+// A compromised gateway, and every other user, may only do what the protocol allows.
+func TestOtherUsersMayNotConnect(t *testing.T) {
+	needRoot(t)
+	e := newEnv(t, `exit 0`, func(o *service.Options) { o.Peers = []uint32{64500} })
+	for uid, want := range map[string]string{"64500": "level off", "64501": "may not use the builder service"} {
+		t.Run("user "+uid, func(t *testing.T) {
+			number, err := strconv.Atoi(uid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
+			cmd.Env = []string{checkVar + "=" + e.client.Socket}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(number), Gid: 64000}}
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			if !strings.Contains(string(out), want) {
+				t.Errorf("reply: got %s, want %q in it", out, want)
+			}
+		})
+	}
+}
+
+// The service knows the domain from the socket that the runner inherited.
+func TestARunnerGetsTheBuilderOfItsDomain(t *testing.T) {
+	boxes := &sandboxes{}
+	e := newEnv(t, "", func(o *service.Options) {
+		o.Program = "/proc/self/exe"
+		o.Sandboxes = boxes
+	})
+	r := run("b1-1")
+	r.Token = secret.New(filepath.Join(e.dir, "answers"))
+	a, err := e.client.Start(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Split(e.read(t, "answers"), "\n")
+	want := []string{
+		"domain of b1-1 <nil>",
+		"sandbox of b1-1 in workspace <nil>",
+		"error: open the sandbox for build hooks: the attempt has a sandbox already",
+	}
+	for i := range want {
+		if i >= len(got) || got[i] != want[i] {
+			t.Errorf("reply %d: got %q, want %q", i, got, want[i])
+		}
+	}
+	if ended := a.Wait(); ended.Error != "" {
+		t.Errorf("runner: got error %q with output %q, want none", ended.Error, ended.Output)
+	}
+	if n := boxes.closed.Load(); n != 1 {
+		t.Errorf("closed sandboxes: got %d, want 1", n)
+	}
+}
+
+func TestWithoutHooksThereIsNoSandbox(t *testing.T) {
+	e := newEnv(t, "", func(o *service.Options) {
+		o.Program = "/proc/self/exe"
+		o.Sandboxes = &sandboxes{}
+	})
+	r := run("b1-1")
+	r.Token = secret.New(filepath.Join(e.dir, "answers"))
+	r.Hooks = false
+	if _, err := e.client.Start(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.read(t, "answers"); !strings.Contains(got, "build hooks are off") {
+		t.Errorf("replies: got %q, want that build hooks are off", got)
+	}
+}
+
+// sandboxes are sandboxes that only say their names. The service closes them before Wait returns.
+type sandboxes struct{ closed atomic.Int32 }
+
+func (*sandboxes) Level() buildservice.Level {
+	return buildservice.Level{Hooks: buildservice.LevelFull}
+}
+
+func (s *sandboxes) Open(_ context.Context, p service.Place) (service.Sandbox, error) {
+	socket, err := saying("sandbox of " + p.Attempt + " in " + filepath.Base(p.Workspace))
+	return &box{socket, s}, err
+}
+
+type box struct {
+	socket *os.File
+	all    *sandboxes
+}
+
+func (b *box) Socket() *os.File { return b.socket }
+
+func (b *box) Close() error {
+	b.all.closed.Add(1)
+	return nil
+}
