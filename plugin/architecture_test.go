@@ -14,6 +14,7 @@ import (
 var layers = [][]string{
 	{"config/secret"},
 	{
+		"config/buildservice",
 		"config/grammar",
 		"config/identity",
 		"config/must",
@@ -59,21 +60,22 @@ var across = map[string][]string{
 
 // alone lists packages that may import only the listed packages of this module.
 var alone = map[string][]string{
-	"config/secret":    {},
-	"config/must":      {},
-	"config/grammar":   {},
-	"config/process":   {},
-	"config/netpolicy": {},
-	"config/safe":      {},
-	"config/text":      {},
-	"config/discard":   {},
-	"config/identity":  {"config/secret"},
-	"runner/ci":        {},
-	"runner/tags":      {"runner/ci", "runner/spec"},
-	"runner/spec":      {"config/grammar", "config/secret"},
-	"plugin/autobuild": {"config/secret"},
-	"plugin/bitbucket": {"config/discard", "config/grammar", "config/secret"},
-	"plugin/rules":     {"config/grammar", "config/secret", "plugin/autobuild"},
+	"config/secret":       {},
+	"config/buildservice": {"config/secret"},
+	"config/must":         {},
+	"config/grammar":      {},
+	"config/process":      {},
+	"config/netpolicy":    {},
+	"config/safe":         {},
+	"config/text":         {},
+	"config/discard":      {},
+	"config/identity":     {"config/secret"},
+	"runner/ci":           {},
+	"runner/tags":         {"runner/ci", "runner/spec"},
+	"runner/spec":         {"config/grammar", "config/secret"},
+	"plugin/autobuild":    {"config/secret"},
+	"plugin/bitbucket":    {"config/discard", "config/grammar", "config/secret"},
+	"plugin/rules":        {"config/grammar", "config/secret", "plugin/autobuild"},
 
 	"plugin/credentials": {"config/grammar", "plugin/autobuild"},
 }
@@ -82,6 +84,7 @@ var alone = map[string][]string{
 var leaves = []string{
 	"config/secret",
 	"config/must",
+	"config/buildservice",
 	"config/grammar",
 	"config/identity",
 	"config/process",
