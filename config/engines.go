@@ -12,14 +12,16 @@ import (
 // CI configures an engine that runs pipelines on the server of an existing CI. The engine exists
 // only if Server is set.
 type CI struct {
-	Server      string            `env:"SERVER" help:"origin of the CI server, as https://ci.example.com; without it the engine is off"`
-	Token       secret.Secret     `env:"TOKEN,unset" help:"token of the user that starts the pipelines"`
-	Repository  string            `env:"REPOSITORY" help:"builder repository that runs all pipelines, as acme/builder; default: each repository runs its own"`
-	Image       string            `env:"IMAGE" envDefault:"slipway" help:"image of the build step, which contains this program; if steps run without containers, the path of the program"`
-	Builder     string            `env:"BUILDER" help:"address of the builder that steps use (tcp://…); default: each step starts its own, which needs privilege"`
-	BuilderTLS  secret.Secret     `env:"BUILDER_TLS,unset" help:"client certificate for that builder: the absolute path of a file of slipway builder keys, or its PEM; each step gets it from the gateway"`
-	Labels      map[string]string `env:"LABELS" envKeyValSeparator:"=" help:"labels of the agents that may run the step, as disk=ssd,zone=a"`
-	Concurrency int               `env:"CONCURRENCY" envDefault:"0" help:"parallel builds; 0 = no limit"`
+	Server       string            `env:"SERVER" help:"origin of the CI server, as https://ci.example.com; without it the engine is off"`
+	Token        secret.Secret     `env:"TOKEN,unset" help:"token of the user that starts the pipelines"`
+	Repository   string            `env:"REPOSITORY" help:"builder repository that runs all pipelines, as acme/builder; default: each repository runs its own"`
+	Image        string            `env:"IMAGE" envDefault:"slipway" help:"image of the build step, which contains this program; if steps run without containers, the path of the program"`
+	Builder      string            `env:"BUILDER" help:"address of the builder that steps use (tcp://…); default: each step starts its own, which needs privilege"`
+	BuilderTLS   secret.Secret     `env:"BUILDER_TLS,unset" help:"client certificate for that builder: the absolute path of a file of slipway builder keys, or its PEM; each step gets it from the gateway"`
+	Labels       map[string]string `env:"LABELS" envKeyValSeparator:"=" help:"labels of the agents that may run the step, as disk=ssd,zone=a"`
+	Concurrency  int               `env:"CONCURRENCY" envDefault:"0" help:"parallel builds; 0 = no limit"`
+	PerBuild     int               `env:"CONCURRENCY_PER_BUILD" help:"parallel builds of one automated build; default: half of all, rounded up"`
+	PerWorkspace int               `env:"CONCURRENCY_PER_WORKSPACE" help:"parallel builds of one workspace; default: one less than all, if automated builds of other workspaces use the engine"`
 }
 
 // Drone configures the engine that runs pipelines on Drone. Drone has several kinds of runners.
@@ -73,7 +75,21 @@ func (c CI) validate(prefix string) error {
 	if c.Concurrency < 0 {
 		errs = append(errs, fmt.Errorf("%sCONCURRENCY is %d: 0 is no limit", prefix, c.Concurrency))
 	}
+	errs = append(errs, checkCaps(prefix+"CONCURRENCY", c.PerBuild, c.PerWorkspace))
 	return errors.Join(append(errs, checkBuilder(prefix+"BUILDER", c.Builder, c.BuilderTLS))...)
+}
+
+// checkCaps checks the limits of one automated build and of one workspace; 0 = the default. name is the
+// variable of the limit of all builds, as SLIPWAY_CONCURRENCY.
+func checkCaps(name string, perBuild, perWorkspace int) error {
+	var errs []error
+	if perBuild < 0 {
+		errs = append(errs, fmt.Errorf("%s_PER_BUILD is %d: give at least 1", name, perBuild))
+	}
+	if perWorkspace < 0 {
+		errs = append(errs, fmt.Errorf("%s_PER_WORKSPACE is %d: give at least 1", name, perWorkspace))
+	}
+	return errors.Join(errs...)
 }
 
 // checkBuilder checks a builder's address (empty = none) and the client certificate for it. name is

@@ -35,6 +35,8 @@ type Gateway struct {
 
 	Engine            string        `env:"SLIPWAY_ENGINE" envDefault:"embedded" help:"engine of automated builds without a choice of their own"`
 	Concurrency       int           `env:"SLIPWAY_CONCURRENCY" envDefault:"2" help:"parallel builds on the embedded engine, of all gateways together"`
+	PerBuild          int           `env:"SLIPWAY_CONCURRENCY_PER_BUILD" help:"parallel builds of one automated build; default: half of SLIPWAY_CONCURRENCY, rounded up"`
+	PerWorkspace      int           `env:"SLIPWAY_CONCURRENCY_PER_WORKSPACE" help:"parallel builds of one workspace; default: SLIPWAY_CONCURRENCY less one, if automated builds of other workspaces use the engine"`
 	BuildTimeout      time.Duration `env:"SLIPWAY_BUILD_TIMEOUT" envDefault:"4h" help:"longest time of one attempt of a build"`
 	PollInterval      time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"how often repositories without a webhook are polled"`
 	ReconcileInterval time.Duration `env:"SLIPWAY_RECONCILE_INTERVAL" envDefault:"30m" help:"how often repositories with a webhook are polled, for pushes that Bitbucket did not deliver, and the webhook is checked; less often with more than 125 repositories"`

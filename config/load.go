@@ -128,6 +128,7 @@ func (g Gateway) Validate() error {
 	}
 	errs = append(errs,
 		g.checkEngine(),
+		checkCaps("SLIPWAY_CONCURRENCY", g.PerBuild, g.PerWorkspace),
 		checkBuilder("SLIPWAY_BUILDER", g.Builder, g.BuilderTLS),
 		g.Drone.validate("SLIPWAY_DRONE_"),
 		g.Woodpecker.validate("SLIPWAY_WOODPECKER_"))

@@ -146,7 +146,7 @@ func TestBuildsLinkToTheirPipelines(t *testing.T) {
 			want.engine,
 			"hash",
 			time.Now().Add(time.Hour),
-			0,
+			autobuild.Limits{},
 		); err != nil {
 			t.Fatal(err)
 		}

@@ -121,7 +121,11 @@ func newEmbedded(b base) (dispatcher.Engine, error) {
 	})
 	b.closers.add(engine.Close)
 	return dispatcher.Engine{
-		Engine: engine, Limit: b.config.Concurrency, URL: b.runnerURL(), BuilderTLS: id.Text(),
+		Engine: engine, URL: b.runnerURL(), BuilderTLS: id.Text(),
+		Limits: autobuild.Limits{
+			Total: b.config.Concurrency, PerBuild: b.config.PerBuild, PerWorkspace: b.config.PerWorkspace,
+			Settings: "SLIPWAY_CONCURRENCY",
+		},
 	}, nil
 }
 
@@ -186,7 +190,11 @@ func newCI(b base, name string, e ciEngine, c config.CI, probes pipeline.Probes)
 		return ci{}, fmt.Errorf("read the certificate for the builder of %s: %w", name, err)
 	}
 	forDispatcher := dispatcher.Engine{
-		Engine: e, Limit: c.Concurrency, URL: b.config.URL, BuilderTLS: id.Text(),
+		Engine: e, URL: b.config.URL, BuilderTLS: id.Text(),
+		Limits: autobuild.Limits{
+			Total: c.Concurrency, PerBuild: c.PerBuild, PerWorkspace: c.PerWorkspace,
+			Settings: "SLIPWAY_" + strings.ToUpper(name) + "_CONCURRENCY",
+		},
 	}
 	return ci{name: name, engine: e, forDispatcher: forDispatcher, probes: probes}, nil
 }

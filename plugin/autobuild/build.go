@@ -62,6 +62,9 @@ const (
 	ReasonRemoved        Reason = "removed" // its automated build was deleted
 )
 
+// ReasonCapacity is the reason of a queued build that waits only for a place on its engine (Limits).
+const ReasonCapacity Reason = "capacity"
+
 // A Cause is the event that created a build.
 type Cause string
 

@@ -49,7 +49,12 @@ func start(ctx context.Context, o Options) (*scenario, error) {
 	s := &scenario{progress: newProgress(o.Stderr), greeting: map[string]string{}}
 	s.report.Builds = []BuildReport{} // an empty list in JSON, not null
 	s.progress.printf("starting a Bitbucket, a registry and a gateway on this machine")
-	env, err := localenv.Start(ctx, localenv.Options{Executable: o.Executable, Builder: o.Builder})
+	env, err := localenv.Start(ctx, localenv.Options{
+		Executable: o.Executable,
+		Builder:    o.Builder,
+		// The demo has one automated build. Without the setting, its two tags would build one after the other.
+		Environment: []string{"SLIPWAY_CONCURRENCY_PER_BUILD=2"},
+	})
 	if err != nil {
 		return s, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
+	"slipway/plugin/store/queue"
 )
 
 const (
@@ -16,6 +17,15 @@ const (
 	// minRetryDelay. Each check costs the database two commits.
 	checksPerDelay = 50
 )
+
+// waitForCapacity shows on the build's page why it waits for a place on its engine, and returns a
+// snooze of its task. The task frees its worker meanwhile, so that the build blocks no other one.
+func (d *Dispatcher) waitForCapacity(ctx context.Context, b autobuild.Build, wait autobuild.Wait) error {
+	if err := d.explain(ctx, b, autobuild.ReasonCapacity, wait.String()); err != nil {
+		return err
+	}
+	return queue.Snooze(d.retryDelay(ctx, b))
+}
 
 // retryDelay returns the delay before a build checks again for free capacity on its engine. The check
 // itself is in StartAttempt of the store, in the transaction that creates the attempt.

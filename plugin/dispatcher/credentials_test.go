@@ -40,7 +40,7 @@ func storeCredentials(t *testing.T, e *env) {
 func specOn(t *testing.T, e *env, engine string) (s spec.Spec, users []string) {
 	t.Helper()
 	b := e.build(e.owner)
-	a, err := e.store.StartAttempt(t.Context(), b.ID, engine, "h", e.now.Add(time.Hour), 0)
+	a, err := e.store.StartAttempt(t.Context(), b.ID, engine, "h", e.now.Add(time.Hour), autobuild.Limits{})
 	must.Succeed(t, err)
 	s, err = e.Spec(t.Context(), a)
 	must.Succeed(t, err)

@@ -31,10 +31,10 @@ const (
 	configRetryDelay = 30 * time.Second
 )
 
-// An Engine is a configured engine with its limit of active builds.
+// An Engine is a configured engine with its limits of active builds.
 type Engine struct {
 	Engine autobuild.Engine
-	Limit  int    // 0 means no limit
+	Limits autobuild.Limits
 	URL    string // base URL of the gateway for the engine's runners
 	// BuilderTLS is the client certificate of its runners for their builder (spec.Spec).
 	BuilderTLS secret.Secret

@@ -12,9 +12,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/discard"
 	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/dispatcher"
 	"slipway/runner/spec"
 )
 
@@ -83,6 +85,36 @@ func TestABuildWaitsForCapacity(t *testing.T) {
 	e.dispatch(second)
 	if len(e.engine.started) != 2 {
 		t.Errorf("pipelines: got %d, want 2", len(e.engine.started))
+	}
+}
+
+// A build's page shows which limit the build waits for. The reason disappears when the build starts.
+func TestABuildsPageShowsTheLimitItWaitsFor(t *testing.T) {
+	e := newEnv(t, 2)
+	limits := autobuild.Limits{Total: 3, PerBuild: 1, Settings: "SLIPWAY_CONCURRENCY"}
+	e.Dispatcher = dispatcher.New(dispatcher.Options{
+		Store: e.store, Connector: e.account, Now: e.clock, Log: discard.Logger(),
+		Engines: map[string]dispatcher.Engine{"embedded": {Engine: e.engine, Limits: limits}},
+	})
+	first, second := e.build(e.owner), e.build(e.owner)
+	e.dispatch(first)
+	e.wantSnooze(second, 500*time.Millisecond, time.Second,
+		"the only place of acme/app is in use: SLIPWAY_CONCURRENCY_PER_BUILD")
+	if got := e.reload(second).Reason; got != autobuild.ReasonCapacity {
+		t.Errorf("reason: got %q, want %q", got, autobuild.ReasonCapacity)
+	}
+	other := e.build(e.automate("registry.example.com/acme/other", "embedded"))
+	e.dispatch(other) // a build that has reached its limit does not delay another one
+	e.wantState(other, autobuild.Starting)
+	_, err := e.store.CancelBuild(t.Context(), first.ID, autobuild.ReasonUser, "no")
+	must.Succeed(t, err)
+	e.dispatch(second)
+	started := e.reload(second)
+	if started.Detail != "" {
+		t.Errorf("detail of the started build: got %q, want none", started.Detail)
+	}
+	if started.Reason != "" {
+		t.Errorf("reason of the started build: got %q, want none", started.Reason)
 	}
 }
 
@@ -262,7 +294,7 @@ func TestABuildCancelledBeforeAFailedStartStaysCancelled(t *testing.T) {
 	e := newEnv(t, 2)
 	b := e.build(e.owner)
 	e.engine.startErr = errors.New("no")
-	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h", e.now.Add(time.Hour), 0)
+	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h", e.now.Add(time.Hour), autobuild.Limits{})
 	must.Succeed(t, err)
 	_, err = e.store.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, "no")
 	must.Succeed(t, err)
@@ -303,7 +335,7 @@ func TestB11TheSpecIsComplete(t *testing.T) {
 		must.Succeed(t, err)
 	}
 	b := e.build(e.owner)
-	first, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(time.Hour), 0)
+	first, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(time.Hour), autobuild.Limits{})
 	must.Succeed(t, err)
 	must.Succeed(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "r"))
 	must.Succeed(t, e.store.RecordEvents(t.Context(), b.ID, 1, autobuild.EventRecord{Seq: 1, Digest: "sha256:built"}))
@@ -315,7 +347,7 @@ func TestB11TheSpecIsComplete(t *testing.T) {
 	result := autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Errored, Retry: true}
 	_, err = e.store.FinishAttempt(t.Context(), result)
 	must.Succeed(t, err)
-	second, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h2", e.now.Add(time.Hour), 0)
+	second, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h2", e.now.Add(time.Hour), autobuild.Limits{})
 	must.Succeed(t, err)
 	e.now = e.now.Add(20 * time.Minute)
 
@@ -355,7 +387,7 @@ func TestB11TheSpecIsComplete(t *testing.T) {
 func TestSpecReturnsTheErrorsOfTheStoreAndTheAccount(t *testing.T) {
 	e := newEnv(t, 2)
 	b := e.build(e.owner)
-	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(time.Hour), 0)
+	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(time.Hour), autobuild.Limits{})
 	must.Succeed(t, err)
 	e.account.err = autobuild.ErrUnauthorized
 	if _, err := e.Spec(t.Context(), a); !errors.Is(err, autobuild.ErrUnauthorized) {
@@ -373,7 +405,7 @@ func TestSpecReturnsTheErrorsOfTheStoreAndTheAccount(t *testing.T) {
 func TestAnImageWithoutAStoredCredentialGetsNone(t *testing.T) {
 	e := newEnv(t, 2)
 	b := e.build(e.owner)
-	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(-time.Hour), 0)
+	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(-time.Hour), autobuild.Limits{})
 	must.Succeed(t, err)
 	got, err := e.Spec(t.Context(), a)
 	must.Succeed(t, err)

@@ -44,7 +44,7 @@ func newEnv(t *testing.T, limit int) *env {
 		Store: e.store, Connector: e.account, Engines: map[string]dispatcher.Engine{
 			"embedded": {
 				Engine:     e.engine,
-				Limit:      limit,
+				Limits:     autobuild.Limits{Total: limit, PerBuild: limit, Settings: "SLIPWAY_CONCURRENCY"},
 				URL:        "http://127.0.0.1:8080",
 				BuilderTLS: secret.New("builder secret"),
 			},

@@ -70,14 +70,28 @@ func (d *Dispatcher) postpone(ctx context.Context, b autobuild.Build, err error)
 	if !isNotReady {
 		detail = "it cannot be started yet: " + err.Error()
 	}
-	if b.Detail != detail {
-		logctx.Log(ctx, d.o.Log).Info("build waits: " + detail)
-		if err := d.o.Store.ExplainBuild(ctx, b.ID, detail); err != nil {
-			return fmt.Errorf("store the reason why build %d waits: %w", b.Number, err)
-		}
+	if err := d.explain(ctx, b, "", detail); err != nil {
+		return err
 	}
 	if !isNotReady {
 		return err
 	}
 	return queue.Snooze(notReady.retryAfter)
+}
+
+// explain stores and logs why a build waits, if that is news. The log has waits for a place at the
+// level debug, because they are normal and frequent.
+func (d *Dispatcher) explain(ctx context.Context, b autobuild.Build, reason autobuild.Reason, detail string) error {
+	if b.Detail == detail && b.Reason == reason {
+		return nil
+	}
+	log := logctx.Log(ctx, d.o.Log).Info
+	if reason == autobuild.ReasonCapacity {
+		log = logctx.Log(ctx, d.o.Log).Debug
+	}
+	log("build waits: " + detail)
+	if err := d.o.Store.ExplainBuild(ctx, b.ID, reason, detail); err != nil {
+		return fmt.Errorf("store the reason why build %d waits: %w", b.Number, err)
+	}
+	return nil
 }

@@ -10,7 +10,7 @@ import (
 // Builds reads queued builds and explains or ends them.
 type Builds interface {
 	Build(ctx context.Context, id string) (autobuild.Build, error)
-	ExplainBuild(ctx context.Context, id, detail string) error
+	ExplainBuild(ctx context.Context, id string, reason autobuild.Reason, detail string) error
 	CancelBuild(ctx context.Context, id string, reason autobuild.Reason, detail string) (autobuild.Build, error)
 	GiveUpBuild(ctx context.Context, id, detail string) error
 }
@@ -18,7 +18,7 @@ type Builds interface {
 // Attempts creates attempts and ends those that got no pipeline.
 type Attempts interface {
 	StartAttempt(
-		ctx context.Context, buildID, engine, tokenHash string, deadline time.Time, limit int,
+		ctx context.Context, buildID, engine, tokenHash string, deadline time.Time, limits autobuild.Limits,
 	) (autobuild.Attempt, error)
 	SetEngineRef(ctx context.Context, buildID string, attempt int, ref string) error
 	FinishAttempt(ctx context.Context, f autobuild.Finish) (autobuild.Build, error)

@@ -198,7 +198,7 @@ func TestTheFieldsOfAClaimAreDocumentedForItsEngine(t *testing.T) {
 			})
 			must.Succeed(t, err)
 			b := e.build(e.owner)
-			a, err := e.store.StartAttempt(t.Context(), b.ID, engine, "hash", e.now.Add(time.Hour), 0)
+			a, err := e.store.StartAttempt(t.Context(), b.ID, engine, "hash", e.now.Add(time.Hour), autobuild.Limits{})
 			must.Succeed(t, err)
 			s, err := e.Spec(t.Context(), a)
 			must.Succeed(t, err)

@@ -9,7 +9,6 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
-	"slipway/plugin/store/queue"
 )
 
 // start creates the attempt and its pipeline. The caller's context is not cancelled when the gateway
@@ -19,10 +18,11 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 	defer cancel()
 	token := autobuild.NewToken()
 	deadline := d.o.Now().Add(d.o.Timeout)
-	a, err := d.o.Store.StartAttempt(ctx, b.ID, name, autobuild.TokenHash(token), deadline, engine.Limit)
+	a, err := d.o.Store.StartAttempt(ctx, b.ID, name, autobuild.TokenHash(token), deadline, engine.Limits)
+	var full *autobuild.CapacityError
 	switch {
-	case errors.Is(err, autobuild.ErrUnavailable): // the store refused: no free capacity, or another build goes first
-		return queue.Snooze(d.retryDelay(ctx, b))
+	case errors.As(err, &full):
+		return d.waitForCapacity(ctx, b, full.Wait)
 	case errors.Is(err, autobuild.ErrConflict):
 		return nil // it was cancelled or started in the meantime
 	case err != nil:

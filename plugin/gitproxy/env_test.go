@@ -218,7 +218,7 @@ func (e *env) start(commit string) (autobuild.Build, string) {
 		"embedded",
 		autobuild.TokenHash(secret.New(token)),
 		time.Now().Add(time.Hour),
-		0,
+		autobuild.Limits{},
 	)
 	e.must(err)
 	e.must(e.store.ClaimAttempt(e.t.Context(), b.ID, 1, "runner"))

@@ -62,7 +62,14 @@ func (d *chaosEnv) check(t *rapid.T) {
 // start starts a random queued build.
 func (d *chaosEnv) start(t *rapid.T) {
 	d.withAnyBuild(t, func(b autobuild.Build) bool { return b.State == autobuild.Queued }, func(b autobuild.Build) {
-		_, err := d.Store.StartAttempt(d.T.Context(), b.ID, "embedded", b.ID, d.Clock().Add(time.Hour), 0)
+		_, err := d.Store.StartAttempt(
+			d.T.Context(),
+			b.ID,
+			"embedded",
+			b.ID,
+			d.Clock().Add(time.Hour),
+			autobuild.Limits{},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +114,14 @@ func (d *chaosEnv) withAnyBuild(t *rapid.T, fits func(autobuild.Build) bool, do 
 func (d *chaosEnv) checkPermits(t *rapid.T) {
 	for _, b := range d.allBuilds() {
 		if b.State == autobuild.Queued {
-			_, err := d.Store.StartAttempt(d.T.Context(), b.ID, "embedded", b.ID, d.Clock().Add(time.Hour), 0)
+			_, err := d.Store.StartAttempt(
+				d.T.Context(),
+				b.ID,
+				"embedded",
+				b.ID,
+				d.Clock().Add(time.Hour),
+				autobuild.Limits{},
+			)
 			must.Succeed(d.T, err)
 		}
 	}

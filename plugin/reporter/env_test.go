@@ -177,7 +177,14 @@ func (o *env) build(rule string, ref autobuild.Ref) autobuild.Build {
 // run starts and claims an attempt of a build, and returns the attempt.
 func (o *env) run(b autobuild.Build) autobuild.Attempt {
 	o.t.Helper()
-	a, err := o.store.StartAttempt(o.t.Context(), b.ID, "embedded", "hash"+b.ID, o.now.Add(time.Hour), 0)
+	a, err := o.store.StartAttempt(
+		o.t.Context(),
+		b.ID,
+		"embedded",
+		"hash"+b.ID,
+		o.now.Add(time.Hour),
+		autobuild.Limits{},
+	)
 	must.Succeed(o.t, err)
 	must.Succeed(o.t, o.store.ClaimAttempt(o.t.Context(), b.ID, a.Number, "runner"))
 	return a

@@ -105,7 +105,7 @@ func TestTheAttemptIsReported(t *testing.T) {
 	_, err := o.store.FinishAttempt(t.Context(),
 		autobuild.Finish{BuildID: b.ID, Attempt: a.Number, State: autobuild.Errored, Retry: true})
 	must.Succeed(t, err)
-	_, err = o.store.StartAttempt(t.Context(), b.ID, "embedded", "hash2", o.now.Add(time.Hour), 0)
+	_, err = o.store.StartAttempt(t.Context(), b.ID, "embedded", "hash2", o.now.Add(time.Hour), autobuild.Limits{})
 	must.Succeed(t, err)
 	o.report(b)
 	o.wantHistory("INPROGRESS starting, attempt 2")
@@ -233,7 +233,7 @@ func TestAReportedStateIsNotReportedAgain(t *testing.T) {
 func TestAQueuedBuildReportsItsReason(t *testing.T) {
 	o := newEnv(t)
 	b := o.build("one", main1)
-	must.Succeed(t, o.store.ExplainBuild(t.Context(), b.ID, "engine drone is not available"))
+	must.Succeed(t, o.store.ExplainBuild(t.Context(), b.ID, "", "engine drone is not available"))
 	o.report(b)
 	o.wantHistory("INPROGRESS waiting: engine drone is not available")
 }

@@ -24,13 +24,12 @@ func scanAttempt(r scanner) (a autobuild.Attempt, err error) {
 	return a, err
 }
 
-// StartAttempt creates the next attempt of a queued build; the build becomes starting. limit is
-// the maximum number of active builds on the engine; 0 = no limit. StartAttempt returns
-// ErrConflict if the build is not queued. With a limit it returns ErrUnavailable if the limit is
-// reached, if an older build of the same rule and ref is queued, or if an automated build with fewer
-// active builds is waiting (checkCapacity).
+// StartAttempt creates the next attempt of a queued build; the build becomes starting. limits
+// are those of the engine. StartAttempt returns ErrConflict if the build is not queued. With limits it
+// returns an *autobuild.CapacityError, which is an ErrUnavailable, if a limit is reached, if an older
+// build of the same rule and ref is queued, or if an automated build with fewer active builds waits.
 func (s *Store) StartAttempt(
-	ctx context.Context, buildID, engine string, tokenHash string, deadline time.Time, limit int,
+	ctx context.Context, buildID, engine string, tokenHash string, deadline time.Time, limits autobuild.Limits,
 ) (a autobuild.Attempt, err error) {
 	err = s.tx(ctx, "start attempt of build "+buildID, func(tx *sql.Tx) error {
 		b, err := buildByID(ctx, tx, buildID)
@@ -40,7 +39,7 @@ func (s *Store) StartAttempt(
 		if b.State != autobuild.Queued {
 			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
 		}
-		if err := checkCapacity(ctx, tx, b, engine, limit); err != nil {
+		if err := checkCapacity(ctx, tx, b, engine, limits); err != nil {
 			return err
 		}
 		number := currentAttempt(b)

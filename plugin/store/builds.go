@@ -181,12 +181,13 @@ func (s *Store) QueueOf(ctx context.Context, automatedBuildID string) (q autobui
 	return q, nil
 }
 
-// ExplainBuild stores in the Detail of a queued build why it waits; empty = it no longer waits.
-// It does not change a build in another state.
-func (s *Store) ExplainBuild(ctx context.Context, id, detail string) error {
+// ExplainBuild stores in the Detail of a queued build why it waits; empty = it no longer waits. The
+// reason is ReasonCapacity if it waits only for a place on its engine, else empty. ExplainBuild does
+// not change a build in another state.
+func (s *Store) ExplainBuild(ctx context.Context, id string, reason autobuild.Reason, detail string) error {
 	return s.tx(ctx, "explain build "+id, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE builds SET detail = $2 WHERE id = $1 AND state = $3`, id, detail,
-			autobuild.Queued)
+		_, err := tx.ExecContext(ctx, `UPDATE builds SET reason = $2, detail = $3 WHERE id = $1 AND state = $4`, id,
+			reason, detail, autobuild.Queued)
 		return err
 	})
 }

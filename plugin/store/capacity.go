@@ -3,42 +3,127 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"slipway/plugin/autobuild"
 )
 
-// checkCapacity returns ErrUnavailable if the build must not start on the engine now. limit is the
-// maximum number of active builds; 0 = no limit, and then no order and no fair share either.
-func checkCapacity(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string, limit int) error {
-	if limit <= 0 {
+// checkCapacity returns an *autobuild.CapacityError if the build must not start on the engine now. It
+// must run in the transaction that creates the attempt, so that several gateways keep the limits.
+func checkCapacity(
+	ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string, limits autobuild.Limits,
+) error {
+	if limits.IsZero() {
 		return nil
 	}
-	active, err := countActive(ctx, tx, engine)
+	active, err := loadActiveShares(ctx, tx, engine)
 	if err != nil {
 		return err
 	}
-	if active >= limit {
-		return fmt.Errorf("engine %s runs %d builds, its limit is %d: %w", engine, active, limit,
-			autobuild.ErrUnavailable)
-	}
-	if err := checkOrder(ctx, tx, b); err != nil {
+	use := engineUse(b, engine, active)
+	if use.OtherWorkspaces, err = hasOtherWorkspaces(ctx, tx, b.Repository, engine); err != nil {
 		return err
 	}
-	return fairShare(ctx, tx, b, engine)
+	// Most checks end here, because the engine is full. They need not read the queue.
+	if wait := limits.Decide(use); wait.Kind != "" {
+		return &autobuild.CapacityError{Wait: wait}
+	}
+	waiting, err := loadWaitingShares(ctx, tx, engine)
+	if err != nil {
+		return err
+	}
+	use.Others = engineUse(b, engine, append(active, waiting...)).Others
+	if use.OlderQueued, err = isOlderQueued(ctx, tx, b); err != nil {
+		return err
+	}
+	if wait := limits.Decide(use); wait.Kind != "" {
+		return &autobuild.CapacityError{Wait: wait}
+	}
+	return nil
 }
 
-// checkOrder returns ErrUnavailable if an older build of the same rule and ref is queued. If the
-// newer build started first, the older build could no longer push its tags.
-func checkOrder(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
-	var older int64
-	err := tx.QueryRowContext(
-		ctx,
-		`SELECT number FROM builds WHERE state = 'queued'
+// An engineShare is the share of one automated build.
+type engineShare struct {
+	automatedBuildID string
+	autobuild.Share
+}
+
+func scanShare(r scanner) (s engineShare, err error) {
+	var provider string
+	err = r.Scan(&s.automatedBuildID, &provider, &s.Repository, &s.Active, &s.Waiting)
+	s.Workspace = provider + " " + workspacePrefix(s.Repository)
+	return s, err
+}
+
+// engineUse adds up the shares of each automated build.
+func engineUse(b autobuild.Build, engine string, shares []engineShare) autobuild.EngineUse {
+	use := autobuild.EngineUse{Engine: engine, Own: autobuild.Share{
+		Repository: b.Repository.FullName,
+		Workspace:  b.Repository.ProviderID + " " + workspacePrefix(b.Repository.FullName),
+	}}
+	position := map[string]int{}
+	for _, s := range shares {
+		if s.automatedBuildID == b.AutomatedBuildID {
+			use.Own.Active += s.Active
+			continue
+		}
+		i, ok := position[s.automatedBuildID]
+		if !ok {
+			i = len(use.Others)
+			position[s.automatedBuildID] = i
+			use.Others = append(use.Others, autobuild.Share{Repository: s.Repository, Workspace: s.Workspace})
+		}
+		use.Others[i].Active += s.Active
+		use.Others[i].Waiting = use.Others[i].Waiting || s.Waiting
+	}
+	return use
+}
+
+// workspacePrefix returns the owner part of a repository's full name, with the slash.
+func workspacePrefix(fullName string) string {
+	owner, _, _ := strings.Cut(fullName, "/")
+	return owner + "/"
+}
+
+// loadActiveShares returns the automated builds with starting or running builds on an engine.
+func loadActiveShares(ctx context.Context, tx *sql.Tx, engine string) ([]engineShare, error) {
+	return queryAll(ctx, tx, scanShare, `SELECT b.automated_build_id, b.provider_id, r.full_name, COUNT(*), FALSE
+		FROM attempts t JOIN builds b ON b.id = t.build_id
+		JOIN repositories r ON r.provider_id = b.provider_id AND r.id = b.repository_id
+		WHERE t.engine = $1 AND t.finished_at = 0
+		GROUP BY b.automated_build_id, b.provider_id, r.full_name`, engine)
+}
+
+// loadWaitingShares returns the automated builds with queued builds that wait only for a place on an
+// engine. A build with a Detail and another Reason waits for something else. It would leave a free
+// place unused.
+func loadWaitingShares(ctx context.Context, tx *sql.Tx, engine string) ([]engineShare, error) {
+	return queryAll(ctx, tx, scanShare, `SELECT a.id, a.provider_id, r.full_name, 0, TRUE
+		FROM automated_builds a JOIN repositories r ON r.provider_id = a.provider_id AND r.id = a.repository_id
+		WHERE a.engine = $1 AND EXISTS (SELECT 1 FROM builds q WHERE q.state = 'queued'
+			AND q.automated_build_id = a.id AND (q.detail = '' OR q.reason = $2))`, engine, autobuild.ReasonCapacity)
+}
+
+// hasOtherWorkspaces reports whether automated builds of other workspaces than the repository's use an
+// engine.
+func hasOtherWorkspaces(
+	ctx context.Context, tx *sql.Tx, repository autobuild.Repository, engine string,
+) (others bool, err error) {
+	prefix := workspacePrefix(repository.FullName)
+	err = tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM automated_builds a
+		JOIN repositories r ON r.provider_id = a.provider_id AND r.id = a.repository_id
+		WHERE a.engine = $1 AND (a.provider_id <> $2 OR substr(r.full_name, 1, $3) <> $4))`,
+		engine, repository.ProviderID, utf8.RuneCountInString(prefix), prefix).Scan(&others)
+	return others, err
+}
+
+// isOlderQueued reports whether an older build of the same rule and ref is queued.
+func isOlderQueued(ctx context.Context, tx *sql.Tx, b autobuild.Build) (older bool, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM builds WHERE state = 'queued'
 		AND automated_build_id = $1 AND rule_id = $2
 		AND provider_id = $3 AND repository_id = $4 AND ref_kind = $5 AND ref_name = $6
-		AND (seq < $7 OR (seq = $7 AND number < $8)) LIMIT 1`,
+		AND (seq < $7 OR (seq = $7 AND number < $8)))`,
 		b.AutomatedBuildID,
 		b.RuleID,
 		b.Repository.ProviderID,
@@ -47,41 +132,6 @@ func checkOrder(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 		b.Ref.Name,
 		b.Seq,
 		b.Number,
-	).
-		Scan(&older)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	if err == nil {
-		err = fmt.Errorf("older build %d of the same ref must start first: %w", older, autobuild.ErrUnavailable)
-	}
-	return err
-}
-
-// fairShare returns ErrUnavailable if another automated build waits that has fewer active builds
-// on the engine. Without it, thousands of builds of one repository would keep the single build of
-// another repository waiting. Queued builds with a Detail do not count, because they wait for
-// something else and would leave the slot unused.
-func fairShare(ctx context.Context, tx *sql.Tx, b autobuild.Build, engine string) error {
-	var fewer bool
-	err := tx.QueryRowContext(ctx, `WITH active AS MATERIALIZED (SELECT u.automated_build_id AS id, COUNT(*) AS builds
-			FROM attempts t JOIN builds u ON u.id = t.build_id WHERE t.engine = $1 AND t.finished_at = 0
-			GROUP BY u.automated_build_id)
-		SELECT EXISTS (SELECT 1 FROM active mine JOIN automated_builds a ON a.engine = $1 AND a.id <> $2 LEFT
-		JOIN active theirs ON theirs.id = a.id
-			WHERE mine.id = $2 AND COALESCE(theirs.builds, 0) < mine.builds
-			AND EXISTS (SELECT 1 FROM builds q WHERE q.state = 'queued' AND q.automated_build_id = a.id
-			AND q.detail = ''))`,
-		engine, b.AutomatedBuildID).Scan(&fewer)
-	if err == nil && fewer {
-		err = fmt.Errorf("an automated build with fewer active builds on engine %s must start first: %w", engine,
-			autobuild.ErrUnavailable)
-	}
-	return err
-}
-
-// countActive returns the number of starting and running builds on an engine.
-func countActive(ctx context.Context, q querier, engine string) (n int, err error) {
-	err = q.QueryRowContext(ctx, `SELECT COUNT(*) FROM attempts WHERE engine = $1 AND finished_at = 0`, engine).Scan(&n)
-	return n, err
+	).Scan(&older)
+	return older, err
 }

@@ -153,8 +153,19 @@ func TestATransitionCountsOnceForAllGateways(t *testing.T) {
 	}
 }
 
-// The limit of an engine applies to all gateways together.
-func TestTheLimitOfAnEngineAppliesToAllGateways(t *testing.T) {
+// The limits of an engine apply to all gateways together.
+func TestTheLimitsOfAnEngineApplyToAllGateways(t *testing.T) {
+	for name, limits := range map[string]autobuild.Limits{
+		"of all builds":         {Total: 5, PerBuild: 5},
+		"of an automated build": {Total: 9},
+		"of a workspace":        {Total: 9, PerBuild: 9, PerWorkspace: 5},
+	} {
+		t.Run(name, func(t *testing.T) { testLimits(t, limits) })
+	}
+}
+
+// testLimits starts 12 builds on three gateways at once, with limits that allow five.
+func testLimits(t *testing.T, limits autobuild.Limits) {
 	all := gateways(t, 3)
 	a := storetest.AutomatedBuild(t, all[0], storetest.Repository("app"))
 	var builds []autobuild.Build
@@ -169,7 +180,8 @@ func TestTheLimitOfAnEngineAppliesToAllGateways(t *testing.T) {
 	var starting sync.WaitGroup
 	for i, b := range builds {
 		starting.Go(func() {
-			_, err := all[i%3].StartAttempt(t.Context(), b.ID, "embedded", "hash"+b.ID, time.Now().Add(time.Hour), 5)
+			deadline := time.Now().Add(time.Hour)
+			_, err := all[i%3].StartAttempt(t.Context(), b.ID, "embedded", "hash"+b.ID, deadline, limits)
 			if err != nil && !errors.Is(err, autobuild.ErrUnavailable) {
 				t.Error(err)
 			}
@@ -181,11 +193,11 @@ func TestTheLimitOfAnEngineAppliesToAllGateways(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(active) != 5 {
-		t.Fatalf("len(active): got %v, want 5", len(active))
+		t.Fatalf("active attempts: got %d, want 5", len(active))
 	}
-	if i := slices.IndexFunc(builds,
-		func(b autobuild.Build) bool { return b.ID == active[0].BuildID }); active[0].Gateway != all[i%3].Gateway() {
-		t.Errorf("attempt %+v was started by another gateway", active[0])
+	i := slices.IndexFunc(builds, func(b autobuild.Build) bool { return b.ID == active[0].BuildID })
+	if want := all[i%3].Gateway(); active[0].Gateway != want {
+		t.Errorf("gateway of the first attempt: got %q, want %q", active[0].Gateway, want)
 	}
 }
 

@@ -199,7 +199,7 @@ func live(t *testing.T, s *store.Store, a autobuild.AutomatedBuild, n int) error
 			return err
 		}, nil},
 		{"start", func() error {
-			_, err := s.StartAttempt(t.Context(), b.ID, "embedded", "hash"+b.ID, time.Now().Add(time.Hour), 0)
+			_, err := s.StartAttempt(t.Context(), b.ID, "embedded", "hash"+b.ID, time.Now().Add(time.Hour), autobuild.Limits{})
 			return err
 		}, autobuild.ErrConflict},
 		{"claim", func() error { return s.ClaimAttempt(t.Context(), b.ID, 1, "runner"+b.ID) }, nil},

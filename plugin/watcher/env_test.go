@@ -108,7 +108,7 @@ func (w *env) build(seq int64) autobuild.Build {
 func (w *env) start(b autobuild.Build, engine string) autobuild.Attempt {
 	w.t.Helper()
 	hash := fmt.Sprint(b.ID, w.reload(b).Attempt)
-	a, err := w.store.StartAttempt(w.t.Context(), b.ID, engine, hash, w.now.Add(time.Hour), 0)
+	a, err := w.store.StartAttempt(w.t.Context(), b.ID, engine, hash, w.now.Add(time.Hour), autobuild.Limits{})
 	must.Succeed(w.t, err)
 	return a
 }

@@ -34,7 +34,7 @@ func (e *env) started(t *testing.T, token string) autobuild.Build {
 		"embedded",
 		autobuild.TokenHash(secret.New(token)),
 		time.Now().Add(time.Hour),
-		0,
+		autobuild.Limits{},
 	)
 	if err != nil {
 		t.Fatal(err)

@@ -56,7 +56,14 @@ func (e *env) secretsAndRoutes(t *testing.T) (map[string]string, map[string]secr
 	must.Succeed(t, err)
 	runner, pipeline, first := autobuild.NewToken(), autobuild.NewToken(), autobuild.NewToken()
 	deadline := time.Now().Add(time.Hour)
-	_, err = e.store.StartAttempt(t.Context(), builds[0].ID, "embedded", autobuild.TokenHash(runner), deadline, 0)
+	_, err = e.store.StartAttempt(
+		t.Context(),
+		builds[0].ID,
+		"embedded",
+		autobuild.TokenHash(runner),
+		deadline,
+		autobuild.Limits{},
+	)
 	must.Succeed(t, err)
 	must.Succeed(t, e.store.SetPipelineToken(t.Context(), a.ID, autobuild.TokenHash(pipeline), "alice"))
 	must.Succeed(t, e.store.CreateFirstToken(t.Context(), autobuild.TokenHash(first), deadline))

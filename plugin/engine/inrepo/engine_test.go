@@ -74,7 +74,14 @@ func (e *env) push(from, to int, builds bool) autobuild.Build {
 // start creates the next attempt of a build, as the dispatcher does. Start may be repeated.
 func (e *env) start(b autobuild.Build) autobuild.Attempt {
 	e.t.Helper()
-	a, err := e.store.StartAttempt(e.t.Context(), b.ID, inrepo.Name, "nobody's", e.now.Add(4*time.Hour), 0)
+	a, err := e.store.StartAttempt(
+		e.t.Context(),
+		b.ID,
+		inrepo.Name,
+		"nobody's",
+		e.now.Add(4*time.Hour),
+		autobuild.Limits{},
+	)
 	must.Succeed(e.t, err)
 	for range 2 {
 		ref, err := e.Start(e.t.Context(), autobuild.Pipeline{BuildID: b.ID, Attempt: a.Number})

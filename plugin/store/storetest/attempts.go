@@ -201,7 +201,7 @@ func cancelQueued(t *testing.T, s *store.Store) {
 	if _, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, ""); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("cancel a build twice: got %v, want ErrConflict", err)
 	}
-	if _, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h", time.Now(), 0); !errors.Is(err,
+	if _, err := s.StartAttempt(t.Context(), b.ID, "embedded", "h", time.Now(), autobuild.Limits{}); !errors.Is(err,
 		autobuild.ErrConflict) {
 		t.Errorf("start a cancelled build: got %v, want ErrConflict", err)
 	}
@@ -211,14 +211,14 @@ func buildExplained(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
 	must.Succeed(t, err)
-	must.Succeed(t, s.ExplainBuild(t.Context(), b.ID, "waits for the engine"))
+	must.Succeed(t, s.ExplainBuild(t.Context(), b.ID, "", "waits for the engine"))
 	waiting, err := s.Build(t.Context(), b.ID)
 	must.Succeed(t, err)
 	if waiting.Detail != "waits for the engine" {
 		t.Errorf("waiting.Detail: got %q, want %q", waiting.Detail, "waits for the engine")
 	}
 	Start(t.Context(), t, s, b.ID)
-	must.Succeed(t, s.ExplainBuild(t.Context(), b.ID, "too late"))
+	must.Succeed(t, s.ExplainBuild(t.Context(), b.ID, "", "too late"))
 	started, err := s.Build(t.Context(), b.ID)
 	must.Succeed(t, err)
 	if started.Detail != "" {

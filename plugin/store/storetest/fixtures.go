@@ -102,7 +102,14 @@ func Started(
 // Start starts the next attempt of a queued build.
 func Start(ctx context.Context, t testing.TB, s *store.Store, buildID string) autobuild.Attempt {
 	t.Helper()
-	attempt, err := s.StartAttempt(ctx, buildID, "embedded", "hash-"+buildID, time.Now().Add(time.Hour), 0)
+	attempt, err := s.StartAttempt(
+		ctx,
+		buildID,
+		"embedded",
+		"hash-"+buildID,
+		time.Now().Add(time.Hour),
+		autobuild.Limits{},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func bindPipelineAgain(t *testing.T, s *store.Store) {
 		autobuild.ErrNotFound) {
 		t.Errorf("before the next attempt exists: got %v, want ErrNotFound", err)
 	}
-	_, err = s.StartAttempt(ctx, b.ID, "embedded", "unknown", time.Now().Add(time.Hour), 0)
+	_, err = s.StartAttempt(ctx, b.ID, "embedded", "unknown", time.Now().Add(time.Hour), autobuild.Limits{})
 	must.Succeed(t, err)
 	_, err = s.BindPipeline(ctx, "embedded", requestOf(a, Commit(1), "ci#2"), "new")
 	must.Succeed(t, err)

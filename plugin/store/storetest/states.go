@@ -64,7 +64,14 @@ func change(t *testing.T, s *store.Store, id string, call, attempt int) error {
 	var err error
 	switch call {
 	case 0, 1:
-		_, err = s.StartAttempt(ctx, id, "embedded", fmt.Sprint("hash", attempt), time.Now().Add(time.Hour), 0)
+		_, err = s.StartAttempt(
+			ctx,
+			id,
+			"embedded",
+			fmt.Sprint("hash", attempt),
+			time.Now().Add(time.Hour),
+			autobuild.Limits{},
+		)
 	case 2:
 		err = s.ClaimAttempt(ctx, id, attempt, "runner")
 	case 3:

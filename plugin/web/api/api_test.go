@@ -83,7 +83,7 @@ func newEnv(t *testing.T) *env {
 		"embedded",
 		autobuild.TokenHash(secret.New(token)),
 		time.Now().Add(time.Hour),
-		0,
+		autobuild.Limits{},
 	)
 	if err != nil {
 		t.Fatal(err)

@@ -31,7 +31,14 @@ func (e *env) ownBuild() autobuild.Build {
 		storetest.Push(a, storetest.Main(), storetest.Commit(1), storetest.Commit(2)),
 	)
 	e.must(err)
-	_, err = e.store.StartAttempt(e.t.Context(), builds[0].ID, inrepo.Name, "nobody's", time.Now().Add(time.Hour), 0)
+	_, err = e.store.StartAttempt(
+		e.t.Context(),
+		builds[0].ID,
+		inrepo.Name,
+		"nobody's",
+		time.Now().Add(time.Hour),
+		autobuild.Limits{},
+	)
 	e.must(err)
 	return builds[0]
 }

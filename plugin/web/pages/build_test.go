@@ -173,12 +173,28 @@ func TestCancelRetryRebuild(t *testing.T) {
 	}
 }
 
+func TestAQueuedBuildShowsWhyItWaits(t *testing.T) {
+	s := newEnv(pagestest.Open(t))
+	const reason = "2 of 2 places of acme/app are in use: SLIPWAY_CONCURRENCY_PER_BUILD"
+	if err := s.Store.ExplainBuild(t.Context(), s.Waiting.ID, autobuild.ReasonCapacity, reason); err != nil {
+		t.Fatal(err)
+	}
+	s.get(t, pagestest.Reader, path(s.Waiting, "")).want(t, http.StatusOK, "Waits: "+reason)
+}
+
 func TestAttemptsAreListed(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	if _, err := s.Store.RetryBuild(t.Context(), s.Broken.ID, "alice"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Store.StartAttempt(t.Context(), s.Broken.ID, "embedded", "hash", s.Clock.Now(), 0); err != nil {
+	if _, err := s.Store.StartAttempt(
+		t.Context(),
+		s.Broken.ID,
+		"embedded",
+		"hash",
+		s.Clock.Now(),
+		autobuild.Limits{},
+	); err != nil {
 		t.Fatal(err)
 	}
 	r := s.get(t, pagestest.Reader, path(s.Broken, ""))
@@ -277,7 +293,14 @@ func TestLongLogsShowTheirEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Store.StartAttempt(t.Context(), b.ID, "embedded", "h"+b.ID, s.Clock.Now(), 0); err != nil {
+		if _, err := s.Store.StartAttempt(
+			t.Context(),
+			b.ID,
+			"embedded",
+			"h"+b.ID,
+			s.Clock.Now(),
+			autobuild.Limits{},
+		); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Logs.Append(t.Context(), b.ID, 1, 0, []byte(strings.Repeat("x\n", 20_000)+end)); err != nil {

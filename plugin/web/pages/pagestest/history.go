@@ -109,7 +109,7 @@ func (s *Sample) claim(t testing.TB, b autobuild.Build) {
 		engine, ref = "drone", fmt.Sprintf("acme/builder#%d", b.Number)
 	}
 	deadline := s.Clock.Now().Add(time.Hour)
-	_, err := s.Store.StartAttempt(t.Context(), b.ID, engine, "hash-"+b.ID, deadline, 0)
+	_, err := s.Store.StartAttempt(t.Context(), b.ID, engine, "hash-"+b.ID, deadline, autobuild.Limits{})
 	must.Succeed(t, err)
 	must.Succeed(t, s.Store.SetEngineRef(t.Context(), b.ID, 1, ref))
 	must.Succeed(t, s.Store.ClaimAttempt(t.Context(), b.ID, 1, "runner-1"))
