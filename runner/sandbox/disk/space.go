@@ -1,0 +1,48 @@
+package disk
+
+import (
+	"fmt"
+
+	"github.com/docker/go-units"
+	"golang.org/x/sys/unix"
+)
+
+// A SpaceError reports that the machine has too little space for a disk.
+type SpaceError struct {
+	Dir     string // as in Options
+	Bytes   int64  // as in Options
+	Reserve int64  // as in Options
+	Free    int64  // of the file system of Dir, in bytes
+}
+
+func (e *SpaceError) Error() string {
+	reserve := ""
+	if e.Reserve > 0 {
+		reserve = fmt.Sprintf(", and %s must remain free", units.BytesSize(float64(e.Reserve)))
+	}
+	return fmt.Sprintf("make a disk of %s: %s has %s free%s: free space there, or make the disk smaller",
+		units.BytesSize(float64(e.Bytes)), e.Dir, units.BytesSize(float64(max(e.Free, 0))), reserve)
+}
+
+// Unwrap returns the error of the kernel, so that errors.Is(err, syscall.ENOSPC) works.
+func (e *SpaceError) Unwrap() error { return unix.ENOSPC }
+
+// A Usage reports how full a disk is. All numbers include the file system's own tables.
+type Usage struct {
+	Bytes, FreeBytes   int64
+	Inodes, FreeInodes int64
+}
+
+// Full reports whether a program that writes probably got "no space left on device": less than 1 MiB
+// or no inode is free.
+func (u Usage) Full() bool { return u.FreeBytes < 1<<20 || u.FreeInodes == 0 }
+
+//nolint:gosec // G115: no file system has 2^63 bytes
+func usageOf(s unix.Statfs_t) Usage {
+	return Usage{
+		Bytes:      int64(s.Blocks) * s.Bsize,
+		FreeBytes:  int64(s.Bavail) * s.Bsize,
+		Inodes:     int64(s.Files),
+		FreeInodes: int64(s.Ffree),
+	}
+}

@@ -1,0 +1,18 @@
+package guest
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+)
+
+// isClosed reports whether an error of the socket means that the other end is gone.
+func isClosed(err error) bool {
+	for _, target := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.EPIPE, syscall.ECONNRESET} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}

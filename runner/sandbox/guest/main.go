@@ -1,0 +1,85 @@
+package guest
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+)
+
+// ProcessName is the name (args[0]) with which the sandbox starts this program as its process 1.
+const ProcessName = "slipway-sandbox-init"
+
+// Requested reports whether the arguments of this program ask for Main. Each program that starts
+// sandboxes checks it first in its main function.
+func Requested(args []string) bool { return len(args) > 0 && args[0] == ProcessName }
+
+// Main is process 1 of a sandbox. Its standard input is the socket to the client. It returns the exit
+// code when the client has closed the socket. It must be process 1 of a PID namespace, because it kills
+// all processes that it can see.
+func Main() int {
+	if err := runMain(); err != nil {
+		fmt.Fprintln(os.Stderr, "sandbox:", err)
+		return 1
+	}
+	return 0
+}
+
+func runMain() error {
+	if os.Getpid() != 1 {
+		return fmt.Errorf("%s is not process 1 of a PID namespace", ProcessName)
+	}
+	// Before anything else: the kernel then denies commands this process's memory and descriptors.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("become not dumpable: %w", err)
+	}
+	// Commands inherit no descriptor, whatever the parent left open.
+	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("mark descriptors as close-on-exec: %w", err)
+	}
+	catchSignals()
+	if err := startThreads(); err != nil {
+		return fmt.Errorf("start threads: %w", err)
+	}
+	conn, err := takeSocket()
+	if err != nil {
+		return fmt.Errorf("use standard input as the socket: %w", err)
+	}
+	debug.SetGCPercent(400) // output is passed on without allocations, so there is little to collect
+	return serve(conn)
+}
+
+// catchSignals makes signals of commands harmless. A Go program ends after SIGTERM even as process 1. The
+// signals are caught and not ignored, because commands would inherit that.
+func catchSignals() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals) // all of them; those that do not fit in are dropped
+	go func() {
+		for range signals {
+			continue
+		}
+	}()
+}
+
+// takeSocket returns the connection of standard input. Commands inherit neither.
+func takeSocket() (net.Conn, error) {
+	fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
+	}
+	socket := os.NewFile(uintptr(fd), "socket")
+	defer socket.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	if err := unix.Dup3(int(null.Fd()), 0, 0); err != nil {
+		return nil, err
+	}
+	return net.FileConn(socket)
+}
