@@ -31,32 +31,10 @@ type Policy struct {
 	// Allow names the hosts that the installation configured, as "registry.example.com:443".
 	// They are allowed at any address. The comparison ignores case.
 	Allow []string
-}
-
-// special are addresses and networks that no public service has.
-// Source: https://www.iana.org/assignments/iana-ipv4-special-registry and -ipv6-special-registry
-var special = prefixes(
-	"0.0.0.0/8",          // "this network"; Linux connects 0.0.0.0 to loopback
-	"192.0.0.0/24",       // protocol assignments; 192.0.0.192 is Oracle Cloud's metadata service
-	"192.88.99.0/24",     // relays of 6to4, deprecated
-	"240.0.0.0/4",        // reserved, with the broadcast address
-	"168.63.129.16/32",   // Azure's host
-	"100.100.100.200/32", // Alibaba Cloud's metadata service
-	"fd00:ec2::/32",      // Amazon's metadata service and name server over IPv6
-	"fd20:ce::/32",       // Google Cloud's metadata service over IPv6
-	"fec0::/10",          // site-local, deprecated
-	"2001::/32",          // Teredo, which tunnels to an IPv4 address that is written in it
-)
-
-// private are the networks that RefusePrivate adds.
-var private = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "198.18.0.0/15", "fc00::/7")
-
-func prefixes(all ...string) []netip.Prefix {
-	parsed := make([]netip.Prefix, 0, len(all))
-	for _, text := range all {
-		parsed = append(parsed, netip.MustParsePrefix(text))
-	}
-	return parsed
+	// AllowNetworks are networks that the installation configured. If a network is allowed and another
+	// one is refused, the smaller one decides: 100.64.0.0/10 does not allow the metadata service
+	// 100.100.100.200, but 100.100.100.200/32 does. They never allow the machine's own addresses.
+	AllowNetworks []netip.Prefix
 }
 
 // Check returns an error that wraps ErrRefused if the policy refuses the address. IPv4 addresses
@@ -66,26 +44,24 @@ func (p Policy) Check(a netip.Addr) error {
 		return fmt.Errorf("%w: no address", ErrRefused)
 	}
 	a = embedded(a.WithZone(""))
-	kind := ""
-	switch {
-	case a.IsLoopback():
-		kind = "loopback"
-	case a.IsUnspecified():
-		kind = "unspecified"
-	case a.IsLinkLocalUnicast(), a.IsLinkLocalMulticast(), a.IsInterfaceLocalMulticast():
-		kind = "link-local"
-	case a.IsMulticast():
-		kind = "multicast"
-	case contains(special, a):
-		kind = "reserved or a metadata service"
-	case p.RefusePrivate && contains(private, a):
-		kind = "private"
-	case isOwn(a):
+	kind := p.refusal(a)
+	if kind == "" && isOwn(a) {
 		kind = "this machine's own"
-	default:
+	}
+	if kind == "" {
 		return nil
 	}
 	return fmt.Errorf("%w: %s is %s", ErrRefused, a, kind)
+}
+
+// refusal returns the kind of the address if a rule refuses it, else "".
+func (p Policy) refusal(a netip.Addr) string {
+	for _, rule := range p.Rules() {
+		if rule.Network.Contains(a) {
+			return rule.Refused
+		}
+	}
+	return ""
 }
 
 // DialContext connects to "host:port" if the policy allows the address that the name resolves
@@ -109,33 +85,6 @@ func (p Policy) checkResolved(resolved string) error {
 		return fmt.Errorf("%w: %q", ErrRefused, resolved)
 	}
 	return p.Check(target.Addr())
-}
-
-// embedded returns the IPv4 address that an IPv6 address carries, else the address itself.
-func embedded(a netip.Addr) netip.Addr {
-	if a.Is4() || a.Is4In6() {
-		return a.Unmap()
-	}
-	b := a.As16()
-	switch {
-	case contains(translated, a), contains(compatible, a) && !a.IsLoopback() && !a.IsUnspecified():
-		return netip.AddrFrom4([4]byte(b[12:16]))
-	case contains(sixToFour, a):
-		return netip.AddrFrom4([4]byte(b[2:6]))
-	}
-	return a
-}
-
-// The IPv6 networks whose addresses carry an IPv4 address.
-// Source: RFC 6052, RFC 8215, RFC 7915, RFC 4291 section 2.5.5.1, RFC 3056
-var (
-	translated = prefixes("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")
-	compatible = prefixes("::/96")
-	sixToFour  = prefixes("2002::/16")
-)
-
-func contains(networks []netip.Prefix, a netip.Addr) bool {
-	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(a) })
 }
 
 // isOwn reports whether one of this machine's interfaces has the address. Services that listen

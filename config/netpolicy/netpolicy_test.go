@@ -151,3 +151,37 @@ func TestDialContextEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
 }
+
+// A small refused network inside a large allowed one stays refused.
+func TestAllowedNetworks(t *testing.T) {
+	allow := func(networks ...string) (p netpolicy.Policy) {
+		p.RefusePrivate = true
+		for _, network := range networks {
+			p.AllowNetworks = append(p.AllowNetworks, netip.MustParsePrefix(network))
+		}
+		return p
+	}
+	for _, test := range []struct {
+		policy  netpolicy.Policy
+		address string
+		refused bool
+	}{
+		{allow("10.0.0.0/8"), "10.1.2.3", false},
+		{allow("10.0.0.0/8"), "::ffff:10.1.2.3", false},
+		{allow("10.0.0.0/8"), "172.16.0.1", true},
+		{allow("100.64.0.0/10"), "100.64.0.1", false},
+		{allow("100.64.0.0/10"), "100.100.100.200", true},
+		{allow("100.100.100.200/32"), "100.100.100.200", false},
+		{allow("169.254.169.254/32"), "169.254.169.254", false},
+		{allow("169.254.169.254/32"), "169.254.169.253", true},
+		{allow("0.0.0.0/0", "::/0"), "127.0.0.1", true},
+		{allow("0.0.0.0/0", "::/0"), "fd00:ec2::254", true},
+		{allow("fd00::/8"), "fd12::1", false},
+		{allow("fd00::/8"), "fd00:ec2::254", true},
+	} {
+		err := test.policy.Check(netip.MustParseAddr(test.address))
+		if got := errors.Is(err, netpolicy.ErrRefused); got != test.refused {
+			t.Errorf("%s with %v: got refused %t, want %t", test.address, test.policy.AllowNetworks, got, test.refused)
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package network
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// HostPrefix begins the names of our interfaces on the host: the uplinks of routers. No other program
+// and no other part of Slipway uses it.
+const HostPrefix = "slwn"
+
+// Chains of ours in the host's tables.
+const (
+	inputChain   = "SLIPWAY-NET-INPUT"
+	forwardChain = "SLIPWAY-NET-FORWARD"
+	natChain     = "SLIPWAY-NET-NAT"
+)
+
+// A jump is a rule of one of the host's chains that leads to a chain of ours.
+type jump struct{ table, chain, rule string }
+
+// jumps returns the rules that lead to our chains. They are inserted at the top, before the rules of
+// Docker and of firewalls. They match only uplinks of ours, and so do nothing without one.
+func jumps() []jump {
+	return []jump{
+		{"filter", "INPUT", "-i " + HostPrefix + "+ -j " + inputChain},
+		{"filter", "FORWARD", "-i " + HostPrefix + "+ -j " + forwardChain},
+		{"filter", "FORWARD", "-o " + HostPrefix + "+ -j " + forwardChain},
+		{"nat", "POSTROUTING", "-j " + natChain},
+	}
+}
+
+// hostTables returns the rules of our chains on the host by table. They hold for all addresses that
+// the host has or gets.
+//
+//   - Nothing that comes from a router enters the host. IPv6 needs neighbor discovery.
+//   - No router reaches another one.
+//   - Nothing whose target the host replaces leaves: a published port of Docker is a service of the host,
+//     although its packets are forwarded.
+//   - No one connects to a router. Packets of its own connections return.
+func hostTables(version family) map[string][]string {
+	from, to := "-i "+HostPrefix+"+", "-o "+HostPrefix+"+"
+	uplinks := uplinkNetwork4
+	var input []string
+	if version == ipv6 {
+		uplinks = uplinkNetwork6
+		for _, kind := range []string{"135", "136"} { // solicitation and advertisement
+			input = append(input, "-A "+inputChain+" -p ipv6-icmp -m icmp6 --icmpv6-type "+kind+" -j ACCEPT")
+		}
+	}
+	return map[string][]string{
+		"filter": append(input,
+			"-A "+inputChain+" -j DROP",
+			"-A "+forwardChain+" "+from+" "+to+" -j DROP",
+			"-A "+forwardChain+" -m conntrack --ctstate DNAT -j DROP",
+			"-A "+forwardChain+" "+from+" -j ACCEPT",
+			"-A "+forwardChain+" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+			"-A "+forwardChain+" -j DROP",
+		),
+		"nat": {"-A " + natChain + " -s " + uplinks.String() + " ! " + to + " -j MASQUERADE"},
+	}
+}
+
+// missingHostRules returns the input of iptables-restore --noflush that completes the host's rules, or
+// "" if they are complete. saved is the output of iptables-save.
+func missingHostRules(version family, saved string) string {
+	var b strings.Builder
+	have := savedRules(saved)
+	for _, table := range []string{"filter", "nat"} {
+		wanted := hostTables(version)[table]
+		var lines []string
+		if !have.hasChains(table, wanted) {
+			for _, chain := range chainsOf(wanted) {
+				lines = append(lines, ":"+chain+" - [0:0]") // makes the chain, or removes its rules
+			}
+			lines = append(lines, wanted...)
+		}
+		for _, j := range jumps() {
+			if j.table == table && !have.has(table, "-A "+j.chain+" "+j.rule) {
+				lines = append(lines, "-I "+j.chain+" 1 "+j.rule)
+			}
+		}
+		if len(lines) > 0 {
+			fmt.Fprintf(&b, "*%s\n%s\nCOMMIT\n", table, strings.Join(lines, "\n"))
+		}
+	}
+	return b.String()
+}
+
+// chainsOf returns the names of the chains to which the rules belong.
+func chainsOf(rules []string) []string {
+	var chains []string
+	for _, rule := range rules {
+		chains = append(chains, strings.Fields(rule)[1])
+	}
+	return slices.Compact(chains)
+}
+
+// tables are the rules of a machine by table, in order.
+type tables map[string][]string
+
+func savedRules(saved string) tables {
+	have := tables{}
+	table := ""
+	for line := range strings.Lines(saved) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "*"); ok {
+			table = name
+		}
+		if strings.HasPrefix(line, "-A ") {
+			have[table] = append(have[table], line)
+		}
+	}
+	return have
+}
+
+func (t tables) has(table, rule string) bool { return slices.Contains(t[table], rule) }
+
+// hasChains reports whether the chains of the wanted rules have exactly these rules.
+func (t tables) hasChains(table string, wanted []string) bool {
+	for _, chain := range chainsOf(wanted) {
+		if !slices.Equal(rulesOf(t[table], chain), rulesOf(wanted, chain)) {
+			return false
+		}
+	}
+	return true
+}
+
+func rulesOf(rules []string, chain string) []string {
+	var found []string
+	for _, rule := range rules {
+		if strings.HasPrefix(rule, "-A "+chain+" ") {
+			found = append(found, rule)
+		}
+	}
+	return found
+}

@@ -1,0 +1,66 @@
+package network
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// ownerAlias returns the alias of this process's uplinks. It names the process: its PID namespace, its
+// ID there, and the time of its start, since IDs are used again.
+func ownerAlias() string {
+	pids, _ := os.Readlink("/proc/self/ns/pid")
+	return fmt.Sprintf("slipway network of %s %d %s", pids, os.Getpid(), startTime(os.Getpid()))
+}
+
+// startTime returns the start of a process in clock ticks after the machine's, or "" if it has ended.
+// It is field 22 of /proc/PID/stat. Source: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+func startTime(pid int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	// The name, field 2, may contain spaces and parentheses.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 20 {
+		return ""
+	}
+	return string(fields[19])
+}
+
+// hasOwner reports whether the process that an alias names runs, or may run: this process cannot see
+// those of other PID namespaces.
+func hasOwner(alias string) bool {
+	var pids, start string
+	var pid int
+	if _, err := fmt.Sscanf(alias, "slipway network of %s %d %s", &pids, &pid, &start); err != nil {
+		return true
+	}
+	ours, err := os.Readlink("/proc/self/ns/pid")
+	return err != nil || pids != ours || startTime(pid) == start
+}
+
+// Sweep removes the uplinks of processes that were killed. The kernel removes an uplink with its router,
+// unless a process that has outlived its parent is still in the router's namespaces. Call it at the
+// start of a process that is root of the machine.
+func Sweep() error {
+	host, err := openLinks()
+	if err != nil {
+		return err
+	}
+	defer host.close()
+	all, err := host.handle.LinkList()
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	var errs []error
+	for _, link := range all {
+		attrs := link.Attrs()
+		if strings.HasPrefix(attrs.Name, HostPrefix) && !hasOwner(attrs.Alias) {
+			errs = append(errs, host.remove(attrs.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
