@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+	"github.com/docker/go-units"
 
 	"slipway/config/secret"
 )
@@ -100,6 +101,7 @@ func (g Gateway) Validate() error {
 	if g.BuildTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_TIMEOUT is %s: give a time like 4h", g.BuildTimeout))
 	}
+	errs = append(errs, g.checkLimits())
 	if g.PollInterval <= 0 {
 		errs = append(errs, fmt.Errorf("SLIPWAY_POLL_INTERVAL is %s: give a time like 5m", g.PollInterval))
 	}
@@ -132,6 +134,26 @@ func (g Gateway) Validate() error {
 		checkBuilder("SLIPWAY_BUILDER", g.Builder, g.BuilderTLS),
 		g.Drone.validate("SLIPWAY_DRONE_"),
 		g.Woodpecker.validate("SLIPWAY_WOODPECKER_"))
+	return errors.Join(errs...)
+}
+
+// maxCPUs is the largest number of processors of a build.
+const maxCPUs = 10_000
+
+// checkLimits validates the limits of a build.
+func (g Gateway) checkLimits() error {
+	var errs []error
+	if g.BuildMemory != "" {
+		if size, err := units.FromHumanSize(g.BuildMemory); err != nil || size < 1 {
+			errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_MEMORY is %q: give a size like 4GB", g.BuildMemory))
+		}
+	}
+	if g.BuildProcesses < 0 {
+		errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_PROCESSES is %d: give a number like 4096", g.BuildProcesses))
+	}
+	if !(g.BuildCPUs >= 0 && g.BuildCPUs <= maxCPUs) { // not a number is neither
+		errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_CPUS is %g: give a number like 1.5", g.BuildCPUs))
+	}
 	return errors.Join(errs...)
 }
 

@@ -32,6 +32,29 @@ func TestErrorsOfTheRepositoryFailTheBuild(t *testing.T) {
 			},
 			state: spec.Failed, reason: "oom", detail: "137",
 		},
+		"the limit of memory": {
+			prepare: func(e *env) {
+				e.Builder.BuildError = &buildkit.BuildError{
+					Line:     3,
+					ExitCode: 2,
+					Limit:    "killed: out of memory, limit 4 GB: SLIPWAY_BUILD_MEMORY",
+					Err:      errors.New("exit code 2"),
+				}
+			},
+			state:  spec.Failed,
+			reason: "oom",
+			detail: "line 3: killed: out of memory, limit 4 GB: SLIPWAY_BUILD_MEMORY",
+		},
+		"the limit of processes": {
+			prepare: func(e *env) {
+				e.Builder.BuildError = &buildkit.BuildError{
+					ExitCode: 137,
+					Limit:    "fork failed, limit 4096 processes: SLIPWAY_BUILD_PROCESSES",
+					Err:      errors.New("exit code 137"),
+				}
+			},
+			state: spec.Failed, reason: "build", detail: "limit 4096 processes: SLIPWAY_BUILD_PROCESSES",
+		},
 		"no Dockerfile": {
 			files: map[string]string{
 				"svc/README": "",

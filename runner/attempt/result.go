@@ -31,9 +31,6 @@ const (
 // maxDetail bounds the detail of a result, in bytes.
 const maxDetail = 500
 
-// killed is the exit code of a command that was ended by SIGKILL, as the kernel does when memory is short.
-const killed = 128 + 9
-
 // A ResultError is the error of an attempt that did not succeed.
 type ResultError struct{ Result spec.Result }
 
@@ -99,7 +96,7 @@ func classify(err error) (spec.State, string) {
 	switch {
 	case errors.As(err, &own):
 		return own.state, own.reason
-	case errors.As(err, &dockerfile) && dockerfile.ExitCode == killed:
+	case errors.As(err, &dockerfile) && dockerfile.OutOfMemory():
 		return spec.Failed, reasonOOM
 	case errors.As(err, &dockerfile):
 		return spec.Failed, reasonBuild

@@ -35,6 +35,14 @@ func TestClassifyBuildErrors(t *testing.T) {
 			t.Errorf("%s: got %t, want %t", code, got, want)
 		}
 	}
+	limited := &BuildError{
+		Line:  3,
+		Limit: "killed: out of memory, limit 4 GB: SLIPWAY_BUILD_MEMORY",
+		Err:   errors.New("boom"),
+	}
+	if got, want := limited.Error(), "Dockerfile line 3: "+limited.Limit; got != want {
+		t.Errorf("with a limit: got %q, want %q", got, want)
+	}
 	fault := &BuildError{Line: 3, Err: errors.New("failed to solve: boom")}
 	if fault.Error() != "Dockerfile line 3: boom" || fault.Unwrap() == nil {
 		t.Errorf("got error %q, want the line and a cause", fault)
@@ -47,6 +55,39 @@ func TestClassifyBuildErrors(t *testing.T) {
 	}
 	if classify(ctx, nil, "") != nil {
 		t.Error("classify without an error: got an error, want nil")
+	}
+}
+
+func TestTheLimitIsReadAfterTheCommandOnly(t *testing.T) {
+	const oom = "killed: out of memory, limit 4 GB: SLIPWAY_BUILD_MEMORY"
+	const fork = "fork failed, limit 9 processes: SLIPWAY_BUILD_PROCESSES"
+	for text, want := range map[string]string{
+		`failed to solve: process "/bin/sh -c make" did not complete successfully: ` + oom:                      oom,
+		`failed to solve: process "/bin/sh -c make" did not complete successfully: ` + fork:                     fork,
+		`process "/bin/sh -c make" did not complete successfully: cannot allocate memory`:                       "killed: out of memory",
+		`process "/bin/sh -c make" did not complete successfully: exit code: 137`:                               "",
+		`process "echo did not complete successfully: ` + oom + `" did not complete successfully: exit code: 1`: "",
+		"failed to solve: " + oom: "",
+	} {
+		if got := limitOf(text); got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestOutOfMemoryFollowsTheLimitBeforeTheExitCode(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  BuildError
+		want bool
+	}{
+		"killed":                 {BuildError{ExitCode: 137}, true},
+		"failed":                 {BuildError{ExitCode: 1}, false},
+		"a killed child":         {BuildError{ExitCode: 2, Limit: "killed: out of memory, limit 4 GB: X"}, true},
+		"killed after no memory": {BuildError{ExitCode: 137, Limit: "fork failed, limit 9 processes: X"}, false},
+	} {
+		if got := c.err.OutOfMemory(); got != c.want {
+			t.Errorf("%s: got %t, want %t", name, got, c.want)
+		}
 	}
 }
 

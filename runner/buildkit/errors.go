@@ -12,6 +12,8 @@ import (
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/util/grpcerrors"
 	"google.golang.org/grpc/codes"
+
+	"slipway/runner/sandbox/cgroup"
 )
 
 // A BuildError is an error that the Dockerfile causes: another build of the same commit fails too.
@@ -22,6 +24,7 @@ type BuildError struct {
 	Line     int    // line in the Dockerfile, from 1; 0 = unknown
 	ExitCode int    // exit code of a RUN step's command; 0 = no command failed
 	Excerpt  string // the lines around Line, marked; may be empty
+	Limit    string // the limit that the command met and its setting, as cgroup.Counters.Reason; may be empty
 	Err      error
 }
 
@@ -30,14 +33,19 @@ func (e *BuildError) Error() string {
 	if e.Line > 0 {
 		where = fmt.Sprintf("Dockerfile line %d: ", e.Line)
 	}
+	if e.Limit != "" {
+		return where + e.Limit // the error itself repeats the command, which may be long
+	}
 	return where + plainMessage(e.Err)
 }
 
 func (e *BuildError) Unwrap() error { return e.Err }
 
-// OutOfMemory reports whether SIGKILL ended the command of a RUN step, as the kernel does when memory
-// is short.
-func (e *BuildError) OutOfMemory() bool { return e.ExitCode == exitKilled }
+// OutOfMemory reports whether the command of a RUN step failed because memory was short. For a builder
+// that does not count this, it reports whether SIGKILL ended the command, as the kernel does then.
+func (e *BuildError) OutOfMemory() bool {
+	return e.ExitCode == exitKilled && e.Limit == "" || strings.HasPrefix(e.Limit, cgroup.OutOfMemory)
+}
 
 // exitKilled is the exit code of a command that was ended by SIGKILL (signal 9).
 const exitKilled = 128 + 9
@@ -58,6 +66,7 @@ func classify(ctx context.Context, err error, step string) error {
 	var exit *gatewaypb.ExitError
 	if errors.As(err, &exit) {
 		e.ExitCode = int(exit.ExitCode)
+		e.Limit = limitOf(err.Error())
 	}
 	for _, source := range errdefs.Sources(err) {
 		var text strings.Builder
@@ -66,6 +75,24 @@ func classify(ctx context.Context, err error, step string) error {
 		}
 	}
 	return e
+}
+
+// limitOf returns the reason at the end of the error of a RUN step, if a limit made it fail. The command
+// in the error may contain any text, so only the text after it counts.
+func limitOf(text string) string {
+	const afterCommand = "did not complete successfully: "
+	i := strings.LastIndex(text, afterCommand)
+	if i < 0 {
+		return ""
+	}
+	reason := text[i+len(afterCommand):]
+	switch {
+	case strings.HasPrefix(reason, cgroup.OutOfMemory), strings.HasPrefix(reason, cgroup.ForkFailed):
+		return reason
+	case reason == "cannot allocate memory": // of buildkitd with cgroups of version 2
+		return cgroup.OutOfMemory
+	}
+	return ""
 }
 
 // isDockerfileError reports whether the Dockerfile caused an error. It did if a command ended with an

@@ -197,6 +197,7 @@ func (o ChildOptions) args(address string) []string {
 		"--address", address,
 		"--state", cmp.Or(o.State, filepath.Join(o.Dir, "state")),
 		"--network", childConfig(o.Environ).Network,
+		"--limits=false", // the CI limits the step, and with it this builder
 	}
 	for _, host := range o.InsecureRegistries {
 		args = append(args, "--insecure-registry", host)

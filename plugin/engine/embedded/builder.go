@@ -25,6 +25,10 @@ type BuilderOptions struct {
 	Socket     string        // path of the socket, which runners must be able to reach; empty = <Dir>/builder.sock
 	Network    string        // network mode of RUN steps; empty = auto
 	CacheSize  string        // limit of the build cache, e.g. 20GB; empty = the builder's default
+	Memory     string        // memory of one build, e.g. 4GB; empty = the builder's default
+	Processes  int64         // processes and threads of one build; 0 = the builder's default
+	CPUs       float64       // processors of one build; 0 = the builder's default
+	Builds     int           // builds at once, which share the machine; 0 = 1
 	Frontends  []string      // frontend images allowed besides the built-in one
 	Idle       time.Duration // time without work after which the builder stops itself; 0 = never
 	Gid        int           // group that may use the socket besides the gateway's user; 0 = none
@@ -163,6 +167,18 @@ func (b *Builder) args() []string {
 	}
 	if b.o.CacheSize != "" {
 		args = append(args, "--cache-size", b.o.CacheSize)
+	}
+	if b.o.Memory != "" {
+		args = append(args, "--build-memory", b.o.Memory)
+	}
+	if b.o.Processes != 0 {
+		args = append(args, "--build-processes", strconv.FormatInt(b.o.Processes, 10))
+	}
+	if b.o.CPUs != 0 {
+		args = append(args, "--build-cpus", strconv.FormatFloat(b.o.CPUs, 'g', -1, 64))
+	}
+	if b.o.Builds != 0 {
+		args = append(args, "--builds", strconv.Itoa(b.o.Builds))
 	}
 	if b.o.Gid != 0 {
 		args = append(args, "--socket-group", strconv.Itoa(b.o.Gid))

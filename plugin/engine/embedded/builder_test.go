@@ -87,6 +87,23 @@ func pidOf(t *testing.T, dir string) int {
 	return pid
 }
 
+// The limits of the gateway's settings are those of the builder.
+func TestBuilderGetsTheLimits(t *testing.T) {
+	needBuilder(t)
+	b, hook := newBuilder(t, func(o *embedded.BuilderOptions) {
+		o.Memory, o.Processes, o.CPUs, o.Builds = "3GB", 1000, 1.5, 2
+	})
+	address(t, b)
+	var log strings.Builder
+	for _, entry := range hook.AllEntries() {
+		log.WriteString(entry.Message + "\n")
+	}
+	const limits, notHeld = "memory 3 GB, 1000 processes, 1.5 CPUs", "limits of RUN steps are not held"
+	if !strings.Contains(log.String(), limits) && !strings.Contains(log.String(), notHeld) {
+		t.Errorf("got log\n%swant %q in it", &log, limits)
+	}
+}
+
 func TestBuilderIsStartedOnceForAll(t *testing.T) {
 	needBuilder(t)
 	var dir string

@@ -23,6 +23,10 @@ func TestMain(m *testing.M) {
 	switch program {
 	case "owner":
 		os.Exit(beOwner())
+	case "find":
+		_, err := Find()
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	case "eat":
 		os.Exit(eat())
 	default:
@@ -242,6 +246,37 @@ func TestOwnMovesThisProcessAndCloseMovesItBack(t *testing.T) {
 		t.Errorf("got %s\nwant %s", after, before)
 	}
 	wantGone(t, tree, owner.Path())
+}
+
+func TestAnOrdinaryUserLearnsWhyNoLimitIsHeld(t *testing.T) {
+	needV1(t)
+	cmd := self(t, "find")
+	cmd.Path = copyForEveryone(t, cmd.Path)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	cmd.Stderr = nil
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "limits are not held: this process may not make cgroups") {
+		t.Errorf("got %v %s, want a NotHeldError", err, out)
+	}
+}
+
+// copyForEveryone copies a program to a directory that every user may read.
+func copyForEveryone(t *testing.T, path string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "slipway-cgroup-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "program")
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(program, data, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return program
 }
 
 func TestTheMachineHasMemoryAndProcessors(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"slipway/config/process"
 	"slipway/runner/sandbox"
+	"slipway/runner/sandbox/cgroup"
 )
 
 // Command returns the command `slipway builder`.
@@ -26,7 +27,7 @@ func Command() *cli.Command {
 			"As root it runs in its own namespaces, so that even a killed builder leaves no process\n" +
 			"and no mount. As an ordinary user with subordinate ids it runs rootless. On a TCP address\n" +
 			"it serves other machines, and accepts only clients with a certificate.",
-		Flags:    slices.Concat(listenFlags(), buildFlags(), networkFlags(), []cli.Flag{probe}),
+		Flags:    slices.Concat(listenFlags(), buildFlags(), limitFlags(), networkFlags(), []cli.Flag{probe}),
 		Commands: []*cli.Command{keysCommand(), checkCommand()},
 		Action:   action,
 	}
@@ -63,6 +64,10 @@ func configOf(cmd *cli.Command) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("--cache-size: %w", err)
 	}
+	limits, err := limitsOf(cmd)
+	if err != nil {
+		return Config{}, err
+	}
 	id, err := readIdentity(cmd.String("tls"))
 	if err != nil {
 		return Config{}, err
@@ -85,9 +90,32 @@ func configOf(cmd *cli.Command) (Config, error) {
 		DNS:                cmd.StringSlice("dns"),
 		DNSSearch:          cmd.StringSlice("dns-search"),
 		MaxParallelism:     cmd.Int("parallel"),
+		Limited:            cmd.Bool("limits"),
+		Limits:             limits,
 		SocketGroup:        cmd.Int("socket-group"),
 		Log:                log,
 	}.complete()
+}
+
+// limitsOf reads the limits of a build.
+func limitsOf(cmd *cli.Command) (cgroup.Settings, error) {
+	s := cgroup.Settings{
+		Processes: cmd.Int64("build-processes"),
+		CPUs:      cmd.Float("build-cpus"),
+		Builds:    cmd.Int("builds"),
+	}
+	if size := cmd.String("build-memory"); size != "" {
+		memory, err := units.FromHumanSize(size)
+		if err != nil {
+			return s, fmt.Errorf("--build-memory: %w", err)
+		}
+		s.Memory = memory
+	}
+	if s.Memory < 0 || s.Processes < 0 || s.CPUs < 0 || s.Builds < 0 {
+		return s, errors.New("a limit of a build is negative: check --build-memory, --build-processes, " +
+			"--build-cpus and --builds")
+	}
+	return s, nil
 }
 
 // printProbe prints the findings in one line. If a finding is not OK, it prints nothing and returns an

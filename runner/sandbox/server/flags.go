@@ -7,6 +7,7 @@ import (
 
 	"slipway/runner/registry"
 	"slipway/runner/sandbox"
+	"slipway/runner/sandbox/cgroup"
 )
 
 func env(name string) cli.ValueSourceChain { return cli.EnvVars(name) }
@@ -72,6 +73,39 @@ func buildFlags() []cli.Flag {
 			Name:    "parallel",
 			Usage:   "build steps at once; 0 = twice the processors",
 			Sources: env("SLIPWAY_BUILDER_PARALLEL"),
+		},
+	}
+}
+
+// limitFlags returns the flags for the limits of RUN steps.
+func limitFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{
+			Name:    "limits",
+			Usage:   "limit the memory, processes and processor time of RUN steps by cgroups, if they are writable",
+			Value:   true,
+			Sources: env("SLIPWAY_BUILDER_LIMITS"),
+		},
+		&cli.StringFlag{
+			Name:    "build-memory",
+			Usage:   "memory of one build, as 4GB; default: three quarters of the machine's, divided by --builds",
+			Sources: env(cgroup.MemorySetting),
+		},
+		&cli.Int64Flag{
+			Name:    "build-processes",
+			Usage:   "processes and threads of one build; 0 = 4096, or fewer on a small machine",
+			Sources: env(cgroup.ProcessesSetting),
+		},
+		&cli.FloatFlag{
+			Name:    "build-cpus",
+			Usage:   "processors of one build, as 1.5; 0 = all",
+			Sources: env(cgroup.CPUsSetting),
+		},
+		&cli.IntFlag{
+			Name:    "builds",
+			Usage:   "builds at once, which share the machine",
+			Value:   1,
+			Sources: env("SLIPWAY_BUILDER_BUILDS"),
 		},
 	}
 }

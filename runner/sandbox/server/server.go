@@ -29,6 +29,7 @@ import (
 	"slipway/config/identity"
 	"slipway/config/process"
 	"slipway/runner/sandbox"
+	"slipway/runner/sandbox/cgroup"
 )
 
 // Config configures a builder server. State and Address are required.
@@ -48,6 +49,9 @@ type Config struct {
 	Certs              string   // directory of registries' certificates; empty = registry.CertsDir
 	DNS, DNSSearch     []string // name servers and search domains of RUN steps; nil = their network's
 	MaxParallelism     int      // steps at once; 0 = twice the processors
+
+	Limited bool            // hold limits by cgroups, if they are writable
+	Limits  cgroup.Settings // limits of one build; the zero value = defaults that fit the machine
 
 	// Environment describes the process of the server.
 	Environment sandbox.Environment
@@ -89,7 +93,9 @@ func Serve(ctx context.Context, c Config) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	engine, err := newEngine(ctx, c)
+	limits := openLimits(ctx, c)
+	defer limits.close()
+	engine, err := newEngine(ctx, c, limits)
 	if err != nil {
 		return fmt.Errorf("start builder in %s: %w", c.State, err)
 	}

@@ -42,7 +42,7 @@ import (
 
 // newWorker returns BuildKit's runc worker with Slipway's networks. It follows BuildKit's
 // worker/runc.NewWorkerOpt, which cannot run steps without a network.
-func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base.Worker, error) {
+func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, limits *limits) (*base.Worker, error) {
 	name, newSnapshotter := chooseSnapshotter(c.State)
 	if name == nativeSnapshotter && mountedNoexec(c.State) {
 		return nil, fmt.Errorf(
@@ -62,6 +62,7 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts) (*base
 	if err := addExecutor(ctx, &opt, c, root); err != nil {
 		return nil, err
 	}
+	opt.Executor = limits.wrap(opt.Executor)
 	opt.RegistryHosts = hosts
 	opt.GCPolicy = gcPolicy(c.CacheBytes, c.State)
 	opt.ParallelismSem = semaphore.NewWeighted(int64(parallelism(c.MaxParallelism)))
