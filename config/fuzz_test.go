@@ -34,14 +34,14 @@ func FuzzLoadGateway(f *testing.F) {
 		})
 		if err != nil {
 			if strings.Contains(err.Error(), canary) {
-				t.Errorf("the error shows a secret: %v", err)
+				t.Errorf("got error %v, want no secret in it", err)
 			}
 			if !strings.Contains(err.Error(), "SLIPWAY_") {
-				t.Errorf("the error names no setting: %v", err)
+				t.Errorf("got error %v, want the name of a setting in it", err)
 			}
 			return
 		}
-		t.Errorf("an invalid certificate was accepted: %v", g.BuilderTLS)
+		t.Errorf("certificate: got %v, want an error or a valid certificate", g.BuilderTLS)
 	})
 }
 
@@ -65,7 +65,7 @@ func FuzzLoadGatewayWithoutABuilder(f *testing.F) {
 		})
 		if err != nil {
 			if !strings.Contains(err.Error(), "SLIPWAY_") {
-				t.Errorf("the error names no setting: %v", err)
+				t.Errorf("got error %v, want the name of a setting in it", err)
 			}
 			return
 		}
@@ -78,32 +78,36 @@ func FuzzLoadGatewayWithoutABuilder(f *testing.F) {
 				t.Fatalf("%s is %q: %v", name, origin, err)
 			}
 			if u.Host == "" {
-				t.Errorf("%s is %q, without a host", name, origin)
+				t.Errorf("%s: got %q, want a host in it", name, origin)
 			}
 			if !slices.Contains([]string{"http", "https"}, u.Scheme) {
-				t.Errorf("%s is %q, with scheme %q", name, origin, u.Scheme)
+				t.Errorf("%s: got %q with scheme %q, want http or https", name, origin, u.Scheme)
 			}
 			if u.User != nil {
-				t.Errorf("%s is %q, with a user", name, origin)
+				t.Errorf("%s: got %q, want no user in it", name, origin)
 			}
 			if u.RawQuery+u.Fragment != "" {
-				t.Errorf("%s is %q, with a query or fragment", name, origin)
+				t.Errorf("%s: got %q, want no query or fragment", name, origin)
 			}
 			if strings.HasSuffix(origin, "/") {
-				t.Errorf("%s is %q, with a trailing slash", name, origin)
+				t.Errorf("%s: got %q, want no trailing slash", name, origin)
 			}
 		}
 		if g.Concurrency < 1 {
-			t.Errorf("accepted concurrency %d", g.Concurrency)
+			t.Errorf("concurrency: got %d, want an error or 1 or more", g.Concurrency)
 		}
 		if g.BuildTimeout <= 0 {
-			t.Errorf("accepted build time-out %s", g.BuildTimeout)
+			t.Errorf("build time-out: got %s, want an error or more than 0", g.BuildTimeout)
 		}
 		if g.Keep < g.PollInterval {
-			t.Errorf("accepted to keep builds for %s, and to poll every %s", g.Keep, g.PollInterval)
+			t.Errorf(
+				"retention of builds: got %s, want an error or at least the poll interval %s",
+				g.Keep,
+				g.PollInterval,
+			)
 		}
 		if !slices.Contains(g.Engines(), g.Engine) {
-			t.Errorf("accepted engine %q, configured are %v", g.Engine, g.Engines())
+			t.Errorf("engine: got %q, want an error or one of %v", g.Engine, g.Engines())
 		}
 	})
 }

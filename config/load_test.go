@@ -30,7 +30,7 @@ func TestLoadGatewayDefaults(t *testing.T) {
 		}
 	}
 	if g.ClientSecret.Reveal() != "hush" || strings.Contains(g.ClientSecret.String(), "hush") {
-		t.Error("the client secret must be read and not printed")
+		t.Error("client secret: got another value, or a printed one, want hush, and *** in print")
 	}
 }
 
@@ -72,7 +72,7 @@ func TestLoadGatewayNamesInvalidSettings(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := config.LoadGateway(tc.environ)
 			if err == nil {
-				t.Fatal("accepted")
+				t.Fatal("load: got no error, want one")
 			}
 			for _, want := range tc.want {
 				if !strings.Contains(err.Error(), want) {
@@ -80,7 +80,7 @@ func TestLoadGatewayNamesInvalidSettings(t *testing.T) {
 				}
 			}
 			if strings.Contains(err.Error(), "hush") {
-				t.Errorf("error %q shows a password", err)
+				t.Errorf("load: got error %q, want no password in it", err)
 			}
 		})
 	}
@@ -102,7 +102,7 @@ func TestLoadGatewayAcceptsCIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.Equal(g.Engines(), []string{"embedded", "own", "drone", "woodpecker"}) {
-		t.Errorf("engines %v", g.Engines())
+		t.Errorf("engines: got %v, want embedded, own, drone, woodpecker", g.Engines())
 	}
 	for name, pair := range map[string][2]string{
 		"Drone's server":          {g.Drone.Server, "https://drone.example.com"},
@@ -122,7 +122,7 @@ func TestLoadGatewayAcceptsCIs(t *testing.T) {
 func TestGatewaySettingsAreDescribed(t *testing.T) {
 	for _, s := range config.GatewaySettings() {
 		if !strings.HasPrefix(s.Name, "SLIPWAY_") || s.Help == "" {
-			t.Errorf("setting %+v lacks a name or help", s)
+			t.Errorf("setting: got %+v, want help and a name that starts with SLIPWAY_", s)
 		}
 	}
 }
@@ -133,6 +133,6 @@ func TestHelpHasALineForEachSetting(t *testing.T) {
 	)
 	want := "  SLIPWAY_A                          the first\n  SLIPWAY_B                          the second [2]\n"
 	if got != want {
-		t.Errorf("help:\n%s\nwant:\n%s", got, want)
+		t.Errorf("help: got:\n%s\nwant:\n%s", got, want)
 	}
 }

@@ -67,16 +67,13 @@ func compose(t *testing.T) example {
 	s := file.Services["builder"]
 	switch {
 	case !s.Privileged:
-		t.Errorf("compose.yaml: got privileged false in %+v, want true", s)
+		t.Errorf("compose.yaml: privileged: got false, want true: %+v", s)
 	case file.Secrets[s.Secrets[0]].File == "":
-		t.Errorf(
-			`compose.yaml: it could not mount or not find its certificate: %+v: want another file.Secrets[s.Secrets[0]].File than ""`,
-			s,
-		)
+		t.Errorf("compose.yaml: file of the certificate: got none, want one: %+v", s)
 	case s.Environment["SLIPWAY_BUILDER_TLS"] != "/run/secrets/"+s.Secrets[0]:
 		t.Errorf(
-			`compose.yaml: it could not mount or not find its certificate: %+v: want s.Environment["SLIPWAY_BUILDER_TLS"] %v`,
-			s,
+			"compose.yaml: path of the certificate: got %q, want %q",
+			s.Environment["SLIPWAY_BUILDER_TLS"],
 			"/run/secrets/"+s.Secrets[0],
 		)
 	}
@@ -127,19 +124,16 @@ func kubernetes(t *testing.T) example {
 	c := pod.Spec.Containers[0]
 	switch {
 	case !c.SecurityContext.Privileged:
-		t.Errorf("kubernetes.yaml: it could not mount or not be reached: %+v: want c.SecurityContext.Privileged true",
-			set)
+		t.Errorf("kubernetes.yaml: privileged: got false, want true: %+v", set)
 	case service.Spec.Selector["app"] != pod.Metadata.Labels["app"]:
 		t.Errorf(
-			`kubernetes.yaml: it could not mount or not be reached: %+v: service.Spec.Selector["app"] is %v, want %v`,
-			set,
+			"kubernetes.yaml: selector of the service: got app %q, want %q",
 			service.Spec.Selector["app"],
 			pod.Metadata.Labels["app"],
 		)
 	case service.Spec.Ports[0].TargetPort != c.Ports[0].Name:
 		t.Errorf(
-			"kubernetes.yaml: it could not mount or not be reached: %+v: service.Spec.Ports[0].TargetPort is %v, want %v",
-			set,
+			"kubernetes.yaml: target port of the service: got %q, want %q",
 			service.Spec.Ports[0].TargetPort,
 			c.Ports[0].Name,
 		)
@@ -163,16 +157,16 @@ func TestDeployExamplesRunTheBuilder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := read(t)
 			if !slices.Equal(e.command, []string{"builder"}) {
-				t.Errorf("command: got slipway %v", e.command)
+				t.Errorf("command: got slipway %v, want slipway builder", e.command)
 			}
 			for variable := range e.environment {
 				if !slices.Contains(known, variable) {
-					t.Errorf("`slipway builder` has no %s", variable)
+					t.Errorf("setting %s: got none in `slipway builder`, want one", variable)
 				}
 			}
 			if !strings.HasPrefix(e.environment["SLIPWAY_BUILDER_ADDRESS"], "tcp://") ||
 				!strings.HasSuffix(e.environment["SLIPWAY_BUILDER_TLS"], ".pem") {
-				t.Errorf("the builder does not serve with a certificate: got environment %v", e.environment)
+				t.Errorf("environment: got %v, want a tcp:// address and a certificate", e.environment)
 			}
 		})
 	}

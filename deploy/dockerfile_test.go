@@ -66,7 +66,7 @@ func TestDockerfileHasItsTargets(t *testing.T) {
 		}
 	}
 	if _, err := convert(t, "no-such-target"); err == nil {
-		t.Error("an unknown target: got no error")
+		t.Error("an unknown target: got no error, want one")
 	}
 }
 
@@ -118,7 +118,7 @@ func TestOwnPipelineBuildsOurImage(t *testing.T) {
 			t.Errorf("tag %q: got %s, want %s", tag, got, want)
 		}
 		if s.LoginFor(s.Image()).Anonymous() || !step.Privileged {
-			t.Errorf("the step cannot push or build: got %+v", s)
+			t.Errorf("step: got %+v, want a login and privileged", s)
 		}
 		if _, err := convert(t, s.Target); err != nil {
 			t.Errorf("target %q: %v", s.Target, err)

@@ -127,7 +127,7 @@ func TestTheIndexHasEveryPage(t *testing.T) {
 	links := read(t, "README.md").links
 	for _, file := range found {
 		if file != "README.md" && !slices.Contains(links, file) {
-			t.Errorf("README.md has no link to %s", file)
+			t.Errorf("links of README.md: got none to %s, want one", file)
 		}
 	}
 }

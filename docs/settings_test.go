@@ -25,10 +25,10 @@ func TestTheSettingsPagesAreCurrent(t *testing.T) {
 		}
 		got, err := os.ReadFile(name)
 		if err != nil {
-			t.Fatalf("%v: run make docs", err)
+			t.Fatalf("read the page: %v: run make docs", err)
 		}
 		if string(got) != want {
-			t.Errorf("%s is not current: run make docs", name)
+			t.Errorf("%s: got an old page, want a current one: run make docs", name)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func TestTroubleshootingQuotesTheProgram(t *testing.T) {
 		quoted++
 		for part := range strings.SplitSeq(strings.Trim(cell, "`"), "…") {
 			if !strings.Contains(code, strings.TrimSpace(part)) {
-				t.Errorf("troubleshooting.md quotes %q: %q is in no message of the program", cell, part)
+				t.Errorf("troubleshooting.md quotes %q: got no message with %q in the program, want one", cell, part)
 			}
 		}
 	}

@@ -34,10 +34,10 @@ func TestCommandReadsTheEnvironment(t *testing.T) {
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	setenv(t, e.Gateway.BuildURL(b.ID))
 	if err := runner.Command("").Run(t.Context(), []string{"runner"}); !errors.Is(err, report.ErrUnauthorized) {
-		t.Errorf("got %v, want the gateway's error for this token", err)
+		t.Errorf("runner: got error %v, want %v", err, report.ErrUnauthorized)
 	}
 	if _, set := os.LookupEnv("SLIPWAY_RUNNER_TOKEN"); set {
-		t.Error("the environment contains the token, so child processes inherit it")
+		t.Error("SLIPWAY_RUNNER_TOKEN: got it in the environment of child processes, want it removed")
 	}
 }
 
@@ -50,7 +50,7 @@ func TestCommandWithoutSettings(t *testing.T) {
 	err := app.Run(t.Context(), []string{"slipway", "runner"})
 	var exit cli.ExitCoder
 	if !errors.As(err, &exit) {
-		t.Fatalf("got %v, want an exit code", err)
+		t.Fatalf("runner: got error %v, want an exit code", err)
 	}
 	if got := exit.ExitCode(); got != 2 {
 		t.Errorf("exit code: got %d, want 2", got)
@@ -62,7 +62,7 @@ func TestCommandDescribesItsSettings(t *testing.T) {
 	c := runner.Command("")
 	for _, name := range []string{"SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN", "SLIPWAY_BUILDER", "SLIPWAY_RUNNER_HOOKS", "SLIPWAY_WORKDIR", "[on]", "PLUGIN_REPO", "PLUGIN_TAGS", "[latest]"} {
 		if !strings.Contains(c.Description, name) {
-			t.Errorf("the help lacks %s", name)
+			t.Errorf("help: got no setting %s, want it", name)
 		}
 	}
 }
@@ -86,6 +86,6 @@ func TestNoBuilderAtTheAddress(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := publish.Dial(ctx, "unix:///nowhere.sock", identity.Identity{}); err == nil {
-		t.Error("dial without a builder: got no error")
+		t.Error("dial without a builder: got no error, want one")
 	}
 }

@@ -23,7 +23,7 @@ func (e *env) mustHaveSucceeded(b runnertest.Build) runnertest.Attempt {
 	e.t.Helper()
 	got := e.Gateway.Last(b)
 	if !got.Ended {
-		e.t.Errorf("the attempt has not ended\n%s", got.Log)
+		e.t.Errorf("attempt: got no end, want one\n%s", got.Log)
 	}
 	if got.Result.State != spec.Succeeded {
 		e.t.Errorf("state: got %v, want %v", got.Result.State, spec.Succeeded)

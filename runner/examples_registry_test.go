@@ -377,6 +377,6 @@ func startRegistry(t *testing.T) (socket string) {
 			return socket
 		}
 	}
-	t.Fatalf("the registry did not start:\n%s", log.String())
+	t.Fatalf("registry: got no start in time, want one; log:\n%s", log.String())
 	return ""
 }

@@ -47,10 +47,10 @@ func TestDocumentedExamples(t *testing.T) {
 	needBuildKit(t)
 	paths, err := filepath.Glob("testdata/examples/*.yaml")
 	if err != nil {
-		t.Fatalf("got error %v", err)
+		t.Fatalf("find the examples: %v", err)
 	}
 	if len(paths) == 0 {
-		t.Error("got no examples")
+		t.Error("examples: got none, want some")
 	}
 	n := newInternet(t)
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY"} {
@@ -74,7 +74,7 @@ func TestDocumentedExamples(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("(-want +got; -update rewrites the file)\n%s", diff)
+				t.Errorf("plan (-want +got; -update rewrites the file):\n%s", diff)
 			}
 		})
 	}
@@ -215,7 +215,7 @@ func (e example) run(t *testing.T, n *internet, w *recorder) string {
 	section(&out, "files", made(t, dir, e.Files))
 	for _, value := range e.Secrets {
 		if strings.Contains(string(log), value) {
-			t.Errorf("the log contains the secret %q\n%s", value, log)
+			t.Errorf("log: got:\n%s\nwant no secret %q in it", log, value)
 		}
 	}
 	t.Logf("%s", log)

@@ -31,7 +31,7 @@ func TestTheStepsBuilderReadsTheContextInPlace(t *testing.T) {
 			t.Errorf("got error %v, want none", failed)
 		}
 		if err == nil {
-			t.Fatal("got no error, want one")
+			t.Fatal("local builder: got no error, want one")
 		}
 		for line := range strings.Lines(string(environ)) {
 			if value, found := strings.CutPrefix(line, "SLIPWAY_BUILDER_CONTEXT="); found {

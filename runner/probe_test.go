@@ -58,24 +58,24 @@ func TestOutputOfTheStepOfAProbe(t *testing.T) {
 			var out bytes.Buffer
 			s := settings.Settings{URL: c.url + "/runner/v1/probe", Token: secret.New(c.token), Builder: c.builder}
 			if !s.Probe() {
-				t.Fatal("Probe: got false for the URL of a probe")
+				t.Fatal("Probe for the URL of a probe: got false, want true")
 			}
 			err := attempt.Probe(t.Context(), attempt.Options{Settings: s, Output: &out})
 			if c.err == "" {
 				if err != nil {
-					t.Fatalf("got error %v", err)
+					t.Fatalf("probe: %v", err)
 				}
 				if !strings.HasSuffix(out.String(), "\nslipway: this step can build\n") {
-					t.Errorf("got %q, want the suffix %q", out.String(), "\nslipway: this step can build\n")
+					t.Errorf("output: got %q, want the suffix %q", out.String(), "\nslipway: this step can build\n")
 				}
 			} else {
 				checkProbeError(t, err, c.err, c.fix)
 				if strings.Contains(out.String(), "can build") {
-					t.Errorf("got an output that the step can build:\n%s", out.String())
+					t.Errorf("output: got:\n%s\nwant no \"can build\" in it", out.String())
 				}
 			}
 			if !strings.Contains(out.String(), c.prints) {
-				t.Errorf("the output lacks %q:\n%s", c.prints, out.String())
+				t.Errorf("output: got:\n%s\nwant %q in it", out.String(), c.prints)
 			}
 		})
 	}
@@ -85,7 +85,7 @@ func TestOutputOfTheStepOfAProbe(t *testing.T) {
 func checkProbeError(t *testing.T, err error, prefix, fix string) {
 	t.Helper()
 	if err == nil {
-		t.Fatalf("got no error, want one that begins with %q", prefix)
+		t.Fatalf("probe: got no error, want one that starts with %q", prefix)
 	}
 	text := err.Error()
 	if !strings.HasPrefix(text, prefix) {
@@ -114,11 +114,11 @@ func TestAProbeStartsABuilderIfNoneIsSet(t *testing.T) {
 		},
 	)
 	if err != nil {
-		t.Fatalf("got error %v", err)
+		t.Fatalf("read the settings: %v", err)
 	}
 	runnertest.CheckHas(t, "the output", out.String(), "slipway: well: a builder starts in the step\n")
 	if (settings.Settings{URL: "https://x/runner/v1/builds/7"}).Probe() {
-		t.Error("Probe: got true for the URL of a build")
+		t.Error("Probe for the URL of a build: got true, want false")
 	}
 }
 
@@ -138,16 +138,16 @@ func TestAProbesStepWithoutABuilder(t *testing.T) {
 	last := lines[len(lines)-1]
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
-		t.Fatalf("got %v, want an exit code\n%s", err, out)
+		t.Fatalf("probe: got error %v, want an exit code\n%s", err, out)
 	}
 	if got := exit.ExitCode(); got != 1 {
 		t.Errorf("exit code: got %d, want 1", got)
 	}
 	if !strings.HasPrefix(last, "slipway: the builder: no builder can run here") {
-		t.Errorf("got %q, want the prefix %q", last, "slipway: the builder: no builder can run here")
+		t.Errorf("last line: got %q, want the prefix %q", last, "slipway: the builder: no builder can run here")
 	}
 	runnertest.CheckHas(t, "the last line", last, "apt-get install runc; or name a builder elsewhere")
 	if strings.Contains(string(out), "probe-token") {
-		t.Errorf("the output contains the token:\n%s", out)
+		t.Errorf("output: got:\n%s\nwant no token in it", out)
 	}
 }

@@ -101,7 +101,7 @@ func TestRunnerProcessBuildsWithBuildKit(t *testing.T) {
 	runnertest.CheckLacks(t, "the log", log, token)
 	runnertest.CheckLacks(t, "the log", log, "SLIPWAY_RUNNER_URL")
 	if !bytes.Contains(out, []byte("COPY")) {
-		t.Errorf("the log lacks COPY:\n%s", out)
+		t.Errorf("log: got:\n%s\nwant COPY in it", out)
 	}
 	if got := greeting(t, e); got != "hello\n" {
 		t.Errorf("greeting: got %q, want %q", got, "hello\n")
@@ -175,7 +175,7 @@ func remoteBuilder(t *testing.T) (address, pem string) {
 	keys := exec.Command("/proc/self/exe", "builder", "keys", filepath.Join(dir, "keys"), "--host", "127.0.0.1")
 	keys.Env = append(os.Environ(), asCommand+"=1")
 	if out, err := keys.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("make the keys: %v\n%s", err, out)
 	}
 	free, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -260,7 +260,7 @@ func serveBuilder(t *testing.T, args ...string) {
 			return
 		}
 	}
-	t.Fatal("the builder did not become ready")
+	t.Fatal("builder: got no start in time, want one")
 }
 
 // greeting returns the file /greeting of the image with the tag latest.

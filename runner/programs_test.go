@@ -65,7 +65,7 @@ func TestTheImagesProgramsBuildAndPush(t *testing.T) {
 	)
 	out, err := cmd.CombinedOutput()
 	if err == nil {
-		t.Fatalf("got no error, want one\n%s", out)
+		t.Fatalf("program: got no error, want one\n%s", out)
 	}
 	runnertest.CheckHas(t, "the log", string(out), "slipway-builder is not in the directory of this program")
 }

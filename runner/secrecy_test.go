@@ -100,7 +100,7 @@ func TestNoSecretOfTheStepIsSeenAnywhere(t *testing.T) {
 	for where, text := range map[string]string{"the log": string(out), "arguments": started, "the registry": recorded.all.String(), "the local cache": files} {
 		for _, secret := range []string{"canary", strings.Split(key, "\n")[2]} {
 			if at := strings.Index(text, secret); at >= 0 {
-				t.Errorf("%s: found %q: …%q", where, secret, text[max(0, at-200):min(len(text), at+60)])
+				t.Errorf("%s: got %q in …%q, want it masked", where, secret, text[max(0, at-200):min(len(text), at+60)])
 			}
 		}
 	}
@@ -111,7 +111,7 @@ func TestNoSecretOfTheStepIsSeenAnywhere(t *testing.T) {
 		"the local cache": strings.Contains(files, "10 12\n"),
 	} {
 		if !used {
-			t.Errorf("%s: got too little data to search\n%s", where, out)
+			t.Errorf("%s: got too little data, want enough to search:\n%s", where, out)
 		}
 	}
 }
@@ -168,7 +168,7 @@ func TestB15NoCacheUnlessAskedFor(t *testing.T) {
 		}
 	}
 	if puts != 2 {
-		t.Errorf("got %d sent manifests, want those of two tags: %q", puts, recorded.asks)
+		t.Errorf("manifests sent to the registry: got %d, want 2 for two tags: %q", puts, recorded.asks)
 	}
 	if strings.Contains(recorded.all.String(), "buildkit.cache") {
 		t.Error("got a sent cache, want none")
@@ -204,6 +204,6 @@ func TestB17OneIndexForEachTag(t *testing.T) {
 		t.Errorf("tag latest: got none, want a digest")
 	}
 	if got := e.Registry.Platforms("latest"); got != "linux/amd64=amd64 linux/arm64=arm64" {
-		t.Errorf("got platforms and labels %s", got)
+		t.Errorf("platforms and labels: got %s, want linux/amd64=amd64 linux/arm64=arm64", got)
 	}
 }

@@ -24,11 +24,11 @@ func runStepWithCache(t *testing.T, cmd *exec.Cmd, wants ...string) {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("step: %v\n%s", err, out)
 	}
 	for _, want := range wants {
 		if got := strings.Count(string(out), want); got != 1 {
-			t.Errorf("got %d times %q, want once\n%s", got, want, out)
+			t.Errorf("lines with %q: got %d, want 1\n%s", want, got, out)
 		}
 	}
 }
@@ -150,7 +150,7 @@ func TestAStateThatCannotBeMadeFailsTheStep(t *testing.T) {
 		"PLUGIN_STATE=/proc/state",
 	).CombinedOutput()
 	if err == nil {
-		t.Fatalf("got no error, want one\n%s", out)
+		t.Fatalf("step: got no error, want one\n%s", out)
 	}
 	runnertest.CheckHas(t, "the log", string(out), "PLUGIN_STATE: create the directory for the builder's cache")
 }
@@ -173,7 +173,7 @@ func waitRunning(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 			return cmd
 		}
 	}
-	t.Fatal("RUN did not start")
+	t.Fatal("RUN: got no start in time, want one")
 	return nil
 }
 
@@ -197,7 +197,7 @@ func waitUnlocked(t *testing.T, state string) {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			t.Fatal("the builder of the killed step still runs: ", err)
+			t.Fatalf("builder of the killed step: got it running, error %v, want it ended", err)
 		}
 	}
 }

@@ -37,11 +37,11 @@ func TestStepInAContainerBuilds(t *testing.T) {
 				"SLIPWAY_BUILDER_NETWORK=none",
 			)
 			if err != nil {
-				t.Fatalf("got error %v\n%s", err, log)
+				t.Fatalf("step: %v\n%s", err, log)
 			}
 			runnertest.CheckHas(t, "the log", log, "  builder     "+c.want)
 			if got := greeting(t, e); got != "hello\n" {
-				t.Errorf("greeting: got %q\n%s", got, log)
+				t.Errorf(`greeting: got %q, want "hello\n"; log:`+"\n%s", got, log)
 			}
 		})
 	}
@@ -67,7 +67,7 @@ func TestStepInAContainerWithoutPrivilegeNamesTheFix(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log, err := c.in.run(t, greeter(t), "PLUGIN_REPO=127.0.0.1:1/acme/app", c.environ)
 			if err == nil {
-				t.Fatalf("got no error, want one\n%s", log)
+				t.Fatalf("step: got no error, want one\n%s", log)
 			}
 			runnertest.CheckLacks(t, "the log", log, "=== build")
 			runnertest.CheckLacks(t, "the log", log, "starts here")
@@ -76,7 +76,7 @@ func TestStepInAContainerWithoutPrivilegeNamesTheFix(t *testing.T) {
 			line, _, _ = strings.Cut(line, "\n")
 			for _, want := range c.want {
 				if !strings.Contains(line, want) {
-					t.Errorf("the error lacks %q:\n%s", want, log)
+					t.Errorf("error: got:\n%s\nwant %q in it", log, want)
 				}
 			}
 		})
@@ -100,12 +100,12 @@ func TestStepInAContainerShowsRUNTheNetworkAndNoSecret(t *testing.T) {
 		"PLUGIN_PASSWORD=password-canary",
 	)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	got := greeting(t, e)
 	for _, want := range []string{"nameserver 127.0.0.11\n", "/slipway runner secrets 0\n", "/proc/1/environ': Permission denied", "/proc/1/root/etc/passwd': Permission denied"} {
 		if !strings.Contains(got, want) {
-			t.Errorf("the output of RUN lacks %q:\n%s\n%s", want, got, log)
+			t.Errorf("output of RUN: got:\n%s\nwant %q in it; log:\n%s", got, want, log)
 		}
 	}
 }
@@ -120,7 +120,7 @@ func TestStepInAContainerEndsAtSIGTERM(t *testing.T) {
 		"PLUGIN_DRY_RUN=true",
 	)
 	if err := endAtSIGTERM(t, cmd); err == nil {
-		t.Error("got no error, want one")
+		t.Error("step: got no error, want one")
 	}
 }
 
@@ -150,7 +150,7 @@ func TestStepInAContainerWithAnUnusableTMPDIR(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log, err := container{mount: c.mount}.run(t, greeter(t), "PLUGIN_REPO=127.0.0.1:1/acme/app")
 			if err == nil {
-				t.Fatalf("got no error, want one\n%s", log)
+				t.Fatalf("step: got no error, want one\n%s", log)
 			}
 			runnertest.CheckHas(t, "the log", log, c.want)
 			runnertest.CheckLacks(t, "the log", log, "=== build")

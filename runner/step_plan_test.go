@@ -13,7 +13,9 @@ import (
 func TestDryRunFlagPrintsThePlan(t *testing.T) {
 	needBuildKit(t)
 	e := newEnv(t)
-	untouched := func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) }
+	untouched := func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+		t.Errorf("request to the registry: got %s %s, want none", r.Method, r.URL)
+	}
 	e.Registry.Intercept(untouched)
 	bitbucket := runnertest.NewServer(t, http.NotFoundHandler())
 	bitbucket.Intercept(untouched)
@@ -31,7 +33,7 @@ func TestDryRunFlagPrintsThePlan(t *testing.T) {
 		"DRONE_WORKSPACE="+dir,
 	)...)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("step: %v\n%s", err, out)
 	}
 	for _, want := range []string{
 		"tags                         1.2,latest (PLUGIN_TAGS)",
@@ -44,14 +46,14 @@ func TestDryRunFlagPrintsThePlan(t *testing.T) {
 		"would start a builder here, ",
 	} {
 		if !strings.Contains(out, want) {
-			t.Errorf("the output lacks %q:\n%s", want, out)
+			t.Errorf("output: got:\n%s\nwant %q in it", out, want)
 		}
 	}
 	if made, _ := filepath.Glob(filepath.Join(dir, "out")); len(made) != 0 {
 		t.Errorf("got files %v, want none", made)
 	}
 	if strings.Contains(out, "canary") {
-		t.Errorf("the output contains a secret:\n%s", out)
+		t.Errorf("output: got:\n%s\nwant no secret in it", out)
 	}
 }
 
@@ -64,10 +66,10 @@ func TestDryRunFlagPrintsTheBuilder(t *testing.T) {
 	} {
 		out, err := dryRun(t, dir, "PLUGIN_REPO=acme/app", environ)
 		if err != nil {
-			t.Errorf("%s: got error %v", environ, err)
+			t.Errorf("%s: got error %v, want nil", environ, err)
 		}
 		if !strings.Contains(out, want) {
-			t.Errorf("the output lacks %q:\n%s", want, out)
+			t.Errorf("output: got:\n%s\nwant %q in it", out, want)
 		}
 	}
 }
@@ -83,7 +85,7 @@ func TestDryRunFlagFailsLikeTheStep(t *testing.T) {
 			t.Errorf("%v: got no error, want one", environ)
 		}
 		if !strings.Contains(out, want) {
-			t.Errorf("%v: the output lacks %q:\n%s", environ, want, out)
+			t.Errorf("%v: output: got:\n%s\nwant %q in it", environ, out, want)
 		}
 	}
 }
@@ -116,7 +118,7 @@ func TestDryRunFlagPrintsTheResultFiles(t *testing.T) {
 		cmd.Args = append(cmd.Args, "--dry-run")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Errorf("got error %v\n%s", err, out)
+			t.Errorf("step: %v\n%s", err, out)
 			continue
 		}
 		runnertest.CheckHas(t, "the log", string(out), c.want)

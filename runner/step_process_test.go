@@ -81,7 +81,7 @@ func TestStepBuildsAndPushesWithItsOwnBuilder(t *testing.T) {
 	}
 	runnertest.CheckHas(t, "the log", string(out), digest)
 	if got := greeting(t, e); got != "hello\n" || strings.Contains(string(out), "password-canary") {
-		t.Errorf("greeting: got %q; output:\n%s", got, out)
+		t.Errorf("greeting: got %q, want hello, and no password in the output:\n%s", got, out)
 	}
 	checkNothingLeft(t, cmd)
 }
@@ -100,7 +100,7 @@ func TestStepFailsWithExitCode1(t *testing.T) {
 		out, err := stepCommand(t, dir, environ...).CombinedOutput()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) {
-			t.Fatalf("got %v, want an exit code\n%s", err, out)
+			t.Fatalf("step: got error %v, want an exit code\n%s", err, out)
 		}
 		if got := exit.ExitCode(); got != 1 {
 			t.Errorf("exit code: got %d, want 1", got)
@@ -109,7 +109,7 @@ func TestStepFailsWithExitCode1(t *testing.T) {
 		// A fraction of a second is usual. A loaded machine needs longer.
 		took := time.Since(started)
 		if strings.Contains(want, "no builder") && took > 10*time.Second {
-			t.Errorf("got the error that no builder can run here after %s, want at most 10s", took)
+			t.Errorf("time before the error: got %s, want 10s at most", took)
 		}
 	}
 }
@@ -130,7 +130,7 @@ func TestStepEndsAtSIGTERM(t *testing.T) {
 	var exit *exec.ExitError
 	err = endAtSIGTERM(t, cmd)
 	if !errors.As(err, &exit) {
-		t.Fatalf("got %v, want an exit code", err)
+		t.Fatalf("step: got error %v, want an exit code", err)
 	}
 	if got := exit.ExitCode(); got != 1 {
 		t.Errorf("exit code: got %d, want 1", got)
@@ -158,11 +158,11 @@ func endAtSIGTERM(t *testing.T, cmd *exec.Cmd) error {
 	stopped, log := stopAt(read, " it-runs", func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	err = cmd.Wait()
 	if err == nil {
-		t.Fatalf("got no error, want one\n%s", log)
+		t.Fatalf("step: got no error, want one\n%s", log)
 	}
 	runnertest.CheckHas(t, "the log", log, "was stopped")
 	if took := time.Since(stopped); took > 8*time.Second {
-		t.Errorf("got the end after %s, but a CI kills after 10 s", took)
+		t.Errorf("end of the step: got it after %s, want 8s at most, because a CI kills after 10s", took)
 	}
 	return err
 }
@@ -186,7 +186,7 @@ func checkNothingLeft(t *testing.T, cmd *exec.Cmd) {
 	dir := variable(cmd.Env, "TMPDIR")
 	left, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
-		t.Fatalf("got error %v", err)
+		t.Fatalf("step: %v", err)
 	}
 	if got := len(left); got != 0 {
 		t.Errorf("got %d files after the step, want none", got)

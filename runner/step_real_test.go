@@ -45,7 +45,7 @@ func TestASecondStepUsesTheCache(t *testing.T) {
 			"PLUGIN_BUILDKIT_DEBUG=true",
 		).CombinedOutput()
 		if err != nil {
-			t.Errorf("got error %v\n%s", err, out)
+			t.Errorf("step: %v\n%s", err, out)
 			continue
 		}
 		runnertest.CheckHas(t, "the log", string(out), "cache       registry "+cache)
@@ -60,7 +60,7 @@ func TestASecondStepUsesTheCache(t *testing.T) {
 		}
 		config, err := img.ConfigFile()
 		if err != nil {
-			t.Errorf("got error %v", err)
+			t.Errorf("step: %v", err)
 			continue
 		}
 		if got := config.Config.Labels["team"]; got != "a" {
@@ -72,7 +72,7 @@ func TestASecondStepUsesTheCache(t *testing.T) {
 		}
 		manifest, err := img.Manifest()
 		if err != nil {
-			t.Errorf("got error %v", err)
+			t.Errorf("step: %v", err)
 			continue
 		}
 		if got := len(manifest.Layers); got != 1 {
@@ -87,7 +87,7 @@ func TestASecondStepUsesTheCache(t *testing.T) {
 		made = append(made, manifest.Layers[0].Digest.String())
 	}
 	if made[0] != made[1] {
-		t.Errorf("the second step ran RUN again: %v", made)
+		t.Errorf("results of RUN: got %v, want the first one twice", made)
 	}
 }
 func TestTheErrorOfAStepWithAFullDiskNamesTheFix(t *testing.T) {
@@ -108,7 +108,7 @@ func TestTheErrorOfAStepWithAFullDiskNamesTheFix(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	want := "give it space below TMPDIR (" + disk + ") or on a volume of its own (setting state, PLUGIN_STATE)"
 	if err == nil {
-		t.Fatalf("got no error, want one\n%s", out)
+		t.Fatalf("step: got no error, want one\n%s", out)
 	}
 	runnertest.CheckHas(t, "the log", string(out), want)
 }
@@ -152,7 +152,7 @@ func TestStepUsesEachRegistrysLogin(t *testing.T) {
 		)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, out)
+		t.Fatalf("step: %v\n%s", err, out)
 	}
 	runnertest.CheckLacks(t, "the log", string(out), "canary")
 	e.Registry.Intercept(nil)
@@ -173,7 +173,7 @@ func TestStepUsesEachRegistrysLogin(t *testing.T) {
 	out, err = stepCommand(t, dir, environ...).CombinedOutput()
 	want := "no setting has a login for " + host
 	if err == nil {
-		t.Fatalf("got no error, want one\n%s", out)
+		t.Fatalf("step: got no error, want one\n%s", out)
 	}
 	runnertest.CheckHas(t, "the log", string(out), want)
 }
@@ -200,12 +200,12 @@ func TestStepGivesRUNItsSecretsAndTheLogMasksThem(t *testing.T) {
 	)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, out)
+		t.Fatalf("step: %v\n%s", err, out)
 	}
 	runnertest.CheckLacks(t, "the log", string(out), "canary")
 	for _, want := range []string{"secrets     doc, npm, file", "got **********", "args 1.2 1,2 via ****"} {
 		if !strings.Contains(string(out), want) {
-			t.Errorf("the log lacks %q:\n%s", want, out)
+			t.Errorf("log: got:\n%s\nwant %q in it", out, want)
 		}
 	}
 	checkNothingLeft(t, cmd)
@@ -236,7 +236,7 @@ func TestStepPushesTheTagsOfItsMode(t *testing.T) {
 				c.environ...)...)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Errorf("got error %v\n%s", err, out)
+			t.Errorf("step: %v\n%s", err, out)
 			continue
 		}
 		if got := e.Registry.Tags(); got != c.want {
@@ -268,7 +268,7 @@ func TestStepPushesToARegistryWithoutTheBaseImage(t *testing.T) {
 		"PLUGIN_INSECURE=true",
 	).CombinedOutput()
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, out)
+		t.Fatalf("step: %v\n%s", err, out)
 	}
 	got := runnertest.Digest(t, host+"/acme/app:latest")
 	if got == "" {
@@ -311,7 +311,7 @@ func TestStepConfiguresMirrorsAndNameServersOfItsBuilder(t *testing.T) {
 	)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, out)
+		t.Fatalf("step: %v\n%s", err, out)
 	}
 	runnertest.CheckHas(t, "the log", string(out), "nameserver 10.9.8.7")
 }

@@ -31,12 +31,12 @@ func TestForms(t *testing.T) {
 	} {
 		for _, s := range form.valid {
 			if !form.is(s) {
-				t.Errorf("%q is not a %s", s, name)
+				t.Errorf("%q is a %s: got false, want true", s, name)
 			}
 		}
 		for _, s := range form.other {
 			if form.is(s) {
-				t.Errorf("%q is a %s", s, name)
+				t.Errorf("%q is a %s: got true, want false", s, name)
 			}
 		}
 	}

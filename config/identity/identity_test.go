@@ -45,7 +45,7 @@ func TestRead(t *testing.T) {
 	}
 	printed := fmt.Sprintf("%v %+v %#v %s", id, struct{ ID identity.Identity }{id}, &id, id)
 	if strings.Contains(printed, "KEY") || len(printed) > 200 {
-		t.Errorf("an identity prints its key: %s", printed)
+		t.Errorf("printed identity: got %s, want no key and 200 characters at most", printed)
 	}
 	if id, err := identity.Read(secret.Secret{}); err != nil || !id.IsZero() {
 		t.Errorf("empty setting: got error %v and zero %t, want a zero identity", err, id.IsZero())
@@ -67,9 +67,9 @@ func TestReadRefuses(t *testing.T) {
 	} {
 		_, err := identity.Read(secret.New(c.value))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %q", name, err, c.want)
+			t.Errorf("%s: got error %v, want %q in it", name, err, c.want)
 		} else if strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("%s: the error shows the secret: %v", name, err)
+			t.Errorf("%s: got error %v, want no secret in it", name, err)
 		}
 	}
 }
@@ -113,19 +113,25 @@ func TestCheckAddress(t *testing.T) {
 	} {
 		err := identity.CheckAddress(address, identity.Identity{})
 		if (err == nil) != c.good || errors.Is(err, identity.ErrNeeded) != c.needed {
-			t.Errorf("%q without a certificate: %v", address, err)
+			t.Errorf(
+				"%q without a certificate: got error %v, want valid %t, certificate needed %t",
+				address,
+				err,
+				c.good,
+				c.needed,
+			)
 		}
 		if err := identity.CheckAddress(address, client); (err == nil) != (c.good || c.needed) {
-			t.Errorf("%q with a certificate: %v", address, err)
+			t.Errorf("%q with a certificate: got error %v, want valid %t", address, err, c.good || c.needed)
 		}
 		if !c.good && !c.needed {
 			continue
 		}
 		if got := identity.Encrypts(address, client); got != c.encrypts {
-			t.Errorf("%q encrypts: %t", address, got)
+			t.Errorf("%q with a certificate: encrypted: got %t, want %t", address, got, c.encrypts)
 		}
 		if identity.Encrypts(address, identity.Identity{}) {
-			t.Errorf("%q encrypts without a certificate", address)
+			t.Errorf("%q without a certificate: encrypted: got true, want false", address)
 		}
 	}
 }

@@ -17,10 +17,10 @@ func TestOnlyAnErrorEndsTheTest(t *testing.T) {
 	r := &recorder{}
 	must.Succeed(r, nil)
 	if got := must.Get[int](r)(7, nil); got != 7 {
-		t.Errorf("got %d, want 7", got)
+		t.Errorf("Get: got %d, want 7", got)
 	}
 	if len(r.fatal) != 0 {
-		t.Fatalf("got %v, want no call of Fatal", r.fatal)
+		t.Fatalf("calls of Fatal: got %v, want none", r.fatal)
 	}
 	broken := errors.New("broken")
 	must.Succeed(r, broken)

@@ -95,7 +95,7 @@ func TestO2TheMachinesOwnAddressesAreRefused(t *testing.T) {
 		}
 	}
 	if checked == 0 {
-		t.Error("no address was checked")
+		t.Error("checked addresses: got none, want some")
 	}
 }
 
@@ -148,7 +148,7 @@ func TestDialContextEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := (netpolicy.Policy{}).DialContext(ctx, "tcp", "203.0.113.7:443"); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want context.Canceled", err)
+		t.Errorf("DialContext: got error %v, want %v", err, context.Canceled)
 	}
 }
 

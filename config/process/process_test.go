@@ -50,7 +50,7 @@ func waitGone(t *testing.T, pid int) {
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
-			t.Fatalf("process %d still runs: %s", pid, stat)
+			t.Fatalf("process %d: got it running, want it ended: %s", pid, stat)
 		}
 	}
 }
@@ -72,7 +72,7 @@ func TestChildEndsWhenItsParentIsKilled(t *testing.T) {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	pid, notNumber := strconv.Atoi(strings.TrimSpace(line))
 	if err != nil || notNumber != nil {
-		t.Fatalf("the parent printed %q: %v", line, err)
+		t.Fatalf("line of the parent: got %q, error %v, want a process ID", line, err)
 	}
 	if err := parent.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestLineGetsEachLineOfTheOutput(t *testing.T) {
 	}
 	var exit *exec.ExitError
 	if err := c.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 3 {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("end of the process: got error %v, want exit code 3", err)
 	}
 	if c.Running() {
 		t.Error("got Running() true after the end, want false")
@@ -121,7 +121,7 @@ func TestStopSendsSIGTERMAndThenKillsTheGroup(t *testing.T) {
 		<-ready
 		c.Stop(time.Minute)
 		if line := <-ready; line != "asked" || c.Wait() != nil {
-			t.Errorf("it printed %q and ended with %v", line, c.Wait())
+			t.Errorf("end of the process: got line %q and error %v, want asked and nil", line, c.Wait())
 		}
 		c.Stop(time.Minute) // has no effect
 	})
@@ -139,7 +139,7 @@ func TestStopSendsSIGTERMAndThenKillsTheGroup(t *testing.T) {
 		c.Stop(50 * time.Millisecond)
 		var exit *exec.ExitError
 		if err := c.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-			t.Errorf("it ended with %v", err)
+			t.Errorf("end of the process: got error %v, want SIGKILL", err)
 		}
 		waitGone(t, pid)
 	})
@@ -153,7 +153,7 @@ func TestEndSendsTheSignal(t *testing.T) {
 	c.End(syscall.SIGQUIT)
 	var exit *exec.ExitError
 	if err := c.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGQUIT {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("end of the process: got error %v, want SIGQUIT", err)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestStartReturnsTheErrorOfAMissingProgram(t *testing.T) {
 			err,
 			os.ErrNotExist,
 		) {
-			t.Errorf("error %v", err)
+			t.Errorf("Start: got error %v, want %v", err, os.ErrNotExist)
 		}
 	}
 }

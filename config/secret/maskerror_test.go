@@ -14,12 +14,12 @@ func TestMaskErrorKeepsTheCause(t *testing.T) {
 	cause := errors.New("login with canary")
 	masked := w.Redactor().MaskError(cause)
 	if got := masked.Error(); got != "login with ******" {
-		t.Errorf("got %q", got)
+		t.Errorf(`masked error: got %q, want "login with ******"`, got)
 	}
 	if !errors.Is(masked, cause) {
-		t.Error("errors.Is does not find the cause")
+		t.Error("errors.Is(masked, cause): got false, want true")
 	}
 	if err := w.Redactor().MaskError(nil); err != nil {
-		t.Errorf("no error: got %v", err)
+		t.Errorf("MaskError(nil): got %v, want nil", err)
 	}
 }

@@ -147,7 +147,7 @@ func FuzzMixed(f *testing.F) {
 		got := check(t, r, text, uint8(p.IntN(256)))
 		masked := got[len(before) : len(before)+len(shown)]
 		if rest := bytes.Trim(masked, "*"); len(rest) > 0 {
-			t.Errorf("%q of %d: got %q of %q after %q", value, len(values), masked, shown, before)
+			t.Errorf("%q of %d values after %q: got %q of %q, want * only", value, len(values), before, masked, shown)
 		}
 	})
 }
@@ -161,13 +161,13 @@ func TestSecretsThatBeginAlike(t *testing.T) {
 	r := secret.NewRedactor(secrets...)
 	const shown = "fetch https://user@example.com/ and https://user:2"
 	if got := string(check(t, r, shown, 7)); got != shown {
-		t.Errorf("got %q, want it as it was", got)
+		t.Errorf("text without a secret: got %q, want %q", got, shown)
 	}
 	for _, s := range secrets {
 		text := "a " + strings.ReplaceAll(s.Reveal(), "/", `\u002f`) + " b"
 		want := "a " + strings.Repeat("*", len(text)-4) + " b"
 		if got := string(check(t, r, text, 5)); got != want {
-			t.Fatalf("got %q, want %q", got, want)
+			t.Fatalf("masked text: got %q, want %q", got, want)
 		}
 	}
 }

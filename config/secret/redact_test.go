@@ -32,14 +32,14 @@ func TestS5Mask(t *testing.T) {
 			got := secret.NewRedactor(secret.New(value)).Mask(text)
 			switch {
 			case len(got) != len(c.text):
-				t.Errorf("%q became %q: want len(got) %v", c.text, got, len(c.text))
+				t.Errorf("mask of %q: got %d bytes, want %d", c.text, len(got), len(c.text))
 			case bytes.Contains(got, []byte(c.leak)):
-				t.Errorf("%q became %q: want no %q in got", c.text, got, []byte(c.leak))
+				t.Errorf("mask of %q: got %q, want no %q in it", c.text, got, c.leak)
 			case !bytes.ContainsRune(got, '*'):
-				t.Errorf("%q became %q: want bytes.ContainsRune(got, '*') true", c.text, got)
+				t.Errorf("mask of %q: got %q, want * in it", c.text, got)
 			}
 			if string(text) != c.text {
-				t.Error("the caller's text was changed")
+				t.Errorf("text of the caller: got %q, want %q", text, c.text)
 			}
 		})
 	}
@@ -63,12 +63,12 @@ func TestMaskLeavesTheRest(t *testing.T) {
 		"hunter2hunter22":        "hunter2********",
 	} {
 		if got := string(r.Mask([]byte(text))); got != want {
-			t.Errorf("%q became %q, want %q", text, got, want)
+			t.Errorf("mask of %q: got %q, want %q", text, got, want)
 		}
 	}
 	var none *secret.Redactor
 	if got := string(none.Mask([]byte("x"))); got != "x" {
-		t.Errorf("the nil redactor made %q", got)
+		t.Errorf(`mask of the nil redactor: got %q, want "x"`, got)
 	}
 }
 
@@ -76,7 +76,7 @@ func TestOverlappingSecretsAreMaskedWhole(t *testing.T) {
 	r := secret.NewRedactor(secret.New("abcdef"), secret.New("defghi"), secret.New("aaaa"))
 	for text, want := range map[string]string{"xabcdefghiy": "x*********y", "baaaaaab": "b******b"} {
 		if got := string(r.Mask([]byte(text))); got != want {
-			t.Errorf("%q became %q, want %q", text, got, want)
+			t.Errorf("mask of %q: got %q, want %q", text, got, want)
 		}
 	}
 }
@@ -92,7 +92,7 @@ func stream(t testing.TB, r *secret.Redactor, text []byte, sizes []int) []byte {
 			n = min(n, max(1, sizes[i%len(sizes)]))
 		}
 		if written, err := w.Write(text[:n]); written != n || err != nil {
-			t.Fatalf("wrote %d of %d, error %v", written, n, err)
+			t.Fatalf("Write: got %d bytes, error %v, want %d", written, err, n)
 		}
 		text = text[n:]
 	}
@@ -109,7 +109,7 @@ func TestS5StreamIsMaskedAtEverySplit(t *testing.T) {
 	for first := 1; first < len(text); first++ {
 		for second := 1; second < 12; second++ {
 			if got := stream(t, r, text, []int{first, second}); !bytes.Equal(got, want) {
-				t.Fatalf("pieces of %d and %d:\n got %q\nwant %q", first, second, got, want)
+				t.Fatalf("pieces of %d and %d bytes: got %q, want %q", first, second, got, want)
 			}
 		}
 	}
@@ -122,7 +122,7 @@ func TestStreamIsMaskedLikeTheWhole(t *testing.T) {
 		text := []byte(rapid.StringOfN(rapid.RuneFrom([]rune("ab+\nYWJh")), 0, 80, -1).Draw(r, "text"))
 		sizes := rapid.SliceOf(rapid.IntRange(1, 9)).Draw(r, "sizes")
 		if got, want := stream(t, redactor, text, sizes), redactor.Mask(text); !bytes.Equal(got, want) {
-			r.Fatalf("%q\n got %q\nwant %q", text, got, want)
+			r.Fatalf("stream of %q: got %q, want %q", text, got, want)
 		}
 	})
 }
@@ -161,11 +161,11 @@ func check(t *testing.T, r *secret.Redactor, text string, size uint8) []byte {
 		t.Fatalf("stream of %q: got %q, want %q", text, got, want)
 	}
 	if len(want) != len(text) {
-		t.Fatalf("got %d bytes of %d", len(want), len(text))
+		t.Fatalf("masked text: got %d bytes, want %d", len(want), len(text))
 	}
 	for i := range want {
 		if want[i] != text[i] && want[i] != '*' {
-			t.Fatalf("%q became %q", text, want)
+			t.Fatalf("mask of %q: got %q, want each byte unchanged or *", text, want)
 		}
 	}
 	return want
@@ -182,7 +182,7 @@ func TestStreamHoldsBackOnlyWhatMayBeASecret(t *testing.T) {
 		{"2", "step 1\na hunting\n********"},
 	} {
 		if _, err := w.Write([]byte(c.write)); err != nil || out.String() != c.want {
-			t.Errorf("after %q: %q, error %v; want %q", c.write, out.String(), err, c.want)
+			t.Errorf("output after %q: got %q, error %v, want %q", c.write, out.String(), err, c.want)
 		}
 	}
 }
@@ -202,7 +202,7 @@ func TestStreamPassesLinesOnAtTheirEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			if out.String() != line {
-				t.Errorf("got %q, want the line %q at once", out.String(), line)
+				t.Errorf("output: got %q, want line %q before the next write", out.String(), line)
 			}
 		}
 	}
@@ -215,11 +215,11 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("disk full
 func TestStreamReturnsTheErrorOfItsWriter(t *testing.T) {
 	w := secret.NewRedactor(secret.New("hunter22")).NewWriter(brokenWriter{})
 	if n, err := w.Write([]byte("text")); n != 0 || err == nil {
-		t.Errorf("wrote %d, error %v", n, err)
+		t.Errorf("Write: got %d bytes, error %v, want 0 and an error", n, err)
 	}
 	var none *secret.Redactor
 	if _, err := none.NewWriter(brokenWriter{}).Write([]byte("text")); err == nil {
-		t.Error("no error without a redactor")
+		t.Error("Write without a redactor: got no error, want one")
 	}
 }
 
@@ -230,7 +230,7 @@ func TestMaskOfHostileText(t *testing.T) {
 	text := strings.Repeat("a%61", 100_000) + "\n" + value
 	got := check(t, r, text, 255)
 	if rest := strings.Trim(string(got[len(text)-len(value):]), "*"); rest != "" {
-		t.Errorf("%d bytes of the secret are shown", len(rest))
+		t.Errorf("shown bytes of the secret: got %d, want 0", len(rest))
 	}
 }
 
@@ -243,7 +243,7 @@ func TestStreamHoldsBackABoundedText(t *testing.T) {
 			t.Fatal(err)
 		}
 		if held := i + 1 - out.Len(); held > 512 {
-			t.Fatalf("after %d bytes: %d are held back", i, held)
+			t.Fatalf("held bytes after %d bytes: got %d, want 512 at most", i, held)
 		}
 	}
 }
@@ -307,7 +307,7 @@ func TestAStreamMasksSecretsAddedLater(t *testing.T) {
 	write("-first-one tale the-first")
 	write("-one\n")
 	if got, want := out.String(), "tale\n************* **** *************\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+		t.Errorf("output: got %q, want %q", got, want)
 	}
 }
 
@@ -316,7 +316,7 @@ func TestARedactorIsImmutable(t *testing.T) {
 	fourth, fifth := r.With(secret.New("see4")), r.With(secret.New("see5"))
 	for one, want := range map[*secret.Redactor]string{r: "**** see4 see5", fourth: "**** **** see5", fifth: "**** see4 ****"} {
 		if got := string(one.Mask([]byte("see1 see4 see5"))); got != want {
-			t.Errorf("got %q, want %q", got, want)
+			t.Errorf("masked text: got %q, want %q", got, want)
 		}
 	}
 }

@@ -30,18 +30,18 @@ func TestS5FormattingNeverShowsTheValue(t *testing.T) {
 			text := fmt.Sprintf(verb, v)
 			hex := fmt.Sprintf("%x", canary)
 			if strings.Contains(text, canary) || strings.Contains(strings.ToLower(text), hex) {
-				t.Errorf("%s of a %s shows the value: %s", verb, what, text)
+				t.Errorf("%s of a %s: got %s, want no value in it", verb, what, text)
 			}
 		}
 	}
 	if got := fmt.Sprintf("%v|%s|%#v", s, s, s); got != "***|***|***" {
-		t.Errorf("got %q", got)
+		t.Errorf("printed secret: got %q, want ***|***|***", got)
 	}
 	if got := fmt.Sprint(secret.Secret{}); got != "" {
-		t.Errorf("an empty secret prints %q", got)
+		t.Errorf("printed empty secret: got %q, want an empty string", got)
 	}
 	if err := fmt.Errorf("token %v: %w", s, errors.New("refused")); strings.Contains(err.Error(), canary) {
-		t.Errorf("an error shows the value: %v", err)
+		t.Errorf("error with a secret: got %v, want no value in it", err)
 	}
 }
 
@@ -50,18 +50,18 @@ func TestEncodersNeverShowTheValue(t *testing.T) {
 	text, err := json.Marshal(holder{Token: s, Map: map[string]secret.Secret{"k": s}})
 	switch {
 	case err != nil:
-		t.Errorf("JSON %s, error %v: want no error", text, err)
+		t.Errorf("JSON: got error %v, want nil", err)
 	case bytes.Contains(text, []byte(canary)):
-		t.Errorf("JSON %s, error %v: want no %q in text", text, err, []byte(canary))
+		t.Errorf("JSON: got %s, want no value in it", text)
 	case !bytes.Contains(text, []byte(`"Token":"***"`)):
-		t.Errorf("JSON %s, error %v: want %q in text", text, err, []byte(`"Token":"***"`))
+		t.Errorf("JSON: got %s, want *** as the token", text)
 	}
 	var log bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&log, nil))
 	logger.Info("signed in", "token", s, "holder", holder{Token: s})
 	slog.New(slog.NewTextHandler(&log, nil)).Info("signed in", "token", s, "holder", holder{Token: s})
 	if strings.Contains(log.String(), canary) || !strings.Contains(log.String(), "***") {
-		t.Errorf("slog wrote %s", log.String())
+		t.Errorf("log line: got %s, want *** and no value", log.String())
 	}
 }
 
@@ -71,7 +71,7 @@ func TestTheValueIsTakenFromText(t *testing.T) {
 		t.Fatal(err)
 	}
 	if h.Token.Reveal() != canary {
-		t.Errorf("got %q", h.Token.Reveal())
+		t.Errorf("decoded token: got %q, want %q", h.Token.Reveal(), canary)
 	}
 }
 
@@ -81,10 +81,10 @@ func TestEqual(t *testing.T) {
 		want bool
 	}{{"a", "a", true}, {"a", "b", false}, {"a", "aa", false}, {"", "", true}, {"", "a", false}} {
 		if got := secret.New(c.a).Equal(secret.New(c.b)); got != c.want {
-			t.Errorf("%q equals %q: %v", c.a, c.b, got)
+			t.Errorf("%q equals %q: got %v, want %v", c.a, c.b, got, c.want)
 		}
 	}
 	if !secret.New("").IsZero() || secret.New("a").IsZero() {
-		t.Error("IsZero is wrong")
+		t.Error("IsZero: got another result, want true for an empty secret only")
 	}
 }

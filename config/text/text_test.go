@@ -25,16 +25,16 @@ func TestOneLine(t *testing.T) {
 
 func TestFirstLine(t *testing.T) {
 	if got := text.FirstLine("\n Fix \x1b[2Jit\nbody"); got != "Fix [2Jit" {
-		t.Errorf("got %q", got)
+		t.Errorf(`FirstLine: got %q, want "Fix [2Jit"`, got)
 	}
 }
 
 func TestShort(t *testing.T) {
 	if got := text.Short("0123456789abcdef"); got != "0123456789ab" {
-		t.Errorf("got %q", got)
+		t.Errorf(`Short of a long commit: got %q, want "0123456789ab"`, got)
 	}
 	if got := text.Short("v1"); got != "v1" {
-		t.Errorf("got %q", got)
+		t.Errorf(`Short of v1: got %q, want "v1"`, got)
 	}
 }
 
@@ -50,10 +50,10 @@ func TestLastLinesKeepsWholeLines(t *testing.T) {
 	last := &text.LastLines{Limit: 8}
 	for _, line := range []string{"first\n", "second\n", "third\n"} {
 		if n, err := last.Write([]byte(line)); n != len(line) || err != nil {
-			t.Fatalf("Write: got %d, %v", n, err)
+			t.Fatalf("Write: got %d, error %v, want %d", n, err, len(line))
 		}
 	}
 	if got := string(last.Bytes()); got != "third\n" {
-		t.Errorf("got %q, want the last line alone", got)
+		t.Errorf("last lines: got %q, want the last line only", got)
 	}
 }

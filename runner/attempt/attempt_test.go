@@ -28,7 +28,7 @@ func TestAPushBecomesAnImageUnderEveryTag(t *testing.T) {
 		t.Errorf("context: got %s, want src", got)
 	}
 	if !strings.HasSuffix(r.Dockerfile, "/src/svc/Dockerfile") {
-		t.Errorf("Dockerfile: got %s", r.Dockerfile)
+		t.Errorf("Dockerfile: got %s, want /src/svc/Dockerfile at its end", r.Dockerfile)
 	}
 	if r.NoCache {
 		t.Error("got a request without cache, want one with cache")
@@ -37,7 +37,7 @@ func TestAPushBecomesAnImageUnderEveryTag(t *testing.T) {
 		t.Errorf("image: got %s, want %s", r.Image, e.Registry.Image())
 	}
 	if !e.Builder.Closed {
-		t.Error("the builder was not closed")
+		t.Error("builder after the run: got it open, want it closed")
 	}
 	for _, want := range []string{
 		"Slipway build 1, attempt 1",
@@ -48,7 +48,7 @@ func TestAPushBecomesAnImageUnderEveryTag(t *testing.T) {
 		"succeeded: " + b.Digest,
 	} {
 		if !strings.Contains(b.Log, want) {
-			t.Errorf("%q is missing in the log:\n%s", want, b.Log)
+			t.Errorf("log: got:\n%s\nwant %q in it", b.Log, want)
 		}
 	}
 }
@@ -76,10 +76,10 @@ func checkStages(t *testing.T, got []runnertest.Stage) {
 	}
 	for i, stage := range got {
 		if stage.StartedAt.IsZero() {
-			t.Errorf("stage %s has no start", stage.Name)
+			t.Errorf("stage %s: got no start time, want one", stage.Name)
 		}
 		if stage.FinishedAt.IsZero() {
-			t.Errorf("stage %s has no end", stage.Name)
+			t.Errorf("stage %s: got no end time, want one", stage.Name)
 		}
 		stage.StartedAt, stage.FinishedAt = want[i].StartedAt, want[i].FinishedAt
 		if stage != want[i] {
@@ -96,11 +96,11 @@ func TestTestOnlyBuildsPublishNothing(t *testing.T) {
 	files[runnertest.Hook("test")] = "#!/bin/sh\necho tested $IMAGE_NAME\n"
 	b := e.must(e.Push(files), spec.Succeeded, "")
 	if got := e.Registry.Tag("latest"); got != "" {
-		t.Errorf("latest was pushed: %s", got)
+		t.Errorf("tag latest: got %s, want none", got)
 	}
 	for _, want := range []string{"not published", "tested " + e.Registry.Image() + ":" + b.Commit[:12]} {
 		if !strings.Contains(b.Log, want) {
-			t.Errorf("%q is missing in the log:\n%s", want, b.Log)
+			t.Errorf("log: got:\n%s\nwant %q in it", b.Log, want)
 		}
 	}
 }
@@ -129,7 +129,7 @@ func TestTagsPushedByAnEarlierAttemptCount(t *testing.T) {
 		t.Errorf("tag 1: got %v, want %v", got, b.Digest)
 	}
 	if b.Digest == digest {
-		t.Errorf("digest: got that of the earlier attempt, %s", digest)
+		t.Errorf("digest: got %s of the earlier attempt, want another", digest)
 	}
 }
 
@@ -141,11 +141,11 @@ func TestS5SecretsAreMaskedInTheLog(t *testing.T) {
 	b := e.must(e.Push(files), spec.Succeeded, "")
 	for _, secret := range []string{"npm-canary", "bnBtLWNhbmFyeQ"} {
 		if strings.Contains(b.Log, secret) {
-			t.Errorf("the log contains %q:\n%s", secret, b.Log)
+			t.Errorf("log: got:\n%s\nwant no %q in it", b.Log, secret)
 		}
 	}
 	if want := "token **********"; !strings.Contains(b.Log, want) {
-		t.Errorf("%q is missing in the log:\n%s", want, b.Log)
+		t.Errorf("log: got:\n%s\nwant %q in it", b.Log, want)
 	}
 }
 
@@ -244,7 +244,7 @@ func TestF16TheErrorNamesATagThatTheRegistryNeverAccepts(t *testing.T) {
 	checkDetail(t, got, "1 of 3 tags were not pushed")
 	for _, want := range []string{"tag 1 was not pushed", ":1.2\n"} {
 		if !strings.Contains(got.Log, want) {
-			t.Errorf("%q is missing in the log:\n%s", want, got.Log)
+			t.Errorf("log: got:\n%s\nwant %q in it", got.Log, want)
 		}
 	}
 	if tag := e.Registry.Tag("1"); tag != old {

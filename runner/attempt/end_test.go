@@ -35,7 +35,7 @@ func TestB13Terminated(t *testing.T) {
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	e.check(b, e.run(ctx, b), spec.Cancelled, "user")
 	if got := e.Registry.Tag("latest"); got != "" {
-		t.Errorf("latest was pushed: %s", got)
+		t.Errorf("tag latest: got %s, want none", got)
 	}
 }
 
@@ -52,14 +52,14 @@ func TestCancelledAtTheGateway(t *testing.T) {
 	}()
 	err := e.run(t.Context(), b)
 	if !errors.Is(err, report.ErrOver) {
-		t.Errorf("Run returned %v, want ErrOver", err)
+		t.Errorf("Run: got error %v, want %v", err, report.ErrOver)
 	}
 	// The runner learns of the cancellation within 2 s. A loaded machine needs longer.
 	if took := time.Since(<-cancelled); took > 10*time.Second {
 		t.Errorf("got the stop after %s, want at most 10s", took)
 	}
 	if got := e.Gateway.Last(b).Result; got.State != spec.Cancelled || got.Digest != "" {
-		t.Errorf("got a result after the end: %+v", got)
+		t.Errorf("result after the end: got %+v, want state cancelled without a digest", got)
 	}
 }
 
@@ -137,14 +137,14 @@ func TestAnAttemptLeavesNoFiles(t *testing.T) {
 	}
 	left, err := os.ReadDir(o.Settings.Workdir)
 	if err != nil {
-		t.Fatalf("got error %v", err)
+		t.Fatalf("step: %v", err)
 	}
 	if got := len(left); got != 0 {
 		t.Errorf("got %d files after the attempt, want none", got)
 	}
 	o = e.options(e.Push(runnertest.Dockerfile("FROM other\n")), "wrong")
 	if err := attempt.Run(t.Context(), o); !errors.Is(err, report.ErrUnauthorized) {
-		t.Errorf("a wrong token: got error %v", err)
+		t.Errorf("a wrong token: got error %v, want %v", err, report.ErrUnauthorized)
 	}
 }
 

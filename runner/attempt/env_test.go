@@ -80,7 +80,7 @@ func (e *env) check(b runnertest.Build, err error, state spec.State, reason stri
 	}
 	got := e.Gateway.Last(b)
 	if !got.Ended {
-		e.t.Errorf("the attempt has not ended\n%s", got.Log)
+		e.t.Errorf("attempt: got no end, want one\n%s", got.Log)
 	}
 	if got.Result.State != state {
 		e.t.Errorf("state: got %v, want %v", got.Result.State, state)

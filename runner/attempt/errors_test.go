@@ -155,7 +155,7 @@ func checkDetail(t *testing.T, got ended, wants ...string) {
 			t.Errorf("detail: got %q, want %q in it", got.Detail, want)
 		}
 		if !strings.Contains(got.Log, want) {
-			t.Errorf("%q is missing in the log:\n%s", want, got.Log)
+			t.Errorf("log: got:\n%s\nwant %q in it", got.Log, want)
 		}
 	}
 }

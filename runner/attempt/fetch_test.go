@@ -23,7 +23,7 @@ func TestHooksGetNoCredentialForTheRepository(t *testing.T) {
 	err := attempt.Run(t.Context(), e.options(b, token))
 	started := stop()
 	if err != nil {
-		t.Fatalf("got %v\n%s", err, e.Log(b))
+		t.Fatalf("attempt: %v\n%s", err, e.Log(b))
 	}
 	log := e.Log(b)
 	for _, want := range []string{
@@ -31,7 +31,7 @@ func TestHooksGetNoCredentialForTheRepository(t *testing.T) {
 		"remote.origin.url=" + e.Git.URL + "/app/.git",
 	} {
 		if !strings.Contains(log, want) {
-			t.Errorf("the log lacks %q:\n%s", want, log)
+			t.Errorf("log: got:\n%s\nwant %q in it", log, want)
 		}
 	}
 	for where, text := range map[string]string{"the log": log, "arguments": started} {
@@ -43,7 +43,7 @@ func TestHooksGetNoCredentialForTheRepository(t *testing.T) {
 	}
 	for _, unwanted := range []string{"**********", "insteadof", "extraheader"} {
 		if strings.Contains(log, unwanted) {
-			t.Errorf("the log contains %q, so a hook could read the token:\n%s", unwanted, log)
+			t.Errorf("log: got:\n%s\nwant no %q in it, because a hook could read the token", log, unwanted)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func TestB1HooksAroundTheBuild(t *testing.T) {
 	want := "post_checkout in svc\npre_build in svc\npost_build in svc\npre_test in svc\ntest in svc\npost_test in svc\n" +
 		"pre_push in svc with credentials\npost_push in svc with credentials\n"
 	if got := output(); got != want {
-		t.Errorf("got hook output:\n%s\nwant:\n%s", got, want)
+		t.Errorf("hook output: got:\n%s\nwant:\n%s", got, want)
 	}
 	if got := len(b.Stages); got != 4 {
 		t.Errorf("got %d stages, want 4", got)
@@ -69,7 +69,7 @@ func TestB3FailingHooks(t *testing.T) {
 		runnertest.CheckHas(t, name+": the detail", b.Detail, "hooks/"+name)
 		runnertest.CheckHas(t, name+": the detail", b.Detail, "exit code 3")
 		if e.Registry.Tag("latest") != before {
-			t.Errorf("%s: tag latest moved", name)
+			t.Errorf("%s: tag latest: got %s, want %s", name, e.Registry.Tag("latest"), before)
 		}
 	}
 }
@@ -144,7 +144,7 @@ func TestHookThatBuildsNothing(t *testing.T) {
 	idle := map[string]string{"svc/README": "", runnertest.Hook("build"): "#!/bin/sh\n"}
 	b := e.must(e.Push(idle), spec.Failed, "hook")
 	if !strings.Contains(b.Detail, e.Registry.Image()+":1.2") {
-		t.Errorf("got detail %q", b.Detail)
+		t.Errorf("detail: got %q, want image %s:1.2 in it", b.Detail, e.Registry.Image())
 	}
 	// An image of an earlier build does not count.
 	e.Registry.Put("1.2", "of an earlier build")
@@ -167,7 +167,7 @@ func TestSupersededHookBuildDoesNotStart(t *testing.T) {
 	e.must(e.Push(newer), spec.Succeeded, "")
 	e.must(older, spec.Cancelled, "superseded")
 	if got := e.Registry.Tag("1.2"); got != "" {
-		t.Errorf("hooks/build of the older build ran: tag 1.2: got %s", got)
+		t.Errorf("tag 1.2 of the older build: got %s, want none", got)
 	}
 }
 

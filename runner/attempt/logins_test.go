@@ -47,15 +47,15 @@ func TestTheBuilderGetsNoPushCredential(t *testing.T) {
 	found := false
 	for _, r := range e.Builder.Requests[0].Registries {
 		if r.Password.Reveal() == pushPassword {
-			t.Errorf("got the push password of %s in the build request", r.Host)
+			t.Errorf("build request: got the push password of %s, want none", r.Host)
 		}
 		if r.Username == "pusher" {
-			t.Errorf("got the push user of %s in the build request", r.Host)
+			t.Errorf("build request: got the push user of %s, want none", r.Host)
 		}
 		found = found || r.Password.Reveal() == pullPassword
 	}
 	if !found {
-		t.Error("the build request lacks the pull credential")
+		t.Error("build request: got no pull credential, want one")
 	}
 	e.Registry.Intercept(runnertest.RequireLogin("reader", pullPassword))
 	e.Edit = func(s *spec.Spec) {
@@ -103,7 +103,7 @@ func TestHooksAroundThePushGetNoCredential(t *testing.T) {
 	runnertest.CheckLacks(t, "the hooks' output", output(), "with credentials")
 	runnertest.CheckHas(t, "the hooks' output", output(), "post_push in svc\n")
 	if want := "hooks/pre_push, hooks/post_push: run without a registry credential"; !strings.Contains(b.Log, want) {
-		t.Errorf("the log lacks %q:\n%s", want, b.Log)
+		t.Errorf("log: got:\n%s\nwant %q in it", b.Log, want)
 	}
 }
 
@@ -126,13 +126,13 @@ func TestHooksThatPushGetThePushCredential(t *testing.T) {
 	files[runnertest.Hook("pre_push")] = "#!/bin/sh\nexec cat \"$DOCKER_CONFIG/config.json\"\n"
 	log := e.must(e.Push(files), spec.Succeeded, "").Log
 	if !strings.Contains(log, `"`+e.Registry.Host()+`":{"auth":`) {
-		t.Errorf("the hook has no credential for %s:\n%s", e.Registry.Host(), log)
+		t.Errorf("hook's credentials: got:\n%s\nwant one for %s", log, e.Registry.Host())
 	}
 	if strings.Contains(log, `"base.example.com":{"auth":`) {
-		t.Error("the hook has the pull credential")
+		t.Error("hook's credentials: got the pull credential, want none")
 	}
 	if !strings.Contains(log, "everyone who can push to this repository can replace every image") {
-		t.Errorf("the log lacks the warning:\n%s", log)
+		t.Errorf("log: got:\n%s\nwant the warning about pushes in it", log)
 	}
 }
 
@@ -152,7 +152,7 @@ func TestAHookThatBuildsAndPushesGetsThePushCredential(t *testing.T) {
 		files[runnertest.Hook("build")] += "[ -r \"$DOCKER_CONFIG/config.json\" ] && echo build with credentials || echo build without\n"
 		log := e.must(e.Push(files), spec.Succeeded, "").Log
 		if !strings.Contains(log, test.want) {
-			t.Errorf("%s: the log lacks %q:\n%s", name, test.want, log)
+			t.Errorf("%s: log: got:\n%s\nwant %q in it", name, log, test.want)
 		}
 	}
 }
@@ -167,18 +167,18 @@ func TestAStepPushesWithItsOwnLogin(t *testing.T) {
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	output, _, err := e.runPipeline(time.Minute, e.has(b), noBuild("done", false))
 	if err != nil {
-		t.Fatalf("step: got error %v\n%s", err, output)
+		t.Fatalf("step: %v\n%s", err, output)
 	}
 	e.check(b, nil, spec.Succeeded, "")
 	if strings.Contains(output, pushPassword) {
-		t.Error("the log contains the password")
+		t.Error("log: got the password, want it masked")
 	}
 	e.Registry.Intercept(runnertest.RequireLogin("ci", "another password"))
 	b = e.Push(runnertest.Dockerfile("FROM again\n"))
 	_, _, err = e.runPipeline(time.Minute, e.has(b), noBuild("done", false))
 	want := "check PLUGIN_USERNAME and PLUGIN_PASSWORD"
 	if err == nil {
-		t.Fatal("got no error, want one")
+		t.Fatal("step: got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), want)
 }
@@ -190,7 +190,7 @@ func TestAStepWithoutALoginNamesTheSettings(t *testing.T) {
 	_, _, err := e.runPipeline(time.Minute, e.has(b), noBuild("done", false))
 	want := "set username and password (PLUGIN_USERNAME, PLUGIN_PASSWORD)"
 	if err == nil {
-		t.Fatal("got no error, want one")
+		t.Fatal("step: got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), want)
 }
@@ -204,6 +204,6 @@ func TestAStepPushesWithTheBoundCredential(t *testing.T) {
 	e.Registry.Intercept(runnertest.RequireLogin("bound", pushPassword))
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	if output, _, err := e.runPipeline(time.Minute, e.has(b), noBuild("done", false)); err != nil {
-		t.Errorf("step: got error %v\n%s", err, output)
+		t.Errorf("step: %v\n%s", err, output)
 	}
 }

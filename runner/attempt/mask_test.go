@@ -42,7 +42,7 @@ func TestResultsAreMasked(t *testing.T) {
 			test.prepare(e)
 			b := e.must(e.Push(runnertest.Dockerfile("FROM scratch\n")), test.state, test.reason)
 			if strings.Contains(b.Detail, token[:10]) {
-				t.Errorf("the result contains the secret: %q", b.Detail)
+				t.Errorf("detail: got %q, want no secret in it", b.Detail)
 			}
 			if !strings.Contains(b.Detail, "*****") {
 				t.Errorf("got detail %q, want stars in it", b.Detail)

@@ -71,10 +71,10 @@ func (e *env) checkJoin(r *http.Request) {
 		e.t.Errorf("request: %v", err)
 	}
 	if request.Pipeline == "" {
-		e.t.Errorf("the request has no pipeline: %+v", request)
+		e.t.Errorf("request: got %+v, want a pipeline in it", request)
 	}
 	if got := r.Header.Get("Authorization"); got != "Bearer long-lived" {
-		e.t.Errorf("Authorization: got %q", got)
+		e.t.Errorf("Authorization: got %q, want %q", got, "Bearer long-lived")
 	}
 }
 
@@ -109,7 +109,7 @@ func TestAStepWaitsForTheWebhookAndBuildsAll(t *testing.T) {
 		noBuild("all done", true),
 	)
 	if err != nil {
-		t.Fatalf("got error %v", err)
+		t.Fatalf("step: %v", err)
 	}
 	if asked != 6 {
 		t.Errorf("got %d requests, want 6", asked)
@@ -120,7 +120,7 @@ func TestAStepWaitsForTheWebhookAndBuildsAll(t *testing.T) {
 		t.Errorf(`got %d lines "waiting: not yet", want 1`, got)
 	}
 	if !strings.HasSuffix(output, "all done\n") {
-		t.Errorf("got %q, want the suffix %q", output, "all done\n")
+		t.Errorf("output: got %q, want the suffix %q", output, "all done\n")
 	}
 }
 
@@ -148,7 +148,7 @@ func TestResultOfAStepWithoutABuild(t *testing.T) {
 			t.Errorf("%s: exactly one request: got %t, want %t", name, got, c.once)
 		}
 		if err == nil && !strings.HasSuffix(output, "no rule\n") {
-			t.Errorf("%s: the log lacks the reason:\n%s", name, output)
+			t.Errorf("%s: log: got:\n%s\nwant the reason %q at its end", name, output, "no rule")
 		}
 	}
 }
@@ -162,7 +162,7 @@ func TestABuildThatFailsDoesNotKeepOthersWaiting(t *testing.T) {
 	)
 	_, _, err := e.runPipeline(time.Minute, e.has(failing), e.has(good), refuse(409, "build 1 is over"))
 	if err == nil {
-		t.Fatal("got no error, want one")
+		t.Fatal("step: got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), "build 1: build failed (config)")
 	runnertest.CheckLacks(t, "the error", err.Error(), "is over")
@@ -176,7 +176,7 @@ func TestARetryInTheSameStepSucceeds(t *testing.T) {
 	e.Builder.DialError = http.ErrServerClosed
 	again := func() answer { e.Builder.DialError = nil; return e.has(b)() }
 	if output, _, err := e.runPipeline(time.Minute, e.has(b), again, noBuild("done", false)); err != nil {
-		t.Errorf("step: got error %v\n%s", err, output)
+		t.Errorf("step: %v\n%s", err, output)
 	}
 	attempts := e.Gateway.Attempts(b)
 	if len(attempts) != 2 {

@@ -25,7 +25,7 @@ func TestB12PrivateSubmoduleOfABuild(t *testing.T) {
 	}, map[string]string{"lib": lib})
 	b := e.Push(nil)
 	if failed := e.must(b, spec.Failed, "config"); !strings.Contains(failed.Detail, "SSH_PRIVATE") {
-		t.Errorf("without a key: got detail %s", failed.Detail)
+		t.Errorf("without a key: detail: got %q, want SSH_PRIVATE in it", failed.Detail)
 	}
 	e.Edit = func(s *spec.Spec) {
 		s.Environment = map[string]secret.Secret{
@@ -43,7 +43,7 @@ func TestB12PrivateSubmoduleOfABuild(t *testing.T) {
 				}
 				content, err := os.ReadFile(path)
 				if strings.Contains(string(content), middle) {
-					t.Errorf("file %s of the build context contains the key", path)
+					t.Errorf("build context: got the key in file %s, want it in no file", path)
 				}
 				if strings.HasSuffix(path, "/lib/greeting") {
 					greeting = string(content)

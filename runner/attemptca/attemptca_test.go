@@ -73,7 +73,7 @@ func TestAuthorityIsLimited(t *testing.T) {
 		t.Errorf("path length: got %d, %v, want 0", ca.MaxPathLen, ca.MaxPathLenZero)
 	}
 	if !ca.PermittedDNSDomainsCritical {
-		t.Error("got name constraints that are not critical")
+		t.Error("name constraints: got not critical, want critical")
 	}
 	if ca.KeyUsage != x509.KeyUsageCertSign {
 		t.Errorf("key usage: got %b, want certificates only", ca.KeyUsage)
@@ -83,10 +83,15 @@ func TestAuthorityIsLimited(t *testing.T) {
 		t.Errorf("AuthorityKeyId: got %x, want %x", leaf.AuthorityKeyId, ca.SubjectKeyId)
 	}
 	if leaf.IsCA || leaf.KeyUsage != x509.KeyUsageDigitalSignature {
-		t.Errorf("the server's certificate: got CA %v, key usage %b", leaf.IsCA, leaf.KeyUsage)
+		t.Errorf(
+			"the server's certificate: got CA %v, key usage %b, want no CA, key usage %b",
+			leaf.IsCA,
+			leaf.KeyUsage,
+			x509.KeyUsageDigitalSignature,
+		)
 	}
 	if other := parsed(t, newAuthority(t, "registry.example.com")); other.Subject.String() == ca.Subject.String() {
-		t.Errorf("two authorities have the subject %q", ca.Subject)
+		t.Errorf("subject of two authorities: got %q twice, want two subjects", ca.Subject)
 	}
 }
 
@@ -136,7 +141,7 @@ func TestCertificatesForOtherNamesAreRejected(t *testing.T) {
 		roots := x509.NewCertPool()
 		roots.AddCert(ca)
 		if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots}); err == nil {
-			t.Errorf("authority for %v: a certificate for %s is valid", c.allowed, c.other)
+			t.Errorf("authority for %v: got a valid certificate for %s, want an invalid one", c.allowed, c.other)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func TestOpenSSLRefusesOtherNames(t *testing.T) {
 func TestBundleKeepsTheSystemsCertificates(t *testing.T) {
 	a := newAuthority(t, "registry.example.com")
 	if got, want := string(a.Bundle([]byte("system"))), "system\n"+string(a.PEM()); got != want {
-		t.Errorf("got %q, want %q", got, want)
+		t.Errorf("bundle: got %q, want %q", got, want)
 	}
 	if got, want := string(a.Bundle(nil)), string(a.PEM()); got != want {
 		t.Errorf("without a system's bundle: got %q, want %q", got, want)
@@ -97,16 +97,16 @@ func TestSystemBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err = SystemBundle(root); err != nil || string(got) != "fedora" {
-		t.Errorf("got %q, %v, want Fedora's bundle", got, err)
+		t.Errorf("system bundle: got %q, error %v, want Fedora's bundle", got, err)
 	}
 	if err := os.Truncate(filepath.Join(root, "etc/pki/tls/certs/ca-bundle.crt"), maxBundle+1); err != nil {
 		t.Fatal(err)
 	}
 	if _, err = SystemBundle(root); err == nil {
-		t.Error("a bundle that is too large: got no error")
+		t.Error("a bundle that is too large: got no error, want one")
 	}
 	if _, err = SystemBundle(filepath.Join(root, "none")); err == nil {
-		t.Error("a root that does not exist: got no error")
+		t.Error("a root that does not exist: got no error, want one")
 	}
 }
 
@@ -120,7 +120,7 @@ func TestSystemBundleStaysBelowTheRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := SystemBundle(root); err == nil {
-		t.Errorf("got %q, want an error", got)
+		t.Errorf("system bundle: got %q, want an error", got)
 	}
 }
 
@@ -128,7 +128,7 @@ func TestEnvironment(t *testing.T) {
 	want := []string{"SSL_CERT_FILE=/b", "GIT_SSL_CAINFO=/b", "CURL_CA_BUNDLE=/b", "REQUESTS_CA_BUNDLE=/b",
 		"NODE_EXTRA_CA_CERTS=/b"}
 	if diff := cmp.Diff(want, Environment("/b")); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+		t.Errorf("environment (-want +got):\n%s", diff)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestFiles(t *testing.T) {
 	for _, want := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/java/cacerts",
 		"/etc/docker/certs.d/registry.example.com:5000/ca.crt"} {
 		if !slices.Contains(paths, want) {
-			t.Errorf("got no file %s", want)
+			t.Errorf("files: got %v, want %s in it", paths, want)
 		}
 	}
 	if last := files[len(files)-1]; last.Replace || string(last.Content) != string(a.PEM()) {
@@ -153,7 +153,7 @@ func TestFiles(t *testing.T) {
 	}
 	for _, registry := range []string{"", "..", "a/b"} {
 		if _, err := a.Files(nil, []string{registry}); err == nil {
-			t.Errorf("registry %q: got no error", registry)
+			t.Errorf("registry %q: got no error, want one", registry)
 		}
 	}
 }
@@ -169,9 +169,9 @@ func TestJavaReadsItsKeystore(t *testing.T) {
 		t.Fatalf("keytool: %v\n%s", err, out)
 	}
 	if !strings.Contains(string(out), "contains 2 entries") {
-		t.Errorf("got %s, want two entries", out)
+		t.Errorf("output of keytool: got %s, want two entries", out)
 	}
 	if subject := parsed(t, a).Subject.CommonName; !strings.Contains(string(out), subject) {
-		t.Errorf("got %s, want %s among them", out, subject)
+		t.Errorf("output of keytool: got %s, want %s in it", out, subject)
 	}
 }

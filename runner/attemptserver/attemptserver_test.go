@@ -84,7 +84,7 @@ func TestServeEndsWithTheAttempt(t *testing.T) {
 	}
 	text, err := io.ReadAll(resp.Body)
 	if err != nil || string(text) != "HTTP/1.1" {
-		t.Errorf("got %q, %v, want HTTP/1.1 although the client offers HTTP/2", text, err)
+		t.Errorf("protocol: got %q, error %v, want HTTP/1.1 although the client offers HTTP/2", text, err)
 	}
 	resp.Body.Close()
 	if resp, err := client.Get("https://" + host + "/long"); err == nil {
@@ -97,7 +97,7 @@ func TestServeEndsWithTheAttempt(t *testing.T) {
 	}
 	if conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String()); err == nil {
 		conn.Close()
-		t.Error("the listener is still open")
+		t.Error("dial of the closed listener: got no error, want one")
 	}
 	client.CloseIdleConnections()
 	goleak.VerifyNone(t, ignored)
@@ -136,7 +136,7 @@ func TestServeReturnsTheListenersError(t *testing.T) {
 	l.Close()
 	_, served := start(t.Context(), t, l, http.NotFoundHandler(), io.Discard)
 	if err := <-served; !errors.Is(err, net.ErrClosed) {
-		t.Errorf("got %v, want that the listener is closed", err)
+		t.Errorf("Serve: got error %v, want %v", err, net.ErrClosed)
 	}
 }
 
@@ -154,15 +154,15 @@ func TestFailedHandshakesAreLogged(t *testing.T) {
 	client.Transport.(*http.Transport).TLSClientConfig.RootCAs = x509.NewCertPool()
 	if resp, err := client.Get("https://" + host + "/"); err == nil {
 		resp.Body.Close()
-		t.Error("got an answer without trust in the authority")
+		t.Error("GET without trust in the authority: got no error, want one")
 	}
 	select {
 	case got := <-log:
 		if !strings.Contains(got, "level=debug") || !strings.Contains(got, "TLS handshake error") {
-			t.Errorf("got the log %q, want the failed handshake", got)
+			t.Errorf("log: got %q, want the failed handshake at debug level", got)
 		}
 	case <-time.After(20 * time.Second):
-		t.Error("timed out: the failed handshake is not logged")
+		t.Error("log: got no line in time, want the failed handshake")
 	}
 }
 
@@ -170,6 +170,6 @@ func TestPick(t *testing.T) {
 	got := attemptserver.Pick(http.Header{"Accept": {"a", "b"}, "Cookie": {"x"}, "Range": {}},
 		[]string{"accept", "Range", "Etag"})
 	if diff := cmp.Diff(http.Header{"Accept": {"a", "b"}}, got); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+		t.Errorf("headers (-want +got):\n%s", diff)
 	}
 }

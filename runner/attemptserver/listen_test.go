@@ -116,14 +116,14 @@ func TestListenerIsPassedOut(t *testing.T) {
 	theirs.Close()
 	l, err := attemptserver.ReceiveListener(ours)
 	if err != nil {
-		t.Fatalf("got error %v; the process inside: %v %s", err, place.Wait(), &errs)
+		t.Fatalf("receive the listener: %v; the process inside: %v %s", err, place.Wait(), &errs)
 	}
 	serveUID(t, l)
 	if err := place.Wait(); err != nil {
 		t.Fatalf("the process inside: %v\n%s", err, &errs)
 	}
 	if got, want := out.String(), fmt.Sprintf("served by uid %d outside", os.Getuid()); got != want {
-		t.Errorf("got %q, want %q", got, want)
+		t.Errorf("response: got %q, want %q", got, want)
 	}
 }
 
@@ -147,7 +147,7 @@ func TestReceiveListenerRefusesOtherThings(t *testing.T) {
 		conn.Close()
 		if l, err := attemptserver.ReceiveListener(ours); err == nil {
 			l.Close()
-			t.Errorf("%s: got a listener", name)
+			t.Errorf("%s: got a listener, want an error", name)
 		}
 	}
 }
@@ -206,7 +206,7 @@ func TestListenInsideTwoNetworks(t *testing.T) {
 			t.Errorf("inside: %v", err)
 		}
 		if got := string(text); got != "served by uid 0 outside" {
-			t.Errorf("got %q, want the answer of the server outside", got)
+			t.Errorf(`response: got %q, want "served by uid 0 outside"`, got)
 		}
 	}
 }
@@ -219,6 +219,6 @@ func TestListenInNoNamespace(t *testing.T) {
 	defer file.Close()
 	if l, err := attemptserver.Listen(t.Context(), file, "127.0.0.1:0"); err == nil {
 		l.Close()
-		t.Error("got a listener in a file that is no namespace")
+		t.Error("listen in a file that is no namespace: got a listener, want an error")
 	}
 }

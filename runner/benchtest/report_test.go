@@ -15,7 +15,7 @@ func TestMedian(t *testing.T) {
 	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 5}, 5}, {[]float64{9, 1, 5, 2}, 3.5}} {
 		before := append([]float64(nil), c.values...)
 		if got := median(c.values); got != c.want || !cmp.Equal(before, c.values) {
-			t.Errorf("median of %v: %v, want %v; left %v", before, got, c.want, c.values)
+			t.Errorf("median of %v: got %v and values %v, want %v and the same values", before, got, c.values, c.want)
 		}
 	}
 }
@@ -32,10 +32,10 @@ func TestARatioIsTakenRoundByRound(t *testing.T) {
 	// The machine was busy in the second round.
 	f := figure{times: map[string][]time.Duration{"a": seconds(1, 20, 2), "b": seconds(0.5, 10, 1)}}
 	if got := f.ratio("a", "b"); got != 2 {
-		t.Errorf("got %v, want 2", got)
+		t.Errorf("ratio of a and b: got %v, want 2", got)
 	}
 	if got := f.ratio("a", "none"); got != 0 {
-		t.Errorf("got %v, want 0 without times of the other variant", got)
+		t.Errorf("ratio without times of the other variant: got %v, want 0", got)
 	}
 }
 
@@ -55,7 +55,7 @@ func TestTheReportShowsWhichBoundsHold(t *testing.T) {
 		"step, state kept : buildkitd per step = 0.00  not measured",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(text), " "), strings.Join(strings.Fields(want), " ")) {
-			t.Errorf("want %q in\n%s", want, text)
+			t.Errorf("report: got:\n%s\nwant %q in it", text, want)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func TestTheReportShowsWhichBoundsHold(t *testing.T) {
 func TestInvalidFlagsAreRejected(t *testing.T) {
 	for _, args := range [][]string{{"-rows", "none"}, {"-cases", "warm"}, {"-rounds", "0"}, {"tiny"}} {
 		if _, err := parse(args); err == nil {
-			t.Errorf("%v was accepted", args)
+			t.Errorf("parse %v: got no error, want one", args)
 		}
 	}
 	o, err := parse([]string{"-rows", "dag,tiny", "-rounds", "2"})
@@ -72,12 +72,12 @@ func TestInvalidFlagsAreRejected(t *testing.T) {
 		o.rows,
 	); {
 	case err != nil:
-		t.Errorf("%+v, %v: want no error", o, err)
+		t.Errorf("parse: got error %v, want nil", err)
 	case diff != "":
-		t.Errorf(`%+v, %v: diff is %v, want ""`, o, err, diff)
+		t.Errorf("parse (-want +got):\n%s", diff)
 	case o.rounds != 2:
-		t.Errorf("%+v, %v: want o.rounds 2", o, err)
+		t.Errorf("rounds: got %d, want 2", o.rounds)
 	case len(o.cases) != 3:
-		t.Errorf("%+v, %v: want len(o.cases) 3", o, err)
+		t.Errorf("cases: got %d, want 3", len(o.cases))
 	}
 }

@@ -68,11 +68,11 @@ func TestB1AllHooksInDockerHubsOrder(t *testing.T) {
 	}
 	want := "post_checkout\npre_build\nbuild\npost_build\npre_test\ntest\npost_test\npre_push\npush\npost_push\n"
 	if diff := cmp.Diff(want, output.String()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("output of the hooks (-want +got):\n%s", diff)
 	}
 	pushing := slices.DeleteFunc(buildhooks.Order(), func(n buildhooks.Name) bool { return !n.Pushes() })
 	if diff := cmp.Diff([]buildhooks.Name{"pre_push", "push", "post_push"}, pushing); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("pushing hooks (-want +got):\n%s", diff)
 	}
 }
 
@@ -82,15 +82,15 @@ func TestB3AFailureHasTheNameAndTheExitCode(t *testing.T) {
 	var failure *buildhooks.Failure
 	switch {
 	case !errors.As(err, &failure):
-		t.Fatalf("got %v: want errors.As(err, &failure) true", err)
+		t.Fatalf("hook: got error %v, want a %T", err, failure)
 	case failure.Hook != buildhooks.PreBuild:
-		t.Fatalf("got %v: failure.Hook is %v, want %v", err, failure.Hook, buildhooks.PreBuild)
+		t.Fatalf("hook in the error: got %v, want %v", failure.Hook, buildhooks.PreBuild)
 	case failure.Code != 3:
-		t.Fatalf("got %v: failure.Code is %v, want 3", err, failure.Code)
+		t.Fatalf("exit code: got %v, want 3", failure.Code)
 	}
 	for _, part := range []string{"hooks/pre_build", "exit code 3"} {
 		if !strings.Contains(err.Error(), part) {
-			t.Errorf("got the message %q, want %q in it", err, part)
+			t.Errorf("error: got %q, want %q in it", err, part)
 		}
 	}
 }
@@ -99,7 +99,7 @@ func TestB4RunsInTheDockerfilesFolder(t *testing.T) {
 	h := find(t, map[buildhooks.Name]string{buildhooks.PostCheckout: "#!/bin/sh\npwd -P\n"})
 	out, err := run(t, h, buildhooks.PostCheckout)
 	if err != nil || filepath.Base(strings.TrimSpace(out)) != "svc" {
-		t.Errorf("ran in %q, %v", out, err)
+		t.Errorf("working directory of the hook: got %q, error %v, want svc", out, err)
 	}
 }
 
@@ -111,13 +111,13 @@ func TestAMissingHookIsSkipped(t *testing.T) {
 		buildhooks.Build,
 	); {
 	case out != "":
-		t.Errorf(`%q, %v: want out ""`, out, err)
+		t.Errorf("output without a hook: got %q, want none", out)
 	case err != nil:
-		t.Errorf("%q, %v: want no error", out, err)
+		t.Errorf("run without a hook: got error %v, want nil", err)
 	case h.Has(buildhooks.Build):
-		t.Errorf("%q, %v: want h.Has(buildhooks.Build) false", out, err)
+		t.Error("Has(build) without hooks: got true, want false")
 	case h.Present() != nil:
-		t.Errorf("%q, %v: want no h.Present()", out, err)
+		t.Errorf("present hooks: got %v, want none", h.Present())
 	}
 }
 
@@ -128,10 +128,10 @@ func TestO5HooksStayInTheTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := buildhooks.Find(tr, "svc/Dockerfile"); err == nil || !strings.Contains(err.Error(), "build") {
-		t.Errorf("a link out of the tree: %v", err)
+		t.Errorf("a link out of the tree: got error %v, want %q in it", err, "build")
 	}
 	if _, err := buildhooks.Find(tr, "none/Dockerfile"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a folder that is not there: %v", err)
+		t.Errorf("a folder that does not exist: got error %v, want %v", err, fs.ErrNotExist)
 	}
 }
 
@@ -141,11 +141,11 @@ func TestHookThatCannotStart(t *testing.T) {
 		_, err := run(t, h, buildhooks.Test)
 		switch {
 		case err == nil:
-			t.Errorf("%s: got %v: want an error", name, err)
+			t.Errorf("%s: got no error, want one", name)
 		case !strings.Contains(err.Error(), "first line"):
-			t.Errorf(`%s: got %v: want "first line" in err.Error()`, name, err)
+			t.Errorf(`%s: got error %v, want "first line" in it`, name, err)
 		case !strings.Contains(err.Error(), "hooks/test"):
-			t.Errorf(`%s: got %v: want "hooks/test" in err.Error()`, name, err)
+			t.Errorf(`%s: got error %v, want "hooks/test" in it`, name, err)
 		}
 	}
 }
@@ -153,7 +153,7 @@ func TestHookThatCannotStart(t *testing.T) {
 func TestKilledHook(t *testing.T) {
 	h := find(t, map[buildhooks.Name]string{buildhooks.Test: "#!/bin/sh\nkill -9 $$\n"})
 	if _, err := run(t, h, buildhooks.Test); err == nil || !strings.Contains(err.Error(), "killed") {
-		t.Errorf("got %v", err)
+		t.Errorf(`hook: got error %v, want "killed" in it`, err)
 	}
 }
 
@@ -181,7 +181,7 @@ func TestCancelEndsTheWholeGroup(t *testing.T) {
 				Environ: []string{"PATH=" + os.Getenv("PATH")}, Output: out, Grace: 100 * time.Millisecond,
 			})
 			if !errors.Is(err, stop) {
-				t.Errorf("got %v, want the cause", err)
+				t.Errorf("stopped hook: got error %v, want %v", err, stop)
 			}
 			waitGone(t, string(out.got))
 		})
@@ -198,7 +198,7 @@ func TestGraceIsForTheWholeGroup(t *testing.T) {
 		Environ: []string{"PATH=" + os.Getenv("PATH")}, Output: &onWrite{do: cancel}, Grace: 10 * time.Second,
 	})
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+		t.Errorf("canceled hook: got error %v, want %v", err, context.Canceled)
 	}
 	if _, err := os.Stat(mark); err != nil {
 		t.Errorf("the group could not clean up: %v", err)
@@ -235,7 +235,7 @@ func waitGone(t *testing.T, out string) {
 		}
 		select {
 		case <-deadline.C:
-			t.Fatalf("process %d is still there", pid)
+			t.Fatalf("process %d: got it running, want it ended", pid)
 		case <-look.C:
 		}
 	}
@@ -261,15 +261,15 @@ func TestHooksThatNeedARegistryCredential(t *testing.T) {
 			}
 			h := find(t, all)
 			if got := buildhooks.Files(h.Pushing()); got != test.pushing {
-				t.Errorf("got %q, want %q", got, test.pushing)
+				t.Errorf("pushing hooks: got %q, want %q", got, test.pushing)
 			}
 			err := h.CheckPush()
 			if (err != nil) != (test.fault != "") {
-				t.Fatalf("got %v, want an error: %t", err, test.fault != "")
+				t.Fatalf("check of the hooks: got error %v, want one: %t", err, test.fault != "")
 			}
 			if err != nil &&
 				(!strings.Contains(err.Error(), test.fault) || !strings.Contains(err.Error(), "SLIPWAY_PUSH_HOOKS=on")) {
-				t.Errorf("got %q, want %q and the setting in it", err, test.fault)
+				t.Errorf("check of the hooks: got error %q, want %q and the setting in it", err, test.fault)
 			}
 		})
 	}

@@ -64,7 +64,7 @@ func TestB6Environment(t *testing.T) {
 		"SOURCE_COMMIT=" + strings.Repeat("a", 40),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("environment (-want +got):\n%s", diff)
 	}
 }
 
@@ -73,12 +73,12 @@ func TestEnvironmentWithoutCacheAndTags(t *testing.T) {
 	s.Caching = false
 	env, err := buildhooks.Environment(s, buildhooks.Base{})
 	if err != nil || !slices.Contains(env, "CACHE_TAG=") {
-		t.Errorf("CACHE_TAG without caching: %q, %v", env, err)
+		t.Errorf("environment without caching: got %q, error %v, want an empty CACHE_TAG", env, err)
 	}
 	s.Tags = nil
 	env, err = buildhooks.Environment(s, buildhooks.Base{})
 	if err != nil || !slices.Contains(env, "IMAGE_NAME=registry.example.com/acme/app:aaaaaaaaaaaa") {
-		t.Errorf("without tags: %q, %v", env, err)
+		t.Errorf("environment without tags: got %q, error %v, want IMAGE_NAME with the short commit", env, err)
 	}
 }
 
@@ -91,7 +91,7 @@ func TestHooksThatPushFindTheDockerConfiguration(t *testing.T) {
 	}
 	for _, want := range []string{"DOCKER_CONFIG=/tmp/x", `DOCKERCFG={"auths":{}}`} {
 		if !slices.Contains(env, want) {
-			t.Errorf("got %q, want %s among it", env, want)
+			t.Errorf("environment: got %q, want %s in it", env, want)
 		}
 	}
 }
@@ -104,11 +104,11 @@ func TestO7NothingAddsAVariable(t *testing.T) {
 		s.Source.RefName = rapid.String().Draw(t, "ref")
 		env, err := buildhooks.Environment(s, buildhooks.Base{Path: "/bin", Home: "/"})
 		if err != nil || len(env) != 12 {
-			t.Fatalf("%d variables, %v", len(env), err)
+			t.Fatalf("environment: got %d variables, error %v, want 12", len(env), err)
 		}
 		for _, line := range env {
 			if strings.HasPrefix(line, "COMMIT_MSG=") && strings.Contains(line, "\x00") {
-				t.Fatalf("%q would end the variable", line)
+				t.Fatalf("COMMIT_MSG: got %q, want no NUL, because it ends the variable", line)
 			}
 		}
 	})
@@ -124,11 +124,11 @@ func TestO7ReservedNames(t *testing.T) {
 		_, err := buildhooks.Environment(s, buildhooks.Base{})
 		switch {
 		case err == nil:
-			t.Errorf("%s: got %v: want an error", name, err)
+			t.Errorf("%s: got no error, want one", name)
 		case !strings.Contains(err.Error(), name):
-			t.Errorf("%s: got %v: want %q in err.Error()", name, err, name)
+			t.Errorf("%s: got error %v, want the name in it", name, err)
 		case strings.Contains(err.Error(), "canary"):
-			t.Errorf(`%s: got %v: want no "canary" in err.Error()`, name, err)
+			t.Errorf("%s: got error %v, want no value in it", name, err)
 		}
 	}
 }
@@ -145,7 +145,7 @@ func TestDockerConfigIsForThisUserOnly(t *testing.T) {
 	file := filepath.Join(dir, "config.json")
 	info, err := os.Stat(file)
 	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
+		t.Errorf("mode of the file: got %v, error %v, want -rw-------", info.Mode(), err)
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -155,7 +155,7 @@ func TestDockerConfigIsForThisUserOnly(t *testing.T) {
 		t.Errorf("directory: got %s, want %s", config.Dir, dir)
 	}
 	if config.Content.Reveal() != string(content) {
-		t.Error("content: got another text than the file's")
+		t.Error("content: got another text, want the file's")
 	}
 	var got, want any
 	if err := json.Unmarshal(content, &got); err != nil {
@@ -166,9 +166,9 @@ func TestDockerConfigIsForThisUserOnly(t *testing.T) {
 		&want,
 	)
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("credentials (-want +got):\n%s", diff)
 	}
 	if _, err := buildhooks.WriteDockerConfig(filepath.Join(dir, "none"), nil); err == nil {
-		t.Error("a folder that is not there was written to")
+		t.Error("write to a folder that does not exist: got no error, want one")
 	}
 }

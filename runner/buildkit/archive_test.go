@@ -40,7 +40,13 @@ func TestAnImageIsWrittenToAFileBesides(t *testing.T) {
 		r.Publish = false
 		files := archived(t, r.Options.Archive.Path)
 		if _, ok := files[want]; !ok || (kind != spec.ArchiveTar) != strings.Contains(files[want], r.Image+":2") {
-			t.Errorf("%s: file %s: got %q of %d files", kind, want, files[want], len(files))
+			t.Errorf(
+				"%s: file %s: got %q of %d files, want image and tag in a Docker archive only",
+				kind,
+				want,
+				files[want],
+				len(files),
+			)
 		}
 	}
 }
@@ -56,7 +62,11 @@ func TestAFileIsNotWrittenThroughALink(t *testing.T) {
 	r.Options.Archive = spec.Archive{Type: spec.ArchiveTar, Path: link}
 	_, err := client.Build(t.Context(), r)
 	if _, statErr := os.Stat(target); err == nil || !errors.Is(statErr, os.ErrNotExist) {
-		t.Errorf("got error %v, and for the link's target %v", err, statErr)
+		t.Errorf(
+			"write through a link: got error %v and stat error %v, want an error and no file at the target",
+			err,
+			statErr,
+		)
 	}
 }
 
@@ -78,7 +88,7 @@ func TestTimestampsAreNoNewerThanTheEpoch(t *testing.T) {
 				break
 			}
 			if err != nil || header.ModTime.After(time.Unix(1700000000, 0)) {
-				t.Fatalf("%v, %+v", err, header)
+				t.Fatalf("archive header: got %+v, error %v, want a time of %d at most", header, err, 1700000000)
 			}
 		}
 		_ = layers.Close()

@@ -38,7 +38,7 @@ func TestBuildAndPushMoveNoTag(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, &log)
 	}
 	if len(tags(t, r.Image)) != 0 {
-		t.Error("Build pushed a tag, want none")
+		t.Errorf("tags after Build: got %v, want none", tags(t, r.Image))
 	}
 	if err := client.Push(t.Context(), r, built.Digest); err != nil {
 		t.Fatalf("push: %v", err)
@@ -48,7 +48,7 @@ func TestBuildAndPushMoveNoTag(t *testing.T) {
 	}
 	img := pull(t, r.Image, built.Digest)
 	if diff := cmp.Diff(map[string]string{"version": "1.2"}, labels(t, img)); diff != "" {
-		t.Error(diff)
+		t.Errorf("labels (-want +got):\n%s", diff)
 	}
 	manifest, err := img.Manifest()
 	if err != nil {
@@ -114,7 +114,7 @@ func TestPushIsExactWithoutCaching(t *testing.T) {
 	}
 	absent := "sha256:" + strings.Repeat("0", 64)
 	if err := client.Push(t.Context(), r, absent); err == nil {
-		t.Error("push of an image that was never built: got no error")
+		t.Error("push of an image that was never built: got no error, want one")
 	}
 }
 
@@ -199,10 +199,10 @@ func TestSeveralPlatforms(t *testing.T) {
 	}
 	manifest, err := index.IndexManifest()
 	if err != nil || len(manifest.Manifests) != 2 {
-		t.Fatalf("got %+v, %v; want two images", manifest, err)
+		t.Fatalf("image index: got %+v, error %v, want two images", manifest, err)
 	}
 	if built.Size == 0 || built.Steps == 0 {
-		t.Errorf("got %+v, want a size and steps", built)
+		t.Errorf("build: got %+v, want a size and steps", built)
 	}
 }
 
@@ -258,7 +258,7 @@ func TestRegistryLogin(t *testing.T) {
 		t.Fatalf("push with the login: %v", err)
 	}
 	if err := client.Push(t.Context(), buildkit.Request{Image: r.Image}, base.Digest); err == nil {
-		t.Error("push without the login: got no error")
+		t.Error("push without the login: got no error, want one")
 	}
 	var log bytes.Buffer
 	next := request(
@@ -267,12 +267,12 @@ func TestRegistryLogin(t *testing.T) {
 	next.Progress = &log
 	other := start(t, t.TempDir()).dial(t)
 	if _, err := other.Build(t.Context(), next); err == nil {
-		t.Error("a private base image without the login: got no error")
+		t.Error("a private base image without the login: got no error, want one")
 	}
 	next.Registries = r.Registries
 	build(t, other, next)
 	if strings.Contains(log.String(), "s3cret") {
-		t.Error("the log contains the password")
+		t.Error("log: got the password, want it masked")
 	}
 }
 

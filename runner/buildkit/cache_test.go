@@ -78,10 +78,10 @@ func TestAMissingCacheFailsNoBuild(t *testing.T) {
 	r.Options.CacheTo = unreachable
 	client := start(t, t.TempDir()).dial(t)
 	if built := build(t, client, r); !strings.HasPrefix(built.Digest, "sha256:") {
-		t.Errorf("got %+v, want a digest", built)
+		t.Errorf("build: got %+v, want a digest", built)
 	}
 	delete(unreachable[0].Attrs, "ignore-error")
 	if _, err := client.Build(t.Context(), r); err == nil {
-		t.Error("a required cache that cannot be written: got no error")
+		t.Error("a required cache that cannot be written: got no error, want one")
 	}
 }

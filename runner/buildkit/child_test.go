@@ -25,7 +25,7 @@ func TestChildBuildsAndStops(t *testing.T) {
 		Output:             &out,
 	})
 	if err != nil {
-		t.Fatalf("%v\n%s", err, &out)
+		t.Fatalf("run the child: %v\n%s", err, &out)
 	}
 	client, err := buildkit.Dial(t.Context(), child.Address, identity.Identity{})
 	if err != nil {
@@ -37,7 +37,7 @@ func TestChildBuildsAndStops(t *testing.T) {
 	child.Stop()
 	// The race detector adds a second to the end of each of the three processes.
 	if took := time.Since(started); took > 6*time.Second {
-		t.Errorf("got %s until the child stopped, want at most 6s", took)
+		t.Errorf("stop of the child: got %s, want 6s at most", took)
 	}
 	if left := processes(t, dir); len(left) != 0 {
 		t.Errorf("got processes %v after the stop, want none", left)
@@ -71,7 +71,7 @@ func TestChildIsNotAwaitedAfterTheEnd(t *testing.T) {
 	cancel()
 	_, err := sandbox.StartChild(ctx, sandbox.ChildOptions{Dir: t.TempDir(), Environ: os.Environ()})
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want %v", err, context.Canceled)
+		t.Errorf("canceled child: got error %v, want %v", err, context.Canceled)
 	}
 }
 
@@ -82,10 +82,10 @@ func TestChildWithoutARuntime(t *testing.T) {
 		sandbox.ChildOptions{Dir: t.TempDir(), Environ: []string{"SLIPWAY_BUILDER_RUNTIME=no-such-runtime"}},
 	)
 	if err == nil || !strings.Contains(err.Error(), "no builder can run here") {
-		t.Errorf("got error %v, want that no builder can run here", err)
+		t.Errorf(`child: got error %v, want "no builder can run here" in it`, err)
 	}
 	if took := time.Since(started); took > soon {
-		t.Errorf("got the error after %s, want at most %s", took, soon)
+		t.Errorf("time before the error: got %s, want %s at most", took, soon)
 	}
 }
 

@@ -67,14 +67,14 @@ func TestWhichProcessReadsTheContext(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(c.want, files(t, r.Image, image.Digest)); diff != "" {
-				t.Error(diff)
+				t.Errorf("files of the image (-want +got):\n%s", diff)
 			}
 			const reason = "the builder cannot read it, so the client sends it: "
 			if got := strings.Contains(log.String(), reason); got != c.reported {
 				t.Errorf("reason in the log: got %t, want %t:\n%s", got, c.reported, &log)
 			}
 			if !strings.Contains(log.String(), "transferring context: ") {
-				t.Errorf("the log:\n%s", &log)
+				t.Errorf("log: got:\n%s\nwant %q in it", &log, "transferring context: ")
 			}
 		})
 	}

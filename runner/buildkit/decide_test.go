@@ -51,7 +51,7 @@ func TestClassifyBuildErrors(t *testing.T) {
 	cause := errors.New("timeout")
 	cancel(cause)
 	if err := classify(ctx, errors.New("x"), ""); !errors.Is(err, cause) {
-		t.Errorf("got %v, want the cause %v", err, cause)
+		t.Errorf("canceled solve: got error %v, want the cause %v", err, cause)
 	}
 	if classify(ctx, nil, "") != nil {
 		t.Error("classify without an error: got an error, want nil")

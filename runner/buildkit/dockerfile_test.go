@@ -34,7 +34,7 @@ func TestBindMountsLinksAndARGInFROM(t *testing.T) {
 		}
 	}
 	if _, found := got["scratch/x"]; found {
-		t.Error("the image contains a file of a tmpfs mount")
+		t.Error("files of the image: got scratch/x of a tmpfs mount, want none")
 	}
 }
 
@@ -59,7 +59,7 @@ func TestONBUILD(t *testing.T) {
 	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "\n", "app": "the app"}))
 	r.Image = host + "/acme/app"
 	if got := files(t, r.Image, publish(t, client, r)); got["app"] != "the app" || got["made-of-it"] != "the app" {
-		t.Errorf("got files app %q and made-of-it %q", got["app"], got["made-of-it"])
+		t.Errorf(`files: got app %q and made-of-it %q, want "the app" in both`, got["app"], got["made-of-it"])
 	}
 }
 
@@ -82,7 +82,7 @@ func TestADDOverHTTPWithAChecksum(t *testing.T) {
 	r.Image = serveRegistry(t) + "/acme/app"
 	r.BuildArgs = map[string]string{"SUM": fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))}
 	if got := files(t, r.Image, publish(t, client, r))["file"]; got != text {
-		t.Errorf("got file %q", got)
+		t.Errorf("file: got %q, want %q", got, text)
 	}
 	r.BuildArgs["SUM"] = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("other")))
 	if _, err := client.Build(t.Context(), r); err == nil || !strings.Contains(err.Error(), "digest mismatch") {
@@ -107,13 +107,13 @@ func TestADDOfAGitRepositoryAtACommit(t *testing.T) {
 	)
 	r.Image, r.BuildArgs = serveRegistry(t)+"/acme/app", map[string]string{"COMMIT": first}
 	if _, err := client.Build(t.Context(), r); err == nil {
-		t.Error("a private repository without a credential: got no error")
+		t.Error("a private repository without a credential: got no error, want one")
 	}
 	credential := sourcetest.Credential()
 	header := "basic " + basic(credential.Username, credential.Password.Reveal())
 	r.Options.Secrets = []spec.BuildSecret{{ID: "GIT_AUTH_HEADER", Value: secret.New(header)}}
 	if got := files(t, r.Image, publish(t, client, r))["lib/file"]; got != "first" {
-		t.Errorf("got %q, want the file of the first commit", got)
+		t.Errorf("file of the Git context: got %q, want the file of the first commit", got)
 	}
 }
 
@@ -133,6 +133,6 @@ func TestFileNamesNeedNotBeUTF8(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := files(t, r.Image, image.Digest)["menu/caf\xe9"]; got != "noir" {
-		t.Errorf("got file %q", got)
+		t.Errorf(`file: got %q, want "noir"`, got)
 	}
 }

@@ -58,7 +58,7 @@ func TestABuilderInAContainerIsReachedByDockerOrKubectl(t *testing.T) {
 			continue
 		}
 		if built := build(t, client, r); !strings.HasPrefix(built.Digest, "sha256:") {
-			t.Errorf("%s: got %+v", address, built)
+			t.Errorf("%s: got %+v, want a SHA-256 digest in it", address, built)
 		}
 		_ = client.Close()
 	}

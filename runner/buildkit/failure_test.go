@@ -75,10 +75,10 @@ func TestO6Refused(t *testing.T) {
 			}
 			var fault *buildkit.BuildError
 			if !errors.As(err, &fault) {
-				t.Fatalf("got %T %v, want a BuildError", err, err)
+				t.Fatalf("Build: got error %T %v, want a BuildError", err, err)
 			}
 			if !strings.Contains(fault.Error(), c.want) {
-				t.Errorf("got %q, want %q in it", fault, c.want)
+				t.Errorf("Build: got error %q, want %q in it", fault, c.want)
 			}
 			if fault.Line != c.line {
 				t.Errorf("got line %d, want %d", fault.Line, c.line)
@@ -106,14 +106,14 @@ func TestO6AllowedFrontendRuns(t *testing.T) {
 	line := "# syntax=" + front.Image + "@" + image.Digest + "\n"
 	_, err := client.Build(t.Context(), request(write(t, map[string]string{"Dockerfile": line + "FROM scratch\n"})))
 	if err == nil || !strings.Contains(err.Error(), "exit code: 3") {
-		t.Errorf("got %v, want the frontend's own exit code", err)
+		t.Errorf("Build: got error %v, want the frontend's own exit code", err)
 	}
 	_, err = client.Build(
 		t.Context(),
 		request(write(t, map[string]string{"Dockerfile": "# syntax=" + host + "/acme/other\nFROM scratch\n"})),
 	)
 	if err == nil || !strings.Contains(err.Error(), "is not allowed") {
-		t.Errorf("got %v, want a refusal", err)
+		t.Errorf(`frontend that is not allowed: got error %v, want "is not allowed" in it`, err)
 	}
 }
 
@@ -156,10 +156,10 @@ func TestDockerfileFaults(t *testing.T) {
 			_, err := client.Build(t.Context(), r)
 			var fault *buildkit.BuildError
 			if !errors.As(err, &fault) {
-				t.Fatalf("got %T %v, want a BuildError", err, err)
+				t.Fatalf("Build: got error %T %v, want a BuildError", err, err)
 			}
 			if !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %q, want %q in it", err, c.want)
+				t.Errorf("Build: got error %q, want %q in it", err, c.want)
 			}
 			if fault.Line != c.line {
 				t.Errorf("got line %d, want %d", fault.Line, c.line)
@@ -174,7 +174,7 @@ func TestDockerfileFaults(t *testing.T) {
 				t.Errorf("got excerpt %q, want a marked line", fault.Excerpt)
 			}
 			if c.code != 0 && !strings.Contains(log.String(), "no-good") {
-				t.Errorf("the log lacks the command's output: %s", &log)
+				t.Errorf("log: got:\n%s\nwant the command's output in it", &log)
 			}
 		})
 	}
@@ -199,7 +199,7 @@ func TestAFailingRegistryIsNoDockerfileError(t *testing.T) {
 			)
 			var fault *buildkit.BuildError
 			if err == nil || errors.As(err, &fault) {
-				t.Errorf("got %v, want an error that is no BuildError", err)
+				t.Errorf("Build: got error %v, want one that is no BuildError", err)
 			}
 		})
 	}
@@ -211,7 +211,9 @@ func TestADDMayNotReadTheMachine(t *testing.T) {
 	needBuildKit(t)
 	client := start(t, t.TempDir()).dial(t)
 	inside := httptest.NewServer(
-		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("ADD reached a service on loopback") }),
+		http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			t.Error("ADD of a service on loopback: got a request, want none")
+		}),
 	)
 	t.Cleanup(inside.Close)
 	_, port, err := net.SplitHostPort(inside.Listener.Addr().String())
@@ -260,10 +262,10 @@ func TestCancelStopsTheBuildAtOnce(t *testing.T) {
 	r.Progress = onText("it-runs", func() { asked = time.Now(); cancel(cause) })
 	_, err := client.Build(ctx, r)
 	if took := time.Since(asked); took > soon {
-		t.Errorf("Build returned after %s, want at once", took)
+		t.Errorf("Build: got its end after %s, want %s at most", took, soon)
 	}
 	if !errors.Is(err, cause) {
-		t.Errorf("got %v, want the cause %v", err, cause)
+		t.Errorf("Build: got error %v, want the cause %v", err, cause)
 	}
 	build(t, client, request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN true\n"}))))
 }

@@ -29,7 +29,7 @@ func TestSecondServerOnAStateFailsAtOnce(t *testing.T) {
 	}
 	want := "in use by process " + strconv.Itoa(first.cmd.Process.Pid)
 	if !strings.Contains(second.log.String(), want) {
-		t.Errorf("the second server: got log %s\nwant %q in it", second.log, want)
+		t.Errorf("log of the second server: got:\n%s\nwant %q in it", second.log, want)
 	}
 	other := launch(t, t.TempDir(), "--address", first.address)
 	if err := other.wait(t, 5*time.Second); err == nil ||
@@ -48,7 +48,7 @@ func TestStopsWhenIdleAndNotBefore(t *testing.T) {
 	first := build(t, client, r) // takes longer than the idle time
 	select {
 	case err := <-server.exited:
-		t.Fatalf("the server stopped with a connected client: %v\n%s", err, server.log)
+		t.Fatalf("server with a connected client: got its end, error %v, want it running\n%s", err, server.log)
 	case <-time.After(1500 * time.Millisecond): // an open client is not idle
 	}
 	_ = client.Close()
@@ -106,7 +106,7 @@ func TestKillLeavesNothing(t *testing.T) {
 			go func() { _, err := client.Build(t.Context(), r); failed <- err }()
 			<-running
 			if len(processes(t, "sleep "+mark)) == 0 {
-				t.Fatal("the step did not start")
+				t.Fatal("processes of the RUN step: got none, want one")
 			}
 			pid := server.cmd.Process.Pid
 			if victim == "inner" {
@@ -116,17 +116,17 @@ func TestKillLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := server.wait(t, 5*time.Second); err == nil {
-				t.Error("killed server: got no error")
+				t.Error("killed server: got no error, want one")
 			}
 			if err := <-failed; err == nil {
-				t.Error("build on a killed server: got no error")
+				t.Error("build on a killed server: got no error, want one")
 			}
 			eventually(t, "processes are left", func() bool {
 				return len(processes(t, "sleep "+mark))+len(processes(t, state)) == 0
 			})
 			mounts, err := os.ReadFile("/proc/self/mountinfo")
 			if err != nil || bytes.Contains(mounts, []byte(state)) {
-				t.Errorf("mounts remain: %v", err)
+				t.Errorf("mounts of the killed server: got some, or error %v, want none", err)
 			}
 			if left, _ := filepath.Glob("/run/runc/*"); len(left) > 0 {
 				t.Errorf("got files %v in runc's state, want none", left)
@@ -149,7 +149,7 @@ func TestSocketBelongsToItsGroup(t *testing.T) {
 	}
 	stat := info.Sys().(*syscall.Stat_t)
 	if stat.Gid != 64000 || info.Mode().Perm() != 0o660 {
-		t.Errorf("socket: got gid %d and mode %o", stat.Gid, info.Mode().Perm())
+		t.Errorf("socket: got gid %d and mode %o, want 64000 and 660", stat.Gid, info.Mode().Perm())
 	}
 }
 
@@ -184,7 +184,7 @@ func TestServeInProcess(t *testing.T) {
 	_ = client.Close()
 	cancel()
 	if err := <-ended; err != nil {
-		t.Errorf("Serve: got error %v", err)
+		t.Errorf("Serve: %v", err)
 	}
 }
 
@@ -212,7 +212,7 @@ func TestConfigFaults(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			if err := server.Serve(ctx, config); err == nil {
-				t.Error("Serve: got no error")
+				t.Error("Serve: got no error, want one")
 			}
 		})
 	}
@@ -223,7 +223,7 @@ func TestDialWithoutAServer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if _, err := buildkit.Dial(ctx, "unix://"+path, identity.Identity{}); err == nil {
-		t.Error("dial without a server: got no error")
+		t.Error("dial without a server: got no error, want one")
 	}
 }
 
@@ -243,7 +243,7 @@ func TestRuntimesThatDoNotWork(t *testing.T) {
 		},
 	)
 	if err == nil || !strings.Contains(err.Error(), "use runc") {
-		t.Errorf("got %v, want the advice to use runc", err)
+		t.Errorf("Serve: got error %v, want the advice to use runc", err)
 	}
 }
 

@@ -175,7 +175,7 @@ func (s *running) wait(t *testing.T, atMost time.Duration) error {
 		return err
 	case <-time.After(atMost):
 		_ = s.cmd.Process.Kill()
-		t.Errorf("the builder did not end within %s\n%s", atMost, s.log)
+		t.Errorf("builder: got no end within %s, want one\n%s", atMost, s.log)
 		return context.DeadlineExceeded
 	}
 }

@@ -27,7 +27,7 @@ func TestNetworkOfRUN(t *testing.T) {
 			needNetwork(t, mode)
 			server := start(t, t.TempDir(), "--network", mode)
 			if !strings.Contains(server.log.String(), "RUN steps use network "+mode) {
-				t.Errorf("the log does not contain the network: %s", server.log)
+				t.Errorf("log: got:\n%s\nwant network %s in it", server.log, mode)
 			}
 			port := greet(t)
 			steps := fmt.Sprintf(
@@ -42,13 +42,13 @@ func TestNetworkOfRUN(t *testing.T) {
 			build(t, server.dial(t), r)
 			words := output(log.String())
 			if got := !strings.Contains(words, "no-outside"); got != want.outside {
-				t.Errorf("connected to the outside: got %v\n%s", got, &log)
+				t.Errorf("connected to the outside: got %v, want %v\n%s", got, want.outside, &log)
 			}
 			if got := !strings.Contains(words, "no-loopback"); got != want.loopback {
-				t.Errorf("connected to loopback: got %v\n%s", got, &log)
+				t.Errorf("connected to loopback: got %v, want %v\n%s", got, want.loopback, &log)
 			}
 			if got := strings.Count(words, "hello from outside"); (got > 0) != want.outside {
-				t.Errorf("got %d greetings\n%s", got, &log)
+				t.Errorf("greetings from outside: got %d, want some: %v\n%s", got, want.outside, &log)
 			}
 		})
 	}

@@ -36,7 +36,7 @@ func TestATemporaryStateIsNotSynced(t *testing.T) {
 			}
 		}
 		if len(found) == 0 {
-			t.Errorf("%s: found no process", what)
+			t.Errorf("%s: processes: got none, want some", what)
 		}
 		child.Stop()
 	}

@@ -60,7 +60,7 @@ func TestSecretsAnAgentHostsAndProxiesReachRUN(t *testing.T) {
 	}
 	config, err := pull(t, r.Image, built.Digest).RawConfigFile()
 	if err != nil || bytes.Contains(config, []byte("canary")) {
-		t.Errorf("got error %v; the image contains a secret: %s", err, config)
+		t.Errorf("image config: got error %v and config %s, want no secret in it", err, config)
 	}
 }
 
@@ -78,7 +78,7 @@ func TestTheErrorForAMissingSecretHasItsName(t *testing.T) {
 	)
 	var blame *buildkit.BuildError
 	if _, err := client.Build(t.Context(), r); !errors.As(err, &blame) || !strings.Contains(err.Error(), "npm") {
-		t.Errorf("got %v, want a *BuildError with the name of the secret", err)
+		t.Errorf("Build: got error %v, want a BuildError with the name of the secret", err)
 	}
 	r.Options.SSHKey = secret.New("canary")
 	_, err := client.Build(t.Context(), r)
@@ -86,6 +86,6 @@ func TestTheErrorForAMissingSecretHasItsName(t *testing.T) {
 		t.Fatalf("an invalid key: got %v, want an error with the name of the setting", err)
 	}
 	if strings.Contains(err.Error(), "canary") {
-		t.Errorf("an invalid key: the error %q contains the key", err)
+		t.Errorf("an invalid key: got error %q, want no key in it", err)
 	}
 }

@@ -50,7 +50,7 @@ func TestLabelsAndAnnotations(t *testing.T) {
 	r.Image = serveRegistry(t) + "/acme/app"
 	plain := pull(t, r.Image, publish(t, client, r))
 	if got, err := plain.MediaType(); err != nil || got != types.DockerManifestSchema2 {
-		t.Errorf("without annotations: got type %s, error %v", got, err)
+		t.Errorf("without annotations: got type %s, error %v, want %s", got, err, types.DockerManifestSchema2)
 	}
 	notes := map[string]string{
 		"org.opencontainers.image.revision": "4f1d0c8",
@@ -63,7 +63,7 @@ func TestLabelsAndAnnotations(t *testing.T) {
 	}
 	manifest, err := img.Manifest()
 	if err != nil || manifest.MediaType != types.OCIManifestSchema1 {
-		t.Fatalf("%+v, %v", manifest, err)
+		t.Fatalf("manifest: got %+v, error %v, want type %s", manifest, err, types.OCIManifestSchema1)
 	}
 	if diff := cmp.Diff(notes, manifest.Annotations); diff != "" {
 		t.Errorf("annotations (-want +got):\n%s", diff)
@@ -71,7 +71,7 @@ func TestLabelsAndAnnotations(t *testing.T) {
 	r.Platforms = []string{"linux/amd64", "linux/arm64"}
 	list, err := index(t, r.Image, publish(t, client, r)).IndexManifest()
 	if err != nil || len(list.Manifests) != 2 {
-		t.Fatalf("%+v, %v", list, err)
+		t.Fatalf("image index: got %+v, error %v, want two manifests", list, err)
 	}
 	if diff := cmp.Diff(notes, list.Annotations); diff != "" {
 		t.Errorf("annotations of the index (-want +got):\n%s", diff)
@@ -103,10 +103,10 @@ func TestCompression(t *testing.T) {
 		r.Options.Compression.Type, r.Options.Compression.Level, _ = strings.Cut(kind, ":")
 		layers, err := pull(t, r.Image, publish(t, client, r)).Layers()
 		if err != nil || len(layers) != 1 {
-			t.Fatalf("got %d layers, error %v", len(layers), err)
+			t.Fatalf("layers: got %d, error %v, want 1", len(layers), err)
 		}
 		if got, err := layers[0].MediaType(); err != nil || got != want {
-			t.Errorf("%s: got a layer of type %s, error %v; want %s", kind, got, err, want)
+			t.Errorf("%s: layer type: got %s, error %v, want %s", kind, got, err, want)
 		}
 		if sizes[kind], err = layers[0].Size(); err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestProvenanceAndSBOMAreAttached(t *testing.T) {
 		t.Fatalf("got %d manifests, want the image and its attestations", len(manifest.Manifests))
 	}
 	if got := manifest.Manifests[1].Annotations["vnd.docker.reference.type"]; got != "attestation-manifest" {
-		t.Fatalf("the second manifest is of type %q, want attestation-manifest", got)
+		t.Fatalf("type of the second manifest: got %q, want attestation-manifest", got)
 	}
 	attestations, err := list.Image(manifest.Manifests[1].Digest)
 	if err != nil {
@@ -162,7 +162,7 @@ func TestProvenanceAndSBOMAreAttached(t *testing.T) {
 	}
 	layers, err := attestations.Layers()
 	if err != nil || len(layers) != 2 {
-		t.Fatalf("got %d attestations, error %v", len(layers), err)
+		t.Fatalf("attestations: got %d, error %v, want 2", len(layers), err)
 	}
 	var all bytes.Buffer
 	for _, layer := range layers {
@@ -178,10 +178,10 @@ func TestProvenanceAndSBOMAreAttached(t *testing.T) {
 	text := all.String()
 	for _, want := range []string{"found-by-scan", "slsa.dev/provenance"} {
 		if !strings.Contains(text, want) {
-			t.Errorf("the attestations lack %q: %s", want, text)
+			t.Errorf("attestations: got %s, want %q in them", text, want)
 		}
 	}
 	if strings.Contains(text, "canary") {
-		t.Errorf("the attestations contain the proxy's password: %s", text)
+		t.Errorf("attestations: got %s, want no proxy password in them", text)
 	}
 }

@@ -25,23 +25,23 @@ func TestTheBuilderPublishesByDigest(t *testing.T) {
 	base.Image, base.Publish = host+"/acme/base", true
 	first := build(t, client, base)
 	if !first.Pushed || len(tags(t, base.Image)) != 0 {
-		t.Fatalf("got pushed %v and tags %v", first.Pushed, tags(t, base.Image))
+		t.Fatalf("first image: got pushed %v and tags %v, want true and none", first.Pushed, tags(t, base.Image))
 	}
 	fresh := start(t, t.TempDir()).dial(t) // does not have the base image
 	r := request(write(t, map[string]string{"Dockerfile": "FROM " + base.Image + "@" + first.Digest + "\nLABEL a=b\n"}))
 	r.Image, r.Publish = host+"/acme/app", true
 	second := build(t, fresh, r)
 	if !second.Pushed {
-		t.Error("the builder did not push the second image")
+		t.Error("second image pushed by the builder: got false, want true")
 	}
 	if got, want := files(t, r.Image, second.Digest)["a"], "of the base"; got != want {
 		t.Errorf("file a: got %q, want %q", got, want)
 	}
 	if second.Size == 0 {
-		t.Error("got size 0")
+		t.Error("size of the second image: got 0, want more")
 	}
 	if got := digest.FromBytes(second.Manifest).String(); got != second.Digest {
-		t.Errorf("the manifest has the digest %s, want %s", got, second.Digest)
+		t.Errorf("digest of the manifest: got %s, want %s", got, second.Digest)
 	}
 }
 
@@ -53,7 +53,7 @@ func TestTheBuilderPublishesByTag(t *testing.T) {
 	r.Image, r.Publish, r.Tag = host+"/acme/app", true, "1.2"
 	image := build(t, client, r)
 	if !image.Pushed {
-		t.Error("the builder did not push the image")
+		t.Error("image pushed by the builder: got false, want true")
 	}
 	if got, want := files(t, r.Image, image.Digest)["a"], "tagged"; got != want {
 		t.Errorf("file a: got %q, want %q", got, want)
@@ -80,7 +80,7 @@ func TestAPublishedImageCanBePushedToASecondRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := files(t, r.Image, image.Digest)["a"]; !image.Pushed || got != "of the base" {
-		t.Errorf("got pushed %v and file %q", image.Pushed, got)
+		t.Errorf(`image: got pushed %v and file %q, want true and "of the base"`, image.Pushed, got)
 	}
 }
 
@@ -97,10 +97,10 @@ func TestPushPushesAnImageThatTheBuilderCouldNot(t *testing.T) {
 		t.Errorf("got steps %+v, want one that was not cached", image.Ran)
 	}
 	if !strings.Contains(log.String(), "CACHED") {
-		t.Errorf("the step ran again:\n%s", &log)
+		t.Errorf("log: got:\n%s\nwant CACHED in it", &log)
 	}
 	if image.Pushed || !strings.Contains(log.String(), "the builder cannot push the image, so this step pushes it") {
-		t.Errorf("got pushed %v\n%s", image.Pushed, &log)
+		t.Errorf("image: got pushed %v and log:\n%s\nwant false and the reason", image.Pushed, &log)
 	}
 	r.Image = host + "/acme/app"
 	if err := client.Push(t.Context(), r, image.Digest); err != nil {
@@ -146,6 +146,6 @@ func TestABuildThatIsPushedAtOnceLeavesNoRecord(t *testing.T) {
 		got = append(got, event.GetRecord().GetFrontendAttrs()["build-arg:WHO"])
 	}
 	if diff := cmp.Diff([]string{"push-follows"}, got); diff != "" {
-		t.Error(diff)
+		t.Errorf("build options (-want +got):\n%s", diff)
 	}
 }

@@ -16,7 +16,7 @@ func TestStepNamesMatchTheDockerfile(t *testing.T) {
 	text := shellStage + "COPY a /a\nRUN cat /a\nCOPY b /b\n"
 	dir := withShell(t, write(t, map[string]string{"Dockerfile": text, "a": "1", "b": "same"}))
 	if found := hints.Find([]byte(text), build(t, client, request(dir)).Ran); len(found) != 0 {
-		t.Errorf("first build: got hints %+v", found)
+		t.Errorf("hints of the first build: got %+v, want none", found)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "a"), []byte("2"), 0o644); err != nil {
 		t.Fatal(err)

@@ -63,7 +63,7 @@ func TestBaseImagesByMirrorAndByCertificate(t *testing.T) {
 		r := request(write(t, map[string]string{"Dockerfile": "FROM " + from + "\nCOPY a /a\n", "a": "a"}))
 		r.Image = serveRegistry(t) + "/acme/app"
 		if got := labels(t, pull(t, r.Image, publish(t, client, r))); got["team"] != "a" {
-			t.Errorf("base image %s: got labels %v", from, got)
+			t.Errorf(`base image %s: labels: got %v, want team "a"`, from, got)
 		}
 	}
 }
@@ -77,11 +77,11 @@ func TestRUNUsesTheConfiguredNameServers(t *testing.T) {
 	)
 	r.Progress = &out
 	if _, err := client.Build(t.Context(), r); err != nil {
-		t.Fatalf("%v\n%s", err, &out)
+		t.Fatalf("Build: %v\n%s", err, &out)
 	}
 	for _, want := range []string{"nameserver 10.9.8.7\n", "search corp.example.com\n"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("the output of RUN does not contain %q:\n%s", want, &out)
+			t.Errorf("output of RUN: got:\n%s\nwant %q in it", &out, want)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func TestMirrorsAndNameServersAreChecked(t *testing.T) {
 	} {
 		c.State, c.Address = t.TempDir(), "unix:///nowhere/builder.sock"
 		if err := server.Serve(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
+			t.Errorf("Serve: got error %v, want %q in it", err, want)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func keys(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "keys")
 	if out, err := command(t, "keys", dir, "--host", "127.0.0.1", "--host", "builder.example.com"); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("builder keys: %v\n%s", err, out)
 	}
 	return dir
 }
@@ -66,7 +66,7 @@ func TestRemoteBuilder(t *testing.T) {
 	needBuildKit(t)
 	dir, address := keys(t), "tcp://"+freePort(t)
 	if out, err := command(t, "keys", dir, "--client", "revoked"); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("builder keys: %v\n%s", err, out)
 	}
 	revoked := filepath.Join(dir, "revoked")
 	fingerprint := client(t, filepath.Join(dir, "revoked.pem")).Fingerprint()
@@ -91,7 +91,7 @@ func TestRemoteBuilder(t *testing.T) {
 
 	c, err := buildkit.Dial(t.Context(), address, client(t, filepath.Join(dir, "client.pem")))
 	if err != nil {
-		t.Fatalf("%v\n%s", err, server.log)
+		t.Fatalf("dial: %v\n%s", err, server.log)
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN echo over TLS\n"})))
@@ -110,7 +110,7 @@ func TestRemoteBuilder(t *testing.T) {
 		t.Errorf("check: got this machine's platform %d times, want once\n%s", got, out)
 	}
 	if !strings.Contains(out, "valid until") {
-		t.Errorf("check: the output lacks the end of the certificate\n%s", out)
+		t.Errorf("check: got:\n%s\nwant the end of the certificate's validity in it", out)
 	}
 	for name, login := range map[string]identity.Identity{
 		"no certificate":                  {},
@@ -124,7 +124,7 @@ func TestRemoteBuilder(t *testing.T) {
 			defer cancel()
 			if c, err := buildkit.Dial(ctx, address, login); err == nil {
 				_ = c.Close()
-				t.Error("dial: got no error")
+				t.Error("dial: got no error, want one")
 			}
 		})
 	}
@@ -134,7 +134,7 @@ func TestRemoteBuilder(t *testing.T) {
 		dialer := tls.Dialer{Config: config}
 		if conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(address, "tcp://")); err == nil {
 			_ = conn.Close()
-			t.Error("dial: got no error")
+			t.Error("dial: got no error, want one")
 		}
 	})
 }
@@ -163,7 +163,7 @@ func mixed(t *testing.T, own, trusts string) identity.Identity {
 func TestTCPNeedsCertificates(t *testing.T) {
 	out, err := command(t, "--address", "tcp://127.0.0.1:0", "--state", t.TempDir(), "--network", "none")
 	if err == nil || !strings.Contains(out, "slipway builder keys") {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("builder: got error %v and output:\n%s\nwant an error that names slipway builder keys", err, out)
 	}
 }
 
@@ -171,7 +171,7 @@ func TestKeys(t *testing.T) {
 	dir := keys(t)
 	for name, mode := range map[string]os.FileMode{"ca.key": 0o600, "ca.pem": 0o644, "server.pem": 0o600, "client.pem": 0o600} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != mode {
-			t.Errorf("%s: %v, %v", name, info, err)
+			t.Errorf("%s: got mode %v, error %v, want %v", name, info, err, mode)
 		}
 	}
 	before, err := os.ReadFile(filepath.Join(dir, "server.pem"))
@@ -186,13 +186,13 @@ func TestKeys(t *testing.T) {
 		t.Errorf("a second client: got %d unchanged files, want 2\n%s", got, out)
 	}
 	if !strings.Contains(out, "ci-2.pem for its clients") {
-		t.Errorf("a second client: the output lacks its file\n%s", out)
+		t.Errorf("a second client: got:\n%s\nwant its file in it", out)
 	}
 	if after, err := os.ReadFile(filepath.Join(dir, "server.pem")); err != nil || string(after) != string(before) {
-		t.Errorf("the server's certificate changed: %v", err)
+		t.Errorf("the server's certificate: got another one, or error %v, want the same", err)
 	}
 	if client(t, filepath.Join(dir, "ci-2.pem")).IsZero() {
-		t.Error("ci-2: got an empty identity")
+		t.Error("identity of ci-2: got none, want one")
 	}
 }
 
@@ -219,7 +219,7 @@ func TestKeysRefuses(t *testing.T) {
 		"only clients with":             {"check", "tcp://builder.example.com:1"},
 	} {
 		if out, err := command(t, args...); err == nil || !strings.Contains(out, want) {
-			t.Errorf("%v: %v\n%s\nwant %q", args, err, out, want)
+			t.Errorf("%v: got error %v and output:\n%s\nwant an error and %q", args, err, out, want)
 		}
 	}
 }

@@ -16,7 +16,7 @@ func TestS8TheLogWarnsOfAnArgumentThatLooksLikeASecret(t *testing.T) {
 		r := request(write(t, map[string]string{"Dockerfile": "FROM scratch\nARG " + name + "\nCOPY Dockerfile /\n"}))
 		r.BuildArgs, r.Progress = map[string]string{name: "x"}, &log
 		if _, err := client.Build(t.Context(), r); err != nil {
-			t.Fatalf("%v\n%s", err, &log)
+			t.Fatalf("Build: %v\n%s", err, &log)
 		}
 		want := `Do not use ARG or ENV instructions for sensitive data (ARG "` + name + `") (line 2)`
 		if got := strings.Contains(log.String(), want); got != warned {

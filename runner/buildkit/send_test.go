@@ -19,7 +19,7 @@ import (
 // gRPC's message buffers have sizes up to 32 KiB, and then from 1 MiB.
 func TestAPacketFitsABuffer(t *testing.T) {
 	if size := (&types.Packet{Type: types.PACKET_DATA, ID: math.MaxUint32, Data: make([]byte, chunkSize)}).SizeVT(); size > 32<<10 {
-		t.Errorf("got a chunk of %d bytes", size)
+		t.Errorf("size of a packet: got %d bytes, want %d at most", size, 32<<10)
 	}
 	dir := t.TempDir()
 	options, err := Request{Context: dir, Dockerfile: filepath.Join(dir, "Dockerfile")}.solveOptions()
@@ -27,7 +27,7 @@ func TestAPacketFitsABuffer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ok := options.LocalMounts["context"].(chunkedFS); !ok {
-		t.Errorf("context: got a %T", options.LocalMounts["context"])
+		t.Errorf("file system of the context: got a %T, want a chunkedFS", options.LocalMounts["context"])
 	}
 }
 
@@ -59,7 +59,7 @@ func TestFilesAreSentInPackets(t *testing.T) {
 	for {
 		n, err := file.Read(buffer)
 		if got = append(got, buffer[:n]...); n > chunkSize {
-			t.Errorf("got a chunk of %d bytes", n)
+			t.Errorf("chunk: got %d bytes, want %d at most", n, chunkSize)
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -69,9 +69,9 @@ func TestFilesAreSentInPackets(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Error(diff)
+		t.Errorf("content (-want +got):\n%s", diff)
 	}
 	if _, err := (chunkedFS{files}).Open("b"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a missing file: got error %v", err)
+		t.Errorf("a missing file: got error %v, want %v", err, os.ErrNotExist)
 	}
 }

@@ -61,9 +61,9 @@ func TestO6AnUnsafeBuildKitIsRefused(t *testing.T) {
 			}
 			switch {
 			case safe && err != nil:
-				t.Errorf("got error %v, want none", err)
+				t.Errorf("check of the version: got error %v, want nil", err)
 			case !safe && (err == nil || !strings.Contains(err.Error(), version) || !strings.Contains(err.Error(), "v0.28.1 or newer")):
-				t.Errorf("got error %v, want the version and the fixed version", err)
+				t.Errorf("check of the version: got error %v, want the version and the fixed version", err)
 			}
 		})
 	}

@@ -22,7 +22,7 @@ func TestLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	if took != 1234*time.Millisecond {
-		t.Errorf("took: got %s", took)
+		t.Errorf("duration: got %s, want 1.234s", took)
 	}
 	failed := errors.New("busy\nbody")
 	if _, err := l.Run("push", func() error { return failed }); !errors.Is(err, failed) {
@@ -35,6 +35,6 @@ func TestLog(t *testing.T) {
 		"\n=== push\n" +
 		"busy; attempt 2 in 1s\nbusy; again in 300ms\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("log (-want +got):\n%s", diff)
 	}
 }

@@ -91,15 +91,15 @@ func TestReadOnDrone(t *testing.T) {
 		Step:            "image",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("run of Drone (-want +got):\n%s", diff)
 	}
 	switch {
 	case origins["Commit"] != "DRONE_COMMIT_SHA":
-		t.Errorf(`%d origins: %v: want origins["Commit"] "DRONE_COMMIT_SHA"`, len(origins), origins)
+		t.Errorf("origin of the commit: got %q, want DRONE_COMMIT_SHA", origins["Commit"])
 	case origins["DefaultBranch"] != "DRONE_REPO_BRANCH":
-		t.Errorf(`%d origins: %v: want origins["DefaultBranch"] "DRONE_REPO_BRANCH"`, len(origins), origins)
+		t.Errorf("origin of the default branch: got %q, want DRONE_REPO_BRANCH", origins["DefaultBranch"])
 	case len(origins) != 17:
-		t.Errorf("%d origins: %v: want len(origins) 17", len(origins), origins)
+		t.Errorf("origins: got %d, want 17: %v", len(origins), origins)
 	}
 }
 
@@ -128,15 +128,15 @@ func TestReadOnWoodpecker(t *testing.T) {
 		Step:            "image",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("run of Woodpecker (-want +got):\n%s", diff)
 	}
 	switch {
 	case origins["Ref"] != "DRONE_COMMIT_REF":
-		t.Errorf(`origins: %v: want origins["Ref"] "DRONE_COMMIT_REF"`, origins)
+		t.Errorf("origin of the ref: got %q, want DRONE_COMMIT_REF", origins["Ref"])
 	case origins["Tag"] != "CI_COMMIT_TAG":
-		t.Errorf(`origins: %v: want origins["Tag"] "CI_COMMIT_TAG"`, origins)
+		t.Errorf("origin of the tag: got %q, want CI_COMMIT_TAG", origins["Tag"])
 	case origins["Branch"] != "":
-		t.Errorf(`origins: %v: want origins["Branch"] ""`, origins)
+		t.Errorf("origin of the branch: got %q, want none", origins["Branch"])
 	}
 }
 
@@ -150,13 +150,13 @@ func TestATagOfAManualBuildIsRead(t *testing.T) {
 	)
 	switch {
 	case got.Tag != "v1.2.3":
-		t.Errorf(`got %+v: want got.Tag "v1.2.3"`, got)
+		t.Errorf("tag: got %q, want v1.2.3", got.Tag)
 	case got.Origins["Tag"] != "DRONE_COMMIT_REF":
-		t.Errorf(`got %+v: want got.Origins["Tag"] "DRONE_COMMIT_REF"`, got)
+		t.Errorf("origin of the tag: got %q, want DRONE_COMMIT_REF", got.Origins["Tag"])
 	case got.Branch != "":
-		t.Errorf(`got %+v: want got.Branch ""`, got)
+		t.Errorf("branch: got %q, want none", got.Branch)
 	case got.Kind() != ci.Tag:
-		t.Errorf("got %+v: want got.Kind() %v", got, ci.Tag)
+		t.Errorf("kind: got %v, want %v", got.Kind(), ci.Tag)
 	}
 }
 
@@ -182,7 +182,7 @@ func TestKindAndName(t *testing.T) {
 	} {
 		r := ci.Run{Event: c.event, Ref: c.ref}
 		if r.Kind() != c.kind || r.Name() != c.name {
-			t.Errorf("%s of %q: %s %q, want %s %q", c.event, c.ref, r.Kind(), r.Name(), c.kind, c.name)
+			t.Errorf("%s of %q: got %s %q, want %s %q", c.event, c.ref, r.Kind(), r.Name(), c.kind, c.name)
 		}
 	}
 }
@@ -207,6 +207,6 @@ func TestARemoteURLShowsNoCredential(t *testing.T) {
 func TestReadWithoutACIReturnsNoValues(t *testing.T) {
 	got := ci.Read(map[string]string{"PATH": "/bin", "CI": "true"})
 	if diff := cmp.Diff(ci.Run{Origins: map[string]string{}}, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("run without variables (-want +got):\n%s", diff)
 	}
 }

@@ -49,10 +49,10 @@ func TestFind(t *testing.T) {
 		)
 		if c.why != "" {
 			if err == nil || !strings.Contains(err.Error(), c.why) {
-				t.Errorf("%s: got %+v, %v; want %q", c.remote, got, err, c.why)
+				t.Errorf("%s: got %+v, error %v, want error %q", c.remote, got, err, c.why)
 			}
 		} else if err != nil || got != c.want {
-			t.Errorf("%s: got %+v, %v; want %+v", c.remote, got, err, c.want)
+			t.Errorf("%s: got %+v, error %v, want %+v", c.remote, got, err, c.want)
 		}
 	}
 }
@@ -73,38 +73,38 @@ func TestDescribe(t *testing.T) {
 	got, err := commitstatus.Describe(onMain(), subject, "")
 	switch {
 	case err != nil:
-		t.Errorf("got %+v, %v: want no error", got, err)
+		t.Errorf("a branch: got error %v, want nil", err)
 	case got.Branch != "main":
-		t.Errorf(`got %+v, %v: want got.Branch "main"`, got, err)
+		t.Errorf("branch: got %q, want main", got.Branch)
 	case got.IsTag:
-		t.Errorf("got %+v, %v: want got.IsTag false", got, err)
+		t.Error("a branch: got a tag's status, want a branch's")
 	case got.Name != subject.Image:
-		t.Errorf("got %+v, %v: want got.Name %v", got, err, subject.Image)
+		t.Errorf("name: got %q, want %q", got.Name, subject.Image)
 	case got.Parent != subject.Image:
-		t.Errorf("got %+v, %v: want got.Parent %v", got, err, subject.Image)
+		t.Errorf("parent: got %q, want %q", got.Parent, subject.Image)
 	case strings.Contains(got.URL, "{"):
-		t.Errorf(`got %+v, %v: want no "{" in got.URL`, got, err)
+		t.Errorf("URL: got %q, want no { in it", got.URL)
 	}
 	if len(got.Key) != 40 || !strings.HasPrefix(got.Key, "slipway-") {
-		t.Errorf("key %q", got.Key)
+		t.Errorf("key: got %q, want slipway- and 32 characters", got.Key)
 	}
 	if got, _ := commitstatus.Describe(onMain(), subject, "image"); got.Key != "image" || got.Parent != "image" {
-		t.Errorf("a key that was set: got %+v", got)
+		t.Errorf("a key that was set: got key %q and parent %q, want image for both", got.Key, got.Parent)
 	}
 	tag := onMain()
 	tag.Event, tag.Ref = "tag", "refs/tags/v1"
 	switch got, err := commitstatus.Describe(tag, subject, ""); {
 	case err != nil:
-		t.Errorf("a tag: got %+v, %v: want no error", got, err)
+		t.Errorf("a tag: got error %v, want nil", err)
 	case got.Branch != "":
-		t.Errorf(`a tag: got %+v, %v: want got.Branch ""`, got, err)
+		t.Errorf("a tag: branch: got %q, want none", got.Branch)
 	case !got.IsTag:
-		t.Errorf("a tag: got %+v, %v: want got.IsTag true", got, err)
+		t.Error("a tag: got a branch's status, want a tag's")
 	}
 	pull := onMain()
 	pull.Event, pull.Ref, pull.SourceBranch = "pull_request", "refs/pull-requests/3/from", "feature/x"
 	if got, err := commitstatus.Describe(pull, subject, ""); err != nil || got.Branch != "feature/x" {
-		t.Errorf("a pull request: got %+v, %v", got, err)
+		t.Errorf("a pull request: got %+v, error %v, want branch feature/x", got, err)
 	}
 }
 
@@ -124,7 +124,7 @@ func TestDescribeNamesTheMissingVariable(t *testing.T) {
 			"",
 		); err == nil ||
 			!strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
+			t.Errorf("Describe: got error %v, want %q in it", err, want)
 		}
 	}
 }
@@ -135,7 +135,7 @@ func TestKeyDiffersBetweenSteps(t *testing.T) {
 	seen := map[string]string{commitstatus.Key(onMain(), base): "base"}
 	add := func(name, key string) {
 		if other := seen[key]; other != "" {
-			t.Errorf("%s has the key of %s", name, other)
+			t.Errorf("key of %s: got the key of %s, want another", name, other)
 		}
 		seen[key] = name
 	}
@@ -162,7 +162,7 @@ func TestKeyDiffersBetweenSteps(t *testing.T) {
 	again := onMain()
 	again.PipelineNumber, again.PipelineLink = "8", "https://ci.example.com/8"
 	if seen[commitstatus.Key(again, base)] != "base" {
-		t.Error("running the pipeline again would leave another status behind")
+		t.Error("key of a repeated pipeline: got another key, want the first one")
 	}
 }
 
@@ -174,11 +174,11 @@ func TestBuiltKeepsTheDigest(t *testing.T) {
 			[]rune(got),
 		); {
 		case n > 255:
-			t.Errorf("%d characters: %s: want n <= 255", n, got)
+			t.Errorf("description: got %d characters, want 255 at most: %s", n, got)
 		case !strings.HasSuffix(got, " at "+digest):
-			t.Errorf("%d characters: %s: want the suffix %q of got", n, got, " at "+digest)
+			t.Errorf("description: got %s, want it to end with %q", got, " at "+digest)
 		case (len(tags) > 0 && !strings.Contains(got, tags[0])):
-			t.Errorf("%d characters: %s: want len(tags) > 0 && !strings.Contains(got, tags[0]) false", n, got)
+			t.Errorf("description: got %s, want tag %s in it", got, tags[0])
 		}
 	}
 }

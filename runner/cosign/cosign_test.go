@@ -77,7 +77,7 @@ func signatures(t *testing.T, image string) (all []found) {
 		defer resp.Body.Close()
 		text, err := io.ReadAll(resp.Body)
 		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatalf("%s: %s, %v", path, resp.Status, err)
+			t.Fatalf("GET %s: got %s, error %v, want 200", path, resp.Status, err)
 		}
 		return text
 	}
@@ -97,7 +97,7 @@ func signatures(t *testing.T, image string) (all []found) {
 	}
 	if manifest.MediaType != "application/vnd.oci.image.manifest.v1+json" ||
 		manifest.Config.MediaType != "application/vnd.oci.image.config.v1+json" {
-		t.Errorf("manifest %+v", manifest)
+		t.Errorf("manifest: got %+v, want the OCI media types", manifest)
 	}
 	get("/blobs/" + manifest.Config.Digest)
 	for _, layer := range manifest.Layers {
@@ -110,7 +110,7 @@ func signatures(t *testing.T, image string) (all []found) {
 		}
 		if layer.MediaType != "application/vnd.dev.cosign.simplesigning.v1+json" ||
 			layer.Digest != fmt.Sprintf("sha256:%x", sha256.Sum256(one.payload)) {
-			t.Errorf("layer %+v", layer)
+			t.Errorf("layer: got %+v, want the media type of cosign and the payload's digest", layer)
 		}
 		if err := json.Unmarshal(one.payload, &one.document); err != nil {
 			t.Error(err)
@@ -170,16 +170,16 @@ func TestAttachSignsWithEachKindOfKey(t *testing.T) {
 			}
 			all := signatures(t, image)
 			if len(all) != 1 || !c.right(all[0].payload, all[0].sig) {
-				t.Fatalf("%d signatures, or the one is not right", len(all))
+				t.Fatalf("signatures: got %d, want one valid signature", len(all))
 			}
 			d := all[0].document
 			switch {
 			case d.Critical.Identity.Reference != image:
-				t.Errorf("signed %+v: want d.Critical.Identity.Reference %v", d, image)
+				t.Errorf("reference in the payload: got %q, want %q", d.Critical.Identity.Reference, image)
 			case d.Critical.Image.Digest != digest:
-				t.Errorf("signed %+v: want d.Critical.Image.Digest %v", d, digest)
+				t.Errorf("digest in the payload: got %q, want %q", d.Critical.Image.Digest, digest)
 			case d.Critical.Type != "cosign container image signature":
-				t.Errorf(`signed %+v: want d.Critical.Type "cosign container image signature"`, d)
+				t.Errorf("type of the payload: got %q, want cosign container image signature", d.Critical.Type)
 			}
 			if diff := cmp.Diff(annotations, d.Optional); diff != "" {
 				t.Errorf("annotations (-want +got):\n%s", diff)
@@ -199,7 +199,7 @@ func TestParseKeyReadsKeysOfCosign(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !strings.Contains(string(text), "BEGIN ENCRYPTED SIGSTORE PRIVATE KEY") {
-			t.Fatalf("the key is of another form")
+			t.Fatal("key file: got another format, want an encrypted Sigstore key")
 		}
 		older := strings.ReplaceAll(string(text), "SIGSTORE", "COSIGN")
 		for _, form := range []string{string(text), "\n" + older + "\n"} {
@@ -214,7 +214,7 @@ func TestParseKeyReadsKeysOfCosign(t *testing.T) {
 			err,
 			cosign.ErrPassword,
 		) {
-			t.Errorf("with another password: %v", err)
+			t.Errorf("wrong password: got error %v, want %v", err, cosign.ErrPassword)
 		}
 	}
 	for _, text := range []string{"", "canary", "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----\n", "-----BEGIN PUBLIC KEY-----\nY2FuYXJ5\n-----END PUBLIC KEY-----\n"} {
@@ -223,7 +223,7 @@ func TestParseKeyReadsKeysOfCosign(t *testing.T) {
 			secret.New("canary"),
 		); !errors.Is(err, cosign.ErrKey) ||
 			strings.Contains(err.Error(), "canary") {
-			t.Errorf("%q: %v", text, err)
+			t.Errorf("%q: got error %v, want %v without the password", text, err, cosign.ErrKey)
 		}
 	}
 }
@@ -267,10 +267,10 @@ func TestAttachKeepsOtherSignaturesAndIsIdempotent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := signatures(t, image); len(got) != step.want {
-			t.Errorf("after step %d there are %d signatures, want %d", i, len(got), step.want)
+			t.Errorf("signatures after step %d: got %d, want %d", i, len(got), step.want)
 		}
 	}
 	if err := cosign.Attach(t.Context(), c, "A B", digest, ours, nil, registry.Login{}); err == nil {
-		t.Error("an illegal name was signed")
+		t.Error("sign an invalid name: got no error, want one")
 	}
 }

@@ -11,6 +11,6 @@ func TestDockerHubHasTheSameNameAsInCosign(t *testing.T) {
 	want := `{"critical":{"identity":{"docker-reference":"index.docker.io/acme/app"},"image":{"docker-manifest-digest":"` + digest +
 		`"},"type":"cosign container image signature"},"optional":null}`
 	if err != nil || string(text) != want {
-		t.Errorf("%v\n got %s\nwant %s", err, text, want)
+		t.Errorf("document: got %s, error %v, want %s", text, err, want)
 	}
 }

@@ -59,11 +59,11 @@ func TestLoginReportsAKeyThatAmazonRejects(t *testing.T) {
 		_, _, err := client(s, edit).Login(t.Context())
 		switch {
 		case !errors.Is(err, ecr.ErrKey):
-			t.Errorf("%s: %v after %v: want the error ecr.ErrKey", name, err, s.Calls())
+			t.Errorf("%s: got error %v, want %v", name, err, ecr.ErrKey)
 		case strings.Contains(err.Error(), "canary"):
-			t.Errorf(`%s: %v after %v: want no "canary" in err.Error()`, name, err, s.Calls())
+			t.Errorf("%s: got error %v, want no secret in it", name, err)
 		case len(s.Calls()) != 1:
-			t.Errorf("%s: %v after %v: want len(s.Calls()) 1", name, err, s.Calls())
+			t.Errorf("%s: calls: got %v, want one", name, s.Calls())
 		}
 	}
 	s := ecrtest.New(t)
@@ -73,11 +73,11 @@ func TestLoginReportsAKeyThatAmazonRejects(t *testing.T) {
 		unchanged,
 	).Login(t.Context()); !errors.Is(err, ecr.ErrDenied) ||
 		!strings.Contains(err.Error(), "user/ci is not authorized to perform: ecr:GetAuthorizationToken") {
-		t.Errorf("a key without the permission: %v", err)
+		t.Errorf("a key without the permission: got error %v, want %v and the permission", err, ecr.ErrDenied)
 	}
 	s.Close()
 	if _, _, err := client(s, unchanged).Login(t.Context()); err == nil || errors.Is(err, ecr.ErrKey) {
-		t.Errorf("a closed server: %v", err)
+		t.Errorf("a closed server: got error %v, want one other than %v", err, ecr.ErrKey)
 	}
 }
 
@@ -124,7 +124,7 @@ func TestEnsureRepositoryReportsTheDeniedAction(t *testing.T) {
 			unchanged,
 		).EnsureRepository(t.Context(), want); !errors.Is(err, ecr.ErrDenied) ||
 			!strings.Contains(err.Error(), "ecr:"+action) {
-			t.Errorf("%s: %v", action, err)
+			t.Errorf("%s: got error %v, want %v and the action", action, err, ecr.ErrDenied)
 		}
 	}
 	s := ecrtest.New(t)
@@ -133,6 +133,6 @@ func TestEnsureRepositoryReportsTheDeniedAction(t *testing.T) {
 		unchanged,
 	).EnsureRepository(t.Context(), ecr.Repository{Name: "acme/app", Scan: &on}); err == nil ||
 		!strings.Contains(err.Error(), "RepositoryNotFoundException") {
-		t.Errorf("a repository that is not there: %v", err)
+		t.Errorf("a repository that does not exist: got error %v, want RepositoryNotFoundException in it", err)
 	}
 }

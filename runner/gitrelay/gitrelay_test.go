@@ -71,7 +71,7 @@ func newEnv(t *testing.T) *env {
 		end()
 		e.relay.Close()
 		if strings.Contains(log.String(), attemptToken) {
-			t.Errorf("the log has the token:\n%s", &log)
+			t.Errorf("log: got:\n%s\nwant no token in it", &log)
 		}
 	})
 	return e
@@ -104,7 +104,7 @@ func (e *env) do(method, uri, body string, headers ...string) answer {
 		e.t.Fatalf("%s %s: %v", method, uri, err)
 	}
 	if strings.Contains(fmt.Sprint(resp.Header)+string(text), attemptToken) {
-		e.t.Errorf("%s %s: the client sees the token: %v %s", method, uri, resp.Header, text)
+		e.t.Errorf("%s %s: got headers %v and body %s, want no token in them", method, uri, resp.Header, text)
 	}
 	return answer{resp.StatusCode, resp.Header, string(text)}
 }
@@ -130,12 +130,12 @@ func TestFetchesReachTheGateway(t *testing.T) {
 			"x=1", "Connection", "Authorization",
 			"Content-Encoding", "gzip", "X-Forwarded-For", "10.0.0.1")
 		if got.status != 200 || got.body != "served" {
-			t.Errorf("%s %s: got %d %q", c.method, c.uri, got.status, got.body)
+			t.Errorf("%s %s: got %d %q, want 200 %q", c.method, c.uri, got.status, got.body, "served")
 			continue
 		}
 		r := e.requests()[0]
 		if r.RequestURI != c.want {
-			t.Errorf("%s %s: the gateway was asked for %q, want %q", c.method, c.uri, r.RequestURI, c.want)
+			t.Errorf("%s %s: request to the gateway: got %q, want %q", c.method, c.uri, r.RequestURI, c.want)
 		}
 		if diff := cmp.Diff([]string{"Bearer " + attemptToken}, r.Header["Authorization"]); diff != "" {
 			t.Errorf("%s: Authorization (-want +got)\n%s", c.uri, diff)
@@ -186,7 +186,7 @@ func TestEverythingElseIsRefused(t *testing.T) {
 		t.Errorf("Upgrade: got %d, want 403", got.status)
 	}
 	if got := len(e.requests()); got != 0 {
-		t.Errorf("the gateway got %d requests", got)
+		t.Errorf("requests to the gateway: got %d, want 0", got)
 	}
 }
 
@@ -229,7 +229,7 @@ func TestAnswersOfTheGateway(t *testing.T) {
 		}
 		for _, header := range []string{"WWW-Authenticate", "Location", "Set-Cookie"} {
 			if v := got.header.Get(header); v != "" {
-				t.Errorf("%s: the client got %s: %q", name, header, v)
+				t.Errorf("%s: header %s to the client: got %q, want none", name, header, v)
 			}
 		}
 	}
@@ -253,14 +253,14 @@ func TestAnswersThatBreakOff(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); err == nil {
-		t.Errorf("got %q and the end of the body, want a broken connection", body)
+		t.Errorf("response: got %q and its end, want a broken connection", body)
 	}
 	e.relay.Close() // waits for the handler
 	if standard.Len() > 0 {
-		t.Errorf("got %q on the standard logger, want nothing", &standard)
+		t.Errorf("standard logger: got %q, want nothing", &standard)
 	}
 	if last := e.log.LastEntry(); last == nil || last.Level != logrus.DebugLevel {
-		t.Errorf("got the log entry %v, want one at debug level", last)
+		t.Errorf("log entry: got %v, want one at debug level", last)
 	}
 }
 
@@ -279,7 +279,7 @@ func TestTrailersDoNotPass(t *testing.T) {
 	}
 	resp.Body.Close()
 	if got := e.requests()[0].Trailer; len(got) > 0 {
-		t.Errorf("got the trailers %v at the gateway, want none", got)
+		t.Errorf("trailers at the gateway: got %v, want none", got)
 	}
 }
 
@@ -287,7 +287,7 @@ func TestRequestsAreBounded(t *testing.T) {
 	e := newEnv(t)
 	got := e.do("POST", "/acme/app.git/git-upload-pack", strings.Repeat("x", 32<<20+1))
 	if got.status != 413 && got.status != 502 {
-		t.Errorf("a negotiation of more than 32 MiB: got %d", got.status)
+		t.Errorf("a negotiation of more than 32 MiB: got status %d, want 413 or 502", got.status)
 	}
 }
 
@@ -296,7 +296,7 @@ func TestRequestsAfterTheEnd(t *testing.T) {
 	e.end()
 	got := e.do("GET", "/acme/app.git/info/refs?service=git-upload-pack", "")
 	if got.status != 403 || !strings.Contains(got.body, "the attempt has ended") {
-		t.Errorf("got %d %q, want 403", got.status, got.body)
+		t.Errorf(`response: got %d %q, want 403 and "the attempt has ended" in it`, got.status, got.body)
 	}
 }
 
@@ -317,10 +317,10 @@ func TestBatchesOfLFSObjects(t *testing.T) {
 		`"actions":{"download":{"href":"https://bitbucket.org/git/b-123/lfs/` + object +
 		`","expires_in":60}}},{"oid":"b","size":1,"error":{"code":404,"message":"none"}}]}`
 	if diff := cmp.Diff(want, got.body); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+		t.Errorf("body (-want +got):\n%s", diff)
 	}
 	if got.header.Get("Content-Type") != "application/vnd.git-lfs+json" {
-		t.Errorf("got the type %q", got.header.Get("Content-Type"))
+		t.Errorf("content type: got %q, want application/vnd.git-lfs+json", got.header.Get("Content-Type"))
 	}
 	for _, body := range []string{
 		`{"objects":[{"actions":{"download":{"href":"https://evil.test/x"}}}]}`,
@@ -357,7 +357,7 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		o := good()
 		change(&o)
 		if _, err := gitrelay.New(t.Context(), o); err == nil {
-			t.Errorf("%s: got no error", name)
+			t.Errorf("%s: got no error, want one", name)
 		}
 	}
 }

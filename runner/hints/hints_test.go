@@ -82,13 +82,13 @@ func TestNoMoreThanFiveHints(t *testing.T) {
 		steps,
 	); {
 	case len(got) != 5:
-		t.Errorf("got %+v: want len(got) 5", got)
+		t.Errorf("hints: got %d, want 5: %+v", len(got), got)
 	case got[0].Line != 2:
-		t.Errorf("got %+v: want got[0].Line 2", got)
+		t.Errorf("line of the first hint: got %d, want 2", got[0].Line)
 	case !strings.Contains(got[0].Text, "9s"):
-		t.Errorf(`got %+v: want "9s" in got[0].Text`, got)
+		t.Errorf("first hint: got %q, want its duration 9s in it", got[0].Text)
 	case !strings.Contains(got[0].Text, "/root/.npm, npm ci does not"):
-		t.Errorf(`got %+v: want "/root/.npm, npm ci does not" in got[0].Text`, got)
+		t.Errorf("first hint: got %q, want the cache folder of npm in it", got[0].Text)
 	}
 }
 
@@ -100,7 +100,7 @@ func FuzzFind(f *testing.F) {
 	f.Fuzz(func(t *testing.T, dockerfile []byte, name string) {
 		for _, h := range hints.Find(dockerfile, []hints.Step{{Name: name, Took: time.Minute}, {Name: "[1/2] FROM a", Cached: true}}) {
 			if h.Text == "" || h.Line < 1 {
-				t.Errorf("got %+v", h)
+				t.Errorf("hint: got %+v, want a text and a line of 1 or more", h)
 			}
 		}
 	})

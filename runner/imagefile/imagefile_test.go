@@ -86,23 +86,23 @@ func TestOpenReadsEachForm(t *testing.T) {
 			}
 			content, ok := got.Content.(v1.Image)
 			if !ok {
-				t.Fatalf("it is a %T", got.Content)
+				t.Fatalf("content: got a %T, want an image", got.Content)
 			}
 			if err := validate.Image(content); err != nil {
 				t.Errorf("it is not whole: %v", err)
 			}
 			// docker save keeps no manifest, so one is made.
 			if form != "what docker save wrote" && (got.Digest != digest.String() || got.Size != size) {
-				t.Errorf("%s of %d bytes, want %s of %d", got.Digest, got.Size, digest, size)
+				t.Errorf("image: got %s of %d bytes, want %s of %d", got.Digest, got.Size, digest, size)
 			}
 			if id := must.Get[v1.Hash](t)(content.ConfigName()); id != must.Get[v1.Hash](t)(image.ConfigName()) {
-				t.Errorf("it is another image: %s", id)
+				t.Errorf("image ID: got %s, want the ID of the written image", id)
 			}
 			if err := got.Close(); err != nil {
 				t.Error(err)
 			}
 			if left := must.Get[[]os.DirEntry](t)(os.ReadDir(os.TempDir())); len(left) != 0 {
-				t.Errorf("left behind: %v", left)
+				t.Errorf("temporary files: got %v, want none", left)
 			}
 		})
 	}
@@ -121,16 +121,11 @@ func TestOpenReadsAWholeIndex(t *testing.T) {
 	defer func() { _ = got.Close() }()
 	switch is, ok := got.Content.(v1.ImageIndex); {
 	case !ok:
-		t.Errorf("got %s, %T: want ok true", got.Digest, got.Content)
+		t.Errorf("content: got a %T, want an image index", got.Content)
 	case got.Digest != must.Get[v1.Hash](t)(index.Digest()).String():
-		t.Errorf(
-			"got %s, %T: want got.Digest %v",
-			got.Digest,
-			got.Content,
-			must.Get[v1.Hash](t)(index.Digest()).String(),
-		)
+		t.Errorf("digest: got %s, want %s", got.Digest, must.Get[v1.Hash](t)(index.Digest()))
 	case validate.Index(is) != nil:
-		t.Errorf("got %s, %T: want no validate.Index(is)", got.Digest, got.Content)
+		t.Errorf("validation of the image index: got error %v, want nil", validate.Index(is))
 	}
 }
 
@@ -175,7 +170,7 @@ func TestOpenErrorsNameTheReason(t *testing.T) {
 		}
 	}
 	if left := must.Get[[]os.DirEntry](t)(os.ReadDir(os.TempDir())); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("temporary files: got %v, want none", left)
 	}
 }
 
@@ -208,7 +203,7 @@ func TestUnpackingStaysInItsDirectory(t *testing.T) {
 		}
 		err = filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 			if d.Name() == "evil" {
-				t.Errorf("%s wrote %s", where, path)
+				t.Errorf("%s: got file %s outside the directory, want none", where, path)
 			}
 			return err
 		})
@@ -232,13 +227,13 @@ func FuzzOpen(f *testing.F) {
 		}
 		image, err := imagefile.Open(path)
 		if err == nil && (image.Content == nil || !strings.HasPrefix(image.Digest, "sha256:")) {
-			t.Errorf("taken: %+v", image)
+			t.Errorf("image: got %+v, want content and a SHA-256 digest", image)
 		}
 		if err == nil {
 			err = image.Close()
 		}
 		if left, _ := os.ReadDir(os.TempDir()); len(left) != 0 {
-			t.Errorf("left behind after %v: %v", err, left)
+			t.Errorf("temporary files after error %v: got %v, want none", err, left)
 		}
 	})
 }

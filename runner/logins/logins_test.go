@@ -145,10 +145,10 @@ func TestErrorsNameTheFix(t *testing.T) {
 			t.Errorf("%s: got %q, want %q in it", name, got, test.want)
 		}
 		if !errors.Is(got, test.err) {
-			t.Errorf("%s: the cause is lost in %q", name, got)
+			t.Errorf("%s: got error %q, want %v as its cause", name, got, test.err)
 		}
 	}
 	if got := (logins.Logins{}).Explain(nil); got != nil {
-		t.Errorf("of no error: got %v", got)
+		t.Errorf("Explain(nil): got %v, want nil", got)
 	}
 }

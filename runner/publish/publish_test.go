@@ -100,7 +100,7 @@ func TestUploadSaysHowManyRepositoriesLackTheImage(t *testing.T) {
 	repositories := []publish.Repository{{Image: "r/a", Account: "r"}, {Image: "r/b", Account: "r"}}
 	err := publish.Upload(t.Context(), repositories, func(_ context.Context, image, mountFrom string) error {
 		if mountFrom != "" {
-			t.Errorf("%s: mounted from %s, which has no image", image, mountFrom)
+			t.Errorf("%s: got a mount from %s, want none, because it has no image", image, mountFrom)
 		}
 		if image == "r/a" {
 			return errors.New("disk full")
@@ -108,6 +108,6 @@ func TestUploadSaysHowManyRepositoriesLackTheImage(t *testing.T) {
 		return nil
 	})
 	if err == nil || !strings.Contains(err.Error(), "1 of 2 repositories did not get the image: disk full") {
-		t.Errorf("got error %v", err)
+		t.Errorf("publish: got error %v, want the number of failed repositories and the cause in it", err)
 	}
 }

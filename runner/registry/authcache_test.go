@@ -55,17 +55,17 @@ func TestATagMovesAfterTheTokenExpired(t *testing.T) {
 			}
 			expire()
 			if err := c.Tag(t.Context(), f.image(), m, "1.2", registry.Login{}); err != nil {
-				t.Fatalf("%v\n%q", err, f.seen())
+				t.Fatalf("Tag: %v; requests %q", err, f.seen())
 			}
 			if got, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{}); err != nil || got != m.Digest {
-				t.Errorf("tag is at %q, %v; want %s", got, err, m.Digest)
+				t.Errorf("digest of tag 1.2: got %q, error %v, want %s", got, err, m.Digest)
 			}
 			tries := slices.DeleteFunc(
 				f.seen(),
 				func(request string) bool { return !strings.HasPrefix(request, http.MethodPut) },
 			)
 			if known && len(tries) < 2 {
-				t.Errorf("%q: the tag was not put with the old token", tries)
+				t.Errorf("PUT requests: got %q, want the first with the old token and a second one", tries)
 			}
 		})
 	}
@@ -94,9 +94,9 @@ func TestCheckCancelsItsUpload(t *testing.T) {
 	select {
 	case got := <-given:
 		if got != place {
-			t.Errorf("gave up %s, and had begun %s", got, place)
+			t.Errorf("canceled upload: got %s, want %s", got, place)
 		}
 	case <-time.After(10 * time.Second):
-		t.Error("did not give it up")
+		t.Error("DELETE of the upload: got none in 10 s, want one")
 	}
 }

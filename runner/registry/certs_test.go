@@ -24,7 +24,7 @@ func TestARegistryIsVerifiedWithTheCertificatesOfItsDirectory(t *testing.T) {
 		return client.Check(t.Context(), host+"/acme/app", registry.Login{})
 	}
 	if err := check(); err == nil {
-		t.Error("an untrusted certificate was accepted")
+		t.Error("untrusted certificate: got no error, want one")
 	}
 	folder := filepath.Join(certs, host)
 	if err := os.Mkdir(folder, 0o755); err != nil {
@@ -41,7 +41,7 @@ func TestARegistryIsVerifiedWithTheCertificatesOfItsDirectory(t *testing.T) {
 		case want == "" && err != nil:
 			t.Errorf("a registry with a trusted certificate: %v", err)
 		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
-			t.Errorf("got %v, want %q", err, want)
+			t.Errorf("certificates: got error %v, want %q in it", err, want)
 		}
 	}
 }

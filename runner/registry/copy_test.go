@@ -54,20 +54,20 @@ func TestCopyTakesAllPlatformsToAnotherRegistry(t *testing.T) {
 	found, err := c.Find(t.Context(), from.image()+":1.2", reader)
 	switch {
 	case err != nil:
-		t.Fatalf("found %+v, %v: want no error", found, err)
+		t.Fatalf("find the image: got error %v, want nil", err)
 	case found.Digest != digest.String():
-		t.Fatalf("found %+v, %v: want found.Digest %v", found, err, digest.String())
+		t.Fatalf("digest: got %s, want %s", found.Digest, digest)
 	case found.Image != from.image():
-		t.Fatalf("found %+v, %v: want found.Image %v", found, err, from.image())
+		t.Fatalf("image: got %s, want %s", found.Image, from.image())
 	}
 	want, err := registry.Size(index)
 	switch {
 	case err != nil:
-		t.Errorf("size %d, want %d, %v: want no error", found.Size, want, err)
+		t.Errorf("size: got error %v, want nil", err)
 	case found.Size != want:
-		t.Errorf("size %d, want %d, %v: want found.Size %v", found.Size, want, err, want)
+		t.Errorf("size: got %d, want %d", found.Size, want)
 	case want < 4*256:
-		t.Errorf("size %d, want %d, %v: want want >= 4*256", found.Size, want, err)
+		t.Errorf("size of the layers: got %d, want 1024 or more", want)
 	}
 	if err := c.Copy(t.Context(), found, to.image(), reader, writer); err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestCopyTakesAllPlatformsToAnotherRegistry(t *testing.T) {
 		t.Errorf("the copied image is incomplete: %v", err)
 	}
 	if _, err := c.Digest(t.Context(), to.image(), "1.2", registry.Login{}); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("a tag exists before Tag: %v", err)
+		t.Errorf("tag before Tag: got error %v, want %v", err, registry.ErrNotFound)
 	}
 }
 
@@ -136,7 +136,7 @@ func TestCopyOnOneRegistrySendsNoBlob(t *testing.T) {
 	for _, request := range f.seen() {
 		if strings.HasPrefix(request, "PATCH") ||
 			strings.HasPrefix(request, "PUT") && strings.Contains(request, "/blobs/") {
-			t.Errorf("got the request %s, want that no blob is sent", request)
+			t.Errorf("request: got %s, want none that sends a blob", request)
 		}
 	}
 	got, err := c.Find(t.Context(), other+"@"+found.Digest, registry.Login{})
@@ -192,7 +192,7 @@ func TestParseReference(t *testing.T) {
 	} {
 		got, err := registry.ParseReference(given)
 		if got != want || (err != nil) != (want == "") {
-			t.Errorf("ParseReference(%q) = %q, %v", given, got, err)
+			t.Errorf("ParseReference(%q): got %q, error %v, want %q", given, got, err, want)
 		}
 	}
 }

@@ -15,13 +15,13 @@ func TestHasReportsWhetherADigestExists(t *testing.T) {
 	c := client(registry.Options{Attempts: 2})
 	for want, asked := range map[bool]string{true: digest, false: "sha256:" + strings.Repeat("0", 64)} {
 		if got, err := c.Has(t.Context(), f.image(), asked, registry.Login{}); err != nil || got != want {
-			t.Errorf("%s: got %v, %v", asked, got, err)
+			t.Errorf("Has(%s): got %v, error %v, want %v", asked, got, err, want)
 		}
 	}
 	f.set(basic("ci", "secret"))
 	var refused *registry.UnauthorizedError
 	if _, err := c.Has(t.Context(), f.image(), digest, registry.Login{}); !errors.As(err, &refused) {
-		t.Errorf("got %v, want an UnauthorizedError", err)
+		t.Errorf("Has: got error %v, want an UnauthorizedError", err)
 	}
 }
 
@@ -42,6 +42,6 @@ func TestATagNeedsOnePing(t *testing.T) {
 		}
 	}
 	if pings != 1 {
-		t.Errorf("requests: %q, want one ping", f.seen())
+		t.Errorf("requests: got %q, want one ping", f.seen())
 	}
 }

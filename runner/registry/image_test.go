@@ -30,10 +30,10 @@ func TestParseImage(t *testing.T) {
 		t.Run(tt.in, func(t *testing.T) {
 			got, err := registry.ParseImage(tt.in)
 			if tt.fault == "" && (err != nil || got != tt.want) {
-				t.Errorf("got %q, %v; want %q", got, err, tt.want)
+				t.Errorf("image: got %q, error %v, want %q", got, err, tt.want)
 			}
 			if tt.fault != "" && (err == nil || !strings.Contains(err.Error(), tt.fault)) {
-				t.Errorf("got %q and error %v; want %q in the error", got, err, tt.fault)
+				t.Errorf("image: got %q, error %v, want %q in the error", got, err, tt.fault)
 			}
 		})
 	}

@@ -41,7 +41,7 @@ func TestCheckLogin(t *testing.T) {
 		t.Fatalf("wrong password: got %v, want an UnauthorizedError", err)
 	}
 	if strings.Contains(err.Error(), "wrong") {
-		t.Errorf("wrong password: got it in the error %v", err)
+		t.Errorf("wrong password: got error %v, want no password in it", err)
 	}
 	if err := c.CheckLogin(t.Context(), "a b", registry.Login{}); err == nil {
 		t.Error("invalid host: got no error, want one")
@@ -69,16 +69,11 @@ func TestParseHost(t *testing.T) {
 		got, err := registry.ParseHost(given)
 		switch {
 		case got != want:
-			t.Errorf("ParseHost(%q) = %q, %v: want got %v", given, got, err, want)
+			t.Errorf("ParseHost(%q): got %q, want %q", given, got, want)
 		case (err != nil) != (want == ""):
-			t.Errorf("ParseHost(%q) = %q, %v: (err != nil) is %v, want %v", given, got, err, (err != nil), (want == ""))
+			t.Errorf("ParseHost(%q): got error %v, want one: %t", given, err, want == "")
 		case err != nil && strings.Contains(err.Error(), "pw"):
-			t.Errorf(
-				`ParseHost(%q) = %q, %v: want err != nil && strings.Contains(err.Error(), "pw") false`,
-				given,
-				got,
-				err,
-			)
+			t.Errorf("ParseHost(%q): got error %v, want no password in it", given, err)
 		}
 	}
 }

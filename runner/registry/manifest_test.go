@@ -29,10 +29,10 @@ func TestAManifestThatIsKnownIsNotRead(t *testing.T) {
 	}
 	want := []string{"GET /v2/", "PUT /v2/acme/app/manifests/1.2", "PUT /v2/acme/app/manifests/latest"}
 	if diff := cmp.Diff(want, f.seen()); diff != "" {
-		t.Error(diff)
+		t.Errorf("requests (-want +got):\n%s", diff)
 	}
 	if got, err := c.Digest(t.Context(), f.image(), "latest", registry.Login{}); err != nil || got != m.Digest {
-		t.Errorf("tag is at %s, %v; want %s", got, err, m.Digest)
+		t.Errorf("digest of tag latest: got %s, error %v, want %s", got, err, m.Digest)
 	}
 }
 
@@ -49,20 +49,14 @@ func TestBytesOfAnotherManifestAreNotSent(t *testing.T) {
 		Tag(t.Context(), f.image(), m, "1.2", registry.Login{})
 	switch {
 	case err == nil:
-		t.Errorf("%v, permit asked: %v; want an error that names %s: want an error", err, asked, m.Digest)
+		t.Error("Tag: got no error, want one")
 	case !strings.Contains(err.Error(), m.Digest):
-		t.Errorf(
-			"%v, permit asked: %v; want an error that names %s: want %q in err.Error()",
-			err,
-			asked,
-			m.Digest,
-			m.Digest,
-		)
+		t.Errorf("Tag: got error %v, want digest %s in it", err, m.Digest)
 	case asked:
-		t.Errorf("%v, permit asked: %v; want an error that names %s: want asked false", err, asked, m.Digest)
+		t.Error("permit: got a request, want none")
 	}
 	if _, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{}); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("the tag: %v, want none", err)
+		t.Errorf("digest of tag 1.2: got error %v, want %v", err, registry.ErrNotFound)
 	}
 }
 
@@ -98,6 +92,6 @@ func TestAMissingManifest(t *testing.T) {
 		registry.Options{},
 	).Manifest(t.Context(), serve(t).image(), "sha256:"+strings.Repeat("0", 64), registry.Login{})
 	if !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("got %v, want ErrNotFound", err)
+		t.Errorf("missing manifest: got error %v, want %v", err, registry.ErrNotFound)
 	}
 }

@@ -86,7 +86,7 @@ func (p *push) check(ended error) {
 		digest, err := img.Digest()
 		p.must(err)
 		if is := digest.String(); is != p.that && (ended == nil || is != p.older || tag != "latest") {
-			p.t.Errorf("%s is at %s after %v", tag, is, ended)
+			p.t.Errorf("digest of tag %s: got %s after error %v, want %s", tag, is, ended, p.that)
 		}
 	}
 }
@@ -133,7 +133,7 @@ func TestF16WhereverAPushBreaksEveryTagIsWhole(t *testing.T) {
 	requests := len(clean.seen())
 	clean.check(nil)
 	if requests < 10 {
-		t.Fatalf("a whole push took %d requests", requests)
+		t.Fatalf("requests of a whole push: got %d, want 10 or more", requests)
 	}
 	for what, tt := range map[string]struct {
 		fault   http.HandlerFunc
@@ -153,10 +153,10 @@ func TestF16WhereverAPushBreaksEveryTagIsWhole(t *testing.T) {
 					p.from(n, times, tt.fault)
 					ended := p.run(registry.Options{Attempts: 3})
 					if tt.retried && times == 1 && ended != nil {
-						t.Errorf("the push failed after a single fault: %v", ended)
+						t.Errorf("push with a single fault: got error %v, want nil", ended)
 					}
 					if times > 1 && ended == nil {
-						t.Error("the push succeeded without the registry")
+						t.Error("push without the registry: got no error, want one")
 					}
 					p.check(ended)
 					p.must(p.run(registry.Options{}))

@@ -97,7 +97,7 @@ func TestASecondRepositoryIsSentNoBlobTwice(t *testing.T) {
 			}
 			for _, m := range k.mounted {
 				if !strings.HasPrefix(m, "acme/app sha256:") {
-					t.Errorf("mounted %q", m)
+					t.Errorf("mounted blob: got %q, want one of acme/app", m)
 				}
 			}
 			f.set(nil)
@@ -201,11 +201,11 @@ func TestMountingAsksForATokenOfBothRepositories(t *testing.T) {
 	pushTwice(t, img, f.image(), strings.TrimSuffix(f.image(), "app")+"web")
 	switch {
 	case !scopes["repository:acme/app:pull"]:
-		t.Errorf(`asked for %v, mounted %q: want scopes["repository:acme/app:pull"] true`, scopes, k.mounted)
+		t.Errorf("token scopes: got %v, want pull of acme/app", scopes)
 	case !scopes["repository:acme/web:push,pull"]:
-		t.Errorf(`asked for %v, mounted %q: want scopes["repository:acme/web:push,pull"] true`, scopes, k.mounted)
+		t.Errorf("token scopes: got %v, want push and pull of acme/web", scopes)
 	case len(k.mounted) != 2:
-		t.Errorf("asked for %v, mounted %q: want len(k.mounted) 2", scopes, k.mounted)
+		t.Errorf("mounted blobs: got %q, want 2", k.mounted)
 	}
 }
 
@@ -227,6 +227,6 @@ func TestAnIdentityTokenLogsIn(t *testing.T) {
 		t.Fatalf("wrong token: got %v, want an UnauthorizedError", err)
 	}
 	if strings.Contains(err.Error(), "canary") {
-		t.Errorf("wrong token: got it in the error %v", err)
+		t.Errorf("wrong token: got error %v, want no token in it", err)
 	}
 }

@@ -98,7 +98,7 @@ func TestTagMovesWithoutUploading(t *testing.T) {
 	f.set(nil)
 	c := client(registry.Options{UserAgent: "slipway/test"})
 	if _, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{}); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("before: %v, want ErrNotFound", err)
+		t.Errorf("digest before the push: got error %v, want %v", err, registry.ErrNotFound)
 	}
 	for range 2 {
 		if err := c.Tag(
@@ -113,15 +113,15 @@ func TestTagMovesWithoutUploading(t *testing.T) {
 	}
 	got, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{})
 	if err != nil || got != digest {
-		t.Errorf("tag is at %s, %v; want %s", got, err, digest)
+		t.Errorf("digest of tag 1.2: got %s, error %v, want %s", got, err, digest)
 	}
 	for _, request := range f.seen() {
 		if strings.Contains(request, "/blobs/") {
-			t.Errorf("a blob was touched: %s", request)
+			t.Errorf("request: got %s, want none of a blob", request)
 		}
 	}
 	if !f.agents["slipway/test"] {
-		t.Errorf("user agents %v", f.agents)
+		t.Errorf("user agents: got %v, want slipway/test in it", f.agents)
 	}
 }
 
@@ -131,7 +131,7 @@ func TestTagOfAnAbsentDigest(t *testing.T) {
 		registry.Options{},
 	).Tag(t.Context(), f.image(), registry.Manifest{Digest: "sha256:" + strings.Repeat("0", 64)}, "1.2", registry.Login{})
 	if !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("got %v, want ErrNotFound", err)
+		t.Errorf("missing image: got error %v, want %v", err, registry.ErrNotFound)
 	}
 }
 
@@ -160,11 +160,11 @@ func TestB14TagIsRetried(t *testing.T) {
 	}
 	switch {
 	case puts != 3:
-		t.Errorf("%d puts, OnRetry was called for the attempts %v: want puts 3", puts, attempts)
+		t.Errorf("PUT requests: got %d, want 3", puts)
 	case len(attempts) != 2:
-		t.Errorf("%d puts, OnRetry was called for the attempts %v: want len(attempts) 2", puts, attempts)
+		t.Errorf("calls of OnRetry: got attempts %v, want 2 calls", attempts)
 	case attempts[1] != 2:
-		t.Errorf("%d puts, OnRetry was called for the attempts %v: want attempts[1] 2", puts, attempts)
+		t.Errorf("second call of OnRetry: got attempt %d, want 2", attempts[1])
 	}
 }
 
@@ -195,11 +195,11 @@ func TestEachTryRequestsAPermit(t *testing.T) {
 	}
 	switch {
 	case !errors.Is(err, refused):
-		t.Errorf("%v; asked %d times, %d puts: want the error refused", err, asked, puts)
+		t.Errorf("Tag: got error %v, want %v", err, refused)
 	case asked != 3:
-		t.Errorf("%v; asked %d times, %d puts: want asked 3", err, asked, puts)
+		t.Errorf("permit requests: got %d, want 3", asked)
 	case puts != 2:
-		t.Errorf("%v; asked %d times, %d puts: want puts 2", err, asked, puts)
+		t.Errorf("PUT requests: got %d, want 2", puts)
 	}
 }
 
@@ -208,7 +208,7 @@ func TestRetriesEnd(t *testing.T) {
 	f.set(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusBadGateway) })
 	_, err := client(registry.Options{Attempts: 3}).Digest(t.Context(), f.image(), "1.2", registry.Login{})
 	if err == nil || !strings.Contains(err.Error(), "502") {
-		t.Errorf("got %v, want the registry's 502", err)
+		t.Errorf("Tag: got error %v, want the registry's 502 in it", err)
 	}
 }
 
@@ -218,7 +218,7 @@ func TestConnectionRefusedIsRetried(t *testing.T) {
 	tries := 0
 	c := client(registry.Options{Attempts: 3, OnRetry: func(error, uint, time.Duration) { tries++ }})
 	if _, err := c.Digest(t.Context(), f.image(), "1.2", registry.Login{}); err == nil {
-		t.Error("got no error, want one")
+		t.Error("Digest: got no error, want one")
 	}
 	if tries != 2 {
 		t.Errorf("retries: got %d, want 2", tries)
@@ -253,29 +253,23 @@ func TestUnauthorizedNamesTheRegistryAndIsNotRetried(t *testing.T) {
 		var denied *registry.UnauthorizedError
 		switch {
 		case !errors.As(err, &denied):
-			t.Errorf("%s: got %v, want an error that names the registry: want errors.As(err, &denied) true", name, err)
+			t.Errorf("%s: got error %v, want a %T", name, err, denied)
 		case !strings.Contains(err.Error(), denied.Host):
-			t.Errorf(
-				"%s: got %v, want an error that names the registry: want %q in err.Error()",
-				name,
-				err,
-				denied.Host,
-			)
+			t.Errorf("%s: got error %v, want registry %q in it", name, err, denied.Host)
 		case denied.Host != strings.TrimPrefix(f.URL, "http://"):
 			t.Errorf(
-				"%s: got %v, want an error that names the registry: denied.Host is %v, want %v",
+				"%s: registry of the error: got %q, want %q",
 				name,
-				err,
 				denied.Host,
 				strings.TrimPrefix(f.URL, "http://"),
 			)
 		}
 		if strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: the error shows the password: %v", name, err)
+			t.Errorf("%s: got error %v, want no password in it", name, err)
 		}
 	}
 	if retries != 0 {
-		t.Errorf("a refused credential was retried %d times", retries)
+		t.Errorf("retries with an invalid password: got %d, want 0", retries)
 	}
 	right := registry.Login{Username: "pusher", Password: secret.New("canary"), Insecure: true}
 	if err := c.Check(t.Context(), f.image(), right); err != nil {
@@ -295,7 +289,7 @@ func TestCheckAsksForPush(t *testing.T) {
 	})
 	var denied *registry.UnauthorizedError
 	if err := client(registry.Options{}).Check(t.Context(), f.image(), registry.Login{}); !errors.As(err, &denied) {
-		t.Errorf("got %v, want UnauthorizedError", err)
+		t.Errorf("Check: got error %v, want an UnauthorizedError", err)
 	}
 }
 
@@ -312,7 +306,7 @@ func TestCheckEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if err := client(registry.Options{}).Check(ctx, f.image(), registry.Login{}); err == nil {
-		t.Error("a silent registry passed the check")
+		t.Error("Check of a silent registry: got no error, want one")
 	}
 }
 
@@ -352,7 +346,7 @@ func (r *recorder) used(scheme string) bool {
 func TestIllegalNames(t *testing.T) {
 	c := client(registry.Options{})
 	if _, err := c.Digest(t.Context(), "UPPER/app", "1", registry.Login{}); err == nil {
-		t.Error("Digest took an illegal name")
+		t.Error("Digest of an invalid name: got no error, want one")
 	}
 	if err := c.Tag(
 		t.Context(),
@@ -361,7 +355,7 @@ func TestIllegalNames(t *testing.T) {
 		"1",
 		registry.Login{},
 	); err == nil {
-		t.Error("Tag took an illegal name")
+		t.Error("Tag of an invalid name: got no error, want one")
 	}
 	if err := c.Tag(
 		t.Context(),
@@ -370,9 +364,9 @@ func TestIllegalNames(t *testing.T) {
 		"a b",
 		registry.Login{},
 	); err == nil {
-		t.Error("Tag took an illegal tag")
+		t.Error("Tag with an invalid tag: got no error, want one")
 	}
 	if err := c.Check(t.Context(), "UPPER/app", registry.Login{}); err == nil {
-		t.Error("Check took an illegal name")
+		t.Error("Check of an invalid name: got no error, want one")
 	}
 }

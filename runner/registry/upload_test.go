@@ -42,7 +42,7 @@ func TestUploadMovesNoTag(t *testing.T) {
 			err,
 			registry.ErrNotFound,
 		) {
-			t.Errorf("a tag exists before Tag: %v", err)
+			t.Errorf("tag before Tag: got error %v, want %v", err, registry.ErrNotFound)
 		}
 		if err := c.Tag(
 			t.Context(),
@@ -55,6 +55,6 @@ func TestUploadMovesNoTag(t *testing.T) {
 		}
 	}
 	if err := c.Upload(t.Context(), "A B", "", img, registry.Login{}); err == nil {
-		t.Error("an illegal name was taken")
+		t.Error("Upload to an invalid name: got no error, want one")
 	}
 }

@@ -114,7 +114,14 @@ func benchRequest(b *testing.B, client *http.Client, method, target string, body
 		b.Fatal(err)
 	}
 	if resp.StatusCode >= 300 || method == http.MethodGet && n != benchSize {
-		b.Fatalf("%s %s: got %d and %d bytes", method, target, resp.StatusCode, n)
+		b.Fatalf(
+			"%s %s: got %d and %d bytes, want 2xx and, for GET, %d bytes",
+			method,
+			target,
+			resp.StatusCode,
+			n,
+			benchSize,
+		)
 	}
 	return resp.Header
 }

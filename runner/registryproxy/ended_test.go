@@ -34,7 +34,7 @@ func TestUploadsSurviveATokenThatEnds(t *testing.T) {
 		e.advance(5 * time.Minute)
 		wantStatus(t, "PUT", e.do("PUT", path+"?digest="+digest(blob.String()), ""), 201)
 		if got := e.do("GET", "/v2/acme/app/blobs/"+digest(blob.String()), ""); got.body != blob.String() {
-			t.Errorf("got %q, want %q", got.body, blob.String())
+			t.Errorf("blob: got %q, want %q", got.body, blob.String())
 		}
 		if got := s.count(); got != 5 {
 			t.Errorf("got %d token requests, want 5", got)
@@ -59,7 +59,7 @@ func TestUploadsSurviveATokenThatEndsEarly(t *testing.T) {
 		wantStatus(t, "PATCH", e.send(e.request("PATCH", path, body)), 202)
 		wantStatus(t, "PUT", e.do("PUT", path+"?digest="+digest(blob), ""), 201)
 		if got := e.do("GET", "/v2/acme/app/blobs/"+digest(blob), ""); got.body != blob {
-			t.Errorf("got %d bytes, want %d", len(got.body), len(blob))
+			t.Errorf("blob: got %d bytes, want %d", len(got.body), len(blob))
 		}
 	}
 }
@@ -88,11 +88,11 @@ func TestRequestsAfterTheEnd(t *testing.T) {
 	for _, uri := range []string{"/v2/", "/v2/acme/app/manifests/latest"} {
 		got := e.do("GET", uri, "")
 		if wantStatus(t, uri, got, 403); !strings.Contains(got.body, "the attempt has ended") {
-			t.Errorf("%s: got %q", uri, got.body)
+			t.Errorf(`%s: got %q, want "the attempt has ended" in it`, uri, got.body)
 		}
 	}
 	if got := e.last(); got.method != "" {
-		t.Errorf("the registry was asked: %+v", got)
+		t.Errorf("request to the registry: got %+v, want none", got)
 	}
 }
 
@@ -158,6 +158,6 @@ func await(t *testing.T, c <-chan struct{}, what string) {
 	select {
 	case <-c:
 	case <-time.After(20 * time.Second):
-		t.Fatalf("timed out: %s", what)
+		t.Fatalf("%s: got nothing in 20 s, want it", what)
 	}
 }

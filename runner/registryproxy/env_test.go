@@ -100,7 +100,7 @@ func newEnv(t *testing.T, change ...func(*env, *registryproxy.Options)) *env {
 		end()
 		e.server.Close()
 		if strings.Contains(e.log.String(), canary) {
-			t.Errorf("the log has the credential:\n%s", e.log)
+			t.Errorf("log: got:\n%s\nwant no credential in it", e.log)
 		}
 	})
 	return e
@@ -223,7 +223,14 @@ func (e *env) send(r *http.Request) answer {
 	all := fmt.Sprint(resp.Header) + got.body
 	for _, leak := range []string{canary, e.registry.URL, "Bearer ", "_state"} {
 		if strings.Contains(all, leak) {
-			e.t.Errorf("%s %s: the client sees %q: %v\n%s", r.Method, r.URL.Opaque, leak, resp.Header, got.body)
+			e.t.Errorf(
+				"%s %s: got headers %v and body:\n%s\nwant no %q in them",
+				r.Method,
+				r.URL.Opaque,
+				resp.Header,
+				got.body,
+				leak,
+			)
 		}
 	}
 	return got
@@ -234,7 +241,7 @@ func (e *env) path(location string) string {
 	e.t.Helper()
 	path, ok := strings.CutPrefix(location, "https://"+proxyName)
 	if !ok {
-		e.t.Fatalf("got the address %q, want one of https://%s", location, proxyName)
+		e.t.Fatalf("Location: got %q, want an address at https://%s", location, proxyName)
 	}
 	return path
 }
@@ -244,15 +251,15 @@ func (e *env) push(blob string) string {
 	e.t.Helper()
 	started := e.do("POST", "/v2/acme/app/blobs/uploads/", "")
 	if started.status != 202 {
-		e.t.Fatalf("start of an upload: got %d %s", started.status, started.body)
+		e.t.Fatalf("start of an upload: got %d %s, want 202", started.status, started.body)
 	}
 	sent := e.do("PATCH", e.path(started.header.Get("Location")), blob, "Content-Type", "application/octet-stream")
 	if sent.status != 202 {
-		e.t.Fatalf("PATCH: got %d %s", sent.status, sent.body)
+		e.t.Fatalf("PATCH: got %d %s, want 202", sent.status, sent.body)
 	}
 	ended := e.do("PUT", e.path(sent.header.Get("Location"))+"?digest="+digest(blob), "")
 	if ended.status != 201 {
-		e.t.Fatalf("PUT: got %d %s", ended.status, ended.body)
+		e.t.Fatalf("PUT: got %d %s, want 201", ended.status, ended.body)
 	}
 	return digest(blob)
 }

@@ -18,7 +18,7 @@ func TestTagsTakeThePermitBeforeTheRequest(t *testing.T) {
 	got := e.do("PUT", "/v2/acme/app/manifests/latest", "{}", "Content-Type", ociManifest)
 	wantStatus(t, "refused", got, 403)
 	if !strings.Contains(got.body, "a newer build holds this tag") {
-		t.Errorf("got %q, want the permit's reason", got.body)
+		t.Errorf("response: got %q, want the permit's reason", got.body)
 	}
 	if diff := cmp.Diff([]string{"acme/app:latest " + digest("{}")}, e.permits); diff != "" {
 		t.Errorf("permits (-want +got)\n%s", diff)
@@ -27,11 +27,11 @@ func TestTagsTakeThePermitBeforeTheRequest(t *testing.T) {
 	got = e.do("PUT", "/v2/acme/app/manifests/latest", "{}")
 	wantStatus(t, "no answer of the gateway", got, 503)
 	if strings.Contains(got.body, "gateway.internal") {
-		t.Errorf("got %q, want nothing of the error", got.body)
+		t.Errorf("response: got %q, want no part of the error", got.body)
 	}
 	e.log.Reset() // it has the error's text, which the test made
 	if got := e.last(); got.method != "" {
-		t.Errorf("the registry was asked: %+v", got)
+		t.Errorf("request to the registry: got %+v, want none", got)
 	}
 	if got := e.proxy.Pushes(); len(got) != 0 {
 		t.Errorf("got pushes %v, want none", got)
@@ -46,7 +46,7 @@ func TestQueryOfAManifestIsDropped(t *testing.T) {
 	wantStatus(t, "PUT", e.do("PUT", "/v2/acme/app/manifests/"+digest(manifest)+"?tag=latest&tag=1.2&n=1", manifest,
 		"Content-Type", ociManifest), 201)
 	if got, want := e.last().uri, "/v2/acme/app/manifests/"+digest(manifest); got != want {
-		t.Errorf("the registry was asked for %q, want %q", got, want)
+		t.Errorf("request to the registry: got %q, want %q", got, want)
 	}
 	if len(e.permits) != 0 {
 		t.Errorf("got permits %q, want none: no tag moves", e.permits)
@@ -63,7 +63,7 @@ func TestManifestsThatAreRefused(t *testing.T) {
 	wantStatus(t, "another SHA-512", e.do("PUT", "/v2/acme/app/manifests/sha512:"+strings.Repeat("0", 128), "{}"), 400)
 	wantStatus(t, "too large", e.do("PUT", "/v2/acme/app/manifests/latest", strings.Repeat("x", 4<<20+1)), 413)
 	if got := e.last(); got.method != "" {
-		t.Errorf("the registry was asked: %+v", got)
+		t.Errorf("request to the registry: got %+v, want none", got)
 	}
 	e.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) }
 	wantStatus(t, "as large as allowed", e.do("PUT", "/v2/acme/app/manifests/latest", strings.Repeat("x", 4<<20)), 201)
@@ -80,7 +80,7 @@ func TestManifestOfForeignBlobs(t *testing.T) {
 	got := e.do("PUT", "/v2/acme/app/manifests/stolen", "{}")
 	wantStatus(t, "PUT", got, 400)
 	if !strings.Contains(got.body, "MANIFEST_BLOB_UNKNOWN") {
-		t.Errorf("got %q, want the registry's words", got.body)
+		t.Errorf("response: got %q, want the registry's error code", got.body)
 	}
 	if got := e.proxy.Pushes(); len(got) != 0 {
 		t.Errorf("got pushes %v, want none", got)
@@ -98,7 +98,7 @@ func TestRegistryThatStoresAnotherManifest(t *testing.T) {
 	got := e.do("PUT", "/v2/acme/app/manifests/latest", "{}")
 	wantStatus(t, "PUT", got, 502)
 	if !strings.Contains(got.body, "another manifest") {
-		t.Errorf("got %q: the registry's Content-Length cut it", got.body)
+		t.Errorf("manifest: got %q, want it whole, with another length than the registry's", got.body)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestPushesAreBounded(t *testing.T) {
 	e.serve = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) }
 	for i := range 1000 {
 		if got := e.do("PUT", "/v2/acme/app/manifests/latest", fmt.Sprint(i)); got.status != 201 {
-			t.Fatalf("push %d: got %d %s", i, got.status, got.body)
+			t.Fatalf("push %d: got %d %s, want 201", i, got.status, got.body)
 		}
 	}
 	wantStatus(t, "one more", e.do("PUT", "/v2/acme/app/manifests/latest", "{}"), 429)

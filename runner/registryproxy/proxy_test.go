@@ -32,16 +32,22 @@ func TestPushAndPull(t *testing.T) {
 		}
 		head := e.do("HEAD", "/v2/acme/app/manifests/"+reference, "")
 		if head.status != 200 || head.header.Get("Docker-Content-Digest") != digest(manifest) {
-			t.Errorf("HEAD %s: got %d %v", reference, head.status, head.header)
+			t.Errorf(
+				"HEAD %s: got %d %v, want 200 and digest %s",
+				reference,
+				head.status,
+				head.header,
+				digest(manifest),
+			)
 		}
 	}
 	blob := e.do("GET", "/v2/acme/app/blobs/"+digest("layer"), "")
 	if wantStatus(t, "GET of a blob", blob, 200); blob.body != "layer" {
-		t.Errorf("GET of a blob: got %q", blob.body)
+		t.Errorf(`GET of a blob: got %q, want "layer"`, blob.body)
 	}
 	tags := e.do("GET", "/v2/acme/app/tags/list?n=10", "")
 	if wantStatus(t, "tags", tags, 200); !strings.Contains(tags.body, `"1.2"`) {
-		t.Errorf("tags: got %q", tags.body)
+		t.Errorf("tags: got %q, want 1.2 in it", tags.body)
 	}
 	want := []registryproxy.Push{{Repository: "acme/app", Tag: "1.2", Digest: digest(manifest)}}
 	if diff := cmp.Diff(want, e.proxy.Pushes()); diff != "" {
@@ -71,12 +77,12 @@ func TestClientsNeedTheAttemptsToken(t *testing.T) {
 			got := e.send(r)
 			wantStatus(t, name+" "+uri, got, 401)
 			if got := got.header.Get("WWW-Authenticate"); got != `Basic realm="build"` {
-				t.Errorf("%s: got the challenge %q", name, got)
+				t.Errorf("%s: challenge: got %q, want %q", name, got, `Basic realm="build"`)
 			}
 		}
 	}
 	if got := e.uris(); len(got) != 0 {
-		t.Errorf("the registry was asked: %q", got)
+		t.Errorf("requests to the registry: got %q, want none", got)
 	}
 }
 
@@ -85,12 +91,12 @@ func TestPingIsAnsweredHere(t *testing.T) {
 	for _, uri := range []string{"/v2/", "/v2"} {
 		got := e.do("GET", uri, "")
 		if wantStatus(t, uri, got, 200); got.body != "{}" {
-			t.Errorf("%s: got %q", uri, got.body)
+			t.Errorf("%s: got %q, want %q", uri, got.body, "{}")
 		}
 	}
 	wantStatus(t, "DELETE", e.do("DELETE", "/v2/", ""), 405)
 	if got := e.last(); got.method != "" {
-		t.Errorf("the registry was asked: %+v", got)
+		t.Errorf("request to the registry: got %+v, want none", got)
 	}
 }
 
@@ -121,7 +127,7 @@ func TestPathsThatAreRefused(t *testing.T) {
 		}
 	}
 	if got := e.last(); got.method != "" {
-		t.Errorf("the registry was asked: %+v", got)
+		t.Errorf("request to the registry: got %+v, want none", got)
 	}
 }
 
@@ -155,11 +161,11 @@ func TestMethodsThatAreRefused(t *testing.T) {
 		got := e.do(c.method, c.uri, "", "X-Http-Method-Override", "GET")
 		wantStatus(t, c.method+" "+c.uri, got, 405)
 		if got.header.Get("Allow") == "" {
-			t.Errorf("%s %s: got no Allow header", c.method, c.uri)
+			t.Errorf("%s %s: Allow header: got none, want one", c.method, c.uri)
 		}
 	}
 	if got := e.last(); got.method != "" {
-		t.Errorf("the registry was asked: %+v", got)
+		t.Errorf("request to the registry: got %+v, want none", got)
 	}
 }
 
@@ -174,7 +180,7 @@ func TestPullOnlyRepositories(t *testing.T) {
 		wantStatus(t, c.method+" "+c.uri, e.do(c.method, c.uri, "{}"), 403)
 	}
 	if got, want := e.uris(), []string{"GET /v2/acme/base/manifests/latest"}; cmp.Diff(want, got) != "" {
-		t.Errorf("the registry was asked: %q, want %q", got, want)
+		t.Errorf("requests to the registry: got %q, want %q", got, want)
 	}
 }
 
@@ -201,11 +207,11 @@ func TestOptionsThatAreRefused(t *testing.T) {
 		change(&o)
 		_, err := registryproxy.New(context.Background(), o)
 		if err == nil {
-			t.Errorf("%s: got no error", name)
+			t.Errorf("%s: got no error, want one", name)
 			continue
 		}
 		if strings.Contains(err.Error(), canary) {
-			t.Errorf("%s: the error has the password: %v", name, err)
+			t.Errorf("%s: got error %v, want no password in it", name, err)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func TestAmbiguousFramingIsRefused(t *testing.T) {
 		}
 	}
 	if got := e.last(); got.method != "" {
-		t.Errorf("the registry was asked: %+v", got)
+		t.Errorf("request to the registry: got %+v, want none", got)
 	}
 }
 
@@ -58,9 +58,9 @@ func TestBothFramings(t *testing.T) {
 		t.Errorf("first request: got %d accepted, want %d", got, want)
 	}
 	if contains(e.uris(), "other/private") {
-		t.Errorf("the registry was asked: %q", e.uris())
+		t.Errorf("requests to the registry: got %q, want none of other/private", e.uris())
 	}
 	if e.last().header.Get("Content-Length") == "60" {
-		t.Error("the registry got the second length")
+		t.Error("Content-Length to the registry: got the second one, want the first")
 	}
 }

@@ -49,21 +49,21 @@ func TestBlobStorageGetsRangeAndNothingElse(t *testing.T) {
 	}
 	whole := e.do("GET", "/v2/acme/app/blobs/"+blob, "")
 	if wantStatus(t, "the whole", whole, 200); whole.body != "0123456789" {
-		t.Errorf("the whole: got %q", whole.body)
+		t.Errorf(`whole blob: got %q, want "0123456789"`, whole.body)
 	}
 	for _, name := range []string{"Location", "Set-Cookie", "X-Amz-Request-Id"} {
 		if got := whole.header.Get(name); got != "" {
-			t.Errorf("the client got %s: %q", name, got)
+			t.Errorf("header %s to the client: got %q, want none", name, got)
 		}
 	}
 	head := e.do("HEAD", "/v2/acme/app/blobs/"+blob, "")
 	switch {
 	case head.status != 200:
-		t.Errorf("HEAD: got %d %v: want head.status 200", head.status, head.header)
+		t.Errorf("HEAD: got %d, want 200", head.status)
 	case head.header.Get("Content-Length") != "10":
-		t.Errorf(`HEAD: got %d %v: want head.header.Get("Content-Length") "10"`, head.status, head.header)
+		t.Errorf(`HEAD: Content-Length: got %q, want "10"`, head.header.Get("Content-Length"))
 	case head.header.Get("Docker-Content-Digest") != blob:
-		t.Errorf(`HEAD: got %d %v: want head.header.Get("Docker-Content-Digest") %v`, head.status, head.header, blob)
+		t.Errorf("HEAD: digest: got %q, want %q", head.header.Get("Docker-Content-Digest"), blob)
 	}
 }
 
@@ -118,7 +118,7 @@ func TestRedirectsGoThroughThePolicy(t *testing.T) {
 		)
 	}
 	if reached {
-		t.Error("an address of this machine was reached")
+		t.Error("request to an address of this machine: got one, want none")
 	}
 }
 
@@ -146,7 +146,7 @@ func TestStorageThatRefuses(t *testing.T) {
 	got := e.do("GET", "/v2/acme/app/blobs/"+digest("x"), "")
 	wantStatus(t, "GET", got, 502)
 	if strings.Contains(got.body, "storage's words") || got.header.Get("WWW-Authenticate") != "" {
-		t.Errorf("got %v %q, want nothing of the storage's answer", got.header, got.body)
+		t.Errorf("response: got %v %q, want no part of the storage's response", got.header, got.body)
 	}
 }
 
@@ -161,16 +161,17 @@ func TestContentWithAnotherDigestIsCut(t *testing.T) {
 			got := e.do("GET", "/v2/acme/app/blobs/"+digest("original"), "")
 			if got.err == nil || len(got.body) >= len(content) {
 				t.Errorf(
-					"%d bytes, redirected %v: got %d of them and no error",
+					"%d bytes with another digest, redirected %v: got %d of them and error %v, want fewer and an error",
 					len(content),
 					redirected,
 					len(got.body),
+					got.err,
 				)
 			}
 			whole := e.do("GET", "/v2/acme/app/blobs/"+digest(content), "")
 			if whole.status != 200 || whole.body != content {
 				t.Errorf(
-					"%d bytes with their digest: got %d, %d bytes, %v",
+					"%d bytes with their digest: got %d, %d bytes, error %v, want 200 and all bytes",
 					len(content),
 					whole.status,
 					len(whole.body),
@@ -182,7 +183,7 @@ func TestContentWithAnotherDigestIsCut(t *testing.T) {
 	e := newEnv(t)
 	e.serve = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }
 	if got := e.do("GET", "/v2/acme/app/manifests/"+digest("x"), ""); got.err == nil && got.status == 200 {
-		t.Errorf("a manifest with another digest: got %d %q", got.status, got.body)
+		t.Errorf("a manifest with another digest: got %d %q, want an error", got.status, got.body)
 	}
 }
 
@@ -198,7 +199,7 @@ func TestAllAcceptLinesPass(t *testing.T) {
 	for _, name := range []string{"Cookie", "X-Forwarded-For", "X-Registry-Auth", "Docker-Distribution-Api-Version",
 		"Forwarded"} {
 		if v := got.Get(name); v != "" {
-			t.Errorf("the registry got %s: %q", name, v)
+			t.Errorf("header %s to the registry: got %q, want none", name, v)
 		}
 	}
 }
@@ -209,7 +210,7 @@ func TestConnectionHeaderKeepsTheCredential(t *testing.T) {
 	e.auth = basicAuth
 	wantStatus(t, "GET", e.do("GET", "/v2/acme/app/manifests/latest", "", "Connection", "Authorization"), 404)
 	if got := e.last().header.Get("Authorization"); got == "" {
-		t.Error("the registry got no credential")
+		t.Error("Authorization to the registry: got none, want one")
 	}
 }
 
@@ -271,19 +272,13 @@ func TestErrorsOfTheRegistryAreBounded(t *testing.T) {
 	got := e.do("GET", "/v2/acme/app/manifests/latest", "")
 	switch {
 	case got.status != 500:
-		t.Errorf("got %d, %d bytes, %v, want 500 with 64 KiB: want got.status 500", got.status, len(got.body), got.err)
+		t.Errorf("status: got %d, want 500", got.status)
 	case len(got.body) != 64<<10:
-		t.Errorf(
-			"got %d, %d bytes, %v, want 500 with 64 KiB: want len(got.body) %v",
-			got.status,
-			len(got.body),
-			got.err,
-			64<<10,
-		)
+		t.Errorf("body: got %d bytes, want %d", len(got.body), 64<<10)
 	case got.err != nil:
-		t.Errorf("got %d, %d bytes, %v, want 500 with 64 KiB: want no error", got.status, len(got.body), got.err)
+		t.Errorf("body: got error %v, want nil", got.err)
 	}
 	if v := got.header.Get("Www-Authenticate"); v != "" {
-		t.Errorf("the client got the challenge %q", v)
+		t.Errorf("challenge to the client: got %q, want none", v)
 	}
 }

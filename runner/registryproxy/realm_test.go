@@ -31,11 +31,11 @@ func TestTokenServersThatAreRefused(t *testing.T) {
 		got := e.do("GET", "/v2/acme/app/manifests/latest", "")
 		wantStatus(t, realm, got, 502)
 		if realm != "" && strings.Contains(got.body, realm) {
-			t.Errorf("%s: the client sees it: %q", realm, got.body)
+			t.Errorf("%s: got response %q, want no realm in it", realm, got.body)
 		}
 	}
 	if reached {
-		t.Error("a token server on this machine was reached")
+		t.Error("request to a token server on this machine: got one, want none")
 	}
 }
 
@@ -66,7 +66,7 @@ func TestTokenServersThatFail(t *testing.T) {
 func TestHTTPSRegistriesNameHTTPSOnly(t *testing.T) {
 	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter,
 		*http.Request) {
-		t.Error("a plain address was reached")
+		t.Error("request to a plain HTTP address: got one, want none")
 	}))
 	defer plain.Close()
 	var challenge string

@@ -41,7 +41,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s (-want +got)\n%s", uri, diff)
 		}
 		if got.path() != uri {
-			t.Errorf("path of %s: got %s", uri, got.path())
+			t.Errorf("path of %s: got %s, want %s", uri, got.path(), uri)
 		}
 	}
 }
@@ -71,24 +71,24 @@ func FuzzParse(f *testing.F) {
 		}
 		path, _, _ := strings.Cut(uri, "?")
 		if to.path() != path {
-			t.Fatalf("%q: got the path %q, want what was asked for", uri, to.path())
+			t.Fatalf("%q: got path %q, want %q", uri, to.path(), path)
 		}
 		if !plain.MatchString(to.path()) || strings.Contains(to.path(), "..") && to.kind != kindManifest {
-			t.Fatalf("%q: got the path %q", uri, to.path())
+			t.Fatalf("%q: got path %q, want a plain path of the registry API", uri, to.path())
 		}
 		for name, values := range query {
 			switch {
 			case parameters[name] == nil:
-				t.Fatalf("%q: got %s=%q: want parameters[name]", uri, name, values)
+				t.Fatalf("%q: got parameter %s=%q, want a known one", uri, name, values)
 			case len(values) != 1:
-				t.Fatalf("%q: got %s=%q: want len(values) 1", uri, name, values)
+				t.Fatalf("%q: parameter %s: got values %q, want one", uri, name, values)
 			case !parameters[name].MatchString(values[0]):
-				t.Fatalf("%q: got %s=%q: want parameters[name].MatchString(values[0]) true", uri, name, values)
+				t.Fatalf("%q: parameter %s: got %q, want a valid value", uri, name, values[0])
 			}
 		}
 		again, err := url.ParseQuery(query.Encode())
 		if err != nil || cmp.Diff(query, again) != "" {
-			t.Fatalf("%q: got the query %q, %v", uri, query.Encode(), err)
+			t.Fatalf("%q: encoded query: got %q, error %v, want the same query", uri, query.Encode(), err)
 		}
 	})
 }
@@ -109,10 +109,19 @@ func FuzzParseChallenge(f *testing.F) {
 			return
 		}
 		if got.realm == nil && !got.basic {
-			t.Fatalf("%q: got no way to authenticate", header)
+			t.Fatalf("%q: got no authentication, want a realm or Basic", header)
 		}
-		if got.realm != nil && (got.realm.Scheme != "https" || got.realm.Host == "" || got.realm.User != nil) {
-			t.Fatalf("%q: got the realm %s", header, got.realm)
+		if got.realm == nil {
+			return
+		}
+		if got.realm.Scheme != "https" {
+			t.Fatalf("%q: scheme of the realm: got %q, want https", header, got.realm.Scheme)
+		}
+		if got.realm.Host == "" {
+			t.Fatalf("%q: host of the realm: got none, want one", header)
+		}
+		if got.realm.User != nil {
+			t.Fatalf("%q: user of the realm: got %s, want none", header, got.realm.User)
 		}
 	})
 }

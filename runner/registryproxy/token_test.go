@@ -227,7 +227,7 @@ func TestRegistryWithoutAuthentication(t *testing.T) {
 	e := newEnv(t)
 	wantStatus(t, "GET", e.do("GET", "/v2/acme/app/manifests/latest", ""), 404)
 	if got := e.last().header.Get("Authorization"); got != "" {
-		t.Errorf("the registry got %q without asking for it", got)
+		t.Errorf("Authorization to the registry: got %q, want none without a challenge", got)
 	}
 }
 

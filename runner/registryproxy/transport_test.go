@@ -33,7 +33,7 @@ func TestTransports(t *testing.T) {
 		t.Error("got an HTTP proxy, want none: the policy would judge its address only")
 	}
 	if u.storage.TLSClientConfig != nil {
-		t.Error("got the registry's certificates for blob storage, want none")
+		t.Error("TLS configuration of the storage: got the registry's certificates, want none")
 	}
 	resp, err := u.registry.RoundTrip(httptest.NewRequest(http.MethodGet, server.URL, nil))
 	if err != nil {
@@ -45,6 +45,6 @@ func TestTransports(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := string(body); got != "HTTP/1.1 []" {
-		t.Errorf("got %s, want HTTP/1.1 without an encoding", got)
+		t.Errorf("request: got %s, want HTTP/1.1 without an encoding", got)
 	}
 }

@@ -31,7 +31,7 @@ func TestMountOfAnotherRepositoryIsDropped(t *testing.T) {
 		e := newEnv(t)
 		wantStatus(t, query, e.do("POST", "/v2/acme/app/blobs/uploads/?"+query, ""), 202)
 		if diff := cmp.Diff([]string{"POST /v2/acme/app/blobs/uploads/"}, e.uris()); diff != "" {
-			t.Errorf("%s: the registry was asked (-want +got)\n%s", query, diff)
+			t.Errorf("%s: requests to the registry (-want +got):\n%s", query, diff)
 		}
 	}
 }
@@ -52,7 +52,7 @@ func TestMountOfAnAllowedRepository(t *testing.T) {
 		want := "POST /v2/acme/app/blobs/uploads/?from=" + strings.ReplaceAll(from, "/", "%2F") + "&mount=" +
 			escaped(d)
 		if diff := cmp.Diff([]string{want}, e.uris()); diff != "" {
-			t.Errorf("the registry was asked (-want +got)\n%s", diff)
+			t.Errorf("requests to the registry (-want +got):\n%s", diff)
 		}
 	}
 }
@@ -73,7 +73,7 @@ func TestMalformedQueriesAreRefused(t *testing.T) {
 		wantStatus(t, query, e.do("POST", "/v2/acme/app/blobs/uploads/?"+query, ""), 400)
 	}
 	if got := e.last(); got.method != "" {
-		t.Errorf("the registry was asked: %+v", got)
+		t.Errorf("request to the registry: got %+v, want none", got)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestUploadsHaveOurAddresses(t *testing.T) {
 		t.Errorf("Location of the blob: got %q, want %q", got, want)
 	}
 	if stored != "hello world" {
-		t.Errorf("got %q in the registry", stored)
+		t.Errorf(`blob in the registry: got %q, want "hello world"`, stored)
 	}
 	wantStatus(t, "PATCH after the end", e.do("PATCH", e.path(location), "x"), 404)
 }
@@ -160,7 +160,7 @@ func TestUploadsToAnotherHostAreRefused(t *testing.T) {
 		got := e.do("POST", "/v2/acme/app/blobs/uploads/", "")
 		wantStatus(t, location, got, 502)
 		if got := got.header.Get("Location"); got != "" {
-			t.Errorf("%s: the client got the address %q", location, got)
+			t.Errorf("%s: Location to the client: got %q, want none", location, got)
 		}
 	}
 }
@@ -177,7 +177,7 @@ func TestUploadsOfOthersAreNotFound(t *testing.T) {
 		}
 	}
 	if got := len(e.uris()); got != 1 {
-		t.Errorf("the registry was asked: %q", e.uris())
+		t.Errorf("requests to the registry: got %q, want one", e.uris())
 	}
 }
 
@@ -188,7 +188,7 @@ func TestDeleteOfAnOwnUpload(t *testing.T) {
 	path := e.path(started.header.Get("Location"))
 	wantStatus(t, "DELETE", e.do("DELETE", path, ""), 204)
 	if got := e.last().method; got != "DELETE" {
-		t.Errorf("the registry was asked: %q", e.uris())
+		t.Errorf("requests to the registry: got %q, want a DELETE at the end", e.uris())
 	}
 	wantStatus(t, "DELETE again", e.do("DELETE", path, ""), 404)
 }
@@ -197,13 +197,13 @@ func TestUploadsAreBounded(t *testing.T) {
 	e := newEnv(t)
 	for i := range 1000 {
 		if got := e.do("POST", "/v2/acme/app/blobs/uploads/", ""); got.status != 202 {
-			t.Fatalf("upload %d: got %d %s", i, got.status, got.body)
+			t.Fatalf("upload %d: got %d %s, want 202", i, got.status, got.body)
 		}
 	}
 	before := len(e.uris())
 	wantStatus(t, "one more", e.do("POST", "/v2/acme/app/blobs/uploads/", ""), 429)
 	if got := len(e.uris()); got != before {
-		t.Errorf("the registry was asked for one more upload")
+		t.Errorf("requests to the registry: got %d, want %d", got, before)
 	}
 }
 
@@ -213,7 +213,7 @@ func TestMonolithicUpload(t *testing.T) {
 		"application/octet-stream")
 	wantStatus(t, "POST", got, 201)
 	if blob := e.do("GET", "/v2/acme/app/blobs/"+digest("hello"), ""); blob.body != "hello" {
-		t.Errorf("got the blob %q", blob.body)
+		t.Errorf(`blob: got %q, want "hello"`, blob.body)
 	}
 }
 
@@ -228,6 +228,6 @@ func TestUploadOfUnknownLength(t *testing.T) {
 	wantStatus(t, "PATCH", sent, 202)
 	wantStatus(t, "PUT", e.do("PUT", e.path(sent.header.Get("Location"))+"?digest="+digest(blob), ""), 201)
 	if got := e.do("GET", "/v2/acme/app/blobs/"+digest(blob), ""); got.body != blob {
-		t.Errorf("got %d bytes, want %d", len(got.body), len(blob))
+		t.Errorf("blob: got %d bytes, want %d", len(got.body), len(blob))
 	}
 }

@@ -141,7 +141,7 @@ func (g *gateway) until(t *testing.T, what string, ok func() bool) {
 		select {
 		case <-g.changed:
 		case <-over.C:
-			t.Fatalf("waited in vain for: %s", what)
+			t.Fatalf("%s: got nothing in 10 s, want it", what)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func TestRetryAfterIsHonored(t *testing.T) {
 		g.until(t, "a second request to "+path, func() bool { return len(asked) > 1 })
 		g.with(func() {
 			if got := asked[1].Sub(asked[0]); got < time.Second {
-				t.Errorf("%s was sent again after %s, want at least 1s", path, got)
+				t.Errorf("delay before the second request to %s: got %s, want at least 1s", path, got)
 			}
 		})
 		closeNow(t, s)
@@ -81,14 +81,14 @@ func TestPermitExtra(t *testing.T) {
 	g := newGateway(t)
 	reply, err := g.client().PermitExtra(t.Context(), "sha256:abc", []string{"nightly"})
 	if err != nil || !reply.Granted {
-		t.Fatalf("got %+v, error %v", reply, err)
+		t.Fatalf("permit: got %+v, error %v, want it granted", reply, err)
 	}
 	switch got := g.permits[0]; {
 	case len(got.Tags) != 0:
-		t.Errorf("got request %+v, want the extra tag alone: want len(got.Tags) 0", got)
+		t.Errorf("tags of the request: got %q, want none", got.Tags)
 	case len(got.ExtraTags) != 1:
-		t.Errorf("got request %+v, want the extra tag alone: want len(got.ExtraTags) 1", got)
+		t.Errorf("extra tags of the request: got %q, want one", got.ExtraTags)
 	case got.ExtraTags[0] != "nightly":
-		t.Errorf(`got request %+v, want the extra tag alone: want got.ExtraTags[0] "nightly"`, got)
+		t.Errorf("extra tag of the request: got %q, want nightly", got.ExtraTags[0])
 	}
 }

@@ -58,35 +58,25 @@ func TestClaim(t *testing.T) {
 		s, err := c.Claim(t.Context())
 		switch {
 		case err != nil:
-			t.Fatalf("got %+v, %v: want no error", s, err)
+			t.Fatalf("claim: got error %v, want nil", err)
 		case s.BuildID != "b1":
-			t.Fatalf(`got %+v, %v: want s.BuildID "b1"`, s, err)
+			t.Fatalf("build of the claim: got %q, want b1", s.BuildID)
 		case s.Registries[0].Password.Reveal() != "p":
-			t.Fatalf(`got %+v, %v: want s.Registries[0].Password.Reveal() "p"`, s, err)
+			t.Fatal("password of the registry: got another one, want p")
 		}
 	}
 	switch {
 	case len(g.claims) != 2:
-		t.Errorf("claims %+v: a repeated claim must be known as one runner's: want len(g.claims) 2", g.claims)
+		t.Errorf("claims: got %d, want 2", len(g.claims))
 	case g.claims[0] != g.claims[1]:
-		t.Errorf(
-			"claims %+v: a repeated claim must be known as one runner's: want g.claims[0] %v",
-			g.claims,
-			g.claims[1],
-		)
+		t.Errorf("repeated claim: got %+v, want %+v of the first claim", g.claims[1], g.claims[0])
 	case g.claims[0].RunnerID == "":
-		t.Errorf(
-			`claims %+v: a repeated claim must be known as one runner's: want another g.claims[0].RunnerID than ""`,
-			g.claims,
-		)
+		t.Error("runner ID of the claim: got none, want one")
 	case g.claims[0].Version != "test":
-		t.Errorf(
-			`claims %+v: a repeated claim must be known as one runner's: want g.claims[0].Version "test"`,
-			g.claims,
-		)
+		t.Errorf("version of the claim: got %q, want test", g.claims[0].Version)
 	}
 	if _, err := g.client().Claim(t.Context()); err != nil || g.claims[2].RunnerID == g.claims[0].RunnerID {
-		t.Errorf("two runners have one id: %+v, %v", g.claims, err)
+		t.Errorf("claim of a second runner: got claims %+v, error %v, want another runner ID", g.claims, err)
 	}
 }
 
@@ -107,11 +97,11 @@ func TestRefusals(t *testing.T) {
 		var refused *report.StatusError
 		switch {
 		case !errors.As(err, &refused):
-			t.Errorf("%d: got %v: want errors.As(err, &refused) true", status, err)
+			t.Errorf("%d: got error %v, want a %T", status, err, refused)
 		case refused.Status != status:
-			t.Errorf("%d: got %v: refused.Status is %v, want %v", status, err, refused.Status, status)
+			t.Errorf("status of the error: got %v, want %v", refused.Status, status)
 		case !strings.Contains(err.Error(), "because"):
-			t.Errorf(`%d: got %v: want "because" in err.Error()`, status, err)
+			t.Errorf(`%d: got error %v, want "because" in it`, status, err)
 		}
 	}
 }
@@ -128,7 +118,7 @@ func TestClaimStopsRetryingAfterItsTimeout(t *testing.T) {
 		t.Fatal("Claim: got no error, want one")
 	}
 	if strings.Contains(err.Error(), token) {
-		t.Errorf("Claim: got the token in the error %v", err)
+		t.Errorf("Claim: got error %v, want no token in it", err)
 	}
 	if err := c.Finish(t.Context(), spec.Result{}); err == nil {
 		t.Error("Finish: got no error, want one")
@@ -166,7 +156,7 @@ func TestEventsAreNumberedAndAcknowledged(t *testing.T) {
 	}
 	want := []string{"stage_started build ", "built sha256:abc ", "stage_finished build 3 of 4 steps cached"}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }
 
@@ -200,13 +190,13 @@ func TestGoneEndsTheContext(t *testing.T) {
 		_, _ = s.Write([]byte("x\n"))
 		<-ctx.Done()
 		if cause := context.Cause(ctx); !errors.Is(cause, report.ErrOver) {
-			t.Errorf("%s: cause %v", path, cause)
+			t.Errorf("%s: cause: got %v, want %v", path, cause, report.ErrOver)
 		}
 		if err := s.Built(ctx, "sha256:abc"); path == "events" && !errors.Is(err, report.ErrOver) {
-			t.Errorf("Built: %v", err)
+			t.Errorf("Built: got error %v, want %v", err, report.ErrOver)
 		}
 		if err := s.Close(t.Context()); !errors.Is(err, report.ErrOver) {
-			t.Errorf("%s: close: %v, want ErrOver at once", path, err)
+			t.Errorf("%s: Close: got error %v, want %v", path, err, report.ErrOver)
 		}
 	}
 }
@@ -243,7 +233,7 @@ func TestTheLogContinuesAtTheGatewaysOffset(t *testing.T) {
 	_, _ = s.Write([]byte("the end\n"))
 	closeNow(t, s)
 	if string(g.log) != first+"the end\n" {
-		t.Errorf("%d bytes of log, want %d", len(g.log), len(first)+8)
+		t.Errorf("log: got %d bytes, want %d", len(g.log), len(first)+8)
 	}
 }
 
@@ -256,7 +246,7 @@ func TestLongLogsAreSentInChunks(t *testing.T) {
 	}
 	closeNow(t, s)
 	if !bytes.Equal(g.log, long) {
-		t.Errorf("%d bytes of log, want %d", len(g.log), len(long))
+		t.Errorf("log: got %d bytes, want %d", len(g.log), len(long))
 	}
 }
 
@@ -268,7 +258,7 @@ func TestCloseGivesUpWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if err := s.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
+		t.Errorf("Close: got error %v, want %v", err, context.DeadlineExceeded)
 	}
 }
 
@@ -279,11 +269,11 @@ func TestPermitAndFinish(t *testing.T) {
 	reply, err := c.Permit(t.Context(), "sha256:abc", []string{"1.2", "latest"})
 	switch {
 	case err != nil:
-		t.Errorf("permit: %+v, %v: want no error", reply, err)
+		t.Errorf("permit: got error %v, want nil", err)
 	case !reply.Granted:
-		t.Errorf("permit: %+v, %v: want reply.Granted true", reply, err)
+		t.Errorf("permit: got %+v, want it granted", reply)
 	case g.permits[0].Digest != "sha256:abc":
-		t.Errorf(`permit: %+v, %v: g.permits[0].Digest is %v, want "sha256:abc"`, reply, err, g.permits[0].Digest)
+		t.Errorf("digest of the permit: got %q, want sha256:abc", g.permits[0].Digest)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -292,12 +282,12 @@ func TestPermitAndFinish(t *testing.T) {
 		t.Errorf("finish after the end of the context: %v", err)
 	}
 	if diff := cmp.Diff([]spec.Result{want}, g.results); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("results (-want +got):\n%s", diff)
 	}
 }
 
 func TestBeginNeedsADirectory(t *testing.T) {
 	if _, _, err := newGateway(t).client().Begin(t.Context(), t.TempDir()+"/none", nil, nil); err == nil {
-		t.Error("a spool was made in a directory that is not there")
+		t.Error("Begin in a directory that does not exist: got no error, want one")
 	}
 }

@@ -41,9 +41,9 @@ func TestSpoolIsBounded(t *testing.T) {
 	s.Close()
 	s.full = false
 	if _, err := s.Write(nil); err == nil {
-		t.Error("a closed spool took a write")
+		t.Error("Write to a closed spool: got no error, want one")
 	}
 	if _, err := s.chunk(0, 1); err == nil {
-		t.Error("a closed spool was read")
+		t.Error("read of a closed spool: got no error, want one")
 	}
 }

@@ -9,7 +9,7 @@ import (
 func CheckHas(t testing.TB, name, text, want string) {
 	t.Helper()
 	if !strings.Contains(text, want) {
-		t.Errorf("%s lacks %q:\n%s", name, want, text)
+		t.Errorf("%s: got:\n%s\nwant %q in it", name, text, want)
 	}
 }
 
@@ -17,6 +17,6 @@ func CheckHas(t testing.TB, name, text, want string) {
 func CheckLacks(t testing.TB, name, text, unwanted string) {
 	t.Helper()
 	if strings.Contains(text, unwanted) {
-		t.Errorf("%s has %q:\n%s", name, unwanted, text)
+		t.Errorf("%s: got:\n%s\nwant no %q in it", name, text, unwanted)
 	}
 }

@@ -42,7 +42,7 @@ func TestPlanNetwork(t *testing.T) {
 	for _, c := range cases {
 		plan, err := PlanNetwork(c.asked, c.facts)
 		if (err == nil) != (c.want != "") {
-			t.Errorf("PlanNetwork(%s, %+v): got error %v", c.asked, c.facts, err)
+			t.Errorf("PlanNetwork(%s, %+v): got error %v, want mode %q", c.asked, c.facts, err, c.want)
 		}
 		if plan.Mode != c.want {
 			t.Errorf("PlanNetwork(%s, %+v): got mode %q, want %q", c.asked, c.facts, plan.Mode, c.want)
@@ -52,7 +52,7 @@ func TestPlanNetwork(t *testing.T) {
 		}
 	}
 	if got := all.Without(NetworkCNI).Without(NetworkSlirp); got.PluginDir != "" || got.Slirp != "" {
-		t.Errorf("without a network: got %+v", got)
+		t.Errorf("without a network: got %+v, want no plugin directory and no slirp", got)
 	}
 }
 
@@ -60,7 +60,7 @@ func TestIDMapArgs(t *testing.T) {
 	ids := []user.SubID{{SubID: 5, Count: 10}, {SubID: 100000, Count: 65536}}
 	want := []string{"42", "0", "1000", "1", "1", "100000", "65535"}
 	if diff := cmp.Diff(want, idMapArgs(42, 1000, widest(ids))); diff != "" {
-		t.Error(diff)
+		t.Errorf("arguments for the ID map (-want +got):\n%s", diff)
 	}
 }
 
@@ -74,23 +74,23 @@ func TestProbe(t *testing.T) {
 	for _, f := range findings {
 		names = append(names, f.Name)
 		if f.Detail == "" {
-			t.Errorf("finding %+v has no detail", f)
+			t.Errorf("finding %+v: got no detail, want one", f)
 		}
 		if f.OK == (f.Fix != "") {
-			t.Errorf("finding %+v: a fix must be set only if it is not OK", f)
+			t.Errorf("finding %+v: got OK %t, fix %q, want a fix only if it is not OK", f, f.OK, f.Fix)
 		}
 	}
 	if diff := cmp.Diff([]string{"mode", "runtime", "network", "state"}, names); diff != "" {
-		t.Error(diff)
+		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 	if f := probeRuntime(t.Context(), "no-such-runtime"); f.OK {
-		t.Errorf("%+v", f)
+		t.Errorf("unknown runtime: got %+v, want it not OK", f)
 	}
 	if f := probeNetwork("bridge"); f.OK {
-		t.Errorf("%+v", f)
+		t.Errorf("unknown network: got %+v, want it not OK", f)
 	}
 	if f := probeState(filepath.Join(t.TempDir(), "new")); !f.OK {
-		t.Errorf("%+v", f)
+		t.Errorf("new state directory: got %+v, want it OK", f)
 	}
 	state := t.TempDir()
 	unlock, err := LockState(state, 0)
@@ -99,6 +99,6 @@ func TestProbe(t *testing.T) {
 	}
 	defer unlock()
 	if f := probeState(state); !f.OK || !strings.Contains(f.Detail, fmt.Sprint(os.Getpid())) {
-		t.Errorf("%+v", f)
+		t.Errorf("locked state directory: got %+v, want it OK with the process's ID", f)
 	}
 }

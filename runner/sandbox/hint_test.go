@@ -34,7 +34,7 @@ func TestHintsForEachCI(t *testing.T) {
 		}
 		privileged := strings.Contains(c.want, "PRIVILEGED") || name == "Woodpecker on Kubernetes"
 		if strings.Contains(got, "PRIVILEGED") && !privileged {
-			t.Errorf("%s: got %q, but more privilege does not help", name, got)
+			t.Errorf("%s: got %q, want no hint about privilege, because it does not help", name, got)
 		}
 	}
 }

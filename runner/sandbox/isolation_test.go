@@ -59,10 +59,10 @@ func TestPlanIsolation(t *testing.T) {
 			t.Errorf("%s: finding %+v: got OK %t, want %t", name, f, f.OK, want)
 		}
 		if f.OK == (f.Fix != "") {
-			t.Errorf("%s: finding %+v: a fix must be set only if it is not OK", name, f)
+			t.Errorf("%s: finding %+v: got OK %t, fix %q, want a fix only if it is not OK", name, f, f.OK, f.Fix)
 		}
 		if f.Detail == "" {
-			t.Errorf("%s: finding %+v has no detail", name, f)
+			t.Errorf("%s: finding %+v: got no detail, want one", name, f)
 		}
 	}
 }
@@ -112,7 +112,7 @@ func TestIdentityMapUsesOnlyMappedIDs(t *testing.T) {
 		"x y z\n":                            nil,
 	} {
 		if diff := cmp.Diff(want, identityMap(uidMap)); diff != "" {
-			t.Errorf("%q: %s", uidMap, diff)
+			t.Errorf("map of %q (-want +got):\n%s", uidMap, diff)
 		}
 	}
 }
@@ -137,7 +137,7 @@ func TestParseProcessStatus(t *testing.T) {
 func TestNetworkOfAStepsBuilder(t *testing.T) {
 	for container, want := range map[bool]string{true: NetworkStep, false: NetworkAuto} {
 		if got := defaultNetwork(container); got != want {
-			t.Errorf("in a container %t: got network %s", container, got)
+			t.Errorf("in a container %t: got network %s, want %s", container, got, want)
 		}
 	}
 	if c := childConfig([]string{"SLIPWAY_BUILDER_NETWORK=none"}); c.Network != NetworkNone {

@@ -33,7 +33,7 @@ func TestBuildSecretsOfEverySetting(t *testing.T) {
 		masked := slices.ContainsFunc(got.Secrets(), func(s secret.Secret) bool { return s.Reveal() == "canary-a" })
 		checkEqual(t, line+": masked in the log", masked, strings.Contains(line, "TOKEN"))
 		if shown := fmt.Sprintf("%+v", got); strings.Contains(shown, "canary") {
-			t.Errorf("%s: a secret is shown: %s", line, shown)
+			t.Errorf("%s: settings: got %s, want no secret in it", line, shown)
 		}
 	}
 }
@@ -79,14 +79,14 @@ func TestProxiesAreBuildArgumentsInBothCases(t *testing.T) {
 		"HTTPS_PROXY": "http://ci:canary-p%40ss@proxy:3128", "https_proxy": "http://ci:canary-p%40ss@proxy:3128",
 	}
 	if diff := cmp.Diff(want, values); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("values (-want +got):\n%s", diff)
 	}
 	log := string(secret.NewRedactor(got.Secrets()...).Mask([]byte("http://plain:3128 ci:canary-p%40ss canary-p@ss")))
 	if strings.Contains(log, "canary") {
-		t.Errorf("the log shows a secret: %s", log)
+		t.Errorf("log: got %s, want no secret in it", log)
 	}
 	if !strings.Contains(log, "plain") {
-		t.Errorf("the log masks an address without a password: %s", log)
+		t.Errorf("log: got %s, want the address without a password in it", log)
 	}
 }
 

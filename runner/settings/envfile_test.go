@@ -32,7 +32,7 @@ func TestAFileOfVariablesIsReadFirst(t *testing.T) {
 		checkNotes(t, ci, got.Warnings, want.note)
 		checkMasked(t, got, "canary-password")
 		if shown := fmt.Sprintf("%+v", got); strings.Contains(shown, "canary") {
-			t.Errorf("%s: the password of the file is shown: %s", ci, shown)
+			t.Errorf("%s: settings: got %s, want no password of the file in it", ci, shown)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func stepOf(t *testing.T, text string) map[string]any {
 			return s.Settings
 		}
 	}
-	t.Fatal("no step has settings")
+	t.Fatal("steps with settings: got none, want one")
 	return nil
 }
 
@@ -80,7 +80,7 @@ func environOf(t *testing.T, s map[string]any) []string {
 			text, ok = from["from_secret"].(string)
 		}
 		if !ok {
-			t.Fatalf("setting %s is %v", name, value)
+			t.Fatalf("setting %s: got %v, want a string", name, value)
 		}
 		lines = append(lines, "PLUGIN_"+strings.ToUpper(name)+"="+text)
 	}

@@ -42,19 +42,19 @@ func FuzzReadPlugin(f *testing.F) {
 		e.lines[1] = "PLUGIN_REPO=" + repo
 		p, err := settings.ReadPlugin(e)
 		if password != "" && !slices.Contains(e.removed, "PLUGIN_PASSWORD") {
-			t.Error("the password stays in the environment")
+			t.Error("environment: got the password, want it removed")
 		}
 		if err != nil {
 			if !strings.Contains(err.Error(), "PLUGIN_") {
-				t.Errorf("the error names no setting: %v", err)
+				t.Errorf("got error %v, want the name of a setting in it", err)
 			}
 			return
 		}
 		if !spec.LegalImage(p.Image()) {
-			t.Errorf("accepted image %q", p.Image())
+			t.Errorf("image: got %q, want an error or a valid image", p.Image())
 		}
 		if len(p.Tags) == 0 {
-			t.Error("accepted no tag")
+			t.Error("tags: got none, want an error or a tag")
 		}
 		if most := min(len(user), 1); len(p.Logins) > most {
 			t.Errorf("got %d logins of user %q, want up to %d", len(p.Logins), user, most)
@@ -62,18 +62,18 @@ func FuzzReadPlugin(f *testing.F) {
 		isJSON := strings.HasPrefix(strings.TrimSpace(tags), "[")
 		for _, got := range p.Tags {
 			if !tag.MatchString(got) {
-				t.Errorf("accepted tag %q", got)
+				t.Errorf("tag: got %q, want an error or a valid tag", got)
 			}
 			if !isJSON && !strings.Contains(strings.ReplaceAll(tags, "+", "_")+"latest", got) {
-				t.Errorf("tag %q is not in %q", got, tags)
+				t.Errorf("tag: got %q, want one of %q", got, tags)
 			}
 		}
 		for name := range p.BuildArgs {
 			if !grammar.IsVariable(name) {
-				t.Errorf("accepted build argument %q", name)
+				t.Errorf("build argument: got %q, want an error or a valid name", name)
 			}
 			if !strings.Contains(args, name) {
-				t.Errorf("build argument %q is not in %q", name, args)
+				t.Errorf("build argument: got %q, want one of %q", name, args)
 			}
 		}
 		host, _, _ := strings.Cut(p.Image(), "/")
@@ -102,23 +102,23 @@ func FuzzRead(f *testing.F) {
 		}}
 		s, err := settings.Read(e)
 		if !slices.Contains(e.removed, "SLIPWAY_RUNNER_TOKEN") {
-			t.Error("the token stays in the environment")
+			t.Error("environment: got the token, want it removed")
 		}
 		if err != nil {
 			if !strings.Contains(err.Error(), "SLIPWAY_") {
-				t.Errorf("the error names no setting: %v", err)
+				t.Errorf("got error %v, want the name of a setting in it", err)
 			}
 			isElsewhere := len(token) <= 8 || strings.Contains(address+hooks+builder+workdir, token)
 			if !isElsewhere && strings.Contains(err.Error(), token) {
-				t.Errorf("the error shows the token %q: %v", token, err)
+				t.Errorf("got error %v, want no token %q in it", err, token)
 			}
 			return
 		}
 		if !strings.HasPrefix(strings.ToLower(s.URL), "http") {
-			t.Errorf("accepted address %q", s.URL)
+			t.Errorf("URL: got %q, want an error or an HTTP URL", s.URL)
 		}
 		if strings.ContainsAny(s.URL, "?#@ ") && !strings.Contains(s.URL, "/") {
-			t.Errorf("accepted address %q", s.URL)
+			t.Errorf("URL: got %q, want an error or a URL with a path", s.URL)
 		}
 		checkEqual(t, "token", s.Token.Reveal(), token)
 		checkEqual(t, "hooks", s.Hooks, hooks != "off")
@@ -160,23 +160,23 @@ func FuzzLogins(f *testing.F) {
 		}
 		if err != nil {
 			if !strings.Contains(err.Error(), "PLUGIN_") {
-				t.Errorf("the error names no setting: %v", err)
+				t.Errorf("got error %v, want the name of a setting in it", err)
 			}
 			if !strings.Contains(insecure, "canary-password") && strings.Contains(err.Error(), "canary-password") {
-				t.Errorf("the error shows a password: %v", err)
+				t.Errorf("got error %v, want no password in it", err)
 			}
 			return
 		}
 		seen := map[string]bool{}
 		for _, l := range p.Logins {
 			if seen[l.Host] {
-				t.Errorf("two logins for %s", l.Host)
+				t.Errorf("logins for %s: got two, want one", l.Host)
 			}
 			if !spec.LegalImage(l.Host + "/x") {
-				t.Errorf("accepted registry %q", l.Host)
+				t.Errorf("registry: got %q, want an error or a valid registry", l.Host)
 			}
 			if l.Anonymous() && !l.Insecure {
-				t.Errorf("an anonymous login for %s configures nothing", l.Host)
+				t.Errorf("anonymous login for %s: got a secure registry, want an insecure one", l.Host)
 			}
 			checkMasked(t, p, l.Password.Reveal())
 			seen[l.Host] = true

@@ -40,7 +40,7 @@ func checkError(t *testing.T, what string, err error, wants ...string) {
 		}
 	}
 	if strings.Contains(err.Error(), "canary") {
-		t.Errorf("%s: the error shows a secret: %v", what, err)
+		t.Errorf("%s: got error %v, want no secret in it", what, err)
 	}
 }
 
@@ -78,7 +78,7 @@ func checkNotes(t *testing.T, what string, notes []string, wants ...string) {
 func checkMasked(t *testing.T, p settings.Plugin, value string) {
 	t.Helper()
 	if !slices.ContainsFunc(p.Secrets(), func(s secret.Secret) bool { return s.Reveal() == value }) {
-		t.Errorf("the log does not mask %q", value)
+		t.Errorf("secrets of the log: got no %q, want it", value)
 	}
 }
 
@@ -87,7 +87,7 @@ func checkRemoved(t *testing.T, e *environment, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if !slices.Contains(e.removed, name) {
-			t.Errorf("%s stays in the environment", name)
+			t.Errorf("environment: got %s, want it removed", name)
 		}
 	}
 }

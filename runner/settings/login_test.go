@@ -93,11 +93,11 @@ func TestWhichRegistryALoginIsFor(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(c.want, known(p)); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+				t.Errorf("logins (-want +got):\n%s", diff)
 			}
 			for _, l := range p.Logins {
 				if !slices.ContainsFunc(p.Secrets(), l.Password.Equal) {
-					t.Errorf("the log would not mask the password for %s", l.Host)
+					t.Errorf("secrets of the log: got no password for %s, want it", l.Host)
 				}
 			}
 			for _, line := range e.lines {
@@ -106,7 +106,7 @@ func TestWhichRegistryALoginIsFor(t *testing.T) {
 					"=",
 				); strings.Contains(value, "pw") &&
 					!slices.Contains(e.removed, name) {
-					t.Errorf("%s stays in the environment", name)
+					t.Errorf("environment: got %s, want it removed", name)
 				}
 			}
 		})
@@ -139,7 +139,7 @@ func TestAnImageHasTheLoginOfItsLongestBeginning(t *testing.T) {
 	}
 	for i, want := range []string{"robot1", "robot2", "robot3", ""} {
 		if got := p.LoginFor(p.Images[i]); got.Username != want {
-			t.Errorf("%s is pushed by %+v, want %q", p.Images[i], got, want)
+			t.Errorf("user for %s: got %q, want %q", p.Images[i], got.Username, want)
 		}
 	}
 }
@@ -237,7 +237,7 @@ func TestADryRunNeedsNoWholeLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"b.io b:pw PLUGIN_LOGINS (entry 2)"}, known(p)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("logins (-want +got):\n%s", diff)
 	}
 	for _, want := range []string{
 		"no login from PLUGIN_USERNAME: PLUGIN_PASSWORD is not set", "PLUGIN_LOGINS (entry 1): no login at quay.io: password is not set",
@@ -261,7 +261,7 @@ func TestAnUnusedLoginIsNoted(t *testing.T) {
 		t.Errorf("got notes %q, want %q", p.Warnings, want)
 	}
 	if shown := fmt.Sprintf("%+v %v", p, p.Shown()); strings.Contains(shown, "pw1") {
-		t.Errorf("a password is shown: %s", shown)
+		t.Errorf("settings: got %s, want no password in it", shown)
 	}
 	checkMasked(t, p, "pw")
 }

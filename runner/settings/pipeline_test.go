@@ -55,7 +55,7 @@ func TestReadJoin(t *testing.T) {
 		}
 		checkSame(t, name+": removed variables", e.removed, []string{"PLUGIN_TOKEN"})
 		if shown := fmt.Sprintf("%+v", got); strings.Contains(shown, "canary") {
-			t.Errorf("%s: a secret is shown: %s", name, shown)
+			t.Errorf("%s: settings: got %s, want no secret in it", name, shown)
 		}
 	}
 	got, err := settings.ReadPipelineRequest(
@@ -112,13 +112,13 @@ func TestModeOfAStep(t *testing.T) {
 		{[]string{"PLUGIN_REPO=acme/app"}, false, true, true},
 	} {
 		if got := settings.IsPipelineRequest(c.environ); got != c.pipelineStep {
-			t.Errorf("%v: pipelineStep %t", c.environ, got)
+			t.Errorf("IsPipelineRequest(%v): got %t, want %t", c.environ, got, c.pipelineStep)
 		}
 		if got := settings.RunsWithoutGateway(c.environ); got != c.withoutGateway {
-			t.Errorf("%v: withoutGateway %t", c.environ, got)
+			t.Errorf("RunsWithoutGateway(%v): got %t, want %t", c.environ, got, c.withoutGateway)
 		}
 		if got := settings.IsStep(c.environ); got != c.step {
-			t.Errorf("%v: a step %t", c.environ, got)
+			t.Errorf("IsStep(%v): got %t, want %t", c.environ, got, c.step)
 		}
 	}
 }
@@ -126,11 +126,11 @@ func TestModeOfAStep(t *testing.T) {
 func TestEveryJoinSettingIsDescribed(t *testing.T) {
 	all := settings.PipelineRequestSettings()
 	if len(all) != 20 || all[0].Name != "PLUGIN_GATEWAY" {
-		t.Errorf("got %+v", all)
+		t.Errorf("settings: got %+v, want 20, PLUGIN_GATEWAY first", all)
 	}
 	for _, s := range all {
 		if s.Help == "" || !strings.HasPrefix(s.Name, "PLUGIN_") {
-			t.Errorf("%+v has no help or a wrong name", s)
+			t.Errorf("setting: got %+v, want help and a name that starts with PLUGIN_", s)
 		}
 	}
 }

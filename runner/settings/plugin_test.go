@@ -94,16 +94,16 @@ func TestReadPluginWithOrigins(t *testing.T) {
 	}
 	maps.DeleteFunc(got.Origins, func(_, origin string) bool { return origin == settings.Default })
 	if diff := cmp.Diff(want, got, comparers()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("settings (-want +got):\n%s", diff)
 	}
 	if !slices.Equal(e.removed, []string{"PLUGIN_PASSWORD"}) {
-		t.Errorf("removed %v, want the password alone", e.removed)
+		t.Errorf("removed variables: got %v, want PLUGIN_PASSWORD only", e.removed)
 	}
 	if shown := fmt.Sprintf("%+v", got); strings.Contains(shown, "canary") {
-		t.Errorf("shown as %s", shown)
+		t.Errorf("settings: got %s, want no secret in it", shown)
 	}
 	if masked := got.Secrets(); !slices.ContainsFunc(masked, secret.New("canary").Equal) {
-		t.Errorf("the log would not mask the password: %v", masked)
+		t.Errorf("secrets of the log: got %v, want the password in them", masked)
 	}
 }
 
@@ -118,7 +118,7 @@ func TestPluginDefaults(t *testing.T) {
 		}
 		for name, origin := range got.Origins {
 			if (name == "PLUGIN_REPO") == (origin == settings.Default) {
-				t.Errorf("%s comes from %q", name, origin)
+				t.Errorf("origin of %s: got %q, want a setting for PLUGIN_REPO only", name, origin)
 			}
 		}
 		got.Origins = nil
@@ -135,7 +135,7 @@ func TestPluginDefaults(t *testing.T) {
 			Files:      settings.Files{RegistryType: "Docker", RegistryURL: "https://index.docker.io/v1/"},
 		}
 		if diff := cmp.Diff(want, got, comparers()); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
+			t.Errorf("settings (-want +got):\n%s", diff)
 		}
 	}
 }
@@ -201,7 +201,7 @@ func TestAPasswordThatStaysIsAFault(t *testing.T) {
 	e := plugin("PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary")
 	e.err = errors.New("read-only")
 	if _, err := settings.ReadPlugin(e); err == nil || !strings.Contains(err.Error(), "PLUGIN_PASSWORD") {
-		t.Errorf("got %v", err)
+		t.Errorf("ReadPlugin: got error %v, want PLUGIN_PASSWORD in it", err)
 	}
 }
 
@@ -213,7 +213,7 @@ func TestOSEnvironmentLosesThePassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	if value, set := os.LookupEnv("PLUGIN_PASSWORD"); set {
-		t.Errorf("the password is still there: %q", value)
+		t.Errorf("PLUGIN_PASSWORD: got %q in the environment, want it removed", value)
 	}
 }
 
@@ -229,7 +229,7 @@ func TestStep(t *testing.T) {
 		{[]string{"PLUGIN_REPO=acme/app", "SLIPWAY_RUNNER_URL=https://ci.example.com/x"}, false},
 	} {
 		if got := settings.RunsWithoutGateway(c.environ); got != c.want {
-			t.Errorf("%v: got %v", c.environ, got)
+			t.Errorf("RunsWithoutGateway(%v): got %v, want %v", c.environ, got, c.want)
 		}
 	}
 }
@@ -237,11 +237,11 @@ func TestStep(t *testing.T) {
 func TestEveryPluginSettingIsDescribed(t *testing.T) {
 	all := settings.PluginSettings()
 	if len(all) < 14 || all[0].Name != "PLUGIN_REPO" {
-		t.Errorf("got %+v", all)
+		t.Errorf("settings: got %+v, want 14 or more, PLUGIN_REPO first", all)
 	}
 	for _, s := range all {
 		if s.Help == "" || !strings.HasPrefix(s.Name, "PLUGIN_") {
-			t.Errorf("%+v has no help or a wrong name", s)
+			t.Errorf("setting: got %+v, want help and a name that starts with PLUGIN_", s)
 		}
 	}
 }
@@ -257,10 +257,10 @@ func TestAStepUnderAGatewayHasNoSettingsOfItsOwn(t *testing.T) {
 		{[]string{"PATH=/bin"}, false, false},
 	} {
 		if got := settings.RunsWithoutGateway(c.environ); got != c.withoutGateway {
-			t.Errorf("%v: withoutGateway %t", c.environ, got)
+			t.Errorf("RunsWithoutGateway(%v): got %t, want %t", c.environ, got, c.withoutGateway)
 		}
 		if got := settings.IsStep(c.environ); got != c.step {
-			t.Errorf("%v: a step %t", c.environ, got)
+			t.Errorf("IsStep(%v): got %t, want %t", c.environ, got, c.step)
 		}
 	}
 }
@@ -284,7 +284,7 @@ func TestShownSettingsHideWhatMayBeSecret(t *testing.T) {
 	for _, s := range p.Shown() {
 		got[s.Name] = s
 		if strings.Contains(s.Value, "canary") || len(s.Value) > 210 {
-			t.Errorf("shown: %+v", s)
+			t.Errorf("printed setting: got %+v, want no secret and 210 characters at most", s)
 		}
 	}
 	for _, want := range []settings.Shown{
@@ -296,10 +296,10 @@ func TestShownSettingsHideWhatMayBeSecret(t *testing.T) {
 		{Name: "PLUGIN_BUILDER", Value: "tcp://127.0.0.1:1234", Origin: "SLIPWAY_BUILDER"},
 	} {
 		if got[want.Name] != want {
-			t.Errorf("got %+v, want %+v", got[want.Name], want)
+			t.Errorf("setting %s: got %+v, want %+v", want.Name, got[want.Name], want)
 		}
 	}
 	if _, ok := got["PLUGIN_REGISTRY"]; ok {
-		t.Error("a setting without a value is shown")
+		t.Error("printed settings: got one without a value, want none")
 	}
 }

@@ -45,13 +45,13 @@ func TestRead(t *testing.T) {
 		Builder: "unix:///run/slipway/builder.sock", Hooks: true, Workdir: "/work",
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("settings (-want +got):\n%s", diff)
 	}
 	if !slices.Equal(e.removed, []string{"SLIPWAY_RUNNER_TOKEN"}) {
-		t.Errorf("removed %v, want the token alone", e.removed)
+		t.Errorf("removed variables: got %v, want SLIPWAY_RUNNER_TOKEN only", e.removed)
 	}
 	if shown := fmt.Sprintf("%+v", got); strings.Contains(shown, "canary") {
-		t.Errorf("shown as %s", shown)
+		t.Errorf("settings: got %s, want no secret in it", shown)
 	}
 }
 
@@ -69,10 +69,10 @@ func TestSettingsComeByTheirPluginNamesToo(t *testing.T) {
 	}
 	want := settings.Settings{URL: "https://ci.example.com/runner/v1/builds/b1", Token: secret.New("canary")}
 	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("settings (-want +got):\n%s", diff)
 	}
 	if !slices.Equal(e.removed, []string{"PLUGIN_RUNNER_TOKEN"}) {
-		t.Errorf("removed %v, want the token by the name that it came by", e.removed)
+		t.Errorf("removed variables: got %v, want PLUGIN_RUNNER_TOKEN only", e.removed)
 	}
 	remote := &environment{lines: []string{
 		"PLUGIN_RUNNER_URL=https://ci.example.com/x",
@@ -108,7 +108,7 @@ func TestTheErrorOfAMissingSecretNamesItsSource(t *testing.T) {
 
 func TestHooksOff(t *testing.T) {
 	if got, err := settings.Read(good("SLIPWAY_RUNNER_HOOKS=off")); err != nil || got.Hooks {
-		t.Errorf("got %+v, %v", got, err)
+		t.Errorf("hooks: got %+v, error %v, want them off", got, err)
 	}
 }
 
@@ -137,7 +137,7 @@ func checkFaults(t *testing.T, read func(line string) error, wants map[string]st
 			t.Errorf("%s: got %v, want %q", line, err, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: the error shows a secret: %v", line, err)
+			t.Errorf("%s: got error %v, want no secret in it", line, err)
 		}
 	}
 }
@@ -146,7 +146,7 @@ func TestEveryFaultIsReported(t *testing.T) {
 	_, err := settings.Read(&environment{})
 	for _, name := range []string{"SLIPWAY_RUNNER_URL", "SLIPWAY_RUNNER_TOKEN"} {
 		if err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s is not named in: %v", name, err)
+			t.Errorf("got error %v, want %s in it", err, name)
 		}
 	}
 }
@@ -155,7 +155,7 @@ func TestATokenThatStaysIsAFault(t *testing.T) {
 	e := good()
 	e.err = errors.New("read-only")
 	if _, err := settings.Read(e); err == nil || !strings.Contains(err.Error(), "SLIPWAY_RUNNER_TOKEN") {
-		t.Errorf("got %v", err)
+		t.Errorf("Read: got error %v, want SLIPWAY_RUNNER_TOKEN in it", err)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestOSEnvironmentLosesTheToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	if value, set := os.LookupEnv("SLIPWAY_RUNNER_TOKEN"); set {
-		t.Errorf("the token is still there: %q", value)
+		t.Errorf("SLIPWAY_RUNNER_TOKEN: got %q in the environment, want it removed", value)
 	}
 }
 
@@ -181,7 +181,7 @@ func TestEverySettingIsDescribed(t *testing.T) {
 	checkEqual(t, "default of the hooks", all[4].Default, "on")
 	for _, s := range all {
 		if s.Help == "" {
-			t.Errorf("%s has no help", s.Name)
+			t.Errorf("help of %s: got none, want one", s.Name)
 		}
 	}
 }
@@ -200,7 +200,7 @@ func TestTheGitProxyBelongsToTheBuild(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", url, got, want)
 		}
 		if (err != nil) != (want == "") {
-			t.Errorf("%s: got error %v", url, err)
+			t.Errorf("%s: got error %v, want %q", url, err, want)
 		}
 	}
 }

@@ -46,7 +46,7 @@ func TestCosignKeyIsPEMOrAFile(t *testing.T) {
 	checkMasked(t, got, "canary-password")
 	for _, shown := range got.Shown() {
 		if strings.Contains(shown.Value, "canary") {
-			t.Errorf("shown: %+v", shown)
+			t.Errorf("setting: got %+v, want no secret in it", shown)
 		}
 	}
 	checkEqual(t, "key in a file", readPlugin(t, "PLUGIN_COSIGN_PRIVATE_KEY=./cosign.key").Sign.InFile, true)

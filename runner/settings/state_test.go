@@ -23,7 +23,7 @@ func TestStateOfTheStepsOwnBuilder(t *testing.T) {
 	} {
 		p, err := settings.ReadPlugin(plugin(c.environ...))
 		if got := (answer{p.State, p.Origins["PLUGIN_STATE"]}); err != nil || got != c.want {
-			t.Errorf("%v: got %+v, %v; want %+v", c.environ, got, err, c.want)
+			t.Errorf("%v: got %+v, error %v, want %+v", c.environ, got, err, c.want)
 		}
 	}
 }

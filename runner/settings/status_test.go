@@ -39,11 +39,11 @@ func TestStatusSettings(t *testing.T) {
 		for _, line := range c.environ {
 			name, value, _ := strings.Cut(line, "=")
 			if strings.HasSuffix(value, "canary") != slices.Contains(e.removed, name) {
-				t.Errorf("%s: removed %v", name, e.removed)
+				t.Errorf("removed variables: got %v, want %s in it only if it is a secret", e.removed, name)
 			}
 		}
 		if !got.Credential.Password.IsZero() && !slices.ContainsFunc(p.Secrets(), got.Credential.Password.Equal) {
-			t.Errorf("%v: the log would not mask it", c.environ)
+			t.Errorf("%v: secrets of the log: got no status password, want it", c.environ)
 		}
 	}
 }

@@ -88,14 +88,14 @@ func TestLoginsOfAStepUnderAGateway(t *testing.T) {
 				t.Fatal(err)
 			}
 			if shown := fmt.Sprintf("%+v", j); strings.Contains(shown, "canary") {
-				t.Errorf("a secret is shown: %s", shown)
+				t.Errorf("settings: got %s, want no secret in it", shown)
 			}
 			got, notes, err := j.Logins.For(joinedImage)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(test.want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+				t.Errorf("logins (-want +got):\n%s", diff)
 			}
 			joined := strings.Join(notes, "\n")
 			if !strings.Contains(joined, test.note) {
@@ -108,7 +108,7 @@ func TestLoginsOfAStepUnderAGateway(t *testing.T) {
 				name, value, _ := strings.Cut(line, "=")
 				secretive := strings.Contains(value, "canary") || strings.Contains(value, "auths")
 				if secretive && !strings.Contains(strings.Join(e.removed, " "), name) {
-					t.Errorf("%s stays in the environment", name)
+					t.Errorf("environment: got %s, want it removed", name)
 				}
 			}
 		})

@@ -178,7 +178,7 @@ func TestDocumentedStepsPushTheTagsOfTheirPlugins(t *testing.T) {
 					got = strings.TrimSpace(got + " skip")
 				}
 				if got != want {
-					t.Errorf("%s, %s of %s: %q, want %q", f.name, ref, ci, got, want)
+					t.Errorf("%s, %s of %s: got %q, want %q", f.name, ref, ci, got, want)
 				}
 			}
 		}
@@ -317,9 +317,9 @@ func TestSettingsComeWithHyphensToo(t *testing.T) {
 	p, err := settings.ReadPlugin(e)
 	checkError(t, "certificate", err, "PLUGIN_BUILDER_TLS: it is no certificate")
 	if diff := cmp.Diff([]string{"edge"}, p.Tags, cmp.Comparer(secret.Secret.Equal)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("tags (-want +got):\n%s", diff)
 	}
 	if !slices.Equal(e.removed, []string{"PLUGIN_PASSWORD", "PLUGIN_BUILDER-TLS"}) {
-		t.Errorf("removed %v: a secret stays", e.removed)
+		t.Errorf("removed variables: got %v, want PLUGIN_PASSWORD and PLUGIN_BUILDER-TLS", e.removed)
 	}
 }

@@ -62,7 +62,7 @@ func TestO3EnvironmentIsClosed(t *testing.T) {
 		"GIT_CONFIG_KEY_12=http.https://ci.example.com/git/b1/.extraHeader", "GIT_CONFIG_VALUE_12=Authorization: Bearer canary",
 	} {
 		if !slices.Contains(env, want) {
-			t.Errorf("%s is missing in %q", want, env)
+			t.Errorf("environment of git: got %q, want %s in it", env, want)
 		}
 	}
 	for _, line := range env {
@@ -71,13 +71,13 @@ func TestO3EnvironmentIsClosed(t *testing.T) {
 		}
 		switch {
 		case strings.Contains(line, "canary"):
-			t.Errorf(`%s was handed on: want no "canary" in line`, line)
+			t.Errorf("environment of git: got %s, want no token in it", line)
 		case strings.Contains(line, "evil"):
-			t.Errorf(`%s was handed on: want no "evil" in line`, line)
+			t.Errorf("environment of git: got %s, want no variable of the CI's in it", line)
 		case line == "HOME=/root":
-			t.Errorf(`%s was handed on: want another line than "HOME=/root"`, line)
+			t.Errorf("environment of git: got %s, want another home", line)
 		case line == "GIT_CONFIG_COUNT=0":
-			t.Errorf(`%s was handed on: want another line than "GIT_CONFIG_COUNT=0"`, line)
+			t.Errorf("environment of git: got %s, want another count", line)
 		}
 	}
 }
@@ -99,11 +99,11 @@ func TestClassify(t *testing.T) {
 		"error: RPC failed; curl 56 GnuTLS recv error\nfatal: early EOF":                                                errTemporary,
 	} {
 		if got := classify("fetch", output); !errors.Is(got, want) {
-			t.Errorf("%q: %v, want %v", output, got, want)
+			t.Errorf("%q: got %v, want %v", output, got, want)
 		}
 	}
 	if got := classify("checkout", "early EOF"); got != nil {
-		t.Errorf("only fetches are classified, got %v", got)
+		t.Errorf("error of a checkout: got %v, want nil, because only fetches are classified", got)
 	}
 }
 
@@ -114,10 +114,10 @@ func TestTheEndOfAnAttemptIsNotRetried(t *testing.T) {
 	cancel(over)
 	err := git{program: "/bin/true", dir: t.TempDir()}.run(ctx, []string{"fetch"})
 	if !errors.Is(err, over) {
-		t.Errorf("got %v, want the cause of the end", err)
+		t.Errorf("ended fetch: got error %v, want the cause %v", err, over)
 	}
 	if errors.Is(err, errTemporary) {
-		t.Errorf("got %v, want an error that is not tried again", err)
+		t.Errorf("ended fetch: got error %v, want one that is not retried", err)
 	}
 }
 
@@ -129,6 +129,6 @@ func TestOutputIsBounded(t *testing.T) {
 		}
 	}
 	if h.Len() != maxOutput {
-		t.Errorf("%d bytes kept, want %d", h.Len(), maxOutput)
+		t.Errorf("kept output: got %d bytes, want %d", h.Len(), maxOutput)
 	}
 }

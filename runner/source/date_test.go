@@ -33,11 +33,11 @@ func TestAuthorDateReturnsTheDateOfTheAuthor(t *testing.T) {
 	dir := t.TempDir()
 	gitIn(t, dir, "init", "--quiet")
 	if when, err := source.AuthorDate(t.Context(), dir); err == nil {
-		t.Errorf("a repository without a commit has the date %s", when)
+		t.Errorf("date of a repository without a commit: got %s, want an error", when)
 	}
 	gitIn(t, dir, "commit", "--quiet", "--allow-empty", "--message=a")
 	if when, err := source.AuthorDate(t.Context(), dir); err != nil || !when.Equal(time.Unix(1700000000, 0)) {
-		t.Errorf("%s, %v", when, err)
+		t.Errorf("date: got %s, error %v, want %s", when, err, time.Unix(1700000000, 0))
 	}
 }
 
@@ -64,9 +64,9 @@ func TestReadingADateRunsNoProgramOfTheWorkspace(t *testing.T) {
 		t.Fatal(err)
 	}
 	if when, err := source.AuthorDate(t.Context(), dir); err == nil {
-		t.Errorf("a commit that is not there has the date %s", when)
+		t.Errorf("date of a commit that does not exist: got %s, want an error", when)
 	}
 	if _, err := os.Stat(marker); err == nil {
-		t.Error("a command of the workspace's configuration ran")
+		t.Error("command of the repository's configuration: got it run, want it ignored")
 	}
 }

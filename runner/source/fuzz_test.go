@@ -21,7 +21,7 @@ func FuzzSameRepository(f *testing.F) {
 			t.Errorf("sameRepository(%q): got true, want false for another host", given)
 		}
 		if strings.HasPrefix(given, "-") {
-			t.Errorf("sameRepository(%q): got true for an option", given)
+			t.Errorf("sameRepository(%q): got true, want false for an option", given)
 		}
 	})
 }

@@ -69,7 +69,7 @@ func TestSubmodulesAreResolvedInCode(t *testing.T) {
 		m := &modules{origin: origin, proxy: Proxy{URL: "https://ci.example.com/git/b1", Token: secret.New("canary")}}
 		a, err := m.resolve(tt.base, tt.given)
 		if err != nil {
-			t.Errorf("%s: got error %v", name, err)
+			t.Errorf("%s: got error %v, want nil", name, err)
 			continue
 		}
 		if a.text != tt.want {
@@ -85,10 +85,10 @@ func TestSubmodulesAreResolvedInCode(t *testing.T) {
 		a.host = "127.0.0.1"
 		env, err := m.network(t.Context(), a)
 		if err != nil {
-			t.Errorf("%s: got error %v", name, err)
+			t.Errorf("%s: got error %v, want nil", name, err)
 		}
 		if got := strings.Join(env, "\n"); strings.Contains(got, "canary") {
-			t.Errorf("%s: got the token in the environment of another repository's fetch", name)
+			t.Errorf("%s: got the token in the environment of another repository's fetch, want none", name)
 		}
 	}
 }

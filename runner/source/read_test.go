@@ -23,19 +23,19 @@ func TestReadFileAcceptsWorkspacePathsAndAbsolutePaths(t *testing.T) {
 	}
 	for path, want := range map[string]string{"./in": "12345678", outside: "out"} {
 		if got, err := source.ReadFile(dir, path, 8); err != nil || string(got) != want {
-			t.Errorf("%s: %q, %v", path, got, err)
+			t.Errorf("ReadFile(%s): got %q, error %v, want %q", path, got, err, want)
 		}
 	}
 	for path, want := range map[string]string{"link": "leads out of", "../outside": "is not a path within", "absent": "give its path from the workspace " + dir, "/no/such/file": "cannot be read"} {
 		_, err := source.ReadFile(dir, path, 8)
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", path, err, want)
+			t.Errorf("ReadFile(%s): got error %v, want %q in it", path, err, want)
 		}
 	}
 	if _, err := source.ReadFile(dir, "absent", 8); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("what is not there: %v", err)
+		t.Errorf("file that does not exist: got error %v, want %v", err, fs.ErrNotExist)
 	}
 	if got, err := source.ReadFile(dir, "in", 7); err == nil {
-		t.Errorf("a file that is too large: %q", got)
+		t.Errorf("file over the limit: got %q, want an error", got)
 	}
 }

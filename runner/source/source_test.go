@@ -41,11 +41,11 @@ func TestFetchTakesExactlyTheCommit(t *testing.T) {
 	}
 	config := read(t, filepath.Join(tree.Dir, ".git/config"))
 	if want := "url = " + r.URL + "/app/.git\n"; !strings.Contains(config, want) {
-		t.Errorf("got the configuration\n%s\nwant %s in it", config, want)
+		t.Errorf("git configuration: got:\n%s\nwant %s in it", config, want)
 	}
 	for _, word := range []string{sourcetest.Password, r.Proxy().URL, "extraHeader", "insteadOf"} {
 		if strings.Contains(config, word) {
-			t.Errorf("the configuration holds %s:\n%s", word, config)
+			t.Errorf("git configuration: got:\n%s\nwant no %s in it", config, word)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func TestS5NoCredentialStays(t *testing.T) {
 		}
 		b, err := os.ReadFile(path)
 		if bytes.Contains(b, []byte(sourcetest.Password)) || bytes.Contains(b, []byte(encoded)) {
-			t.Errorf("%s: got the credential in the file", path)
+			t.Errorf("%s: got the credential in the file, want none", path)
 		}
 		return err
 	})
@@ -88,11 +88,11 @@ func TestO3HostileRefNames(t *testing.T) {
 			o := options(t)
 			tree, err := source.Fetch(t.Context(), r.Source("refs/heads/"+name, commit), r.Proxy(), o)
 			if err != nil || tree.Commit != commit {
-				t.Errorf("got %+v, %v", tree, err)
+				t.Errorf("tree: got %+v, error %v, want commit %s", tree, err, commit)
 			}
 			for _, dir := range []string{".", o.Dir, r.Work(), filepath.Join(r.Work(), ".git")} {
 				if _, err := os.Stat(filepath.Join(dir, "canary")); !errors.Is(err, fs.ErrNotExist) {
-					t.Errorf("the name ran in %s", dir)
+					t.Errorf("command in the name: got it run in %s, want it ignored", dir)
 				}
 			}
 		})
@@ -127,7 +127,7 @@ func TestCommitGone(t *testing.T) {
 				options(t),
 			)
 			if !errors.Is(err, source.ErrCommitGone) {
-				t.Errorf("got %v, want ErrCommitGone", err)
+				t.Errorf("fetch: got error %v, want %v", err, source.ErrCommitGone)
 			}
 		})
 	}
@@ -145,12 +145,12 @@ func TestFetchFallsBackToTheRef(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := read(t, filepath.Join(tree.Dir, "greeting")); got != want {
-			t.Errorf("greeting %q, want %q", got, want)
+			t.Errorf("greeting: got %q, want %q", got, want)
 		}
 	}
 	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", strings.Repeat("1", 40)), r.Proxy(), options(t))
 	if !errors.Is(err, source.ErrCommitGone) {
-		t.Errorf("got %v, want ErrCommitGone", err)
+		t.Errorf("fetch: got error %v, want %v", err, source.ErrCommitGone)
 	}
 }
 
@@ -165,7 +165,7 @@ func TestRefusedCredential(t *testing.T) {
 			t.Fatalf("%s: got %v, want ErrUnauthorized", name, err)
 		}
 		if strings.Contains(err.Error(), "canary") {
-			t.Errorf("%s: got the token in the error %v", name, err)
+			t.Errorf("%s: got error %v, want no token in it", name, err)
 		}
 	}
 }
@@ -177,7 +177,7 @@ func TestUnknownRepository(t *testing.T) {
 		http.Error(w, "the repository does not exist", http.StatusNotFound)
 	})
 	if _, err := source.Fetch(t.Context(), s, r.Proxy(), options(t)); !errors.Is(err, source.ErrNotFound) {
-		t.Errorf("got %v, want ErrNotFound", err)
+		t.Errorf("fetch: got error %v, want %v", err, source.ErrNotFound)
 	}
 }
 
@@ -199,7 +199,7 @@ func TestNetworkErrorsAreRetried(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(log.String(), "attempt 3") {
-		t.Errorf("the log lacks the attempts: %q", &log)
+		t.Errorf("log: got %q, want attempt 3 in it", &log)
 	}
 }
 
@@ -209,7 +209,7 @@ func TestRetriesOfNetworkErrorsEnd(t *testing.T) {
 	r.Close()
 	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", commit), r.Proxy(), options(t))
 	if err == nil || errors.Is(err, source.ErrCommitGone) {
-		t.Errorf("got %v, want the network's error", err)
+		t.Errorf("fetch: got error %v, want the network's error", err)
 	}
 }
 
@@ -228,11 +228,11 @@ func TestO1CredentialStaysWithItsHost(t *testing.T) {
 	_, err := source.Fetch(t.Context(), r.Source("refs/heads/main", strings.Repeat("1", 40)), r.Proxy(), options(t))
 	switch {
 	case err == nil:
-		t.Errorf("leaked: %v, error %v: want an error", leaked.Load(), err)
+		t.Error("redirect: got no error, want one")
 	case !strings.Contains(err.Error(), "redirect"):
-		t.Errorf(`leaked: %v, error %v: want "redirect" in err.Error()`, leaked.Load(), err)
+		t.Errorf(`redirect: got error %v, want "redirect" in it`, err)
 	case leaked.Load():
-		t.Errorf("leaked: %v, error %v: want leaked.Load() false", leaked.Load(), err)
+		t.Error("credential of the redirected request: got it, want none")
 	}
 }
 
@@ -251,7 +251,7 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 	})
 	defer close(release)
 	if _, err := source.Fetch(ctx, r.Source("refs/heads/main", commit), r.Proxy(), options(t)); !errors.Is(err, stop) {
-		t.Errorf("got %v, want the cause of the end", err)
+		t.Errorf("ended fetch: got error %v, want the cause %v", err, stop)
 	}
 }
 
@@ -276,10 +276,10 @@ func TestO4NoHooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(canary); !errors.Is(err, fs.ErrNotExist) {
-		t.Error("the repository ran a program")
+		t.Error("program of the repository: got it run, want it ignored")
 	}
 	if !tree.HasSubmodules() {
-		t.Error("the log lacks the submodules")
+		t.Error("submodules: got none, want some")
 	}
 }
 
@@ -287,6 +287,6 @@ func TestGitMissing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := source.Fetch(t.Context(), spec.Source{}, source.Proxy{}, source.Options{})
 	if err == nil || !strings.Contains(err.Error(), "install git") {
-		t.Errorf("got %v, want an error with the fix", err)
+		t.Errorf("fetch without git: got error %v, want the fix in it", err)
 	}
 }

@@ -69,10 +69,10 @@ func TestB12PrivateSubmodulesAreFetchedWithTheKey(t *testing.T) {
 		t,
 		filepath.Join(tree.Dir, "lib/in/leaf/name"),
 	); got != "libleaf" {
-		t.Errorf("fetched %q", got)
+		t.Errorf(`files of the submodules: got %q, want "libleaf"`, got)
 	}
 	if want := "submodule lib is at commit " + lib + "\nsubmodule lib/in/leaf is at commit " + leaf + "\n"; log.String() != want {
-		t.Errorf("log %q, want %q", log, want)
+		t.Errorf("log: got %q, want %q", log, want)
 	}
 	middle := strings.Split(server.Key.Reveal(), "\n")[2]
 	err = filepath.WalkDir(filepath.Dir(o.Dir), func(path string, d fs.DirEntry, err error) error {
@@ -80,7 +80,7 @@ func TestB12PrivateSubmodulesAreFetchedWithTheKey(t *testing.T) {
 			return err
 		}
 		if strings.Contains(read(t, path), middle) {
-			t.Errorf("%s holds the key", path)
+			t.Errorf("%s: got the key in the file, want none", path)
 		}
 		return nil
 	})
@@ -109,13 +109,13 @@ func TestPublicSubmodulesAreFetchedWithoutACredential(t *testing.T) {
 	r.Public("/lib/")
 	r.Set(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		if strings.HasPrefix(req.URL.Path, "/lib/") && req.Header.Get("Authorization") != "" {
-			t.Error("the credential of the repository was sent for its submodule")
+			t.Error("Authorization to the submodule's server: got the repository's credential, want none")
 		}
 		next.ServeHTTP(w, req)
 	})
 	tree, err := fetchAll(t, r, commit, options(t))
 	if err != nil || read(t, filepath.Join(tree.Dir, "lib/name")) != "lib" {
-		t.Errorf("a public one: %v", err)
+		t.Errorf("public submodule: got another file, or error %v, want lib/name", err)
 	}
 }
 
@@ -156,14 +156,14 @@ func TestSubmoduleFaultsNameTheFix(t *testing.T) {
 			_, err := fetchAll(t, r, commit, o)
 			switch {
 			case err == nil:
-				t.Errorf("got %v, want %q: want an error", err, c.want)
+				t.Errorf("fetch: got no error, want %q", c.want)
 			case !strings.Contains(err.Error(), c.want):
-				t.Errorf("got %v, want %q", err, c.want)
+				t.Errorf("fetch: got error %v, want %q in it", err, c.want)
 			case strings.Contains(err.Error(), "canary:"):
-				t.Errorf(`got %v, want %q: want no "canary:" in err.Error()`, err, c.want)
+				t.Errorf(`fetch: got error %v, want no "canary:" in it`, err)
 			}
 			if !errors.Is(err, source.ErrSubmodule) && !errors.Is(err, source.ErrSSHKey) {
-				t.Errorf("got %v, want an error of the repository", err)
+				t.Errorf("fetch: got error %v, want an error of the repository", err)
 			}
 		})
 	}
@@ -193,7 +193,7 @@ func TestO4CraftedSubmodulesRunNothing(t *testing.T) {
 			}
 			_, err := fetchAll(t, r, commit, options(t))
 			if _, statErr := os.Stat(canary); !errors.Is(statErr, fs.ErrNotExist) {
-				t.Fatalf("the repository ran a program (%v)", err)
+				t.Fatalf("program of the repository: got it run, error %v, want it ignored", err)
 			}
 		})
 	}

@@ -52,7 +52,7 @@ func TestO5PathsStayInTheTree(t *testing.T) {
 				continue
 			}
 			if fault.Path != p {
-				t.Errorf("%s %q: got the path %q in the error", kind, p, fault.Path)
+				t.Errorf("%s %q: path in the error: got %q, want %q", kind, p, fault.Path, p)
 			}
 		}
 	}
@@ -101,12 +101,12 @@ func TestO5ASwappedLinkNeverLeadsOut(t *testing.T) {
 		}
 		inside++
 		if real != filepath.Join(top, "svc", "a", "Dockerfile") {
-			t.Errorf("it leads to %s", real)
+			t.Errorf("resolved path: got %s, want svc/a/Dockerfile", real)
 		}
 	}
 	close(stop)
 	if err := <-swapped; err != nil || inside == 0 {
-		t.Errorf("resolved %d times, %v", inside, err)
+		t.Errorf("resolved paths in the tree: got %d, error %v, want some", inside, err)
 	}
 }
 
@@ -118,18 +118,18 @@ func TestPathsWithinTheTree(t *testing.T) {
 	}
 	for p, want := range map[string]string{"Dockerfile": "Dockerfile", "svc/a/Dockerfile": "svc/a/Dockerfile", "inside": "svc/a/Dockerfile", "insidedir/Dockerfile": "svc/a/Dockerfile"} {
 		if got, err := tr.File(p); err != nil || got != filepath.Join(top, want) {
-			t.Errorf("%s: got %q, %v", p, got, err)
+			t.Errorf("File(%s): got %q, error %v, want %q", p, got, err, filepath.Join(top, want))
 		}
 		if _, err := tr.Directory(p); err == nil {
-			t.Errorf("%s passed as a directory", p)
+			t.Errorf("Directory(%s): got no error, want one", p)
 		}
 	}
 	for p, want := range map[string]string{".": "", "svc": "svc", "insidedir": "svc/a"} {
 		if got, err := tr.Directory(p); err != nil || got != filepath.Join(top, want) {
-			t.Errorf("%s: got %q, %v", p, got, err)
+			t.Errorf("Directory(%s): got %q, error %v, want %q", p, got, err, filepath.Join(top, want))
 		}
 		if _, err := tr.File(p); err == nil {
-			t.Errorf("%s passed as a file", p)
+			t.Errorf("File(%s): got no error, want one", p)
 		}
 	}
 }

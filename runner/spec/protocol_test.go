@@ -37,7 +37,7 @@ func TestPlainJSONHoldsNoSecret(t *testing.T) {
 	shown := string(plain) + fmt.Sprintf("%v %+v %#v", valid(), valid(), valid())
 	for _, canary := range []string{"registry-canary", "environment-canary", "builder-canary"} {
 		if strings.Contains(shown, canary) {
-			t.Errorf("%s is in clear in %s", canary, shown)
+			t.Errorf("printed spec: got %s, want no secret %s in it", shown, canary)
 		}
 	}
 }
@@ -45,10 +45,10 @@ func TestPlainJSONHoldsNoSecret(t *testing.T) {
 func TestDecodeSpecBounds(t *testing.T) {
 	endless := strings.NewReader(`{"build_id":"` + strings.Repeat("x", spec.MaxBody) + `"}`)
 	if _, err := spec.DecodeSpec(endless); err == nil {
-		t.Error("a spec larger than MaxBody was read")
+		t.Error("spec larger than MaxBody: got no error, want one")
 	}
 	if _, err := spec.DecodeSpec(strings.NewReader("<html>")); err == nil {
-		t.Error("HTML was read as a spec")
+		t.Error("spec of HTML: got no error, want one")
 	}
 }
 
@@ -58,7 +58,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("pipe clos
 
 func TestEncodeSpecReturnsTheErrorOfTheWriter(t *testing.T) {
 	if err := spec.EncodeSpec(brokenWriter{}, valid()); err == nil || !strings.Contains(err.Error(), "b1") {
-		t.Errorf("got %v, want an error that names the build", err)
+		t.Errorf("EncodeSpec: got error %v, want the build's ID in it", err)
 	}
 }
 
@@ -81,7 +81,7 @@ func FuzzDecodeSpec(f *testing.F) {
 			t.Fatal(err)
 		}
 		if got, err := spec.DecodeSpec(&again); err != nil || got.Source != s.Source {
-			t.Errorf("%+v became %+v, %v", s.Source, got.Source, err)
+			t.Errorf("decoded source: got %+v, error %v, want %+v", got.Source, err, s.Source)
 		}
 	})
 }

@@ -117,7 +117,7 @@ func TestFaultsNameTheirField(t *testing.T) {
 			tt.change(&s)
 			var fault *spec.FieldError
 			if err := s.Validate(); !errors.As(err, &fault) || fault.Field != tt.field {
-				t.Errorf("got %v, want a fault of %s", err, tt.field)
+				t.Errorf("Validate: got error %v, want one of field %s", err, tt.field)
 			}
 		})
 	}
@@ -127,7 +127,7 @@ func TestValidateReturnsAllFaults(t *testing.T) {
 	err := spec.Spec{}.Validate()
 	for _, field := range []string{"build_id", "attempt", "timeout", "source.url", "source.commit", "source.ref", "image", "dockerfile", "context"} {
 		if !strings.Contains(err.Error(), field+": ") {
-			t.Errorf("%s is not named in:\n%v", field, err)
+			t.Errorf("got error %v, want field %s in it", err, field)
 		}
 	}
 }
@@ -146,7 +146,7 @@ func TestValidPathsStayBelowTheRoot(t *testing.T) {
 				depth--
 			}
 			if depth < 0 || part == "" {
-				t.Fatalf("%q passes", s.Context)
+				t.Fatalf("context: got %q, want an error or a path inside the tree", s.Context)
 			}
 		}
 	})

@@ -18,7 +18,7 @@ func TestO7Variables(t *testing.T) {
 			continue
 		}
 		if strings.Contains(err.Error(), "canary") {
-			t.Errorf("%q: got the value in the error %v", name, err)
+			t.Errorf("%q: got error %v, want no value in it", name, err)
 		}
 	}
 	if err := spec.CheckVariable("A", "b\x00c"); err == nil {

@@ -16,7 +16,7 @@ func TestNoCacheIsWrittenWithoutASetting(t *testing.T) {
 	e := newEnv(t)
 	log, err := e.run("PLUGIN_TAGS=1.2")
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckLacks(t, "the log", log, "cache  ")
 	o := e.Builder.Requests[0].Options
@@ -38,7 +38,7 @@ func TestAnInlineCacheIsReadFromTheTags(t *testing.T) {
 		got = append(got, strings.TrimPrefix(c.Attrs["ref"], e.Registry.Image()))
 	}
 	if diff := cmp.Diff([]string{":1.2", ":1", ":latest"}, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("tags (-want +got):\n%s", diff)
 	}
 }
 
@@ -53,7 +53,7 @@ func TestADryRunWritesNoCacheToARegistry(t *testing.T) {
 		"PLUGIN_CACHE_TO=type=local,dest=own/cache",
 	)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, "no cache is written to a registry")
 	o := e.Builder.Requests[0].Options
@@ -81,14 +81,14 @@ func TestACacheReplacesNoTagAndLeavesNoWorkspace(t *testing.T) {
 	} {
 		_, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_TAGS=1.2", setting)
 		if err == nil {
-			t.Errorf("%s: it succeeded", setting)
+			t.Errorf("%s: got no error, want one", setting)
 			continue
 		}
 		runnertest.CheckHas(t, setting+": the error", err.Error(), want)
 	}
 	left, err := os.ReadDir(outside)
 	if err != nil {
-		t.Fatalf("got error %v", err)
+		t.Fatalf("step: %v", err)
 	}
 	if got := len(left); got != 0 {
 		t.Errorf("files left: got %v, want %v", got, 0)

@@ -43,7 +43,7 @@ func TestPushOnlyPushesAnImageAsItIs(t *testing.T) {
 		"TOKEN=canary",
 	)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	digest, _ := index.Digest()
 	if got := e.Registry.Tag("1.2"); got != digest.String() {
@@ -57,19 +57,19 @@ func TestPushOnlyPushesAnImageAsItIs(t *testing.T) {
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "digest"))
 	if err != nil {
-		t.Fatalf("got error %v", err)
+		t.Fatalf("step: %v", err)
 	}
 	if got := string(text); got != digest.String() {
 		t.Errorf("string(text): got %v, want %v", got, digest.String())
 	}
 	for _, want := range []string{"source      " + elsewhere.Image() + ":candidate (PLUGIN_SOURCE_IMAGE)", "=== find", "pushed  1.2, latest", "(find "} {
 		if !strings.Contains(log, want) {
-			t.Errorf("the log lacks %q:\n%s", want, log)
+			t.Errorf("log: got:\n%s\nwant %q in it", log, want)
 		}
 	}
 	for _, never := range []string{"Dockerfile", "cache", "secrets"} {
 		if strings.Contains(log, never) {
-			t.Errorf("the log contains a line of a build (%s):\n%s", never, log)
+			t.Errorf("log: got:\n%s\nwant no line %q of a build in it", log, never)
 		}
 	}
 	copied, err := name.NewDigest(e.Registry.Image() + "@" + digest.String())
@@ -78,7 +78,7 @@ func TestPushOnlyPushesAnImageAsItIs(t *testing.T) {
 	}
 	whole, err := remote.Index(copied)
 	if err != nil {
-		t.Fatalf("got error %v", err)
+		t.Fatalf("step: %v", err)
 	}
 	if got := validate.Index(whole); got != nil {
 		t.Errorf("validate.Index(whole): got %v, want %v", got, nil)
@@ -106,7 +106,7 @@ func TestPushOnlyPushesAFile(t *testing.T) {
 		"PLUGIN_TAGS=1.2",
 	)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	ref, err := name.NewTag(e.Registry.Image() + ":1.2")
 	if err != nil {
@@ -140,7 +140,7 @@ func TestPushOnlyRetags(t *testing.T) {
 	})
 	log, err := e.run("PLUGIN_PUSH_ONLY=true", "PLUGIN_TAGS=1.2,latest")
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	if got := e.Registry.Tag("latest"); got != digest {
 		t.Errorf("tag latest: got %v, want %v", got, digest)
@@ -166,7 +166,7 @@ func TestPushOnlyReportsAnInvalidSource(t *testing.T) {
 	} {
 		log, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE="+source)
 		if err == nil {
-			t.Errorf("%s: it succeeded\n%s", source, log)
+			t.Errorf("%s: got no error, want one\n%s", source, log)
 			continue
 		}
 		if !strings.HasPrefix(err.Error(), "PLUGIN_SOURCE_IMAGE: ") {
@@ -188,7 +188,7 @@ func TestPushOnlyReportsAnInvalidSource(t *testing.T) {
 	source := strings.TrimPrefix(closed.URL, "http://") + "/acme/app:1"
 	_, err := e.run("PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE="+source)
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("step: got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), "the logins of this step may not read")
 }
@@ -200,7 +200,7 @@ func TestPushOnlyReportsAStatusOfItsOwn(t *testing.T) {
 	given := c.environ("PLUGIN_BITBUCKET_TOKEN="+c.bot.Reveal(), "PLUGIN_TAGS=1.2")
 	for _, environ := range [][]string{given, append(slices.Clone(given), "PLUGIN_PUSH_ONLY=true")} {
 		if log, err := e.run(environ...); err != nil {
-			t.Fatalf("%v\n%s", err, log)
+			t.Fatalf("step: %v\n%s", err, log)
 		}
 	}
 	keys := map[string]bool{}
@@ -208,6 +208,6 @@ func TestPushOnlyReportsAStatusOfItsOwn(t *testing.T) {
 		keys[status.Key] = true
 	}
 	if len(keys) != 2 {
-		t.Errorf("statuses %v", keys)
+		t.Errorf("statuses: got %v, want 2", keys)
 	}
 }

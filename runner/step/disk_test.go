@@ -13,7 +13,7 @@ func TestTheErrorOfAFullDiskNamesTheFix(t *testing.T) {
 	_, err := e.run("PLUGIN_TAGS=1.2")
 	want := "the disk of the builder at unix:///run/test/builder.sock is full: free space"
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("step: got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), want)
 }

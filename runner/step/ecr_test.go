@@ -58,14 +58,14 @@ func TestAStepLogsInAtAmazonsRegistryWithAKey(t *testing.T) {
 		"PLUGIN_ECR_SCAN_ON_PUSH=true",
 	)
 	if strings.Contains(log, "canary") {
-		t.Errorf("the log shows a secret:\n%s", log)
+		t.Errorf("log: got:\n%s\nwant no secret in it", log)
 	}
 	e.Registry.Intercept(nil)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	if e.Registry.Tag("1.2") == "" {
-		t.Errorf("tag 1.2 is empty")
+		t.Error("tag 1.2: got no image, want one")
 	}
 	login := e.Builder.Requests[0].Registries[0]
 	if login.Username != ecrtest.Username {
@@ -79,7 +79,7 @@ func TestAStepLogsInAtAmazonsRegistryWithAKey(t *testing.T) {
 		t.Errorf("the repository (-want +got):\n%s", diff)
 	}
 	if !strings.Contains(log, "repository acme/app: made, scan on push: true, lifecycle policy, access policy") {
-		t.Errorf("the log lacks the created repository:\n%s", log)
+		t.Errorf("log: got:\n%s\nwant the created repository in it", log)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestAMissingRepositoryEndsTheBuildWithItsName(t *testing.T) {
 	})
 	log, err := e.atECR(amazon)
 	if err == nil {
-		t.Fatalf("it succeeded\n%s", log)
+		t.Fatalf("step: got no error, want one\n%s", log)
 	}
 	runnertest.CheckHas(
 		t,
@@ -115,7 +115,7 @@ func TestThePasswordOfAmazonsIsMasked(t *testing.T) {
 	}
 	log, err := e.atECR(amazon)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckLacks(t, "the log", log, ecrtest.Token)
 	runnertest.CheckHas(t, "the log", log, "#2 ***")
@@ -134,10 +134,10 @@ func TestADryRunLogsInAtAmazonsRegistryAndMakesNothing(t *testing.T) {
 		log,
 		want,
 	) {
-		t.Errorf("the log lacks %q", want)
+		t.Errorf("log: got:\n%s\nwant %q in it", log, want)
 	}
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	if got := amazon.Repository("acme/app"); got != nil {
 		t.Errorf(`amazon.Repository("acme/app"): got %v, want %v`, got, nil)
@@ -163,14 +163,14 @@ func TestFaultsAtAmazonsRegistryNameTheSetting(t *testing.T) {
 		amazon.Deny = c.deny
 		log, err := e.atECR(amazon, c.environ)
 		if err == nil {
-			t.Errorf("it succeeded\n%s", log)
+			t.Errorf("step: got no error, want one\n%s", log)
 			continue
 		}
 		runnertest.CheckHas(t, "the error", err.Error(), want)
 		runnertest.CheckLacks(t, "the log and the error", log+err.Error(), "canary")
 	}
 	if len(e.Builder.Requests) != 0 {
-		t.Error("a build was started whose image could not be pushed")
+		t.Errorf("builds of an image that cannot be pushed: got %d, want 0", len(e.Builder.Requests))
 	}
 }
 
@@ -180,10 +180,10 @@ func TestAFaultOfAKeyInLoginsNamesItsEntry(t *testing.T) {
 		t,
 	).atECR(ecrtest.New(t), "PLUGIN_AWS_ACCESS_KEY_ID=", "PLUGIN_AWS_SECRET_ACCESS_KEY=", "PLUGIN_LOGINS=["+entry+"]")
 	if err == nil {
-		t.Fatalf("it succeeded\n%s", log)
+		t.Fatalf("step: got no error, want one\n%s", log)
 	}
 	if !strings.HasPrefix(err.Error(), "PLUGIN_LOGINS (entry 1): ecr:GetAuthorizationToken") {
-		t.Errorf("got %q, want the prefix %q", err.Error(), "PLUGIN_LOGINS (entry 1): ecr:GetAuthorizationToken")
+		t.Errorf("step: got error %q, want the prefix %q", err, "PLUGIN_LOGINS (entry 1): ecr:GetAuthorizationToken")
 	}
 	runnertest.CheckLacks(t, "the log and the error", log+err.Error(), "canary")
 }

@@ -29,7 +29,7 @@ func TestStepLeavesFiles(t *testing.T) {
 		"DRONE_CARD_PATH="+card,
 	)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	image, digest := e.Registry.Image(), e.Registry.Tag("1.2")
 	host, _, _ := strings.Cut(image, "/")
@@ -42,7 +42,7 @@ func TestStepLeavesFiles(t *testing.T) {
 	} {
 		got, err := os.ReadFile(filepath.Join(dir, path))
 		if err != nil {
-			t.Errorf("%s: got error %v", path, err)
+			t.Errorf("%s: got error %v, want nil", path, err)
 			continue
 		}
 		if got := string(got); got != want {
@@ -55,7 +55,7 @@ func TestStepLeavesFiles(t *testing.T) {
 	}
 	checkCard(t, text, image, digest)
 	if left, _ := filepath.Glob(filepath.Join(dir, "out/.*")); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("temporary files: got %v, want none", left)
 	}
 }
 
@@ -67,16 +67,16 @@ func TestStepShowsACard(t *testing.T) {
 	encoded, _, ended := strings.Cut(rest, "\x1b]0m\n")
 	text, decodeErr := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	if !found {
-		t.Fatalf("the log has no card:\n%s", log)
+		t.Fatalf("log: got:\n%s\nwant a card in it", log)
 	}
 	if !ended {
-		t.Fatalf("the card has no end:\n%s", log)
+		t.Fatalf("card: got no end, want one:\n%s", log)
 	}
 	if decodeErr != nil {
-		t.Fatalf("got error %v\n%s", decodeErr, log)
+		t.Fatalf("decode the card: %v\n%s", decodeErr, log)
 	}
 	checkCard(t, text, e.Registry.Image(), e.Registry.Tag("1.2"))
 }
@@ -95,7 +95,7 @@ func checkCard(t *testing.T, text []byte, image, digest string) {
 	err := json.Unmarshal(text, &card)
 	d := card.Data
 	if err != nil {
-		t.Fatalf("got error %v", err)
+		t.Fatalf("step: %v", err)
 	}
 	if card.Schema != "https://drone-plugins.github.io/drone-docker/card.json" {
 		t.Errorf("card.Schema: got %q, want %q", card.Schema, "https://drone-plugins.github.io/drone-docker/card.json")
@@ -124,21 +124,21 @@ func TestStepFilesThatCannotBeWrittenNameTheSetting(t *testing.T) {
 		for _, path := range []string{"file/below.json", ".", "/proc/no/such.json"} {
 			log, err := e.run("CI_WORKSPACE="+dir, setting+"="+path)
 			if err == nil {
-				t.Errorf("it succeeded\n%s", log)
+				t.Errorf("step: got no error, want one\n%s", log)
 				continue
 			}
 			if !strings.HasPrefix(err.Error(), setting+": ") {
-				t.Errorf("got %q, want the prefix %q", err.Error(), setting+": ")
+				t.Errorf("step: got error %q, want the prefix %q", err, setting+": ")
 			}
 			runnertest.CheckHas(t, "the error", err.Error(), "set a path that this step can write to")
 		}
 	}
 	if len(e.Builder.Requests) != 0 {
-		t.Error("a build was started whose result could not be written")
+		t.Errorf("builds with a result file that cannot be written: got %d, want 0", len(e.Builder.Requests))
 	}
 	log, err := e.run("DRONE_CARD_PATH=/proc/no/such.json")
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, "the card was not written (DRONE_CARD_PATH)")
 }
@@ -152,12 +152,12 @@ func TestStepDryRunPublishesNothingInItsFiles(t *testing.T) {
 		"PLUGIN_ARTIFACT_FILE=a",
 		"PLUGIN_DIGEST_FILE=d",
 	); err != nil {
-		t.Fatalf("%v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	artifact, _ := os.ReadFile(filepath.Join(dir, "a"))
 	digest, _ := os.ReadFile(filepath.Join(dir, "d"))
 	runnertest.CheckHas(t, "string(artifact)", string(artifact), `"images":[]`)
 	if !strings.HasPrefix(string(digest), "sha256:") {
-		t.Errorf("got %q, want the prefix %q", string(digest), "sha256:")
+		t.Errorf("digest file: got %q, want the prefix %q", digest, "sha256:")
 	}
 }

@@ -24,7 +24,7 @@ func TestLabelsHoldTheFactsOfTheCI(t *testing.T) {
 	}
 	o := e.Builder.Requests[0].Options
 	if o.Annotations["org.opencontainers.image.created"] == "" {
-		t.Errorf("no time of creation: %v", o.Annotations)
+		t.Errorf("annotations: got %v, want the time of creation in them", o.Annotations)
 	}
 	delete(o.Annotations, "org.opencontainers.image.created")
 	delete(o.Labels, "org.opencontainers.image.created")
@@ -54,7 +54,7 @@ func TestNoLabelsOfTheCIWhereTheyAreOff(t *testing.T) {
 		"PLUGIN_BUILDKIT_DEBUG=true",
 	)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, "platforms   linux/amd64, linux/arm64 (PLUGIN_PLATFORMS)")
 	runnertest.CheckHas(t, "the log", log, "note: PLUGIN_BUILDKIT_DEBUG has no effect")
@@ -79,7 +79,7 @@ func TestOnlyAVersionIsLabelledAsOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := e.Builder.Requests[0].Options.Labels["org.opencontainers.image.version"]; got != want {
-			t.Errorf("tag %q is labelled as version %q, want %q", tag, got, want)
+			t.Errorf("version label for tag %q: got %q, want %q", tag, got, want)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func TestOneImageGoesToEachRepositoryByItsOwnLogin(t *testing.T) {
 		"PLUGIN_CACHE=inline",
 	)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, out)
+		t.Fatalf("step: %v\n%s", err, out)
 	}
 	runnertest.CheckLacks(t, "the log", out, "canary")
 	e.Registry.Intercept(nil)
@@ -53,10 +53,10 @@ func TestOneImageGoesToEachRepositoryByItsOwnLogin(t *testing.T) {
 	digest := e.Registry.Tag("1.2")
 	metadata, err := os.ReadFile(filepath.Join(dir, "metadata.json"))
 	if err != nil {
-		t.Fatalf("got error %v", err)
+		t.Fatalf("step: %v", err)
 	}
 	if digest == "" {
-		t.Errorf("digest is empty")
+		t.Error("digest: got none, want one")
 	}
 	for _, image := range images {
 		for _, tag := range []string{":1.2", ":latest"} {
@@ -76,7 +76,7 @@ func TestOneImageGoesToEachRepositoryByItsOwnLogin(t *testing.T) {
 		t.Errorf("mounted (-want +got):\n%s", diff)
 	}
 	if n := len(e.Builder.Requests[0].Options.CacheFrom); n != 6 {
-		t.Errorf("an inline cache is looked for in %d places", n)
+		t.Errorf("places of an inline cache: got %d, want 6", n)
 	}
 }
 
@@ -89,7 +89,7 @@ func TestNothingIsMountedAcrossLogins(t *testing.T) {
 		logins([3]string{host + "/a", "ada", "x-canary"}, [3]string{host + "/b", "bob", "y-canary"}),
 	)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("step: %v\n%s", err, out)
 	}
 	if diff := cmp.Diff([]string{"", ""}, e.Builder.Mounts); diff != "" {
 		t.Errorf("mounted (-want +got):\n%s", diff)
@@ -105,7 +105,7 @@ func TestACacheReplacesNoTagOfAnyRepository(t *testing.T) {
 		"PLUGIN_CACHE=registry="+host+"/acme/app:1.2",
 	)
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("step: got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), "the step pushes the image to the same tag")
 	for _, cache := range []string{"registry=acme/app", "registry=docker.io/acme/app:latest", "registry=index.docker.io/acme/app:latest"} {
@@ -117,7 +117,7 @@ func TestACacheReplacesNoTagOfAnyRepository(t *testing.T) {
 			"PLUGIN_CACHE="+cache,
 		)
 		if err == nil {
-			t.Errorf("%s: it succeeded", cache)
+			t.Errorf("%s: got no error, want one", cache)
 			continue
 		}
 		runnertest.CheckHas(t, cache+": the error", err.Error(), "the step pushes the image to the same tag")
@@ -141,7 +141,7 @@ func TestNoTagMovesUntilEveryRepositoryHasTheImage(t *testing.T) {
 	other.Intercept(refusing(http.MethodPut, "/manifests/sha256:"))
 	out, err := e.run("PLUGIN_REPO=" + host + "/acme/app," + e.Registry.Image())
 	if err == nil {
-		t.Fatalf("it succeeded\n%s", out)
+		t.Fatalf("step: got no error, want one\n%s", out)
 	}
 	runnertest.CheckHas(
 		t,
@@ -151,7 +151,7 @@ func TestNoTagMovesUntilEveryRepositoryHasTheImage(t *testing.T) {
 	)
 	runnertest.CheckHas(t, "the error", err.Error(), host)
 	if e.Registry.Tag("latest") != "" {
-		t.Error("a tag was moved")
+		t.Error("tag latest: got it moved, want it unchanged")
 	}
 }
 
@@ -162,16 +162,16 @@ func TestTheErrorOfATagNamesItsRepository(t *testing.T) {
 	other.Intercept(refusing(http.MethodPut, "/manifests/1.2"))
 	out, err := e.run("PLUGIN_REPO="+host+"/acme/app,"+e.Registry.Image(), "PLUGIN_TAGS=1.2,latest")
 	if err == nil {
-		t.Fatalf("it succeeded:\n%s", out)
+		t.Fatalf("step: got no error, want one:\n%s", out)
 	}
 	for _, want := range []string{"1 of 4 tags were not pushed: " + host + "/acme/app:1.2: ", "; pushed: " + host + "/acme/app:latest, " + e.Registry.Image() + ":1.2, " + e.Registry.Image() + ":latest"} {
 		if !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
+			t.Errorf("step: got error %v, want %q in it", err, want)
 		}
 	}
 	runnertest.CheckHas(t, "the log", out, "tag "+host+"/acme/app:1.2 was not pushed")
 	if e.Registry.Tag("1.2") == "" {
-		t.Errorf("tag 1.2 is empty")
+		t.Error("tag 1.2: got no image, want one")
 	}
 }
 
@@ -199,7 +199,7 @@ func TestALoginThatIsRefusedIsNamedAndEndsTheBuild(t *testing.T) {
 	} {
 		out, err := e.run(environ...)
 		if err == nil {
-			t.Errorf("it succeeded\n%s", out)
+			t.Errorf("step: got no error, want one\n%s", out)
 			continue
 		}
 		runnertest.CheckHas(t, "the error", err.Error(), want)
@@ -219,10 +219,10 @@ func TestALoginThatNothingNeedsFailsNoStep(t *testing.T) {
 		logins([3]string{"127.0.0.1:1", "ci", "canary"}),
 	)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, out)
+		t.Fatalf("step: %v\n%s", err, out)
 	}
 	if e.Registry.Tag("latest") == "" {
-		t.Errorf("tag latest is empty")
+		t.Error("tag latest: got no image, want one")
 	}
 	runnertest.CheckHas(t, "the log", out, "note: the login of PLUGIN_LOGINS (entry 1) was not checked")
 }
@@ -237,7 +237,7 @@ func TestABaseImageThatIsRefusedNamesTheSetting(t *testing.T) {
 		e.Builder.BuildError = &buildkit.BuildError{Err: errors.New(text)}
 		_, err := e.run(`PLUGIN_CONFIG={"auths":{"quay.io":{"username":"ci","password":"canary"}}}`)
 		if err == nil {
-			t.Errorf("it succeeded")
+			t.Error("step: got no error, want one")
 			continue
 		}
 		runnertest.CheckHas(t, "the error", err.Error(), want)
@@ -245,7 +245,7 @@ func TestABaseImageThatIsRefusedNamesTheSetting(t *testing.T) {
 	e.Builder.BuildError = errors.New("failed to resolve source metadata for quay.io/acme/base: not found")
 	_, err := e.run()
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("step: got no error, want one")
 	}
 	runnertest.CheckLacks(t, "the error", err.Error(), "login")
 }

@@ -15,7 +15,7 @@ func TestTheCommitsDateIsTheImages(t *testing.T) {
 	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	log, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_OUTPUT=type=image,rewrite-timestamp=true")
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, "files keep their own dates")
 	if e.Builder.Requests[0].BuildArgs["SOURCE_DATE_EPOCH"] != "" {
@@ -35,13 +35,13 @@ func TestTheCommitsDateIsTheImages(t *testing.T) {
 	log, err = e.run("CI_WORKSPACE="+dir, "PLUGIN_OUTPUT=type=image,rewrite-timestamp=true")
 	r := e.Builder.Requests[1]
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	if r.BuildArgs["SOURCE_DATE_EPOCH"] != "1700000000" {
 		t.Errorf(`r.BuildArgs["SOURCE_DATE_EPOCH"]: got %q, want %q`, r.BuildArgs["SOURCE_DATE_EPOCH"], "1700000000")
 	}
 	if !r.Options.RewriteTimestamp {
-		t.Errorf("timestamps are not rewritten\n%s", log)
+		t.Errorf("RewriteTimestamp: got false, want true\n%s", log)
 	}
 }
 
@@ -55,14 +55,14 @@ func TestTheFileOfAnImageStaysInTheWorkspace(t *testing.T) {
 	for _, dest := range []string{"link/app.tar", "link/new/app.tar", "../app.tar"} {
 		_, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_OUTPUT=type=oci,dest="+dest)
 		if err == nil {
-			t.Errorf("%s: it succeeded", dest)
+			t.Errorf("%s: got no error, want one", dest)
 			continue
 		}
 		runnertest.CheckHas(t, dest+": the error", err.Error(), "PLUGIN_OUTPUT")
 	}
 	left, err := os.ReadDir(outside)
 	if err != nil {
-		t.Fatalf("got error %v", err)
+		t.Fatalf("step: %v", err)
 	}
 	if got := len(left); got != 0 {
 		t.Errorf("files left: got %v, want %v", got, 0)
@@ -75,7 +75,7 @@ func TestTheFileOfAnImageStaysInTheWorkspace(t *testing.T) {
 		"PLUGIN_REPO="+e.Registry.Image()+","+web,
 	)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, "file        out/app.tar, of type docker (PLUGIN_OUTPUT)")
 	real, err := filepath.EvalSymlinks(dir)

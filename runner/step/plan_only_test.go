@@ -19,7 +19,7 @@ import (
 func (e *env) plan(environ ...string) string {
 	e.t.Helper()
 	e.Registry.Intercept(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
-		e.t.Errorf("%s %s", r.Method, r.URL)
+		e.t.Errorf("request to the registry: got %s %s, want none", r.Method, r.URL)
 	})
 	s, err := settings.ReadPlugin(fixed(append([]string{
 		"PLUGIN_REPO=" + e.Registry.Image(),
@@ -35,12 +35,12 @@ func (e *env) plan(environ ...string) string {
 		Output:   &out,
 		PlanOnly: true,
 		Dial: func(context.Context, string, identity.Identity) (publish.Builder, error) {
-			e.t.Error("a builder was dialed")
+			e.t.Error("builder: got a connection, want none")
 			return nil, errors.New("not in a plan")
 		},
 	})
 	if err != nil {
-		e.t.Fatalf("got error %v\n%s", err, out.String())
+		e.t.Fatalf("step: %v\n%s", err, out.String())
 	}
 	return out.String()
 }

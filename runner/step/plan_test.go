@@ -13,7 +13,7 @@ func TestDryRunSettingPrintsThePush(t *testing.T) {
 	log, err := e.run("PLUGIN_DRY_RUN=true", "PLUGIN_TAGS=1.2,latest")
 	for _, want := range []string{"dry_run                      true (PLUGIN_DRY_RUN)", "cached  2 of 3 steps", "would push " + e.Registry.Image() + ":latest"} {
 		if err != nil {
-			t.Errorf("got error %v\n%s", err, log)
+			t.Errorf("step: %v\n%s", err, log)
 			continue
 		}
 		runnertest.CheckHas(t, "the log", log, want)
@@ -30,7 +30,7 @@ func TestStepPrintsHints(t *testing.T) {
 	log, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_DOCKERFILE=web/Dockerfile")
 	want := "  hint    web/Dockerfile:2: RUN ran again for 9s; with --mount=type=cache on /root/.npm"
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, want)
 }

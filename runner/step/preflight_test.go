@@ -49,6 +49,6 @@ func TestARegistrysAnswerAndTheBuild(t *testing.T) {
 		return false, ctx.Err()
 	})
 	if !errors.Is(err, refusal) {
-		t.Errorf("a refusal ends the work: got %v", err)
+		t.Errorf("denied login: got error %v, want %v", err, refusal)
 	}
 }

@@ -15,7 +15,7 @@ func TestQuietShowsTheBuildersLinesOfAFailedBuildAlone(t *testing.T) {
 	for _, quiet := range []string{"false", "true"} {
 		log, err := e.run("PLUGIN_QUIET=" + quiet)
 		if err != nil {
-			t.Errorf("got error %v\n%s", err, log)
+			t.Errorf("step: %v\n%s", err, log)
 			continue
 		}
 		if got := strings.Contains(log, "#1 building"); got != (quiet == "false") {
@@ -27,10 +27,10 @@ func TestQuietShowsTheBuildersLinesOfAFailedBuildAlone(t *testing.T) {
 	log, err := e.run("PLUGIN_QUIET=true")
 	before, after, found := strings.Cut(log, "#1 building\n")
 	if err == nil {
-		t.Fatalf("it succeeded\n%s", log)
+		t.Fatalf("step: got no error, want one\n%s", log)
 	}
 	if !found {
-		t.Fatalf("the log lacks the builder's lines:\n%s", log)
+		t.Fatalf("log: got:\n%s\nwant the builder's lines in it", log)
 	}
 	runnertest.CheckLacks(t, "before", before, "Dockerfile:1")
 	runnertest.CheckHas(t, "after", after, "Dockerfile:1")
@@ -53,11 +53,11 @@ func TestQuietKeepsTheLastLinesOfALongBuild(t *testing.T) {
 	runnertest.CheckHas(t, "the log", log, "#2 the last line")
 	runnertest.CheckLacks(t, "the log", log, "#1 building")
 	if len(log) > 100<<10 {
-		t.Errorf("the log has %d bytes", len(log))
+		t.Errorf("log: got %d bytes, want %d at most", len(log), 100<<10)
 	}
 	for line := range strings.Lines(log) {
 		if strings.HasPrefix(line, "xxx") && len(line) != 1<<10+1 {
-			t.Errorf("a line of %d bytes was cut", len(line))
+			t.Errorf("long line of the log: got %d bytes, want %d", len(line), 1<<10+1)
 		}
 	}
 }
@@ -79,7 +79,7 @@ func TestQuietTakesLinesOfABuildThatWasLeft(t *testing.T) {
 	}
 	log, err := e.run("PLUGIN_QUIET=true")
 	if err == nil {
-		t.Fatalf("it succeeded\n%s", log)
+		t.Fatalf("step: got no error, want one\n%s", log)
 	}
 	runnertest.CheckHas(t, "the log", log, "#1 building")
 	<-left
@@ -89,7 +89,7 @@ func TestDebugShowsEverySetting(t *testing.T) {
 	e := newEnv(t)
 	log, err := e.run("PLUGIN_DEBUG=true", "PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=canary")
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, "dockerfile                   Dockerfile (default)")
 	runnertest.CheckLacks(t, "the log", log, "canary")
@@ -99,7 +99,7 @@ func TestNoPushNamesItsSetting(t *testing.T) {
 	e := newEnv(t)
 	log, err := e.run("PLUGIN_NO_PUSH=true")
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, "none: PLUGIN_NO_PUSH is set")
 	if got := e.Registry.Tag("latest"); got != "" {

@@ -24,7 +24,7 @@ func TestWhichBuilderMayPushItself(t *testing.T) {
 		{"kube-pod://buildkit", "[::1]:5000/app", false},
 	} {
 		if got := builderMayPush(c.address, c.image); got != c.want {
-			t.Errorf("%q, %s: got %v", c.address, c.image, got)
+			t.Errorf("builderMayPush(%q, %s): got %v, want %v", c.address, c.image, got, c.want)
 		}
 	}
 }

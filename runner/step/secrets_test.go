@@ -26,7 +26,7 @@ func TestASecretFileStaysInTheWorkspace(t *testing.T) {
 	for path, want := range map[string]string{"link": "link", "absent": "absent", "/no/such/file": "cannot be read", "large": "larger than 500 KiB"} {
 		_, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_SECRETS_FROM_FILE=id="+path)
 		if err == nil {
-			t.Errorf("%s: it succeeded", path)
+			t.Errorf("%s: got no error, want one", path)
 			continue
 		}
 		runnertest.CheckHas(t, path+": the error", err.Error(), want)

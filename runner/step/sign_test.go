@@ -50,7 +50,7 @@ func (e *env) signed(digest string, public *ecdsa.PublicKey) string {
 	}
 	layers, err := image.Layers()
 	if err != nil {
-		e.t.Fatalf("got error %v", err)
+		e.t.Fatalf("step: %v", err)
 	}
 	if got := len(layers); got != 1 {
 		e.t.Errorf("number of layers: got %v, want %v", got, 1)
@@ -71,10 +71,10 @@ func (e *env) signed(digest string, public *ecdsa.PublicKey) string {
 	sig, err := base64.StdEncoding.DecodeString(manifest.Layers[0].Annotations["dev.cosignproject.cosign/signature"])
 	sum := sha256.Sum256(payload)
 	if err != nil {
-		e.t.Fatalf("got error %v", err)
+		e.t.Fatalf("step: %v", err)
 	}
 	if !ecdsa.VerifyASN1(public, sum[:], sig) {
-		e.t.Error("the signature is not of this key")
+		e.t.Error("signature: got an invalid one, want one of this key")
 	}
 	return string(payload)
 }
@@ -97,7 +97,7 @@ func TestAnImageIsSignedBeforeATagIsAtIt(t *testing.T) {
 		"PLUGIN_COSIGN_PARAMS=-a build=7",
 	)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckLacks(t, "the log", log, "canary")
 	runnertest.CheckLacks(t, "the log", log, "PRIVATE KEY")
@@ -107,10 +107,10 @@ func TestAnImageIsSignedBeforeATagIsAtIt(t *testing.T) {
 	runnertest.CheckHas(t, "payload", payload, `"docker-reference":"`+e.Registry.Image()+`"`)
 	runnertest.CheckHas(t, "payload", payload, `"optional":{"build":"7"}`)
 	if got := strings.Join(order, " "); got != digest[len(digest)-4:]+" .sig v1.2" {
-		t.Errorf("got the pushes in the order %s", got)
+		t.Errorf("order of the pushes: got %s, want image, signature, tag", got)
 	}
 	if !strings.Contains(log, "signed "+e.Registry.Image()+"@"+digest) {
-		t.Errorf("the log lacks the line about the signature:\n%s", log)
+		t.Errorf("log: got:\n%s\nwant the line about the signature in it", log)
 	}
 }
 
@@ -128,7 +128,7 @@ func TestAnImageThatIsOnlyPushedIsSignedWithAKeyInAFile(t *testing.T) {
 		"PLUGIN_COSIGN_PASSWORD=sesame-canary",
 	)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	if got := e.Registry.Tag("1.2"); got != digest {
 		t.Errorf("tag 1.2: got %v, want %v", got, digest)
@@ -148,7 +148,7 @@ func TestARefusedSignaturePreventsTags(t *testing.T) {
 	})
 	_, err := e.run("PLUGIN_COSIGN_PRIVATE_KEY="+private, "PLUGIN_COSIGN_PASSWORD=sesame-canary")
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("step: got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), "the image was not signed, so no tag was pushed")
 	if got := e.Registry.Tag("latest"); got != "" {
@@ -167,19 +167,19 @@ func TestAKeyThatCannotSignIsFoundBeforeTheBuild(t *testing.T) {
 	} {
 		log, err := e.run(environ...)
 		if err == nil {
-			t.Errorf("it succeeded\n%s", log)
+			t.Errorf("step: got no error, want one\n%s", log)
 			continue
 		}
 		runnertest.CheckHas(t, "the error", err.Error(), want)
 		runnertest.CheckLacks(t, "the log and the error", log+err.Error(), "canary")
 	}
 	if len(e.Builder.Requests) != 0 {
-		t.Error("a build was started whose image could not be signed")
+		t.Errorf("builds of an image that cannot be signed: got %d, want 0", len(e.Builder.Requests))
 	}
 	// Where nothing is pushed nothing is signed, so the key does not matter.
 	log, err := e.run("PLUGIN_DRY_RUN=true", "PLUGIN_COSIGN_PRIVATE_KEY="+private)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, "would sign it with PLUGIN_COSIGN_PRIVATE_KEY")
 }

@@ -77,7 +77,7 @@ func TestStepReportsToCloud(t *testing.T) {
 		before := len(c.app.StatusHistory(c.commit))
 		log, err := e.run(c.environ(append(credential, "PLUGIN_TAGS=1.2,latest")...)...)
 		if err != nil {
-			t.Fatalf("%v\n%s", err, log)
+			t.Fatalf("step: %v\n%s", err, log)
 		}
 		got := c.app.StatusHistory(c.commit)[before:]
 		if got := len(got); got != 2 {
@@ -117,7 +117,7 @@ func TestStepReportsToCloud(t *testing.T) {
 		runnertest.CheckLacks(t, "the log", log, c.bot.Reveal())
 	}
 	if got := c.app.Statuses(c.commit); len(got) != 1 {
-		t.Errorf("running again leaves %d statuses", len(got))
+		t.Errorf("statuses after a second run: got %d, want 1", len(got))
 	}
 }
 
@@ -127,7 +127,7 @@ func TestStepReportsAFailure(t *testing.T) {
 	log, err := e.run(c.environ("PLUGIN_BITBUCKET_TOKEN="+c.bot.Reveal(), "PLUGIN_BITBUCKET_KEY=image")...)
 	got := c.app.StatusHistory(c.commit)
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("step: got no error, want one")
 	}
 	if got := len(got); got != 2 {
 		t.Errorf("number of got: got %v, want %v", got, 2)
@@ -142,7 +142,7 @@ func TestStepReportsAFailure(t *testing.T) {
 	runnertest.CheckHas(t, "text", text, "build of Dockerfile: exit code 1 of")
 	runnertest.CheckLacks(t, "text", text, c.bot.Reveal())
 	if !strings.Contains(log, "status of the commit: FAILED at acme/app@") {
-		t.Errorf("the log lacks the line about the status:\n%s", log)
+		t.Errorf("log: got:\n%s\nwant the line about the status in it", log)
 	}
 }
 
@@ -171,11 +171,11 @@ func TestStepReportsThatItWasStopped(t *testing.T) {
 			)...)
 		got := dc.StatusHistory(someCommit)
 		if err == nil {
-			t.Errorf("it succeeded")
+			t.Error("step: got no error, want one")
 			continue
 		}
 		if len(got) == 0 {
-			t.Fatal("no status was reported")
+			t.Fatal("statuses: got none, want one")
 		}
 		if got := got[len(got)-1].State; got != want {
 			t.Errorf("got[len(got)-1].State: got %v, want %v", got, want)
@@ -211,7 +211,7 @@ func TestStepReportsATagToDataCenter(t *testing.T) {
 		"PLUGIN_DRY_RUN=true",
 	)...)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	got := dc.StatusHistory(someCommit)
 	if got := len(got); got != 2 {
@@ -230,7 +230,7 @@ func TestStepReportsATagToDataCenter(t *testing.T) {
 		t.Errorf("got[1].Parent: got %v, want %v", got[1].Parent, e.Registry.Image())
 	}
 	if !strings.HasPrefix(got[1].Description, "Built, not pushed") {
-		t.Errorf("got %q, want the prefix %q", got[1].Description, "Built, not pushed")
+		t.Errorf("description: got %q, want the prefix %q", got[1].Description, "Built, not pushed")
 	}
 }
 
@@ -271,7 +271,7 @@ func TestStepStatusThatFailsChangesNothingElse(t *testing.T) {
 				}
 			}
 			if err != nil {
-				t.Fatalf("got error %v", err)
+				t.Fatalf("step: %v", err)
 			}
 			runnertest.CheckHas(t, "the status lines", lines, row.want)
 			if strings.Count(lines, "\n") > 1 {
@@ -287,7 +287,7 @@ func TestStepStatusThatFailsChangesNothingElse(t *testing.T) {
 		t.Errorf("got statuses %+v, want none", got)
 	}
 	if asked {
-		t.Error("the redirect was followed")
+		t.Error("redirect: got a request to its target, want none")
 	}
 }
 
@@ -304,13 +304,13 @@ func TestStepDoesNotWaitForABitbucketThatHangs(t *testing.T) {
 	e.statusTimeout = 100 * time.Millisecond
 	log, err := e.run(c.environ("PLUGIN_BITBUCKET_TOKEN="+c.bot.Reveal(), "PLUGIN_BITBUCKET_URL="+hanging.URL)...)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, "not reported, the step's result is the same: ")
 	if e.Registry.Tag("latest") == "" {
-		t.Errorf("tag latest is empty")
+		t.Error("tag latest: got no image, want one")
 	}
 	if len(asked) == 0 {
-		t.Errorf("Bitbucket was not asked\n%s", log)
+		t.Errorf("requests to Bitbucket: got none, want some\n%s", log)
 	}
 }

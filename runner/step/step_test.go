@@ -23,18 +23,18 @@ func TestStepPushesEveryTag(t *testing.T) {
 		"PLUGIN_CONTEXT=./app/",
 	)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	digest := e.Registry.Tag("1.2")
 	if digest == "" {
-		t.Errorf("digest is empty")
+		t.Error("digest: got none, want one")
 	}
 	if got := e.Registry.Tag("latest"); got != digest {
 		t.Errorf("tag latest: got %v, want %v", got, digest)
 	}
 	for _, want := range []string{"1.2, latest (PLUGIN_TAGS)", "Dockerfile  Dockerfile (default)", "pushed  1.2, latest", digest, "42B compressed", "time"} {
 		if !strings.Contains(log, want) {
-			t.Errorf("the log lacks %q:\n%s", want, log)
+			t.Errorf("log: got:\n%s\nwant %q in it", log, want)
 		}
 	}
 	r := e.Builder.Requests[0]
@@ -45,7 +45,7 @@ func TestStepPushesEveryTag(t *testing.T) {
 		t.Errorf(`r.BuildArgs["A"]: got %q, want %q`, r.BuildArgs["A"], "b")
 	}
 	if !r.NoCache {
-		t.Error("the builder was not asked to use no cache")
+		t.Error("NoCache of the build request: got false, want true")
 	}
 	if got := filepath.Base(r.Context); got != "app" {
 		t.Errorf("filepath.Base(r.Context): got %q, want %q", got, "app")
@@ -54,18 +54,20 @@ func TestStepPushesEveryTag(t *testing.T) {
 		t.Errorf("Dockerfile: got %s, want that of the workspace", r.Dockerfile)
 	}
 	if !e.Builder.Closed {
-		t.Error("the builder was not left")
+		t.Error("builder after the run: got it open, want it closed")
 	}
 }
 
 func TestStepDryRunAsksNoRegistry(t *testing.T) {
 	e := newEnv(t)
 	e.Registry.Intercept(
-		func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) },
+		func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+			t.Errorf("request to the registry: got %s %s, want none", r.Method, r.URL)
+		},
 	)
 	log, err := e.run("PLUGIN_DRY_RUN=true")
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, "none: PLUGIN_DRY_RUN is set")
 	runnertest.CheckHas(t, "the log", log, "sha256:")
@@ -84,10 +86,10 @@ func TestStepRetriesATag(t *testing.T) {
 	})
 	log, err := e.run()
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	if e.Registry.Tag("latest") == "" {
-		t.Errorf("tag latest is empty")
+		t.Error("tag latest: got no image, want one")
 	}
 	if got := strings.Count(log, "; attempt "); got != 2 {
 		t.Errorf(`strings.Count(log, "; attempt "): got %v, want %v`, got, 2)
@@ -105,7 +107,7 @@ func TestStepPushesTheOtherTagsIfOneFails(t *testing.T) {
 	})
 	log, err := e.run("PLUGIN_TAGS=1.2,latest")
 	if err == nil {
-		t.Fatalf("it succeeded\n%s", log)
+		t.Fatalf("step: got no error, want one\n%s", log)
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), "1 of 2 tags were not pushed")
 	runnertest.CheckHas(t, "the log", log, "tag 1.2 was not pushed")
@@ -113,7 +115,7 @@ func TestStepPushesTheOtherTagsIfOneFails(t *testing.T) {
 		t.Errorf("tag 1.2: got %q, want %q", got, "")
 	}
 	if e.Registry.Tag("latest") == "" {
-		t.Errorf("tag latest is empty")
+		t.Error("tag latest: got no image, want one")
 	}
 }
 
@@ -127,7 +129,7 @@ func TestStepRefusedCredential(t *testing.T) {
 	} {
 		log, err := e.run(environ...)
 		if err == nil {
-			t.Errorf("it succeeded\n%s", log)
+			t.Errorf("step: got no error, want one\n%s", log)
 			continue
 		}
 		runnertest.CheckHas(t, "the error", err.Error(), want)
@@ -166,7 +168,7 @@ func TestStepFaultsNameTheSetting(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			log, err := newEnv(t).run(c.environ...)
 			if err == nil {
-				t.Fatalf("it succeeded\n%s", log)
+				t.Fatalf("step: got no error, want one\n%s", log)
 			}
 			runnertest.CheckHas(t, "the error", err.Error(), c.want)
 		})
@@ -178,14 +180,14 @@ func TestStepFailuresOfTheBuilder(t *testing.T) {
 	e.Builder.DialError = errors.New("nobody there")
 	_, err := e.run()
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("step: got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), "nobody there; check PLUGIN_BUILDER")
 	e = newEnv(t)
 	e.Builder.BuildError = &buildkit.BuildError{Excerpt: ">>> RUN false", Err: errors.New("exit code 1")}
 	log, err := e.run()
 	if err == nil {
-		t.Fatalf("it succeeded\n%s", log)
+		t.Fatalf("step: got no error, want one\n%s", log)
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), "build of Dockerfile: exit code 1")
 	runnertest.CheckHas(t, "the log", log, ">>> RUN false")
@@ -193,7 +195,7 @@ func TestStepFailuresOfTheBuilder(t *testing.T) {
 	e.Builder.PushError = errors.New("disk full")
 	_, err = e.run()
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("step: got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), "disk full")
 	if got := e.Registry.Tag("latest"); got != "" {
@@ -207,13 +209,13 @@ func TestStepStopsWhenItsContextEnds(t *testing.T) {
 	e.Builder.OnBuild = func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() }
 	_, err := e.runUntil(ctx)
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("step: got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), "was stopped")
 	if got := e.Registry.Tag("latest"); got != "" {
 		t.Errorf("tag latest: got %q, want %q", got, "")
 	}
 	if !e.Builder.Closed {
-		t.Error("the builder was not closed")
+		t.Error("builder after the run: got it open, want it closed")
 	}
 }

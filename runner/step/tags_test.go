@@ -13,14 +13,14 @@ func TestStepMakesTheTagsOfARelease(t *testing.T) {
 	log, err := e.run(
 		append(runnertest.OnRef("refs/tags/v1.2.3+5"), "PLUGIN_AUTO_TAG=true", "PLUGIN_TAGS=latest,abc")...)
 	if err != nil {
-		t.Fatalf("got error %v", err)
+		t.Fatalf("step: %v", err)
 	}
 	if got := e.Registry.Tags(); got != "1.2.3_5 abc" {
 		t.Errorf("Tags(): got %q, want %q", got, "1.2.3_5 abc")
 	}
 	for _, want := range []string{"1.2.3_5, abc (PLUGIN_AUTO_TAG, PLUGIN_TAGS)", `tags: "1.2.3+5" is pushed as "1.2.3_5"`, "[plus]", "tags: latest is not moved (tag ", "[latest-prerelease]", "pushed  1.2.3_5, abc"} {
 		if !strings.Contains(log, want) {
-			t.Errorf("the log lacks %q:\n%s", want, log)
+			t.Errorf("log: got:\n%s\nwant %q in it", log, want)
 		}
 	}
 }
@@ -30,12 +30,14 @@ func TestStepSkipsABranchThatAutoTagLeavesOut(t *testing.T) {
 	for _, mode := range []string{"docker", "buildx", "slipway"} {
 		e := newEnv(t)
 		e.Registry.Intercept(
-			func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) },
+			func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+				t.Errorf("request to the registry: got %s %s, want none", r.Method, r.URL)
+			},
 		)
 		log, err := e.run(
 			append(runnertest.OnRef("refs/heads/feature/x"), "PLUGIN_AUTO_TAG=true", "PLUGIN_AUTO_TAG_MODE="+mode)...)
 		if err != nil {
-			t.Errorf("%s: got error %v\n%s", mode, err, log)
+			t.Errorf("%s: got error %v, want nil\n%s", mode, err, log)
 			continue
 		}
 		if got := len(e.Builder.Requests); got != 0 {
@@ -53,11 +55,13 @@ func TestStepSkipsABranchThatAutoTagLeavesOut(t *testing.T) {
 func TestStepBuildsABranchWithoutTagsAndPushesNothing(t *testing.T) {
 	e := newEnv(t)
 	e.Registry.Intercept(
-		func(_ http.ResponseWriter, r *http.Request, _ http.Handler) { t.Errorf("%s %s", r.Method, r.URL) },
+		func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+			t.Errorf("request to the registry: got %s %s, want none", r.Method, r.URL)
+		},
 	)
 	log, err := e.run(runnertest.OnRef("refs/heads/feature/x")...)
 	if err != nil {
-		t.Fatalf("got error %v\n%s", err, log)
+		t.Fatalf("step: %v\n%s", err, log)
 	}
 	if got := len(e.Builder.Requests); got != 1 {
 		t.Errorf("builds: got %v, want %v", got, 1)

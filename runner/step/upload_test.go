@@ -27,14 +27,14 @@ func TestAnImageOfTheBuilderIsPushedAgainIfTheRegistryLacksIt(t *testing.T) {
 		}
 		log, err := e.run("PLUGIN_TAGS=1.2")
 		if err != nil {
-			t.Errorf("%s: got error %v\n%s", what, err, log)
+			t.Errorf("%s: got error %v, want nil\n%s", what, err, log)
 			continue
 		}
 		if e.Registry.Tag("1.2") == "" {
-			t.Errorf("%s: tag 1.2 is empty", what)
+			t.Errorf("%s: tag 1.2: got no image, want one", what)
 		}
 		if !e.Builder.Requests[0].Publish {
-			t.Errorf("%s: the builder was not asked to push", what)
+			t.Errorf("%s: push by the builder: got false, want true", what)
 		}
 		if got := (len(e.Builder.Mounts) == 0); got != reaches {
 			t.Errorf("%s: (len(e.Builder.Mounts) == 0): got %v, want %v", what, got, reaches)
@@ -47,11 +47,11 @@ func TestABuilderPushesNothingInADryRun(t *testing.T) {
 		e := newEnv(t)
 		log, err := e.run("PLUGIN_TAGS=1.2", setting)
 		if err != nil {
-			t.Errorf("%s: got error %v\n%s", setting, err, log)
+			t.Errorf("%s: got error %v, want nil\n%s", setting, err, log)
 			continue
 		}
 		if e.Builder.Requests[0].Publish {
-			t.Errorf("%s: the builder was asked to push\n%s", setting, log)
+			t.Errorf("%s: push by the builder: got true, want false\n%s", setting, log)
 		}
 	}
 }
@@ -76,16 +76,16 @@ func TestTheRegistryIsAskedWhileTheBuilderOpens(t *testing.T) {
 		}
 	}
 	if log, err := e.run("PLUGIN_TAGS=1.2"); err != nil {
-		t.Errorf("the builder opened before the registry was asked: %v\n%s", err, log)
+		t.Errorf("build before the login: got it started, error %v, want it after\n%s", err, log)
 	}
 	e.Registry.Intercept(runnertest.RequireLogin("ci", "password-canary"))
 	e.Builder.OnDial, e.Builder.Closed, e.Builder.OnBuild = nil, false, untilStopped
 	_, err := e.run("PLUGIN_TAGS=1.2")
 	if err == nil {
-		t.Fatalf("it succeeded")
+		t.Fatal("step: got no error, want one")
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), "PLUGIN_USERNAME")
 	if !e.Builder.Closed {
-		t.Error("the builder was not closed")
+		t.Error("builder after the run: got it open, want it closed")
 	}
 }

@@ -16,10 +16,10 @@ func TestTheDocumentHasARowForEachNote(t *testing.T) {
 	}
 	for _, kind := range tags.Kinds() {
 		if n := strings.Count(string(text), "\n| `"+string(kind)+"` |"); n != 1 {
-			t.Errorf("%d rows of %s", n, kind)
+			t.Errorf("rows of %s in the document: got %d, want 1", kind, n)
 		}
 		if got := (tags.Note{Kind: kind, Text: "text"}).String(); got != "text ["+string(kind)+"]" {
-			t.Errorf("logged as %q", got)
+			t.Errorf("log line of the note: got %q, want the kind in brackets at its end", got)
 		}
 	}
 }

@@ -41,7 +41,7 @@ func TestPropertiesOfAnyPlan(t *testing.T) {
 		p, err := tags.Decide(run, s)
 		if err != nil {
 			if !strings.Contains(err.Error(), "PLUGIN_") {
-				t.Fatalf("the error names no setting: %v", err)
+				t.Fatalf("got error %v, want the name of a setting in it", err)
 			}
 			return
 		}
@@ -52,14 +52,14 @@ func TestPropertiesOfAnyPlan(t *testing.T) {
 func checkPlan(t *rapid.T, run ci.Run, s tags.Settings, p tags.Plan) {
 	for i, tag := range p.Tags {
 		if !spec.LegalTag(tag) || slices.Contains(p.Tags[:i], tag) {
-			t.Fatalf("%q is no tag, or there twice: %q", tag, p.Tags)
+			t.Fatalf("tag: got %q in %q, want valid tags without duplicates", tag, p.Tags)
 		}
 	}
 	if p.Skip != "" && (len(p.Tags) > 0 || !s.Auto) {
-		t.Fatalf("skipped with tags %q, auto_tag %t", p.Tags, s.Auto)
+		t.Fatalf("skipped plan: got tags %q, automatic tags %t, want no tags with automatic tags", p.Tags, s.Auto)
 	}
 	if len(p.Tags) == 0 && p.Skip == "" && len(p.Notes) == 0 {
-		t.Fatal("got no tags, no skip and no notes; want a reason why nothing is pushed")
+		t.Fatal("plan: got no tags, no skip and no notes, want a reason why nothing is pushed")
 	}
 	onDefault := run.Kind() == ci.Branch && run.Name() == run.DefaultBranch
 	notRelease := run.Kind() != ci.Tag || prereleases.MatchString(run.Name())
@@ -67,14 +67,14 @@ func checkPlan(t *rapid.T, run ci.Run, s tags.Settings, p tags.Plan) {
 	blocked := !onDefault && notRelease && known
 	explicit := !s.Auto && len(s.Named) > 0 // such tags are pushed unchanged
 	if s.Mode == tags.Slipway && !explicit && blocked && slices.Contains(p.Tags, "latest") {
-		t.Fatalf("%+v moves latest", run)
+		t.Fatalf("tags of %+v: got latest, want it unmoved", run)
 	}
 	unnamed := s.Auto && len(s.Named) == 0
 	if unnamed && run.Kind() != ci.Tag && !onDefault && len(p.Tags) > 0 {
-		t.Fatalf("%s: %+v pushes %q", s.Mode, run, p.Tags)
+		t.Fatalf("%s: tags of %+v: got %q, want none", s.Mode, run, p.Tags)
 	}
 	if unnamed && s.Mode == tags.Slipway && run.Kind() == ci.Tag && slices.Contains(p.Tags, "latest") {
-		t.Fatalf("a Git tag moves latest without naming it: %+v", run)
+		t.Fatalf("tags of Git tag %+v: got latest, want it only if it is named", run)
 	}
 }
 
@@ -100,21 +100,21 @@ func FuzzDecide(f *testing.F) {
 		p, err := tags.Decide(run, s)
 		if err != nil {
 			if !strings.Contains(err.Error(), "PLUGIN_") || len(p.Tags) > 0 {
-				t.Errorf("the error names no setting, or tags are given: %v, %q", err, p.Tags)
+				t.Errorf("got error %v and tags %q, want the name of a setting and no tags", err, p.Tags)
 			}
 			return
 		}
 		for i, tag := range p.Tags {
 			if !spec.LegalTag(tag) || slices.Contains(p.Tags[:i], tag) {
-				t.Errorf("%q is no tag, or there twice: %q", tag, p.Tags)
+				t.Errorf("tag: got %q in %q, want valid tags without duplicates", tag, p.Tags)
 			}
 		}
 		if auto && named == "" && len(p.Tags) > 0 && run.Kind() == ci.Branch && run.Name() != branch {
-			t.Errorf("branch %q pushes %q", run.Name(), p.Tags)
+			t.Errorf("tags of branch %q: got %q, want none", run.Name(), p.Tags)
 		}
 		for _, n := range p.Notes {
 			if !slices.Contains(tags.Kinds(), n.Kind) || strings.ContainsAny(n.Text, "\n\r\x1b") {
-				t.Errorf("note %q", n)
+				t.Errorf("note: got %q, want a known kind and plain text", n)
 			}
 		}
 	})

@@ -86,10 +86,10 @@ func TestTagsDerivedFromAGitTag(t *testing.T) {
 				got = refused
 			}
 			if got != want {
-				t.Errorf("%s of %s: %q (%v), want %q", mode, c.name, got, err, want)
+				t.Errorf("%s of %s: got %q, error %v, want %q", mode, c.name, got, err, want)
 			}
 			if err != nil && !strings.Contains(err.Error(), c.name) {
-				t.Errorf("%s of %s: the error does not name it: %v", mode, c.name, err)
+				t.Errorf("%s of %s: got error %v, want the name in it", mode, c.name, err)
 			}
 		}
 	}
@@ -224,11 +224,17 @@ func TestChooseReadsTheSourceWithTheHighestPrecedence(t *testing.T) {
 		for mode, want := range map[tags.Mode]string{tags.Docker: c.docker, tags.Buildx: c.buildx, tags.Slipway: c.slipway} {
 			got, notes := tags.Choose(mode, c.setting, c.file, c.dot)
 			if got.Name != want || len(notes) != max(0, sources-1) {
-				t.Errorf("%s: %q wins with %v, want %q", mode, got.Name, notes, want)
+				t.Errorf(
+					"%s: got %q with notes %v, want %q and a note for each other source",
+					mode,
+					got.Name,
+					notes,
+					want,
+				)
 			}
 			for _, n := range notes {
 				if n.Kind != tags.Unread || !strings.Contains(n.Text, want+" goes before it") {
-					t.Errorf("%s: note %v", mode, n)
+					t.Errorf("%s: note: got %v, want %q before the unread source", mode, n, want)
 				}
 			}
 		}

@@ -101,7 +101,7 @@ func TestPlainGit(t *testing.T) {
 	for _, address := range []string{"https://joe@bitbucket.org/acme/app.git", "https://bitbucket.org/acme/app",
 		"https://bitbucket.org:443/acme/app.git", "https://Bitbucket.org/Acme/App.git"} {
 		if got := p.ok("git", "ls-remote", address, "HEAD"); !strings.Contains(got, "HEAD") {
-			t.Errorf("ls-remote %s: got %q", address, got)
+			t.Errorf("ls-remote %s: got %q, want HEAD in it", address, got)
 		}
 	}
 	for _, version := range []string{"0", "1", "2"} {
@@ -125,7 +125,7 @@ func TestGitLFS(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != lfsContent {
-		t.Errorf("got the file %q, want the object's content", got)
+		t.Errorf("file of the LFS object: got %q, want %q", got, lfsContent)
 	}
 	p.noToken()
 }
@@ -145,11 +145,11 @@ func (p *place) noToken() {
 		}
 		checked++
 		if strings.Contains(string(content), attemptToken) || strings.Contains(string(content), sourcetest.Password) {
-			p.t.Errorf("%s holds a credential", path)
+			p.t.Errorf("%s: got a credential in it, want none", path)
 		}
 		return nil
 	}))
 	if checked == 0 {
-		p.t.Error("no file was checked")
+		p.t.Error("checked files: got none, want some")
 	}
 }

@@ -222,7 +222,7 @@ func (p *place) start() {
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		p.t.Fatalf("the place did not start: %q, %v", line, err)
+		p.t.Fatalf("start the sandbox: %q: %v", line, err)
 	}
 	p.pid = fmt.Sprint(cmd.Process.Pid)
 }

@@ -53,7 +53,7 @@ func TestSkopeo(t *testing.T) {
 				}
 				p.ok(skopeo(image, "docker://"+to)...)
 				if out := p.ok("skopeo", "inspect", "docker://"+to); !strings.Contains(out, `"Digest": "sha256:`) {
-					t.Errorf("inspect %s: got %s", to, out)
+					t.Errorf("inspect %s: got %s, want a SHA-256 digest in it", to, out)
 				}
 				p.ok(skopeo("docker://"+to, "dir:"+p.dir+"/pulled")...)
 			}
@@ -89,7 +89,7 @@ func (u *upstream) check(t *testing.T) {
 	for _, scope := range u.scopes {
 		if !slices.Contains([]string{"repository:acme/app:pull,push", "repository:acme/tool:pull,push",
 			"repository:acme/base:pull"}, scope) {
-			t.Errorf("a token was asked for %q", scope)
+			t.Errorf("token request: got scope %q, want one of the attempt's images", scope)
 		}
 	}
 }
@@ -205,7 +205,7 @@ func TestTrustOfOtherPrograms(t *testing.T) {
 					want = "could not read Username"
 				}
 				if out, _ := p.run(words...); !strings.Contains(out, want) {
-					t.Errorf("got %s, want %q", out, want)
+					t.Errorf("%q: got output %s, want %q in it", words, out, want)
 				}
 			})
 		}
@@ -223,7 +223,7 @@ func TestNoWayOut(t *testing.T) {
 	}
 	out := p.ok("curl", "-sSi", "https://"+registryName+"/v2/")
 	if !strings.Contains(out, `Basic realm="build"`) || strings.Contains(out, u.tokens.URL) {
-		t.Errorf("got %s, want our challenge and nothing of the registry's", out)
+		t.Errorf("response: got %s, want the proxy's challenge and no address of the registry", out)
 	}
 	end()
 	p.refused("", "curl", "-sSf", "-m", "5", "-u", "build:"+attemptToken, "https://"+registryName+"/v2/")

@@ -202,6 +202,6 @@ func startRegistry(t *testing.T) (socket string) {
 			return socket
 		}
 	}
-	t.Fatalf("the registry did not start:\n%s", &log)
+	t.Fatalf("registry: got no start in time, want one; log:\n%s", &log)
 	return ""
 }

@@ -58,7 +58,7 @@ func TestAMissingSecretIsAnError(t *testing.T) {
 	step := citest.Step{CI: ci.Drone, Settings: map[string]any{"password": map[string]any{"from_secret": "token"}}}
 	if _, err := step.Environ(); err == nil ||
 		!strings.Contains(err.Error(), `setting password: there is no secret "token"`) {
-		t.Errorf("got %v", err)
+		t.Errorf(`environment: got error %v, want the missing secret "token" in it`, err)
 	}
 }
 
@@ -68,6 +68,6 @@ func TestExpand(t *testing.T) {
 		map[string]string{"CI_REPO_OWNER": "acme", "DRONE_COMMIT_SHA": "0123456789"},
 	)
 	if want := "acme:0123456-none"; got != want || err != nil {
-		t.Errorf("got %q, want %q, %v", got, want, err)
+		t.Errorf("expanded text: got %q, error %v, want %q", got, err, want)
 	}
 }

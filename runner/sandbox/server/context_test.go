@@ -41,7 +41,7 @@ func TestContextFilesAreNotRequestedFromClients(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, here := got.(contextCopy); here != c.here {
-			t.Errorf("%s: got a %T", name, got)
+			t.Errorf("%s: got a %T, want a context copy: %t", name, got, c.here)
 		}
 	}
 }

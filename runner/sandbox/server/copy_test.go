@@ -67,7 +67,7 @@ func TestACopyEqualsATransfer(t *testing.T) {
 				t.Errorf("got %d notifications, want %d:\n%s", len(got.hashes), c.files, diff)
 			}
 			if diff := cmp.Diff(readTree(t, sent), readTree(t, copied)); diff != "" {
-				t.Errorf("files differ:\n%s", diff)
+				t.Errorf("copied files (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -49,14 +49,14 @@ func TestACopyIsNotWrittenThroughALink(t *testing.T) {
 	}}
 	err := copyFiles(t.Context(), files, t.TempDir(), dropped)
 	if err == nil {
-		t.Error("got no error")
+		t.Error("copy through a link: got no error, want one")
 	}
 	left, err := os.ReadDir(outside)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(left) != 0 {
-		t.Errorf("the copy wrote %v through the link, want nothing", left)
+		t.Errorf("files behind the link: got %v, want none", left)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestALinkWaitsForItsFile(t *testing.T) {
 	a, errA := os.Stat(filepath.Join(dir, "a"))
 	b, errB := os.Stat(filepath.Join(dir, "b"))
 	if err := errors.Join(errA, errB); err != nil || !os.SameFile(a, b) {
-		t.Errorf("b is not the same file as a (error %v)", err)
+		t.Errorf("hard link: got two files, or error %v, want one", err)
 	}
 }
 
@@ -89,11 +89,11 @@ func TestACopyEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	files := listing{done: cancel, open: zeroes, stats: []types.Stat{{Path: "a", Mode: 0o644}}}
 	if err := copyFiles(ctx, files, t.TempDir(), dropped); !errors.Is(err, context.Canceled) {
-		t.Errorf("got error %v", err)
+		t.Errorf("canceled copy: got error %v, want %v", err, context.Canceled)
 	}
 	none := listing{done: cancel}
 	if err := copyFiles(ctx, none, t.TempDir(), dropped); !errors.Is(err, context.Canceled) {
-		t.Errorf("without files: got error %v", err)
+		t.Errorf("without files: got error %v, want %v", err, context.Canceled)
 	}
 }
 
@@ -112,13 +112,13 @@ func TestACopyIsWholeOrFails(t *testing.T) {
 		},
 	}
 	if err := copyFiles(t.Context(), folder, t.TempDir(), refuse); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("directory: got error %v", err)
+		t.Errorf("directory: got error %v, want %v", err, fs.ErrNotExist)
 	}
 	denied := listing{
 		stats: []types.Stat{{Path: "a", Mode: 0o644}},
 		open:  func(string) (io.ReadCloser, error) { return nil, fs.ErrPermission },
 	}
 	if err := copyFiles(t.Context(), denied, t.TempDir(), dropped); !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("file: got error %v", err)
+		t.Errorf("file: got error %v, want %v", err, fs.ErrPermission)
 	}
 }

@@ -69,7 +69,7 @@ func TestO6Evaluate(t *testing.T) {
 		}
 	}
 	if _, err := newFrontendPolicy([]string{"A B"}); err == nil {
-		t.Error("an invalid name: got no error")
+		t.Error("an invalid name: got no error, want one")
 	}
 	for version, want := range map[string]int{"1.27.0-dev": 27, "x": 0, "1.x": 0} {
 		if got := builtinMinor(version); got != want {
@@ -87,7 +87,7 @@ func TestO6NamedContextMayNotReplaceTheFrontend(t *testing.T) {
 	}
 	g := &guardedGateway{policy: frontendPolicy{}}
 	if _, err := g.Solve(t.Context(), nil, nil, map[string]string{attrSource: "evil/x"}, nil, "", nil); err == nil {
-		t.Error("an image that is not allowed: got no error")
+		t.Error("an image that is not allowed: got no error, want one")
 	}
 	allowed, err := newFrontendPolicy([]string{"example.com/any"})
 	if err != nil {
@@ -96,7 +96,7 @@ func TestO6NamedContextMayNotReplaceTheFrontend(t *testing.T) {
 	g = &guardedGateway{policy: allowed}
 	replaced := map[string]string{attrSource: "example.com/any", "context:example.com/any": "docker-image://evil/x"}
 	if _, err := g.Solve(t.Context(), nil, nil, replaced, nil, "", nil); err == nil {
-		t.Error("a replaced frontend: got no error")
+		t.Error("a replaced frontend: got no error, want one")
 	}
 }
 
@@ -122,7 +122,7 @@ func TestGuardRefusesTheProxyNetwork(t *testing.T) {
 		t.Error("with the proxy network: got a call of the handler, want none")
 	}
 	if _, err := guardSolve(t.Context(), &controlapi.SolveRequest{}, nil, next); err != nil || !called {
-		t.Errorf("without the proxy network: got error %v, handler called %t", err, called)
+		t.Errorf("without the proxy network: got error %v, handler called %t, want nil and true", err, called)
 	}
 }
 
@@ -137,7 +137,7 @@ func TestIdleCounting(t *testing.T) {
 	<-done
 	select {
 	case <-idle:
-		t.Error("got idle during a call")
+		t.Error("idle during a call: got true, want false")
 	case <-time.After(60 * time.Millisecond):
 	}
 	second()
@@ -146,7 +146,7 @@ func TestIdleCounting(t *testing.T) {
 	began := time.Now()
 	c.waitSolves(30 * time.Millisecond)
 	if time.Since(began) < 30*time.Millisecond {
-		t.Error("waitSolves returned before the end of the call")
+		t.Error("waitSolves: got its return before the end of the call, want it after")
 	}
 	_, _ = c.unary(
 		t.Context(),

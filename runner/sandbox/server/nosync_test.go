@@ -25,17 +25,17 @@ func TestSyncsAreSkipped(t *testing.T) {
 			}
 		}
 		if _, err := unix.FcntlInt(^uintptr(0), unix.F_GETFD, 0); !errors.Is(err, unix.EBADF) {
-			t.Errorf("another call: got error %v", err)
+			t.Errorf("another call: got error %v, want %v", err, unix.EBADF)
 		}
 		return
 	}
 	if err := unix.Fsync(-1); !errors.Is(err, unix.EBADF) {
-		t.Errorf("without a filter: got error %v", err)
+		t.Errorf("without a filter: got error %v, want %v", err, unix.EBADF)
 	}
 	needRoot(t)
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestSyncsAreSkipped$", "-test.v")
 	cmd.Env = append(os.Environ(), skipping+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("test in a child process: got error %v and output:\n%s\nwant it to pass", err, out)
 	}
 }

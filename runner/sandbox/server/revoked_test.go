@@ -91,7 +91,7 @@ func TestA8RevokedClientsAreRefused(t *testing.T) {
 	e.revoke(t, "# none yet")
 	for _, who := range []identity.Identity{e.first, e.next} {
 		if err := e.handshake(t, who, nil); err != nil {
-			t.Errorf("without revoked certificates: got error %v", err)
+			t.Errorf("without revoked certificates: got error %v, want nil", err)
 		}
 	}
 	colons := strings.ToUpper(e.first.Fingerprint()[:2]) + ":" + e.first.Fingerprint()[2:]
@@ -101,7 +101,7 @@ func TestA8RevokedClientsAreRefused(t *testing.T) {
 			t.Errorf("%s: got %v, want errRevoked", name, err)
 		}
 		if err := e.handshake(t, e.next, nil); err != nil {
-			t.Errorf("%s: another client: got error %v", name, err)
+			t.Errorf("%s: another client: got error %v, want nil", name, err)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func TestA8ARevokedClientCannotResumeASession(t *testing.T) {
 	}
 	e.revoke(t, e.first.Fingerprint())
 	if err := e.handshake(t, e.first, cache); !errors.Is(err, errRevoked) {
-		t.Errorf("got %v, want errRevoked", err)
+		t.Errorf("revoked certificate: got error %v, want %v", err, errRevoked)
 	}
 }
 

@@ -89,13 +89,13 @@ func TestErrorsNameEverySetting(t *testing.T) {
 		"TOKEN and PLUGIN_MIRROR are both set",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
+			t.Errorf("read: got error %v, want %q in it", err, want)
 		}
 	}
 	required := table.Table[values]{{Name: "PLUGIN_REPO", Env: []string{"REPO"}, Required: "give a name"}}
 	_, err = required.Read(map[string]string{"REPO": ""}, &got)
 	if want := "REPO is not set: give a name"; err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
+		t.Errorf("read: got error %v, want %s", err, want)
 	}
 }
 
@@ -130,7 +130,7 @@ func TestSecretsAreRemovedFromTheEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := []string{"PLUGIN_TOKEN", "TOKEN"}; !slices.Equal(removed, want) {
-		t.Errorf("got %q, want %q", removed, want)
+		t.Errorf("removed variables: got %q, want %q", removed, want)
 	}
 	removed = nil
 	all[4].KeepEnv = true
@@ -162,12 +162,12 @@ func TestWithinKeepsTheRow(t *testing.T) {
 	w := reflect.ValueOf(got)
 	for i := range w.NumField() {
 		if w.Field(i).IsZero() {
-			t.Errorf("field %s is not copied", w.Type().Field(i).Name)
+			t.Errorf("field %s: got no value, want the copied one", w.Type().Field(i).Name)
 		}
 	}
 	var o outer
 	if err := got.Set(&o, "PLUGIN_PUSH", "yes"); err != nil || !o.values.push {
-		t.Errorf("Set stored %t, %v, want true", o.values.push, err)
+		t.Errorf("Set: got %t, error %v, want true", o.values.push, err)
 	}
 }
 

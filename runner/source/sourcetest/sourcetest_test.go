@@ -28,7 +28,7 @@ func TestGitGetsThePasswordOnRequest(t *testing.T) {
 		}
 		resp.Body.Close()
 		if resp.StatusCode != want {
-			t.Errorf("password %q: %d, want %d", password, resp.StatusCode, want)
+			t.Errorf("password %q: got status %d, want %d", password, resp.StatusCode, want)
 		}
 	}
 }
