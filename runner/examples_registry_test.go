@@ -87,7 +87,7 @@ func newInternet(t *testing.T) *internet {
 		}
 		to := secure
 		if n.isPlain(hostOf(r)) {
-			to = plain // it answers a TLS client in plain HTTP
+			to = plain // it responds to a TLS client in plain HTTP
 		}
 		tunnel(w, to.Listener.Addr().String())
 	}))
@@ -286,7 +286,7 @@ func platformsOf(t *testing.T, desc *remote.Descriptor) (text string) {
 	return " for" + text
 }
 
-// tunnel answers CONNECT for every host with a connection to one server.
+// tunnel responds to CONNECT for every host with a connection to one server.
 func tunnel(w http.ResponseWriter, address string) {
 	to, err := net.Dial("tcp", address)
 	if err != nil {

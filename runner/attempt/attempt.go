@@ -95,11 +95,11 @@ func Run(ctx context.Context, o Options) error {
 
 // finishUnclaimed ends an attempt for which the gateway has no spec. Its message has the reason.
 func finishUnclaimed(ctx context.Context, client *report.Client, err error) error {
-	var answer *report.StatusError
-	if !errors.As(err, &answer) {
+	var refused *report.StatusError
+	if !errors.As(err, &refused) {
 		return err
 	}
-	result := spec.Result{State: spec.Error, Reason: reasonConfig, Detail: answer.Message}
+	result := spec.Result{State: spec.Error, Reason: reasonConfig, Detail: refused.Message}
 	if err := client.Finish(ctx, result); err != nil {
 		return err
 	}

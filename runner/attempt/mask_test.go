@@ -25,7 +25,7 @@ func TestResultsAreMasked(t *testing.T) {
 			line := strings.Repeat("x", 480) + " " + token + " did not complete"
 			e.Builder.BuildError = &buildkit.BuildError{Err: errors.New(line)}
 		}, spec.Failed, "build"},
-		"an answer of the registry": {func(e *env) {
+		"a response of the registry": {func(e *env) {
 			e.Registry.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
 				if r.Method != http.MethodPut {
 					next.ServeHTTP(rw, r)

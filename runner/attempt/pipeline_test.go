@@ -16,16 +16,16 @@ import (
 	"slipway/runner/spec"
 )
 
-// An answer is one reply to a pipeline that asks for a build.
-type answer struct {
+// A response is one reply to a pipeline that asks for a build.
+type response struct {
 	status  int
 	reply   spec.PipelineReply
 	message string // of a status other than 200
 }
 
-// runPipeline runs the step against a gateway that returns these answers in order. It repeats the last
+// runPipeline runs the step against a gateway that returns these responses in order. It repeats the last
 // answer. The builds run as in every env.
-func (e *env) runPipeline(patience time.Duration, answers ...func() answer) (output string, asked int, err error) {
+func (e *env) runPipeline(patience time.Duration, responses ...func() response) (output string, asked int, err error) {
 	e.t.Helper()
 	var n atomic.Int64
 	e.Gateway.Intercept(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -34,7 +34,7 @@ func (e *env) runPipeline(patience time.Duration, answers ...func() answer) (out
 			return
 		}
 		e.checkJoin(r)
-		a := answers[min(int(n.Add(1)), len(answers))-1]()
+		a := responses[min(int(n.Add(1)), len(responses))-1]()
 		if a.status != http.StatusOK {
 			rw.WriteHeader(a.status)
 			_ = json.NewEncoder(rw).Encode(spec.ErrorReply{Error: a.message})
@@ -78,21 +78,21 @@ func (e *env) checkJoin(r *http.Request) {
 	}
 }
 
-func refuse(status int, message string) func() answer {
-	return func() answer { return answer{status: status, message: message} }
+func refuse(status int, message string) func() response {
+	return func() response { return response{status: status, message: message} }
 }
 
-func noBuild(reason string, unsure bool) func() answer {
-	return func() answer {
-		return answer{status: http.StatusOK, reply: spec.PipelineReply{Reason: reason, Unsure: unsure}}
+func noBuild(reason string, unsure bool) func() response {
+	return func() response {
+		return response{status: http.StatusOK, reply: spec.PipelineReply{Reason: reason, Unsure: unsure}}
 	}
 }
 
-// has returns an answer that starts the build's next attempt.
-func (e *env) has(b runnertest.Build) func() answer {
-	return func() answer {
+// has returns a response that starts the build's next attempt.
+func (e *env) has(b runnertest.Build) func() response {
+	return func() response {
 		token := secret.New(e.Gateway.Start(b))
-		return answer{status: http.StatusOK, reply: spec.PipelineReply{BuildID: b.ID, Build: b.Number, Token: token}}
+		return response{status: http.StatusOK, reply: spec.PipelineReply{BuildID: b.ID, Build: b.Number, Token: token}}
 	}
 }
 
@@ -126,7 +126,7 @@ func TestAStepWaitsForTheWebhookAndBuildsAll(t *testing.T) {
 
 func TestResultOfAStepWithoutABuild(t *testing.T) {
 	for name, c := range map[string]struct {
-		answer   func() answer
+		response func() response
 		patience time.Duration
 		want     string // part of the error; empty = no error
 		once     bool
@@ -137,15 +137,15 @@ func TestResultOfAStepWithoutABuild(t *testing.T) {
 		"conflict":        {refuse(409, "choose own"), time.Minute, "choose own", true},
 		"wrong token":     {refuse(401, ""), time.Minute, "does not accept PLUGIN_TOKEN for the automated build kq3", true},
 	} {
-		output, asked, err := newEnv(t).runPipeline(c.patience, c.answer)
+		output, asked, err := newEnv(t).runPipeline(c.patience, c.response)
 		if got := (err == nil); got != (c.want == "") {
-			t.Errorf("%s: success: got %t, want %t (error %v)", name, got, c.want == "", err)
+			t.Errorf("%s: error: got %v, want %q", name, err, c.want)
 		}
 		if err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got error %v, want %q in it", name, err, c.want)
 		}
 		if got := (asked == 1); got != c.once {
-			t.Errorf("%s: exactly one request: got %t, want %t", name, got, c.once)
+			t.Errorf("%s: a single request: got %t, want %t", name, got, c.once)
 		}
 		if err == nil && !strings.HasSuffix(output, "no rule\n") {
 			t.Errorf("%s: log: got:\n%s\nwant the reason %q at its end", name, output, "no rule")
@@ -174,7 +174,7 @@ func TestARetryInTheSameStepSucceeds(t *testing.T) {
 	e := newEnv(t)
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
 	e.Builder.DialError = http.ErrServerClosed
-	again := func() answer { e.Builder.DialError = nil; return e.has(b)() }
+	again := func() response { e.Builder.DialError = nil; return e.has(b)() }
 	if output, _, err := e.runPipeline(time.Minute, e.has(b), again, noBuild("done", false)); err != nil {
 		t.Errorf("step: %v\n%s", err, output)
 	}

@@ -48,7 +48,7 @@ func EndWith(attempt context.Context, ended, next http.Handler) http.Handler {
 	})
 }
 
-// Serve answers the listener's connections until the attempt ends, and closes the listener. It
+// Serve handles the listener's connections until the attempt ends, and closes the listener. It
 // returns nil at the attempt's end, else the listener's error. Requests that still run at the end
 // lose their connections.
 func Serve(attempt context.Context, l net.Listener, config *tls.Config, h http.Handler, log logrus.FieldLogger) error {

@@ -89,7 +89,7 @@ func TestServeEndsWithTheAttempt(t *testing.T) {
 	resp.Body.Close()
 	if resp, err := client.Get("https://" + host + "/long"); err == nil {
 		resp.Body.Close()
-		t.Error("a request that ran at the end: got an answer, want a broken connection")
+		t.Error("a request that ran at the end: got a response, want a broken connection")
 	}
 	<-running // the request's context has ended
 	if err := <-served; err != nil {
@@ -116,7 +116,7 @@ func TestEndWith(t *testing.T) {
 	defer server.Close()
 	if resp, err := http.Get(server.URL); err == nil {
 		resp.Body.Close()
-		t.Error("a request that ran at the end: got an answer, want a broken connection")
+		t.Error("a request that ran at the end: got a response, want a broken connection")
 	}
 	if err := <-cause; !errors.Is(err, attemptserver.ErrEnded) {
 		t.Errorf("cause of its context: got %v, want ErrEnded", err)

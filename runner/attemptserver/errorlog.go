@@ -9,7 +9,7 @@ import (
 
 // NewErrorLog returns a logger for http.Server and httputil.ReverseProxy. The first reports failed TLS
 // handshakes: that a program does not trust the attempt's authority shows here. The second reports
-// answers that broke off.
+// responses that broke off.
 func NewErrorLog(log logrus.FieldLogger) *stdlog.Logger {
 	return stdlog.New(lineWriter{log}, "", 0)
 }

@@ -80,13 +80,13 @@ func (e Execution) endGroup(ctx context.Context, group int) {
 func (e Execution) awaitGroup(group int) {
 	over := time.NewTimer(e.grace())
 	defer over.Stop()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
 	for syscall.Kill(-group, 0) == nil {
 		select {
 		case <-over.C:
 			return
-		case <-look.C:
+		case <-poll.C:
 		}
 	}
 }

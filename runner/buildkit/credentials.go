@@ -12,7 +12,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// credentials answers the server's question for a registry's login while a build runs.
+// credentials returns a registry's login to the server while a build runs.
 // It knows what the request gave it and nothing of the environment: no Docker
 // configuration, no credential helper. A host that is not in it is read anonymously.
 type credentials struct {
@@ -61,7 +61,7 @@ func splitHost(name string) (host, path string) {
 // Register offers the credentials on a session.
 func (c *credentials) Register(server *grpc.Server) { auth.RegisterAuthServer(server, c) }
 
-// Credentials answers for one host.
+// Credentials returns the login for one host.
 func (c *credentials) Credentials(_ context.Context, r *auth.CredentialsRequest) (*auth.CredentialsResponse, error) {
 	host, _ := splitHost(r.Host)
 	login := c.logins[host]

@@ -89,7 +89,7 @@ func (c *Client) Login(ctx context.Context) (username string, password secret.Se
 		return "", secret.Secret{}, explain("ecr:GetAuthorizationToken", err)
 	}
 	if len(out.AuthorizationData) == 0 {
-		return "", secret.Secret{}, errors.New("ecr:GetAuthorizationToken: Amazon answered without a token")
+		return "", secret.Secret{}, errors.New("ecr:GetAuthorizationToken: Amazon returned no token")
 	}
 	text, err := base64.StdEncoding.DecodeString(aws.ToString(out.AuthorizationData[0].AuthorizationToken))
 	username, token, found := strings.Cut(string(text), ":")

@@ -39,7 +39,7 @@ type Options struct {
 	Token secret.Secret
 	// Transport sends requests to the gateway.
 	Transport http.RoundTripper
-	// Log gets one line for each request that the gateway did not answer.
+	// Log gets one line for each request that got no response from the gateway.
 	Log logrus.FieldLogger
 }
 
@@ -55,7 +55,7 @@ type Relay struct {
 
 var _ http.Handler = (*Relay)(nil)
 
-// New makes a relay that serves until the attempt ends. After that it answers 403, and running
+// New makes a relay that serves until the attempt ends. after that it returns 403, and running
 // requests lose their connections. It fails for options that are missing or have another form.
 func New(attempt context.Context, o Options) (*Relay, error) {
 	if err := o.check(); err != nil {
@@ -91,7 +91,7 @@ func (o Options) check() error {
 	return nil
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP handles one request.
 func (l *Relay) ServeHTTP(w http.ResponseWriter, r *http.Request) { l.handler.ServeHTTP(w, r) }
 
 func (l *Relay) serve(w http.ResponseWriter, r *http.Request) {
@@ -136,7 +136,7 @@ func cutPrefixFold(s, prefix string) (string, bool) {
 	return s[len(prefix):], true
 }
 
-// refuseEnded and refuse answer 403 in plain text: git shows it to people. A 401 would make git ask
+// refuseEnded and refuse return 403 in plain text: git shows it to people. A 401 would make git ask
 // for a password.
 func refuseEnded(w http.ResponseWriter, _ *http.Request) {
 	refuse(w, attemptserver.ErrEnded.Error())

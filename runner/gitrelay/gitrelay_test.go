@@ -77,14 +77,14 @@ func newEnv(t *testing.T) *env {
 	return e
 }
 
-type answer struct {
+type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// do sends a client's request and checks that the answer does not show the token.
-func (e *env) do(method, uri, body string, headers ...string) answer {
+// do sends a client's request and checks that the response does not show the token.
+func (e *env) do(method, uri, body string, headers ...string) response {
 	e.t.Helper()
 	r, err := http.NewRequestWithContext(e.t.Context(), method, e.relay.URL, strings.NewReader(body))
 	if err != nil {
@@ -106,7 +106,7 @@ func (e *env) do(method, uri, body string, headers ...string) answer {
 	if strings.Contains(fmt.Sprint(resp.Header)+string(text), attemptToken) {
 		e.t.Errorf("%s %s: got headers %v and body %s, want no token in them", method, uri, resp.Header, text)
 	}
-	return answer{resp.StatusCode, resp.Header, string(text)}
+	return response{resp.StatusCode, resp.Header, string(text)}
 }
 
 func (e *env) requests() []*http.Request {
@@ -191,7 +191,7 @@ func TestEverythingElseIsRefused(t *testing.T) {
 }
 
 // A 401 would make git ask for a password, and a redirect would take it elsewhere.
-func TestAnswersOfTheGateway(t *testing.T) {
+func TestResponsesOfTheGateway(t *testing.T) {
 	for name, c := range map[string]struct {
 		serve http.HandlerFunc
 		want  int
@@ -216,7 +216,7 @@ func TestAnswersOfTheGateway(t *testing.T) {
 				http.StatusFound)
 		}, 502,
 			"redirects"},
-		"no answer": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 502, "does not answer"},
+		"no response": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 502, "does not answer"},
 	} {
 		e := newEnv(t)
 		e.serve = func(w http.ResponseWriter, r *http.Request) {
@@ -235,7 +235,7 @@ func TestAnswersOfTheGateway(t *testing.T) {
 	}
 }
 
-// An answer that breaks off must not look whole, and is in our log only: the program's own standard
+// A response that breaks off must not look whole, and is in our log only: the program's own standard
 // error is the build's log.
 func TestAnswersThatBreakOff(t *testing.T) {
 	var standard bytes.Buffer

@@ -14,13 +14,13 @@ import (
 
 const (
 	batchPath = "/info/lfs/objects/batch"
-	maxBatch  = 4 << 20 // bytes of a batch answer: 1,000 objects have about 400 KiB
+	maxBatch  = 4 << 20 // bytes of a batch response: 1,000 objects have about 400 KiB
 )
 
-// errBatch means that the gateway's answer about LFS objects is malformed.
-var errBatch = errors.New("the gateway's answer about LFS objects has an unknown form")
+// errBatch means that the gateway's response about LFS objects is malformed.
+var errBatch = errors.New("the gateway's response about LFS objects has an unknown format")
 
-// A batch is the answer about LFS objects. Fields that are not listed, as headers of an action,
+// A batch is the response about LFS objects. Fields that are not listed, as headers of an action,
 // are left out.
 // Source: https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md
 type batch struct {
@@ -60,14 +60,14 @@ func (l *Relay) rewriteBatch(resp *http.Response) error {
 	if err != nil {
 		return err
 	}
-	var answer batch
+	var response batch
 	if len(text) > maxBatch {
 		return fmt.Errorf("%w: more than %d bytes", errBatch, maxBatch)
 	}
-	if err := json.Unmarshal(text, &answer); err != nil {
+	if err := json.Unmarshal(text, &response); err != nil {
 		return errBatch
 	}
-	for _, o := range answer.Objects {
+	for _, o := range response.Objects {
 		if o.Actions == nil || o.Actions.Download == nil {
 			continue
 		}
@@ -75,7 +75,7 @@ func (l *Relay) rewriteBatch(resp *http.Response) error {
 			return err
 		}
 	}
-	if text, err = json.Marshal(answer); err != nil {
+	if text, err = json.Marshal(response); err != nil {
 		return err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(text))

@@ -52,7 +52,7 @@ func (l *Relay) rewrite(p *httputil.ProxyRequest) {
 	p.Out.Trailer = nil // headers, too
 	p.Out.Header.Set("Authorization", "Bearer "+l.o.Token.Reveal())
 	if strings.HasSuffix(path, batchPath) {
-		p.Out.Header.Del("Accept-Encoding") // the answer is rewritten
+		p.Out.Header.Del("Accept-Encoding") // the response is rewritten
 	}
 }
 
@@ -62,7 +62,7 @@ var errRefused = errors.New("the gateway refuses the attempt's token")
 // errRedirect means that the gateway's address redirects to another server.
 var errRedirect = errors.New("the gateway redirects: check its address")
 
-// checkResponse keeps the gateway's answer in our form: no 401, which makes git ask for a password,
+// checkResponse keeps the gateway's response in our form: no 401, which makes git ask for a password,
 // no redirect, and LFS addresses under the provider's name.
 func (l *Relay) checkResponse(resp *http.Response) error {
 	switch {
@@ -78,7 +78,7 @@ func (l *Relay) checkResponse(resp *http.Response) error {
 	return nil
 }
 
-// fail answers a request that the gateway did not.
+// fail handles a request that the gateway did not.
 func (l *Relay) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 		http.Error(w, "the request is larger than 32 MiB", http.StatusRequestEntityTooLarge)

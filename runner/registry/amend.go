@@ -25,9 +25,9 @@ func (c *Client) Amend(ctx context.Context, image, tag string, l Login, edit fun
 	}
 	_, err = retry(ctx, c, func(ctx context.Context) (struct{}, error) {
 		there, err := remote.Image(target, c.options(ctx, l)...)
-		var answer *transport.Error
+		var response *transport.Error
 		switch {
-		case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
+		case errors.As(err, &response) && response.StatusCode == http.StatusNotFound:
 			there = nil
 		case err != nil:
 			return struct{}{}, explain("read tag "+tag+" of", repo, err)

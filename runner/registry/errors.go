@@ -32,7 +32,7 @@ func (e *UnauthorizedError) Error() string {
 	)
 }
 
-// Unwrap returns the registry's answer.
+// Unwrap returns the registry's response.
 func (e *UnauthorizedError) Unwrap() error { return e.Err }
 
 // A permitError is an error of a permit (WithPermit). It is never retried.
@@ -43,9 +43,9 @@ func (r *permitError) Unwrap() error { return r.error }
 // explain adds the operation and the repository to an error, and maps statuses to ErrNotFound and
 // *UnauthorizedError.
 func explain(operation string, repo name.Repository, err error) error {
-	var answer *transport.Error
-	if errors.As(err, &answer) {
-		switch answer.StatusCode {
+	var response *transport.Error
+	if errors.As(err, &response) {
+		switch response.StatusCode {
 		case http.StatusUnauthorized, http.StatusForbidden:
 			return &UnauthorizedError{Host: repo.RegistryStr(), Image: repo.Name(), Err: err}
 		case http.StatusNotFound:
@@ -55,10 +55,10 @@ func explain(operation string, repo name.Repository, err error) error {
 	return fmt.Errorf("%s %s: %w", operation, repo.Name(), err)
 }
 
-// isBusy reports whether the registry itself answered with a temporary error.
+// isBusy reports whether the registry itself returned a temporary error.
 func isBusy(err error) bool {
-	var answer *transport.Error
-	return errors.As(err, &answer) && isTemporary(err)
+	var response *transport.Error
+	return errors.As(err, &response) && isTemporary(err)
 }
 
 // isTemporary reports whether the same request may succeed later: the network's failures,
@@ -68,10 +68,10 @@ func isTemporary(err error) bool {
 	if errors.As(err, &refused) {
 		return false
 	}
-	var answer *transport.Error
-	if errors.As(err, &answer) {
-		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests ||
-			answer.StatusCode == http.StatusRequestTimeout
+	var response *transport.Error
+	if errors.As(err, &response) {
+		return response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests ||
+			response.StatusCode == http.StatusRequestTimeout
 	}
 	var dial *net.OpError
 	var lookup *net.DNSError

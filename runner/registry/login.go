@@ -16,7 +16,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// maxIgnored bounds the bytes that are read of an answer whose body is not used.
+// maxIgnored bounds the bytes that are read of a response whose body is not used.
 const maxIgnored = 64 << 10
 
 // ParseHost checks the registry of a credential: a host, with or without the beginning of an image's

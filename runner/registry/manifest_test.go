@@ -60,7 +60,7 @@ func TestBytesOfAnotherManifestAreNotSent(t *testing.T) {
 	}
 }
 
-// OCI allows a manifest without its media type. The type is then in the answer's header.
+// OCI allows a manifest without its media type. The type is then in the response's header.
 func TestAManifestWithoutItsTypeIsRead(t *testing.T) {
 	const bare, kind = `{"schemaVersion":2}`, "application/vnd.oci.image.manifest.v1+json"
 	f := serve(t)

@@ -90,7 +90,7 @@ func (c *Client) Digest(ctx context.Context, image, tag string, l Login) (string
 	})
 }
 
-// describe sends HEAD, and then GET if the registry answers HEAD with an error.
+// describe sends HEAD, and then GET if the registry returns an error for HEAD.
 func (c *Client) describe(ctx context.Context, ref name.Reference, l Login) (*v1.Descriptor, error) {
 	options := c.pullOptions(ctx, ref.Context(), l)
 	desc, err := remote.Head(ref, options...)

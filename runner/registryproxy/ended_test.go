@@ -42,7 +42,7 @@ func TestUploadsSurviveATokenThatEnds(t *testing.T) {
 	}
 }
 
-// A token may also expire before the time in its server's answer. The registry refuses it before it
+// A token may also expire before the time in its server's response. The registry refuses it before it
 // reads the body, so that the body can still be sent.
 func TestUploadsSurviveATokenThatEndsEarly(t *testing.T) {
 	for _, length := range []bool{true, false} {

@@ -65,7 +65,7 @@ func newEnv(t *testing.T, change ...func(*env, *registryproxy.Options)) *env {
 	t.Helper()
 	e := &env{t: t, now: time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC), log: new(bytes.Buffer)}
 	e.store = registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	e.registry = httptest.NewServer(http.HandlerFunc(e.answer))
+	e.registry = httptest.NewServer(http.HandlerFunc(e.serveRegistry))
 	t.Cleanup(e.registry.Close)
 	upstream, err := url.Parse(e.registry.URL)
 	if err != nil {
@@ -106,8 +106,8 @@ func newEnv(t *testing.T, change ...func(*env, *registryproxy.Options)) *env {
 	return e
 }
 
-// answer is the registry.
-func (e *env) answer(w http.ResponseWriter, r *http.Request) {
+// serveRegistry handles a request as the registry does.
+func (e *env) serveRegistry(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
 	auth, serve := e.auth, e.serve
 	e.mu.Unlock()
@@ -177,17 +177,17 @@ func (e *env) last() seen {
 	return e.requests[len(e.requests)-1]
 }
 
-// An answer is the response that a client received.
-type answer struct {
+// A response is the result of one client request.
+type response struct {
 	status int
 	header http.Header
 	body   string
 	err    error // reading the body
 }
 
-// do sends a client's request with the attempt's token and checks that the answer shows nothing of
+// do sends a client's request with the attempt's token and checks that the response shows nothing of
 // the installation's.
-func (e *env) do(method, uri, body string, headers ...string) answer {
+func (e *env) do(method, uri, body string, headers ...string) response {
 	e.t.Helper()
 	var reader io.Reader
 	if body != "" {
@@ -211,15 +211,15 @@ func (e *env) request(method, uri string, body io.Reader, headers ...string) *ht
 	return r
 }
 
-func (e *env) send(r *http.Request) answer {
+func (e *env) send(r *http.Request) response {
 	e.t.Helper()
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
-		return answer{err: err}
+		return response{err: err}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
-	got := answer{resp.StatusCode, resp.Header, string(text), err}
+	got := response{resp.StatusCode, resp.Header, string(text), err}
 	all := fmt.Sprint(resp.Header) + got.body
 	for _, leak := range []string{canary, e.registry.URL, "Bearer ", "_state"} {
 		if strings.Contains(all, leak) {
@@ -280,8 +280,8 @@ func (e *env) manifest() string {
 
 const ociManifest = "application/vnd.oci.image.manifest.v1+json"
 
-// wantStatus checks an answer's status, and of a refusal that it is one of the specification's.
-func wantStatus(t *testing.T, what string, got answer, want int) {
+// wantStatus checks a response's status, and of a refusal that it is one of the specification's.
+func wantStatus(t *testing.T, what string, got response, want int) {
 	t.Helper()
 	if got.err != nil || got.status != want {
 		t.Errorf("%s: got %d %q, error %v, want %d", what, got.status, got.body, got.err, want)

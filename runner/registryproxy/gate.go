@@ -7,7 +7,7 @@ import (
 )
 
 // errShut is the error of a Read after shut.
-var errShut = errors.New("the registry answered before it received the body")
+var errShut = errors.New("the registry responded before it received the body")
 
 // A gate passes a client's body to one request. http.Transport may still read a body after it has
 // returned the response, so a body is sent again only through a new gate, after the old one is

@@ -1,6 +1,6 @@
 package registryproxy
 
-// maxErrorBody bounds the body of an answer that is an error, in bytes.
+// maxErrorBody bounds the body of a response that is an error, in bytes.
 const maxErrorBody = 64 << 10
 
 // requestHeaders are the headers of a client that the registry gets.

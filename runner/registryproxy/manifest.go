@@ -109,7 +109,7 @@ func (p *Proxy) putManifest(w http.ResponseWriter, r *http.Request, to route) er
 		return err
 	}
 	if resp.StatusCode/100 != 2 { // the specification has 201; another success stores it, too
-		return p.answer(w, r, resp, attemptserver.Pick(resp.Header, responseHeaders), "")
+		return p.writeResponse(w, r, resp, attemptserver.Pick(resp.Header, responseHeaders), "")
 	}
 	done = &push
 	stored := resp.Header.Get("Docker-Content-Digest")
@@ -120,7 +120,7 @@ func (p *Proxy) putManifest(w http.ResponseWriter, r *http.Request, to route) er
 	header := attemptserver.Pick(resp.Header, responseHeaders)
 	header.Set("Docker-Content-Digest", push.Digest)
 	header.Set("Location", p.address(r, to))
-	return p.answer(w, r, resp, header, "")
+	return p.writeResponse(w, r, resp, header, "")
 }
 
 func readManifest(w http.ResponseWriter, r *http.Request) ([]byte, error) {

@@ -25,7 +25,7 @@ func TestTagsTakeThePermitBeforeTheRequest(t *testing.T) {
 	}
 	e.permit = errors.New("dial gateway.internal: " + canary)
 	got = e.do("PUT", "/v2/acme/app/manifests/latest", "{}")
-	wantStatus(t, "no answer of the gateway", got, 503)
+	wantStatus(t, "no response of the gateway", got, 503)
 	if strings.Contains(got.body, "gateway.internal") {
 		t.Errorf("response: got %q, want no part of the error", got.body)
 	}
@@ -119,7 +119,7 @@ func TestPushesOfUnknownOutcome(t *testing.T) {
 	}
 }
 
-// Some registries answer a push with another success than the specification's. It was done all the
+// Some registries respond to a push with another success than the specification's. It was done all the
 // same, and the build's result must name it.
 func TestPushesWithAnotherSuccess(t *testing.T) {
 	for _, status := range []int{200, 202, 204} {

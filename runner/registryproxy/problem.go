@@ -19,7 +19,7 @@ type problem struct {
 
 func (p problem) Error() string { return p.text }
 
-// unavailable is the answer to a request that the registry did not serve as it should.
+// unavailable is the response to a request that the registry did not serve as it should.
 func unavailable(text string) problem {
 	return problem{http.StatusBadGateway, "UNAVAILABLE", text}
 }
@@ -28,42 +28,42 @@ var errEnded = problem{http.StatusForbidden, "DENIED", attemptserver.ErrEnded.Er
 
 func (p *Proxy) refuseEnded(w http.ResponseWriter, _ *http.Request) { writeProblem(w, errEnded) }
 
-// fail writes the answer to a request that failed. It is the only place that does.
+// fail writes the response to a request that failed. It is the only place that does.
 func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, to route, err error) {
-	var answer problem
+	var response problem
 	switch {
-	case errors.As(err, &answer):
+	case errors.As(err, &response):
 	case p.attempt.Err() != nil:
-		answer = errEnded
+		response = errEnded
 	case errors.Is(err, netpolicy.ErrRefused):
-		answer = unavailable("the registry names an address that this installation does not allow")
+		response = unavailable("the registry names an address that this installation does not allow")
 	default:
-		answer = unavailable("the registry does not answer")
+		response = unavailable("the registry does not answer")
 	}
-	if answer.status == http.StatusUnauthorized {
+	if response.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Basic realm="build"`)
 	}
-	if answer.status >= http.StatusInternalServerError {
+	if response.status >= http.StatusInternalServerError {
 		// The path is a checked one; the query may hold anything and is left out.
-		p.log.WithError(err).Warnf("registry proxy: %s %s: %s", r.Method, to.path(), answer.text)
+		p.log.WithError(err).Warnf("registry proxy: %s %s: %s", r.Method, to.path(), response.text)
 	}
-	writeProblem(w, answer)
+	writeProblem(w, response)
 }
 
-func writeProblem(w http.ResponseWriter, answer problem) {
+func writeProblem(w http.ResponseWriter, response problem) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Docker-Distribution-Api-Version", "registry/2.0")
-	w.WriteHeader(answer.status)
+	w.WriteHeader(response.status)
 	type item struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	}
-	body := map[string][]item{"errors": {{answer.code, answer.text}}}
-	_ = json.NewEncoder(w).Encode(body) // a client that went away needs no answer
+	body := map[string][]item{"errors": {{response.code, response.text}}}
+	_ = json.NewEncoder(w).Encode(body) // a client that went away needs no response
 }
 
-// methodNotAllowed is the answer to a method that a resource does not have here.
+// methodNotAllowed is the response to a method that a resource does not have here.
 func methodNotAllowed(w http.ResponseWriter, allowed ...string) problem {
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	return problem{http.StatusMethodNotAllowed, "UNSUPPORTED",

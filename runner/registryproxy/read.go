@@ -13,7 +13,7 @@ import (
 // maxRedirects is how many redirects of a blob are followed.
 const maxRedirects = 3
 
-// errStorage is the answer if blob storage refuses the address that the registry gave.
+// errStorage is the response if blob storage refuses the address that the registry gave.
 var errStorage = unavailable("the registry's blob storage refuses the request")
 
 // call describes a request for a route, with the client's headers.
@@ -40,7 +40,7 @@ func (p *Proxy) manifest(w http.ResponseWriter, r *http.Request, to route) error
 	case !reads(r):
 		return methodNotAllowed(w, http.MethodGet, http.MethodHead, http.MethodPut)
 	}
-	resp, err := p.upstream.send(r.Context(), p.call(r, to, nil)) //nolint:bodyclose // answer closes it
+	resp, err := p.upstream.send(r.Context(), p.call(r, to, nil)) //nolint:bodyclose // writeResponse closes it
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (p *Proxy) manifest(w http.ResponseWriter, r *http.Request, to route) error
 	if digestForm.MatchString(to.reference) {
 		digest = to.reference
 	}
-	return p.answer(w, r, resp, attemptserver.Pick(resp.Header, responseHeaders), digest)
+	return p.writeResponse(w, r, resp, attemptserver.Pick(resp.Header, responseHeaders), digest)
 }
 
 // blob reads a blob, at the registry's blob storage if the registry redirects there.
@@ -61,7 +61,11 @@ func (p *Proxy) blob(w http.ResponseWriter, r *http.Request, to route) error {
 		return err
 	}
 	if isRedirect(resp) {
-		if resp, err = p.upstream.follow(r.Context(), r, resp); err != nil { //nolint:bodyclose // answer closes it
+		if resp, err = p.upstream.follow(
+			r.Context(),
+			r,
+			resp,
+		); err != nil { //nolint:bodyclose // writeResponse closes it
 			return err
 		}
 	}
@@ -69,7 +73,7 @@ func (p *Proxy) blob(w http.ResponseWriter, r *http.Request, to route) error {
 	if resp.StatusCode < 300 {
 		header.Set("Docker-Content-Digest", to.reference)
 	}
-	return p.answer(w, r, resp, header, to.reference)
+	return p.writeResponse(w, r, resp, header, to.reference)
 }
 
 func isRedirect(resp *http.Response) bool {
@@ -144,7 +148,7 @@ func (p *Proxy) list(w http.ResponseWriter, r *http.Request, to route, query url
 		}
 		header.Set("Link", "<"+to.path()+"?"+next.Encode()+`>; rel="next"`)
 	}
-	return p.answer(w, r, resp, header, "")
+	return p.writeResponse(w, r, resp, header, "")
 }
 
 // nextPage returns the parameters of the next page's address. Its host and path are the

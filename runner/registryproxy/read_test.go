@@ -42,7 +42,7 @@ func TestBlobStorageGetsRangeAndNothingElse(t *testing.T) {
 	part := e.do("GET", "/v2/acme/app/blobs/"+blob, "", "Range", "bytes=2-4", "Accept", "a/b", "Cookie", "x=1",
 		"X-Client", "1")
 	if wantStatus(t, "a part", part, 206); part.body != "234" {
-		t.Errorf("a part: got %q, want 234", part.body)
+		t.Errorf("requested range: got %q, want 234", part.body)
 	}
 	if diff := cmp.Diff(http.Header{"Range": {"bytes=2-4"}, "User-Agent": {"slipway"}}, got); diff != "" {
 		t.Errorf("headers at the storage (-want +got)\n%s", diff)
@@ -87,7 +87,7 @@ func TestRedirectsAreLimited(t *testing.T) {
 	}
 }
 
-// A redirect to this machine would give its answer to repository code.
+// A redirect to this machine would give its response to repository code.
 func TestRedirectsGoThroughThePolicy(t *testing.T) {
 	reached := false
 	internal := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

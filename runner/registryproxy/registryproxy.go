@@ -102,7 +102,7 @@ func (r repository) scope() string {
 	return "repository:" + r.name + ":pull,push"
 }
 
-// New makes a proxy that serves until the attempt ends. After that it answers 403, and running
+// New makes a proxy that serves until the attempt ends. after that it returns 403, and running
 // requests lose their connections. It fails for options that are missing or have another form.
 func New(attempt context.Context, o Options) (*Proxy, error) {
 	if err := o.check(); err != nil {
@@ -160,7 +160,7 @@ func (o Options) check() error {
 	return nil
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP handles one request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }
 
 // Pushes returns all manifests that clients put, in the order in which they did, for the build's

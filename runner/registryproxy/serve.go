@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// errUnauthorized is the answer to a client without the attempt's token. The registry's own
+// errUnauthorized is the response to a client without the attempt's token. The registry's own
 // challenge never reaches a client: it would send the token to another host.
 var errUnauthorized = problem{http.StatusUnauthorized, "UNAUTHORIZED",
 	"authentication required: use the credential in the build's config.json"}
 
-// handle answers a request while the attempt runs.
+// handle handles a request while the attempt runs.
 func (p *Proxy) handle(w http.ResponseWriter, r *http.Request) {
 	if to, err := p.serve(w, r); err != nil {
 		p.fail(w, r, to, err)
 	}
 }
 
-// serve answers a request and returns its route. If it returns an error, nothing was written yet.
+// serve handles a request and returns its route. If it returns an error, nothing was written yet.
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) (route, error) {
 	if !p.authenticated(r) {
 		return route{}, errUnauthorized
@@ -65,7 +65,7 @@ func (p *Proxy) authenticated(r *http.Request) bool {
 
 func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
-// ping answers the request by which clients find out how to authenticate.
+// ping handles the request by which clients find out how to authenticate.
 func (p *Proxy) ping(w http.ResponseWriter, r *http.Request) error {
 	if !reads(r) {
 		return methodNotAllowed(w, http.MethodGet, http.MethodHead)

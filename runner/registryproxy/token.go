@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	maxTokenAnswer = 1 << 20 // bytes of a token server's answer
+	maxTokenResponse = 1 << 20 // bytes of a token server's response
 	// defaultLife is a token's lifetime if its server sends none.
 	// Source: https://distribution.github.io/distribution/spec/auth/token/#token-response-fields
 	defaultLife = time.Minute
@@ -28,9 +28,9 @@ type token struct {
 	err      error // the token server's refusal, in place of a header
 }
 
-// A tokenAnswer is the answer of a token server. Docker Hub and Artifact Registry send token, Azure
+// A tokenResponse is the response of a token server. Docker Hub and Artifact Registry send token, Azure
 // access_token, some both.
-type tokenAnswer struct {
+type tokenResponse struct {
 	Token       string `json:"token"`
 	AccessToken string `json:"access_token"`
 	ExpiresIn   int64  `json:"expires_in"` // seconds
@@ -55,20 +55,24 @@ func (a *authorizer) fetch(ctx context.Context, scopes []string) (token, error) 
 	default:
 		return token{}, fmt.Errorf("token server %s: %s", a.challenge.realm.Host, resp.Status)
 	}
-	var answer tokenAnswer
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxTokenAnswer)).Decode(&answer); err != nil {
+	var response tokenResponse
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxTokenResponse)).Decode(&response); err != nil {
 		return token{}, fmt.Errorf("token server %s: %w", a.challenge.realm.Host, err)
 	}
-	if answer.Token == "" {
-		answer.Token = answer.AccessToken
+	if response.Token == "" {
+		response.Token = response.AccessToken
 	}
-	if answer.Token == "" {
-		return token{}, fmt.Errorf("token server %s: %w", a.challenge.realm.Host, errors.New("the answer has no token"))
+	if response.Token == "" {
+		return token{}, fmt.Errorf(
+			"token server %s: %w",
+			a.challenge.realm.Host,
+			errors.New("the response has no token"),
+		)
 	}
-	return token{"Bearer " + answer.Token, asked, asked.Add(usableLife(answer.ExpiresIn)), nil}, nil
+	return token{"Bearer " + response.Token, asked, asked.Add(usableLife(response.ExpiresIn)), nil}, nil
 }
 
-// errRefusedLogin is the answer if the installation's credential is refused. The registry's own
+// errRefusedLogin is the response if the installation's credential is refused. The registry's own
 // text is not read: it may repeat the credential.
 var errRefusedLogin = problem{http.StatusForbidden, "DENIED",
 	"the registry refuses the installation's credential for this repository; an administrator can check it"}

@@ -17,10 +17,10 @@ import (
 	"slipway/runner/registryproxy"
 )
 
-// A tokenServer answers token requests as a kind of registry does. The token of request n is "t"n.
+// A tokenServer handles token requests as one kind of registry does. The token of request n is "t"n.
 type tokenServer struct {
 	*httptest.Server
-	form     string // of the answer; %d = n
+	form     string // of the response; %d = n
 	life     time.Duration
 	now      func() time.Time
 	mu       sync.Mutex
@@ -88,13 +88,13 @@ func newTokenEnv(t *testing.T, s *tokenServer, service string) *env {
 	return e
 }
 
-// The answers that the registries' documentation shows. Sources:
+// The responses that the registries' documentation shows. Sources:
 // https://distribution.github.io/distribution/spec/auth/token/ (Docker Hub)
 // https://cloud.google.com/artifact-registry/docs/reference/docker-api
 // https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md
 var registries = map[string]struct {
 	service string
-	form    string        // of the answer
+	form    string        // of the response
 	life    time.Duration // of the token at the registry
 	renewed time.Duration // a token is renewed at this age
 }{
@@ -310,7 +310,7 @@ func TestRefusedCredentials(t *testing.T) {
 				wantStatus(t, name+" "+c.method, got, 403)
 				if strings.Contains(got.body+got.header.Get("WWW-Authenticate"), "upstream") ||
 					strings.Contains(got.body, "words") {
-					t.Errorf("%s: got %v %q, want nothing of the registry's answer", name, got.header, got.body)
+					t.Errorf("%s: got %v %q, want no part of the registry's response", name, got.header, got.body)
 				}
 			}
 		}

@@ -94,11 +94,11 @@ func (p *Proxy) startUpload(w http.ResponseWriter, r *http.Request, to route, qu
 	switch resp.StatusCode {
 	case http.StatusCreated: // whole in one request, or mounted
 		digest := kept.Get("digest") + kept.Get("mount")
-		return p.answerBlob(w, r, to, resp, digest)
+		return p.writeBlobResponse(w, r, to, resp, digest)
 	case http.StatusAccepted:
-		return p.answerUpload(w, r, to, resp)
+		return p.writeUploadResponse(w, r, to, resp)
 	}
-	return p.answer(w, r, resp, attemptserver.Pick(resp.Header, responseHeaders), "")
+	return p.writeResponse(w, r, resp, attemptserver.Pick(resp.Header, responseHeaders), "")
 }
 
 // find returns the repository of a name, if the build may use it.
@@ -146,13 +146,13 @@ func (p *Proxy) continueUpload(w http.ResponseWriter, r *http.Request, to route,
 	switch {
 	case resp.StatusCode == http.StatusCreated:
 		p.uploads.remove(to.reference)
-		return p.answerBlob(w, r, to, resp, query.Get("digest"))
+		return p.writeBlobResponse(w, r, to, resp, query.Get("digest"))
 	case resp.Header.Get("Location") != "" && resp.StatusCode < 300, resp.StatusCode == http.StatusAccepted:
-		return p.answerUpload(w, r, to, resp)
+		return p.writeUploadResponse(w, r, to, resp)
 	case resp.StatusCode == http.StatusNotFound:
 		p.uploads.remove(to.reference)
 	}
-	return p.answer(w, r, resp, attemptserver.Pick(resp.Header, responseHeaders), "")
+	return p.writeResponse(w, r, resp, attemptserver.Pick(resp.Header, responseHeaders), "")
 }
 
 // hostOf returns an address's host and port in one spelling.
@@ -164,8 +164,14 @@ func hostOf(u *url.URL) string {
 	return strings.TrimSuffix(host, ":80")
 }
 
-// answerBlob sends the client the address of its blob.
-func (p *Proxy) answerBlob(w http.ResponseWriter, r *http.Request, to route, resp *http.Response, digest string) error {
+// writeBlobResponse sends the client the address of its blob.
+func (p *Proxy) writeBlobResponse(
+	w http.ResponseWriter,
+	r *http.Request,
+	to route,
+	resp *http.Response,
+	digest string,
+) error {
 	if !digestForm.MatchString(digest) {
 		_ = resp.Body.Close()
 		return unavailable("the registry stored a blob that was not named")
@@ -173,11 +179,11 @@ func (p *Proxy) answerBlob(w http.ResponseWriter, r *http.Request, to route, res
 	header := attemptserver.Pick(resp.Header, responseHeaders)
 	header.Set("Docker-Content-Digest", digest)
 	header.Set("Location", p.address(r, route{repository: to.repository, kind: kindBlob, reference: digest}))
-	return p.answer(w, r, resp, header, "")
+	return p.writeResponse(w, r, resp, header, "")
 }
 
-// answerUpload sends the client the proxy's address of its upload.
-func (p *Proxy) answerUpload(w http.ResponseWriter, r *http.Request, to route, resp *http.Response) error {
+// writeUploadResponse sends the client the proxy's address of its upload.
+func (p *Proxy) writeUploadResponse(w http.ResponseWriter, r *http.Request, to route, resp *http.Response) error {
 	next, err := resp.Location()
 	if err != nil || next.Scheme != p.upstream.base.Scheme || next.User != nil ||
 		hostOf(next) != hostOf(p.upstream.base) {
@@ -196,5 +202,5 @@ func (p *Proxy) answerUpload(w http.ResponseWriter, r *http.Request, to route, r
 	header := attemptserver.Pick(resp.Header, responseHeaders)
 	header.Set("Docker-Upload-Uuid", id)
 	header.Set("Location", p.address(r, route{repository: to.repository, kind: kindUpload, reference: id}))
-	return p.answer(w, r, resp, header, "")
+	return p.writeResponse(w, r, resp, header, "")
 }

@@ -114,7 +114,7 @@ func TestUploadsHaveOurAddresses(t *testing.T) {
 	started := e.do("POST", "/v2/acme/app/blobs/uploads/", "")
 	location := started.header.Get("Location")
 	if !uploadAddress.MatchString(location) {
-		t.Fatalf("Location: got %q, want an address of ours", location)
+		t.Fatalf("Location: got %q, want an address of the proxy", location)
 	}
 	if got, want := started.header.Get("Docker-Upload-Uuid"), location[len(location)-26:]; got != want {
 		t.Errorf("Docker-Upload-Uuid: got %q, want %q", got, want)

@@ -94,9 +94,9 @@ type call struct {
 	length int64     // of the stream; -1 = unknown
 }
 
-// send sends a call with the credential, and returns the registry's answer. If the registry refuses
+// send sends a call with the credential, and returns the registry's response. If the registry refuses
 // the credential and nothing of the body was read, it renews the credential and sends the call
-// again, once. An answer of 401 or 403 becomes a problem; its body is not read.
+// again, once. A response of 401 or 403 becomes a problem; its body is not read.
 func (u *upstream) send(ctx context.Context, c call) (*http.Response, error) {
 	for first := true; ; first = false {
 		header, err := u.auth.header(ctx, c.scopes)
@@ -128,7 +128,7 @@ func (u *upstream) send(ctx context.Context, c call) (*http.Response, error) {
 	}
 }
 
-// errTokenEnded is the answer if a token ended before its time and the body cannot be sent again.
+// errTokenEnded is the response if a token ended before its time and the body cannot be sent again.
 // Clients repeat the request after a 503.
 var errTokenEnded = problem{http.StatusServiceUnavailable, "UNAVAILABLE",
 	"the registry's token ended during the upload: try again"}

@@ -41,7 +41,7 @@ type StatusError struct {
 const maxRetryAfter = 30 * time.Second
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("the gateway answered %d: %s", e.Status, e.Message)
+	return fmt.Sprintf("the gateway returned %d: %s", e.Status, e.Message)
 }
 
 // Cancelled is the cause of the end of a Session's context if the build was canceled.
@@ -143,7 +143,7 @@ func (c *Client) Finish(ctx context.Context, r spec.Result) error {
 	return wrap("finish", c.call(ctx, "finish", r, func(io.Reader) error { return nil }))
 }
 
-// call posts a JSON body until the gateway gives a final answer.
+// call posts a JSON body until the gateway gives a final response.
 func (c *Client) call(ctx context.Context, path string, body any, read func(io.Reader) error) error {
 	encoded, err := json.Marshal(body)
 	if err != nil {

@@ -24,7 +24,7 @@ const token = "token-canary"
 type gateway struct {
 	*httptest.Server
 	mu      sync.Mutex
-	fail    func(path string) int // a status in place of an answer; 0 = answer
+	fail    func(path string) int // a status in place of a response; 0 = no fault
 	claims  []spec.ClaimRequest
 	events  []spec.Event
 	beats   int
@@ -66,10 +66,10 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	body, _ := io.ReadAll(io.LimitReader(r.Body, spec.MaxBody))
-	g.answer(w, r, path, body)
+	g.respond(w, r, path, body)
 }
 
-func (g *gateway) answer(w http.ResponseWriter, r *http.Request, path string, body []byte) {
+func (g *gateway) respond(w http.ResponseWriter, r *http.Request, path string, body []byte) {
 	switch path {
 	case "claim":
 		g.claims = append(g.claims, read[spec.ClaimRequest](body))

@@ -22,7 +22,7 @@ func TestInvalidEventsEndTheContext(t *testing.T) {
 		t.Fatalf("cause: got %v, want a StatusError", cause)
 	}
 	if refused.Message != "because" {
-		t.Errorf("message: got %q, want the gateway's %q", refused.Message, "because")
+		t.Errorf("message: got %q, want %q", refused.Message, "because")
 	}
 	if err := s.Close(t.Context()); !errors.As(err, &refused) {
 		t.Errorf("close: got %v, want the refusal", err)

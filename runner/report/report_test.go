@@ -147,7 +147,7 @@ func TestEventsAreNumberedAndAcknowledged(t *testing.T) {
 	var got []string
 	for i, e := range g.events {
 		if e.Seq != int64(i+1) {
-			t.Errorf("number of event %d: got %d, want %d", i, e.Seq, i+1)
+			t.Errorf("sequence number of event %d: got %d, want %d", i, e.Seq, i+1)
 		}
 		if e.At.IsZero() {
 			t.Errorf("time of event %d: got none, want one", i)

@@ -123,7 +123,7 @@ func (g *Gateway) Cancel(b Build) {
 	last.Result = spec.Result{State: spec.Cancelled, Reason: "user"}
 }
 
-// RefuseGit makes the git proxy answer as one whose linked account Bitbucket does not accept.
+// RefuseGit makes the git proxy respond as one whose linked account Bitbucket does not accept.
 func (g *Gateway) RefuseGit() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -148,7 +148,7 @@ func (g *Gateway) Last(b Build) Attempt {
 	return all[len(all)-1]
 }
 
-// serveRunner answers one request of the runner protocol.
+// serveRunner handles one request of the runner protocol.
 func (g *Gateway) serveRunner(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, spec.MaxBody))
 	if err != nil {

@@ -7,22 +7,22 @@ import (
 )
 
 func TestStateOfTheStepsOwnBuilder(t *testing.T) {
-	type answer struct {
+	type result struct {
 		state  settings.State
 		origin string
 	}
 	for _, c := range []struct {
 		environ []string
-		want    answer
+		want    result
 	}{
-		{nil, answer{origin: settings.Default}},
-		{[]string{"PLUGIN_STATE=off"}, answer{settings.State{Off: true}, "PLUGIN_STATE"}},
-		{[]string{"PLUGIN_STATE=/cache/"}, answer{settings.State{Dir: "/cache"}, "PLUGIN_STATE"}},
-		{[]string{"SLIPWAY_BUILDER_STATE=/agent"}, answer{settings.State{Dir: "/agent"}, "SLIPWAY_BUILDER_STATE"}},
-		{[]string{"SLIPWAY_BUILDER_STATE=/agent", "PLUGIN_STATE=/cache"}, answer{settings.State{Dir: "/cache"}, "PLUGIN_STATE"}},
+		{nil, result{origin: settings.Default}},
+		{[]string{"PLUGIN_STATE=off"}, result{settings.State{Off: true}, "PLUGIN_STATE"}},
+		{[]string{"PLUGIN_STATE=/cache/"}, result{settings.State{Dir: "/cache"}, "PLUGIN_STATE"}},
+		{[]string{"SLIPWAY_BUILDER_STATE=/agent"}, result{settings.State{Dir: "/agent"}, "SLIPWAY_BUILDER_STATE"}},
+		{[]string{"SLIPWAY_BUILDER_STATE=/agent", "PLUGIN_STATE=/cache"}, result{settings.State{Dir: "/cache"}, "PLUGIN_STATE"}},
 	} {
 		p, err := settings.ReadPlugin(plugin(c.environ...))
-		if got := (answer{p.State, p.Origins["PLUGIN_STATE"]}); err != nil || got != c.want {
+		if got := (result{p.State, p.Origins["PLUGIN_STATE"]}); err != nil || got != c.want {
 			t.Errorf("%v: got %+v, error %v, want %+v", c.environ, got, err, c.want)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 // A probe is a step that builds nothing, and writes to the CI's log whether it could build. The gateway
 // that started its pipeline reads that log. The probe posts to <gateway>/runner/v1/probe with its token.
-// The answer is a ProbeReply, or 401 if the token belongs to no running probe.
+// The response is a ProbeReply, or 401 if the token belongs to no running probe.
 const (
 	ProbePath = "/runner/v1/probe"
 
@@ -34,7 +34,7 @@ type wireProbe struct {
 // EncodeProbe writes a reply with its secret in plain text, for the step with a probe's token.
 func EncodeProbe(w io.Writer, r ProbeReply) error {
 	if err := json.NewEncoder(w).Encode(wireProbe{r.BuilderTLS.Reveal()}); err != nil {
-		return fmt.Errorf("encode the answer to a probe: %w", err)
+		return fmt.Errorf("encode the response to a probe: %w", err)
 	}
 	return nil
 }
@@ -43,7 +43,7 @@ func EncodeProbe(w io.Writer, r ProbeReply) error {
 func DecodeProbe(r io.Reader) (ProbeReply, error) {
 	var wire wireProbe
 	if err := json.NewDecoder(io.LimitReader(r, MaxBody)).Decode(&wire); err != nil {
-		return ProbeReply{}, fmt.Errorf("decode the answer to a probe: %w", err)
+		return ProbeReply{}, fmt.Errorf("decode the response to a probe: %w", err)
 	}
 	return ProbeReply{BuilderTLS: secret.New(wire.BuilderTLS)}, nil
 }

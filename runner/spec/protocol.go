@@ -195,7 +195,7 @@ func EncodePipelineReply(w io.Writer, r PipelineReply) error {
 func DecodePipelineReply(r io.Reader) (PipelineReply, error) {
 	var wire wirePipelineReply
 	if err := json.NewDecoder(io.LimitReader(r, MaxBody)).Decode(&wire); err != nil {
-		return PipelineReply{}, fmt.Errorf("decode the answer to a pipeline: %w", err)
+		return PipelineReply{}, fmt.Errorf("decode the response to a pipeline request: %w", err)
 	}
 	wire.PipelineReply.Token = secret.New(wire.Token)
 	return wire.PipelineReply, nil

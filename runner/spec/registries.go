@@ -4,7 +4,7 @@ package spec
 // hooks that push use them, and the build never does.
 func (s Spec) PushCredentials() []RegistryCredential { return s.credentials(false) }
 
-// BuildCredentials returns the credentials that a builder answers with for base images: the
+// BuildCredentials returns the credentials that a builder uses for base images: the
 // pull-only ones.
 func (s Spec) BuildCredentials() []RegistryCredential { return s.credentials(true) }
 

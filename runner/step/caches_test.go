@@ -21,10 +21,10 @@ func TestNoCacheIsWrittenWithoutASetting(t *testing.T) {
 	runnertest.CheckLacks(t, "the log", log, "cache  ")
 	o := e.Builder.Requests[0].Options
 	if o.CacheFrom != nil {
-		t.Errorf("o.CacheFrom: got %v, want %v", o.CacheFrom, nil)
+		t.Errorf("caches to read: got %v, want none", o.CacheFrom)
 	}
 	if o.CacheTo != nil {
-		t.Errorf("o.CacheTo: got %v, want %v", o.CacheTo, nil)
+		t.Errorf("caches to write: got %v, want none", o.CacheTo)
 	}
 }
 
@@ -60,10 +60,10 @@ func TestADryRunWritesNoCacheToARegistry(t *testing.T) {
 	want := []spec.Cache{{Type: spec.CacheLocal, Attrs: map[string]string{"dest": filepath.Join(dir, "own/cache")}}}
 	diff := cmp.Diff(want, o.CacheTo)
 	if diff != "" {
-		t.Errorf("diff: got %q, want %q", diff, "")
+		t.Errorf("caches to write (-want +got):\n%s", diff)
 	}
 	if got := len(o.CacheFrom); got != 1 {
-		t.Errorf("number of o.CacheFrom: got %v, want %v", got, 1)
+		t.Errorf("caches to read: got %d, want 1", got)
 	}
 }
 

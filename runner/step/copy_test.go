@@ -60,7 +60,7 @@ func TestPushOnlyPushesAnImageAsItIs(t *testing.T) {
 		t.Fatalf("step: %v", err)
 	}
 	if got := string(text); got != digest.String() {
-		t.Errorf("string(text): got %v, want %v", got, digest.String())
+		t.Errorf("digest file: got %v, want %v", got, digest.String())
 	}
 	for _, want := range []string{"source      " + elsewhere.Image() + ":candidate (PLUGIN_SOURCE_IMAGE)", "=== find", "pushed  1.2, latest", "(find "} {
 		if !strings.Contains(log, want) {
@@ -81,7 +81,7 @@ func TestPushOnlyPushesAnImageAsItIs(t *testing.T) {
 		t.Fatalf("step: %v", err)
 	}
 	if got := validate.Index(whole); got != nil {
-		t.Errorf("validate.Index(whole): got %v, want %v", got, nil)
+		t.Errorf("validation of the image index: got error %v, want nil", got)
 	}
 }
 
@@ -119,10 +119,10 @@ func TestPushOnlyPushesAFile(t *testing.T) {
 	got, _ := pushed.ConfigName()
 	want, _ := image.ConfigName()
 	if got != want {
-		t.Errorf("got: got %v, want %v", got, want)
+		t.Errorf("ID of the copied image: got %v, want %v", got, want)
 	}
 	if got := validate.Image(pushed); got != nil {
-		t.Errorf("validate.Image(pushed): got %v, want %v", got, nil)
+		t.Errorf("validation of the image: got error %v, want nil", got)
 	}
 }
 
@@ -146,7 +146,7 @@ func TestPushOnlyRetags(t *testing.T) {
 		t.Errorf("tag latest: got %v, want %v", got, digest)
 	}
 	if got := len(sent); got != 0 {
-		t.Errorf("number of sent: got %v, want %v", got, 0)
+		t.Errorf("sent blobs: got %v, want %v", got, 0)
 	}
 }
 

@@ -69,10 +69,10 @@ func TestAStepLogsInAtAmazonsRegistryWithAKey(t *testing.T) {
 	}
 	login := e.Builder.Requests[0].Registries[0]
 	if login.Username != ecrtest.Username {
-		t.Errorf("login.Username: got %v, want %v", login.Username, ecrtest.Username)
+		t.Errorf("user of the login: got %v, want %v", login.Username, ecrtest.Username)
 	}
 	if got := login.Password.Reveal(); got != ecrtest.Token {
-		t.Errorf("login.Password.Reveal(): got %v, want %v", got, ecrtest.Token)
+		t.Errorf("password of the login: got %v, want %v", got, ecrtest.Token)
 	}
 	want := &ecrtest.Repository{Scan: true, Lifecycle: `{"rules":[]}`, Policy: `{"Version":"2012-10-17"}`}
 	if diff := cmp.Diff(want, amazon.Repository("acme/app")); diff != "" {
@@ -140,7 +140,7 @@ func TestADryRunLogsInAtAmazonsRegistryAndMakesNothing(t *testing.T) {
 		t.Fatalf("step: %v\n%s", err, log)
 	}
 	if got := amazon.Repository("acme/app"); got != nil {
-		t.Errorf(`amazon.Repository("acme/app"): got %v, want %v`, got, nil)
+		t.Errorf("repository acme/app at Amazon: got %v, want none", got)
 	}
 	if diff := cmp.Diff([]string{"GetAuthorizationToken"}, amazon.Calls()); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)

@@ -46,7 +46,7 @@ func TestStepLeavesFiles(t *testing.T) {
 			continue
 		}
 		if got := string(got); got != want {
-			t.Errorf("%s: string(got): got %v, want %v", path, got, want)
+			t.Errorf("%s: content: got %v, want %v", path, got, want)
 		}
 	}
 	text, err := os.ReadFile(card)
@@ -98,22 +98,26 @@ func checkCard(t *testing.T, text []byte, image, digest string) {
 		t.Fatalf("step: %v", err)
 	}
 	if card.Schema != "https://drone-plugins.github.io/drone-docker/card.json" {
-		t.Errorf("card.Schema: got %q, want %q", card.Schema, "https://drone-plugins.github.io/drone-docker/card.json")
+		t.Errorf(
+			"schema of the card: got %q, want %q",
+			card.Schema,
+			"https://drone-plugins.github.io/drone-docker/card.json",
+		)
 	}
 	if d.ID != digest {
-		t.Errorf("d.ID: got %v, want %v", d.ID, digest)
+		t.Errorf("ID in the card: got %v, want %v", d.ID, digest)
 	}
 	if got := len(d.ParsedRepoTags); got != 2 {
-		t.Errorf("number of d.ParsedRepoTags: got %v, want %v", got, 2)
+		t.Errorf("tags in the card: got %v, want %v", got, 2)
 	}
 	if d.ParsedRepoTags[1].Tag != image+":latest" {
-		t.Errorf("d.ParsedRepoTags[1].Tag: got %v, want %v", d.ParsedRepoTags[1].Tag, image+":latest")
+		t.Errorf("second tag in the card: got %v, want %v", d.ParsedRepoTags[1].Tag, image+":latest")
 	}
 	if d.SizeString != "42B" {
-		t.Errorf("d.SizeString: got %q, want %q", d.SizeString, "42B")
+		t.Errorf("size in the card: got %q, want %q", d.SizeString, "42B")
 	}
 	if d.RepoDigests[0] != image+"@"+digest {
-		t.Errorf("d.RepoDigests[0]: got %v, want %v", d.RepoDigests[0], image+"@"+digest)
+		t.Errorf("digest in the card: got %v, want %v", d.RepoDigests[0], image+"@"+digest)
 	}
 }
 

@@ -61,13 +61,13 @@ func TestNoLabelsOfTheCIWhereTheyAreOff(t *testing.T) {
 	r := e.Builder.Requests[0]
 	diff := cmp.Diff(map[string]string{"team": "a"}, r.Options.Labels)
 	if diff != "" {
-		t.Errorf("diff: got %q, want %q", diff, "")
+		t.Errorf("labels (-want +got):\n%s", diff)
 	}
 	if r.Options.Annotations != nil {
-		t.Errorf("r.Options.Annotations: got %v, want %v", r.Options.Annotations, nil)
+		t.Errorf("annotations: got %v, want none", r.Options.Annotations)
 	}
 	if got := len(r.Platforms); got != 2 {
-		t.Errorf("number of r.Platforms: got %v, want %v", got, 2)
+		t.Errorf("platforms: got %v, want %v", got, 2)
 	}
 }
 

@@ -20,7 +20,7 @@ func TestTheCommitsDateIsTheImages(t *testing.T) {
 	runnertest.CheckHas(t, "the log", log, "files keep their own dates")
 	if e.Builder.Requests[0].BuildArgs["SOURCE_DATE_EPOCH"] != "" {
 		t.Errorf(
-			`Requests[0].BuildArgs["SOURCE_DATE_EPOCH"]: got %q, want %q`,
+			`build argument SOURCE_DATE_EPOCH: got %q, want %q`,
 			e.Builder.Requests[0].BuildArgs["SOURCE_DATE_EPOCH"],
 			"",
 		)
@@ -38,10 +38,10 @@ func TestTheCommitsDateIsTheImages(t *testing.T) {
 		t.Fatalf("step: %v\n%s", err, log)
 	}
 	if r.BuildArgs["SOURCE_DATE_EPOCH"] != "1700000000" {
-		t.Errorf(`r.BuildArgs["SOURCE_DATE_EPOCH"]: got %q, want %q`, r.BuildArgs["SOURCE_DATE_EPOCH"], "1700000000")
+		t.Errorf("build argument SOURCE_DATE_EPOCH: got %q, want %q", r.BuildArgs["SOURCE_DATE_EPOCH"], "1700000000")
 	}
 	if !r.Options.RewriteTimestamp {
-		t.Errorf("RewriteTimestamp: got false, want true\n%s", log)
+		t.Errorf("rewriting of timestamps: got false, want true\n%s", log)
 	}
 }
 
@@ -84,14 +84,14 @@ func TestTheFileOfAnImageStaysInTheWorkspace(t *testing.T) {
 	}
 	got := e.Builder.Requests[0].Options.Archive
 	if got.Path != filepath.Join(real, "out", "app.tar") {
-		t.Errorf("got.Path: got %v, want %v", got.Path, filepath.Join(real, "out", "app.tar"))
+		t.Errorf("path of the output: got %v, want %v", got.Path, filepath.Join(real, "out", "app.tar"))
 	}
 	if got := strings.Join(
 		got.Names,
 		" ",
 	); got != e.Registry.Image()+":1 "+e.Registry.Image()+":2 "+web+":1 "+web+":2" {
 		t.Errorf(
-			`strings.Join(got.Names, " "): got %v, want %v`,
+			`names of the output: got %v, want %v`,
 			got,
 			e.Registry.Image()+":1 "+e.Registry.Image()+":2 "+web+":1 "+web+":2",
 		)

@@ -19,7 +19,7 @@ func TestQuietShowsTheBuildersLinesOfAFailedBuildAlone(t *testing.T) {
 			continue
 		}
 		if got := strings.Contains(log, "#1 building"); got != (quiet == "false") {
-			t.Errorf(`strings.Contains(log, "#1 building"): got %v, want %v`, got, (quiet == "false"))
+			t.Errorf("builder lines in the log: got %t, want %t", got, (quiet == "false"))
 		}
 		runnertest.CheckHas(t, "the log", log, "digest")
 	}

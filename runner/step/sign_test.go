@@ -53,7 +53,7 @@ func (e *env) signed(digest string, public *ecdsa.PublicKey) string {
 		e.t.Fatalf("step: %v", err)
 	}
 	if got := len(layers); got != 1 {
-		e.t.Errorf("number of layers: got %v, want %v", got, 1)
+		e.t.Errorf("layers: got %v, want %v", got, 1)
 	}
 	reader, err := layers[0].Uncompressed()
 	if err != nil {

@@ -81,33 +81,33 @@ func TestStepReportsToCloud(t *testing.T) {
 		}
 		got := c.app.StatusHistory(c.commit)[before:]
 		if got := len(got); got != 2 {
-			t.Errorf("number of got: got %v, want %v", got, 2)
+			t.Errorf("statuses: got %d, want 2", got)
 		}
 		if got[0].State != "INPROGRESS" {
-			t.Errorf("got[0].State: got %q, want %q", got[0].State, "INPROGRESS")
+			t.Errorf("state of the first status: got %q, want %q", got[0].State, "INPROGRESS")
 		}
 		if got[0].Key != got[1].Key {
-			t.Errorf("got[0].Key: got %v, want %v", got[0].Key, got[1].Key)
+			t.Errorf("key of the first status: got %v, want %v", got[0].Key, got[1].Key)
 		}
 		if got := len(got[0].Key); got != 40 {
-			t.Errorf("number of got[0].Key: got %v, want %v", got, 40)
+			t.Errorf("length of the key: got %d, want 40", got)
 		}
 		end := got[1]
 		if end.State != "SUCCESSFUL" {
-			t.Errorf("end.State: got %q, want %q", end.State, "SUCCESSFUL")
+			t.Errorf("state of the last status: got %q, want %q", end.State, "SUCCESSFUL")
 		}
 		if end.Refname != "main" {
-			t.Errorf("end.Refname: got %q, want %q", end.Refname, "main")
+			t.Errorf("branch of the last status: got %q, want %q", end.Refname, "main")
 		}
 		if end.URL != "https://drone.example.com/acme/app/7" {
-			t.Errorf("end.URL: got %q, want %q", end.URL, "https://drone.example.com/acme/app/7")
+			t.Errorf("URL of the last status: got %q, want %q", end.URL, "https://drone.example.com/acme/app/7")
 		}
 		if end.Name != e.Registry.Image() {
-			t.Errorf("end.Name: got %v, want %v", end.Name, e.Registry.Image())
+			t.Errorf("name of the last status: got %v, want %v", end.Name, e.Registry.Image())
 		}
 		if end.Description != "Pushed 1.2, latest at "+e.Registry.Tag("1.2") {
 			t.Errorf(
-				"end.Description: got %q, want %q",
+				"description of the last status: got %q, want %q",
 				end.Description,
 				"Pushed 1.2, latest at "+e.Registry.Tag("1.2"),
 			)
@@ -130,13 +130,13 @@ func TestStepReportsAFailure(t *testing.T) {
 		t.Fatal("step: got no error, want one")
 	}
 	if got := len(got); got != 2 {
-		t.Errorf("number of got: got %v, want %v", got, 2)
+		t.Errorf("statuses: got %d, want 2", got)
 	}
 	if got[1].State != "FAILED" {
-		t.Errorf("got[1].State: got %q, want %q", got[1].State, "FAILED")
+		t.Errorf("state of the last status: got %q, want %q", got[1].State, "FAILED")
 	}
 	if got[1].Key != "image" {
-		t.Errorf("got[1].Key: got %q, want %q", got[1].Key, "image")
+		t.Errorf("key of the last status: got %q, want %q", got[1].Key, "image")
 	}
 	text := got[1].Description
 	runnertest.CheckHas(t, "text", text, "build of Dockerfile: exit code 1 of")
@@ -178,7 +178,7 @@ func TestStepReportsThatItWasStopped(t *testing.T) {
 			t.Fatal("statuses: got none, want one")
 		}
 		if got := got[len(got)-1].State; got != want {
-			t.Errorf("got[len(got)-1].State: got %v, want %v", got, want)
+			t.Errorf("state of the last status: got %v, want %v", got, want)
 		}
 	}
 }
@@ -215,19 +215,19 @@ func TestStepReportsATagToDataCenter(t *testing.T) {
 	}
 	got := dc.StatusHistory(someCommit)
 	if got := len(got); got != 2 {
-		t.Errorf("number of got: got %v, want %v", got, 2)
+		t.Errorf("statuses: got %d, want 2", got)
 	}
 	if got[0].State != "INPROGRESS" {
-		t.Errorf("got[0].State: got %q, want %q", got[0].State, "INPROGRESS")
+		t.Errorf("state of the first status: got %q, want %q", got[0].State, "INPROGRESS")
 	}
 	if got[1].State != "SUCCESSFUL" {
-		t.Errorf("got[1].State: got %q, want %q", got[1].State, "SUCCESSFUL")
+		t.Errorf("state of the last status: got %q, want %q", got[1].State, "SUCCESSFUL")
 	}
 	if got[1].Ref != "" {
-		t.Errorf("got[1].Ref: got %q, want %q", got[1].Ref, "")
+		t.Errorf("ref of the last status: got %q, want %q", got[1].Ref, "")
 	}
 	if got[1].Parent != e.Registry.Image() {
-		t.Errorf("got[1].Parent: got %v, want %v", got[1].Parent, e.Registry.Image())
+		t.Errorf("parent of the last status: got %v, want %v", got[1].Parent, e.Registry.Image())
 	}
 	if !strings.HasPrefix(got[1].Description, "Built, not pushed") {
 		t.Errorf("description: got %q, want the prefix %q", got[1].Description, "Built, not pushed")

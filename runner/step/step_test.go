@@ -39,16 +39,16 @@ func TestStepPushesEveryTag(t *testing.T) {
 	}
 	r := e.Builder.Requests[0]
 	if r.Target != "release" {
-		t.Errorf("r.Target: got %q, want %q", r.Target, "release")
+		t.Errorf("target: got %q, want %q", r.Target, "release")
 	}
 	if r.BuildArgs["A"] != "b" {
-		t.Errorf(`r.BuildArgs["A"]: got %q, want %q`, r.BuildArgs["A"], "b")
+		t.Errorf("build argument A: got %q, want %q", r.BuildArgs["A"], "b")
 	}
 	if !r.NoCache {
-		t.Error("NoCache of the build request: got false, want true")
+		t.Error("build without cache: got false, want true")
 	}
 	if got := filepath.Base(r.Context); got != "app" {
-		t.Errorf("filepath.Base(r.Context): got %q, want %q", got, "app")
+		t.Errorf("folder of the context: got %q, want %q", got, "app")
 	}
 	if filepath.Base(filepath.Dir(r.Dockerfile)) == "app" {
 		t.Errorf("Dockerfile: got %s, want that of the workspace", r.Dockerfile)
@@ -92,7 +92,7 @@ func TestStepRetriesATag(t *testing.T) {
 		t.Error("tag latest: got no image, want one")
 	}
 	if got := strings.Count(log, "; attempt "); got != 2 {
-		t.Errorf(`strings.Count(log, "; attempt "): got %v, want %v`, got, 2)
+		t.Errorf("retries in the log: got %d, want 2", got)
 	}
 }
 

@@ -37,7 +37,7 @@ func TestAnImageOfTheBuilderIsPushedAgainIfTheRegistryLacksIt(t *testing.T) {
 			t.Errorf("%s: push by the builder: got false, want true", what)
 		}
 		if got := (len(e.Builder.Mounts) == 0); got != reaches {
-			t.Errorf("%s: (len(e.Builder.Mounts) == 0): got %v, want %v", what, got, reaches)
+			t.Errorf("%s: upload by the builder: got %t, want %t", what, got, reaches)
 		}
 	}
 }

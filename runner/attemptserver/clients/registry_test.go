@@ -199,7 +199,7 @@ func TestTrustOfOtherPrograms(t *testing.T) {
 				for i := range words {
 					words[i] = strings.ReplaceAll(words[i], "ADDRESS", "https://"+registryName+"/v2/")
 				}
-				// Without the token the answer is 401, which shows that the certificate was accepted.
+				// Without the token the response is 401, which shows that the certificate was accepted.
 				want := "401"
 				if c.name == "git" {
 					want = "could not read Username"

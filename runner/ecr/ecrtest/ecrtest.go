@@ -1,5 +1,5 @@
 // Package ecrtest provides a test server with the actions of the Amazon ECR API that package ecr
-// calls. It checks the signature of each request, and answers as documented:
+// calls. It checks the signature of each request, and responds as documented:
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/.
 package ecrtest
 
@@ -68,7 +68,7 @@ func (s *Server) Calls() []string {
 	return slices.Clone(s.calls)
 }
 
-// ServeHTTP answers one action.
+// ServeHTTP handles one action.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,11 +106,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"User: arn:aws:iam::123456789012:user/ci is not authorized to perform: ecr:"+action,
 		)
 	default:
-		s.answer(w, action, body)
+		s.respond(w, action, body)
 	}
 }
 
-func (s *Server) answer(w http.ResponseWriter, action string, body []byte) {
+func (s *Server) respond(w http.ResponseWriter, action string, body []byte) {
 	var in struct {
 		RepositoryName             string
 		LifecyclePolicyText        string

@@ -24,7 +24,7 @@ func TestO6Evaluate(t *testing.T) {
 	}
 	policy.minor = 20
 	pin := "@sha256:" + strings.Repeat("0", 64)
-	cases := map[frontendAnswer][]string{
+	cases := map[frontendOutcome][]string{
 		frontendBuiltin: {
 			"",
 			"docker/dockerfile",
@@ -61,10 +61,10 @@ func TestO6Evaluate(t *testing.T) {
 			"../x",
 		},
 	}
-	for answer, names := range cases {
+	for outcome, names := range cases {
 		for _, name := range names {
-			if v := policy.evaluate(name); v.answer != answer || v.reason == "" {
-				t.Errorf("evaluate(%q): got %+v, want %d", name, v, answer)
+			if v := policy.evaluate(name); v.outcome != outcome || v.reason == "" {
+				t.Errorf("evaluate(%q): got %+v, want %d", name, v, outcome)
 			}
 		}
 	}

@@ -101,7 +101,7 @@ func (p frontendPolicy) build(ctx context.Context, c client.Client) (*client.Res
 		_, line, where, _ = parser.DetectSyntax(src.Data)
 	}
 	ref, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-	switch v := p.evaluate(ref); v.answer {
+	switch v := p.evaluate(ref); v.outcome {
 	case frontendBuiltin:
 		opts[attrCmdline] = line // BuildKit then does not load the named frontend image
 	case frontendRefused:
@@ -146,7 +146,7 @@ func (g *guardedGateway) Solve(
 	sm *session.Manager,
 ) (*frontend.Result, error) {
 	v := g.policy.evaluate(opt[attrSource])
-	if v.answer != frontendAllowed {
+	if v.outcome != frontendAllowed {
 		return nil, grpcerrors.WrapCode(fmt.Errorf("%s", v.reason), codes.FailedPrecondition)
 	}
 	if name, ok := findReplacement(opt); ok {
@@ -175,18 +175,18 @@ func findReplacement(opt map[string]string) (string, bool) {
 	return "", false
 }
 
-type frontendAnswer int
+type frontendOutcome int
 
 const (
-	frontendRefused frontendAnswer = iota
+	frontendRefused frontendOutcome = iota
 	frontendBuiltin
 	frontendAllowed
 )
 
-// A frontendDecision is an answer and the reason for it.
+// A frontendDecision is an outcome and the reason for it.
 type frontendDecision struct {
-	answer frontendAnswer
-	reason string
+	outcome frontendOutcome
+	reason  string
 }
 
 // frontendPolicy decides which frontends may run.
@@ -225,7 +225,7 @@ func builtinMinor(version string) int {
 // promises compatibility within the major version.
 func (p frontendPolicy) evaluate(name string) frontendDecision {
 	if name == "" {
-		return frontendDecision{answer: frontendBuiltin, reason: "no frontend was named"}
+		return frontendDecision{outcome: frontendBuiltin, reason: "no frontend was named"}
 	}
 	ref, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
@@ -233,11 +233,11 @@ func (p frontendPolicy) evaluate(name string) frontendDecision {
 	}
 	for _, allowed := range p.allowed {
 		if sameImage(allowed, ref) {
-			return frontendDecision{answer: frontendAllowed, reason: "allowed by the operator"}
+			return frontendDecision{outcome: frontendAllowed, reason: "allowed by the operator"}
 		}
 	}
 	if ref.Name() == builtinFrontend && p.knows(ref) {
-		return frontendDecision{answer: frontendBuiltin, reason: "served by the built-in frontend"}
+		return frontendDecision{outcome: frontendBuiltin, reason: "served by the built-in frontend"}
 	}
 	return frontendDecision{reason: fmt.Sprintf(
 		"frontend %s is not allowed: this builder has docker/dockerfile:1 up to 1.%d built in; remove the \"# syntax=\" line, or have the operator allow the image (SLIPWAY_BUILDER_FRONTENDS)",

@@ -19,7 +19,7 @@ const (
 	// handshakeTimeout is the time limit for the TLS handshake.
 	handshakeTimeout = 10 * time.Second
 	// A client on a crashed machine sends nothing. The server pings a silent client every
-	// pingInterval, and cancels its builds if no answer arrives within pingTimeout.
+	// pingInterval, and cancels its builds if no response arrives within pingTimeout.
 	pingInterval = 30 * time.Second
 	pingTimeout  = 20 * time.Second
 )

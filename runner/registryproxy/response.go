@@ -16,10 +16,10 @@ import (
 // buffers holds buffers for bodies. Each is a pointer, so that the pool does not allocate.
 var buffers = sync.Pool{New: func() any { return new([2][bufferSize]byte) }}
 
-// answer writes the registry's answer with the given headers, and closes it. digest is the one that
+// writeResponse writes the registry's response with the given headers, and closes it. digest is the one that
 // the body must have, "" for any. Nothing is returned once the status is written: an error after
 // that can only be shown by cutting the connection.
-func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, resp *http.Response, header http.Header,
+func (p *Proxy) writeResponse(w http.ResponseWriter, r *http.Request, resp *http.Response, header http.Header,
 	digest string) error {
 	defer func() { _ = resp.Body.Close() }()
 	body := io.Reader(resp.Body)
