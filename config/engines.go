@@ -100,7 +100,7 @@ func checkBuilder(name, address string, tls secret.Secret) error {
 	case err != nil:
 		return fmt.Errorf("%s_TLS: %w", name, err)
 	case address == "" && !client.IsZero():
-		return fmt.Errorf("%s is not set, %s_TLS is: give the builder's address", name, name)
+		return fmt.Errorf("%s_TLS is set, but %s is not: set the builder's address", name, name)
 	case address == "":
 		return nil
 	}

@@ -33,7 +33,7 @@ func (bare) ResolveImageConfig(
 	return ref, digest.FromBytes(config), config, nil
 }
 
-// convert converts a target of our Dockerfile with BuildKit, and returns its image's configuration.
+// convert converts a target of the Dockerfile with BuildKit, and returns its image's configuration.
 func convert(t *testing.T, target string) (config string, err error) {
 	t.Helper()
 	text, err := os.ReadFile("../Dockerfile")

@@ -61,7 +61,7 @@ func tooLong(p page) []string {
 	return faults
 }
 
-// deadLinks returns the relative links of a page that lead to no file or no heading. anchorsOf returns
+// deadLinks returns the relative links of a page whose file or heading does not exist. anchorsOf returns
 // the anchors of a file, and an error if there is no such file.
 func deadLinks(file string, p page, anchorsOf func(file string) (map[string]bool, error)) []string {
 	var dead []string
@@ -132,7 +132,7 @@ func TestTheIndexHasEveryPage(t *testing.T) {
 	}
 }
 
-// The checks find what they are for, and leave alone what they should.
+// The checks report each fault and accept correct text.
 func TestTheChecksFindFaults(t *testing.T) {
 	w := func(n int) string { return strings.TrimSpace(strings.Repeat("word ", n)) }
 	for name, c := range map[string]struct {

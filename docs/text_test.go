@@ -128,7 +128,7 @@ func sentences(block string) []string {
 	return all
 }
 
-// words counts what is separated by spaces and has a letter or a digit: a dash alone is no word.
+// words counts the words of a text. A word has a letter or a digit, so a dash is none.
 func words(text string) int {
 	n := 0
 	for field := range strings.FieldsSeq(text) {

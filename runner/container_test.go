@@ -97,7 +97,7 @@ func (c container) command(t *testing.T, workspace string, environ ...string) *e
 	return exec.CommandContext(ctx, "runc", "--root", state, "run", "--bundle", bundle, id)
 }
 
-// rootfs mounts an overlay like Docker's. Another overlay cannot have its files on it.
+// rootfs mounts an overlay like Docker's. The kernel rejects a second overlay on top of it.
 func (c container) rootfs(t *testing.T, bundle string) string {
 	t.Helper()
 	root, store := filepath.Join(bundle, "rootfs"), filepath.Join(bundle, "store")

@@ -73,7 +73,7 @@ func (frames) Name() string                        { return "proto" }
 func (frames) Marshal(v any) ([]byte, error)       { return *v.(*[]byte), nil }
 func (frames) Unmarshal(data []byte, to any) error { *to.(*[]byte) = slices.Clone(data); return nil }
 
-// pass passes on one call, with messages in both directions.
+// pass forwards one call, with messages in both directions.
 func (w *recorder) pass(_ any, from grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(from)
 	headers, _ := metadata.FromIncomingContext(from.Context())

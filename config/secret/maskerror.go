@@ -8,7 +8,7 @@ type maskedError struct {
 
 func (e *maskedError) Error() string { return e.text }
 
-// Unwrap returns the error with its own text: errors.Is and errors.As find what it wraps.
+// Unwrap returns the error with its own text: errors.Is and errors.As find the wrapped errors.
 func (e *maskedError) Unwrap() error { return e.err }
 
 // MaskError masks the text of an error. Mask it before the text is cut: a part of a secret would not
@@ -20,7 +20,7 @@ func (r *Redactor) MaskError(err error) error {
 	return &maskedError{err: err, text: string(r.Mask([]byte(err.Error())))}
 }
 
-// Redactor returns what masks the next Write, with the secrets that Hide added.
+// Redactor returns the redactor of the next Write, with the secrets that Hide added.
 func (w *Writer) Redactor() *Redactor {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -112,7 +112,7 @@ func (p printer) noise(secrets []string) string {
 	return b.String()
 }
 
-// secrets returns up to 120 values, many of which begin alike.
+// secrets returns up to 120 values, many of them with the same start.
 func (p printer) secrets() []string {
 	const letters = `abAB01%\&'"+/=<;#x `
 	begin := []string{"https://", "AKIA", strings.Repeat("a", 200), strings.Repeat(`\`, 200), ""}[p.IntN(5)]

@@ -152,7 +152,7 @@ func inner(encoding *base64.Encoding, value string, shift int) string {
 	return text[first : (shift+len(value))*8/6]
 }
 
-// Mask returns a text of the same length that has stars in place of every secret. It returns p
+// Mask returns a text of the same length in which stars replace every secret. It returns p
 // itself if p has no secret.
 func (r *Redactor) Mask(p []byte) []byte {
 	if r == nil || r.longest == 0 {

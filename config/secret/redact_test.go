@@ -81,7 +81,7 @@ func TestOverlappingSecretsAreMaskedWhole(t *testing.T) {
 	}
 }
 
-// stream writes text in pieces of the given sizes, over and over.
+// stream writes text in pieces of the given sizes, repeatedly.
 func stream(t testing.TB, r *secret.Redactor, text []byte, sizes []int) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -188,7 +188,7 @@ func TestStreamHoldsBackOnlyWhatMayBeASecret(t *testing.T) {
 }
 
 // A line is passed on when it ends, although its last bytes may begin a secret in base64 or hex that
-// goes on in the next line: people follow logs.
+// continues in the next line: users follow logs.
 func TestStreamPassesLinesOnAtTheirEnd(t *testing.T) {
 	const value = "hunter22-and-more"
 	for i := range 3 {

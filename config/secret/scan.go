@@ -35,11 +35,11 @@ type scanner struct {
 }
 
 // A thread is one reading of the text from the beginning of a walk. It follows all patterns that
-// begin with the bytes it matched, so many secrets that begin alike are one thread.
+// begin with the bytes it matched, so many secrets with the same start are one thread.
 type thread struct {
 	pos     int  // the byte to read next
 	off     int  // matched bytes
-	wraps   bool // the patterns are those that may be wrapped
+	wraps   bool // the patterns may be wrapped over lines
 	from    int  // the patterns, as a range of the redactor's; empty at the beginning of the walk
 	to      int
 	skipped int // bytes skipped since the last matched one
@@ -155,9 +155,9 @@ func (s *scanner) stride() {
 	}
 }
 
-// complete notes a pattern that is matched whole. It returns false if the thread has no others.
+// complete records a complete match of a pattern. It returns false if the thread has no other pattern.
 func (s *scanner) complete(t *thread) bool {
-	if len(s.patterns(t.wraps).texts[t.from]) == t.off { // the shortest of those that begin alike is the first
+	if len(s.patterns(t.wraps).texts[t.from]) == t.off { // the shortest of the patterns with this start is the first
 		s.best = max(s.best, t.pos)
 		t.from++
 	}

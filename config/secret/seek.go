@@ -8,7 +8,7 @@ import "strings"
 type seeker struct {
 	blocks [1 << 16]block        // by two bytes of text
 	grams  [1 << (16 - 6)]uint64 // a Bloom filter of the first four bytes of patterns
-	// first holds the bytes with which a pattern begins, introducer those that may stand for
+	// first holds the bytes with which a pattern begins, introducer the bytes that may stand for
 	// another byte or for none.
 	first, introducer [256]bool
 }

@@ -17,7 +17,7 @@ type Writer struct {
 	masked []byte  // the same bytes, masked
 }
 
-// NewWriter returns a Writer that masks what it passes on to w.
+// NewWriter returns a Writer that masks its input and writes it to w.
 func (r *Redactor) NewWriter(w io.Writer) *Writer {
 	return &Writer{to: w, scan: scanner{redactor: r, credit: maxCredit}}
 }

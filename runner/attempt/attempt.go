@@ -33,7 +33,7 @@ type Options struct {
 	Output   io.Writer // also receives the build's log; nil = discard
 	// BuilderProgram is the path of the program that is started as a builder; empty = this program.
 	BuilderProgram string
-	Dial           func(ctx context.Context, address string, who identity.Identity) (publish.Builder, error)
+	Dial           func(ctx context.Context, address string, id identity.Identity) (publish.Builder, error)
 	// DialThrough connects to the builder of the builder service.
 	DialThrough func(ctx context.Context, open func(context.Context) (net.Conn, error)) (publish.Builder, error)
 	// Control asks the builder service that started the runner; nil = another program started it.
@@ -60,7 +60,7 @@ type Control interface {
 const (
 	// closeTimeout bounds how long the end of the log is sent after the work is over.
 	closeTimeout = time.Minute
-	// defaultGrace is less than what CIs grant before they kill the step.
+	// defaultGrace is less than the time that CIs grant before they kill the step.
 	defaultGrace = 3 * time.Second
 )
 

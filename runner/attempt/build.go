@@ -143,7 +143,7 @@ func explainDialError(err error) error {
 	)
 }
 
-// clientIdentity returns the identity by which the builder knows the runner: that of the settings, or else
+// clientIdentity returns the runner's identity at the builder: the identity of the settings, or else
 // the one that the gateway gave.
 func (o Options) clientIdentity(given secret.Secret) (identity.Identity, error) {
 	if !o.Settings.BuilderTLS.IsZero() {

@@ -56,7 +56,7 @@ func TestCancelledAtTheGateway(t *testing.T) {
 	}
 	// The runner learns of the cancellation within 2 s. A loaded machine needs longer.
 	if took := time.Since(<-cancelled); took > 10*time.Second {
-		t.Errorf("got the stop after %s, want at most 10s", took)
+		t.Errorf("time to the stop: got %s, want 10s at most", took)
 	}
 	if got := e.Gateway.Last(b).Result; got.State != spec.Cancelled || got.Digest != "" {
 		t.Errorf("result after the end: got %+v, want state cancelled without a digest", got)

@@ -130,7 +130,7 @@ func TestErrorsOfTheMachineEndInTheStateError(t *testing.T) {
 	})
 }
 
-// Without a setting for a builder, the error names what is missing and the setting.
+// Without a setting for a builder, the error names the missing permission and the setting.
 func TestNoBuilderCanBeStartedHere(t *testing.T) {
 	e := newEnv(t)
 	b := e.Push(runnertest.Dockerfile("FROM scratch\n"))
@@ -160,7 +160,7 @@ func checkDetail(t *testing.T, got ended, wants ...string) {
 	}
 }
 
-// A failure is what makes a build fail, and its result.
+// A failure is a cause of a failed build, and the build's result.
 type failure struct {
 	files   map[string]string // of the repository; nil = a Dockerfile that builds
 	prepare func(e *env)

@@ -202,7 +202,7 @@ func (j *job) runStage(name string, stage func() (detail string, err error)) err
 	return nil
 }
 
-// makeDir makes a directory in the attempt's own.
+// makeDir makes a directory inside the attempt's directory.
 func (j *job) makeDir(name string) (string, error) {
 	dir := filepath.Join(j.dir, name)
 	if err := os.Mkdir(dir, 0o700); err != nil {

@@ -45,7 +45,7 @@ func TestResultsAreMasked(t *testing.T) {
 				t.Errorf("detail: got %q, want no secret in it", b.Detail)
 			}
 			if !strings.Contains(b.Detail, "*****") {
-				t.Errorf("got detail %q, want stars in it", b.Detail)
+				t.Errorf("detail: got %q, want stars in it", b.Detail)
 			}
 		})
 	}

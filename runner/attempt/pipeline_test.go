@@ -16,7 +16,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// A response is one reply to a pipeline that asks for a build.
+// A response is the gateway's response to a pipeline's request for a build.
 type response struct {
 	status  int
 	reply   spec.PipelineReply

@@ -90,7 +90,7 @@ func (j *job) tagResults(results []publish.TagResult) []spec.TagResult {
 	return all
 }
 
-// pushByHook runs the repository's hooks/push and then looks which tags exist: the hook decides what
+// pushByHook runs the repository's hooks/push and then checks which tags exist: the hook decides what
 // it pushes, as at Docker Hub.
 func (j *job) pushByHook(
 	ctx context.Context,

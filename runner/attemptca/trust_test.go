@@ -110,7 +110,7 @@ func TestSystemBundle(t *testing.T) {
 	}
 }
 
-// A link in an image's root leads out of it.
+// A link in an image's root points outside the root.
 func TestSystemBundleStaysBelowTheRoot(t *testing.T) {
 	root := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(root, "etc/ssl/certs"), 0o700); err != nil {

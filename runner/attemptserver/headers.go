@@ -6,7 +6,7 @@ import (
 )
 
 // Pick returns the named headers with all their values: clients send several Accept lines. A proxy
-// passes on what it knows and nothing else.
+// passes on the listed headers only.
 func Pick(from http.Header, names []string) http.Header {
 	kept := http.Header{}
 	for _, name := range names {

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// inside brings the loopback device up, passes a listener on port 443 out, and asks it.
+// inside brings the loopback device up, passes a listener on port 443 out, and sends it a request.
 func inside() error {
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		return errors.Join(err, errors.New(string(out)))

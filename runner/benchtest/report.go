@@ -27,7 +27,7 @@ func newFigures(row string, cases []string) []figure {
 type bound struct {
 	name           string // of the case
 	variant, other string
-	limit          float64 // times what the other takes; 0 = nothing is promised
+	limit          float64 // upper bound of the ratio to the other variant; 0 = no bound
 }
 
 func bounds() []bound {

@@ -217,7 +217,7 @@ func (w *onWrite) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// waitGone waits until a process is gone or a zombie. out begins with its number.
+// waitGone waits until a process is gone or a zombie. out starts with the process ID.
 func waitGone(t *testing.T, out string) {
 	t.Helper()
 	var pid int

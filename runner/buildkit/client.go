@@ -82,19 +82,19 @@ func (i Image) RegistryManifest() registry.Manifest {
 }
 
 // Dial connects to a builder. It fails if the builder does not answer before ctx ends, or if its
-// version is known to be unsafe. who is the client's identity; it may be zero for a builder on this
+// version is known to be unsafe. id is the client's identity; it may be zero for a builder on this
 // machine. The error may wrap identity.ErrNeeded.
-func Dial(ctx context.Context, address string, who identity.Identity) (*Client, error) {
-	if err := identity.CheckAddress(address, who); err != nil {
+func Dial(ctx context.Context, address string, id identity.Identity) (*Client, error) {
+	if err := identity.CheckAddress(address, id); err != nil {
 		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
 	}
 	var options []client.ClientOpt
-	if identity.Encrypts(address, who) {
-		tls := grpc.WithTransportCredentials(transport.NewTLS(who.Client()))
+	if identity.Encrypts(address, id) {
+		tls := grpc.WithTransportCredentials(transport.NewTLS(id.Client()))
 		options = append(options, client.WithGRPCDialOption(tls))
 	}
 	c, err := dial(ctx, address, options...)
-	if err != nil && who.IsZero() && strings.HasPrefix(address, "tcp:") {
+	if err != nil && id.IsZero() && strings.HasPrefix(address, "tcp:") {
 		return nil, fmt.Errorf("%w (no client certificate was sent, and a builder on TCP usually requires one)", err)
 	}
 	return c, err

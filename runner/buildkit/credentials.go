@@ -13,7 +13,7 @@ import (
 )
 
 // credentials returns a registry's login to the server while a build runs.
-// It knows what the request gave it and nothing of the environment: no Docker
+// It uses only the request's logins and ignores the environment: no Docker
 // configuration, no credential helper. A host that is not in it is read anonymously.
 type credentials struct {
 	auth.UnimplementedAuthServer

@@ -12,8 +12,8 @@ import (
 
 // Describe returns one line about a builder: its address, its platforms, and the expiry of the client
 // certificate.
-func Describe(ctx context.Context, address string, who identity.Identity) (string, error) {
-	c, err := Dial(ctx, address, who)
+func Describe(ctx context.Context, address string, id identity.Identity) (string, error) {
+	c, err := Dial(ctx, address, id)
 	if err != nil {
 		return "", err
 	}
@@ -30,8 +30,8 @@ func Describe(ctx context.Context, address string, who identity.Identity) (strin
 	}
 	slices.Sort(platforms) // the same platform occurs once for each variant of a processor
 	line := fmt.Sprintf("%s is ready and builds for %s", address, strings.Join(slices.Compact(platforms), ", "))
-	if identity.Encrypts(address, who) {
-		line += "; the client certificate is valid until " + who.Expires().Format(time.DateOnly)
+	if identity.Encrypts(address, id) {
+		line += "; the client certificate is valid until " + id.Expires().Format(time.DateOnly)
 	}
 	return line, nil
 }

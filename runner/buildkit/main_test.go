@@ -75,7 +75,7 @@ func needBuildKit(t *testing.T) {
 	}
 }
 
-// needRoot skips a test that an ordinary user has no permission for.
+// needRoot skips a test that needs root.
 func needRoot(t *testing.T) {
 	t.Helper()
 	needBuildKit(t)

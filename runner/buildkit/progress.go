@@ -73,7 +73,7 @@ func (p *progress) note(s *client.SolveStatus) {
 	}
 }
 
-// steps returns the number of completed steps of the Dockerfile, and the number of those that came
+// steps returns the number of completed steps of the Dockerfile, and the number of steps that came
 // from the cache.
 func (p *progress) steps() (done, cached int) {
 	p.mu.Lock()

@@ -153,11 +153,11 @@ func mixed(t *testing.T, own, trusts string) identity.Identity {
 	const end = "-----END CERTIFICATE-----\n"
 	cert, rest, _ := strings.Cut(string(text), end)
 	_, key, _ := strings.Cut(rest, end)
-	who, err := identity.Parse(secret.New(cert + end + string(ca) + key))
+	id, err := identity.Parse(secret.New(cert + end + string(ca) + key))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return who
+	return id
 }
 
 func TestTCPNeedsCertificates(t *testing.T) {

@@ -28,7 +28,7 @@ const (
 // Tag returns the tag of the image that holds the signatures of a digest, as sha256-4f1d….sig.
 func Tag(digest string) string { return strings.Replace(digest, ":", "-", 1) + ".sig" }
 
-// Attach signs an image and adds the signature to those that the registry has for the digest. It adds
+// Attach signs an image and adds the signature to the registry's signatures of the digest. It adds
 // nothing if the same key has already signed the same payload, so it is idempotent. Two concurrent
 // calls for one digest may lose one of the signatures; cosign has the same limit.
 func Attach(ctx context.Context, c *registry.Client, image, digest string, key *Key,

@@ -235,7 +235,7 @@ func TestResponsesOfTheGateway(t *testing.T) {
 	}
 }
 
-// A response that breaks off must not look whole, and is in our log only: the program's own standard
+// An incomplete response must not look complete, and is in the relay's log only: the program's own standard
 // error is the build's log.
 func TestAnswersThatBreakOff(t *testing.T) {
 	var standard bytes.Buffer

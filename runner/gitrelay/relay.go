@@ -37,7 +37,7 @@ var responseHeaders = []string{
 }
 
 // rewrite addresses a request to the gateway. ReverseProxy's Rewrite, unlike its Director, keeps
-// our credential if the client names it in a Connection header.
+// the relay's credential if the client names it in a Connection header.
 func (l *Relay) rewrite(p *httputil.ProxyRequest) {
 	rest, _ := l.target(p.In)
 	path, query, _ := strings.Cut(rest, "?")
@@ -62,7 +62,7 @@ var errRefused = errors.New("the gateway refuses the attempt's token")
 // errRedirect means that the gateway's address redirects to another server.
 var errRedirect = errors.New("the gateway redirects: check its address")
 
-// checkResponse keeps the gateway's response in our form: no 401, which makes git ask for a password,
+// checkResponse limits the gateway's response: no 401, which makes git ask for a password,
 // no redirect, and LFS addresses under the provider's name.
 func (l *Relay) checkResponse(resp *http.Response) error {
 	switch {

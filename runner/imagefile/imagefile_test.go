@@ -181,7 +181,7 @@ func sameBlob(h *tar.Header) {
 	}
 }
 
-// Names and links in an archive cannot lead out of the directory that it is unpacked to.
+// Names and links in an archive cannot point outside its target directory.
 func TestUnpackingStaysInItsDirectory(t *testing.T) {
 	dir := writeLayout(t, must.Get[v1.Image](t)(random.Image(64, 1)))
 	if err := os.WriteFile(filepath.Join(dir, "evil"), []byte("evil"), 0o600); err != nil {

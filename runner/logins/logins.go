@@ -35,7 +35,7 @@ type Step struct {
 // Of returns the logins of an attempt. The gateway's push credential goes to no build, and to
 // hooks only with spec.PushHooks.
 //
-// step is nil if an engine of the gateway started the runner. If it is not, the people of the
+// step is nil if an engine of the gateway started the runner. If it is not, the users of the
 // repository hold its logins anyway: they push where they fit the image, and the build and its
 // hooks may use them as they could in any other step.
 func Of(s spec.Spec, step *Step) Logins {

@@ -27,9 +27,9 @@ type Builder interface {
 	Close() error
 }
 
-// Dial connects to the builder at an address. who identifies the client to it.
-func Dial(ctx context.Context, address string, who identity.Identity) (Builder, error) {
-	client, err := buildkit.Dial(ctx, address, who)
+// Dial connects to the builder at an address. id identifies the client to it.
+func Dial(ctx context.Context, address string, id identity.Identity) (Builder, error) {
+	client, err := buildkit.Dial(ctx, address, id)
 	if err != nil {
 		return nil, err
 	}

@@ -172,7 +172,7 @@ func TestFindReturnsErrNotFound(t *testing.T) {
 		next.ServeHTTP(w, r)
 	})
 	if _, err := c.Find(t.Context(), f.image()+":1.2", registry.Login{}); err != nil {
-		t.Errorf("registry with two temporary errors: got %v, want none", err)
+		t.Errorf("registry with two temporary errors: got error %v, want nil", err)
 	}
 }
 

@@ -113,7 +113,7 @@ func status(code int) http.HandlerFunc {
 
 // reset closes the connection after half a body.
 func reset(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.CopyN(io.Discard, r.Body, max(r.ContentLength/2, 1)) // what was sent of it
+	_, _ = io.CopyN(io.Discard, r.Body, max(r.ContentLength/2, 1)) // the half that was sent
 	connection, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)

@@ -9,7 +9,7 @@ import (
 )
 
 // Mountable returns an image or index whose blobs another repository has as well. If Upload sends it
-// to the registry of that repository, it asks to mount the blobs from there, and sends only those that
+// to the registry of that repository, it asks to mount the blobs from there, and sends only the blobs that
 // the registry does not mount. Other registries receive all blobs.
 // Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#mounting-a-blob-from-another-repository
 func Mountable(what remote.Taggable, from string) (remote.Taggable, error) {

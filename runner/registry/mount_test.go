@@ -219,7 +219,7 @@ func TestAnIdentityTokenLogsIn(t *testing.T) {
 	}, func(w http.ResponseWriter, r *http.Request, inner http.Handler) { inner.ServeHTTP(w, r) })
 	c := client(registry.Options{})
 	if err := c.Check(t.Context(), f.image(), registry.Login{Password: secret.New("right")}); err != nil {
-		t.Errorf("right token: got %v, want no error", err)
+		t.Errorf("right token: got error %v, want nil", err)
 	}
 	err := c.Check(t.Context(), f.image(), registry.Login{Password: secret.New("wrong-canary")})
 	var refused *registry.UnauthorizedError

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// guardedTransport wraps the transport: every request ends with ctx and has our user agent. It refuses plain
+// guardedTransport wraps the transport: every request ends with ctx and has Slipway's user agent. It refuses plain
 // HTTP to a registry that is not marked insecure: go-containerregistry by itself uses plain HTTP for
 // private addresses.
 func (c *Client) guardedTransport(ctx context.Context, l Login) http.RoundTripper {

@@ -124,7 +124,7 @@ func (a *authorizer) lock(ctx context.Context) error {
 
 func (a *authorizer) unlock() { <-a.pending }
 
-// ask returns how the registry wants to be authenticated to.
+// ask returns the registry's authentication challenge.
 func (a *authorizer) ask(ctx context.Context) (challenge, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base.String()+"/v2/", nil)
 	if err != nil {

@@ -134,7 +134,7 @@ func TestEndCutsRunningTransfers(t *testing.T) {
 				t.Fatal(err)
 			}
 			if strings.HasPrefix(request, "PUT") {
-				close(ended) // the registry is not asked before the manifest is whole
+				close(ended) // the registry gets no request before the manifest is complete
 				if _, err := io.ReadFull(conn, make([]byte, len("HTTP/1.1 100 Continue\r\n\r\n"))); err != nil {
 					t.Fatal(err)
 				}

@@ -30,7 +30,7 @@ const (
 	attemptToken = "attempt-token"
 	// canary is in every credential of the installation. No client may see it.
 	canary = "canary-registry-password"
-	// proxyName is the registry's name as clients know it.
+	// proxyName is the host under which clients reach the registry.
 	proxyName = "registry.example.com"
 )
 

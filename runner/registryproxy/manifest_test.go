@@ -38,7 +38,7 @@ func TestTagsTakeThePermitBeforeTheRequest(t *testing.T) {
 	}
 }
 
-// Newer registries put the tags of the query, which no permit was asked for.
+// Newer registries also set the tags of the query, which have no permit.
 func TestQueryOfAManifestIsDropped(t *testing.T) {
 	e := newEnv(t)
 	manifest := e.manifest()
@@ -119,8 +119,8 @@ func TestPushesOfUnknownOutcome(t *testing.T) {
 	}
 }
 
-// Some registries respond to a push with another success than the specification's. It was done all the
-// same, and the build's result must name it.
+// Some registries return another success status for a push than the specification. The push succeeded,
+// so the build's result must name the tag.
 func TestPushesWithAnotherSuccess(t *testing.T) {
 	for _, status := range []int{200, 202, 204} {
 		e := newEnv(t)

@@ -131,7 +131,7 @@ func TestPathsThatAreRefused(t *testing.T) {
 	}
 }
 
-// A request line that a client of a proxy sends has a whole address. It is no path of ours.
+// A client of an HTTP proxy sends an absolute URL in the request line. The registry proxy rejects it.
 func TestOtherRequestLinesAreRefused(t *testing.T) {
 	e := newEnv(t)
 	for _, target := range []string{

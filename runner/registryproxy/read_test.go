@@ -204,7 +204,7 @@ func TestAllAcceptLinesPass(t *testing.T) {
 	}
 }
 
-// A client's Connection header must not take our credential away.
+// A client's Connection header must not remove the proxy's credential.
 func TestConnectionHeaderKeepsTheCredential(t *testing.T) {
 	e := newEnv(t)
 	e.auth = basicAuth

@@ -54,7 +54,7 @@ type Options struct {
 	Upstream *url.URL
 	// TLS has the certificates for the registry itself; nil = the system's.
 	TLS *tls.Config
-	// Policy decides about every address: the registry's, and those that it names (token server,
+	// Policy decides about every address: of the registry, and of the servers that it names (token server,
 	// blob storage). Policy.Allow holds the registry if it is in a refused network.
 	Policy netpolicy.Policy
 	// Login returns the credential. It is called for the first request, before the credential

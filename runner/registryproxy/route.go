@@ -44,7 +44,7 @@ const (
 type route struct {
 	repository repository
 	kind       kind
-	reference  string // a tag, a digest, or our id of an upload
+	reference  string // a tag, a digest, or the proxy's ID of an upload
 }
 
 // errPath means that a path names none of the allowed repositories, or none of a registry's
@@ -106,7 +106,7 @@ func (to route) path() string {
 	return base + "tags/list"
 }
 
-// parameters are the parameters that registries know, each with the form that its value must have.
+// parameters lists the query parameters of the registry API, each with a pattern for its value.
 // "last" and "next_page" continue a list at a place that the registry chose.
 var parameters = map[string]*regexp.Regexp{
 	"digest":           digestForm,

@@ -56,7 +56,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) (route, error) {
 }
 
 // authenticated reports whether a request has the attempt's token as Basic password. The user name
-// is free: clients differ in what they let people leave out.
+// is free: some clients require one.
 func (p *Proxy) authenticated(r *http.Request) bool {
 	_, password, ok := r.BasicAuth()
 	sum := sha256.Sum256([]byte(password))

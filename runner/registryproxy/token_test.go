@@ -231,7 +231,7 @@ func TestRegistryWithoutAuthentication(t *testing.T) {
 	}
 }
 
-// Some registries let anybody ask for /v2/ and want a credential only then.
+// Some registries serve /v2/ without a credential and require one for later requests.
 func TestChallengeOfALaterRequest(t *testing.T) {
 	e := newEnv(t)
 	e.auth = func(w http.ResponseWriter, r *http.Request) bool { return r.URL.Path == "/v2/" || basicAuth(w, r) }

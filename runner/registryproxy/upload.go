@@ -24,7 +24,7 @@ type upload struct {
 	location   *url.URL
 }
 
-// uploads are the attempt's unfinished uploads by our ids. It is safe for concurrent use.
+// uploads holds the attempt's unfinished uploads by the proxy's IDs. It is safe for concurrent use.
 type uploads struct {
 	mu   sync.Mutex
 	byID map[string]upload

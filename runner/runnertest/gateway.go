@@ -113,7 +113,7 @@ func (g *Gateway) Start(b Build) (token string) {
 	return token
 }
 
-// Cancel ends the running attempt of a build, as a user does who cancels it.
+// Cancel ends the running attempt of a build like a user's cancel.
 func (g *Gateway) Cancel(b Build) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -21,7 +21,7 @@ type ChildOptions struct {
 	// Dir is the directory of the socket, and of the state if State is empty. It must be private to the
 	// caller.
 	Dir   string
-	State string // directory of a cache that stays; empty = one below Dir, which is deleted with Dir
+	State string // directory of a persistent cache; empty = a directory below Dir, which is deleted with Dir
 	// Context is the directory of the build context; may be empty. If State is empty, the builder
 	// reads the context itself.
 	Context            string

@@ -18,7 +18,7 @@ func CommandOf(path string) *cli.Command {
 		SkipFlagParsing: true,
 		HideHelp:        true, // the other program does both
 		Action: func(context.Context, *cli.Command) error {
-			err := syscall.Exec(path, os.Args, os.Environ()) //nolint:gosec // our own, beside this one
+			err := syscall.Exec(path, os.Args, os.Environ()) //nolint:gosec // of Slipway, beside this one
 			return fmt.Errorf("start %s: %w", path, err)
 		},
 	}

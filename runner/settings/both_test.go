@@ -155,7 +155,7 @@ const atAmazon = "PLUGIN_REPO=123456789012.dkr.ecr.us-east-1.amazonaws.com/acme/
 
 var amazonsKey = []string{atAmazon, "AWS_ACCESS_KEY_ID=k", "AWS_SECRET_ACCESS_KEY=k"}
 
-// together maps a setting to those that it needs.
+// together maps a setting to the settings that it needs.
 var together = map[string][]string{
 	"PLUGIN_AWS_ACCESS_KEY_ID":     {atAmazon, "PLUGIN_AWS_SECRET_ACCESS_KEY=k"},
 	"PLUGIN_AWS_SECRET_ACCESS_KEY": {atAmazon, "PLUGIN_AWS_ACCESS_KEY_ID=k"},

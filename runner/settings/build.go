@@ -165,7 +165,7 @@ func parseArgs(setting string, args []string) (map[string]string, error) {
 
 // entryError is the error of the entry i, counted from 0, of a list of NAME=value.
 func entryError(setting string, i int) error {
-	return fmt.Errorf("%s: entry %d is not NAME=value (where a value holds a comma, give a JSON list)", setting, i+1)
+	return fmt.Errorf("%s: entry %d is not NAME=value (if a value contains a comma, use a JSON list)", setting, i+1)
 }
 
 // takeObjects separates JSON objects from a text that is one, or a JSON list of objects and strings. A

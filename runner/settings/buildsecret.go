@@ -13,7 +13,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// secretID is what may name a secret in a Dockerfile, up to maxSecretID characters.
+// secretID matches the ID of a secret in a Dockerfile, up to maxSecretID characters.
 var secretID = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
 const maxSecretID = 128

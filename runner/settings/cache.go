@@ -9,7 +9,7 @@ import (
 )
 
 // cacheTable declares the caches. Without these settings nothing is cached outside of the builder,
-// because anybody who may pull a cache of all stages can read files that the image does not contain.
+// because a client that may pull a cache of all stages can read files that the image does not contain.
 func cacheTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{

@@ -189,7 +189,7 @@ func (e *ECR) findImages(images []string) (region string) {
 	return region
 }
 
-// setListedKey stores the key of an entry of logins that has one in place of a user name, for applyECR.
+// setListedKey stores, for applyECR, the AWS key of a login entry that has no user name.
 func (p *Plugin) setListedKey(e loginEntry, host, origin string) error {
 	found := ecrHost.FindStringSubmatch(host)
 	switch {

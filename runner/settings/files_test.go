@@ -70,7 +70,7 @@ func stepOf(t *testing.T, text string) map[string]any {
 	return nil
 }
 
-// environOf is what a CI makes of a step's settings; a secret's value is its name here.
+// environOf returns a step's settings as a CI passes them. The value of a secret is its name.
 func environOf(t *testing.T, s map[string]any) []string {
 	t.Helper()
 	var lines []string

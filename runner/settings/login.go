@@ -169,7 +169,7 @@ func parseHost(setting, text string) (string, error) {
 	return host, nil
 }
 
-// mainLogin reads user name and password, or an access token in place of them. The login has no Host yet.
+// mainLogin reads user name and password, or an access token. The login has no Host yet.
 func (p *Plugin) mainLogin(v loginValues) (Login, error) {
 	user, password := p.Origins[userName], p.Origins[passwordName]
 	token := p.chooseAccessToken(v)

@@ -12,7 +12,7 @@ import (
 	"slipway/runner/settings"
 )
 
-// known is each login in a line: for which registry, who, and from which setting.
+// known returns a line for each login: registry, user, password and setting.
 func known(p settings.Plugin) []string {
 	all := []string{}
 	for _, l := range p.Logins {

@@ -11,7 +11,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// For returns the logins of a step that builds an image, and notes about those that it does not use.
+// For returns the logins of a step that builds an image, and notes about the unused ones.
 // The login for base images is pull-only. The error is about PLUGIN_INSECURE, whatever the image.
 func (l StepLogins) For(image string) (all []spec.RegistryCredential, notes []string, err error) {
 	p := Plugin{Images: []string{image}, Warnings: slices.Clone(l.Notes)}

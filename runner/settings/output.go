@@ -127,7 +127,7 @@ func parseAttestation(name, text, enabled string) (string, error) {
 }
 
 // checkAttestations rejects mode=max if a proxy holds a password. This attestation has the build
-// arguments, and anybody who may pull the image can read it.
+// arguments, and a client that may pull the image can read it.
 func (r *stepReader) checkAttestations() error {
 	if strings.Contains(r.Build.Provenance, "mode=max") && len(r.proxySecrets()) > 0 {
 		return errors.New("PLUGIN_PROVENANCE has mode=max, which writes build arguments into the image, " +

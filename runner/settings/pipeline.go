@@ -34,7 +34,7 @@ type PipelineRequest struct {
 	Commit, Ref    string            // of the pipeline
 	Pipeline       string            // the CI's name for it; empty = unknown
 	// Logins are the step's own logins at registries. The gateway gives such a step no credential of
-	// the installation except those that are bound to its automated build.
+	// the installation except credentials that are bound to its automated build.
 	Logins StepLogins
 }
 

@@ -115,8 +115,8 @@ func signTable() table.Table[Sign] {
 	}
 }
 
-// setParams reads cosign's own parameters: annotations, and those that ask for what Slipway does in any
-// case. It rejects the others, because they ask for a different signature.
+// setParams reads cosign's own parameters: annotations, and parameters for steps that Slipway does in any
+// case. It rejects other parameters, because they change the signature.
 // https://github.com/sigstore/cosign/blob/main/doc/cosign_sign.md
 func (s *Sign) setParams(name, text string) error {
 	params := strings.Fields(text)

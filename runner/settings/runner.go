@@ -159,7 +159,7 @@ func checkURL(name, text, example string) error {
 	return nil
 }
 
-// checkToken checks that a token has no white space. action is what happened to it: "copied".
+// checkToken checks that a token has no white space. action is the operation on it, for example "copied".
 func checkToken(name, token, action string) error {
 	if strings.ContainsAny(token, " \t\r\n\x00") {
 		return fmt.Errorf("%s contains white space: it was not %s completely", name, action)

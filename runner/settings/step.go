@@ -47,7 +47,7 @@ func stepTable() table.Table[stepReader] {
 	)
 }
 
-// imageTable declares what a step is about: the image, and whether to push it.
+// imageTable declares the settings of the image: its name, and whether to push it.
 func imageTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
@@ -65,7 +65,7 @@ func imageTable() table.Table[stepReader] {
 	}
 }
 
-// sourceTable declares what is built.
+// sourceTable declares the settings of the source.
 func sourceTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
@@ -169,7 +169,7 @@ func logTable() table.Table[stepReader] {
 
 // daemonTable declares settings of plugins/docker and docker-buildx for the Docker daemon that these
 // plugins start in the step. Slipway starts none. It accepts the settings so that existing pipelines
-// work, and logs one line with the names of those that are set.
+// work, and logs one line with the names of the set ones.
 func daemonTable() table.Table[stepReader] {
 	const noDaemon = "there is no Docker daemon (docs/migrate-step.md)"
 	var rows table.Table[stepReader]

@@ -16,7 +16,7 @@ import (
 )
 
 // A fragment is the settings of a step as its plugin's documentation shows them, the files
-// that an earlier step left in the workspace, and what comes of it on a push to main, to a
+// that an earlier step left in the workspace, and the result on a push to main, to a
 // branch, and of the Git tags 1.0.0 and 1.0.0-rc.1.
 // Sources: https://plugins.drone.io/plugins/docker, https://woodpecker-ci.org/plugins/docker-buildx
 var fragments = []struct {
@@ -185,7 +185,7 @@ func TestDocumentedStepsPushTheTagsOfTheirPlugins(t *testing.T) {
 	}
 }
 
-// tagEnviron is what a CI makes of settings: lists joined by commas, - in names kept by Drone.
+// tagEnviron returns settings as a CI passes them: lists joined by commas, - in names kept by Drone.
 func tagEnviron(t *testing.T, ci, text string) []string {
 	t.Helper()
 	var values map[string]any

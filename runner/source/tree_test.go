@@ -65,7 +65,7 @@ func TestO5PathsStayInTheTree(t *testing.T) {
 	}
 }
 
-// O5: a link that is turned outward and back while it is looked at never leads out.
+// O5: a link that changes its target during the check never resolves to a path outside the tree.
 func TestO5ASwappedLinkNeverLeadsOut(t *testing.T) {
 	tr := tree(t)
 	top, err := filepath.EvalSymlinks(tr.Dir)

@@ -25,7 +25,7 @@ func TestSpecRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(secret.Secret.Equal)); diff != "" {
-		t.Errorf("the spec changed on the wire (-want +got):\n%s", diff)
+		t.Errorf("decoded spec (-want +got):\n%s", diff)
 	}
 }
 

@@ -36,7 +36,7 @@ func (r run) buildFlow() flow {
 }
 
 // buildAndPush is the order of a step that builds. All that needs no network is checked first;
-// registries are asked whether they take the logins while the builder starts and builds.
+// the logins are checked at the registries while the builder starts and builds.
 func (r run) buildAndPush(ctx context.Context) (outcome, error) {
 	started := r.o.Now()
 	request, err := r.buildRequest(r.buildArgs(ctx))

@@ -98,7 +98,7 @@ func inlineSources(image string, tags []string) (all []spec.Cache) {
 }
 
 // localCaches resolves and makes the directories of local caches. A relative path stays in the workspace:
-// links of the repository cannot lead out.
+// links of the repository cannot point outside.
 func localCaches(caches []spec.Cache, attr, workspace string) ([]spec.Cache, error) {
 	caches = slices.Clone(caches)
 	for i, c := range caches {
@@ -120,7 +120,7 @@ func localCaches(caches []spec.Cache, attr, workspace string) ([]spec.Cache, err
 }
 
 // archive resolves the path of the file that the image is written to, and makes its directory. A relative
-// path stays in the workspace: links of the repository cannot lead out.
+// path stays in the workspace: links of the repository cannot point outside.
 func archive(a spec.Archive, workspace string, names []string) (spec.Archive, error) {
 	if a.Type == "" {
 		return a, nil
@@ -141,7 +141,7 @@ func archive(a spec.Archive, workspace string, names []string) (spec.Archive, er
 	return a, nil
 }
 
-// makeDir makes a directory below another, which no link leads out of.
+// makeDir makes a directory below another. No link can move it elsewhere.
 func makeDir(below, path string) error {
 	root, err := os.OpenRoot(below)
 	if err != nil {

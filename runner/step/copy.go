@@ -79,7 +79,7 @@ func (r run) find(ctx context.Context) (*copySender, error) {
 }
 
 // openFile opens an image's file. A relative path stays in the workspace: links of the repository cannot
-// lead out.
+// point outside.
 func (r run) openFile(path string) (*copySender, error) {
 	if !filepath.IsAbs(path) {
 		top, err := filepath.Abs(r.s.Workspace)

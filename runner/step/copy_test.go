@@ -126,7 +126,7 @@ func TestPushOnlyPushesAFile(t *testing.T) {
 	}
 }
 
-// Without a source the image at the first tag gets the others, and nothing is sent.
+// Without a source, the step adds the other tags to the image at the first tag. It sends no image.
 func TestPushOnlyRetags(t *testing.T) {
 	e := newEnv(t)
 	digest := e.Registry.Put("1.2", "tested")

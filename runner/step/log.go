@@ -121,7 +121,7 @@ func seconds(d time.Duration) string { return d.Round(100 * time.Millisecond).St
 // maxDockerfile bounds the Dockerfile that hints are looked for in, in bytes.
 const maxDockerfile = 1 << 20
 
-// findHints returns what in the Dockerfile would have made this build faster, each with its place. Hints
+// findHints returns the changes to the Dockerfile that make the build faster, each with its line. Hints
 // are advice: a Dockerfile that cannot be read has none.
 func (r run) findHints(dockerfile string, ran []hints.Step) (found []string) {
 	file, err := os.Open(dockerfile)

@@ -73,7 +73,7 @@ func TestOneImageGoesToEachRepositoryByItsOwnLogin(t *testing.T) {
 		t.Errorf("builds: got %v, want %v", got, 1)
 	}
 	if diff := cmp.Diff([]string{"", "", e.Registry.Image()}, e.Builder.Mounts); diff != "" {
-		t.Errorf("mounted (-want +got):\n%s", diff)
+		t.Errorf("mounted blobs (-want +got):\n%s", diff)
 	}
 	if n := len(e.Builder.Requests[0].Options.CacheFrom); n != 6 {
 		t.Errorf("places of an inline cache: got %d, want 6", n)
@@ -92,7 +92,7 @@ func TestNothingIsMountedAcrossLogins(t *testing.T) {
 		t.Fatalf("step: %v\n%s", err, out)
 	}
 	if diff := cmp.Diff([]string{"", ""}, e.Builder.Mounts); diff != "" {
-		t.Errorf("mounted (-want +got):\n%s", diff)
+		t.Errorf("mounted blobs (-want +got):\n%s", diff)
 	}
 }
 

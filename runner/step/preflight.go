@@ -122,7 +122,7 @@ func (r run) pushesWith(l settings.Login) bool {
 	return slices.ContainsFunc(r.s.Images, func(image string) bool { return r.s.LoginFor(image).Host == l.Host })
 }
 
-// checkTries is how often a registry that does not answer is asked whether it takes a push.
+// checkTries is the number of requests to a registry that does not answer a push check.
 const checkTries = 3
 
 // checkImages checks that every repository may be pushed to.

@@ -29,7 +29,7 @@ func TestWhichBuilderMayPushItself(t *testing.T) {
 	}
 }
 
-// A builder moves a tag itself only as the very last thing, and where this step would move it.
+// A builder moves a tag itself only as the last operation, and only a tag that the step would move.
 func TestWhichTagTheBuilderMoves(t *testing.T) {
 	good := settings.Plugin{Images: []string{"r.example.com/app"}, Tags: []string{"1.2", "latest"}}
 	changed := func(change func(p *settings.Plugin)) settings.Plugin { p := good; change(&p); return p }

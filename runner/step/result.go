@@ -13,7 +13,7 @@ import (
 	"slipway/runner/settings"
 )
 
-// A resultFile is one that a setting asks for.
+// A resultFile is a file that a setting configures.
 type resultFile struct {
 	setting, path string
 	content       func(resultfiles.Result) []byte
@@ -46,7 +46,7 @@ func (r run) checkFiles() error {
 	return nil
 }
 
-// writeFiles writes the files that the settings ask for, and the card that the CI may have asked for.
+// writeFiles writes the files of the settings, and the card if the CI requested one.
 func (r run) writeFiles(done outcome) error {
 	result := resultfiles.Result{
 		Images: r.s.Images, Names: done.pushed, Digest: done.image.Digest, Size: done.image.Size,
@@ -65,7 +65,7 @@ func (f resultFile) explain(err error) error {
 	return fmt.Errorf("%s: %w; set a path that this step can write to", f.setting, err)
 }
 
-// writeCard writes Drone's card. The CI asked for it and not the user, so a failure is a line of the log.
+// writeCard writes Drone's card. The CI requests it and not the user, so a failure is only logged.
 func (r run) writeCard(result resultfiles.Result) {
 	switch path := r.s.Files.Card; path {
 	case "":

@@ -9,7 +9,7 @@ import (
 	"slipway/runner/runnertest"
 )
 
-// What a commit links to out of the workspace is not the pipeline's choice.
+// The pipeline does not choose the target of a commit's link out of the workspace.
 func TestASecretFileStaysInTheWorkspace(t *testing.T) {
 	e := newEnv(t)
 	outside := filepath.Join(t.TempDir(), "outside")

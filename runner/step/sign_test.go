@@ -19,7 +19,7 @@ import (
 	"slipway/runner/runnertest"
 )
 
-// keyPair is what cosign generate-key-pair makes, with the password "sesame-canary".
+// keyPair returns a key pair of cosign generate-key-pair with the password "sesame-canary".
 func keyPair(t *testing.T) (private string, public *ecdsa.PublicKey) {
 	t.Helper()
 	text, pub, err := cryptoutils.GeneratePEMEncodedECDSAKeyPair(
@@ -79,7 +79,7 @@ func (e *env) signed(digest string, public *ecdsa.PublicKey) string {
 	return string(payload)
 }
 
-// Who lets only signed images run must never find a tag at one that is not.
+// A cluster that runs only signed images must never find an unsigned image at a tag.
 func TestAnImageIsSignedBeforeATagIsAtIt(t *testing.T) {
 	e := newEnv(t)
 	private, public := keyPair(t)

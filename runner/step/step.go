@@ -34,7 +34,7 @@ type Options struct {
 	Output   io.Writer // receives the step's log; nil = discard
 	// BuilderProgram is the path of the program that is started as a builder; empty = this program.
 	BuilderProgram string
-	Dial           func(ctx context.Context, address string, who identity.Identity) (publish.Builder, error)
+	Dial           func(ctx context.Context, address string, id identity.Identity) (publish.Builder, error)
 	Now            func() time.Time
 	Backoff        func() backoff.BackOff // nil = each package's own
 	PlanOnly       bool                   // print the plan and do nothing else

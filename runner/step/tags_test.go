@@ -25,7 +25,7 @@ func TestStepMakesTheTagsOfARelease(t *testing.T) {
 	}
 }
 
-// A branch that auto_tag makes no tags of ends well, before anything is asked or built.
+// A branch without automatic tags succeeds before any request and any build.
 func TestStepSkipsABranchThatAutoTagLeavesOut(t *testing.T) {
 	for _, mode := range []string{"docker", "buildx", "slipway"} {
 		e := newEnv(t)

@@ -56,7 +56,7 @@ func TestABuilderPushesNothingInADryRun(t *testing.T) {
 	}
 }
 
-// The registry is asked while the builder is opened, and what it refuses ends a build that has
+// The registry is checked while the builder starts. A refusal ends a build that has
 // begun.
 func TestTheRegistryIsAskedWhileTheBuilderOpens(t *testing.T) {
 	e := newEnv(t)

@@ -86,7 +86,7 @@ type site struct {
 // Source: RFC 5737
 const addressName = "203.0.113.5"
 
-// A place is where programs of the repository run.
+// A place is a sandbox in which programs of the repository run.
 type place struct {
 	t   *testing.T
 	pid string   // of the process that keeps the namespaces

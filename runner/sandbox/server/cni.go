@@ -105,7 +105,7 @@ func dropNamespaces(dir, leases string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("list left network namespaces: %w", err)
+		return fmt.Errorf("list remaining network namespaces: %w", err)
 	}
 	held, err := leasesByID(filepath.Join(leases, cniNetwork))
 	if err != nil {

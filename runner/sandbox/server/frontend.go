@@ -192,7 +192,7 @@ type frontendDecision struct {
 // frontendPolicy decides which frontends may run.
 type frontendPolicy struct {
 	allowed []reference.Named
-	minor   int // newest docker/dockerfile:1.minor that the built-in frontend knows
+	minor   int // newest docker/dockerfile:1.minor that the built-in frontend supports
 }
 
 func newFrontendPolicy(allowed []string) (frontendPolicy, error) {

@@ -89,8 +89,8 @@ func (e *revokedEnv) handshake(t *testing.T, login identity.Identity, cache tls.
 func TestA8RevokedClientsAreRefused(t *testing.T) {
 	e := newRevokedEnv(t)
 	e.revoke(t, "# none yet")
-	for _, who := range []identity.Identity{e.first, e.next} {
-		if err := e.handshake(t, who, nil); err != nil {
+	for _, id := range []identity.Identity{e.first, e.next} {
+		if err := e.handshake(t, id, nil); err != nil {
 			t.Errorf("without revoked certificates: got error %v, want nil", err)
 		}
 	}

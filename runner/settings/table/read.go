@@ -102,8 +102,8 @@ func (t Table[T]) text(given map[string]string, name string) string {
 	return text
 }
 
-// noEffect returns a note for each reason of settings without effect, with the names of those that are
-// set. A setting that is false asks for nothing, so it is not named.
+// noEffect returns a note for each reason of settings without effect, with the names of the settings that are
+// set. A false setting has no effect, so the note leaves it out.
 func (t Table[T]) noEffect(given map[string]string) []string {
 	var reasons []string
 	names := map[string][]string{}

@@ -11,7 +11,7 @@ import (
 	"slipway/runner/settings/table"
 )
 
-// values are what the table of these tests stores.
+// values holds the settings of the tests' table.
 type values struct {
 	tags, mirrors []string
 	push          bool
