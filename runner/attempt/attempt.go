@@ -65,7 +65,7 @@ const (
 )
 
 // Run runs one attempt and reports its result. It returns a *ResultError if the attempt did not
-// succeed, and report.ErrOver if the gateway no longer wants it. When ctx ends, as by SIGTERM, the
+// succeed, and report.ErrOver if the gateway has ended it. When ctx ends, as by SIGTERM, the
 // attempt ends as cancelled.
 func Run(ctx context.Context, o Options) error {
 	o = o.withDefaults()

@@ -97,7 +97,7 @@ func TestOfSeparatesTheLogins(t *testing.T) {
 				}
 			}
 			if got.HooksMayPush != test.hooksMayPush {
-				t.Errorf("got HooksMayPush %t, want %t", got.HooksMayPush, test.hooksMayPush)
+				t.Errorf("push by hooks: got %t, want %t", got.HooksMayPush, test.hooksMayPush)
 			}
 		})
 	}

@@ -135,8 +135,8 @@ func (r *stepReader) applyECR() error {
 	image := e.Host + "/" + slices.Concat(e.Repositories, []string{"any"})[0]
 	e.On = e.KeyID != "" && r.LoginFor(image).Anonymous()
 	if !e.On && e.changes() && !r.DryRun {
-		return fmt.Errorf("%s and %s are not set, or PLUGIN_USERNAME is: "+
-			"changing the repository's settings needs a key of Amazon's", awsKeyName, awsSecretName)
+		return fmt.Errorf("changing the repository settings needs an AWS key: "+
+			"set %s and %s, and remove PLUGIN_USERNAME", awsKeyName, awsSecretName)
 	}
 	e.Endpoint = v.endpoint
 	r.ECR = e

@@ -149,8 +149,8 @@ func TestInvalidECRSettingsAreNamedInTheError(t *testing.T) {
 		"PLUGIN_AWS_SECRET_ACCESS_KEY=canary":                                                  "PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set",
 		"PLUGIN_ECR_CREATE_REPOSITORY=perhaps":                                                 `PLUGIN_ECR_CREATE_REPOSITORY is "perhaps"`,
 		"PLUGIN_ECR_SCAN_ON_PUSH=perhaps":                                                      `PLUGIN_ECR_SCAN_ON_PUSH is "perhaps"`,
-		"PLUGIN_ECR_SCAN_ON_PUSH=false":                                                        "needs a key of Amazon's",
-		"PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json":                                        "needs a key of Amazon's",
+		"PLUGIN_ECR_SCAN_ON_PUSH=false":                                                        "needs an AWS key",
+		"PLUGIN_ECR_LIFECYCLE_POLICY=ci/lifecycle.json":                                        "needs an AWS key",
 		"PLUGIN_REPO=acme/app\nPLUGIN_AWS_ACCESS_KEY_ID=A":                                     "begin PLUGIN_REPO with ACCOUNT.dkr.ecr.REGION.amazonaws.com/",
 		"PLUGIN_REPO=12.dkr.ecr.eu.amazonaws.com.evil.example/app\nPLUGIN_AWS_ACCESS_KEY_ID=A": "begin PLUGIN_REPO with",
 	} {

@@ -61,7 +61,7 @@ func (r run) findAndPush(ctx context.Context) (outcome, error) {
 	return done, r.writeFiles(done)
 }
 
-// find finds the image that is pushed.
+// find returns the image to push.
 func (r run) find(ctx context.Context) (*copySender, error) {
 	if r.s.Copy.File != "" {
 		return r.openFile(r.s.Copy.File)
