@@ -59,7 +59,7 @@ func (r *stepReader) addSecretEntries(name, text string) error {
 	for i, fields := range entries {
 		for key := range fields {
 			if !slices.Contains([]string{"id", "src", "source", "env", "type"}, key) {
-				return fmt.Errorf("%s: entry %d has %q, and id, src, env and type are known", name, i+1, key)
+				return fmt.Errorf("%s: entry %d has %q, use id, src, env and type", name, i+1, key)
 			}
 		}
 		if err := r.addSecretEntry(name, fields); err != nil {

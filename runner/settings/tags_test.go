@@ -268,7 +268,7 @@ func TestTagFaultsNameTheSetting(t *testing.T) {
 		"PLUGIN_DEFAULT_TAGS=perhaps":                      `PLUGIN_DEFAULT_TAGS is "perhaps": use true or false`,
 		"PLUGIN_AUTO_TAG_SUFFIX=a PLUGIN_DEFAULT_SUFFIX=b": "PLUGIN_AUTO_TAG_SUFFIX and PLUGIN_DEFAULT_SUFFIX differ",
 		"PLUGIN_AUTO_TAG_MODE=kaniko":                      `PLUGIN_AUTO_TAG_MODE is "kaniko": use docker, buildx or slipway`,
-		"PLUGIN_AUTO_TAG=true":                             `PLUGIN_AUTO_TAG: the Git tag "x1.0.0" is no version`,
+		"PLUGIN_AUTO_TAG=true":                             `PLUGIN_AUTO_TAG: the Git tag "x1.0.0" is not a version`,
 		"PLUGIN_TAGS_FILE=none":                            `PLUGIN_TAGS_FILE: the file of tags "none" does not exist`,
 		"PLUGIN_TAGS_FILE=../x":                            "is not a path within",
 		"PLUGIN_TAGS_FILE=link":                            "leads out of the repository",

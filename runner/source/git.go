@@ -18,7 +18,7 @@ var (
 	ErrRelink       = errors.New("the gateway's linked account is not accepted")
 	ErrAttemptOver  = errors.New("the attempt is over")
 
-	errNotServed = errors.New("the server does not hand it out")
+	errNotServed = errors.New("the server refuses to send it")
 	errTemporary = errors.New("it may work later")
 )
 

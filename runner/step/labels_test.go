@@ -71,7 +71,7 @@ func TestNoLabelsOfTheCIWhereTheyAreOff(t *testing.T) {
 	}
 }
 
-// A branch may be tagged later, and a tag that is no version is none in its image either.
+// A branch may be tagged later, and a tag that is not a version is none in its image either.
 func TestOnlyAVersionIsLabelledAsOne(t *testing.T) {
 	for tag, want := range map[string]string{"v1.2.3-rc.1": "1.2.3-rc.1", "1.2": "1.2", "nightly": "", "": ""} {
 		e := newEnv(t)
