@@ -188,12 +188,12 @@ func TestDecideErrorsNameTheSetting(t *testing.T) {
 		run ci.Run
 		s   tags.Settings
 	}{
-		"the CI does not set the ref":                                     {ci.Run{DefaultBranch: "main"}, tags.Settings{Auto: true}},
-		`default_tag is "-x"`:                                             {runOf(mainBranch), tags.Settings{Auto: true, DefaultTag: "-x"}},
-		`the tag made of "main" with auto_tag_suffix "-x" is "-x"`:        {runOf(mainBranch), tags.Settings{Auto: true, Suffix: "-x"}},
-		`PLUGIN_TAGS has "a/b", which is no tag`:                          {runOf(mainBranch), tags.Settings{Named: []string{"1", "a/b"}, From: "PLUGIN_TAGS"}},
+		"the CI does not set the ref":                                        {ci.Run{DefaultBranch: "main"}, tags.Settings{Auto: true}},
+		`default_tag is "-x"`:                                                {runOf(mainBranch), tags.Settings{Auto: true, DefaultTag: "-x"}},
+		`the tag made of "main" with auto_tag_suffix "-x" is "-x"`:           {runOf(mainBranch), tags.Settings{Auto: true, Suffix: "-x"}},
+		`PLUGIN_TAGS has "a/b", which is no tag`:                             {runOf(mainBranch), tags.Settings{Named: []string{"1", "a/b"}, From: "PLUGIN_TAGS"}},
 		`"v1.2" is not a version like v1.2.3 in full (auto_tag_mode docker)`: {runOf("refs/tags/v1.2"), tags.Settings{Mode: tags.Docker, Auto: true}},
-		"name them (setting tags":                                         {runOf("refs/tags/foo"), tags.Settings{Mode: tags.Slipway, Auto: true}},
+		"name them (setting tags":                                            {runOf("refs/tags/foo"), tags.Settings{Mode: tags.Slipway, Auto: true}},
 	} {
 		if p, err := tags.Decide(c.run, c.s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v of %+v: got %+v, %v, want %q", c.s, c.run, p, err, want)
