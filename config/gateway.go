@@ -46,10 +46,11 @@ type Gateway struct {
 	BuilderTLS     secret.Secret `env:"SLIPWAY_BUILDER_TLS,unset" help:"client certificate for a builder on another machine: the absolute path of a file of slipway builder keys, or its PEM"`
 	BuilderNetwork string        `env:"SLIPWAY_BUILDER_NETWORK" envDefault:"auto" help:"network of RUN steps: auto (cni, else slirp4netns, else none), cni, slirp4netns, host, none"`
 	BuilderIdle    time.Duration `env:"SLIPWAY_BUILDER_IDLE" envDefault:"10m" help:"a builder without work is stopped after this time"`
-	BuilderCache   string        `env:"SLIPWAY_BUILDER_CACHE" envDefault:"20GB" help:"size that the builder's cache is kept below"`
+	BuilderCache   string        `env:"SLIPWAY_BUILDER_CACHE" envDefault:"20GB" help:"size that the caches of all builders together are kept below"`
 	BuildMemory    string        `env:"SLIPWAY_BUILD_MEMORY" help:"memory of one build, as 4GB; default: three quarters of the machine's, divided by SLIPWAY_CONCURRENCY"`
 	BuildProcesses int64         `env:"SLIPWAY_BUILD_PROCESSES" envDefault:"0" help:"processes and threads of one build; 0 = 4096, or fewer on a small machine"`
 	BuildCPUs      float64       `env:"SLIPWAY_BUILD_CPUS" envDefault:"0" help:"processors of one build, as 1.5; 0 = all, after the gateway"`
+	CacheDomain    string        `env:"SLIPWAY_CACHE_DOMAIN" envDefault:"automated-build" help:"builds that share a cache and a builder process: automated-build (each has its own) or workspace; pull requests never share one"`
 	Frontends      []string      `env:"SLIPWAY_BUILDER_FRONTENDS" help:"further Dockerfile frontends (# syntax=) that builds may use, as image names"`
 	PushHooks      string        `env:"SLIPWAY_PUSH_HOOKS" envDefault:"off" help:"on or off: whether build hooks that push (pre_push, push, post_push, and build without push) get the registry's credential; with on, everyone who can push to a repository can replace every image that the credential opens"`
 	RunnerUser     string        `env:"SLIPWAY_RUNNER_USER" help:"uid:gid that embedded runners run as; default 64000:64000 when the gateway runs as root"`

@@ -121,6 +121,9 @@ func (g Gateway) Validate() error {
 		errs = append(errs,
 			fmt.Errorf("SLIPWAY_BUILDER_NETWORK is %q: use auto, cni, slirp4netns, host or none", g.BuilderNetwork))
 	}
+	if g.CacheDomain != "automated-build" && g.CacheDomain != "workspace" {
+		errs = append(errs, fmt.Errorf("SLIPWAY_CACHE_DOMAIN is %q: use automated-build or workspace", g.CacheDomain))
+	}
 	if g.PushHooks != On && g.PushHooks != Off {
 		errs = append(errs, fmt.Errorf("SLIPWAY_PUSH_HOOKS is %q: use on or off", g.PushHooks))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"slipway/config"
 	"slipway/config/identity"
+	"slipway/config/process"
 	"slipway/plugin/assembly"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/dispatcher"
@@ -24,6 +25,7 @@ import (
 	"slipway/plugin/reconciler"
 	"slipway/plugin/watcher"
 	"slipway/plugin/web/pages"
+	"slipway/runner/sandbox/domains"
 )
 
 // defaultRunnerUser is the user of embedded runners if the gateway runs as root. No Debian account
@@ -85,8 +87,8 @@ func newInRepo(b base, polls *reconciler.Requests) *inrepo.Engine {
 	})
 }
 
-// newEmbedded returns the embedded engine. Without an address of a builder, the engine starts its
-// own.
+// newEmbedded returns the embedded engine. Without an address of a builder, the engine starts its own,
+// one for each cache domain.
 func newEmbedded(b base) (dispatcher.Engine, error) {
 	uid, gid, err := runnerUser(b.config.RunnerUser, os.Geteuid())
 	if err != nil {
@@ -96,33 +98,21 @@ func newEmbedded(b base) (dispatcher.Engine, error) {
 	if err != nil {
 		return dispatcher.Engine{}, fmt.Errorf("SLIPWAY_BUILDER_TLS: %w", err)
 	}
-	address := func(context.Context) (string, error) { return b.config.Builder, nil }
-	if b.config.Builder == "" {
-		builder := embedded.NewBuilder(embedded.BuilderOptions{
-			Executable: assembly.Executable,
-			Dir:        filepath.Join(b.config.Data, "builder"),
-			Network:    b.config.BuilderNetwork,
-			CacheSize:  b.config.BuilderCache,
-			Memory:     b.config.BuildMemory,
-			Processes:  b.config.BuildProcesses,
-			CPUs:       b.config.BuildCPUs,
-			Builds:     b.config.Concurrency,
-			Frontends:  b.config.Frontends,
-			Idle:       b.config.BuilderIdle,
-			Gid:        gid,
-			Log:        b.log,
-		})
-		b.closers.add(builder.Close)
-		address = builder.Address
-	}
-	engine := embedded.New(embedded.Options{
+	options := embedded.Options{
 		Executable: assembly.Executable,
 		WorkDir:    filepath.Join(b.config.Data, "work"),
-		Address:    address,
+		Address:    func(context.Context, string) (string, error) { return b.config.Builder, nil },
 		FirstUID:   uid,
 		FirstGID:   gid,
 		Log:        b.log,
-	})
+	}
+	if b.config.Builder == "" {
+		builders := newBuilders(b, gid)
+		b.closers.add(builders.Close)
+		options.Address = builders.Address
+		options.LinkSockets = true
+	}
+	engine := embedded.New(options)
 	b.closers.add(engine.Close)
 	return dispatcher.Engine{
 		Engine: engine, URL: b.runnerURL(), BuilderTLS: id.Text(),
@@ -131,6 +121,34 @@ func newEmbedded(b base) (dispatcher.Engine, error) {
 			Settings: "SLIPWAY_CONCURRENCY",
 		},
 	}, nil
+}
+
+// newBuilders returns the builders of the embedded engine, one for each cache domain. Runners have the
+// group gid.
+func newBuilders(b base, gid int) *domains.Supervisor {
+	args := []string{
+		"--network", b.config.BuilderNetwork,
+		"--cache-size", b.config.BuilderCache,
+		"--build-processes", strconv.FormatInt(b.config.BuildProcesses, 10),
+		"--build-cpus", strconv.FormatFloat(b.config.BuildCPUs, 'g', -1, 64),
+		"--builds", strconv.Itoa(b.config.Concurrency),
+	}
+	if b.config.BuildMemory != "" {
+		args = append(args, "--build-memory", b.config.BuildMemory)
+	}
+	for _, image := range b.config.Frontends {
+		args = append(args, "--frontend", image)
+	}
+	return domains.New(domains.Options{
+		Executable: assembly.Executable,
+		Dir:        filepath.Join(b.config.Data, "builder"),
+		Args:       args,
+		Environ:    process.Environ(os.Environ()),
+		Group:      gid,
+		Idle:       b.config.BuilderIdle,
+		MaxRunning: max(domains.DefaultMaxRunning, b.config.Concurrency),
+		Log:        b.log,
+	})
 }
 
 // A ci is an engine on a CI server, as the other parts use it.

@@ -27,6 +27,7 @@ import (
 	"slipway/plugin/planner"
 	"slipway/plugin/reconciler"
 	"slipway/plugin/reporter"
+	"slipway/plugin/rules"
 	"slipway/plugin/watcher"
 	"slipway/plugin/web"
 )
@@ -95,6 +96,7 @@ func newStations(b base, elector *leader.Elector, s services, e engines, recheck
 		Now:       b.store.Now,
 		Log:       b.log,
 		PushHooks: b.config.PushHooks == config.On,
+		Caches:    rules.CacheScope(b.config.CacheDomain),
 	})
 	watched := make(map[string]autobuild.Engine, len(e.byName))
 	for name, engine := range e.byName {

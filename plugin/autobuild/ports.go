@@ -40,15 +40,18 @@ type PipelineAdvice interface {
 // runner gets the rest from the gateway. Ref and Commit are for engines that start a pipeline of
 // the repository itself.
 type Pipeline struct {
-	BuildID    string
-	Number     int64
-	Attempt    int
-	URL        string        // of the runner protocol: .../runner/v1/builds/{id}
-	Token      secret.Secret // bound to the build and attempt
-	Hooks      bool          // build hooks may run if the engine isolates them
-	Repository Repository
-	Ref        Ref
-	Commit     string // hash
+	BuildID string
+	Number  int64
+	Attempt int
+	URL     string        // of the runner protocol: .../runner/v1/builds/{id}
+	Token   secret.Secret // bound to the build and attempt
+	Hooks   bool          // build hooks may run if the engine isolates them
+	// CacheDomain is the id of the trust domain of the build's cache. An engine with a builder of its own
+	// shares no cache, and no running builder, between domains.
+	CacheDomain string
+	Repository  Repository
+	Ref         Ref
+	Commit      string // hash
 }
 
 // A PipelineState is the state of a pipeline as its engine reports it.

@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,5 +121,47 @@ func TestTheRunnerGetsTheSettingPushHooks(t *testing.T) {
 	e.Dispatcher = dispatcher.New(o)
 	if s, _ := specOn(t, e, "embedded"); !s.PushHooks {
 		t.Error("got PushHooks off, want on")
+	}
+}
+
+// People without write access may have written the code of a pull request.
+func TestTheRunnerOfAPullRequestGetsNoSecrets(t *testing.T) {
+	e := newEnv(t, 2)
+	storeCredentials(t, e)
+	b, _, err := e.store.CreateBuild(t.Context(), autobuild.Build{
+		AutomatedBuildID: e.owner.ID, RuleID: "rule", Repository: e.repo,
+		Ref:    autobuild.Ref{Kind: autobuild.Branch, Name: "feature"},
+		Commit: autobuild.Commit{Hash: strings.Repeat("b", 40)},
+		Image:  e.owner.Image, Dockerfile: "Dockerfile", Context: ".",
+		Cause: autobuild.CausePullRequest,
+	})
+	must.Succeed(t, err)
+	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h", e.now.Add(time.Hour), autobuild.Limits{})
+	must.Succeed(t, err)
+	s, err := e.Spec(t.Context(), a)
+	must.Succeed(t, err)
+	if len(s.Registries) != 0 {
+		t.Errorf("credentials: got %d, want none", len(s.Registries))
+	}
+	if len(s.Environment) != 0 {
+		t.Errorf("environment: got %d values, want none", len(s.Environment))
+	}
+	if !s.BuilderTLS.IsZero() {
+		t.Error("certificate for the builder: got one, want none")
+	}
+}
+
+func TestThePipelineGetsTheCacheDomainOfItsBuild(t *testing.T) {
+	e := newEnv(t, 2)
+	first, second := e.build(e.owner), e.build(e.automate("registry.example.com/acme/other", "embedded"))
+	e.dispatch(first)
+	e.dispatch(second)
+	var got []string
+	for _, p := range e.engine.started {
+		got = append(got, p.CacheDomain)
+	}
+	want := []string{"automated-build/" + first.AutomatedBuildID, "automated-build/" + second.AutomatedBuildID}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("cache domains (-want +got):\n%s", diff)
 	}
 }

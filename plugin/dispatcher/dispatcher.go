@@ -14,6 +14,7 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
+	"slipway/plugin/rules"
 	"slipway/plugin/store/queue"
 	"slipway/runner/spec"
 )
@@ -50,6 +51,7 @@ type Options struct {
 	Engines   map[string]Engine // by the name that automated builds use
 	Timeout   time.Duration     // of one attempt; default 4 h
 	PushHooks bool              // build hooks that push get the registry credential (spec.Spec)
+	Caches    rules.CacheScope  // the builds that share a build cache; empty means those of an automated build
 	Now       func() time.Time  // nil means time.Now
 	Log       logrus.FieldLogger
 }

@@ -37,6 +37,8 @@ func TestAQueuedBuildGetsItsPipeline(t *testing.T) {
 		Repository: b.Repository,
 		Ref:        b.Ref,
 		Commit:     b.Commit.Hash,
+
+		CacheDomain: "automated-build/" + b.AutomatedBuildID,
 	}
 	if diff := cmp.Diff(want, p, cmp.Comparer(secret.Secret.Equal)); diff != "" {
 		t.Errorf("pipeline (-want +got):\n%s", diff)

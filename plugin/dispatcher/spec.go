@@ -8,6 +8,7 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/credentials"
+	"slipway/plugin/rules"
 	"slipway/runner/spec"
 )
 
@@ -15,6 +16,11 @@ import (
 // environment. It does not contain the token of the linked account, because runners fetch through
 // the git proxy. The source's address comes from the provider's configuration. The commit is the
 // build's, even if its branch has moved since.
+//
+// The build of a pull request gets neither: its code must not read private images, write an image or a
+// cache in a registry, or print a secret. Docker Hub has the same rule for pull requests of forks. It
+// gets no certificate for a builder either, because all builds with that certificate share a cache.
+// https://docs.docker.com/docker-hub/repos/manage/builds/automated-testing/
 func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, error) {
 	b, err := d.o.Store.Build(ctx, a.BuildID)
 	if err != nil {
@@ -37,9 +43,12 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 		return spec.Spec{}, err
 	}
 	s := specOf(b, a, cloneURL)
-	s.Registries, s.BuiltDigest, s.Environment = registries, digest, owner.Environment
-	s.BuilderTLS, s.PushHooks = d.BuilderTLS(a.Engine), d.o.PushHooks
+	s.BuiltDigest = digest
 	s.Timeout = max(a.Deadline.Sub(d.o.Now()), time.Second)
+	if !rules.IsForeign(b) {
+		s.Registries, s.Environment = registries, owner.Environment
+		s.BuilderTLS, s.PushHooks = d.BuilderTLS(a.Engine), d.o.PushHooks
+	}
 	return s, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
+	"slipway/plugin/rules"
 )
 
 // start creates the attempt and its pipeline. The caller's context is not cancelled when the gateway
@@ -29,16 +30,19 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 		return fmt.Errorf("start attempt of build %d: %w", b.Number, err)
 	}
 	ctx = logctx.Attempt(ctx, a)
+	caches := rules.DecideCacheDomain(d.o.Caches, b)
 	ref, err := engine.Engine.Start(ctx, autobuild.Pipeline{
 		BuildID: b.ID, Number: b.Number, Attempt: a.Number,
 		URL: RunnerURL(engine.URL, b.ID), Token: token, Hooks: true,
-		Repository: b.Repository, Ref: b.Ref, Commit: b.Commit.Hash,
+		Repository: b.Repository, Ref: b.Ref, Commit: b.Commit.Hash, CacheDomain: caches.ID,
 	})
 	if err != nil {
 		return d.finishUnstarted(ctx, b, a, err)
 	}
 	d.circuit.close(name)
-	logctx.Log(ctx, d.o.Log).WithFields(logrus.Fields{"engine": name, "pipeline": ref}).Info("pipeline started")
+	logctx.Log(ctx, d.o.Log).WithFields(logrus.Fields{
+		"engine": name, "pipeline": ref, "cache_domain": caches.ID, "cache_reason": caches.Reason,
+	}).Info("pipeline started")
 	return d.recordPipeline(ctx, a, engine.Engine, ref)
 }
 

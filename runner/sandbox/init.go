@@ -16,7 +16,7 @@ import (
 )
 
 // runInit runs the stage init. It is PID 1 of the namespaces unless the PIDs are shared.
-func (s stage) runInit(ctx context.Context, state string, serve Serve) error {
+func (s stage) runInit(ctx context.Context, state string, inherited Inheritance, serve Serve) error {
 	if os.Getpid() != 1 && !s.sharedPIDs {
 		return fmt.Errorf("%s=%s is set, but this is not process 1 of a namespace", stageVar, stageInit)
 	}
@@ -34,13 +34,14 @@ func (s stage) runInit(ctx context.Context, state string, serve Serve) error {
 		}
 		return serve(ctx, s.environment())
 	}
-	return s.runServer(ctx, env)
+	return s.runServer(ctx, env, inherited)
 }
 
 // runServer starts the stage serve with more environment variables, reaps orphans until the server
-// ends, and returns an error with the server's exit code.
-func (s stage) runServer(ctx context.Context, env []string) error {
+// ends, and returns an error with the server's exit code. The server gets the inherited files.
+func (s stage) runServer(ctx context.Context, env []string, inherited Inheritance) error {
 	process := selfCommand(stageRun)
+	inherited.Pass(process)
 	process.Env = append(process.Env, env...)
 	if s.sharedPIDs {
 		runtime.LockOSThread() // Pdeathsig is sent when this thread ends

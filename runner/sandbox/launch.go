@@ -67,9 +67,14 @@ type launched struct {
 }
 
 // launch is the stage that the user starts. It runs the server until it ends, and returns an error with
-// the server's exit code.
-func launch(ctx context.Context, plan isolationPlan) error {
-	server, err := firstWorking(ctx, plan, func() *exec.Cmd { return selfCommand(stageInit) }, startExec)
+// the server's exit code. The server gets the inherited files.
+func launch(ctx context.Context, plan isolationPlan, inherited Inheritance) error {
+	command := func() *exec.Cmd {
+		cmd := selfCommand(stageInit)
+		cmd.ExtraFiles = inherited.files()
+		return cmd
+	}
+	server, err := firstWorking(ctx, plan, command, startExec)
 	if err != nil {
 		return err
 	}

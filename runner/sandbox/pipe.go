@@ -21,7 +21,8 @@ type controlPipe struct {
 	childControl, childStatus *os.File // init's ends
 }
 
-// newControlPipe creates the pipes and passes init's ends to the command, as controlFD and statusFD.
+// newControlPipe creates the pipes and passes init's ends to the command, as controlFD and statusFD. The
+// command's other extra files follow.
 func newControlPipe(cmd *exec.Cmd) (p controlPipe, err error) {
 	if p.childControl, p.control, err = os.Pipe(); err != nil {
 		return p, err
@@ -29,7 +30,7 @@ func newControlPipe(cmd *exec.Cmd) (p controlPipe, err error) {
 	if p.status, p.childStatus, err = os.Pipe(); err != nil {
 		return p, errors.Join(err, p.childControl.Close(), p.control.Close())
 	}
-	cmd.ExtraFiles = []*os.File{p.childControl, p.childStatus}
+	cmd.ExtraFiles = append([]*os.File{p.childControl, p.childStatus}, cmd.ExtraFiles...)
 	return p, nil
 }
 

@@ -66,6 +66,7 @@ type stage struct {
 	ephemeral  bool   // the state is deleted with the builder
 	context    string // directory of the build context; only with ephemeral
 	sharedPIDs bool   // the server shares the PID namespace and /proc of launch
+	inherited  bool   // a supervisor has given files to the builder (Inheritance)
 }
 
 func readStage(getenv func(name string) string) stage {
@@ -80,6 +81,7 @@ func readStage(getenv func(name string) string) stage {
 		ephemeral:  getenv(ephemeralVar) != "",
 		context:    getenv(contextVar),
 		sharedPIDs: getenv(sharedPIDsVar) != "",
+		inherited:  getenv(inheritedVar) != "",
 	}
 }
 
@@ -92,6 +94,8 @@ type Environment struct {
 	// Context is the directory from which the server reads the build context. If it is empty, clients
 	// send the context. A server for more than one build has none.
 	Context string
+	// Inherited holds the files that a supervisor has given to the server.
+	Inherited Inheritance
 }
 
 func (s stage) environment() Environment {
@@ -117,15 +121,22 @@ type Serve func(ctx context.Context, e Environment) error
 // directory of the cache.
 func Run(ctx context.Context, state string, serve Serve) error {
 	s := readStage(os.Getenv)
-	switch s.name {
-	case stageMap:
+	if s.name == stageMap {
 		return awaitMap()
+	}
+	inherited, err := s.inherit()
+	if err != nil {
+		return fmt.Errorf("start builder: %w", err)
+	}
+	switch s.name {
 	case stageInit:
-		return s.runInit(ctx, state, serve)
+		return s.runInit(ctx, state, inherited, serve)
 	case stageRun:
-		return serve(ctx, s.environment())
+		e := s.environment()
+		e.Inherited = inherited
+		return serve(ctx, e)
 	default:
-		return launch(ctx, planIsolation(readMachine()))
+		return launch(ctx, planIsolation(readMachine()), inherited)
 	}
 }
 

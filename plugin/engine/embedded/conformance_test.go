@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 		Alone: func(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {
 			e := embedded.New(embedded.Options{
 				Executable: "/proc/self/exe", WorkDir: t.TempDir(), Log: discard.Logger(),
-				Address: func(context.Context) (string, error) { return "unix:///nobody-listens", nil },
+				Address: func(context.Context, string) (string, error) { return "unix:///nobody-listens", nil },
 			})
 			t.Cleanup(e.Close)
 			return e, autobuild.Pipeline{

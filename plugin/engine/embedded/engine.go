@@ -1,5 +1,5 @@
 // Package embedded is the engine that needs no installation. Each pipeline is a child process
-// `slipway runner` of the gateway. All pipelines share one builder process.
+// `slipway runner` of the gateway. Pipelines of one cache domain share a builder process.
 //
 // The engine keeps no state across a restart of the gateway, because children die with it. State
 // then returns PipelineGone, and the watcher starts the next attempt of the build.
@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,8 +28,13 @@ const Name = "embedded"
 type Options struct {
 	Executable string // path of the slipway binary, which children run
 	WorkDir    string // parent of the working directories of pipelines
-	// Address returns the address of the builder, and starts one if necessary.
-	Address func(ctx context.Context) (string, error)
+	// Address returns the address of the builder of a cache domain (autobuild.Pipeline), and starts one
+	// if necessary.
+	Address func(ctx context.Context, domain string) (string, error)
+	// LinkSockets means that only the gateway's user can reach the sockets of Address. The engine then
+	// links the socket into the working directory of the pipeline, which is on the same file system. So
+	// no pipeline reaches the builder of another domain.
+	LinkSockets bool
 	// FirstUID and FirstGID are the ids that children run with. Each running pipeline has its own
 	// uid, counted up from FirstUID, so that the hooks of one build cannot see the processes of
 	// another. If FirstUID is 0, children run as the gateway's user and the engine refuses build
@@ -73,7 +79,7 @@ func (e *Engine) Confined() bool { return e.o.FirstUID != 0 }
 func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error) {
 	name := pipelineName(p.BuildID, p.Attempt)
 	defer e.starting.Begin(name)() // a large cache may open more slowly than a runner may be silent
-	address, err := e.o.Address(ctx)
+	address, err := e.o.Address(ctx, p.CacheDomain)
 	if err != nil {
 		return "", fmt.Errorf("start builder for build %d: %w (%w)", p.Number, err, autobuild.ErrUnavailable)
 	}
@@ -86,6 +92,9 @@ func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error
 		return name, nil
 	}
 	dir, err := e.makeDir(name)
+	if err == nil && e.o.LinkSockets {
+		address, err = linkSocket(address, dir)
+	}
 	if err != nil {
 		return "", fmt.Errorf("start build %d: %w (%w)", p.Number, err, autobuild.ErrUnavailable)
 	}
@@ -178,6 +187,15 @@ func (e *Engine) makeDir(name string) (string, error) {
 		return "", err
 	}
 	return dir, os.Mkdir(dir, 0o700)
+}
+
+// linkSocket links the socket of an address into a directory, and returns the address of the link.
+func linkSocket(address, dir string) (string, error) {
+	path := filepath.Join(dir, "builder.sock")
+	if err := os.Link(strings.TrimPrefix(address, "unix://"), path); err != nil {
+		return "", fmt.Errorf("link the builder's socket: %w", err)
+	}
+	return "unix://" + path, nil
 }
 
 func pipelineName(buildID string, attempt int) string {

@@ -39,7 +39,7 @@ func newEngine(t *testing.T, o embedded.Options) *embedded.Engine {
 		o.Log = discard.Logger()
 	}
 	if o.Address == nil {
-		o.Address = func(context.Context) (string, error) { return "unix:///builder.sock", nil }
+		o.Address = func(context.Context, string) (string, error) { return "unix:///builder.sock", nil }
 	}
 	if o.WorkDir == "" {
 		o.WorkDir = filepath.Join(t.TempDir(), "work")
@@ -115,7 +115,7 @@ func TestAPipelineThatWaitsForTheBuilderIsQueued(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
 	e := newEngine(t, embedded.Options{
 		Executable: script(t, `exec sleep 60`), Grace: 50 * time.Millisecond,
-		Address: func(context.Context) (string, error) {
+		Address: func(context.Context, string) (string, error) {
 			close(asked)
 			<-answer
 			return "", errors.New("no builder")
@@ -173,7 +173,7 @@ func TestCancelOfAnUnknownPipelineIsNoError(t *testing.T) {
 func TestStartErrorsAreUnavailable(t *testing.T) {
 	boom := errors.New("no runc")
 	for name, o := range map[string]embedded.Options{
-		"no builder": {Executable: "/bin/true", Address: func(context.Context) (string, error) { return "", boom }},
+		"no builder": {Executable: "/bin/true", Address: func(context.Context, string) (string, error) { return "", boom }},
 		"no program": {Executable: "/no/such/program"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,45 +9,79 @@ import (
 	"google.golang.org/grpc"
 )
 
-// calls counts the active calls, and calls onIdle if there are none for the idle time. A build keeps
-// several calls open (its session, its status), and Slipway's client keeps one open for its whole
-// life. So a server with a client is never idle. It is safe for concurrent use.
+// calls counts the active calls, and calls onIdle if the server had no client for the idle time. A build
+// keeps several calls open (its session, its status), and Slipway's client keeps one open for its whole
+// life. So a server with a client is never idle. A new connection counts as activity too, because its
+// first call has not arrived yet. It is safe for concurrent use.
 type calls struct {
 	idle   time.Duration // 0 = never idle
 	onIdle func()
+	onBusy func(busy bool) // is called when the first call begins and when the last one ends; must not block
+
+	// stopping has an owner while the server checks whether it may stop.
+	stopping sync.Mutex
+	gate     *gate // nil = the listener is not inherited
 
 	mu      sync.Mutex
 	active  int
 	solves  int
+	last    time.Time     // of the last activity: a new connection, or the end of a call
 	changed chan struct{} // closed and replaced when solves reaches zero
 	timer   *time.Timer
 }
 
 func newCalls(idle time.Duration, onIdle func()) *calls {
-	return &calls{idle: idle, onIdle: onIdle, changed: make(chan struct{})}
+	return &calls{
+		idle:    idle,
+		onIdle:  onIdle,
+		onBusy:  func(bool) {},
+		changed: make(chan struct{}),
+		last:    time.Now(),
+	}
 }
 
-// arm starts the idle timer of a new server.
-func (c *calls) arm() {
+// touch counts a new server or a new connection as activity.
+func (c *calls) touch() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.restart()
 }
 
-// restart starts the idle timer if no call is active. The caller holds c.mu.
+// restart records activity, and starts the idle timer if no call is active. The caller holds c.mu.
 func (c *calls) restart() {
+	c.last = time.Now()
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
 	if c.idle > 0 && c.active == 0 {
-		c.timer = time.AfterFunc(c.idle, c.fire)
+		c.timer = time.AfterFunc(c.idle, func() { c.stopIfQuiet(c.idle) })
 	}
 }
 
-func (c *calls) fire() {
-	c.mu.Lock()
-	idle := c.active == 0
-	c.mu.Unlock()
-	if idle {
-		c.onIdle()
+// stopIfQuiet calls onIdle and returns true if no call is active and there was no activity for the
+// given time. Then an inherited listener accepts no further connection, so that none is lost.
+func (c *calls) stopIfQuiet(quiet time.Duration) bool {
+	c.stopping.Lock()
+	defer c.stopping.Unlock()
+	if !c.isQuiet(quiet) {
+		return false
 	}
+	if c.gate != nil {
+		c.gate.pause()
+		if !c.isQuiet(quiet) { // the listener accepted a connection before it paused
+			c.gate.resume()
+			return false
+		}
+	}
+	c.onIdle()
+	return true
+}
+
+func (c *calls) isQuiet(quiet time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.active == 0 && time.Since(c.last) >= quiet
 }
 
 // begin counts a call as active, and returns the function that ends it.
@@ -58,6 +92,9 @@ func (c *calls) begin(method string) (end func()) {
 	if c.timer != nil {
 		c.timer.Stop()
 		c.timer = nil
+	}
+	if c.active == 0 {
+		c.onBusy(true)
 	}
 	c.active++
 	if solve {
@@ -76,6 +113,9 @@ func (c *calls) end(solve bool) {
 	if solve && c.solves == 0 {
 		close(c.changed)
 		c.changed = make(chan struct{})
+	}
+	if c.active == 0 {
+		c.onBusy(false)
 	}
 	c.restart()
 }

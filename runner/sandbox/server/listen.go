@@ -24,11 +24,15 @@ const (
 	pingTimeout  = 20 * time.Second
 )
 
-// listen opens the server's address. On TCP the server accepts only clients with a certificate,
-// because every client can build and read the cache.
-func (c Config) listen(ctx context.Context) (net.Listener, []grpc.ServerOption, error) {
+// listen opens the server's address, or uses the inherited listener. On TCP the server accepts only
+// clients with a certificate, because every client can build and read the cache.
+func (c Config) listen(ctx context.Context, calls *calls) (net.Listener, []grpc.ServerOption, error) {
 	scheme, rest, _ := strings.Cut(c.Address, "://")
+	pings := grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingInterval, Timeout: pingTimeout})
 	switch {
+	case c.Environment.Inherited.Listener != nil:
+		listener, err := c.listenInherited(calls)
+		return listener, []grpc.ServerOption{pings}, err // the supervisor may pass on connections of other machines
 	case scheme == "unix" && filepath.IsAbs(rest):
 		listener, err := listenUnix(ctx, rest, c.SocketGroup)
 		return listener, nil, err
@@ -56,7 +60,7 @@ func (c Config) listen(ctx context.Context) (net.Listener, []grpc.ServerOption, 
 	return listener, []grpc.ServerOption{
 		grpc.Creds(transport.NewTLS(secure)),
 		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingInterval, Timeout: pingTimeout}),
+		pings,
 	}, nil
 }
 

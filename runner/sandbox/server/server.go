@@ -85,17 +85,19 @@ func Serve(ctx context.Context, c Config) error {
 	}
 	defer unlock()
 
-	listener, options, err := c.listen(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	calls := newCalls(c.Idle, func() { cancel(ErrIdle) })
+	listener, options, err := c.listen(ctx, calls)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = listener.Close() }()
 
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	limits := openLimits(ctx, c)
 	defer limits.close()
-	engine, err := newEngine(ctx, c, limits)
+	slots := newSlots(parallelism(c.MaxParallelism))
+	engine, err := newEngine(ctx, c, limits, slots)
 	if err != nil {
 		return fmt.Errorf("start builder in %s: %w", c.State, err)
 	}
@@ -104,8 +106,12 @@ func Serve(ctx context.Context, c Config) error {
 			c.Log.WithError(err).Warn("close builder")
 		}
 	}()
+	if c.Environment.Inherited.Link != nil {
+		if err := c.followSupervisor(ctx, calls, slots, engine); err != nil {
+			return err
+		}
+	}
 
-	calls := newCalls(c.Idle, func() { cancel(ErrIdle) })
 	server := newGRPCServer(calls, options...)
 	engine.Register(server)
 	return run(ctx, server, listener, calls, c)
@@ -127,7 +133,7 @@ func newGRPCServer(calls *calls, options ...grpc.ServerOption) *grpc.Server {
 func run(ctx context.Context, server *grpc.Server, listener net.Listener, calls *calls, c Config) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
-	calls.arm()
+	calls.touch()
 	c.Log.WithFields(logrus.Fields{"address": c.Address, "state": c.State}).Info(process.ReadyMessage)
 	if c.Ready != nil {
 		c.Ready()

@@ -34,7 +34,6 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sirupsen/logrus"
 	bolt "go.etcd.io/bbolt"
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 
 	"slipway/runner/sandbox"
@@ -42,7 +41,9 @@ import (
 
 // newWorker returns BuildKit's runc worker with Slipway's networks. It follows BuildKit's
 // worker/runc.NewWorkerOpt, which cannot run steps without a network.
-func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, limits *limits) (*base.Worker, error) {
+func newWorker(
+	ctx context.Context, c Config, hosts docker.RegistryHosts, limits *limits, slots *slots,
+) (*base.Worker, error) {
 	name, newSnapshotter := chooseSnapshotter(c.State)
 	if name == nativeSnapshotter && mountedNoexec(c.State) {
 		return nil, fmt.Errorf(
@@ -65,7 +66,7 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, limits
 	opt.Executor = limits.wrap(opt.Executor)
 	opt.RegistryHosts = hosts
 	opt.GCPolicy = gcPolicy(c.CacheBytes, c.State)
-	opt.ParallelismSem = semaphore.NewWeighted(int64(parallelism(c.MaxParallelism)))
+	opt.ParallelismSem = slots.sem
 	opt.BuildkitVersion = client.BuildkitVersion{
 		Package: version.Package, Version: version.Version, Revision: version.Revision,
 	}

@@ -1,0 +1,132 @@
+package domains
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"slipway/config/process"
+	"slipway/runner/sandbox"
+	"slipway/runner/sandbox/domains/link"
+)
+
+// A child is a running builder.
+type child struct {
+	*process.Builder
+	link    net.Conn
+	stopped atomic.Bool // the supervisor stopped it, so its exit code does not matter
+
+	// The fields below are guarded by Supervisor.mu.
+	busy      bool      // a client is using it
+	idleSince time.Time // if it is not busy
+	refusedAt time.Time // when it last refused to stop
+}
+
+// stop ends the child and waits for its end.
+func (c *child) stop() {
+	c.stopped.Store(true)
+	c.Stop(stopTimeout)
+}
+
+func (c *child) isStopped() bool { return c.stopped.Load() }
+
+// startChild starts the builder of a domain and waits until it accepts connections. The kernel kills it
+// if the supervisor is killed, so that the next supervisor can use the state directory. Its output goes
+// to the supervisor's log.
+func (s *Supervisor) startChild(ctx context.Context, d *domain) (*child, error) {
+	conn, linkFile, err := link.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = linkFile.Close() }() // the child has it
+	socket, err := d.listener.File()
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("pass on the socket: %w", err)
+	}
+	defer func() { _ = socket.Close() }()             // the child has it
+	cmd := exec.Command(s.o.Executable, s.args(d)...) //nolint:gosec,noctx // our own binary, which outlives the call
+	cmd.Env = append([]string{}, s.o.Environ...)
+	sandbox.Inheritance{Listener: socket, Link: linkFile}.Pass(cmd)
+	log := s.o.Log.WithField("from", "builder").WithField("domain", d.id)
+	builder, err := process.StartBuilder(cmd, func(line string) { log.Info(line) })
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	c := &child{Builder: builder, link: conn, idleSince: time.Now()}
+	s.watches.Go(func() { s.receive(c) })
+	if err := c.WaitReady(ctx); err != nil {
+		c.stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (s *Supervisor) args(d *domain) []string {
+	return slices.Concat([]string{
+		"builder",
+		"--address", "unix://" + d.socket(),
+		"--state", filepath.Join(d.dir, stateDir),
+		"--idle", s.o.Idle.String(),
+	}, s.o.Args)
+}
+
+// receive records the reports of a child until all its processes have ended.
+func (s *Supervisor) receive(c *child) {
+	defer func() { _ = c.link.Close() }()
+	link.Reports{
+		Busy: func(busy bool) {
+			s.update(func() { c.busy, c.idleSince = busy, time.Now() })
+		},
+		Refused: func() {
+			s.update(func() { c.refusedAt = time.Now() })
+		},
+		Size: func(int64) {},
+	}.Receive(c.link)
+}
+
+// update changes fields that are guarded by s.mu, and wakes the goroutines that wait for a change.
+func (s *Supervisor) update(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+	s.notify()
+}
+
+// pingTimeout is the time that a builder gets to answer a health check. A machine under load needs
+// seconds.
+const pingTimeout = 10 * time.Second
+
+// isServing reports whether a child runs and answers. The check counts as activity of a client, so the
+// child then runs at least for the idle time. If the child ends during the check, the result is false.
+func (s *Supervisor) isServing(ctx context.Context, d *domain, c *child) bool {
+	if !c.Running() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	go func() {
+		select {
+		case <-c.Ended():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	conn, err := grpc.NewClient("unix://"+d.socket(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = conn.Close() }()
+	_, err = grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+	return err == nil
+}

@@ -1,0 +1,179 @@
+// Package link is the connection between a supervisor of builders and one of its builders: a pair of
+// sockets, and one message a line. The builder reports its load, and the supervisor sends limits.
+package link
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// The messages of a builder.
+const (
+	busy    = "busy"    // a client is using the builder
+	idle    = "idle"    // no client is using it
+	refused = "refused" // it does not stop, because a client is using it
+	size    = "size"    // size of its cache in bytes
+)
+
+// The messages of a supervisor.
+const (
+	stop     = "stop"     // stop if no client is using the builder
+	parallel = "parallel" // number of steps that may run at once
+)
+
+// maxMessage is the longest message in bytes.
+const maxMessage = 64
+
+// Pair returns the two ends of a link: the supervisor's connection, and the file that the builder
+// inherits. The caller closes both.
+func Pair() (net.Conn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the link to a builder: %w", err)
+	}
+	own := os.NewFile(uintptr(fds[0]), "link")
+	defer func() { _ = own.Close() }() // FileConn duplicates it
+	builder := os.NewFile(uintptr(fds[1]), "link")
+	conn, err := net.FileConn(own)
+	if err != nil {
+		_ = builder.Close()
+		return nil, nil, fmt.Errorf("make the link to a builder: %w", err)
+	}
+	return conn, builder, nil
+}
+
+// SendStop asks the builder to stop if no client is using it. The builder ends, or reports Refused.
+func SendStop(w io.Writer) error { return send(w, stop, 0) }
+
+// SendParallel sets the number of steps that the builder may run at once.
+func SendParallel(w io.Writer, steps int) error { return send(w, parallel, int64(steps)) }
+
+// Reports receives the messages of a builder. Calls do not overlap.
+type Reports struct {
+	Busy    func(busy bool)   // whether a client is using the builder
+	Refused func()            // the builder does not stop, because a client is using it
+	Size    func(bytes int64) // size of the builder's cache
+}
+
+// Receive calls the functions for the builder's messages until the link ends.
+func (r Reports) Receive(link io.Reader) {
+	receive(link, func(name string, value int64) {
+		switch name {
+		case busy, idle:
+			r.Busy(name == busy)
+		case refused:
+			r.Refused()
+		case size:
+			r.Size(value)
+		}
+	})
+}
+
+// Requests receives the messages of a supervisor. Calls do not overlap.
+type Requests struct {
+	Stop     func()          // stop if no client is using the builder
+	Parallel func(steps int) // number of steps that may run at once
+}
+
+// Receive calls the functions for the supervisor's messages until the link ends.
+func (r Requests) Receive(link io.Reader) {
+	receive(link, func(name string, value int64) {
+		switch name {
+		case stop:
+			r.Stop()
+		case parallel:
+			r.Parallel(int(value))
+		}
+	})
+}
+
+// A Reporter sends a builder's messages. It never blocks its caller: it sends only the latest load and
+// the latest size. It is safe for concurrent use.
+type Reporter struct {
+	changed chan struct{} // holds a token if there is something to send
+
+	mu      sync.Mutex
+	pending map[string]int64 // unsent messages by name
+}
+
+// NewReporter returns a Reporter that sends nothing yet.
+func NewReporter() *Reporter {
+	return &Reporter{changed: make(chan struct{}, 1), pending: map[string]int64{}}
+}
+
+// Run sends the messages until done is closed or the link ends.
+func (r *Reporter) Run(done <-chan struct{}, link io.Writer) {
+	for {
+		select {
+		case <-done:
+			return
+		case <-r.changed:
+		}
+		for name, value := range r.take() {
+			if send(link, name, value) != nil { // the supervisor has ended
+				return
+			}
+		}
+	}
+}
+
+// Busy reports whether a client is using the builder.
+func (r *Reporter) Busy(isBusy bool) {
+	name, old := busy, idle
+	if !isBusy {
+		name, old = idle, busy
+	}
+	r.add(name, 0, old)
+}
+
+// Refused reports that the builder does not stop.
+func (r *Reporter) Refused() { r.add(refused, 0, "") }
+
+// Size reports the size of the builder's cache in bytes.
+func (r *Reporter) Size(bytes int64) { r.add(size, bytes, "") }
+
+// add adds an unsent message, which replaces the message named old.
+func (r *Reporter) add(name string, value int64, old string) {
+	r.mu.Lock()
+	delete(r.pending, old)
+	r.pending[name] = value
+	r.mu.Unlock()
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Reporter) take() map[string]int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.pending
+	r.pending = map[string]int64{}
+	return all
+}
+
+func send(w io.Writer, name string, value int64) error {
+	_, err := fmt.Fprintf(w, "%s %d\n", name, value)
+	return err
+}
+
+// receive calls f for each message until the link ends. It ignores lines that are no message.
+func receive(link io.Reader, f func(name string, value int64)) {
+	lines := bufio.NewScanner(link)
+	lines.Buffer(make([]byte, maxMessage), maxMessage)
+	for lines.Scan() {
+		name, text, _ := strings.Cut(lines.Text(), " ")
+		value, err := strconv.ParseInt(text, 10, 64)
+		if err == nil && value >= 0 {
+			f(name, value)
+		}
+	}
+}

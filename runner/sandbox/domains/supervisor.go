@@ -1,0 +1,206 @@
+// Package domains runs one builder process with its own state directory for each trust domain, so that
+// builds of different domains share no cache, no running step, and no API.
+//
+// The domain is decided by the supervisor's caller. No client of a builder can choose it: each domain
+// has its own socket, in a directory that only the supervisor's user can enter. The supervisor opens
+// the sockets and gives them to its children, so connections wait while a child starts or stops.
+package domains
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/config/process"
+	"slipway/runner/sandbox"
+)
+
+// Options configure a Supervisor. Executable, Dir and Log are required.
+type Options struct {
+	Executable string        // path of a program with the command builder
+	Dir        string        // directory of all domains, for one supervisor at a time
+	Args       []string      // further arguments of each builder, for example --network none
+	Environ    []string      // environment of each builder
+	Group      int           // gid that may use the sockets besides the owner; 0 = none
+	Idle       time.Duration // time without a client after which a builder stops; 0 = never
+	MaxRunning int           // builders that run at the same time; 0 = DefaultMaxRunning
+	Log        logrus.FieldLogger
+}
+
+// DefaultMaxRunning is the default of Options.MaxRunning. An idle builder uses about 20 MB.
+const DefaultMaxRunning = 10
+
+// The time limits of a Supervisor.
+const (
+	stopTimeout  = 15 * time.Second // from the stop signal to the kill of a child
+	stateTimeout = 5 * time.Second  // how long a killed predecessor may take to release a directory
+	statePoll    = 20 * time.Millisecond
+)
+
+// errClosed is the error of Address and Dial after Close.
+var errClosed = errors.New("the supervisor of builders is closed")
+
+// A Supervisor starts the builder of a domain when a client needs it, and again after a crash or an
+// idle stop. It is safe for concurrent use.
+type Supervisor struct {
+	o       Options
+	ctx     context.Context // ends with Close
+	cancel  context.CancelCauseFunc
+	opening chan struct{}  // holds one token; its owner may open the directory
+	watches sync.WaitGroup // goroutines of domains and children
+
+	mu      sync.Mutex
+	closed  bool
+	unlock  func()             // releases the directory; nil = it is not open
+	domains map[string]*domain // by id
+	running int                // children, and those that are being started
+	changed chan struct{}      // closed and replaced when a child ends or its load changes
+}
+
+// New returns a Supervisor. It starts no process and opens no file.
+func New(o Options) *Supervisor {
+	if o.MaxRunning == 0 {
+		o.MaxRunning = DefaultMaxRunning
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	s := &Supervisor{
+		o:       o,
+		ctx:     ctx,
+		cancel:  cancel,
+		opening: make(chan struct{}, 1),
+		domains: map[string]*domain{},
+		changed: make(chan struct{}),
+	}
+	s.opening <- struct{}{}
+	return s
+}
+
+// Address returns the address of a domain's socket, for example unix:///data/builder/9f…/builder.sock. It
+// starts the domain's builder if none runs, and waits until it accepts connections. Later connections
+// start it again, so the address stays valid until Close. Address returns an error if the builder does
+// not start, or the cause if ctx ends.
+func (s *Supervisor) Address(ctx context.Context, id string) (string, error) {
+	ctx, cancel := s.untilClose(ctx)
+	defer cancel()
+	d, err := s.find(ctx, id)
+	if err != nil {
+		return "", fmt.Errorf("start builder: %w", err)
+	}
+	if err := s.ensure(ctx, d); err != nil {
+		return "", fmt.Errorf("start builder: %w", err)
+	}
+	return "unix://" + d.socket(), nil
+}
+
+// Dial connects to a domain's builder, and starts it if necessary (Address).
+func (s *Supervisor) Dial(ctx context.Context, id string) (net.Conn, error) {
+	if _, err := s.Address(ctx, id); err != nil {
+		return nil, err
+	}
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", s.socketOf(id))
+	if err != nil {
+		return nil, fmt.Errorf("connect to builder: %w", err)
+	}
+	return conn, nil
+}
+
+// Close stops all builders and waits for their end. It may be called more than once.
+func (s *Supervisor) Close() {
+	s.cancel(errClosed)
+	<-s.opening
+	defer func() { s.opening <- struct{}{} }()
+	s.mu.Lock()
+	s.closed = true
+	all := s.domains
+	s.domains = map[string]*domain{}
+	s.mu.Unlock()
+	var stops sync.WaitGroup
+	for _, d := range all {
+		stops.Go(func() { s.closeDomain(d) })
+	}
+	stops.Wait()
+	s.watches.Wait()
+	if s.unlock != nil {
+		s.unlock()
+		s.unlock = nil
+	}
+}
+
+// untilClose returns a context that also ends with Close.
+func (s *Supervisor) untilClose(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.ctx, func() { cancel(errClosed) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// find returns the domain with an id. It opens the directory and the domain's socket if necessary.
+func (s *Supervisor) find(ctx context.Context, id string) (*domain, error) {
+	select {
+	case <-s.opening:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { s.opening <- struct{}{} }()
+	s.mu.Lock()
+	d, closed := s.domains[id], s.closed
+	s.mu.Unlock()
+	switch {
+	case closed:
+		return nil, errClosed
+	case d != nil:
+		return d, nil
+	}
+	if s.unlock == nil {
+		if err := s.open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	d, err := openDomain(id, s.dirOf(id), s.o.Group)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.domains[id] = d
+	s.mu.Unlock()
+	s.watches.Go(func() { s.watch(d) })
+	return d, nil
+}
+
+// open makes and locks the directory. It waits while a predecessor that is being killed has the lock.
+func (s *Supervisor) open(ctx context.Context) error {
+	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
+		return fmt.Errorf("make its directory: %w", err)
+	}
+	deadline := time.NewTimer(stateTimeout)
+	defer deadline.Stop()
+	for {
+		unlock, err := sandbox.LockState(s.o.Dir, 0)
+		if err == nil {
+			s.unlock = unlock
+			return nil
+		}
+		if !errors.Is(err, process.ErrStateLocked) {
+			return err
+		}
+		select {
+		case <-time.After(statePoll):
+		case <-deadline.C:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// notify wakes the goroutines that wait for a change. The caller holds s.mu.
+func (s *Supervisor) notify() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
