@@ -165,12 +165,18 @@ func TestLimitsAreThoseOfBuildsTogetherAndOfEachStep(t *testing.T) {
 	files := map[string]string{
 		"run/cpu.cfs_quota_us": "100000", "run/1/cpu.cfs_quota_us": "50000", "run/1/cpu.cfs_period_us": "100000",
 		"run/memory.limit_in_bytes": "512000000", "run/1/memory.limit_in_bytes": "256000000",
-		"run/pids.max": "200", "run/1/pids.max": "100", "run/1/cpu.shares": "512",
+		"run/pids.max": "200", "run/1/pids.max": "100", "run/1/cpu.shares": "512", "owner/pids.max": "4096",
 	}
 	if version == 2 {
 		files = map[string]string{
-			"run/cpu.max": "100000 100000", "run/1/cpu.max": "50000 100000", "run/memory.max": "512000000",
-			"run/1/memory.max": "256000000", "run/pids.max": "200", "run/1/pids.max": "100", "run/1/cpu.weight": "50",
+			"run/cpu.max":      "100000 100000",
+			"run/1/cpu.max":    "50000 100000",
+			"run/memory.max":   "512000000",
+			"run/1/memory.max": "256000000",
+			"run/pids.max":     "200",
+			"run/1/pids.max":   "100",
+			"run/1/cpu.weight": "50",
+			"owner/pids.max":   "4096",
 		}
 	}
 	for file, want := range files {

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -33,7 +34,8 @@ type Settings struct {
 	Memory    int64   // bytes
 	Processes int64   // processes and threads
 	CPUs      float64 // processors
-	Builds    int     // builds at once; 0 = 1
+	Builds    int     // builds at once on the machine, which share its memory; 0 = 1
+	Own       int     // builds at once on this builder; 0 = Builds
 }
 
 // A Decision holds the limits of a builder, and why they are so.
@@ -81,7 +83,7 @@ func Decide(m Machine, s Settings) Decision {
 	} else {
 		add("all %d CPUs: %s is not set", m.CPUs, CPUsSetting)
 	}
-	d.All = d.Build.times(builds)
+	d.All = d.Build.times(cmp.Or(s.Own, builds))
 	d.Builder = Limits{Processes: maxProcesses}
 	if m.Memory > 0 {
 		d.Builder.Memory = max(m.Memory/4, minBuilder)

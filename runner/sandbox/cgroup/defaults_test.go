@@ -40,6 +40,12 @@ func TestDecideFitsTheMachine(t *testing.T) {
 			all:     Limits{Processes: 4096, Weight: 50},
 			builder: Limits{Processes: 4096},
 		},
+		"one of several builders": {
+			machine: Machine{Memory: 24e9, CPUs: 8, Threads: 200_000}, settings: Settings{Builds: 4, Own: 2},
+			build:   Limits{Memory: 4500e6, Processes: 4096, Weight: 50},
+			all:     Limits{Memory: 9e9, Processes: 8192, Weight: 50},
+			builder: Limits{Memory: 6e9, Processes: 4096},
+		},
 		"set": {
 			machine:  Machine{Memory: 24e9, CPUs: 8, Threads: 200_000},
 			settings: Settings{Memory: 4e9, Processes: 100, CPUs: 1.5, Builds: 2},

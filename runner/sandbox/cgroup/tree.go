@@ -24,6 +24,7 @@ func controllers() []string { return []string{"memory", "pids", "cpu"} }
 // It is safe for concurrent use.
 type Tree struct {
 	version int
+	control []string // controllers that groups get
 	dirs    []string // mount points of the controllers' hierarchies, in the order of controllers
 	all     []string // mount points of all hierarchies; runc makes groups in each of them
 	mounts  []*mountinfo.Info
@@ -45,10 +46,14 @@ func Find() (*Tree, error) {
 		return nil, &NotHeldError{Reason: "the mounts cannot be read", Err: err}
 	}
 	defer file.Close()
-	return find(file, disk{
+	return find(file, kernelDisk())
+}
+
+func kernelDisk() disk {
+	return disk{
 		mkdir: func(dir string) error { return os.Mkdir(dir, 0o755) }, //nolint:gosec // everyone may read limits
 		rmdir: unix.Rmdir,
-	})
+	}
 }
 
 // find reads a mountinfo. It makes and removes the directory top, which shows whether groups can be made.
@@ -75,7 +80,7 @@ func plan(mounts io.Reader) (*Tree, error) {
 	if err != nil {
 		return nil, &NotHeldError{Reason: "the mounts cannot be read", Err: err}
 	}
-	t := &Tree{version: 1, mounts: all}
+	t := &Tree{version: 1, control: controllers(), mounts: all}
 	for _, m := range all {
 		t.all = append(t.all, m.Mountpoint)
 	}
@@ -131,7 +136,8 @@ func (t *Tree) planUnified() (*Tree, error) {
 			}
 		}
 	}
-	return &Tree{version: 2, dirs: []string{mount.Mountpoint}, all: []string{mount.Mountpoint}, mounts: t.mounts}, nil
+	only := []string{mount.Mountpoint}
+	return &Tree{version: 2, control: controllers(), dirs: only, all: only, mounts: t.mounts}, nil
 }
 
 // Version returns the version of the cgroups: 1 or 2.
@@ -189,7 +195,7 @@ func (t *Tree) enable(dir string) error {
 		return fmt.Errorf("read the controllers of a cgroup: %w", err)
 	}
 	var missing []string
-	for _, controller := range controllers() {
+	for _, controller := range t.control {
 		if !slices.Contains(strings.Fields(string(text)), controller) {
 			missing = append(missing, "+"+controller)
 		}

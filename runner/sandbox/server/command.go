@@ -103,6 +103,7 @@ func limitsOf(cmd *cli.Command) (cgroup.Settings, error) {
 		Processes: cmd.Int64("build-processes"),
 		CPUs:      cmd.Float("build-cpus"),
 		Builds:    cmd.Int("builds"),
+		Own:       cmd.Int("own-builds"),
 	}
 	if size := cmd.String("build-memory"); size != "" {
 		memory, err := units.FromHumanSize(size)
@@ -111,9 +112,9 @@ func limitsOf(cmd *cli.Command) (cgroup.Settings, error) {
 		}
 		s.Memory = memory
 	}
-	if s.Memory < 0 || s.Processes < 0 || s.CPUs < 0 || s.Builds < 0 {
+	if s.Memory < 0 || s.Processes < 0 || s.CPUs < 0 || s.Builds < 0 || s.Own < 0 {
 		return s, errors.New("a limit of a build is negative: check --build-memory, --build-processes, " +
-			"--build-cpus and --builds")
+			"--build-cpus, --builds and --own-builds")
 	}
 	return s, nil
 }

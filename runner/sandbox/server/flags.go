@@ -103,9 +103,14 @@ func limitFlags() []cli.Flag {
 		},
 		&cli.IntFlag{
 			Name:    "builds",
-			Usage:   "builds at once, which share the machine",
+			Usage:   "builds at once on this machine, which share its memory",
 			Value:   1,
 			Sources: env("SLIPWAY_BUILDER_BUILDS"),
+		},
+		&cli.IntFlag{
+			Name:    "own-builds",
+			Usage:   "builds at once on this builder, if there are others on this machine; 0 = as --builds",
+			Sources: env("SLIPWAY_BUILDER_OWN_BUILDS"),
 		},
 	}
 }
