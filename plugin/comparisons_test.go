@@ -36,7 +36,7 @@ func TestI1SecretsAreComparedInConstantTime(t *testing.T) {
 			}
 			files++
 			for _, at := range leakyComparisons(t, path, nil) {
-				t.Errorf("%s compares a secret: use hmac.Equal or Secret.Equal", at)
+				t.Errorf("%s: got a comparison of a secret, want hmac.Equal or Secret.Equal", at)
 			}
 			return nil
 		})
@@ -45,11 +45,11 @@ func TestI1SecretsAreComparedInConstantTime(t *testing.T) {
 		}
 	}
 	if files < 200 {
-		t.Errorf("got %d files, want at least 200", files)
+		t.Errorf("files: got %d, want at least 200", files)
 	}
 	bad := "package p\nfunc f() bool { return mac(x) == y || bytes.Equal(sum(b, s), given) || s.Reveal() != t || s.Reveal() == \"\" }\n"
 	if got := leakyComparisons(t, "bad.go", bad); len(got) != 3 {
-		t.Errorf("got %v, want three comparisons", got)
+		t.Errorf("leaky comparisons: got %v, want three comparisons", got)
 	}
 }
 

@@ -42,7 +42,7 @@ func TestAWideRegistryCredentialIsWarnedOf(t *testing.T) {
 	}
 	output, err := runDoctor(t, environ)
 	if err == nil {
-		t.Error("doctor: got no error for a stopped gateway")
+		t.Error("doctor with a stopped gateway: got no error, want one")
 	}
 	wantOutput(t, output, "✓ registry     "+host+" accepts the credential; "+want)
 }
@@ -75,7 +75,7 @@ func storeCredentials(t *testing.T, c config.Gateway, host string) {
 	}
 	providers, err := s.Providers(t.Context())
 	if err != nil || len(providers) == 0 {
-		t.Fatalf("got %d providers, error %v", len(providers), err)
+		t.Fatalf("providers: got %d, error %v, want at least 1", len(providers), err)
 	}
 	a, err := s.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{
 		Repository: autobuild.Repository{

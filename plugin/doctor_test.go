@@ -34,7 +34,7 @@ func TestDoctorBesideAGateway(t *testing.T) {
 	output, err = runDoctor(t, append(environ,
 		"SLIPWAY_BUILDER=unix:///no/such/builder.sock", "SLIPWAY_BITBUCKET_API_URL=http://127.0.0.1:1"))
 	if err == nil {
-		t.Fatal("got no error for a stopped gateway")
+		t.Fatal("run doctor with a stopped gateway: got no error, want one")
 	}
 	if code := program.ExitCode(&bytes.Buffer{}, err); code != 1 {
 		t.Errorf("for a stopped gateway: got exit code %d, want 1", code)

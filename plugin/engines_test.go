@@ -41,13 +41,13 @@ func TestEnginesPrintsWhatDroneNeeds(t *testing.T) {
 		"\nDRONE_WEBHOOK_SECRET=",
 	)
 	if first.String() != again.String() {
-		t.Errorf("got first\n%s\nthen\n%s", first.String(), again.String())
+		t.Errorf("output: got\n%s\nthen\n%s\nwant the same twice", first.String(), again.String())
 	}
 	if strings.Contains(first.String(), "***") {
-		t.Errorf("a secret is not printed in full:\n%s", first.String())
+		t.Errorf("secret in the output: got\n%s\nwant it in full", first.String())
 	}
 	if strings.Contains(first.String(), "hush") {
-		t.Errorf("the token is printed:\n%s", first.String())
+		t.Errorf("output: got a token in it, want none:\n%s", first.String())
 	}
 }
 
@@ -74,7 +74,7 @@ func TestEnginesPrintsWhatWoodpeckerNeeds(t *testing.T) {
 		"\nWOODPECKER_PLUGINS_PRIVILEGED=registry.example.com/slipway\n",
 	)
 	if strings.Contains(out.String(), "hush") {
-		t.Errorf("the output contains a token:\n%s", out.String())
+		t.Errorf("output: got a token in it, want none:\n%s", out.String())
 	}
 }
 
@@ -99,7 +99,7 @@ func TestDoctorChecksCIs(t *testing.T) {
 	wireOnce(t, environ)
 	output, err := runDoctor(t, environ)
 	if err == nil {
-		t.Error("got no error for a Drone server that does not answer")
+		t.Error("run doctor with a Drone server that does not respond: got no error, want one")
 	}
 	wantOutput(t, output,
 		"✕ drone        server: no response from Drone at http://127.0.0.1:1",
@@ -107,7 +107,7 @@ func TestDoctorChecksCIs(t *testing.T) {
 		"✓ woodpecker   builder repository: acme/builder is active",
 	)
 	if strings.Contains(output, "hush") {
-		t.Errorf("doctor prints a token:\n%s", output)
+		t.Errorf("output of doctor: got a token in it, want none:\n%s", output)
 	}
 }
 

@@ -34,7 +34,7 @@ func visit(t *testing.T, environ []string) *visitor {
 	}
 	in, _ := v.do(t, http.MethodPost, "/signin/token", url.Values{"token": {token.Reveal()}}.Encode())
 	if len(in.Cookies()) != 1 {
-		t.Fatalf("sign in: got status %s", in.Status)
+		t.Fatalf("sign in: got status %s, want a cookie", in.Status)
 	}
 	v.session = in.Cookies()[0]
 	return v
@@ -105,24 +105,24 @@ func TestTheEnginesPageShowsTheEngines(t *testing.T) {
 	for _, name := range []string{"drone", "woodpecker"} {
 		resp, text := v.do(t, http.MethodPost, "/settings/engines/"+name+"/environment", "")
 		if resp.StatusCode != http.StatusOK || resp.Header.Get("Cache-Control") != "no-store" {
-			t.Errorf("environment of %s: got status %s, Cache-Control %q",
+			t.Errorf("environment of %s: got status %s, Cache-Control %q, want 200 and no-store",
 				name, resp.Status, resp.Header.Get("Cache-Control"))
 		}
 		shown := 0
 		for line := range strings.Lines(printed.String()) {
 			if setting := strings.TrimSpace(line); strings.HasPrefix(setting, strings.ToUpper(name)+"_") {
 				if shown++; !strings.Contains(text, setting) {
-					t.Errorf("the page of %s does not show %s", name, setting)
+					t.Errorf("page of %s: got no %s, want it", name, setting)
 				}
 			}
 		}
 		if shown == 0 {
-			t.Errorf("got no settings of %s:\n%s", name, printed.String())
+			t.Errorf("settings of %s: got none, want some:\n%s", name, printed.String())
 		}
 	}
 	for _, path := range []string{"/settings/engines", "/settings/engines?look=drone", "/settings/engines/drone/environment"} {
 		if _, text := v.do(t, http.MethodGet, path, ""); strings.Contains(text, "DRONE_YAML_SECRET") {
-			t.Errorf("GET %s shows the environment", path)
+			t.Errorf("GET %s: got the environment, want none", path)
 		}
 	}
 }
@@ -166,7 +166,7 @@ func (v *visitor) wants(t *testing.T, path string, texts ...string) {
 	t.Helper()
 	resp, text := v.do(t, http.MethodGet, path, "")
 	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s", path, resp.Status)
+		t.Fatalf("%s: got status %s, want 200", path, resp.Status)
 	}
 	for _, want := range texts {
 		if !strings.Contains(text, want) {

@@ -47,13 +47,13 @@ func TestI11AFreshStartHasNoKnownCredential(t *testing.T) {
 		}
 		tokens := g.tokens(t)
 		if len(tokens) != 1 {
-			t.Fatalf("got tokens %q, want one", tokens)
+			t.Fatalf("tokens: got %q, want one", tokens)
 		}
 		if len(tokens[0]) < 26 { // 26 characters of base32 are 128 bits
-			t.Errorf("got the short token %q", tokens[0])
+			t.Errorf("token: got the short %q, want a longer one", tokens[0])
 		}
 		if seen[tokens[0]] {
-			t.Errorf("got the token %q twice", tokens[0])
+			t.Errorf("tokens: got %q twice, want two tokens", tokens[0])
 		}
 		seen[tokens[0]] = true
 		for i, want := range []int{http.StatusSeeOther, http.StatusGone} {
@@ -132,7 +132,7 @@ func TestI11GatewaysThatStartTogetherCreateOneAdministrator(t *testing.T) {
 	}()
 	tokens := append(all[0].tokens(t), all[1].tokens(t)...)
 	if len(tokens) != 1 {
-		t.Fatalf("got tokens %q, want one", tokens)
+		t.Fatalf("tokens: got %q, want one", tokens)
 	}
 	var mu sync.Mutex
 	answers := map[int]int{}
@@ -147,7 +147,7 @@ func TestI11GatewaysThatStartTogetherCreateOneAdministrator(t *testing.T) {
 	}
 	using.Wait()
 	if answers[http.StatusSeeOther] != 1 || answers[http.StatusGone] != 9 {
-		t.Errorf("got statuses %v, want one success", answers)
+		t.Errorf("statuses: got %v, want one success", answers)
 	}
 	sealer, err := seal.LoadOrCreate(key, false)
 	if err != nil {
@@ -155,7 +155,7 @@ func TestI11GatewaysThatStartTogetherCreateOneAdministrator(t *testing.T) {
 	}
 	users, err := storetest.OpenPostgresAt(t, address, sealer, nil).Users(t.Context())
 	if err != nil || len(users) != 1 {
-		t.Fatalf("got users %+v, %v, want one", users, err)
+		t.Fatalf("users: got %+v, %v, want one", users, err)
 	}
 	if got := users[0].Role; got != autobuild.RoleAdmin {
 		t.Errorf("got role %s, want an administrator", got)

@@ -166,7 +166,7 @@ func TestNewNamesTheSettingOfAnError(t *testing.T) {
 			}
 			_, err = New(t.Context(), Options{Config: c, Log: discard.Logger()})
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("got %v, want an error that names %s", err, tc.want)
+				t.Errorf("construct the gateway: got %v, want an error that names %s", err, tc.want)
 			}
 		})
 	}
@@ -238,10 +238,10 @@ func TestMetricsDescribeARunningGateway(t *testing.T) {
 	}
 	log := stop()
 	if strings.Contains(text, token) {
-		t.Error("the metrics contain the token")
+		t.Error("metrics: got the token in them, want none")
 	}
 	if strings.Contains(log, token) {
-		t.Error("the log contains the token")
+		t.Error("log: got the token in it, want none")
 	}
 }
 
@@ -256,7 +256,7 @@ func TestMetricsAtAnAddressOfTheirOwn(t *testing.T) {
 		t.Errorf("at the address of the metrics: got %d, want 200", status)
 	}
 	if !strings.Contains(text, "slipway_database_up 1\n") {
-		t.Errorf("got no metrics, but %.200s", text)
+		t.Errorf("metrics: got %.200s, want metrics", text)
 	}
 	if status, _ := scrape(t, "http://"+l.Addr().String(), ""); status != http.StatusNotFound {
 		t.Errorf("at the public address: got %d, want 404", status)

@@ -43,7 +43,7 @@ func TestS9ErrorsOfCommandsAreText(t *testing.T) {
 	checkPlain(t, out.String())
 	if !strings.HasPrefix(out.String(), "slipway: two\nlines\tof a\\u001b]0;title\\u0007b") ||
 		!strings.Contains(out.String(), `\udb40\udc41 é 日本`) {
-		t.Errorf("got output %q", out.String())
+		t.Errorf("output: got %q, want escaped control characters", out.String())
 	}
 }
 
@@ -65,7 +65,7 @@ func TestS9PlainTextIsTheSameJSON(t *testing.T) {
 func checkPlain(t interface{ Errorf(string, ...any) }, text string) {
 	for _, r := range text {
 		if !unicode.IsGraphic(r) && r != '\n' && r != '\t' {
-			t.Errorf("%q contains %U", text, r)
+			t.Errorf("text %q: got %U in it, want it escaped", text, r)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func TestOldLogsAreRemoved(t *testing.T) {
 		}
 		slices.Sort(step.want)
 		if got := logsIn(t, c.Data); !slices.Equal(got, step.want) {
-			t.Errorf("got logs of %v, want %v", got, step.want)
+			t.Errorf("builds with a log: got %v, want %v", got, step.want)
 		}
 	}
 	if _, err := g.store.Build(t.Context(), over.ID); err != nil {

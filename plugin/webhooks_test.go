@@ -166,7 +166,7 @@ func TestI2RotateBesideARunningGateway(t *testing.T) {
 				out.String(),
 				want,
 			) {
-				t.Errorf("got output %q, want %q…", out.String(), want)
+				t.Errorf("output: got %q, want %q…", out.String(), want)
 			}
 			renewed := e.sign(body)
 			if renewed.Get(webhook.SignatureHeader) == old.Get(webhook.SignatureHeader) {

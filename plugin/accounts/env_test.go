@@ -198,7 +198,7 @@ func (e *env) visit(u *bitbuckettest.User, page string) url.Values {
 		}
 		response, err = browser.PostForm(e.fill(u, response))
 	}
-	e.t.Fatalf("the pages of %s do not end", u.Name)
+	e.t.Fatalf("pages of %s: got no last page, want one", u.Name)
 	return nil
 }
 
@@ -209,10 +209,10 @@ func (e *env) fill(u *bitbuckettest.User, response *http.Response) (string, url.
 	_ = response.Body.Close()
 	form := formPattern.FindSubmatch(text)
 	if err != nil {
-		e.t.Fatalf("got error %v, want none", err)
+		e.t.Fatalf("read the body: got error %v, want none", err)
 	}
 	if form == nil {
-		e.t.Fatal("got nil form, want a value")
+		e.t.Fatal("form of the page: got none, want one")
 	}
 	values := url.Values{"username": {u.Name}, "password": {u.Name + "-password"}, "action": {"grant"}}
 	for _, input := range inputPattern.FindAllSubmatch(text, -1) {

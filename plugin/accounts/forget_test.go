@@ -48,16 +48,16 @@ func TestForgetAnAccountOfAutomatedBuilds(t *testing.T) {
 	}
 	after := e.account(account.ID)
 	if !after.AccessToken.IsZero() {
-		t.Errorf("got AccessToken %v, want the zero value", after.AccessToken)
+		t.Errorf("access token: got %v, want the zero value", after.AccessToken)
 	}
 	if !after.RefreshToken.IsZero() {
-		t.Errorf("got RefreshToken %v, want the zero value", after.RefreshToken)
+		t.Errorf("refresh token: got %v, want the zero value", after.RefreshToken)
 	}
 	if after.State != autobuild.AccountBroken {
-		t.Errorf("got State %v, want %v", after.State, autobuild.AccountBroken)
+		t.Errorf("state: got %v, want %v", after.State, autobuild.AccountBroken)
 	}
 	if !strings.Contains(after.Problem, "link it again") {
-		t.Errorf(`got %q, want it to contain "link it again"`, after.Problem)
+		t.Errorf(`problem: got %q, want it to contain "link it again"`, after.Problem)
 	}
 	if _, err := c.Repositories.Workspaces(t.Context()); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("used: got error %v, want %v", err, autobuild.ErrUnauthorized)
@@ -66,13 +66,13 @@ func TestForgetAnAccountOfAutomatedBuilds(t *testing.T) {
 		t.Fatal(err)
 	}
 	if after := e.account(account.ID); after.State != autobuild.AccountBroken {
-		t.Errorf("got State %v, want %v", after.State, autobuild.AccountBroken)
+		t.Errorf("state: got %v, want %v", after.State, autobuild.AccountBroken)
 	} else if !after.AccessToken.IsZero() {
-		t.Errorf("got AccessToken %v, want the zero value", after.AccessToken)
+		t.Errorf("access token: got %v, want the zero value", after.AccessToken)
 	}
 	if again := e.linked(); again.ID != account.ID {
-		t.Errorf("got ID %v, want %v", again.ID, account.ID)
+		t.Errorf("ID: got %v, want %v", again.ID, account.ID)
 	} else if again.State != autobuild.AccountLinked {
-		t.Errorf("got State %v, want %v", again.State, autobuild.AccountLinked)
+		t.Errorf("state: got %v, want %v", again.State, autobuild.AccountLinked)
 	}
 }

@@ -29,10 +29,10 @@ func TestGrantOfASessionIsRefreshed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if now.Grant.RefreshToken.Equal(s.Grant.RefreshToken) {
-		t.Errorf("got Grant.RefreshToken %v, want another value", now.Grant.RefreshToken)
+		t.Errorf("refresh token: got the old one (%v), want a new one", now.Grant.RefreshToken)
 	}
 	if now.Grant.Version != 3 {
-		t.Errorf("got Grant.Version %v, want 3", now.Grant.Version)
+		t.Errorf("version: got %v, want 3", now.Grant.Version)
 	}
 	e.server.ExpireTokens() // rejected before it expires, so it is renewed and the request is repeated
 	e.clock.pass(6 * time.Minute)
@@ -71,18 +71,18 @@ func TestRevokedGrant(t *testing.T) {
 	e.clock.pass(6 * time.Minute)
 	for range 2 {
 		if err := e.current(s); !errors.Is(err, autobuild.ErrUnauthorized) {
-			t.Errorf("got %v, want ErrUnauthorized", err)
+			t.Errorf("check of the permissions: got %v, want ErrUnauthorized", err)
 		}
 		if got := e.permission(s.UserID, app); got != autobuild.PermissionNone {
-			t.Errorf("got %q, want none", got)
+			t.Errorf("permission: got %q, want none", got)
 		}
 	}
 	held, err := e.store.Session(t.Context(), s.ID)
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("session: got error %v, want none", err)
 	}
 	if !held.Grant.IsZero() {
-		t.Errorf("got Grant %v, want the zero value", held.Grant)
+		t.Errorf("grant: got %v, want the zero value", held.Grant)
 	}
 	e.wantPermission("signed in again", e.session(e.bob, "again"), app, autobuild.PermissionWrite)
 }
@@ -124,10 +124,10 @@ func TestSignOutDropsPermissions(t *testing.T) {
 	}
 	close(leave)
 	if err := <-result; !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("got %v, want ErrUnauthorized", err)
+		t.Errorf("result: got %v, want ErrUnauthorized", err)
 	}
 	if got := e.permission(s.UserID, app); got != autobuild.PermissionNone {
-		t.Errorf("got %q, want none", got)
+		t.Errorf("permission: got %q, want none", got)
 	}
 	if at := e.readAt(s.UserID); !at.IsZero() {
 		t.Errorf("permissions: got read at %v, want never", at)
@@ -141,12 +141,12 @@ func TestALinkedAccountReadsThePermissions(t *testing.T) {
 	e.linked()
 	s := e.session(e.alice, "s")
 	if !s.Grant.IsZero() {
-		t.Error("the session holds a grant besides the account")
+		t.Error("grant of the session: got a second one, want only the account's")
 	}
 	e.wantPermission("with the account", s, app, autobuild.PermissionAdmin)
 	accounts, err := e.store.Accounts(t.Context())
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("accounts: got error %v, want none", err)
 	}
 	if len(accounts) != 1 {
 		t.Fatalf("number of accounts: got %d, want 1 (%v)", len(accounts), accounts)
@@ -177,12 +177,12 @@ func TestGrantsAreNotLogged(t *testing.T) {
 	e.clock.pass(6 * time.Minute)
 	failed := e.current(s)
 	if failed == nil {
-		t.Fatal("got no error of a revoked grant")
+		t.Fatal("permissions with a revoked grant: got no error, want one")
 	}
 	for _, g := range []autobuild.Grant{s.Grant, refreshed.Grant} {
 		for _, token := range []secret.Secret{g.AccessToken, g.RefreshToken} {
 			if strings.Contains(e.log.String()+failed.Error(), token.Reveal()) {
-				t.Error("a token is written")
+				t.Error("log: got a token in it, want none")
 			}
 		}
 	}
@@ -203,6 +203,6 @@ func TestAFlowEndsWithTheSessions(t *testing.T) {
 	back := e.visit(e.bob, page)
 	done, err := e.Finish(t.Context(), back.Get("state"), back.Get("code"), "browser of bob")
 	if !errors.Is(err, accounts.ErrFlow) {
-		t.Errorf("got error %v and user %q, want ErrFlow", err, done.User.Name)
+		t.Errorf("finish: got error %v and user %q, want ErrFlow", err, done.User.Name)
 	}
 }

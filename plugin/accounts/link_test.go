@@ -24,19 +24,19 @@ func TestLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if done.User.ID != e.admin.ID {
-		t.Errorf("got User.ID %v, want %v", done.User.ID, e.admin.ID)
+		t.Errorf("user ID: got %v, want %v", done.User.ID, e.admin.ID)
 	}
 	if done.User.RemoteID != e.alice.UUID {
-		t.Errorf("got User.RemoteID %v, want %v", done.User.RemoteID, e.alice.UUID)
+		t.Errorf("remote ID: got %v, want %v", done.User.RemoteID, e.alice.UUID)
 	}
 	if done.User.Name != "alice" {
-		t.Errorf(`got User.Name %q, want "alice"`, done.User.Name)
+		t.Errorf(`user name: got %q, want "alice"`, done.User.Name)
 	}
 	if done.User.Role != autobuild.RoleAdmin {
-		t.Errorf("got User.Role %v, want %v", done.User.Role, autobuild.RoleAdmin)
+		t.Errorf("user role: got %v, want %v", done.User.Role, autobuild.RoleAdmin)
 	}
 	if done.SignedIn {
-		t.Error("got SignedIn true, want false")
+		t.Error("signed in: got true, want false")
 	}
 	if done.ReturnTo != "/settings/providers?x=1" {
 		t.Errorf(`returns to: got %q, want "/settings/providers?x=1"`, done.ReturnTo)
@@ -56,13 +56,13 @@ func TestLink(t *testing.T) {
 	got.LinkedAt = time.Time{}
 	life := got.ExpiresAt.Sub(e.clock.Now())
 	if got.AccessToken.IsZero() {
-		t.Error("got no AccessToken")
+		t.Error("access token: got none, want one")
 	}
 	if got.RefreshToken.IsZero() {
-		t.Error("got no RefreshToken")
+		t.Error("refresh token: got none, want one")
 	}
 	if (life - 2*time.Hour).Abs() > time.Second {
-		t.Errorf("got a token for %s, want 2 hours", life)
+		t.Errorf("validity of the access token: got %s, want 2 hours", life)
 	}
 	got.AccessToken, got.RefreshToken, got.ExpiresAt = want.AccessToken, want.RefreshToken, want.ExpiresAt
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -70,13 +70,13 @@ func TestLink(t *testing.T) {
 	}
 	workspaces, err := e.connect(got.ID).Repositories.Workspaces(t.Context())
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("workspaces: got error %v, want none", err)
 	}
 	if len(workspaces) != 1 {
 		t.Fatalf("number of workspaces: got %d, want 1 (%v)", len(workspaces), workspaces)
 	}
 	if workspaces[0].ID != e.acme.UUID {
-		t.Errorf("got ID %v, want %v", workspaces[0].ID, e.acme.UUID)
+		t.Errorf("ID: got %v, want %v", workspaces[0].ID, e.acme.UUID)
 	}
 }
 
@@ -92,22 +92,22 @@ func TestAuthorizeURL(t *testing.T) {
 	}
 	q := u.Query()
 	if !strings.HasPrefix(page, e.provider.WebURL+"/site/oauth2/authorize?") {
-		t.Errorf("got %q, want the prefix %q", page, e.provider.WebURL+"/site/oauth2/authorize?")
+		t.Errorf("page: got %q, want the prefix %q", page, e.provider.WebURL+"/site/oauth2/authorize?")
 	}
 	if q.Get("client_id") != e.consumer.Key {
-		t.Errorf("got client_id %v, want %v", q.Get("client_id"), e.consumer.Key)
+		t.Errorf("client_id: got %v, want %v", q.Get("client_id"), e.consumer.Key)
 	}
 	if q.Get("response_type") != "code" {
-		t.Errorf(`got response_type %q, want "code"`, q.Get("response_type"))
+		t.Errorf(`response_type: got %q, want "code"`, q.Get("response_type"))
 	}
 	if q.Get("redirect_uri") != gateway+"/oauth/bitbucket/callback" {
-		t.Errorf("got redirect_uri %v, want %v", q.Get("redirect_uri"), gateway+"/oauth/bitbucket/callback")
+		t.Errorf("redirect_uri: got %v, want %v", q.Get("redirect_uri"), gateway+"/oauth/bitbucket/callback")
 	}
 	if e.CallbackURL() != q.Get("redirect_uri") {
-		t.Errorf("got CallbackURL() %v, want %v", e.CallbackURL(), q.Get("redirect_uri"))
+		t.Errorf("callback URL: got %v, want %v", e.CallbackURL(), q.Get("redirect_uri"))
 	}
 	if q.Get("code_challenge_method") != "S256" {
-		t.Errorf(`got code_challenge_method %q, want "S256"`, q.Get("code_challenge_method"))
+		t.Errorf(`code_challenge_method: got %q, want "S256"`, q.Get("code_challenge_method"))
 	}
 	if len(q.Get("code_challenge")) != 43 {
 		t.Fatalf("length of code_challenge: got %d, want 43 (%v)",
@@ -117,10 +117,10 @@ func TestAuthorizeURL(t *testing.T) {
 		t.Fatalf("length of state: got %d, want 43 (%v)", len(q.Get("state")), q.Get("state"))
 	}
 	if q.Has("scope") {
-		t.Error(`got the parameter scope, want none`)
+		t.Error("scope: got a parameter, want none")
 	}
 	if q.Has("client_secret") {
-		t.Error(`got the parameter client_secret, want none`)
+		t.Error("client_secret: got a parameter, want none")
 	}
 }
 
@@ -181,7 +181,7 @@ func TestFinishWithoutACode(t *testing.T) {
 	}
 	u, _ := url.Parse(page)
 	if _, err := e.Finish(t.Context(), u.Query().Get("state"), "", "b"); !errors.Is(err, accounts.ErrDenied) {
-		t.Errorf("got error %v, want ErrDenied", err)
+		t.Errorf("finish: got error %v, want ErrDenied", err)
 	}
 }
 
@@ -220,10 +220,10 @@ func TestMissingAccountScope(t *testing.T) {
 	e.consumer.Scopes = []string{"repository"}
 	_, err := e.run(e.alice, e.admin.ID)
 	if !errors.Is(err, autobuild.ErrForbidden) {
-		t.Errorf("got error %v, want %v", err, autobuild.ErrForbidden)
+		t.Errorf("sign in or link: got error %v, want %v", err, autobuild.ErrForbidden)
 	}
 	if !strings.Contains(err.Error(), "no permission Account") {
-		t.Errorf(`got %q, want it to contain "no permission Account"`, err.Error())
+		t.Errorf(`sign in or link: got %q, want it to contain "no permission Account"`, err.Error())
 	}
 }
 
@@ -262,9 +262,9 @@ func TestProviderReady(t *testing.T) {
 	if err := ready(
 		func(p *autobuild.Provider) { p.ClientSecret = e.secretOf("wrong") },
 	); !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("got error %v, want %v", err, autobuild.ErrUnauthorized)
+		t.Errorf("check the provider: got error %v, want %v", err, autobuild.ErrUnauthorized)
 	} else if !strings.Contains(err.Error(), "key or secret") {
-		t.Errorf(`got %q, want it to contain "key or secret"`, err.Error())
+		t.Errorf(`check the provider: got %q, want it to contain "key or secret"`, err.Error())
 	}
 	if err := ready(func(p *autobuild.Provider) { p.ClientID += " " }); !errors.Is(err, accounts.ErrNotConfigured) {
 		t.Errorf("blank: got error %v, want %v", err, accounts.ErrNotConfigured)

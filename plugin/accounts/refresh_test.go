@@ -58,17 +58,17 @@ func TestF12FiftyCallersOneRefresh(t *testing.T) {
 				return err
 			})
 			if err != nil {
-				t.Fatalf("got error %v, want none", err)
+				t.Fatalf("workspaces: got error %v, want none", err)
 			}
 			if refreshes.Hits() != 1 {
-				t.Errorf("got %v refreshes, want 1", refreshes.Hits())
+				t.Errorf("refreshes: got %v, want 1", refreshes.Hits())
 			}
 			after := e.account(account.ID)
 			if after.Version != account.Version+1 {
-				t.Errorf("got Version %v, want %v", after.Version, account.Version+1)
+				t.Errorf("version: got %v, want %v", after.Version, account.Version+1)
 			}
 			if after.State != autobuild.AccountLinked {
-				t.Errorf("got State %v, want %v", after.State, autobuild.AccountLinked)
+				t.Errorf("state: got %v, want %v", after.State, autobuild.AccountLinked)
 			}
 		})
 	}
@@ -86,7 +86,7 @@ func (s stored) RoundTrip(r *http.Request) (*http.Response, error) {
 		"Bearer ",
 	); ok &&
 		token != s.e.account(s.id).AccessToken.Reveal() {
-		s.e.t.Error("a token is used that is not stored")
+		s.e.t.Error("token of a request: got one that is not stored, want the stored one")
 	}
 	return http.DefaultTransport.RoundTrip(r)
 }
@@ -107,7 +107,7 @@ func TestF12StoredBeforeUse(t *testing.T) {
 		}
 		refresh := e.account(account.ID).RefreshToken.Reveal()
 		if seen[refresh] {
-			t.Error("the refresh token did not rotate")
+			t.Error("refresh token: got the old one, want a new one")
 		}
 		seen[refresh] = true
 	}
@@ -128,18 +128,18 @@ func TestH7HoursLater(t *testing.T) {
 	credential, err := c.Git.GitCredential(t.Context(), r)
 	after := e.account(account.ID)
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("git credential: got error %v, want none", err)
 	}
 	if !credential.Password.Equal(after.AccessToken) {
-		t.Errorf("got Password %v, want %v", credential.Password, after.AccessToken)
+		t.Errorf("password: got %v, want %v", credential.Password, after.AccessToken)
 	}
 	if after.ExpiresAt.Before(e.clock.Now().Add(5 * time.Minute)) {
-		t.Error("got a token that expires within 5 minutes")
+		t.Error("expiry of the token: got less than 5 minutes, want more")
 	}
 	e.clock.pass(4 * time.Hour)
 	status := autobuild.Status{Key: "k", State: autobuild.StatusSuccessful, URL: "https://ci.example.com/builds/1"}
 	if err := c.Statuses.Put(t.Context(), r, hash, status); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("put status: got error %v, want none", err)
 	} else if len(e.repo.Statuses(hash)) != 1 {
 		t.Errorf("number of statuses: got %d, want 1 (%v)", len(e.repo.Statuses(hash)), e.repo.Statuses(hash))
 	}
@@ -165,9 +165,9 @@ func TestRefreshMargin(t *testing.T) {
 			t.Context(),
 			app,
 		); err != nil {
-			t.Fatalf("got error %v, want none", err)
+			t.Fatalf("git credential: got error %v, want none", err)
 		} else if refreshes.Hits() != step.want {
-			t.Errorf("got %v refreshes, want %v", refreshes.Hits(), step.want)
+			t.Errorf("refreshes: got %v, want %v", refreshes.Hits(), step.want)
 		}
 	}
 }
@@ -198,16 +198,16 @@ func TestF12TwoProcesses(t *testing.T) {
 			credential, err := e.connect(account.ID).Git.GitCredential(t.Context(), app)
 			after := e.account(account.ID)
 			if err != nil {
-				t.Fatalf("got error %v, want none", err)
+				t.Fatalf("git credential: got error %v, want none", err)
 			}
 			if !credential.Password.Equal(after.AccessToken) {
-				t.Errorf("got Password %v, want %v", credential.Password, after.AccessToken)
+				t.Errorf("password: got %v, want %v", credential.Password, after.AccessToken)
 			}
 			if after.Version != account.Version+1 {
-				t.Errorf("got Version %v, want %v", after.Version, account.Version+1)
+				t.Errorf("version: got %v, want %v", after.Version, account.Version+1)
 			}
 			if after.State != autobuild.AccountLinked {
-				t.Errorf("got State %v, want %v", after.State, autobuild.AccountLinked)
+				t.Errorf("state: got %v, want %v", after.State, autobuild.AccountLinked)
 			}
 		})
 	}
@@ -229,9 +229,9 @@ func TestF12StoringRepairsAWrongBreak(t *testing.T) {
 		t.Error(err)
 	}
 	if after := e.account(account.ID); after.State != autobuild.AccountLinked {
-		t.Errorf("got State %v, want %v", after.State, autobuild.AccountLinked)
+		t.Errorf("state: got %v, want %v", after.State, autobuild.AccountLinked)
 	} else if after.Problem != "" {
-		t.Errorf(`got Problem %q, want ""`, after.Problem)
+		t.Errorf(`problem: got %q, want ""`, after.Problem)
 	}
 }
 
@@ -252,12 +252,12 @@ func TestF12ACallerGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-arrived; cancel() }()
 	if _, err := c.Git.GitCredential(ctx, app); !errors.Is(err, context.Canceled) {
-		t.Errorf("got error %v, want Canceled", err)
+		t.Errorf("git credential: got error %v, want Canceled", err)
 	}
 	close(release)
 	if _, err := c.Git.GitCredential(t.Context(), app); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("git credential: got error %v, want none", err)
 	} else if refreshes.Hits() != 1 {
-		t.Errorf("got %v refreshes, want 1", refreshes.Hits())
+		t.Errorf("refreshes: got %v, want 1", refreshes.Hits())
 	}
 }

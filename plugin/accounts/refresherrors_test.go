@@ -26,17 +26,17 @@ func TestRefreshWithoutRotation(t *testing.T) {
 	)
 	credential, err := e.connect(account.ID).Git.GitCredential(t.Context(), app)
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("git credential: got error %v, want none", err)
 	}
 	if credential.Password.Reveal() != "new" {
-		t.Fatalf(`got Password.Reveal() %q, want "new"`, credential.Password.Reveal())
+		t.Fatalf(`password: got %q, want "new"`, credential.Password.Reveal())
 	}
 	after := e.account(account.ID)
 	if !after.RefreshToken.Equal(account.RefreshToken) {
-		t.Errorf("got RefreshToken %v, want %v", after.RefreshToken, account.RefreshToken)
+		t.Errorf("refresh token: got %v, want %v", after.RefreshToken, account.RefreshToken)
 	}
 	if !after.ExpiresAt.Equal(e.clock.Now().Add(time.Hour).Truncate(time.Millisecond)) {
-		t.Errorf("got ExpiresAt %v, want %v", after.ExpiresAt, e.clock.Now().Add(time.Hour).Truncate(time.Millisecond))
+		t.Errorf("expiry: got %v, want %v", after.ExpiresAt, e.clock.Now().Add(time.Hour).Truncate(time.Millisecond))
 	}
 }
 
@@ -52,18 +52,18 @@ func TestH8RefreshRefused(t *testing.T) {
 		refreshes := e.faults.Add(faults.Rule{Path: tokenPath, Fault: faults.Status(400, body)})
 		for range 2 {
 			if _, err := c.Git.GitCredential(t.Context(), app); !errors.Is(err, autobuild.ErrUnauthorized) {
-				t.Errorf("got error %v, want ErrUnauthorized", err)
+				t.Errorf("git credential: got error %v, want ErrUnauthorized", err)
 			}
 		}
 		after := e.account(account.ID)
 		if after.State != autobuild.AccountBroken {
-			t.Errorf("got State %v, want %v", after.State, autobuild.AccountBroken)
+			t.Errorf("state: got %v, want %v", after.State, autobuild.AccountBroken)
 		}
 		if !strings.Contains(after.Problem, "alice") {
-			t.Errorf(`got %q, want it to contain "alice"`, after.Problem)
+			t.Errorf(`problem: got %q, want it to contain "alice"`, after.Problem)
 		}
 		if refreshes.Hits() != 1 {
-			t.Errorf("got %v refreshes, want 1", refreshes.Hits())
+			t.Errorf("refreshes: got %v, want 1", refreshes.Hits())
 		}
 	}
 }
@@ -109,13 +109,13 @@ func TestRefreshWithAWrongConsumer(t *testing.T) {
 	e.clock.pass(3 * time.Hour)
 	_, err := e.connect(account.ID).Git.GitCredential(t.Context(), app)
 	if !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("got error %v, want %v", err, autobuild.ErrUnauthorized)
+		t.Errorf("git credential: got error %v, want %v", err, autobuild.ErrUnauthorized)
 	}
 	if !strings.Contains(err.Error(), "OAuth consumer") {
-		t.Errorf(`got %q, want it to contain "OAuth consumer"`, err.Error())
+		t.Errorf(`git credential: got %q, want it to contain "OAuth consumer"`, err.Error())
 	}
 	if e.account(account.ID).State != autobuild.AccountLinked {
-		t.Errorf("got State %v, want %v", e.account(account.ID).State, autobuild.AccountLinked)
+		t.Errorf("state: got %v, want %v", e.account(account.ID).State, autobuild.AccountLinked)
 	}
 }
 
@@ -128,19 +128,19 @@ func TestConnectWithoutAProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := e.Connect(t.Context(), account.ID); err == nil {
-		t.Fatal("got no error, want one")
+		t.Fatal("connect: got no error, want one")
 	} else if !strings.Contains(err.Error(), p.Name) {
-		t.Errorf("got %q, want it to contain %q", err.Error(), p.Name)
+		t.Errorf("connect: got %q, want it to contain %q", err.Error(), p.Name)
 	}
 	p.Kind = autobuild.DataCenter
 	if _, err := e.store.SaveProvider(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Connect(t.Context(), account.ID); !errors.Is(err, accounts.ErrNotConfigured) {
-		t.Errorf("got error %v, want ErrNotConfigured", err)
+		t.Errorf("connect: got error %v, want ErrNotConfigured", err)
 	}
 	if _, err := e.Connect(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got error %v, want ErrNotFound", err)
+		t.Errorf("connect: got error %v, want ErrNotFound", err)
 	}
 }
 
@@ -156,19 +156,19 @@ func TestS5NoSecretInLogsAndErrors(t *testing.T) {
 	_, err2 := c.Repositories.Workspaces(t.Context())
 	text := e.log.String()
 	if err1 != nil {
-		t.Fatalf("got error %v (err1), want none", err1)
+		t.Fatalf("first call: got error %v, want none", err1)
 	}
 	if err2 == nil {
-		t.Fatal("got no error, want one")
+		t.Fatal("second call: got no error, want one")
 	}
 	if !strings.Contains(text, "linked account is broken") {
-		t.Fatalf(`got %q, want it to contain "linked account is broken"`, text)
+		t.Fatalf(`log: got %q, want it to contain "linked account is broken"`, text)
 	}
 	for _, s := range []secret.Secret{
 		account.AccessToken, account.RefreshToken, refreshed.AccessToken, refreshed.RefreshToken, e.consumer.Secret,
 	} {
 		if strings.Contains(text+err2.Error(), s.Reveal()) {
-			t.Error("a secret is written")
+			t.Error("log: got a secret in it, want none")
 		}
 	}
 }

@@ -43,25 +43,25 @@ func FuzzS2ReturnTo(f *testing.F) {
 		got := LocalPath(target)
 		u, err := base.Parse(got)
 		if err != nil {
-			t.Fatalf("got error %v, want none", err)
+			t.Fatalf("parse: got error %v, want none", err)
 		}
 		if u.Host != base.Host {
-			t.Errorf("got Host %v, want %v", u.Host, base.Host)
+			t.Errorf("host: got %v, want %v", u.Host, base.Host)
 		}
 		if u.Scheme != base.Scheme {
-			t.Errorf("got Scheme %v, want %v", u.Scheme, base.Scheme)
+			t.Errorf("scheme: got %v, want %v", u.Scheme, base.Scheme)
 		}
 		if u.User != nil {
-			t.Fatalf("got User %v, want nil", u.User)
+			t.Fatalf("user: got %v, want nil", u.User)
 		}
 		if !strings.HasPrefix(got, "/") {
-			t.Errorf(`got %q, want the prefix "/"`, got)
+			t.Errorf(`local path: got %q, want the prefix "/"`, got)
 		}
 		if strings.HasPrefix(got, "//") {
-			t.Errorf(`got %q, want another prefix than "//"`, got)
+			t.Errorf(`local path: got %q, want another prefix than "//"`, got)
 		}
 		if strings.ContainsAny(got, "\\\r\n") {
-			t.Error(`got strings.ContainsAny(got, "\\\r\n") true, want false`)
+			t.Error("local path: got a backslash or a line break, want none")
 		}
 	})
 }

@@ -17,29 +17,29 @@ func TestSignIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if first.User.Role != autobuild.RoleNone {
-		t.Errorf("got User.Role %v, want %v", first.User.Role, autobuild.RoleNone)
+		t.Errorf("user role: got %v, want %v", first.User.Role, autobuild.RoleNone)
 	}
 	if first.User.Name != "bob" {
-		t.Errorf(`got User.Name %q, want "bob"`, first.User.Name)
+		t.Errorf(`user name: got %q, want "bob"`, first.User.Name)
 	}
 	if first.User.RemoteID != e.bob.UUID {
-		t.Errorf("got User.RemoteID %v, want %v", first.User.RemoteID, e.bob.UUID)
+		t.Errorf("remote ID: got %v, want %v", first.User.RemoteID, e.bob.UUID)
 	}
 	if !first.SignedIn {
-		t.Error("got SignedIn false, want true")
+		t.Error("signed in: got false, want true")
 	}
 	if first.Account.ID != "" {
-		t.Errorf(`got Account.ID %q, want ""`, first.Account.ID)
+		t.Errorf(`account ID: got %q, want ""`, first.Account.ID)
 	}
 	again, err := e.run(e.bob, "")
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("sign in or link: got error %v, want none", err)
 	}
 	if again.User.ID != first.User.ID {
-		t.Errorf("got User.ID %v, want %v", again.User.ID, first.User.ID)
+		t.Errorf("user ID: got %v, want %v", again.User.ID, first.User.ID)
 	}
 	if all, err := e.store.Accounts(t.Context()); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("accounts: got error %v, want none", err)
 	} else if len(all) != 0 {
 		t.Errorf("number of rows: got %d, want 0 (%v)", len(all), all)
 	}
@@ -61,31 +61,31 @@ func TestH8RelinkingResumes(t *testing.T) {
 			}
 			broken := e.account(before.ID)
 			if broken.State != autobuild.AccountBroken {
-				t.Fatalf("got State %v, want %v", broken.State, autobuild.AccountBroken)
+				t.Fatalf("state: got %v, want %v", broken.State, autobuild.AccountBroken)
 			}
 			if !strings.Contains(broken.Problem, "Link the account again") {
-				t.Fatalf(`got %q, want it to contain "Link the account again"`, broken.Problem)
+				t.Fatalf(`problem: got %q, want it to contain "Link the account again"`, broken.Problem)
 			}
 			if _, err := e.Connect(
 				t.Context(),
 				before.ID,
 			); !errors.Is(err, autobuild.ErrUnauthorized) {
-				t.Errorf("got error %v, want %v", err, autobuild.ErrUnauthorized)
+				t.Errorf("connect: got error %v, want %v", err, autobuild.ErrUnauthorized)
 			} else if !strings.Contains(err.Error(), "alice") {
-				t.Errorf(`got %q, want it to contain "alice"`, err.Error())
+				t.Errorf(`connect: got %q, want it to contain "alice"`, err.Error())
 			}
 			done, err := e.run(e.alice, userID(e))
 			if err != nil {
-				t.Fatalf("got error %v, want none", err)
+				t.Fatalf("sign in or link: got error %v, want none", err)
 			}
 			if done.Account.ID != before.ID {
-				t.Fatalf("got Account.ID %v, want %v", done.Account.ID, before.ID)
+				t.Fatalf("account ID: got %v, want %v", done.Account.ID, before.ID)
 			}
 			if done.Account.State != autobuild.AccountLinked {
-				t.Fatalf("got Account.State %v, want %v", done.Account.State, autobuild.AccountLinked)
+				t.Fatalf("account state: got %v, want %v", done.Account.State, autobuild.AccountLinked)
 			}
 			if done.Account.Problem != "" {
-				t.Fatalf(`got Account.Problem %q, want ""`, done.Account.Problem)
+				t.Fatalf(`account problem: got %q, want ""`, done.Account.Problem)
 			}
 			if _, err := c.Repositories.Workspaces(t.Context()); err != nil { // the earlier connection
 				t.Error(err)
@@ -99,16 +99,16 @@ func TestIdentityOfAnotherUser(t *testing.T) {
 	e.user(e.bob, autobuild.RoleAdmin)
 	_, err := e.run(e.bob, e.admin.ID)
 	if !errors.Is(err, accounts.ErrIdentityTaken) {
-		t.Errorf("got error %v, want %v", err, accounts.ErrIdentityTaken)
+		t.Errorf("sign in or link: got error %v, want %v", err, accounts.ErrIdentityTaken)
 	}
 	if !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("got error %v, want %v", err, autobuild.ErrConflict)
+		t.Errorf("sign in or link: got error %v, want %v", err, autobuild.ErrConflict)
 	}
 	if !strings.Contains(err.Error(), "bob") {
-		t.Errorf(`got %q, want it to contain "bob"`, err.Error())
+		t.Errorf(`sign in or link: got %q, want it to contain "bob"`, err.Error())
 	}
 	if all, err := e.store.Accounts(t.Context()); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("accounts: got error %v, want none", err)
 	} else if len(all) != 0 {
 		t.Errorf("number of rows: got %d, want 0 (%v)", len(all), all)
 	}
@@ -122,30 +122,30 @@ func TestSecondIdentity(t *testing.T) {
 	robot.SetPassword(e.secretOf("robot"))
 	done, err := e.run(robot, e.admin.ID)
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("sign in or link: got error %v, want none", err)
 	}
 	if done.User.RemoteID != e.alice.UUID {
-		t.Fatalf("got User.RemoteID %v, want %v", done.User.RemoteID, e.alice.UUID)
+		t.Fatalf("remote ID: got %v, want %v", done.User.RemoteID, e.alice.UUID)
 	}
 	if done.Account.RemoteID != robot.UUID {
-		t.Fatalf("got Account.RemoteID %v, want %v", done.Account.RemoteID, robot.UUID)
+		t.Fatalf("remote ID: got %v, want %v", done.Account.RemoteID, robot.UUID)
 	}
 	if done.Account.UserID != e.admin.ID {
-		t.Fatalf("got Account.UserID %v, want %v", done.Account.UserID, e.admin.ID)
+		t.Fatalf("user ID: got %v, want %v", done.Account.UserID, e.admin.ID)
 	}
 	other := e.user(e.bob, autobuild.RoleAdmin)
 	if _, err := e.run(robot, other.ID); !errors.Is(err, accounts.ErrIdentityTaken) {
-		t.Errorf("got error %v, want ErrIdentityTaken", err)
+		t.Errorf("sign in or link: got error %v, want ErrIdentityTaken", err)
 	}
 	signedIn, err := e.run(robot, "") // the robot has no permissions, and its link belongs to the administrator
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("sign in or link: got error %v, want none", err)
 	}
 	if signedIn.Account.ID != "" {
-		t.Errorf(`got Account.ID %q, want ""`, signedIn.Account.ID)
+		t.Errorf(`account ID: got %q, want ""`, signedIn.Account.ID)
 	}
 	if signedIn.User.Role != autobuild.RoleNone {
-		t.Errorf("got User.Role %v, want %v", signedIn.User.Role, autobuild.RoleNone)
+		t.Errorf("user role: got %v, want %v", signedIn.User.Role, autobuild.RoleNone)
 	}
 }
 
@@ -158,25 +158,25 @@ func TestFirstAdministratorWhoSignedInBefore(t *testing.T) {
 	}
 	done, err := e.run(e.alice, e.admin.ID)
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("sign in or link: got error %v, want none", err)
 	}
 	if !done.SignedIn {
-		t.Error("got SignedIn false, want true")
+		t.Error("signed in: got false, want true")
 	}
 	if done.User.ID != before.User.ID {
-		t.Errorf("got User.ID %v, want %v", done.User.ID, before.User.ID)
+		t.Errorf("user ID: got %v, want %v", done.User.ID, before.User.ID)
 	}
 	if done.User.Role != autobuild.RoleAdmin {
-		t.Errorf("got User.Role %v, want %v", done.User.Role, autobuild.RoleAdmin)
+		t.Errorf("user role: got %v, want %v", done.User.Role, autobuild.RoleAdmin)
 	}
 	if done.Account.UserID != before.User.ID {
-		t.Errorf("got Account.UserID %v, want %v", done.Account.UserID, before.User.ID)
+		t.Errorf("user ID: got %v, want %v", done.Account.UserID, before.User.ID)
 	}
 }
 
 func TestLinkOfAnUnknownUser(t *testing.T) {
 	e := newEnv(t)
 	if _, err := e.run(e.alice, "nobody"); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got error %v, want ErrNotFound", err)
+		t.Errorf("sign in or link: got error %v, want ErrNotFound", err)
 	}
 }

@@ -56,16 +56,16 @@ func TestAccessTokens(t *testing.T) {
 			e := newEnv(t)
 			account := e.add(e.accessToken(kind))
 			if account.Name != place {
-				t.Errorf("got Name %v, want %v", account.Name, place)
+				t.Errorf("name: got %v, want %v", account.Name, place)
 			}
 			if account.UserID != "" {
-				t.Errorf(`got UserID %q, want ""`, account.UserID)
+				t.Errorf(`user ID: got %q, want ""`, account.UserID)
 			}
 			if account.State != autobuild.AccountLinked {
-				t.Errorf("got State %v, want %v", account.State, autobuild.AccountLinked)
+				t.Errorf("state: got %v, want %v", account.State, autobuild.AccountLinked)
 			}
 			if account.RemoteID == "" {
-				t.Error("got an empty RemoteID")
+				t.Error("remote ID: got none, want one")
 			}
 			if diff := cmp.Diff([]string{"repository", "webhook"}, account.Scopes); diff != "" {
 				t.Errorf("scopes (-want +got):\n%s", diff)
@@ -73,33 +73,33 @@ func TestAccessTokens(t *testing.T) {
 			c := e.connect(account.ID)
 			workspaces, err := c.Repositories.Workspaces(t.Context())
 			if err != nil {
-				t.Fatalf("got error %v, want none", err)
+				t.Fatalf("workspaces: got error %v, want none", err)
 			}
 			if len(workspaces) != 1 {
 				t.Fatalf("number of workspaces: got %d, want 1 (%v)", len(workspaces), workspaces)
 			}
 			if workspaces[0].Slug != "acme" {
-				t.Errorf(`got Slug %q, want "acme"`, workspaces[0].Slug)
+				t.Errorf(`slug: got %q, want "acme"`, workspaces[0].Slug)
 			}
 			repos, _, err := c.Repositories.List(t.Context(), "acme", "", "")
 			if err != nil {
-				t.Fatalf("got error %v, want none", err)
+				t.Fatalf("list repositories: got error %v, want none", err)
 			}
 			if len(repos) != 1 {
 				t.Fatalf("number of repos: got %d, want 1 (%v)", len(repos), repos)
 			}
 			if repos[0].ID != e.repo.UUID {
-				t.Errorf("got ID %v, want %v", repos[0].ID, e.repo.UUID)
+				t.Errorf("ID: got %v, want %v", repos[0].ID, e.repo.UUID)
 			}
 			again := e.add(e.accessToken(kind))
 			if again.ID != account.ID {
-				t.Errorf("got ID %v, want %v", again.ID, account.ID)
+				t.Errorf("ID: got %v, want %v", again.ID, account.ID)
 			}
 			if again.AccessToken.Equal(account.AccessToken) {
-				t.Errorf("got AccessToken %v, want another value", again.AccessToken)
+				t.Errorf("access token: got the old one (%v), want a new one", again.AccessToken)
 			}
 			if again.Version != account.Version+1 {
-				t.Errorf("got Version %v, want %v", again.Version, account.Version+1)
+				t.Errorf("version: got %v, want %v", again.Version, account.Version+1)
 			}
 		})
 	}
@@ -138,15 +138,15 @@ func TestAccessTokensThatAreRefused(t *testing.T) {
 	if err := change(
 		func(a *accounts.Token) { a.Repository = "acme/other" },
 	); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got error %v, want %v", err, autobuild.ErrNotFound)
+		t.Errorf("change: got error %v, want %v", err, autobuild.ErrNotFound)
 	} else if !strings.Contains(err.Error(), "acme/other") {
-		t.Errorf(`got %q, want it to contain "acme/other"`, err.Error())
+		t.Errorf(`change: got %q, want it to contain "acme/other"`, err.Error())
 	}
 	if err := change(func(a *accounts.Token) { a.ProviderID = "none" }); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("another provider: got error %v, want %v", err, autobuild.ErrNotFound)
 	}
 	if all, err := e.store.Accounts(t.Context()); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("accounts: got error %v, want none", err)
 	} else if len(all) != 0 {
 		t.Errorf("number of rows: got %d, want 0 (%v)", len(all), all)
 	}
@@ -160,20 +160,20 @@ func TestH8AccessTokenRevoked(t *testing.T) {
 	c := e.connect(account.ID)
 	e.server.RevokeAccessToken(account.AccessToken)
 	if _, err := c.Commits.Heads(t.Context(), app); !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("got error %v, want ErrUnauthorized", err)
+		t.Errorf("heads: got error %v, want ErrUnauthorized", err)
 	}
 	if after := e.account(
 		account.ID,
 	); after.State != autobuild.AccountBroken {
-		t.Errorf("got State %v, want %v", after.State, autobuild.AccountBroken)
+		t.Errorf("state: got %v, want %v", after.State, autobuild.AccountBroken)
 	} else if !strings.Contains(after.Problem, "Enter a new one") {
-		t.Errorf(`got %q, want it to contain "Enter a new one"`, after.Problem)
+		t.Errorf(`problem: got %q, want it to contain "Enter a new one"`, after.Problem)
 	}
 	renewed := e.add(e.accessToken(autobuild.AccountWorkspaceToken))
 	if _, err := c.Commits.Heads(t.Context(), app); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("heads: got error %v, want none", err)
 	} else if renewed.ID != account.ID {
-		t.Errorf("got ID %v, want %v", renewed.ID, account.ID)
+		t.Errorf("ID: got %v, want %v", renewed.ID, account.ID)
 	}
 }
 
@@ -190,9 +190,9 @@ func TestAccessTokenExpires(t *testing.T) {
 		t.Context(),
 		app,
 	); !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("got error %v, want %v", err, autobuild.ErrUnauthorized)
+		t.Errorf("git credential: got error %v, want %v", err, autobuild.ErrUnauthorized)
 	} else if !strings.Contains(err.Error(), "expired on") {
-		t.Errorf(`got %q, want it to contain "expired on"`, err.Error())
+		t.Errorf(`git credential: got %q, want it to contain "expired on"`, err.Error())
 	}
 }
 
@@ -205,10 +205,10 @@ func TestAccessTokenRefusedOnce(t *testing.T) {
 	)
 	_, err := e.connect(account.ID).Commits.Heads(t.Context(), app)
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("heads: got error %v, want none", err)
 	}
 	if e.account(account.ID).State != autobuild.AccountLinked {
-		t.Errorf("got State %v, want %v", e.account(account.ID).State, autobuild.AccountLinked)
+		t.Errorf("state: got %v, want %v", e.account(account.ID).State, autobuild.AccountLinked)
 	}
 }
 
@@ -236,11 +236,11 @@ func TestH8AccessTokenReplacedMeanwhile(t *testing.T) {
 	)
 	_, err := c.Commits.Heads(t.Context(), app)
 	if after := e.account(account.ID); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("heads: got error %v, want none", err)
 	} else if after.State != autobuild.AccountLinked {
-		t.Errorf("got State %v, want %v", after.State, autobuild.AccountLinked)
+		t.Errorf("state: got %v, want %v", after.State, autobuild.AccountLinked)
 	} else if refused != 2 {
-		t.Errorf("got refused %v, want 2", refused)
+		t.Errorf("refused requests: got %v, want 2", refused)
 	}
 }
 

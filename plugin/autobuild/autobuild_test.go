@@ -52,7 +52,7 @@ func TestAdvancesNeverGoesBack(t *testing.T) {
 				continue
 			}
 			if a < attempt {
-				t.Fatalf("attempt went back from %d to %d, want at least %d", attempt, a, attempt)
+				t.Fatalf("attempt: got %d after %d, want at least %d", attempt, a, attempt)
 			}
 			attempt, state = a, s
 			if s.Final() {
@@ -61,7 +61,7 @@ func TestAdvancesNeverGoesBack(t *testing.T) {
 		}
 		for a, n := range finals {
 			if n > 1 {
-				t.Fatalf("attempt %d ended %d times", a, n)
+				t.Fatalf("ends of attempt %d: got %d, want at most 1", a, n)
 			}
 		}
 	})
@@ -123,13 +123,13 @@ func TestRefFull(t *testing.T) {
 func TestRateLimitIsUnavailable(t *testing.T) {
 	err := error(&autobuild.RateLimitError{RetryAfter: 90 * time.Second})
 	if !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Error("a rate limit is not ErrUnavailable")
+		t.Error("rate limit is ErrUnavailable: got false, want true")
 	}
 	if errors.Is(err, autobuild.ErrForbidden) {
-		t.Error("a rate limit is ErrForbidden")
+		t.Error("rate limit is ErrForbidden: got true, want false")
 	}
 	if !strings.Contains(err.Error(), "1m30s") {
-		t.Errorf("got %q, want the time to wait: 1m30s", err)
+		t.Errorf("error: got %q, want the time to wait: 1m30s", err)
 	}
 }
 
@@ -158,7 +158,7 @@ func TestAProviderIsConfiguredWithKeyAndSecret(t *testing.T) {
 func TestAFieldErrorBeginsWithItsField(t *testing.T) {
 	err := autobuild.FieldError{Field: "rules[0].source", Message: "is empty"}
 	if got := err.Error(); got != "rules[0].source: is empty" {
-		t.Errorf("got %q, want the field before the message", got)
+		t.Errorf("error: got %q, want the field before the message", got)
 	}
 }
 

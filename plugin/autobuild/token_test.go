@@ -13,7 +13,7 @@ func TestNewToken(t *testing.T) {
 	shape := regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 	one, other := autobuild.NewToken(), autobuild.NewToken()
 	if !shape.MatchString(one.Reveal()) {
-		t.Errorf("token of %d characters does not match %s", len(one.Reveal()), shape)
+		t.Errorf("token: got %d characters, want a token that matches %s", len(one.Reveal()), shape)
 	}
 	if one.Equal(other) {
 		t.Error("two calls: got the same token, want different ones")

@@ -95,25 +95,25 @@ func TestRequestCarriesCredentialAndBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.auth != "Bearer "+canary {
-		t.Errorf("got Authorization %q, want the credential", got.auth)
+		t.Errorf("Authorization: got %q, want the credential", got.auth)
 	}
 	if got.accept != "application/json" {
-		t.Errorf("got Accept %q, want application/json", got.accept)
+		t.Errorf("Accept: got %q, want application/json", got.accept)
 	}
 	if got.kind != "application/json" {
-		t.Errorf("got Content-Type %q, want application/json", got.kind)
+		t.Errorf("Content-Type: got %q, want application/json", got.kind)
 	}
 	if want := "/2.0/%7Ba-b%7D/feature%2Fx%231"; got.path != want {
-		t.Errorf("got path %s, want %s", got.path, want)
+		t.Errorf("path: got %s, want %s", got.path, want)
 	}
 	if got.query != "pagelen=1" {
-		t.Errorf("got query %s, want pagelen=1", got.query)
+		t.Errorf("query: got %s, want pagelen=1", got.query)
 	}
 	if answer.Status != 200 {
-		t.Errorf("got status %d, want 200", answer.Status)
+		t.Errorf("status: got %d, want 200", answer.Status)
 	}
 	if scopes := answer.Header.Get("X-OAuth-Scopes"); scopes != "account" {
-		t.Errorf("got X-OAuth-Scopes %q, want account", scopes)
+		t.Errorf("X-OAuth-Scopes: got %q, want account", scopes)
 	}
 }
 
@@ -125,11 +125,11 @@ func TestOversizedResponsesAreRejected(t *testing.T) {
 		}
 	})
 	if err := get(t, c); err == nil || !strings.Contains(err.Error(), "larger than 16 MiB") {
-		t.Errorf("got error %v, want one about the size", err)
+		t.Errorf("GET: got error %v, want one about the size", err)
 	}
 	c = serve(t, reply(400, "Content-Type: text/plain", strings.Repeat("a", 1<<20)))
 	if err := get(t, c); err == nil || len(err.Error()) > 1000 {
-		t.Errorf("got an error of %d bytes, want at most 1000", len(err.Error()))
+		t.Errorf("length of the error: got %d bytes, want at most 1000", len(err.Error()))
 	}
 }
 
@@ -139,13 +139,13 @@ func TestTokenSourceErrorsReachTheCaller(t *testing.T) {
 	var count atomic.Int32
 	c := serve(t, answers(&count, fine), func(o *bitbucket.Options) { o.Token = fail })
 	if err := get(t, c); !errors.Is(err, broken) || count.Load() != 0 {
-		t.Errorf("got error %v after %d calls, want %v before any call", err, count.Load(), broken)
+		t.Errorf("GET: got error %v after %d calls, want %v before any call", err, count.Load(), broken)
 	}
 	c = serve(t, reply(401, "", ""), func(o *bitbucket.Options) {
 		o.Renew = func(ctx context.Context, _ secret.Secret) (secret.Secret, error) { return fail(ctx) }
 	})
 	if err := get(t, c); !errors.Is(err, broken) {
-		t.Errorf("got %v, want %v", err, broken)
+		t.Errorf("GET: got %v, want %v", err, broken)
 	}
 }
 
@@ -156,7 +156,7 @@ func TestCancelledCalls(t *testing.T) {
 	go func() { <-arrived; cancel() }()
 	_, err := c.Do(ctx, bitbucket.Request{Method: "GET", Path: "/2.0/user"}, nil)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "GET /2.0/user") {
-		t.Errorf(`got error %v, want Canceled with "GET /2.0/user"`, err)
+		t.Errorf(`request: got error %v, want Canceled with "GET /2.0/user"`, err)
 	}
 }
 

@@ -88,7 +88,7 @@ func TestErrorBodies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			err := get(t, serve(t, tc.reply))
 			if !errors.Is(err, tc.is) {
-				t.Errorf("errors.Is(%v, %v) is false", err, tc.is)
+				t.Errorf("errors.Is(%v, %v): got false, want true", err, tc.is)
 			}
 			if diff := cmp.Diff(tc.text, err.Error()); diff != "" {
 				t.Errorf("text (-want +got):\n%s", diff)
@@ -106,7 +106,7 @@ func TestErrorFields(t *testing.T) {
 		`"key":"too long","odd":3},"message":"url: Enter a valid URL."}}`)))
 	var e *bitbucket.Error
 	if !errors.As(err, &e) {
-		t.Fatalf("got error %v, want an *Error", err)
+		t.Fatalf("GET: got error %v, want an *Error", err)
 	}
 	want := map[string][]string{"url": {"Enter a valid URL."}, "key": {"too long"}, "odd": {"3"}}
 	if diff := cmp.Diff(want, e.Fields); diff != "" {
@@ -121,7 +121,7 @@ func TestHTMLBodiesAreNotUsedAsErrorMessages(t *testing.T) {
 		for _, wrong := range []error{bitbucket.ErrNotFound, bitbucket.ErrForbidden, bitbucket.ErrUnauthorized,
 			bitbucket.ErrRemoved} {
 			if errors.Is(err, wrong) {
-				t.Errorf("status %d with HTML: got %v", status, wrong)
+				t.Errorf("error for status %d with HTML: got %v, want another error", status, wrong)
 			}
 		}
 		if !errors.Is(err, bitbucket.ErrUnavailable) {

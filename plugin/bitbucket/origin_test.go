@@ -20,7 +20,7 @@ func foreign(t *testing.T, seen *atomic.Int32) *httptest.Server {
 		seen.Add(1)
 		for name, values := range r.Header {
 			if strings.Contains(strings.Join(values, ""), canary) {
-				t.Errorf("%s contains the credential", name)
+				t.Errorf("%s: got the credential in it, want none", name)
 			}
 		}
 		fine(w, r)
@@ -38,13 +38,13 @@ func TestO1RedirectsToOtherOriginsHaveNoCredential(t *testing.T) {
 		http.Redirect(w, r, other.URL+"/x?secret=1", http.StatusFound)
 	})
 	if err := get(t, c); err != nil || seen.Load() != 1 {
-		t.Errorf("got error %v and %d requests to the other origin, want success and 1", err, seen.Load())
+		t.Errorf("GET: got error %v and %d requests to the other origin, want success and 1", err, seen.Load())
 	}
 	c = serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "https"+strings.TrimPrefix(other.URL, "http")+"/x", http.StatusTemporaryRedirect)
 	})
 	if err := get(t, c); !errors.Is(err, bitbucket.ErrUnavailable) || strings.Contains(err.Error(), canary) {
-		t.Errorf("a link with another scheme: got %v", err)
+		t.Errorf("link with another scheme: got error %v, want ErrUnavailable without the credential", err)
 	}
 }
 
@@ -73,13 +73,13 @@ func TestRedirectsEnd(t *testing.T) {
 	})
 	err := get(t, c)
 	if err == nil {
-		t.Fatal("got no error, want one about redirects")
+		t.Fatal("GET: got no error, want one about redirects")
 	}
 	if count.Load() > 24 {
-		t.Errorf("got %d requests, want at most 24", count.Load())
+		t.Errorf("requests: got %d, want at most 24", count.Load())
 	}
 	if strings.Contains(err.Error(), "secret") {
-		t.Errorf("got error %v, want it without the query", err)
+		t.Errorf("GET: got error %v, want it without the query", err)
 	}
 }
 
@@ -106,11 +106,11 @@ func TestO1NextLinksStayWithinTheOrigin(t *testing.T) {
 		})
 		values, err := bitbucket.All[int](t.Context(), c, bitbucket.Request{Path: "/2.0/x"}, 5)
 		if err == nil || len(values) != 1 {
-			t.Errorf("link %s: got %v, error %v", link, values, err)
+			t.Errorf("link %s: got %v, error %v, want one value and an error", link, values, err)
 		}
 	}
 	if seen.Load() != 0 {
-		t.Errorf("got %d requests to another origin, want none", seen.Load())
+		t.Errorf("requests to another origin: got %d, want none", seen.Load())
 	}
 }
 
@@ -126,11 +126,11 @@ func TestAllReadsEveryPage(t *testing.T) {
 	})
 	got, err := bitbucket.All[string](t.Context(), c, bitbucket.Request{Path: "/2.0/x"}, 3)
 	if err != nil || !slices.Equal(got, []string{"p", "p2", "p3"}) {
-		t.Errorf("got %v, error %v", got, err)
+		t.Errorf("values: got %v, error %v, want p, p2 and p3", got, err)
 	}
 	got, err = bitbucket.All[string](t.Context(), c, bitbucket.Request{Path: "/2.0/x"}, 2)
 	if !errors.Is(err, bitbucket.ErrTooMany) || len(got) != 2 {
-		t.Errorf("got %v, error %v", got, err)
+		t.Errorf("values over the limit: got %v, error %v, want 2 and ErrTooMany", got, err)
 	}
 }
 
@@ -140,12 +140,12 @@ func TestAllEndsWhenAPageNamesItself(t *testing.T) {
 	})
 	if _, err := bitbucket.All[int](t.Context(), c, bitbucket.Request{Path: "/2.0/x"}, 100); err == nil ||
 		!strings.Contains(err.Error(), "same page") {
-		t.Errorf(`got error %v, want an error with "same page"`, err)
+		t.Errorf(`next page: got error %v, want an error with "same page"`, err)
 	}
 }
 
 func TestPathsWithDotSegmentsAreRejected(t *testing.T) {
-	c := serve(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("unexpected request for %s", r.URL) })
+	c := serve(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("requests: got one for %s, want none", r.URL) })
 	for _, path := range []string{"2.0/user", bitbucket.Join("2.0", "..", "x"), "/2.0/./x", "/2.0/%2e%2e/x", "/%zz",
 		"/\x7f", "@evil.example/x", "//evil\x00"} {
 		if _, err := c.Do(t.Context(), bitbucket.Request{Method: "GET", Path: path}, nil); err == nil {

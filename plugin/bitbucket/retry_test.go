@@ -55,10 +55,10 @@ func TestF11Retries(t *testing.T) {
 				func(o *bitbucket.Options) { o.Transport = &http.Transport{DisableKeepAlives: true} })
 			_, err := c.Do(t.Context(), tc.request, nil)
 			if (err != nil) != tc.fails {
-				t.Errorf("got error %v, want an error: %v", err, tc.fails)
+				t.Errorf("do: got error %v, want error: %v", err, tc.fails)
 			}
 			if count.Load() != tc.calls {
-				t.Errorf("got %d calls, want %d", count.Load(), tc.calls)
+				t.Errorf("calls: got %d, want %d", count.Load(), tc.calls)
 			}
 		})
 	}
@@ -72,10 +72,10 @@ func TestF11RetryAfterIsHonored(t *testing.T) {
 		t.Fatal(err)
 	}
 	if waited := time.Since(began); waited < time.Second {
-		t.Errorf("got a pause of %s, want at least 1s", waited)
+		t.Errorf("pause before the retry: got %s, want at least 1s", waited)
 	}
 	if count.Load() != 2 {
-		t.Errorf("got %d calls, want 2", count.Load())
+		t.Errorf("calls: got %d, want 2", count.Load())
 	}
 }
 
@@ -113,7 +113,7 @@ func TestF12RenewsOnceAfter401(t *testing.T) {
 		o.Renew = func(_ context.Context, refused secret.Secret) (secret.Secret, error) {
 			renewed.Add(1)
 			if refused.Reveal() != canary {
-				t.Errorf("got rejected credential %q, want the first one", refused.Reveal())
+				t.Errorf("rejected credential: got %q, want the first one", refused.Reveal())
 			}
 			return secret.New("fresh"), nil
 		}
@@ -126,18 +126,18 @@ func TestF12RenewsOnceAfter401(t *testing.T) {
 		expired(w, r)
 	}, renew)
 	if err := get(t, c); err != nil {
-		t.Errorf("got error %v, want none", err)
+		t.Errorf("GET: got error %v, want none", err)
 	}
 	if renewed.Load() != 1 {
-		t.Errorf("got %d renewals, want 1", renewed.Load())
+		t.Errorf("renewals: got %d, want 1", renewed.Load())
 	}
 
 	renewed.Store(0)
 	if err := get(t, serve(t, expired, renew)); !errors.Is(err, bitbucket.ErrUnauthorized) {
-		t.Errorf("got error %v, want %v", err, bitbucket.ErrUnauthorized)
+		t.Errorf("GET: got error %v, want %v", err, bitbucket.ErrUnauthorized)
 	}
 	if renewed.Load() != 1 {
-		t.Errorf("got %d renewals, want 1", renewed.Load())
+		t.Errorf("renewals: got %d, want 1", renewed.Load())
 	}
 }
 
@@ -149,6 +149,6 @@ func TestSlowResponsesTimeOut(t *testing.T) {
 		<-r.Context().Done()
 	}, fine), func(o *bitbucket.Options) { o.Timeout = 200 * time.Millisecond })
 	if err := get(t, c); err != nil || count.Load() != 2 {
-		t.Errorf("got error %v after %d calls, want success after 2", err, count.Load())
+		t.Errorf("GET: got error %v after %d calls, want success after 2", err, count.Load())
 	}
 }

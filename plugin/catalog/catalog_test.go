@@ -29,7 +29,7 @@ func TestBrowseFromWorkspaceToDockerfile(t *testing.T) {
 		t.Fatalf("number of workspaces: got %d, want 1 (%v)", len(workspaces), workspaces)
 	}
 	if workspaces[0].Slug != "acme" {
-		t.Errorf(`got Slug %q, want "acme"`, workspaces[0].Slug)
+		t.Errorf(`slug: got %q, want "acme"`, workspaces[0].Slug)
 	}
 	repositories, next, err := e.Repositories(t.Context(), e.alice.ID, "acme", "app", "")
 	must.Succeed(t, err)
@@ -37,22 +37,22 @@ func TestBrowseFromWorkspaceToDockerfile(t *testing.T) {
 		t.Fatalf("number of repositories: got %d, want 1 (%v)", len(repositories), repositories)
 	}
 	if repositories[0].FullName != "acme/app" {
-		t.Errorf(`got FullName %q, want "acme/app"`, repositories[0].FullName)
+		t.Errorf(`full name: got %q, want "acme/app"`, repositories[0].FullName)
 	}
 	if next != "" {
-		t.Errorf(`got next %q, want ""`, next)
+		t.Errorf(`next page: got %q, want ""`, next)
 	}
 	r, files, err := e.Dockerfiles(t.Context(), e.alice.ID, "acme/app")
 	must.Succeed(t, err)
 	if diff := cmp.Diff([]string{"Dockerfile", "svc/a/Dockerfile"}, files); diff != "" {
-		t.Errorf(`got diff %q, want ""`, diff)
+		t.Errorf("Dockerfiles (-want +got):\n%s", diff)
 	} else if r.DefaultBranch != "main" {
-		t.Errorf(`got DefaultBranch %q, want "main"`, r.DefaultBranch)
+		t.Errorf(`default branch: got %q, want "main"`, r.DefaultBranch)
 	}
 	if _, files, err := e.Dockerfiles(t.Context(), e.alice.ID, "acme/lib"); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("Dockerfiles: got error %v, want none", err)
 	} else if files != nil {
-		t.Errorf("got files %v, want nil", files)
+		t.Errorf("files: got %v, want nil", files)
 	}
 }
 
@@ -81,37 +81,37 @@ func TestCreateStoresTheDraftWithDefaults(t *testing.T) {
 	stored, err := e.store.AutomatedBuild(t.Context(), saved.ID)
 	must.Succeed(t, err)
 	if stored.Image != e.registry+"/acme/app" {
-		t.Errorf("got Image %v, want %v", stored.Image, e.registry+"/acme/app")
+		t.Errorf("image: got %v, want %v", stored.Image, e.registry+"/acme/app")
 	}
 	if stored.Engine != "embedded" {
-		t.Errorf(`got Engine %q, want "embedded"`, stored.Engine)
+		t.Errorf(`engine: got %q, want "embedded"`, stored.Engine)
 	}
 	if stored.Autotest != autobuild.AutotestOff {
-		t.Errorf("got Autotest %v, want %v", stored.Autotest, autobuild.AutotestOff)
+		t.Errorf("autotest: got %v, want %v", stored.Autotest, autobuild.AutotestOff)
 	}
 	if stored.CreatedBy != "u1" {
-		t.Errorf(`got CreatedBy %q, want "u1"`, stored.CreatedBy)
+		t.Errorf(`creator: got %q, want "u1"`, stored.CreatedBy)
 	}
 	if len(stored.Rules) != 1 {
 		t.Fatalf("number of rules: got %d, want 1 (%v)", len(stored.Rules), stored.Rules)
 	}
 	if stored.Rules[0].Source != "main" {
-		t.Errorf(`got Source %q, want "main"`, stored.Rules[0].Source)
+		t.Errorf(`source: got %q, want "main"`, stored.Rules[0].Source)
 	}
 	if stored.Rules[0].Tags != "latest" {
-		t.Errorf(`got Tags %q, want "latest"`, stored.Rules[0].Tags)
+		t.Errorf(`tags: got %q, want "latest"`, stored.Rules[0].Tags)
 	}
 	if stored.Rules[0].ID == "" {
-		t.Error("got an empty ID")
+		t.Error("rule ID: got none, want one")
 	}
 	if stored.Repository.ID != e.app.UUID {
-		t.Errorf("got Repository.ID %v, want %v", stored.Repository.ID, e.app.UUID)
+		t.Errorf("repository ID: got %v, want %v", stored.Repository.ID, e.app.UUID)
 	}
 	if stored.Environment["NPM_MODE"].Reveal() != "ci" {
-		t.Errorf(`got stored.Environment["NPM_MODE"].Reveal() %q, want "ci"`, stored.Environment["NPM_MODE"].Reveal())
+		t.Errorf(`NPM_MODE: got %q, want "ci"`, stored.Environment["NPM_MODE"].Reveal())
 	}
 	if len(saved.Warnings) > 0 {
-		t.Errorf("got %d saved.Warnings, want none", len(saved.Warnings))
+		t.Errorf("warnings: got %d, want none", len(saved.Warnings))
 	}
 }
 
@@ -127,11 +127,11 @@ func TestCreateReportsAllInvalidFieldsAndStoresNothing(t *testing.T) {
 		t.Errorf("%v\n%s", err, diff)
 	}
 	if all, err := e.store.AutomatedBuilds(t.Context()); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("automated builds: got error %v, want none", err)
 	} else if len(all) > 0 {
-		t.Errorf("got %d all, want none", len(all))
+		t.Errorf("automated builds: got %d, want none", len(all))
 	} else if len(e.app.Hooks()) > 0 {
-		t.Errorf("got %d app Hooks, want none", len(e.app.Hooks()))
+		t.Errorf("webhooks: got %d, want none", len(e.app.Hooks()))
 	}
 }
 
@@ -144,10 +144,10 @@ func TestTheEngineIsOneThatIsConfigured(t *testing.T) {
 	must.Succeed(t, err)
 	stored, err := e.store.AutomatedBuild(t.Context(), saved.ID)
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("automated build: got error %v, want none", err)
 	}
 	if stored.Engine != "drone" {
-		t.Errorf(`got Engine %q, want "drone"`, stored.Engine)
+		t.Errorf(`engine: got %q, want "drone"`, stored.Engine)
 	}
 	d.Engine = "woodpecker"
 	_, err = several.Update(t.Context(), saved.ID, d)
@@ -155,9 +155,9 @@ func TestTheEngineIsOneThatIsConfigured(t *testing.T) {
 		[]string{"engine"},
 		fieldsOf(t, err),
 	); diff != "" {
-		t.Errorf(`got diff %q, want ""`, diff)
+		t.Errorf("fields (-want +got):\n%s", diff)
 	} else if !strings.Contains(err.Error(), `"woodpecker" is not configured here`) {
-		t.Errorf("got %q, want it to contain %q", err.Error(), `"woodpecker" is not configured here`)
+		t.Errorf("update: got %q, want it to contain %q", err.Error(), `"woodpecker" is not configured here`)
 	}
 }
 
@@ -165,13 +165,13 @@ func fieldsOf(t *testing.T, err error) (fields []string) {
 	t.Helper()
 	var wrong *catalog.Invalid
 	if !errors.As(err, &wrong) {
-		t.Fatalf("got error %v, want *catalog.Invalid", err)
+		t.Fatalf("error: got %v, want *catalog.Invalid", err)
 	}
 	for _, f := range wrong.Fields {
 		fields = append(fields, f.Field)
 	}
 	if len(wrong.Error()) == 0 {
-		t.Error("got an error without text, want the wrong fields")
+		t.Error("text of the error: got none, want the wrong fields")
 	}
 	return fields
 }
@@ -231,7 +231,7 @@ func TestCreateWarnsIfThePushWillFail(t *testing.T) {
 		t.Fatalf("number of warnings: got %d, want 1 (%v)", len(saved.Warnings), saved.Warnings)
 	}
 	if !strings.Contains(saved.Warnings[0], "acme/app also pushes") {
-		t.Errorf(`got %q, want it to contain "acme/app also pushes"`, saved.Warnings[0])
+		t.Errorf(`warnings: got %q, want it to contain "acme/app also pushes"`, saved.Warnings[0])
 	}
 	d.Image = "127.0.0.1:1/acme/lib"
 	if saved := e.create(
@@ -240,7 +240,7 @@ func TestCreateWarnsIfThePushWillFail(t *testing.T) {
 	); len(saved.Warnings) != 1 {
 		t.Fatalf("number of warnings: got %d, want 1 (%v)", len(saved.Warnings), saved.Warnings)
 	} else if !strings.Contains(saved.Warnings[0], "No registry credential matches it") {
-		t.Errorf(`got %q, want it to contain "No registry credential matches it"`, saved.Warnings[0])
+		t.Errorf(`warnings: got %q, want it to contain "No registry credential matches it"`, saved.Warnings[0])
 	}
 	refusing := e.with(func(o *catalog.Options) {
 		o.Registry = checker(func(string, autobuild.Registry) error { return errors.New("it is wrong") })
@@ -255,11 +255,11 @@ func TestCreateWarnsIfThePushWillFail(t *testing.T) {
 		t.Context(),
 		d,
 	); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("create: got error %v, want none", err)
 	} else if len(saved.Warnings) != 1 {
 		t.Fatalf("number of warnings: got %d, want 1 (%v)", len(saved.Warnings), saved.Warnings)
 	} else if !strings.Contains(saved.Warnings[0], "Check the credential of registry.example.com") {
-		t.Errorf(`got %q, want it to contain "Check the credential of registry.example.com"`, saved.Warnings[0])
+		t.Errorf(`warnings: got %q, want it to contain "Check the credential of registry.example.com"`, saved.Warnings[0])
 	}
 }
 
@@ -274,7 +274,7 @@ func TestWarningsNameNoOtherRepository(t *testing.T) {
 		t.Fatalf("number of warnings: got %d, want 1 (%v)", len(saved.Warnings), saved.Warnings)
 	}
 	if !strings.HasPrefix(saved.Warnings[0], "Another automated build also pushes") {
-		t.Errorf(`got %q, want the prefix "Another automated build also pushes"`, saved.Warnings[0])
+		t.Errorf(`warnings: got %q, want the prefix "Another automated build also pushes"`, saved.Warnings[0])
 	}
 }
 
@@ -297,19 +297,19 @@ func TestUpdateKeepsStoredValues(t *testing.T) {
 		t.Error(diff)
 	}
 	if updated.ID != saved.ID {
-		t.Errorf("got ID %v, want %v", updated.ID, saved.ID)
+		t.Errorf("ID: got %v, want %v", updated.ID, saved.ID)
 	}
 	if updated.CreatedBy != "u1" {
-		t.Errorf(`got CreatedBy %q, want "u1"`, updated.CreatedBy)
+		t.Errorf(`creator: got %q, want "u1"`, updated.CreatedBy)
 	}
 	if len(updated.Rules) != 2 {
 		t.Fatalf("number of rules: got %d, want 2 (%v)", len(updated.Rules), updated.Rules)
 	}
 	if updated.Rules[0].ID != saved.Rules[0].ID {
-		t.Errorf("got ID %v, want %v", updated.Rules[0].ID, saved.Rules[0].ID)
+		t.Errorf("rule ID: got %v, want %v", updated.Rules[0].ID, saved.Rules[0].ID)
 	}
 	if updated.Hook.ID != saved.Hook.ID {
-		t.Errorf("got Hook.ID %v, want %v", updated.Hook.ID, saved.Hook.ID)
+		t.Errorf("webhook ID: got %v, want %v", updated.Hook.ID, saved.Hook.ID)
 	}
 }
 
@@ -343,9 +343,9 @@ func TestRulesCanBeEditedWhileBitbucketIsDown(t *testing.T) {
 	updated, err := e.Update(t.Context(), saved.ID, d)
 	must.Succeed(t, err)
 	if updated.Rules[0].Tags != "edge" {
-		t.Errorf(`got Tags %q, want "edge"`, updated.Rules[0].Tags)
+		t.Errorf(`tags: got %q, want "edge"`, updated.Rules[0].Tags)
 	}
 	if updated.Hook.State != autobuild.HookActive {
-		t.Errorf("got Hook.State %v, want %v", updated.Hook.State, autobuild.HookActive)
+		t.Errorf("webhook state: got %v, want %v", updated.Hook.State, autobuild.HookActive)
 	}
 }

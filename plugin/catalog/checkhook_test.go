@@ -33,22 +33,22 @@ func TestF18ACheckRestoresTheWebhook(t *testing.T) {
 				t.Fatalf("number of hooks: got %d, want 1 (%v)", len(hooks), hooks)
 			}
 			if !hooks[0].Active {
-				t.Error("got Active false, want true")
+				t.Error("webhook at Bitbucket: got an inactive one, want an active one")
 			}
 			if !hooks[0].SecretSet {
-				t.Error("got SecretSet false, want true")
+				t.Error("secret is set: got false, want true")
 			}
 			if hooks[0].UUID != h.RemoteID {
-				t.Errorf("got UUID %v, want %v", hooks[0].UUID, h.RemoteID)
+				t.Errorf("UUID: got %v, want %v", hooks[0].UUID, h.RemoteID)
 			}
 			if hooks[0].URL != e.HookURL(h) {
-				t.Errorf("got URL %v, want %v", hooks[0].URL, e.HookURL(h))
+				t.Errorf("URL: got %v, want %v", hooks[0].URL, e.HookURL(h))
 			}
 			if h.State != autobuild.HookActive {
-				t.Errorf("got State %v, want %v", h.State, autobuild.HookActive)
+				t.Errorf("state: got %v, want %v", h.State, autobuild.HookActive)
 			}
 			if !h.Secret.Equal(saved.Hook.Secret) {
-				t.Error("the secret changed")
+				t.Error("secret: got a new one, want the old one")
 			}
 		})
 	}
@@ -63,10 +63,10 @@ func TestF18AWebhookThatCannotBeRestoredIsPolled(t *testing.T) {
 	h, err := e.store.Hook(t.Context(), saved.Hook.ID)
 	must.Succeed(t, err)
 	if h.State != autobuild.HookActive {
-		t.Errorf("got State %v, want %v", h.State, autobuild.HookActive)
+		t.Errorf("state: got %v, want %v", h.State, autobuild.HookActive)
 	}
 	if passing.Hits() == 0 {
-		t.Errorf("got passing.Hits() %v, want another value", passing.Hits())
+		t.Errorf("requests for webhooks: got %v, want at least 1", passing.Hits())
 	}
 	passing.Stop()
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/hooks", Fault: faults.Status(403, "")})
@@ -74,10 +74,10 @@ func TestF18AWebhookThatCannotBeRestoredIsPolled(t *testing.T) {
 	h, err = e.store.Hook(t.Context(), saved.Hook.ID)
 	must.Succeed(t, err)
 	if h.State != autobuild.HookPolled {
-		t.Errorf("got State %v, want %v", h.State, autobuild.HookPolled)
+		t.Errorf("state: got %v, want %v", h.State, autobuild.HookPolled)
 	}
 	if !strings.Contains(h.Problem, "may not add webhooks to acme/app") {
-		t.Errorf(`got %q, want it to contain "may not add webhooks to acme/app"`, h.Problem)
+		t.Errorf(`problem: got %q, want it to contain "may not add webhooks to acme/app"`, h.Problem)
 	}
 }
 
@@ -93,10 +93,10 @@ func TestAnotherAccountsRefusalKeepsTheWebhook(t *testing.T) {
 	h, err := e.store.Hook(t.Context(), saved.Hook.ID)
 	must.Succeed(t, err)
 	if h.State != autobuild.HookActive {
-		t.Errorf("got State %v, want %v", h.State, autobuild.HookActive)
+		t.Errorf("state: got %v, want %v", h.State, autobuild.HookActive)
 	}
 	if h.AccountID != e.alice.ID {
-		t.Errorf("got AccountID %v, want %v", h.AccountID, e.alice.ID)
+		t.Errorf("account ID: got %v, want %v", h.AccountID, e.alice.ID)
 	}
 }
 
@@ -121,7 +121,7 @@ func TestARepositoryWithoutAutomatedBuildsIsNotChecked(t *testing.T) {
 			e.app.RemoveHooks()
 			must.Succeed(t, e.CheckHook(t.Context(), saved.Repository))
 			if hooks := e.app.Hooks(); len(hooks) != 0 {
-				t.Errorf("webhooks %+v", hooks)
+				t.Errorf("webhooks: got %+v, want none", hooks)
 			}
 		})
 	}

@@ -17,10 +17,10 @@ func TestH1OneWebhookHoweverOftenItIsSaved(t *testing.T) {
 	e := newEnv(t)
 	saved := e.create(t, e.draft())
 	if saved.Hook.State != autobuild.HookActive {
-		t.Errorf("got Hook.State %v, want %v", saved.Hook.State, autobuild.HookActive)
+		t.Errorf("webhook state: got %v, want %v", saved.Hook.State, autobuild.HookActive)
 	}
 	if saved.Hook.Problem != "" {
-		t.Errorf(`got Hook.Problem %q, want ""`, saved.Hook.Problem)
+		t.Errorf(`webhook problem: got %q, want ""`, saved.Hook.Problem)
 	}
 	if len(saved.Hook.Secret.Reveal()) != 64 {
 		t.Errorf("length of the webhook secret: got %d, want 64", len(saved.Hook.Secret.Reveal()))
@@ -34,19 +34,19 @@ func TestH1OneWebhookHoweverOftenItIsSaved(t *testing.T) {
 		t.Fatalf("number of hooks: got %d, want 1 (%v)", len(hooks), hooks)
 	}
 	if hooks[0].URL != publicURL+"/hooks/bitbucket/"+saved.Hook.ID {
-		t.Errorf("got URL %v, want %v", hooks[0].URL, publicURL+"/hooks/bitbucket/"+saved.Hook.ID)
+		t.Errorf("URL: got %v, want %v", hooks[0].URL, publicURL+"/hooks/bitbucket/"+saved.Hook.ID)
 	}
 	if hooks[0].URL != e.HookURL(again) {
-		t.Errorf("got URL %v, want %v", hooks[0].URL, e.HookURL(again))
+		t.Errorf("URL: got %v, want %v", hooks[0].URL, e.HookURL(again))
 	}
 	if !hooks[0].SecretSet {
-		t.Error("got SecretSet false, want true")
+		t.Error("secret is set: got false, want true")
 	}
 	if hooks[0].UUID != again.RemoteID {
-		t.Errorf("got UUID %v, want %v", hooks[0].UUID, again.RemoteID)
+		t.Errorf("UUID: got %v, want %v", hooks[0].UUID, again.RemoteID)
 	}
 	if !again.Secret.Equal(saved.Hook.Secret) {
-		t.Error("the secret changed")
+		t.Error("secret: got a new one, want the old one")
 	}
 }
 
@@ -62,7 +62,7 @@ func TestH1SavedByManyAtOnce(t *testing.T) {
 	}
 	group.Wait()
 	if all, err := e.store.Hooks(t.Context()); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("webhooks: got error %v, want none", err)
 	} else if len(all) != 1 {
 		t.Fatalf("number of rows: got %d, want 1 (%v)", len(all), all)
 	} else if len(e.app.Hooks()) != 1 {
@@ -88,11 +88,11 @@ func TestH2AWebhookThatIsGoneIsMadeAgain(t *testing.T) {
 	if hooks := e.app.Hooks(); len(hooks) != 1 {
 		t.Fatalf("number of hooks: got %d, want 1 (%v)", len(hooks), hooks)
 	} else if hooks[0].UUID != again.RemoteID {
-		t.Errorf("got UUID %v, want %v", hooks[0].UUID, again.RemoteID)
+		t.Errorf("UUID: got %v, want %v", hooks[0].UUID, again.RemoteID)
 	} else if again.ID != saved.Hook.ID {
-		t.Errorf("got ID %v, want %v", again.ID, saved.Hook.ID)
+		t.Errorf("ID: got %v, want %v", again.ID, saved.Hook.ID)
 	} else if again.State != autobuild.HookActive {
-		t.Errorf("got State %v, want %v", again.State, autobuild.HookActive)
+		t.Errorf("state: got %v, want %v", again.State, autobuild.HookActive)
 	}
 }
 
@@ -103,21 +103,21 @@ func TestH3DeletingTheLastAutomatedBuildRemovesTheWebhook(t *testing.T) {
 	d.Image += "-two"
 	second := e.create(t, d)
 	if second.Hook.ID != first.Hook.ID {
-		t.Errorf("got Hook.ID %v, want %v", second.Hook.ID, first.Hook.ID)
+		t.Errorf("webhook ID: got %v, want %v", second.Hook.ID, first.Hook.ID)
 	}
 	if len(e.app.Hooks()) != 1 {
 		t.Errorf("number of app.Hooks: got %d, want 1 (%v)", len(e.app.Hooks()), e.app.Hooks())
 	}
 	must.Succeed(t, e.Delete(t.Context(), first.ID))
 	if len(e.app.Hooks()) != 1 {
-		t.Error("the webhook went with the first of two")
+		t.Error("webhook after the first of two deletions: got none, want one")
 	}
 	must.Succeed(t, e.Delete(t.Context(), second.ID))
 	if _, err := e.store.Hook(
 		t.Context(),
 		first.Hook.ID,
 	); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got error %v, want %v", err, autobuild.ErrNotFound)
+		t.Errorf("webhook: got error %v, want %v", err, autobuild.ErrNotFound)
 	} else if len(e.app.Hooks()) != 0 {
 		t.Errorf("number of app.Hooks: got %d, want 0 (%v)", len(e.app.Hooks()), e.app.Hooks())
 	}
@@ -133,27 +133,27 @@ func TestH3AWebhookThatCannotBeRemovedIsReported(t *testing.T) {
 	var left *catalog.LeftBehind
 	err := e.Delete(t.Context(), saved.ID)
 	if !errors.As(err, &left) {
-		t.Fatalf("got error %T (%v), want another type", err, err)
+		t.Fatalf("delete: got error %T (%v), want *catalog.LeftBehind", err, err)
 	}
 	if left.Repository != "acme/app" {
-		t.Errorf(`got Repository %q, want "acme/app"`, left.Repository)
+		t.Errorf(`repository: got %q, want "acme/app"`, left.Repository)
 	}
 	if left.URL != e.HookURL(saved.Hook) {
-		t.Errorf("got URL %v, want %v", left.URL, e.HookURL(saved.Hook))
+		t.Errorf("URL: got %v, want %v", left.URL, e.HookURL(saved.Hook))
 	}
 	if !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("got error %v, want %v", err, autobuild.ErrUnauthorized)
+		t.Errorf("delete: got error %v, want %v", err, autobuild.ErrUnauthorized)
 	}
 	if !strings.Contains(err.Error(), "by hand") {
-		t.Errorf(`got %q, want it to contain "by hand"`, err.Error())
+		t.Errorf(`delete: got %q, want it to contain "by hand"`, err.Error())
 	}
 	if all, err := e.store.AutomatedBuilds(t.Context()); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("automated builds: got error %v, want none", err)
 	} else if len(all) != 0 {
 		t.Errorf("number of rows: got %d, want 0 (%v)", len(all), all)
 	}
 	if all, err := e.store.Hooks(t.Context()); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("webhooks: got error %v, want none", err)
 	} else if len(all) != 0 {
 		t.Errorf("number of rows: got %d, want 0 (%v)", len(all), all)
 	}
@@ -165,35 +165,35 @@ func TestH4WithoutAnAdministratorTheRepositoryIsPolled(t *testing.T) {
 	d.AccountID = e.bob.ID
 	saved := e.create(t, d)
 	if saved.Hook.State != autobuild.HookPolled {
-		t.Errorf("got Hook.State %v, want %v", saved.Hook.State, autobuild.HookPolled)
+		t.Errorf("webhook state: got %v, want %v", saved.Hook.State, autobuild.HookPolled)
 	}
 	if !strings.Contains(saved.Hook.Problem, "bob may not add webhooks to acme/app") {
-		t.Errorf(`got %q, want it to contain "bob may not add webhooks to acme/app"`, saved.Hook.Problem)
+		t.Errorf(`webhook problem: got %q, want it to contain "bob may not add webhooks to acme/app"`, saved.Hook.Problem)
 	}
 	if saved.Hook.Secret.IsZero() {
-		t.Error("got no Hook.Secret")
+		t.Error("secret of the webhook: got none, want one")
 	}
 	again, err := e.EnsureHook(t.Context(), saved.Repository, e.alice.ID)
 	must.Succeed(t, err)
 	if again.ID != saved.Hook.ID {
-		t.Errorf("got ID %v, want %v", again.ID, saved.Hook.ID)
+		t.Errorf("ID: got %v, want %v", again.ID, saved.Hook.ID)
 	}
 	if again.State != autobuild.HookActive {
-		t.Errorf("got State %v, want %v", again.State, autobuild.HookActive)
+		t.Errorf("state: got %v, want %v", again.State, autobuild.HookActive)
 	}
 	if again.AccountID != e.alice.ID {
-		t.Errorf("got AccountID %v, want %v", again.AccountID, e.alice.ID)
+		t.Errorf("account ID: got %v, want %v", again.AccountID, e.alice.ID)
 	}
 	if !again.Secret.Equal(saved.Hook.Secret) {
-		t.Errorf("got Secret %v, want %v", again.Secret, saved.Hook.Secret)
+		t.Errorf("secret: got %v, want %v", again.Secret, saved.Hook.Secret)
 	}
 	kept, err := e.EnsureHook(t.Context(), saved.Repository, e.bob.ID)
 	must.Succeed(t, err)
 	if kept.State != autobuild.HookActive {
-		t.Errorf("got State %v, want %v", kept.State, autobuild.HookActive)
+		t.Errorf("state: got %v, want %v", kept.State, autobuild.HookActive)
 	}
 	if kept.AccountID != e.alice.ID {
-		t.Errorf("got AccountID %v, want %v", kept.AccountID, e.alice.ID)
+		t.Errorf("account ID: got %v, want %v", kept.AccountID, e.alice.ID)
 	}
 	must.Succeed(t, e.Delete(t.Context(), saved.ID))
 }
@@ -208,7 +208,7 @@ func TestAURLThatBitbucketDoesNotTakeIsPolled(t *testing.T) {
 		saved, err := c.Create(t.Context(), e.draft())
 		must.Succeed(t, err)
 		if saved.Hook.State != autobuild.HookPolled {
-			t.Errorf("%q: got Hook.State %v, want %v", url, saved.Hook.State, autobuild.HookPolled)
+			t.Errorf("%q: hook state: got %v, want %v", url, saved.Hook.State, autobuild.HookPolled)
 		}
 		if !strings.Contains(saved.Hook.Problem, problem) {
 			t.Errorf("%q: got %q, want it to contain %q", url, saved.Hook.Problem, problem)
@@ -233,20 +233,20 @@ func TestCurrentRefsAreTheBaseline(t *testing.T) {
 	}
 	if states[autobuild.Ref{Kind: autobuild.Branch, Name: "main"}] != (autobuild.RefState{Head: head}) {
 		t.Errorf(
-			`got states[autobuild.Ref{Kind: autobuild.Branch, Name: "main"}] %v, want %v`,
+			"head of main: got %v, want %v",
 			states[autobuild.Ref{Kind: autobuild.Branch, Name: "main"}],
 			(autobuild.RefState{Head: head}),
 		)
 	}
 	if states[autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}] != (autobuild.RefState{Head: head}) {
 		t.Errorf(
-			`got states[autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}] %v, want %v`,
+			"head of v1: got %v, want %v",
 			states[autobuild.Ref{Kind: autobuild.Tag, Name: "v1"}],
 			(autobuild.RefState{Head: head}),
 		)
 	}
 	if saved.Hook.PolledAt.IsZero() {
-		t.Error("the first poll would take refs that are pushed from now on for old ones")
+		t.Error("time of the last poll: got zero, want the time of the creation: a first poll starts no builds")
 	}
 }
 
@@ -279,10 +279,10 @@ func TestWithoutAListOfRefsTheFirstPollIsTheBaseline(t *testing.T) {
 	e.faults.Add(faults.Rule{Path: "/2.0/repositories/*/*/refs/**", Fault: faults.Status(400, "")})
 	saved := e.create(t, e.draft())
 	if !saved.Hook.PolledAt.IsZero() {
-		t.Errorf("got Hook.PolledAt %v, want the zero value", saved.Hook.PolledAt)
+		t.Errorf("time of the last poll: got %v, want the zero value", saved.Hook.PolledAt)
 	}
 	if saved.Hook.State != autobuild.HookActive {
-		t.Errorf("got Hook.State %v, want %v", saved.Hook.State, autobuild.HookActive)
+		t.Errorf("webhook state: got %v, want %v", saved.Hook.State, autobuild.HookActive)
 	}
 }
 
@@ -298,28 +298,28 @@ func TestDropAccountRemovesItsWebhooks(t *testing.T) {
 	must.Succeed(t, err)
 	if strings.Join(dropped.Removed, " ") != "acme/app acme/lib" {
 		t.Errorf(
-			`got strings.Join(dropped.Removed, " ") %q, want "acme/app acme/lib"`,
+			`removed: got %q, want "acme/app acme/lib"`,
 			strings.Join(dropped.Removed, " "),
 		)
 	}
 	if len(dropped.Failed) > 0 {
-		t.Errorf("got %d dropped.Failed, want none", len(dropped.Failed))
+		t.Errorf("repositories with an error: got %d, want none", len(dropped.Failed))
 	}
 	if len(e.app.Hooks())+len(e.lib.Hooks()) > 0 {
-		t.Errorf("got %d webhooks, want none", len(e.app.Hooks())+len(e.lib.Hooks()))
+		t.Errorf("webhooks: got %d, want none", len(e.app.Hooks())+len(e.lib.Hooks()))
 	}
 	for _, id := range []string{app.Hook.ID, lib.Hook.ID} {
 		if h, err := e.store.Hook(
 			t.Context(),
 			id,
 		); err != nil {
-			t.Fatalf("got error %v, want none", err)
+			t.Fatalf("webhook: got error %v, want none", err)
 		} else if h.State != autobuild.HookPolled {
-			t.Errorf("got State %v, want %v", h.State, autobuild.HookPolled)
+			t.Errorf("state: got %v, want %v", h.State, autobuild.HookPolled)
 		} else if h.RemoteID != "" {
-			t.Errorf(`got RemoteID %q, want ""`, h.RemoteID)
+			t.Errorf(`remote ID: got %q, want ""`, h.RemoteID)
 		} else if !strings.Contains(h.Problem, "unlinked") {
-			t.Errorf(`got %q, want it to contain "unlinked"`, h.Problem)
+			t.Errorf(`problem: got %q, want it to contain "unlinked"`, h.Problem)
 		}
 	}
 }
@@ -335,13 +335,13 @@ func TestDropAccountLeavesARepositoryToItsOtherAccount(t *testing.T) {
 	h, err := e.store.Hook(t.Context(), saved.Hook.ID)
 	must.Succeed(t, err)
 	if h.AccountID != e.bob.ID {
-		t.Errorf("got AccountID %v, want %v", h.AccountID, e.bob.ID)
+		t.Errorf("account ID: got %v, want %v", h.AccountID, e.bob.ID)
 	}
 	if h.State != autobuild.HookPolled {
-		t.Errorf("got State %v, want %v", h.State, autobuild.HookPolled)
+		t.Errorf("state: got %v, want %v", h.State, autobuild.HookPolled)
 	}
 	if !strings.Contains(h.Problem, "bob may not add") {
-		t.Errorf(`got %q, want it to contain "bob may not add"`, h.Problem)
+		t.Errorf(`problem: got %q, want it to contain "bob may not add"`, h.Problem)
 	}
 }
 
@@ -353,10 +353,10 @@ func TestDropAccountReportsWebhooksThatRemain(t *testing.T) {
 	must.Succeed(t, err)
 	var left *catalog.LeftBehind
 	if !errors.As(dropped.Failed["acme/app"], &left) {
-		t.Fatalf("got error %T (%v), want another type", dropped.Failed["acme/app"], dropped.Failed["acme/app"])
+		t.Fatalf("error: got %T (%v), want *catalog.LeftBehind", dropped.Failed["acme/app"], dropped.Failed["acme/app"])
 	}
 	if len(dropped.Removed) > 0 {
-		t.Errorf("got %d dropped.Removed, want none", len(dropped.Removed))
+		t.Errorf("removed webhooks: got %d, want none", len(dropped.Removed))
 	}
 }
 
@@ -368,21 +368,21 @@ func TestLinkingAgainRestoresTheWebhooks(t *testing.T) {
 	must.Succeed(t, err)
 	must.Succeed(t, e.RestoreHooks(t.Context(), e.bob.ID)) // an account without automated builds
 	if len(e.app.Hooks()) != 0 {
-		t.Fatal("another account's link brought the webhook back")
+		t.Fatal("webhook after linking another account: got one, want none")
 	}
 	must.Succeed(t, e.RestoreHooks(t.Context(), e.alice.ID))
 	h, err := e.store.Hook(t.Context(), saved.Hook.ID)
 	must.Succeed(t, err)
 	if h.State != autobuild.HookActive {
-		t.Errorf("got State %v, want %v", h.State, autobuild.HookActive)
+		t.Errorf("state: got %v, want %v", h.State, autobuild.HookActive)
 	}
 	if h.Problem != "" {
-		t.Errorf(`got Problem %q, want ""`, h.Problem)
+		t.Errorf(`problem: got %q, want ""`, h.Problem)
 	}
 	if len(e.app.Hooks()) != 1 {
 		t.Fatalf("number of app.Hooks: got %d, want 1 (%v)", len(e.app.Hooks()), e.app.Hooks())
 	}
 	if again.Hook.ID != h.ID {
-		t.Errorf("got Hook.ID %v, want %v", again.Hook.ID, h.ID)
+		t.Errorf("webhook ID: got %v, want %v", again.Hook.ID, h.ID)
 	}
 }

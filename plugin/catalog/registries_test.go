@@ -19,19 +19,19 @@ func TestACredentialIsSavedWithWhatItsCheckFound(t *testing.T) {
 	)
 	must.Succeed(t, err)
 	if good.ID == "" {
-		t.Error("got an empty ID")
+		t.Error("ID: got none, want one")
 	}
 	if good.Host != e.registry {
-		t.Errorf("got Host %v, want %v", good.Host, e.registry)
+		t.Errorf("host: got %v, want %v", good.Host, e.registry)
 	}
 	if good.Username != "ada" {
-		t.Errorf(`got Username %q, want "ada"`, good.Username)
+		t.Errorf(`username: got %q, want "ada"`, good.Username)
 	}
 	if good.Problem != "" {
-		t.Errorf(`got Problem %q, want ""`, good.Problem)
+		t.Errorf(`problem: got %q, want ""`, good.Problem)
 	}
 	if good.CheckedAt.IsZero() {
-		t.Error("got no CheckedAt")
+		t.Error("time of the check: got none, want one")
 	}
 	down, err := e.SaveRegistry(
 		t.Context(),
@@ -39,21 +39,21 @@ func TestACredentialIsSavedWithWhatItsCheckFound(t *testing.T) {
 	)
 	must.Succeed(t, err)
 	if down.ID == "" {
-		t.Error("got an empty ID")
+		t.Error("ID: got none, want one")
 	}
 	if down.Problem == "" {
-		t.Error("got an empty Problem")
+		t.Error("problem: got none, want one")
 	}
 	if strings.Contains(down.Problem, "hunter2") {
-		t.Errorf(`got %q, want it not to contain "hunter2"`, down.Problem)
+		t.Errorf(`problem: got %q, want it not to contain "hunter2"`, down.Problem)
 	}
 	checked, err := e.CheckRegistry(t.Context(), good.ID)
 	must.Succeed(t, err)
 	if checked.Problem != "" {
-		t.Errorf(`got Problem %q, want ""`, checked.Problem)
+		t.Errorf(`problem: got %q, want ""`, checked.Problem)
 	}
 	if !checked.Password.Equal(password("x")) {
-		t.Errorf("got Password %v, want %v", checked.Password, password("x"))
+		t.Errorf("password: got %v, want %v", checked.Password, password("x"))
 	}
 	if _, err := e.CheckRegistry(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("none: got error %v, want %v", err, autobuild.ErrNotFound)
@@ -80,7 +80,7 @@ func TestACredentialIsCheckedWithAnImageThatNeedsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := []string{"", e.registry + "/acme/app", e.registry + "/acme/app"}; !slices.Equal(images, want) {
-		t.Errorf("checked %q, want %q", images, want)
+		t.Errorf("checked images: got %q, want %q", images, want)
 	}
 }
 
@@ -97,10 +97,10 @@ func TestAPasswordIsKeptForTheSameRegistryOnly(t *testing.T) {
 	)
 	must.Succeed(t, err)
 	if !again.Insecure {
-		t.Error("got Insecure false, want true")
+		t.Error("insecure: got false, want true")
 	}
 	if !again.Password.Equal(password("x")) {
-		t.Errorf("got Password %v, want %v", again.Password, password("x"))
+		t.Errorf("password: got %v, want %v", again.Password, password("x"))
 	}
 	_, err = e.SaveRegistry(t.Context(), autobuild.Registry{ID: r.ID, Host: "evil.example.com", Username: "ada"})
 	if got := fieldsOf(t, err); !slices.Equal(got, []string{"password"}) {
@@ -146,10 +146,10 @@ func TestACredentialIsBoundToAnAutomatedBuildThatCanUseIt(t *testing.T) {
 	bound, err := e.SaveRegistry(t.Context(), r)
 	must.Succeed(t, err)
 	if bound.AutomatedBuildID != saved.ID {
-		t.Errorf("got AutomatedBuildID %v, want %v", bound.AutomatedBuildID, saved.ID)
+		t.Errorf("automated build ID: got %v, want %v", bound.AutomatedBuildID, saved.ID)
 	}
 	if bound.Purpose != autobuild.RegistryPush {
-		t.Errorf("got Purpose %v, want %v", bound.Purpose, autobuild.RegistryPush)
+		t.Errorf("purpose: got %v, want %v", bound.Purpose, autobuild.RegistryPush)
 	}
 	for field, change := range map[string]func(*autobuild.Registry){
 		"automated_build": func(r *autobuild.Registry) { r.AutomatedBuildID = "none" },
@@ -160,12 +160,12 @@ func TestACredentialIsBoundToAnAutomatedBuildThatCanUseIt(t *testing.T) {
 		change(&wrong)
 		_, err := e.SaveRegistry(t.Context(), wrong)
 		if got := fieldsOf(t, err); !slices.Equal(got, []string{field}) {
-			t.Errorf("got faults in %v, want %s", got, field)
+			t.Errorf("fields with an error: got %v, want %s", got, field)
 		}
 	}
 	must.Succeed(t, e.Delete(t.Context(), saved.ID))
 	if all, err := e.store.Registries(t.Context()); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("registries: got error %v, want none", err)
 	} else if len(all) != 0 {
 		t.Errorf("number of rows: got %d, want 0 (%v)", len(all), all)
 	}
@@ -189,7 +189,7 @@ func TestAPullCredentialIsCheckedByItsLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := []string{""}; !slices.Equal(images, want) {
-		t.Errorf("got checks of %q, want of the login alone", images)
+		t.Errorf("checked images: got %q, want a check of the login alone", images)
 	}
 }
 
@@ -212,7 +212,7 @@ func TestNoPushIsCheckedForTheRepositorysOwnPipeline(t *testing.T) {
 	saved, err := c.Create(t.Context(), d)
 	must.Succeed(t, err)
 	if checks != 0 {
-		t.Errorf("got checks %v, want 0", checks)
+		t.Errorf("checks: got %v, want 0", checks)
 	}
 	if len(saved.Warnings) != 0 {
 		t.Errorf("number of warnings: got %d, want 0 (%v)", len(saved.Warnings), saved.Warnings)

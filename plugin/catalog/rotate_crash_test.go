@@ -29,10 +29,10 @@ func rotateAndDie(t *testing.T, e *rotateEnv, what string, done bool) {
 	defer func() {
 		t.Helper()
 		if cause := recover(); cause != (died{}) {
-			t.Errorf("got panic %v, want a death at %q", cause, what)
+			t.Errorf("panic: got %v, want the failpoint %q", cause, what)
 		}
 		if !reached {
-			t.Errorf("the process never reached %q", what)
+			t.Errorf("failpoint: got none, want %q", what)
 		}
 	}()
 	_, err := process.RotateSecret(t.Context(), e.build.Repository)
@@ -66,7 +66,7 @@ func TestI2RotationLosesItsRequest(t *testing.T) {
 			must.Succeed(t, err)
 			broken.Stop()
 			if !rotation.Hook.SecretPending() {
-				t.Error("the secret is not pending")
+				t.Error("pending secret: got none, want one")
 			}
 			survives(t, e)
 		})
@@ -82,7 +82,7 @@ func survives(t *testing.T, e *rotateEnv) {
 	}
 	must.Succeed(t, e.with(func(o *catalog.Options) { o.Now = e.clock }).Tidy(t.Context()))
 	if e.stored(t).SecretPending() {
-		t.Error("the secret is pending after the next start")
+		t.Error("pending secret after the next start: got one, want none")
 	}
 	if err := e.deliver(t); err != nil {
 		t.Errorf("after the next start: got error %v, want none", err)
@@ -167,7 +167,7 @@ func awaitDeliveries(t *testing.T, accepted *atomic.Int64, n int64) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("deliveries stopped at %d", accepted.Load())
+			t.Fatalf("deliveries: got only %d, want more", accepted.Load())
 		}
 		if t.Failed() {
 			t.FailNow()

@@ -57,7 +57,7 @@ func (e *rotateEnv) sign(t *testing.T, body []byte) http.Header {
 	t.Helper()
 	header := e.app.DeliveryHeader(e.HookURL(e.hook), "repo:push", body)
 	if header == nil {
-		t.Fatal("Bitbucket has no webhook with the hook's URL")
+		t.Fatal("webhook at Bitbucket: got none, want one with the hook's URL")
 	}
 	return header
 }

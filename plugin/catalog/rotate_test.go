@@ -26,16 +26,16 @@ func TestI2RotateSecret(t *testing.T) {
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
 	must.Succeed(t, err)
 	if rotation.Refusal != nil {
-		t.Fatalf("got Refusal %v, want nil", rotation.Refusal)
+		t.Fatalf("refusal: got %v, want nil", rotation.Refusal)
 	}
 	if rotation.Resumed {
-		t.Error("got Resumed true, want false")
+		t.Error("resumed rotation: got true, want false")
 	}
 	if rotation.Hook.Secret.Equal(e.hook.Secret) {
-		t.Error("the secret is the old one")
+		t.Error("secret: got the old one, want a new one")
 	}
 	if rotation.Hook.SecretPending() {
-		t.Error("the secret is pending")
+		t.Error("pending secret: got one, want none")
 	}
 	if want := e.clock().Add(day); !rotation.Hook.PreviousUntil.Equal(want) {
 		t.Errorf("old secret accepted until: got %s, want %s", rotation.Hook.PreviousUntil, want)
@@ -73,13 +73,13 @@ func TestI2ASecondRotationWithinADayIsRefused(t *testing.T) {
 	_, err = e.catalog.RotateSecret(t.Context(), e.build.Repository)
 	var recently *catalog.RotatedRecently
 	if !errors.As(err, &recently) {
-		t.Fatalf("got %v, want *RotatedRecently", err)
+		t.Fatalf("rotate secret: got %v, want *RotatedRecently", err)
 	}
 	if !recently.Until.Equal(before.PreviousUntil) {
-		t.Errorf("got until %s, want %s", recently.Until, before.PreviousUntil)
+		t.Errorf("time of the next rotation: got %s, want %s", recently.Until, before.PreviousUntil)
 	}
 	if got := e.stored(t); !got.Secret.Equal(before.Secret) {
-		t.Error("the secret changed")
+		t.Error("secret: got a new one, want the old one")
 	}
 	e.pass(day)
 	if _, err := e.catalog.RotateSecret(t.Context(), e.build.Repository); err != nil {
@@ -101,10 +101,10 @@ func TestI2APendingSecretIsWrittenLater(t *testing.T) {
 			must.Succeed(t, err)
 			outage.Stop()
 			if rotation.Refusal == nil {
-				t.Error("got no refusal, want Bitbucket's")
+				t.Error("refusal: got none, want Bitbucket's")
 			}
 			if !rotation.Hook.SecretPending() {
-				t.Error("the secret is not pending")
+				t.Error("pending secret: got none, want one")
 			}
 			if err := e.deliver(t); err != nil {
 				t.Errorf("a delivery with the old secret: got error %v, want none", err)
@@ -112,10 +112,10 @@ func TestI2APendingSecretIsWrittenLater(t *testing.T) {
 			must.Succeed(t, again(e))
 			got := e.stored(t)
 			if got.SecretPending() {
-				t.Error("the secret is still pending")
+				t.Error("pending secret: got one, want none")
 			}
 			if !got.Secret.Equal(rotation.Hook.Secret) {
-				t.Error("the secret was replaced once more")
+				t.Error("secret: got a second new one, want the first")
 			}
 			e.pass(day)
 			if err := e.deliver(t); err != nil {
@@ -129,7 +129,7 @@ func resume(t *testing.T, e *rotateEnv) error {
 	t.Helper()
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
 	if err == nil && !rotation.Resumed {
-		t.Error("got a new secret, want the pending one written")
+		t.Error("secret: got a new one, want the pending one")
 	}
 	return err
 }
@@ -141,12 +141,12 @@ func TestI2AWebhookAddedByHandIsRotatedByHand(t *testing.T) {
 	must.Succeed(t, e.catalog.CheckHook(t.Context(), e.build.Repository))
 	hook := e.stored(t)
 	if hook.State != autobuild.HookPolled {
-		t.Fatalf("got state %s, want %s", hook.State, autobuild.HookPolled)
+		t.Fatalf("state: got %s, want %s", hook.State, autobuild.HookPolled)
 	}
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
 	must.Succeed(t, err)
 	if rotation.Refusal != nil {
-		t.Errorf("got refusal %v: Bitbucket was asked", rotation.Refusal)
+		t.Errorf("refusal: got %v, want none", rotation.Refusal)
 	}
 	if err := e.deliver(t); err != nil {
 		t.Errorf("a delivery with the old secret: got error %v, want none", err)
@@ -168,10 +168,10 @@ func TestI2ARefusedSecretIsReportedAndPolled(t *testing.T) {
 	rotation, err := e.catalog.RotateSecret(t.Context(), e.build.Repository)
 	must.Succeed(t, err)
 	if !errors.Is(rotation.Refusal, autobuild.ErrForbidden) {
-		t.Errorf("got refusal %v, want ErrForbidden", rotation.Refusal)
+		t.Errorf("refusal: got %v, want ErrForbidden", rotation.Refusal)
 	}
 	if rotation.Hook.State != autobuild.HookPolled {
-		t.Errorf("got state %s, want %s", rotation.Hook.State, autobuild.HookPolled)
+		t.Errorf("state: got %s, want %s", rotation.Hook.State, autobuild.HookPolled)
 	}
 	if err := e.deliver(t); err != nil {
 		t.Errorf("a delivery with the old secret: got error %v, want none", err)
@@ -185,7 +185,7 @@ func TestRotateSecretWithoutAWebhook(t *testing.T) {
 		autobuild.Repository{ProviderID: e.build.Repository.ProviderID, ID: "{none}"},
 	)
 	if !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got %v, want ErrNotFound", err)
+		t.Errorf("rotate secret: got %v, want ErrNotFound", err)
 	}
 }
 

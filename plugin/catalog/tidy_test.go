@@ -23,21 +23,21 @@ func TestTidyCompletesUnfinishedChanges(t *testing.T) {
 	must.Succeed(t, e.store.DeleteAutomatedBuild(t.Context(), lib.ID)) // a crash before its webhook is removed
 	must.Succeed(t, e.Tidy(t.Context()))
 	if h, err := e.store.HookOf(t.Context(), app.Repository); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("webhook of the repository: got error %v, want none", err)
 	} else if h.State != autobuild.HookActive {
-		t.Errorf("got State %v, want %v", h.State, autobuild.HookActive)
+		t.Errorf("state: got %v, want %v", h.State, autobuild.HookActive)
 	}
 	if _, err := e.store.HookOf(
 		t.Context(),
 		lib.Repository,
 	); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got error %v, want %v", err, autobuild.ErrNotFound)
+		t.Errorf("webhook of the repository: got error %v, want %v", err, autobuild.ErrNotFound)
 	} else if len(e.lib.Hooks()) != 0 {
 		t.Errorf("number of lib.Hooks: got %d, want 0 (%v)", len(e.lib.Hooks()), e.lib.Hooks())
 	}
 	must.Succeed(t, e.Tidy(t.Context()))           // finds nothing more to do
 	if got := len(e.app.Hooks()); got != hooks+1 { // the URL of the first one is no longer stored
-		t.Errorf("%d webhooks of acme/app", got)
+		t.Errorf("webhooks of acme/app: got %d, want %d", got, hooks+1)
 	}
 }
 
@@ -54,10 +54,10 @@ func TestTidyAddsAWebhookThatWasNotRequested(t *testing.T) {
 		t.Context(),
 		h.ID,
 	); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("webhook: got error %v, want none", err)
 	} else if got.State != autobuild.HookActive {
-		t.Errorf("got State %v, want %v", got.State, autobuild.HookActive)
+		t.Errorf("state: got %v, want %v", got.State, autobuild.HookActive)
 	} else if got.Problem != "" {
-		t.Errorf(`got Problem %q, want ""`, got.Problem)
+		t.Errorf(`problem: got %q, want ""`, got.Problem)
 	}
 }

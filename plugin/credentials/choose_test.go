@@ -92,10 +92,10 @@ func TestChoosePush(t *testing.T) {
 			for range 2 { // in both orders
 				got := credentials.Choose(all, use)
 				if got.Push.ID != test.want {
-					t.Errorf("got %q, want %q", got.Push.ID, test.want)
+					t.Errorf("push ID: got %q, want %q", got.Push.ID, test.want)
 				}
 				if !strings.Contains(got.Reason, test.reason) {
-					t.Errorf("got reason %q, want %q in it", got.Reason, test.reason)
+					t.Errorf("reason: got %q, want %q in it", got.Reason, test.reason)
 				}
 				slices.Reverse(all)
 			}
@@ -165,7 +165,7 @@ func TestNothingIsBoundToAnUnsavedAutomatedBuild(t *testing.T) {
 	}
 	got = credentials.Choose(all, credentials.Use{Image: image})
 	if want := "push registry.example.com"; got.Push.ID != want {
-		t.Errorf("got %q, want %q", got.Push.ID, want)
+		t.Errorf("push ID: got %q, want %q", got.Push.ID, want)
 	}
 }
 
@@ -212,10 +212,10 @@ func FuzzChoose(f *testing.F) {
 		got := credentials.Choose(all, use)
 		check := func(r autobuild.Registry, purpose autobuild.RegistryPurpose) {
 			if r.Purpose != purpose {
-				t.Errorf("got a %s credential, want %s", r.Purpose, purpose)
+				t.Errorf("purpose of the credential: got %s, want %s", r.Purpose, purpose)
 			}
 			if r.AutomatedBuildID != own && (r.AutomatedBuildID != "" || boundOnly) {
-				t.Errorf("got a credential that is bound to %q", r.AutomatedBuildID)
+				t.Errorf("automated build of the credential: got %q, want none or its own", r.AutomatedBuildID)
 			}
 		}
 		if got.Push.ID != "" {
@@ -223,7 +223,7 @@ func FuzzChoose(f *testing.F) {
 			prefix := strings.TrimSuffix(got.Push.Host, "/")
 			rest, ok := strings.CutPrefix(image, prefix)
 			if !ok || rest != "" && rest[0] != '/' {
-				t.Errorf("got the credential of %q for %q", got.Push.Host, image)
+				t.Errorf("credential: got one of %q, want one of %q", got.Push.Host, image)
 			}
 		}
 		hosts := map[string]bool{}
@@ -231,7 +231,7 @@ func FuzzChoose(f *testing.F) {
 			check(r, autobuild.RegistryPull)
 			host, _, _ := strings.Cut(r.Host, "/")
 			if hosts[host] {
-				t.Errorf("got two pull credentials for %q", host)
+				t.Errorf("pull credentials of %q: got two, want one", host)
 			}
 			hosts[host] = true
 		}

@@ -29,7 +29,7 @@ func TestThePushCredentialReadsNoBaseImage(t *testing.T) {
 	p.Push("main")
 	failed := p.WaitEnd(1, autobuild.Failed)
 	if want := "add a pull credential for " + env.Registry; !strings.Contains(failed.Detail, want) {
-		t.Errorf("got detail %q, want it to contain %q", failed.Detail, want)
+		t.Errorf("detail: got %q, want it to contain %q", failed.Detail, want)
 	}
 
 	env.Must(env.AddPullCredential(env.Context, env.Browser))

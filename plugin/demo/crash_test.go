@@ -48,12 +48,12 @@ func TestKilledGateway(t *testing.T) {
 	mounts, err := env.Mounts()
 	env.Must(err)
 	if len(mounts) != 0 {
-		t.Errorf("got mounts %v, want none", mounts)
+		t.Errorf("mounts: got %v, want none", mounts)
 	}
 	env.Must(env.Gateway.Start(env.Context))
 	b = p.WaitEnd(1, autobuild.Succeeded)
 	if b.Attempt != 2 {
-		t.Errorf("got attempt %d, want 2", b.Attempt)
+		t.Errorf("attempt: got %d, want 2", b.Attempt)
 	}
 	p.WaitAll(1)
 	p.CheckOneEnd(commit)

@@ -64,22 +64,22 @@ func invalidDeliveries(env *demotest.Env) {
 		}
 	}
 	if bytes.Equal(forged, d.Body) {
-		env.T.Error("the forged delivery equals the original")
+		env.T.Error("forged delivery: got a copy of the original, want another one")
 	}
 	deliveries := waitPlanned(env, p, 3,
 		autobuild.DeliveryPlanned, autobuild.DeliveryIgnored, autobuild.DeliveryRefused)
 	newest := deliveries[0] // of another repository
 	if newest.State != autobuild.DeliveryRefused {
-		env.T.Errorf("got state %s (%s), want refused", newest.State, newest.Reason)
+		env.T.Errorf("state: got %s (%s), want refused", newest.State, newest.Reason)
 	}
 	if newest.Reason == "" {
-		env.T.Error("got no reason, want one")
+		env.T.Error("reason: got none, want one")
 	}
 	p.WaitAll(1)
 	builds, err := other.Builds(env.Context)
 	env.Must(err)
 	if len(builds) != 0 {
-		env.T.Errorf("got %d builds of the other repository, want none", len(builds))
+		env.T.Errorf("builds of the other repository: got %d, want none", len(builds))
 	}
 }
 
@@ -131,7 +131,7 @@ func hookOf(env *demotest.Env, p *demotest.Project) autobuild.Hook {
 	env.Must(err)
 	i := slices.IndexFunc(hooks, func(k autobuild.Hook) bool { return k.Repository.ID == p.Repository.UUID })
 	if i < 0 {
-		env.T.Fatalf("got no webhook of %s, want one", p.Repository.FullName())
+		env.T.Fatalf("webhook of %s: got none, want one", p.Repository.FullName())
 	}
 	return hooks[i]
 }

@@ -32,7 +32,7 @@ func logOfOnePush(env *demotest.Env) {
 	p.Push("main")
 	b := p.WaitEnd(1, autobuild.Succeeded)
 	if b.DeliveryID == "" {
-		env.T.Fatal("the build has no delivery")
+		env.T.Fatal("delivery of the build: got none, want one")
 	}
 	var all []map[string]any
 	env.WaitUntil("the log has the line of the final status", func() (bool, error) {
@@ -48,16 +48,16 @@ func logOfOnePush(env *demotest.Env) {
 	checkStations(env, "by build number", byBuild, 2)
 	for _, line := range byBuild {
 		if line["delivery"] != b.DeliveryID {
-			env.T.Errorf("got line %v, want it with the delivery ID", line)
+			env.T.Errorf("line: got %v, want it with the delivery ID", line)
 		}
 		message, _ := line["msg"].(string)
 		if slices.Contains(attemptMessages(), message) && line["attempt"] != float64(1) {
-			env.T.Errorf("got line %v, want it with attempt 1", line)
+			env.T.Errorf("line: got %v, want it with attempt 1", line)
 		}
 	}
 	for _, line := range byDelivery {
 		if request, _ := line["request"].(string); line["msg"] == "delivery received" && len(request) != 16 {
-			env.T.Errorf("got line %v, want it with the request ID", line)
+			env.T.Errorf("line: got %v, want it with the request ID", line)
 		}
 	}
 }
@@ -81,7 +81,7 @@ func checkStations(env *demotest.Env, name string, lines []map[string]any, from 
 			return l["level"] == "info" && strings.HasSuffix(message, want.message)
 		})
 		if !found {
-			env.T.Errorf("lines %s: got no line %q of the %s: %v", name, want.message, want.station, lines)
+			env.T.Errorf("lines %s: got no line %q, want one of the %s: %v", name, want.message, want.station, lines)
 		}
 	}
 }

@@ -47,7 +47,7 @@ func privateRepository(env *demotest.Env) {
 	env.Must(err)
 	env.Must(resp.Body.Close())
 	if resp.StatusCode == http.StatusOK {
-		env.T.Error("got the refs without a credential, want them to be private")
+		env.T.Error("refs without a credential: got status 200, want a rejection")
 	}
 	p.Commit("Secret", env.Dockerfile("for us alone"))
 	p.Push("main")
@@ -67,7 +67,7 @@ func twoTags(env *demotest.Env) {
 		env.Must(err)
 		refs = append(refs, b.Ref.Full())
 		if b.State != autobuild.Succeeded {
-			env.T.Errorf("got state %s, want succeeded: %s", b.State, env.DescribeBuild(b))
+			env.T.Errorf("state: got %s, want succeeded: %s", b.State, env.DescribeBuild(b))
 		}
 		if b.Commit.Hash != commit {
 			env.T.Errorf("build %d: got commit %s, want %s", b.Number, b.Commit.Hash, commit)
@@ -76,14 +76,14 @@ func twoTags(env *demotest.Env) {
 	}
 	slices.Sort(refs)
 	if !slices.Equal(refs, []string{"refs/tags/v1.2", "refs/tags/v1.3"}) {
-		env.T.Errorf("got builds of %v, want both tags", refs)
+		env.T.Errorf("refs with a build: got %v, want both tags", refs)
 	}
 	statuses := p.Repository.Statuses(commit)
 	if len(statuses) != 2 {
-		env.T.Fatalf("got statuses %+v, want two", statuses)
+		env.T.Fatalf("statuses: got %+v, want two", statuses)
 	}
 	if statuses[0].Key == statuses[1].Key {
-		env.T.Errorf("got key %s twice, want two keys", statuses[0].Key)
+		env.T.Errorf("keys of the statuses: got %s twice, want two keys", statuses[0].Key)
 	}
 	for _, s := range statuses {
 		if s.State != "SUCCESSFUL" {
@@ -110,10 +110,10 @@ func backAndForth(env *demotest.Env) {
 		built = append(built, build.Commit.Hash)
 	}
 	if !slices.Equal(built, []string{a, b, a}) {
-		env.T.Errorf("got builds of %v, want %v", built, []string{a, b, a})
+		env.T.Errorf("commits with a build: got %v, want %v", built, []string{a, b, a})
 	}
 	if statuses := p.Repository.Statuses(a); len(statuses) != 1 {
-		env.T.Errorf("got statuses %+v of builds %d and %d, want one", statuses, first.Number, third.Number)
+		env.T.Errorf("statuses: got %+v of builds %d and %d, want one", statuses, first.Number, third.Number)
 	}
 }
 
@@ -129,19 +129,19 @@ func slowerOlder(env *demotest.Env) {
 	builds := p.WaitAll(2)
 	older, newer := builds[0], builds[1]
 	if newer.State != autobuild.Succeeded {
-		env.T.Fatalf("got state %s, want succeeded: %s", newer.State, env.DescribeBuild(newer))
+		env.T.Fatalf("state: got %s, want succeeded: %s", newer.State, env.DescribeBuild(newer))
 	}
 	p.CheckImage("latest", newer, "b")
 	if older.State != autobuild.Cancelled {
-		env.T.Errorf("got state %s, want cancelled: %s", older.State, env.DescribeBuild(older))
+		env.T.Errorf("state: got %s, want cancelled: %s", older.State, env.DescribeBuild(older))
 	}
 	if older.Reason != autobuild.ReasonSuperseded {
-		env.T.Errorf("got reason %s, want superseded: %s", older.Reason, env.DescribeBuild(older))
+		env.T.Errorf("reason: got %s, want superseded: %s", older.Reason, env.DescribeBuild(older))
 	}
 	status, err := env.WaitStatus(env.Context, older)
 	env.Must(err)
 	if status.State != "STOPPED" {
-		env.T.Errorf("got status %s of the older commit, want STOPPED", status.State)
+		env.T.Errorf("status of the older commit: got %s, want STOPPED", status.State)
 	}
 }
 
@@ -158,7 +158,7 @@ func retry(env *demotest.Env) {
 	failed := p.WaitEnd(1, autobuild.Failed)
 	before := p.Repository.Statuses(commit)
 	if len(before) != 1 || before[0].State != "FAILED" {
-		env.T.Fatalf("got statuses %+v, want one FAILED", before)
+		env.T.Fatalf("statuses: got %+v, want one FAILED", before)
 	}
 	env.Must(env.SeedImage(env.Context, base))
 	env.Must(env.Browser.Press(env.Context, failed, localenv.Retry))
@@ -166,20 +166,20 @@ func retry(env *demotest.Env) {
 	_, err := env.WaitStatus(env.Context, b)
 	env.Must(err)
 	if b.Number != failed.Number {
-		env.T.Errorf("got build %d, want %d again", b.Number, failed.Number)
+		env.T.Errorf("build: got %d, want %d again", b.Number, failed.Number)
 	}
 	if b.Attempt != failed.Attempt+1 {
-		env.T.Errorf("got attempt %d, want %d", b.Attempt, failed.Attempt+1)
+		env.T.Errorf("attempt: got %d, want %d", b.Attempt, failed.Attempt+1)
 	}
 	p.CheckImage("latest", b, "at last")
 	after := p.Repository.Statuses(commit)
 	if len(after) != 1 {
-		env.T.Fatalf("got statuses %+v, want one", after)
+		env.T.Fatalf("statuses: got %+v, want one", after)
 	}
 	if after[0].Key != before[0].Key {
-		env.T.Errorf("got status key %s, want %s as before", after[0].Key, before[0].Key)
+		env.T.Errorf("status key: got %s, want %s as before", after[0].Key, before[0].Key)
 	}
 	if after[0].State != "SUCCESSFUL" {
-		env.T.Errorf("got status %s, want SUCCESSFUL", after[0].State)
+		env.T.Errorf("status: got %s, want SUCCESSFUL", after[0].State)
 	}
 }

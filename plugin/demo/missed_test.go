@@ -22,26 +22,26 @@ func TestF18AGatewayThatStartsFindsWhatItMissed(t *testing.T) {
 	env.Must(env.Gateway.Start(env.Context))
 	b := p.WaitNewest(1, autobuild.Queued, autobuild.Starting, autobuild.Running, autobuild.Succeeded)
 	if b.Cause != autobuild.CauseReconcile {
-		t.Errorf("got cause %s, want %s", b.Cause, autobuild.CauseReconcile)
+		t.Errorf("cause: got %s, want %s", b.Cause, autobuild.CauseReconcile)
 	}
 	hooks := p.Repository.Hooks()
 	if len(hooks) != 1 {
-		t.Fatalf("got webhooks %+v, want one", hooks)
+		t.Fatalf("webhooks: got %+v, want one", hooks)
 	}
 	if !hooks[0].Active {
-		t.Errorf("got webhook %+v, want it active", hooks[0])
+		t.Errorf("webhook: got %+v, want it active", hooks[0])
 	}
 	if hooks[0].URL != before[0].URL {
-		t.Errorf("got webhook URL %s, want %s", hooks[0].URL, before[0].URL)
+		t.Errorf("webhook URL: got %s, want %s", hooks[0].URL, before[0].URL)
 	}
 	if hooks[0].UUID == before[0].UUID {
-		t.Errorf("got webhook %s, want a new one", hooks[0].UUID)
+		t.Errorf("webhook: got %s, want a new one", hooks[0].UUID)
 	}
 	hook := hookOf(env, p)
 	if hook.State != autobuild.HookActive {
-		t.Errorf("got state %s of the gateway's record, want %s", hook.State, autobuild.HookActive)
+		t.Errorf("state in the gateway's record: got %s, want %s", hook.State, autobuild.HookActive)
 	}
 	if hook.RemoteID != hooks[0].UUID {
-		t.Errorf("got ID %s in the gateway's record, want %s", hook.RemoteID, hooks[0].UUID)
+		t.Errorf("remote ID in the gateway's record: got %s, want %s", hook.RemoteID, hooks[0].UUID)
 	}
 }

@@ -42,33 +42,33 @@ func TestOnce(t *testing.T) {
 		t.Fatalf("standard output: %v", err)
 	}
 	if decoder.More() {
-		t.Error("standard output has more than one object")
+		t.Error("standard output: got more than one object, want one")
 	}
 	if !r.OK {
-		t.Errorf("got ok = false, want true: %s: %s", r.Station, r.Error)
+		t.Errorf("ok: got false, want true: %s: %s", r.Station, r.Error)
 	}
 	if r.Error != "" {
-		t.Errorf("got error %q, want none", r.Error)
+		t.Errorf("error: got %q, want none", r.Error)
 	}
 	if r.Repository != "acme/app" {
-		t.Errorf("got repository %q, want acme/app", r.Repository)
+		t.Errorf("repository: got %q, want acme/app", r.Repository)
 	}
 	if !strings.HasPrefix(r.Gateway, "http://") {
-		t.Errorf("got gateway %q, want an http URL", r.Gateway)
+		t.Errorf("gateway: got %q, want an http URL", r.Gateway)
 	}
 	if !strings.HasSuffix(r.Image, "/acme/app") {
-		t.Errorf("got image %q, want acme/app in the registry", r.Image)
+		t.Errorf("image: got %q, want acme/app in the registry", r.Image)
 	}
 	var refs []string
 	for _, b := range r.Builds {
 		refs = append(refs, b.Ref)
 		if field := invalidField(b); field != "" {
-			t.Errorf("%s: invalid %s: %+v", b.Ref, field, b)
+			t.Errorf("build of %s: got an invalid %s, want a valid one: %+v", b.Ref, field, b)
 		}
 	}
 	slices.Sort(refs)
 	if !slices.Equal(refs, []string{"refs/heads/main", "refs/tags/v1.2", "refs/tags/v2.0"}) {
-		t.Errorf("got builds of %v, want main and two tags", refs)
+		t.Errorf("refs with a build: got %v, want main and two tags", refs)
 	}
 }
 

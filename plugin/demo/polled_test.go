@@ -18,7 +18,7 @@ func TestPolledRepository(t *testing.T) {
 	})
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	if hooks := p.Repository.Hooks(); len(hooks) != 0 {
-		t.Fatalf("got webhooks %+v, want none because Bitbucket rejects the address", hooks)
+		t.Fatalf("webhooks: got %+v, want none because Bitbucket rejects the address", hooks)
 	}
 	hook := hookOf(env, p)
 	for name, text := range map[string]string{
@@ -27,23 +27,23 @@ func TestPolledRepository(t *testing.T) {
 		"the URL":      env.Gateway.URL + "/hooks/bitbucket/" + hook.ID,
 	} {
 		if !env.Browser.Contains(text) {
-			t.Errorf("the page does not show %s: want text %q", name, text)
+			t.Errorf("%s: got no text %q on the page, want it", name, text)
 		}
 	}
 	if env.Browser.Contains(hook.Secret.Reveal()) {
-		t.Error("the page shows the secret before the button is pressed")
+		t.Error("secret on the page before the button is pressed: got one, want none")
 	}
 	page, err := env.Browser.Path()
 	env.Must(err)
 	env.Must(env.Browser.Submit(env.Context, page+"/secret", nil))
 	if !env.Browser.Contains(hook.Secret.Reveal()) {
-		t.Error("the page does not show the secret after the button was pressed")
+		t.Error("secret on the page after the button was pressed: got none, want one")
 	}
 	p.Commit("Noticed", env.Dockerfile("noticed"))
 	p.Push("main")
 	b := p.WaitEnd(1, autobuild.Succeeded)
 	if b.Cause != autobuild.CauseReconcile {
-		t.Errorf("got cause %s, want %s", b.Cause, autobuild.CauseReconcile)
+		t.Errorf("cause: got %s, want %s", b.Cause, autobuild.CauseReconcile)
 	}
 	p.CheckImage("latest", b, "noticed")
 }

@@ -121,13 +121,13 @@ func (r *processRecorder) check() {
 	r.stop()
 	r.done.Wait()
 	if r.polls < 10 {
-		r.env.T.Errorf("got %d polls of the processes, want at least 10", r.polls)
+		r.env.T.Errorf("polls of the processes: got %d, want at least 10", r.polls)
 	}
 	if len(r.tokens) < 2 {
-		r.env.T.Errorf("got %d tokens of runners, want one for each attempt", len(r.tokens))
+		r.env.T.Errorf("tokens of runners: got %d, want one for each attempt", len(r.tokens))
 	}
 	for what, args := range r.found {
-		r.env.T.Errorf("the arguments of a process contain %s: %s", what, args)
+		r.env.T.Errorf("arguments of a process: got %s, want none: %s", what, args)
 	}
 }
 
@@ -143,7 +143,7 @@ func checkNoSecrets(env *demotest.Env, p *demotest.Project, b autobuild.Build, t
 		env.Must(err)
 		checkAbsent(env, "the build's log", []byte(log), secrets)
 		if !strings.Contains(log, "hook sees ***") {
-			env.T.Errorf("got no masked line of the hook in the log, want one:\n%s", log)
+			env.T.Errorf("masked line of the hook in the log: got none, want one:\n%s", log)
 		}
 	}
 	checkFile(env, env.Gateway.LogFile(), secrets)
@@ -160,7 +160,7 @@ func checkNoSecrets(env *demotest.Env, p *demotest.Project, b autobuild.Build, t
 		return nil
 	}))
 	if !seen["slipway.db"] || !seen["slipway.db-wal"] {
-		env.T.Errorf("got files %v, want the database files among them", seen)
+		env.T.Errorf("files: got %v, want the database files among them", seen)
 	}
 	checkImageContent(env, p.Image+":latest", secrets)
 }
@@ -193,7 +193,7 @@ func checkImageContent(env *demotest.Env, image string, secrets map[string]strin
 		data, err := io.ReadAll(io.LimitReader(content, maxLayer+1))
 		env.Must(err)
 		if len(data) > maxLayer {
-			env.T.Errorf("got a layer of %s with more than %d bytes, want a smaller one to search", image, maxLayer)
+			env.T.Errorf("layer of %s: got more than %d bytes, want a smaller one to search", image, maxLayer)
 		}
 		env.Must(content.Close())
 		checkAbsent(env, "a layer of the image", data, secrets)
@@ -204,7 +204,7 @@ func checkAbsent(env *demotest.Env, where string, data []byte, secrets map[strin
 	env.T.Helper()
 	for name, text := range secrets {
 		if bytes.Contains(data, []byte(text)) {
-			env.T.Errorf("%s contains %s", where, name)
+			env.T.Errorf("%s: got %s in it, want none", where, name)
 		}
 	}
 }

@@ -15,7 +15,7 @@ func unlink(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	checkActiveHook(env, p)
 	if hooks := p.Repository.Hooks(); !hooks[0].SecretSet {
-		env.T.Fatalf("got webhook %+v, want it with a secret", hooks[0])
+		env.T.Fatalf("webhook: got %+v, want it with a secret", hooks[0])
 	}
 	s, err := env.Gateway.Store(env.Context)
 	env.Must(err)
@@ -23,22 +23,22 @@ func unlink(env *demotest.Env) {
 	accounts, err := s.Accounts(env.Context)
 	env.Must(err)
 	if len(accounts) != 1 {
-		env.T.Fatalf("got %d linked accounts, want 1", len(accounts))
+		env.T.Fatalf("linked accounts: got %d, want 1", len(accounts))
 	}
 	env.Must(env.Unlink(env.Context, env.Browser, accounts[0].ID))
 	if hooks := p.Repository.Hooks(); len(hooks) != 0 {
-		env.T.Errorf("got webhooks %+v, want none", hooks)
+		env.T.Errorf("webhooks: got %+v, want none", hooks)
 	}
 	left, err := s.Account(env.Context, accounts[0].ID)
 	env.Must(err)
 	if left.State != autobuild.AccountBroken {
-		env.T.Errorf("got account state %s, want %s", left.State, autobuild.AccountBroken)
+		env.T.Errorf("account state: got %s, want %s", left.State, autobuild.AccountBroken)
 	}
 	if !left.AccessToken.IsZero() {
-		env.T.Error("got an access token, want none")
+		env.T.Error("access token: got one, want none")
 	}
 	if !left.RefreshToken.IsZero() {
-		env.T.Error("got a refresh token, want none")
+		env.T.Error("refresh token: got one, want none")
 	}
 	env.Must(env.LinkAccount(env.Context, env.Browser))
 	checkActiveHook(env, p)
@@ -52,10 +52,10 @@ func checkActiveHook(env *demotest.Env, p *demotest.Project) {
 	env.T.Helper()
 	hooks := p.Repository.Hooks()
 	if len(hooks) != 1 {
-		env.T.Fatalf("got webhooks %+v, want one", hooks)
+		env.T.Fatalf("webhooks: got %+v, want one", hooks)
 	}
 	if !hooks[0].Active {
-		env.T.Errorf("got webhook %+v, want it active", hooks[0])
+		env.T.Errorf("webhook: got %+v, want it active", hooks[0])
 	}
 }
 
@@ -73,10 +73,10 @@ func twoAutomatedBuilds(env *demotest.Env) {
 		pages = append(pages, page)
 		hooks := p.Repository.Hooks()
 		if len(hooks) != 1 {
-			env.T.Fatalf("got webhooks %+v after %d automated builds, want one", hooks, len(pages))
+			env.T.Fatalf("webhooks: got %+v after %d automated builds, want one", hooks, len(pages))
 		}
 		if hook != "" && hooks[0].UUID != hook {
-			env.T.Fatalf("got webhook %s, want %s again", hooks[0].UUID, hook)
+			env.T.Fatalf("webhook: got %s, want %s again", hooks[0].UUID, hook)
 		}
 		hook = hooks[0].UUID
 	}
@@ -84,7 +84,7 @@ func twoAutomatedBuilds(env *demotest.Env) {
 		env.Must(env.Browser.Visit(env.Context, page+"/delete"))
 		env.Must(env.Browser.Submit(env.Context, page+"/delete", url.Values{"name": {p.Repository.FullName()}}))
 		if left, want := len(p.Repository.Hooks()), 1-i; left != want {
-			env.T.Errorf("got %d webhooks after %d of 2 automated builds were deleted, want %d", left, i+1, want)
+			env.T.Errorf("webhooks: got %d after %d of 2 automated builds were deleted, want %d", left, i+1, want)
 		}
 	}
 }
@@ -105,23 +105,23 @@ func revoked(env *demotest.Env) {
 	})
 	env.Must(env.Browser.Visit(env.Context, "/settings/providers"))
 	if !env.Browser.Contains("Broken: Bitbucket no longer accepts the link of alice") {
-		env.T.Errorf("the page does not show the account as broken: %s", env.Browser.Text())
+		env.T.Errorf("account on the page: got %s, want it broken", env.Browser.Text())
 	}
 	env.Must(env.Unlink(env.Context, env.Browser, hook.AccountID))
 	for _, text := range []string{
 		"could not be removed", p.Repository.FullName(), hook.ID, "in the repository’s settings, under Webhooks",
 	} {
 		if !env.Browser.Contains(text) {
-			env.T.Errorf("the page does not contain %q: %s", text, env.Browser.Text())
+			env.T.Errorf("text %q: got the page %s, want the text in it", text, env.Browser.Text())
 		}
 	}
 	if left := len(p.Repository.Hooks()); left != 1 {
-		env.T.Errorf("got %d webhooks at Bitbucket, want 1 that could not be removed", left)
+		env.T.Errorf("webhooks at Bitbucket: got %d, want 1 that could not be removed", left)
 	}
 	env.Must(env.LinkAccount(env.Context, env.Browser))
 	checkActiveHook(env, p)
 	if state := hookOf(env, p).State; state != autobuild.HookActive {
-		env.T.Errorf("got webhook state %s after linking again, want active", state)
+		env.T.Errorf("state of the webhook: got %s after linking again, want active", state)
 	}
 	if os.Getenv("SLIPWAY_TRUST") == "1" { // such deliveries are retried once a minute
 		p.CheckImage("latest", p.WaitEnd(1, autobuild.Succeeded), "meanwhile")

@@ -120,7 +120,7 @@ func TestTheRunnerGetsTheSettingPushHooks(t *testing.T) {
 	o := dispatcher.Options{Store: e.store, Connector: e.account, PushHooks: true, Now: e.clock}
 	e.Dispatcher = dispatcher.New(o)
 	if s, _ := specOn(t, e, "embedded"); !s.PushHooks {
-		t.Error("got PushHooks off, want on")
+		t.Error("push hooks: got off, want on")
 	}
 }
 

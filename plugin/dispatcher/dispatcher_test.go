@@ -303,7 +303,7 @@ func TestB11TheSpecIsComplete(t *testing.T) {
 	var wire bytes.Buffer
 	must.Succeed(t, spec.EncodeSpec(&wire, got))
 	if strings.Contains(wire.String(), "another secret") {
-		t.Error("the runner gets another registry's credential")
+		t.Error("credential of the runner: got another registry's, want none")
 	}
 }
 

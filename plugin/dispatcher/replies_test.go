@@ -44,12 +44,12 @@ func documented(t *testing.T) map[string][]string {
 			continue
 		}
 		if len(cells) != 4 || cells[3] == "" {
-			t.Fatalf("%s: row %q: want four cells, the last not empty", repliesTable, line)
+			t.Fatalf("table of %s: got row %q, want four cells, the last not empty", repliesTable, line)
 		}
 		rows[cells[0]+" "+cells[1]] = enginesOf(t, line, cells[2])
 	}
 	if len(rows) == 0 {
-		t.Fatalf("%s: the table of replies is missing", repliesTable)
+		t.Fatalf("table of replies in %s: got none, want one", repliesTable)
 	}
 	return rows
 }
@@ -62,7 +62,7 @@ func enginesOf(t *testing.T, row, cell string) []string {
 	names := strings.Split(cell, ", ")
 	for _, name := range names {
 		if !slices.Contains(engines, name) {
-			t.Fatalf("%s: row %q: unknown engine %q", repliesTable, row, name)
+			t.Fatalf("table of %s: row %q: got the engine %q, want a known one", repliesTable, row, name)
 		}
 	}
 	return names
@@ -137,9 +137,9 @@ func wantListed(t *testing.T, rows map[string][]string, reply, engine string, fi
 	for _, field := range fields {
 		listed, found := rows[reply+" "+field]
 		if !found {
-			t.Errorf("%s.%s is not in the table of %s: add a row", reply, field, repliesTable)
+			t.Errorf("%s.%s: got no row in the table of %s, want one", reply, field, repliesTable)
 		} else if engine != "" && !slices.Contains(listed, engine) {
-			t.Errorf("%s.%s is sent on %s: the table of %s lists %v", reply, field, engine, repliesTable, listed)
+			t.Errorf("%s.%s: got a reply on %s, want only those in the table of %s: %v", reply, field, engine, repliesTable, listed)
 		}
 	}
 }
@@ -169,7 +169,7 @@ func TestEveryFieldOfAReplyIsDocumented(t *testing.T) {
 	for row := range rows {
 		reply, field, _ := strings.Cut(row, " ")
 		if !slices.Contains(sent[reply], field) {
-			t.Errorf("%s.%s in the table of %s is never sent: remove the row", reply, field, repliesTable)
+			t.Errorf("%s.%s: got a row in the table of %s, want none: the field is never sent", reply, field, repliesTable)
 		}
 	}
 }

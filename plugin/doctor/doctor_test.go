@@ -49,11 +49,11 @@ func wantLines(t *testing.T, output string, lines ...string) {
 func TestDoctorStopsAtInvalidSettings(t *testing.T) {
 	output, err := run(t)
 	if err == nil {
-		t.Error("got no error without settings")
+		t.Error("run without settings: got no error, want one")
 	}
 	wantLines(t, output, "✕ settings     SLIPWAY_URL is not set")
 	if strings.Count(output, "\n") != 1 {
-		t.Errorf("got more than the line of the settings:\n%s", output)
+		t.Errorf("output: got\n%s\nwant one line about the settings", output)
 	}
 }
 
@@ -66,7 +66,7 @@ func TestAFindingShowsItsFix(t *testing.T) {
 		"✓ OAuth client notes are not a fix ": {Check: "OAuth client", Note: "notes are not a fix ", Fix: "x"},
 	} {
 		if got := f.String(); got != want {
-			t.Errorf("got %q, want %q", got, want)
+			t.Errorf("finding: got %q, want %q", got, want)
 		}
 	}
 }
@@ -104,7 +104,7 @@ func TestDoctorComparesTheClock(t *testing.T) {
 func TestDoctorChecksAMachineWithoutAGateway(t *testing.T) {
 	output, err := run(t, settings(t, bitbucket(t, 0))...)
 	if err == nil {
-		t.Error("got no error without a gateway and a builder")
+		t.Error("run without a gateway and a builder: got no error, want one")
 	}
 	wantLines(
 		t,

@@ -85,7 +85,7 @@ func TestTheCommandReadsAFileOrStandardInput(t *testing.T) {
 		t.Errorf("output (-file +standard input):\n%s", diff)
 	}
 	if want := `"build": true`; !strings.Contains(fromFile, want) {
-		t.Errorf("got the output\n%s\nwant %s in it", fromFile, want)
+		t.Errorf("output: got\n%s\nwant %s in it", fromFile, want)
 	}
 }
 
@@ -187,7 +187,7 @@ func TestRulesForOtherRepositoriesBuildNothing(t *testing.T) {
 		got = append(got, d.Rule+"="+strings.Join(d.Tags, ","))
 	}
 	if want := "0=latest 1=edge other= 3=any"; strings.Join(got, " ") != want {
-		t.Errorf("got %q, want %q", strings.Join(got, " "), want)
+		t.Errorf("tags of the rules: got %q, want %q", strings.Join(got, " "), want)
 	}
 }
 
@@ -202,6 +202,6 @@ func TestAnErrorOfTheOutputIsReturned(t *testing.T) {
 		Stdin: strings.NewReader(created(t, "branch:main")), Stdout: closed{},
 	})
 	if !errors.Is(err, os.ErrClosed) {
-		t.Errorf("got %v, want the error of the output", err)
+		t.Errorf("run: got %v, want the error of the output", err)
 	}
 }

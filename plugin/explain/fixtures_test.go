@@ -55,7 +55,7 @@ func fixtures(t *testing.T) []fixture {
 		all = append(all, f)
 	}
 	if len(all) == 0 {
-		t.Fatalf("%s: the manifest has no usable row", dir)
+		t.Fatalf("manifest of %s: got no usable row, want one", dir)
 	}
 	return all
 }

@@ -61,7 +61,7 @@ func run(t *testing.T, kind autobuild.ProviderKind, event, rules, payload string
 		t.Fatalf("explain: %v", err)
 	}
 	if strings.Contains(out.String(), "null") {
-		t.Errorf("got a null in the explanation:\n%s", out.String())
+		t.Errorf("explanation: got a null in it, want none:\n%s", out.String())
 	}
 	var e explanation
 	if err := json.Unmarshal(out.Bytes(), &e); err != nil {
@@ -79,16 +79,16 @@ func run(t *testing.T, kind autobuild.ProviderKind, event, rules, payload string
 func checkDecision(t *testing.T, change string, d decision) {
 	t.Helper()
 	if d.Reason == "" {
-		t.Errorf("%s: got no reason: %+v", change, d)
+		t.Errorf("%s: got no reason, want one: %+v", change, d)
 	}
 	if d.Build != (len(d.Tags) > 0) {
-		t.Errorf("%s: got build %t with the tags %q", change, d.Build, d.Tags)
+		t.Errorf("%s: got build %t with the tags %q, want tags only for a build", change, d.Build, d.Tags)
 	}
 	if d.Build != (d.Dockerfile != "") {
-		t.Errorf("%s: got build %t with the Dockerfile %q", change, d.Build, d.Dockerfile)
+		t.Errorf("%s: got build %t with the Dockerfile %q, want a Dockerfile only for a build", change, d.Build, d.Dockerfile)
 	}
 	if d.Publish && !d.Build {
-		t.Errorf("%s: got publish true without a build", change)
+		t.Errorf("%s: got publish true without a build, want false", change)
 	}
 }
 
@@ -106,7 +106,7 @@ func payloads(t *testing.T, flavor string) map[string]string {
 	for _, f := range files {
 		event, _, ok := strings.Cut(filepath.Base(f), "--")
 		if !ok {
-			t.Fatalf("%s: want a file name of the form EVENT--CASE.json", f)
+			t.Fatalf("file name: got %s, want the form EVENT--CASE.json", f)
 		}
 		events[f] = strings.ReplaceAll(event, ".", ":")
 	}

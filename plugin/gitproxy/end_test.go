@@ -42,7 +42,7 @@ func wait(t *testing.T, what string, c <-chan struct{}) {
 	select {
 	case <-c:
 	case <-time.After(20 * time.Second):
-		t.Fatalf("%s: got nothing for 20 s", what)
+		t.Fatalf("%s: got nothing for 20 s, want an end", what)
 	}
 }
 
@@ -60,11 +60,11 @@ func TestTheAttemptsEndCutsARunningStream(t *testing.T) {
 	e.faults.Add(faults.Rule{Path: "/acme/app.git/info/refs", Fault: stream(0, started, ended)})
 	resp := e.do(http.MethodGet, refs, nil)
 	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("got status %d, want 200", resp.StatusCode)
+		t.Fatalf("status: got %d, want 200", resp.StatusCode)
 	}
 	e.finish()
 	if _, err := io.Copy(io.Discard, resp.Body); err == nil {
-		t.Error("got the end of the body, want a broken connection")
+		t.Error("connection: got the end of the body, want a broken connection")
 	}
 	wait(t, "the upstream request's end", ended)
 	e.idle(t)
@@ -130,7 +130,7 @@ func TestLongClonesOutliveTheServersLimits(t *testing.T) {
 		t.Errorf("after %s and %d bytes: %v", time.Since(started), len(body), err)
 	}
 	if took := time.Since(started); took < 150*time.Millisecond {
-		t.Errorf("got the answer in %s, want longer than the server's limits", took)
+		t.Errorf("duration of the response: got %s, want more than the server's limits", took)
 	}
 }
 
@@ -146,10 +146,10 @@ func TestTransfersAreLimited(t *testing.T) {
 	}
 	resp := e.do(http.MethodGet, refs, nil)
 	if resp.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("got status %d, want 503", resp.StatusCode)
+		t.Errorf("status: got %d, want 503", resp.StatusCode)
 	}
 	if got := resp.Header.Get("Retry-After"); got == "" {
-		t.Error("got no Retry-After, want one")
+		t.Error("Retry-After: got none, want one")
 	}
 	close(release)
 	if got := <-first; got != http.StatusOK {
@@ -218,7 +218,7 @@ func TestLongNegotiationsAreRefused(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusRequestEntityTooLarge {
-		t.Errorf("got status %d, want 413", resp.StatusCode)
+		t.Errorf("status: got %d, want 413", resp.StatusCode)
 	}
 }
 
@@ -234,9 +234,9 @@ func TestMemoryIsBounded(t *testing.T) {
 	e.must(err)
 	runtime.ReadMemStats(&after)
 	if n != size {
-		t.Errorf("got %d bytes, want %d", n, size)
+		t.Errorf("bytes: got %d, want %d", n, size)
 	}
 	if got := after.TotalAlloc - before.TotalAlloc; got > 16<<20 {
-		t.Errorf("got %d MiB allocated for 256 MiB, want at most 16", got>>20)
+		t.Errorf("allocated memory for 256 MiB: got %d MiB, want at most 16", got>>20)
 	}
 }

@@ -25,7 +25,7 @@ func TestFetchOfAPrivateRepository(t *testing.T) {
 	config, err := os.ReadFile(filepath.Join(tree.Dir, ".git/config"))
 	e.must(err)
 	if want := "url = " + e.repo.CloneURL() + "\n"; !strings.Contains(string(config), want) {
-		t.Errorf("got the configuration\n%s\nwant %q in it", config, want)
+		t.Errorf("configuration: got\n%s\nwant %q in it", config, want)
 	}
 	secrets := []string{e.token, e.current()}
 	err = filepath.WalkDir(filepath.Dir(tree.Dir), func(path string, d fs.DirEntry, err error) error {
@@ -35,7 +35,7 @@ func TestFetchOfAPrivateRepository(t *testing.T) {
 		text, err := os.ReadFile(path)
 		for _, s := range secrets {
 			if strings.Contains(string(text), s) {
-				t.Errorf("%s holds a token", path)
+				t.Errorf("%s: got a token in it, want none", path)
 			}
 		}
 		return err
@@ -43,7 +43,7 @@ func TestFetchOfAPrivateRepository(t *testing.T) {
 	e.must(err)
 	for _, s := range secrets {
 		if strings.Contains(e.log.String(), s) {
-			t.Errorf("the gateway's log holds a token")
+			t.Errorf("gateway's log: got a token in it, want none")
 		}
 	}
 	for _, r := range e.upstream() {
@@ -52,14 +52,14 @@ func TestFetchOfAPrivateRepository(t *testing.T) {
 			t.Errorf("%s %s: got user %q, want x-token-auth", r.Method, r.URL.Path, user)
 		}
 		if password != e.current() {
-			t.Errorf("%s %s: got another password than the account's token", r.Method, r.URL.Path)
+			t.Errorf("password of %s %s: got another one, want the account's token", r.Method, r.URL.Path)
 		}
 		if got := r.Header.Get("Git-Protocol"); got != "version=2" {
 			t.Errorf("%s: got Git-Protocol %q, want version=2", r.URL.Path, got)
 		}
 	}
 	if got := len(e.upstream()); got < 2 {
-		t.Errorf("got %d upstream requests, want at least 2", got)
+		t.Errorf("upstream requests: got %d, want at least 2", got)
 	}
 }
 
@@ -109,7 +109,7 @@ func TestPackedNegotiationsPass(t *testing.T) {
 		}
 	}
 	if packed == 0 {
-		t.Error("got no gzip body at the upstream, want at least 1")
+		t.Error("gzip bodies at the upstream: got none, want at least 1")
 	}
 }
 
@@ -134,7 +134,7 @@ func TestAnEndedTokenIsRenewedOnce(t *testing.T) {
 		t.Fatalf("fetch with an expired token: %v", err)
 	}
 	if e.current() == before {
-		t.Error("got the old token, want a renewed one")
+		t.Error("token: got the old one, want a renewed one")
 	}
 	unauthorized := e.faults.Add(
 		faults.Rule{Path: "/acme/app.git/info/refs", Fault: faults.Status(http.StatusUnauthorized, "no")},
@@ -144,7 +144,7 @@ func TestAnEndedTokenIsRenewedOnce(t *testing.T) {
 		t.Errorf("a token that stays refused: got status %d, want 502", resp.StatusCode)
 	}
 	if got := unauthorized.Hits(); got != 2 {
-		t.Errorf("got %d upstream requests, want 2: one renewal", got)
+		t.Errorf("upstream requests: got %d, want 2: one renewal", got)
 	}
 }
 
@@ -165,7 +165,7 @@ func TestARevokedGrantAsksForALink(t *testing.T) {
 	defer e.mu.Unlock()
 	for _, h := range e.answered {
 		if h.Get("WWW-Authenticate") != "" {
-			t.Errorf("got WWW-Authenticate %q, want none", h.Get("WWW-Authenticate"))
+			t.Errorf("WWW-Authenticate: got %q, want none", h.Get("WWW-Authenticate"))
 		}
 	}
 }
@@ -179,7 +179,7 @@ func TestARenamedRepositoryIsFound(t *testing.T) {
 	b, err := e.store.Build(t.Context(), e.build.ID)
 	e.must(err)
 	if b.Repository.FullName != "acme/renamed" {
-		t.Errorf("got the name %s, want acme/renamed", b.Repository.FullName)
+		t.Errorf("name: got %s, want acme/renamed", b.Repository.FullName)
 	}
 }
 
@@ -196,13 +196,13 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	)
 	resp := e.do(http.MethodGet, refs, nil)
 	if resp.StatusCode != http.StatusNotFound {
-		t.Errorf("got status %d, want 404", resp.StatusCode)
+		t.Errorf("status: got %d, want 404", resp.StatusCode)
 	}
 	if got := resp.Header.Get("Location"); got != "" {
-		t.Errorf("got Location %q, want none", got)
+		t.Errorf("Location: got %q, want none", got)
 	}
 	if got := asked.Load(); got != 0 {
-		t.Errorf("got %d requests at the target, want 0", got)
+		t.Errorf("requests at the target: got %d, want 0", got)
 	}
 }
 
@@ -237,13 +237,13 @@ func TestUpstreamStatuses(t *testing.T) {
 			resp := e.do(method, tt.path, []byte("0000"))
 			if resp.StatusCode != tt.status {
 				body, _ := io.ReadAll(resp.Body)
-				t.Errorf("got status %d %s, want %d", resp.StatusCode, body, tt.status)
+				t.Errorf("status: got %d %s, want %d", resp.StatusCode, body, tt.status)
 			}
 			if got := resp.Header.Get("Retry-After") != ""; got != tt.after {
-				t.Errorf("got Retry-After %t, want %t", got, tt.after)
+				t.Errorf("Retry-After: got %t, want %t", got, tt.after)
 			}
 			if tt.path == pack && script.Hits() != 1 {
-				t.Errorf("got %d upstream requests, want 1: a POST is not repeated", script.Hits())
+				t.Errorf("upstream requests: got %d, want 1: a POST is not repeated", script.Hits())
 			}
 		})
 	}

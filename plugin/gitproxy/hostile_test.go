@@ -40,7 +40,7 @@ func (e *env) slowBatches(n int) []net.Conn {
 		line, err := bufio.NewReader(conn).ReadString('\n')
 		e.must(err)
 		if !strings.HasPrefix(line, "HTTP/1.1 100 ") {
-			e.t.Fatalf("got %q, want that the proxy reads the body", line)
+			e.t.Fatalf("line: got %q, want one after which the proxy reads the body", line)
 		}
 		all = append(all, conn)
 	}
@@ -165,10 +165,10 @@ func TestLFSOffersTheBasicTransferOnly(t *testing.T) {
 	}
 	got := <-asked
 	if !strings.Contains(got, `"transfers":["basic"]`) {
-		t.Errorf("got the request %s, want the basic transfer in it", got)
+		t.Errorf("request: got %s, want the basic transfer in it", got)
 	}
 	if strings.Contains(got, "ssh") {
-		t.Errorf("got the request %s, want no ssh transfer in it", got)
+		t.Errorf("request: got %s, want no ssh transfer in it", got)
 	}
 	body := []byte(`{"operation":"download","hash_algo":"md5","objects":[]}`)
 	if got := l.do(http.MethodPost, "/info/lfs/objects/batch", body).StatusCode; got != http.StatusConflict {
@@ -212,9 +212,9 @@ func TestTrailersDoNotPass(t *testing.T) {
 		"4\r\n0000\r\n0\r\nX-Canary: 1\r\nAuthorization: Basic eDp5",
 	)
 	if status != http.StatusOK {
-		t.Fatalf("got status %d, want 200", status)
+		t.Fatalf("status: got %d, want 200", status)
 	}
 	if got := <-seen; len(got) > 0 {
-		t.Errorf("got the trailers %v at the upstream, want none", got)
+		t.Errorf("trailers: got %v at the upstream, want none", got)
 	}
 }

@@ -88,7 +88,7 @@ func (e *env) download(a lfsAnswer) *http.Response {
 	href := a.Objects[0].Actions["download"].Href
 	rest, ok := strings.CutPrefix(href, e.url())
 	if !ok {
-		e.t.Fatalf("got the address %s, want one below %s", href, e.url())
+		e.t.Fatalf("address: got %s, want one below %s", href, e.url())
 	}
 	return e.do(http.MethodGet, rest, nil)
 }
@@ -102,18 +102,18 @@ func TestLFSObjectsPass(t *testing.T) {
 	l.must(err)
 	for _, word := range []string{l.media.URL, l.storage.URL, "JWT", "Authorization", oid + "?"} {
 		if strings.Contains(string(text), word) {
-			t.Errorf("the answer holds %s: %s", word, text)
+			t.Errorf("response: got %s in it, want none: %s", word, text)
 		}
 	}
 	got, err := io.ReadAll(l.download(answer).Body)
 	l.must(err)
 	if !bytes.Equal(got, content) {
-		t.Errorf("got %d other bytes, want the object's %d", len(got), len(content))
+		t.Errorf("other bytes: got %d, want the object's %d", len(got), len(content))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.stored) != 1 {
-		t.Fatalf("got %d requests at the storage, want 1", len(l.stored))
+		t.Fatalf("requests at the storage: got %d, want 1", len(l.stored))
 	}
 	if got := l.stored[0].Get("Authorization"); got != "" {
 		t.Errorf("after the redirect: got Authorization %q, want none", got)
@@ -160,7 +160,7 @@ func TestLFSRefusals(t *testing.T) {
 	}
 	for _, r := range l.upstream() {
 		if strings.HasSuffix(r.URL.Path, "/batch") && r.Header.Get("Authorization") == "" {
-			t.Error("got a batch request without the account's credential")
+			t.Error("credential of the batch request: got none, want the account's")
 		}
 	}
 }
@@ -203,7 +203,7 @@ func TestLFSAddressesGoThroughThePolicy(t *testing.T) {
 			l.server.SetLFSHosts(address(l), inner.URL)
 			_, answer := l.batch("download", oid)
 			if got := l.download(answer).StatusCode; got != http.StatusBadGateway {
-				t.Errorf("got status %d, want 502", got)
+				t.Errorf("status: got %d, want 502", got)
 			}
 		})
 	}
@@ -226,7 +226,7 @@ func TestLFSObjectsAreChecked(t *testing.T) {
 			_, answer := l.batch("download", oid)
 			got, err := io.ReadAll(l.download(answer).Body)
 			if err == nil {
-				t.Errorf("got %d bytes and their end, want a broken connection", len(got))
+				t.Errorf("bytes and their end: got %d, want a broken connection", len(got))
 			}
 		})
 	}
@@ -241,10 +241,10 @@ func TestLFSBatchIsNotRepeated(t *testing.T) {
 	)
 	resp, _ := l.batch("download", oid)
 	if resp.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("got status %d, want 503", resp.StatusCode)
+		t.Errorf("status: got %d, want 503", resp.StatusCode)
 	}
 	if got := script.Hits(); got != 1 {
-		t.Errorf("got %d upstream requests, want 1", got)
+		t.Errorf("upstream requests: got %d, want 1", got)
 	}
 }
 
@@ -287,10 +287,10 @@ func TestGitLFSKeepsToTheProxy(t *testing.T) {
 			got, err := os.ReadFile(filepath.Join(work, "a.bin"))
 			l.must(err)
 			if !bytes.Equal(got, content) {
-				t.Errorf("got %q, want the object's content", got)
+				t.Errorf("read file: got %q, want the object's content", got)
 			}
 			if _, err := os.Stat(canary); err == nil {
-				t.Error("the repository started ssh")
+				t.Error("clone: got a start of ssh, want none")
 			}
 		})
 	}

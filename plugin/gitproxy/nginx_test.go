@@ -105,10 +105,10 @@ func (e *env) nginxConfig(dir, address string) string {
 	_, after, found := strings.Cut(string(page), "```nginx\n")
 	server, _, closed := strings.Cut(after, "```")
 	if !found {
-		e.t.Fatal("docs/operations.md has no configuration for nginx")
+		e.t.Fatal("configuration for nginx in docs/operations.md: got none, want one")
 	}
 	if !closed {
-		e.t.Fatal("docs/operations.md: the configuration for nginx has no end")
+		e.t.Fatal("configuration for nginx in docs/operations.md: got no end, want one")
 	}
 	server = strings.ReplaceAll(server, "http://127.0.0.1:8080", e.gateway.URL)
 	server = strings.Replace(server, "server {", "server {\n    listen "+address+";", 1)

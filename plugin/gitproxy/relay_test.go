@@ -64,7 +64,7 @@ func newRelay(t *testing.T) *relayEnv {
 			t.Errorf("Serve: got error %v, want none", err)
 		}
 		if strings.Contains(e.log.String(), e.token) {
-			t.Errorf("the relay's log holds the token:\n%s", e.log)
+			t.Errorf("relay's log: got the token in it, want none:\n%s", e.log)
 		}
 	})
 	return e
@@ -74,7 +74,7 @@ func (e *relayEnv) wantNoSecret(where, text string) {
 	e.t.Helper()
 	for _, s := range []string{e.token, e.current()} {
 		if s != "" && strings.Contains(text, s) {
-			e.t.Errorf("%s holds a token:\n%s", where, text)
+			e.t.Errorf("%s: got a token in it, want none:\n%s", where, text)
 		}
 	}
 }
@@ -171,14 +171,14 @@ func TestLFSThroughRelayAndProxy(t *testing.T) {
 	got, err := os.ReadFile(filepath.Join(work, "a.bin"))
 	e.must(err)
 	if string(got) != content {
-		t.Errorf("got %d bytes, want the object's %d", len(got), len(content))
+		t.Errorf("bytes: got %d, want the object's %d", len(got), len(content))
 	}
 	l := e.lfsEnv
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, h := range l.stored {
 		if h.Get("Authorization") != "" {
-			t.Error("the storage got a credential")
+			t.Error("credential at the storage: got one, want none")
 		}
 	}
 }

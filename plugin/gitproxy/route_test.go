@@ -77,7 +77,7 @@ func TestOnlyTheBuildsRepositoryIsServed(t *testing.T) {
 		}
 	}
 	if got := len(e.upstream()); got != 0 {
-		t.Errorf("got %d upstream requests, want 0", got)
+		t.Errorf("upstream requests: got %d, want 0", got)
 	}
 }
 
@@ -91,14 +91,14 @@ func TestTheCredentialSurvivesAConnectionHeader(t *testing.T) {
 		"Connection: Authorization, close",
 	)
 	if status != http.StatusOK {
-		t.Errorf("got status %d, want 200", status)
+		t.Errorf("status: got %d, want 200", status)
 	}
 	seen := e.upstream()
 	if len(seen) != 1 {
-		t.Fatalf("got %d upstream requests, want 1", len(seen))
+		t.Fatalf("upstream requests: got %d, want 1", len(seen))
 	}
 	if _, password, _ := seen[0].BasicAuth(); password != e.current() {
-		t.Error("got another credential, want the account's")
+		t.Error("credential: got another one, want the account's")
 	}
 }
 
@@ -123,20 +123,20 @@ func TestHeadersArePickedFromAList(t *testing.T) {
 		r.Header.Set("Git-Protocol", "version=2")
 	})
 	if resp.StatusCode != http.StatusOK {
-		t.Errorf("got status %d, want 200", resp.StatusCode)
+		t.Errorf("status: got %d, want 200", resp.StatusCode)
 	}
 	if text := fmt.Sprint(resp.Header); strings.Contains(text, "canary") {
-		t.Errorf("got the headers %s, want none of the upstream's own", text)
+		t.Errorf("headers: got %s, want none of the upstream's own", text)
 	}
 	seen := e.upstream()
 	if len(seen) != 1 {
-		t.Fatalf("got %d upstream requests, want 1", len(seen))
+		t.Fatalf("upstream requests: got %d, want 1", len(seen))
 	}
 	if text := fmt.Sprint(seen[0].Header); strings.Contains(text, "canary") {
-		t.Errorf("got the headers %s, want none of the client's own", text)
+		t.Errorf("headers: got %s, want none of the client's own", text)
 	}
 	if got := seen[0].Header.Get("Git-Protocol"); got != "version=2" {
-		t.Errorf("got Git-Protocol %q, want version=2", got)
+		t.Errorf("Git-Protocol: got %q, want version=2", got)
 	}
 }
 
@@ -156,7 +156,7 @@ func TestTwoFramingsAreOneRequest(t *testing.T) {
 	)
 	for _, r := range e.upstream() {
 		if strings.Contains(r.URL.Path, "secret") {
-			t.Errorf("got an upstream request for %s (status %d), want none", r.URL.Path, status)
+			t.Errorf("upstream request: got %s (status %d), want none", r.URL.Path, status)
 		}
 	}
 }

@@ -28,7 +28,7 @@ func TestTransportPassesBytesOn(t *testing.T) {
 	transport := newTransport(1)
 	defer transport.CloseIdleConnections()
 	if transport.Proxy != nil {
-		t.Error("got an HTTP proxy, want none: it would see the credential")
+		t.Error("HTTP proxy: got one, want none: it would see the credential")
 	}
 	transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig
 	r := httptest.NewRequest(http.MethodGet, server.URL, nil)
@@ -42,7 +42,7 @@ func TestTransportPassesBytesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := string(body); got != "HTTP/1.1 []" {
-		t.Errorf("got %s, want HTTP/1.1 without an encoding", got)
+		t.Errorf("body: got %s, want HTTP/1.1 without an encoding", got)
 	}
 }
 

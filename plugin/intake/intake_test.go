@@ -80,7 +80,7 @@ func TestReceiveStoresTheDeliveryAsItCame(t *testing.T) {
 
 	all := e.stored(t)
 	if len(all) != 1 {
-		t.Fatalf("%d deliveries, want 1", len(all))
+		t.Fatalf("deliveries: got %d, want 1", len(all))
 	}
 	got, err := e.store.Delivery(t.Context(), all[0].ID)
 	must.Succeed(t, err)
@@ -99,7 +99,7 @@ func TestReceiveStoresTheDeliveryAsItCame(t *testing.T) {
 	hook, err := e.store.Hook(t.Context(), e.hook.ID)
 	must.Succeed(t, err)
 	if !hook.DeliveredAt.Equal(start) {
-		t.Errorf("hook delivered at %s, want %s", hook.DeliveredAt, start)
+		t.Errorf("time of the last delivery: got %s, want %s", hook.DeliveredAt, start)
 	}
 }
 
@@ -142,15 +142,15 @@ func TestI1I10W2ForgedDeliveriesGetTheSameError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			err := e.Receive(t.Context(), tt.hook, tt.header, body)
 			if err != intake.ErrUnauthorized { //nolint:errorlint // all rejections must be the same error
-				t.Errorf("got %v, want exactly intake.ErrUnauthorized", err)
+				t.Errorf("receive: got %v, want exactly intake.ErrUnauthorized", err)
 			}
 			if !errors.Is(err, autobuild.ErrUnauthorized) {
-				t.Errorf("got %v, want autobuild.ErrUnauthorized", err)
+				t.Errorf("receive: got %v, want autobuild.ErrUnauthorized", err)
 			}
 		})
 	}
 	if n := len(e.stored(t)); n != 0 {
-		t.Errorf("got %d deliveries, want none", n)
+		t.Errorf("deliveries: got %d, want none", n)
 	}
 }
 
@@ -162,7 +162,7 @@ func TestI1AHookWithoutASecretRejectsAllDeliveries(t *testing.T) {
 	must.Succeed(t, err)
 	if err := e.Receive(t.Context(), e.hook.ID, signed(nil, secret.Secret{}), nil); !errors.Is(err,
 		intake.ErrUnauthorized) {
-		t.Errorf("got %v, want ErrUnauthorized", err)
+		t.Errorf("receive: got %v, want ErrUnauthorized", err)
 	}
 }
 
@@ -184,7 +184,7 @@ func TestW5I2RotatedSecret(t *testing.T) {
 		must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, key), body))
 	}
 	if n := len(e.stored(t)); n != 5 {
-		t.Errorf("%d deliveries stored, want 5", n)
+		t.Errorf("stored deliveries: got %d, want 5", n)
 	}
 }
 
@@ -197,7 +197,7 @@ func TestW19PingStoresNothing(t *testing.T) {
 		)
 	}
 	if n := len(e.stored(t)); n != 0 {
-		t.Errorf("got %d deliveries, want none", n)
+		t.Errorf("deliveries: got %d, want none", n)
 	}
 }
 
@@ -215,7 +215,7 @@ func TestW24SizeLimits(t *testing.T) {
 		e := newEnv(t, tt.kind)
 		body := bytes.Repeat([]byte{' '}, tt.size)
 		if err := e.Receive(t.Context(), e.hook.ID, signed(body, current), body); !errors.Is(err, tt.want) {
-			t.Errorf("%s, %d bytes: %v, want %v", tt.kind, tt.size, err, tt.want)
+			t.Errorf("%s, %d bytes: got error %v, want %v", tt.kind, tt.size, err, tt.want)
 		}
 	}
 }
@@ -288,10 +288,10 @@ func TestABusyStoreIsRetried(t *testing.T) {
 	body := []byte(`{}`)
 	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
 	if n := len(e.stored(t)); n != 1 {
-		t.Errorf("got %d deliveries, want 1", n)
+		t.Errorf("deliveries: got %d, want 1", n)
 	}
 	if w.commits != 4 {
-		t.Errorf("got %d commits, want 4", w.commits)
+		t.Errorf("commits: got %d, want 4", w.commits)
 	}
 }
 
@@ -308,7 +308,7 @@ func TestAStoreThatStaysBusyIsUnavailable(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrUnavailable", name, err)
 		}
 		if errors.Is(err, autobuild.ErrUnauthorized) {
-			t.Errorf("%s: got %v, which is ErrUnauthorized too", name, err)
+			t.Errorf("%s: got error %v, want one that is not ErrUnauthorized", name, err)
 		}
 	}
 }
@@ -318,7 +318,7 @@ func TestAnUnknownKindOfProviderIsUnavailable(t *testing.T) {
 	body := []byte(`{}`)
 	if err := e.Receive(t.Context(), e.hook.ID, signed(body, current), body); !errors.Is(err,
 		autobuild.ErrUnavailable) {
-		t.Errorf("got %v, want ErrUnavailable", err)
+		t.Errorf("receive: got %v, want ErrUnavailable", err)
 	}
 }
 
@@ -332,7 +332,7 @@ func TestHooksAreTouchedRarelyAndErrorsAreIgnored(t *testing.T) {
 	e.now = e.now.Add(time.Minute)
 	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
 	if w.touches != 2 {
-		t.Errorf("touched %d times, want 2", w.touches)
+		t.Errorf("updates of the webhook: got %d, want 2", w.touches)
 	}
 }
 
@@ -343,9 +343,9 @@ func TestAHangingUpdateOfTheHookDoesNotDelayTheReply(t *testing.T) {
 	began := time.Now()
 	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))
 	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("Receive took %s, want about a second", took)
+		t.Errorf("duration of Receive: got %s, want about a second", took)
 	}
 	if n := len(e.stored(t)); n != 1 {
-		t.Errorf("got %d deliveries, want 1", n)
+		t.Errorf("deliveries: got %d, want 1", n)
 	}
 }

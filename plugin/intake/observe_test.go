@@ -24,6 +24,6 @@ func TestEachResultIsObserved(t *testing.T) {
 	busy := newBusyEnv(t, &busyStore{hookErr: errBusy}, observe)
 	_ = busy.Receive(t.Context(), busy.hook.ID, signed(body, current), body)
 	if want := []string{"stored", "ping", "unauthorized", "too_large", "unavailable"}; !slices.Equal(observed, want) {
-		t.Errorf("got %v, want %v", observed, want)
+		t.Errorf("observed: got %v, want %v", observed, want)
 	}
 }

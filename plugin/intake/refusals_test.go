@@ -25,7 +25,7 @@ func TestA8RejectedDeliveriesAreLoggedOnceAMinute(t *testing.T) {
 		t.Helper()
 		err := e.Receive(t.Context(), hook, signed(body, secret.New("guess")), body)
 		if !errors.Is(err, intake.ErrUnauthorized) {
-			t.Fatalf("got %v, want ErrUnauthorized", err)
+			t.Fatalf("receive: got %v, want ErrUnauthorized", err)
 		}
 	}
 	flood := func(n int) {

@@ -67,7 +67,7 @@ func TestI2RotationUnderLoadRejectsNothing(t *testing.T) {
 	load.Wait()
 	body := []byte(`{}`)
 	if err := e.Receive(t.Context(), e.hook.ID, signed(body, current), body); !errors.Is(err, intake.ErrUnauthorized) {
-		t.Errorf("the first secret, %d rotations later: %v, want ErrUnauthorized", rotations, err)
+		t.Errorf("first secret, %d rotations later: got error %v, want ErrUnauthorized", rotations, err)
 	}
 }
 
@@ -81,7 +81,7 @@ func waitForMore(t *testing.T, accepted *atomic.Int64) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("deliveries stopped at %d", accepted.Load())
+			t.Fatalf("deliveries: got only %d, want more", accepted.Load())
 		}
 		if t.Failed() {
 			t.FailNow()

@@ -72,17 +72,17 @@ func TestOneGatewayLeadsUntilItReleasesItsLease(t *testing.T) {
 		t.Fatalf("leader: got first %v, second %v, want only the first", first.IsLeader(), second.IsLeader())
 	}
 	if !alive(t, first, second.ID()) || !alive(t, second, first.ID()) {
-		t.Error("a gateway does not list the other one")
+		t.Error("gateways: got no other one, want it listed")
 	}
 	if alive(t, first, "unknown") {
-		t.Error("got an unknown gateway alive")
+		t.Error("unknown gateway: got it alive, want it not alive")
 	}
 	stop()
 	if first.IsLeader() || alive(t, second, first.ID()) {
-		t.Error("got a stopped gateway that leads or is alive")
+		t.Error("stopped gateway: got it leading or alive, want neither")
 	}
 	if err := second.Acquire(t.Context()); err != nil || !second.IsLeader() {
-		t.Errorf("the second gateway is not the leader, error %v", err)
+		t.Errorf("second gateway: got no lease, error %v, want it to lead", err)
 	}
 }
 
@@ -93,7 +93,7 @@ func TestASuspendedGatewayLosesTheLead(t *testing.T) {
 	suspended := acquire(t, all[0], life) // it does not renew its leases, like a suspended process
 	second := acquire(t, all[1], life)
 	if second.IsLeader() {
-		t.Fatal("both gateways are the leader")
+		t.Fatal("leaders: got both gateways, want one")
 	}
 	defer run(t, second)()
 	deadline := time.After(30 * time.Second)
@@ -103,14 +103,14 @@ func TestASuspendedGatewayLosesTheLead(t *testing.T) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal("no gateway took over the leader lease")
+			t.Fatal("leader lease: got no new holder, want one")
 		}
 	}
 	if suspended.IsLeader() {
-		t.Error("two gateways are the leader")
+		t.Error("leaders: got two gateways, want one")
 	}
 	if err := suspended.Acquire(t.Context()); err != nil || suspended.IsLeader() {
-		t.Errorf("leader again: got %v, error %v", suspended.IsLeader(), err)
+		t.Errorf("suspended gateway: got leader %v, error %v, want it not to lead", suspended.IsLeader(), err)
 	}
 }
 
@@ -127,7 +127,7 @@ func TestARestartGetsItsLeasesAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		if e := acquire(t, s, time.Hour); !e.IsLeader() || !alive(t, e, "a") {
-			t.Errorf("got leader %v, alive %v", e.IsLeader(), alive(t, e, "a"))
+			t.Errorf("gateway: got leader %v, alive %v, want both true", e.IsLeader(), alive(t, e, "a"))
 		}
 		if err := s.Close(); err != nil {
 			t.Fatal(err)

@@ -181,7 +181,7 @@ func linesOfTheGatewayDoNotShiftTheRunner(t *testing.T, open openFunc) {
 	}
 	line(again, "bye")
 	if got, want := content(t, l, "b"), "waiting for the engine\nstep 1\nstill there?\n\nstep 2\nbye\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+		t.Errorf("content: got %q, want %q", got, want)
 	}
 }
 
@@ -275,7 +275,7 @@ func aFollowerReadsTheWholeLog(t *testing.T, open openFunc) {
 	}
 	writers.Wait()
 	if got.String() != want.String() {
-		t.Errorf("got %d bytes, want %d", got.Len(), want.Len())
+		t.Errorf("bytes: got %d, want %d", got.Len(), want.Len())
 	}
 }
 
@@ -317,7 +317,7 @@ func appendIsTheRunnersText(t *testing.T, open openFunc) {
 			size = appendAt(t, l, id, from, text[from:to])
 		}
 		if got := content(t, l, id); got != text {
-			r.Fatalf("got %q, want %q", got, text)
+			r.Fatalf("content: got %q, want %q", got, text)
 		}
 	})
 }

@@ -72,7 +72,7 @@ func (b *env) expect(t *testing.T, want map[string]float64) {
 	for series, value := range want {
 		found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (\S+)$`).FindStringSubmatch(text)
 		if found == nil {
-			t.Errorf("series %s is missing", series)
+			t.Errorf("series %s: got none, want one", series)
 			continue
 		}
 		if got, err := strconv.ParseFloat(found[1], 64); err != nil || got != value {
@@ -313,7 +313,7 @@ func TestADatabaseThatIsGoneShows(t *testing.T) {
 		map[string]float64{`slipway_database_up`: 0, `slipway_deliveries_received_total{answer="unavailable"}`: 1},
 	)
 	if text := b.scrape(t); strings.Contains(text, "\nslipway_builds{") {
-		t.Error("got the number of builds without a database, want none")
+		t.Error("number of builds without a database: got a value, want none")
 	}
 }
 
@@ -331,7 +331,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		`slipway_http_request_duration_seconds_bucket{method="POST",route="/hooks/bitbucket/:id",le="0.05"}`:  1,
 	})
 	if text := b.scrape(t); strings.Contains(text, "MADEUP") {
-		t.Error("a made-up method became a label")
+		t.Error("label of a made-up method: got its name, want other")
 	}
 }
 
@@ -341,7 +341,7 @@ func TestNamesFollowPrometheusPractice(t *testing.T) {
 	problems, err := promlint.New(strings.NewReader(b.scrape(t))).Lint()
 	b.must(t, err)
 	for _, p := range problems {
-		t.Errorf("%s: %s", p.Metric, p.Text)
+		t.Errorf("metric %s: got problem %s, want none", p.Metric, p.Text)
 	}
 }
 

@@ -48,7 +48,7 @@ func alerts(t *testing.T) []rule {
 		t.Fatal(err)
 	}
 	if len(file.Groups) == 0 || len(file.Groups[0].Rules) == 0 {
-		t.Fatal("got no alerts, want some")
+		t.Fatal("alerts: got none, want some")
 	}
 	return file.Groups[0].Rules
 }
@@ -98,16 +98,16 @@ func TestTheExampleAlertsMatchTheMetrics(t *testing.T) {
 	names := map[string]bool{}
 	for _, r := range alerts(t) {
 		if names[r.Alert] {
-			t.Errorf("alert %q: the name is used twice", r.Alert)
+			t.Errorf("alert %q: got its name twice, want once", r.Alert)
 		}
 		if !strings.HasPrefix(r.Alert, "Slipway") {
-			t.Errorf("alert %q: the name does not start with Slipway", r.Alert)
+			t.Errorf("alert %q: got another prefix, want Slipway", r.Alert)
 		}
 		if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
 			t.Errorf("alert %q: got annotations %v, want a summary and a description", r.Alert, r.Annotations)
 		}
 		if severity := r.Labels["severity"]; !slices.Contains([]string{"critical", "warning", "info"}, severity) {
-			t.Errorf("alert %q: got severity %q", r.Alert, severity)
+			t.Errorf("alert %q: got severity %q, want a known one", r.Alert, severity)
 		}
 		names[r.Alert] = true
 		if _, err := time.ParseDuration(r.For); r.For != "" && err != nil {
@@ -135,7 +135,7 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string]labels)
 		selectors++
 		has, there := known[selector.Name]
 		if !there {
-			t.Errorf("%s: unknown metric %s", r.Alert, selector.Name)
+			t.Errorf("alert %s: got the unknown metric %s, want a known one", r.Alert, selector.Name)
 			return nil
 		}
 		for _, m := range selector.LabelMatchers {
@@ -143,9 +143,9 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string]labels)
 				continue
 			}
 			if !slices.Contains(has.names(), m.Name) {
-				t.Errorf("%s: %s has no label %s", r.Alert, selector.Name, m.Name)
+				t.Errorf("alert %s: got the metric %s without the label %s, want one with it", r.Alert, selector.Name, m.Name)
 			} else if m.Type == promlabels.MatchEqual && !slices.Contains(has[m.Name], m.Value) {
-				t.Errorf("%s: of %s the label %s is never %q, but %q",
+				t.Errorf("alert %s: metric %s: label %s: got %q, want one of %q",
 					r.Alert, selector.Name, m.Name, m.Value, has[m.Name])
 			}
 		}
@@ -158,21 +158,21 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string]labels)
 			kept = aggregate.Grouping
 			for _, by := range aggregate.Grouping {
 				if !slices.Contains(has.names(), by) {
-					t.Errorf("%s: %s has no label %s to group by", r.Alert, selector.Name, by)
+					t.Errorf("alert %s: got the metric %s without the label %s, want one to group by", r.Alert, selector.Name, by)
 				}
 			}
 		}
 		for _, text := range r.Annotations {
 			for _, used := range regexp.MustCompile(`\$labels\.(\w+)`).FindAllStringSubmatch(text, -1) {
 				if !slices.Contains(kept, used[1]) {
-					t.Errorf("%s: the text uses the label %s, which the expression drops", r.Alert, used[1])
+					t.Errorf("alert %s: got the label %s in the text, want one that the expression keeps", r.Alert, used[1])
 				}
 			}
 		}
 		return nil
 	})
 	if selectors == 0 {
-		t.Errorf("%s uses no metric", r.Alert)
+		t.Errorf("metrics of alert %s: got none, want at least 1", r.Alert)
 	}
 }
 
@@ -194,17 +194,17 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	}
 	for name := range there {
 		if !inPage[name] {
-			t.Errorf("%s is not in docs/operations.md", name)
+			t.Errorf("metric %s: got no entry in docs/operations.md, want one", name)
 		}
 	}
 	for name := range inPage {
 		if !there[name] {
-			t.Errorf("docs/operations.md names the unknown metric %s", name)
+			t.Errorf("docs/operations.md: got the unknown metric %s, want a known one", name)
 		}
 	}
 	for _, r := range alerts(t) {
 		if !strings.Contains(string(text), "`"+r.Alert+"`") {
-			t.Errorf("docs/operations.md does not name the alert %s", r.Alert)
+			t.Errorf("docs/operations.md: got no alert %s, want it", r.Alert)
 		}
 	}
 }

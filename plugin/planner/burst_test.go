@@ -48,10 +48,10 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 	accepted := d.sendAll(url, bodies)
 	grown := peak() >> 20
 	if grown > 384 { // by design 64 MiB are held; the rest belongs to the senders and is garbage
-		t.Errorf("the heap grew by %d MiB", grown)
+		t.Errorf("growth of the heap: got %d MiB, want at most 384", grown)
 	}
 	if accepted == 0 {
-		t.Fatal("no delivery was taken")
+		t.Fatal("accepted deliveries: got none, want at least 1")
 	}
 	w.Register(w.Store.Tasks())
 	d.drain(accepted)
@@ -60,12 +60,12 @@ func TestF20ABurstOfDeliveriesIsAnsweredAndDrained(t *testing.T) {
 	must.Succeed(t, err)
 	for ref, head := range p.heads {
 		if got := states[refOf(ref)]; got.Head != head {
-			t.Errorf("%s is known at %.7s, it is at %.7s", ref, got.Head, head)
+			t.Errorf("stored head of %s: got %.7s, want %.7s", ref, got.Head, head)
 		}
 	}
 	builds := len(d.allBuilds())
 	if len(states) != planned {
-		t.Fatalf("len(states): got %v, want %v", len(states), planned)
+		t.Fatalf("states: got %v, want %v", len(states), planned)
 	}
 	if builds < planned {
 		t.Errorf("builds: got %v, want at least %v", builds, planned)
@@ -118,7 +118,7 @@ func (d *chaosEnv) sendAll(url string, bodies [][]byte) (accepted int) {
 		case status/100 == 2:
 			accepted++
 		case status != http.StatusServiceUnavailable:
-			d.T.Errorf("delivery %d is answered %d", i, status)
+			d.T.Errorf("delivery %d: got status %d, want 202 or a rejection for load", i, status)
 		}
 	}
 	return accepted
@@ -137,7 +137,7 @@ func (d *chaosEnv) drain(accepted int) {
 		waiting, dead, err := d.Store.Tasks().Depth(ctx, autobuild.TaskPlan)
 		must.Succeed(d.T, err)
 		if dead > 0 {
-			d.T.Fatalf("%d deliveries were given up", dead)
+			d.T.Fatalf("dead tasks: got %d, want none", dead)
 		}
 		if waiting == 0 {
 			break
@@ -156,7 +156,7 @@ func (d *chaosEnv) drain(accepted int) {
 		}
 	}
 	if len(all) < accepted || unanswered > 0 { // a delivery that was stored after the timeout is sent again
-		d.T.Errorf("%d deliveries stored of %d taken, %d without an answer", len(all), accepted, unanswered)
+		d.T.Errorf("stored deliveries: got %d, want %d accepted and %d without a response at most", len(all), accepted, unanswered)
 	}
 }
 

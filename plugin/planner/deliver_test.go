@@ -29,10 +29,10 @@ func TestAPushBecomesABuildWithAllFieldsOfTheRule(t *testing.T) {
 	d := w.PlanAll()[0]
 
 	if d.State != autobuild.DeliveryPlanned {
-		t.Errorf("d.State: got %v, want %v", d.State, autobuild.DeliveryPlanned)
+		t.Errorf("state: got %v, want %v", d.State, autobuild.DeliveryPlanned)
 	}
 	if d.Reason != "1 build" {
-		t.Errorf("d.Reason: got %q, want %q", d.Reason, "1 build")
+		t.Errorf("reason: got %q, want %q", d.Reason, "1 build")
 	}
 	got := w.Builds()[0]
 	want := autobuild.Build{
@@ -80,7 +80,7 @@ func TestABAGivesThreeBuilds(t *testing.T) {
 	w.PlanAll()
 	w.WantCommits(a, b, a)
 	if got := w.State(plannertest.Branch("main")); got != (autobuild.RefState{Head: a, Seq: 3}) {
-		t.Errorf("state %+v", got)
+		t.Errorf("state of main: got %+v, want head %s and transition 3", got, a)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestTenDeliveriesOneBuild(t *testing.T) {
 		d := w.Plan(body)
 		if i > 0 &&
 			(d.State != autobuild.DeliveryIgnored || !strings.HasPrefix(d.Reason, "already seen: branch main is at ")) {
-			t.Errorf("delivery %d is %s: %s", i, d.State, d.Reason)
+			t.Errorf("delivery %d: got state %s, reason %s, want ignored as already seen", i, d.State, d.Reason)
 		}
 	}
 	w.WantCommits(head)
@@ -122,16 +122,16 @@ func TestTwoTagsOnOneCommitAreTwoBuilds(t *testing.T) {
 	w.WantCommits(head, head)
 	builds := w.Builds()
 	if builds[0].Ref != plannertest.Tag("v1") {
-		t.Errorf("builds[0].Ref: got %v, want %v", builds[0].Ref, plannertest.Tag("v1"))
+		t.Errorf("ref: got %v, want %v", builds[0].Ref, plannertest.Tag("v1"))
 	}
 	if builds[1].Ref != plannertest.Tag("v2") {
-		t.Errorf("builds[1].Ref: got %v, want %v", builds[1].Ref, plannertest.Tag("v2"))
+		t.Errorf("ref: got %v, want %v", builds[1].Ref, plannertest.Tag("v2"))
 	}
 	if builds[0].Tags[0] != "1" {
-		t.Errorf("builds[0].Tags[0]: got %q, want %q", builds[0].Tags[0], "1")
+		t.Errorf("tags: got %q, want %q", builds[0].Tags[0], "1")
 	}
 	if builds[1].Tags[0] != "2" {
-		t.Errorf("builds[1].Tags[0]: got %q, want %q", builds[1].Tags[0], "2")
+		t.Errorf("tags: got %q, want %q", builds[1].Tags[0], "2")
 	}
 }
 
@@ -163,7 +163,7 @@ func TestW4I7ADeliveryForAnotherRepositoryIsRefused(t *testing.T) {
 		forged := []byte(strings.ReplaceAll(string(body), w.Repo.ID, uuid))
 		d := w.Plan(forged)
 		if d.State != autobuild.DeliveryRefused || d.Reason == "" {
-			t.Errorf("%s: %s: %s", name, d.State, d.Reason)
+			t.Errorf("%s: got state %s, reason %q, want refused with a reason", name, d.State, d.Reason)
 		}
 	}
 	hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
@@ -182,20 +182,20 @@ func TestW9DeletionsBuildNothing(t *testing.T) {
 	w.Push(map[string]string{"refs/heads/main": ""})
 	d := w.PlanAll()[0]
 	if d.State != autobuild.DeliveryPlanned {
-		t.Errorf("d.State: got %v, want %v", d.State, autobuild.DeliveryPlanned)
+		t.Errorf("state: got %v, want %v", d.State, autobuild.DeliveryPlanned)
 	}
 	if d.Reason != "no rule builds this" {
-		t.Errorf("d.Reason: got %q, want %q", d.Reason, "no rule builds this")
+		t.Errorf("reason: got %q, want %q", d.Reason, "no rule builds this")
 	}
 	if d.Outcomes[0].Refused != "deleted: nothing to build" {
-		t.Errorf("d.Outcomes[0].Refused: got %q, want %q", d.Outcomes[0].Refused, "deleted: nothing to build")
+		t.Errorf("refused: got %q, want %q", d.Outcomes[0].Refused, "deleted: nothing to build")
 	}
 	if got := w.State(plannertest.Branch("main")); got != (autobuild.RefState{Seq: 2}) {
-		t.Errorf("state %+v", got)
+		t.Errorf("state of main: got %+v, want no head and transition 2", got)
 	}
 	empty := w.Plan([]byte(`{"repository":{"uuid":"` + w.Repo.ID + `"},"push":{"changes":[]}}`))
 	if empty.State != autobuild.DeliveryIgnored {
-		t.Errorf("empty push is %s: %s", empty.State, empty.Reason)
+		t.Errorf("empty push: got state %s, reason %s, want ignored", empty.State, empty.Reason)
 	}
 }
 
@@ -229,7 +229,7 @@ func TestW15ARedeliveryAfterTheBranchMovedBuildsNothing(t *testing.T) {
 	w.PlanAll()
 	for _, body := range bodies {
 		if d := w.Plan(body); d.State != autobuild.DeliveryIgnored {
-			t.Errorf("%s: %s", d.State, d.Reason)
+			t.Errorf("delivery: got state %s, reason %s, want ignored", d.State, d.Reason)
 		}
 	}
 	w.WantCommits(a, b)
@@ -242,7 +242,7 @@ func TestW16TwoHooksOnePush(t *testing.T) {
 	w.Plan(w.Bodies()[0])
 	d := w.Plan(w.Bodies()[0])
 	if d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Outcomes[0].Refused, "already seen") {
-		t.Errorf("%s: %+v", d.State, d.Outcomes)
+		t.Errorf("delivery: got state %s, outcomes %+v, want ignored as already seen", d.State, d.Outcomes)
 	}
 	w.WantCommits(head)
 }
@@ -300,10 +300,10 @@ func TestW19EventsThatAreNoneOfOurs(t *testing.T) {
 		must.Succeed(t, w.Deliver(t.Context(), id))
 		d := w.Delivery(id)
 		if d.State != tt.want {
-			t.Errorf("d.State: got %v, want %v", d.State, tt.want)
+			t.Errorf("state: got %v, want %v", d.State, tt.want)
 		}
 		if d.Reason == "" {
-			t.Error("d.Reason is empty")
+			t.Error("reason: got none, want one")
 		}
 	}
 }
@@ -316,7 +316,7 @@ func TestPullRequestsAreIgnoredWithAReason(t *testing.T) {
 	id := w.Receive(w.Hook, "pullrequest:created", []byte(body))
 	must.Succeed(t, w.Deliver(t.Context(), id))
 	if d := w.Delivery(id); d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Reason, "pull requests") {
-		t.Errorf("%s: %s", d.State, d.Reason)
+		t.Errorf("delivery: got state %s, reason %s, want ignored for its pull requests", d.State, d.Reason)
 	}
 }
 
@@ -335,10 +335,10 @@ func TestW18ARenamedRepositoryIsFollowed(t *testing.T) {
 	hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
 	must.Succeed(t, err)
 	if hook.Repository.FullName != "acme/renamed" {
-		t.Errorf("hook.Repository.FullName: got %q, want %q", hook.Repository.FullName, "acme/renamed")
+		t.Errorf("full name: got %q, want %q", hook.Repository.FullName, "acme/renamed")
 	}
 	if hook.Repository.ID != w.Repo.ID {
-		t.Errorf("hook.Repository.ID: got %v, want %v", hook.Repository.ID, w.Repo.ID)
+		t.Errorf("repository ID: got %v, want %v", hook.Repository.ID, w.Repo.ID)
 	}
 }
 
@@ -353,7 +353,7 @@ func TestI7ANameInThePayloadOnlyIsIgnored(t *testing.T) {
 		t.Errorf(`repository of the build: got %s, want "acme/app"`, b.Repository.FullName)
 	}
 	if n := w.Faults.Count("evil"); n != 0 {
-		t.Errorf("%d calls with the payload's name", n)
+		t.Errorf("calls with the payload's name: got %d, want none", n)
 	}
 }
 
@@ -373,7 +373,7 @@ func TestO1LinksOfAPayloadAreNeverFollowed(t *testing.T) {
 	d := w.Plan(body)
 	w.WantCommits(head)
 	if d.State != autobuild.DeliveryPlanned || called.Load() != 0 {
-		t.Errorf("%s: %s; the attacker was called %d times", d.State, d.Reason, called.Load())
+		t.Errorf("delivery: got state %s, reason %s, %d calls of the attacker, want planned without a call", d.State, d.Reason, called.Load())
 	}
 	if got := w.Builds()[0].Repository.FullName; got != "acme/app" {
 		t.Errorf(`repository of the build: got %s, want "acme/app"`, got)

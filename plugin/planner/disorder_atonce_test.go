@@ -46,7 +46,7 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 	for _, b := range d.allBuilds() {
 		one := line(b.Image, b.Ref.Full(), b.Seq, "")
 		if _, twice := built[one]; twice {
-			t.Errorf("%s was built twice", one)
+			t.Errorf("builds of %s: got two, want one", one)
 		}
 		built[one] = b.Commit.Hash
 		if key := b.Image + " " + b.Ref.Full(); b.Seq > last[key].Seq {
@@ -55,16 +55,16 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 	}
 	for _, b := range d.allBuilds() {
 		if built[line(b.Image, b.Ref.Full(), b.Seq-1, "")] == b.Commit.Hash {
-			t.Errorf("%s was built at %s as transition %d and %d", b.Ref.Full(), b.Commit.Hash, b.Seq-1, b.Seq)
+			t.Errorf("builds of %s at %s: got transitions %d and %d, want one of them", b.Ref.Full(), b.Commit.Hash, b.Seq-1, b.Seq)
 		}
 	}
 	for _, ref := range refNames {
 		if got := d.State(refOf(ref)); got.Head != d.heads[ref] {
-			t.Errorf("%s is known at %s, the provider has it at %s", ref, got.Head, d.heads[ref])
+			t.Errorf("stored head of %s: got %s, want %s", ref, got.Head, d.heads[ref])
 		}
 		for _, image := range imagesOf(ref) {
 			if b := last[image+" "+ref]; b.Commit.Hash != d.heads[ref] || b.Seq != d.State(refOf(ref)).Seq {
-				t.Errorf("the last build of %s at %s is %d of %s", image, ref, b.Seq, b.Commit.Hash)
+				t.Errorf("last build of %s at %s: got transition %d of %s, want the head's", image, ref, b.Seq, b.Commit.Hash)
 			}
 		}
 	}

@@ -52,7 +52,7 @@ func (d *chaosEnv) check(t *rapid.T) {
 	for _, ref := range refNames {
 		for _, image := range imagesOf(ref) {
 			if head := d.heads[ref]; head != "" && last[image+" "+ref].Commit.Hash != head {
-				t.Fatalf("%s is at %.7s, the last build of %s is of %.7s", ref, head, image,
+				t.Fatalf("head of %s: got %.7s, want the last build of %s at it: %.7s", ref, head, image,
 					last[image+" "+ref].Commit.Hash)
 			}
 		}
@@ -90,7 +90,7 @@ func (d *chaosEnv) permit(t *rapid.T, b autobuild.Build) {
 	}
 	newer := slices.ContainsFunc(b.Tags, func(tag string) bool { return d.held[place(b, tag)] > b.Seq })
 	if granted == newer {
-		t.Fatalf("%s seq %d asks for %v: granted %v, holder %d; held are %v", b.Ref.Full(), b.Seq, b.Tags, granted,
+		t.Fatalf("permit of %s, transition %d, for %v: got %v with holder %d, want one unless newer; held: %v", b.Ref.Full(), b.Seq, b.Tags, granted,
 			holder.Seq, d.held)
 	}
 	for _, tag := range b.Tags {
@@ -157,6 +157,6 @@ func (d *chaosEnv) checkReplays(t *rapid.T) {
 	}
 	d.check(t)
 	if after := len(d.allBuilds()); after != before {
-		t.Fatalf("replays made %d builds", after-before)
+		t.Fatalf("builds of replays: got %d, want none", after-before)
 	}
 }

@@ -46,18 +46,18 @@ func (w *model) receive(t *rapid.T, r report) bool {
 		Known: w.known, Repeated: w.answered[r], Exists: true,
 	})
 	if v.Reason == "" {
-		t.Fatalf("report %v was answered without a reason", r)
+		t.Fatalf("reason for report %v: got none, want one", r)
 	}
 	w.answered[r] = true
 	if v.Accept {
 		if v.Old != w.known.Head {
-			t.Fatalf("transition %s→%s does not begin at the head we know, %s", v.Old, v.New, w.known.Head)
+			t.Fatalf("transition %s→%s: got another start, want the known head %s", v.Old, v.New, w.known.Head)
 		}
 		w.known = autobuild.RefState{Head: v.New, Seq: w.known.Seq + 1}
 		w.moves = append(w.moves, report{v.Old, v.New})
 	}
 	if v.Settled != (w.known.Head == w.head) {
-		t.Fatalf("settled = %v with head %s and known %s", v.Settled, w.head, w.known.Head)
+		t.Fatalf("settled: got %v with head %s and known head %s, want it only if they are equal", v.Settled, w.head, w.known.Head)
 	}
 	return v.Accept
 }
@@ -159,7 +159,7 @@ func TestModelChaos(t *testing.T) {
 		before := len(w.moves)
 		for _, r := range w.sent {
 			if w.receive(t, r) {
-				t.Fatalf("replaying %v started something after %v", r, w.moves[:before])
+				t.Fatalf("replay of %v: got a new transition, want only %v", r, w.moves[:before])
 			}
 		}
 	})
@@ -167,12 +167,12 @@ func TestModelChaos(t *testing.T) {
 
 func (w *model) checkSettled(t *rapid.T) {
 	if w.known.Head != w.head {
-		t.Fatalf("known head %q, provider's %q", w.known.Head, w.head)
+		t.Fatalf("known head: got %q, want the provider's %q", w.known.Head, w.head)
 	}
 	if n := len(w.moves); n > 0 && w.moves[n-1].new != w.head {
-		t.Fatalf("last transition ends at %q, head is %q", w.moves[n-1].new, w.head)
+		t.Fatalf("end of the last transition: got %q, want the head %q", w.moves[n-1].new, w.head)
 	}
 	if int64(len(w.moves)) != w.known.Seq {
-		t.Fatalf("%d transitions, sequence number %d", len(w.moves), w.known.Seq)
+		t.Fatalf("transitions: got %d, want the sequence number %d", len(w.moves), w.known.Seq)
 	}
 }

@@ -12,7 +12,7 @@ func wantSnooze(t *testing.T, err error, want time.Duration) {
 	t.Helper()
 	got, ok := queue.SnoozedFor(err)
 	if !ok {
-		t.Errorf("got error %v, want a snooze of %s", err, want)
+		t.Errorf("error: got %v, want a snooze of %s", err, want)
 	} else if got != want {
 		t.Errorf("snooze: got %s, want %s", got, want)
 	}

@@ -44,7 +44,7 @@ func TestI6EveryMutationOfAPayloadIsAnsweredWithAReason(t *testing.T) {
 	for _, state := range []autobuild.DeliveryState{autobuild.DeliveryPlanned, autobuild.DeliveryFailed,
 		autobuild.DeliveryIgnored, autobuild.DeliveryRefused} {
 		if m.answers[state] == 0 {
-			t.Errorf("of %d mutations none is %s", m.tried, state)
+			t.Errorf("%d mutations: got none that is %s, want at least 1", m.tried, state)
 		}
 	}
 }
@@ -74,7 +74,7 @@ func (m *mutations) try(w *plannertest.Env, event string, body []byte, every int
 		d := w.Delivery(id)
 		m.answers[d.State]++
 		if d.State == autobuild.DeliveryReceived {
-			m.t.Errorf("%s: the delivery has no result\n%s", event, body)
+			m.t.Errorf("%s: got no result of the delivery, want one\n%s", event, body)
 		}
 		if n := len(d.Reason); n == 0 || n > 4<<10 {
 			m.t.Errorf("%s: got a reason of %d bytes, want 1 to 4096: %q\n%s", event, n, d.Reason, body)

@@ -25,19 +25,19 @@ func TestADeliveryRecordsThatItWasGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d.State != autobuild.DeliveryFailed {
-		t.Errorf("state %q, want %q", d.State, autobuild.DeliveryFailed)
+		t.Errorf("state: got %q, want %q", d.State, autobuild.DeliveryFailed)
 	}
 	if want := "given up: panic: index out of range"; d.Reason != want {
-		t.Errorf("reason %q, want %q", d.Reason, want)
+		t.Errorf("reason: got %q, want %q", d.Reason, want)
 	}
 }
 
 func TestInternalErrorsAreRetriedByTheQueue(t *testing.T) {
 	if f := errorActionFor(errors.New("disk full"), 0); f != (errorAction{}) {
-		t.Errorf("action %+v, want none", f)
+		t.Errorf("action: got %+v, want none", f)
 	}
 	if f := errorActionFor(nil, 0); f != (errorAction{}) {
-		t.Errorf("action %+v, want none", f)
+		t.Errorf("action: got %+v, want none", f)
 	}
 }
 

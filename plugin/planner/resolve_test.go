@@ -48,7 +48,7 @@ func TestPathsAreNotAskedForInVain(t *testing.T) {
 	w.Commit("main", "B")
 	w.PlanAll()
 	if n := w.Faults.Count("/diffstat/"); n != 0 {
-		t.Errorf("%d diffstats", n)
+		t.Errorf("requests for diffstats: got %d, want none", n)
 	}
 }
 
@@ -63,10 +63,10 @@ func TestManyChangesAreResolvedByOneList(t *testing.T) {
 	w.Push(refs)
 	w.PlanAll()
 	if n := len(w.Builds()); n != 40 {
-		t.Errorf("%d builds, want 40", n)
+		t.Errorf("builds: got %d, want 40", n)
 	}
 	if n := w.Faults.Count("/refs/tags/"); n != 0 {
-		t.Errorf("%d tags asked for one by one", n)
+		t.Errorf("requests for single tags: got %d, want none", n)
 	}
 	gone := map[string]string{}
 	for ref := range refs {
@@ -75,7 +75,7 @@ func TestManyChangesAreResolvedByOneList(t *testing.T) {
 	w.Push(gone)
 	w.PlanAll()
 	if got := w.State(plannertest.Tag("v07")); got != (autobuild.RefState{Seq: 2}) {
-		t.Errorf("state %+v", got)
+		t.Errorf("state of v07: got %+v, want no head and transition 2", got)
 	}
 }
 
@@ -90,7 +90,7 @@ func TestAListThatIsNotFoundIsNoDeletion(t *testing.T) {
 	body := w.Bodies()[1]
 	w.Faults.Set("/refs/tags", 404)
 	if d := w.Plan(body); d.State != autobuild.DeliveryFailed {
-		t.Errorf("%s: %s", d.State, d.Reason)
+		t.Errorf("delivery: got state %s, reason %s, want failed", d.State, d.Reason)
 	}
 	w.Faults.Set("/refs/tags", 503)
 	id := w.Receive(w.Hook, "repo:push", body)
@@ -116,6 +116,6 @@ func TestADeliveryOfARemovedHookIsIgnored(t *testing.T) {
 	must.Succeed(t, w.Store.DeleteHook(t.Context(), w.Hook.ID))
 	must.Succeed(t, w.Deliver(t.Context(), id))
 	if d := w.Delivery(id); d.State != autobuild.DeliveryIgnored {
-		t.Errorf("%s: %s", d.State, d.Reason)
+		t.Errorf("delivery: got state %s, reason %s, want ignored", d.State, d.Reason)
 	}
 }

@@ -21,26 +21,26 @@ func TestStartBuildsTheHeadOfTheRulesSource(t *testing.T) {
 		planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Cause: autobuild.CauseManual, By: "alice"})
 	must.Succeed(t, err)
 	if len(builds) != 1 {
-		t.Fatalf("%d builds", len(builds))
+		t.Fatalf("builds: got %d, want 1", len(builds))
 	}
 	b := builds[0]
 	if b.Commit.Hash != head {
-		t.Errorf("b.Commit.Hash: got %v, want %v", b.Commit.Hash, head)
+		t.Errorf("commit: got %v, want %v", b.Commit.Hash, head)
 	}
 	if b.Cause != autobuild.CauseManual {
-		t.Errorf("b.Cause: got %v, want %v", b.Cause, autobuild.CauseManual)
+		t.Errorf("cause: got %v, want %v", b.Cause, autobuild.CauseManual)
 	}
 	if b.CausedBy != "alice" {
-		t.Errorf("b.CausedBy: got %q, want %q", b.CausedBy, "alice")
+		t.Errorf("person: got %q, want %q", b.CausedBy, "alice")
 	}
 	if !b.Publish {
-		t.Error("b.Publish is false, want true")
+		t.Error("publish: got false, want true")
 	}
 	if b.Tags[0] != "latest" {
-		t.Errorf("b.Tags[0]: got %q, want %q", b.Tags[0], "latest")
+		t.Errorf("tags: got %q, want %q", b.Tags[0], "latest")
 	}
 	if !b.ReceivedAt.Equal(w.Clock()) {
-		t.Errorf("b.ReceivedAt: got %v, want %v", b.ReceivedAt, w.Clock())
+		t.Errorf("time received: got %v, want %v", b.ReceivedAt, w.Clock())
 	}
 }
 
@@ -55,16 +55,16 @@ func TestStartWithoutARuleBuildsEveryEnabledLiteral(t *testing.T) {
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID})
 	must.Succeed(t, err)
 	if len(builds) != 2 {
-		t.Fatalf("len(builds): got %v, want 2", len(builds))
+		t.Fatalf("builds: got %v, want 2", len(builds))
 	}
 	if builds[0].Ref != plannertest.Branch("main") {
-		t.Errorf("builds[0].Ref: got %v, want %v", builds[0].Ref, plannertest.Branch("main"))
+		t.Errorf("ref: got %v, want %v", builds[0].Ref, plannertest.Branch("main"))
 	}
 	if builds[1].Ref != plannertest.Tag("v1") {
-		t.Errorf("builds[1].Ref: got %v, want %v", builds[1].Ref, plannertest.Tag("v1"))
+		t.Errorf("ref: got %v, want %v", builds[1].Ref, plannertest.Tag("v1"))
 	}
 	if builds[0].Cause != autobuild.CauseManual {
-		t.Errorf("builds[0].Cause: got %v, want %v", builds[0].Cause, autobuild.CauseManual)
+		t.Errorf("cause: got %v, want %v", builds[0].Cause, autobuild.CauseManual)
 	}
 }
 
@@ -77,13 +77,13 @@ func TestStartWithARefAsksPatternsToo(t *testing.T) {
 		planner.Request{AutomatedBuildID: a.ID, Ref: plannertest.Tag("v3"), Cause: autobuild.CauseTrigger})
 	must.Succeed(t, err)
 	if len(builds) != 1 {
-		t.Fatalf("len(builds): got %v, want 1", len(builds))
+		t.Fatalf("builds: got %v, want 1", len(builds))
 	}
 	if builds[0].Tags[0] != "3" {
-		t.Errorf("builds[0].Tags[0]: got %q, want %q", builds[0].Tags[0], "3")
+		t.Errorf("tags: got %q, want %q", builds[0].Tags[0], "3")
 	}
 	if builds[0].Cause != autobuild.CauseTrigger {
-		t.Errorf("builds[0].Cause: got %v, want %v", builds[0].Cause, autobuild.CauseTrigger)
+		t.Errorf("cause: got %v, want %v", builds[0].Cause, autobuild.CauseTrigger)
 	}
 }
 
@@ -100,19 +100,19 @@ func TestStartIsIdempotentByItsKey(t *testing.T) {
 	other, err := w.Start(t.Context(), q)
 	must.Succeed(t, err)
 	if len(first) != 2 {
-		t.Fatalf("len(first): got %v, want 2", len(first))
+		t.Fatalf("builds of the first request: got %v, want 2", len(first))
 	}
 	if len(again) != 2 {
-		t.Fatalf("len(again): got %v, want 2", len(again))
+		t.Fatalf("builds of the repeated request: got %v, want 2", len(again))
 	}
 	if first[0].ID != again[0].ID {
-		t.Errorf("first[0].ID: got %v, want %v", first[0].ID, again[0].ID)
+		t.Errorf("ID: got %v, want %v", first[0].ID, again[0].ID)
 	}
 	if first[1].ID != again[1].ID {
-		t.Errorf("first[1].ID: got %v, want %v", first[1].ID, again[1].ID)
+		t.Errorf("ID: got %v, want %v", first[1].ID, again[1].ID)
 	}
 	if other[0].ID == first[0].ID {
-		t.Errorf("a request with another key returned the same build %s", first[0].ID)
+		t.Errorf("build of a request with another key: got the same build %s, want another one", first[0].ID)
 	}
 }
 
@@ -127,10 +127,10 @@ func TestStartTakesTheRefsPlaceInTheOrder(t *testing.T) {
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, RuleID: a.Rules[0].ID, Commit: old})
 	must.Succeed(t, err)
 	if builds[0].Seq != 2 {
-		t.Errorf("builds[0].Seq: got %v, want 2", builds[0].Seq)
+		t.Errorf("sequence number: got %v, want 2", builds[0].Seq)
 	}
 	if builds[0].Commit.Hash != old {
-		t.Errorf("builds[0].Commit.Hash: got %v, want %v", builds[0].Commit.Hash, old)
+		t.Errorf("commit: got %v, want %v", builds[0].Commit.Hash, old)
 	}
 }
 
@@ -186,15 +186,15 @@ func TestStartFollowsARenamedRepository(t *testing.T) {
 	builds, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID})
 	must.Succeed(t, err)
 	if len(builds) != 1 {
-		t.Fatalf("len(builds): got %v, want 1", len(builds))
+		t.Fatalf("builds: got %v, want 1", len(builds))
 	}
 	if builds[0].Repository.FullName != "acme/renamed" {
-		t.Errorf("builds[0].Repository.FullName: got %q, want %q", builds[0].Repository.FullName, "acme/renamed")
+		t.Errorf("full name: got %q, want %q", builds[0].Repository.FullName, "acme/renamed")
 	}
 	a, err = w.Store.AutomatedBuild(t.Context(), a.ID)
 	must.Succeed(t, err)
 	if a.Repository.FullName != "acme/renamed" {
-		t.Errorf("a.Repository.FullName: got %q, want %q", a.Repository.FullName, "acme/renamed")
+		t.Errorf("full name: got %q, want %q", a.Repository.FullName, "acme/renamed")
 	}
 }
 
@@ -204,19 +204,19 @@ func TestStartReturnsErrorsOfStoreAndProvider(t *testing.T) {
 	head := w.Commit("main", "A")
 	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: "nope"}); !errors.Is(err,
 		autobuild.ErrNotFound) {
-		t.Errorf("unknown automated build: %v, want ErrNotFound", err)
+		t.Errorf("unknown automated build: got error %v, want ErrNotFound", err)
 	}
 	w.Faults.Set("/refs/", 503)
 	w.Faults.Set("/commit/", 503)
 	for _, commit := range []string{"", head} {
 		if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID, Commit: commit}); !errors.Is(err,
 			autobuild.ErrUnavailable) {
-			t.Errorf("provider is down: %v, want ErrUnavailable", err)
+			t.Errorf("provider is down: got error %v, want ErrUnavailable", err)
 		}
 	}
 	w.Account.Err = autobuild.ErrUnauthorized
 	if _, err := w.Start(t.Context(), planner.Request{AutomatedBuildID: a.ID}); !errors.Is(err,
 		autobuild.ErrUnauthorized) {
-		t.Errorf("broken link: %v, want ErrUnauthorized", err)
+		t.Errorf("broken link: got error %v, want ErrUnauthorized", err)
 	}
 }

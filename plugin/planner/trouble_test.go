@@ -34,14 +34,14 @@ func TestW17OutagesNeverCostADelivery(t *testing.T) {
 			for range 3 {
 				wantSnooze(t, w.Deliver(t.Context(), id), tt.pause)
 				if d := w.Delivery(id); d.State != autobuild.DeliveryReceived || d.Reason != tt.reason {
-					t.Errorf("%s: %s", d.State, d.Reason)
+					t.Errorf("delivery: got state %s, reason %q, want received with the reason %q", d.State, d.Reason, tt.reason)
 				}
 			}
 			w.Faults.Set("/refs/", 0)
 			must.Succeed(t, w.Deliver(t.Context(), id))
 			w.WantCommits(head)
 			if d := w.Delivery(id); d.State != autobuild.DeliveryPlanned {
-				t.Errorf("%s: %s", d.State, d.Reason)
+				t.Errorf("delivery: got state %s, reason %s, want planned", d.State, d.Reason)
 			}
 		})
 	}
@@ -83,10 +83,10 @@ func TestPermanentErrorsFailTheDelivery(t *testing.T) {
 			body := w.Bodies()[0]
 			damage(w)
 			if d := w.Plan(body); d.State != autobuild.DeliveryFailed || d.Reason == "" {
-				t.Errorf("%s: %s", d.State, d.Reason)
+				t.Errorf("delivery: got state %s, reason %q, want failed with a reason", d.State, d.Reason)
 			}
 			if got := w.State(plannertest.Branch("main")); got != (autobuild.RefState{}) {
-				t.Errorf("the ref moved to %+v", got)
+				t.Errorf("state of main: got %+v, want none", got)
 			}
 		})
 	}
@@ -107,7 +107,7 @@ func TestAConflictIsDecidedAgain(t *testing.T) {
 		must.Succeed(t, err)
 	}}
 	if d := w.Plan(bodies[1]); d.State != autobuild.DeliveryIgnored || !strings.Contains(d.Reason, "already seen") {
-		t.Errorf("%s: %s", d.State, d.Reason)
+		t.Errorf("delivery: got state %s, reason %s, want ignored as already seen", d.State, d.Reason)
 	}
 }
 
@@ -133,10 +133,10 @@ func TestARefThatKeepsMovingIsRetriedLater(t *testing.T) {
 		must.Succeed(t, err)
 	}}
 	if err := w.Deliver(t.Context(), id); !errors.Is(err, autobuild.ErrConflict) {
-		t.Errorf("Deliver = %v, want ErrConflict", err)
+		t.Errorf("deliver: got error %v, want ErrConflict", err)
 	}
 	if n != 5 {
-		t.Errorf("decided %d times, want 5", n)
+		t.Errorf("decisions: got %d, want 5", n)
 	}
 }
 
@@ -175,7 +175,7 @@ func TestTasksOfTheQueueArePlanned(t *testing.T) {
 		}
 		select {
 		case <-t.Context().Done():
-			t.Fatal("tasks are not done")
+			t.Fatal("tasks: got some that wait, want all done")
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -183,6 +183,6 @@ func TestTasksOfTheQueueArePlanned(t *testing.T) {
 	must.Succeed(t, <-done)
 	w.WantCommits(head)
 	if d := w.Delivery(broken); d.State != autobuild.DeliveryIgnored {
-		t.Errorf("%s: %s", d.State, d.Reason)
+		t.Errorf("delivery: got state %s, reason %s, want ignored", d.State, d.Reason)
 	}
 }

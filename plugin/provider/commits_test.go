@@ -45,7 +45,7 @@ func TestResolve(t *testing.T) {
 	}
 	gone := autobuild.Ref{Kind: autobuild.Branch, Name: "gone"}
 	if _, err := c.Commits.Resolve(t.Context(), w.app(), gone); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got error %v, want ErrNotFound", err)
+		t.Errorf("resolve: got error %v, want ErrNotFound", err)
 	}
 	if _, err := c.Commits.Resolve(t.Context(), w.app(),
 		autobuild.Ref{Kind: autobuild.PullRequest, Name: "1"}); err == nil {
@@ -61,7 +61,7 @@ func TestResolveDistinguishesLostAccessFromADeletedRef(t *testing.T) {
 	w.repo.Grant(w.bob, bitbuckettest.None)
 	_, err := c.Commits.Resolve(t.Context(), w.app(), main)
 	if !errors.Is(err, autobuild.ErrForbidden) || errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got %v", err)
+		t.Errorf("resolve: got error %v, want ErrForbidden only", err)
 	}
 	c = handled(t, func(rw http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.URL.Path, "/refs/") {
@@ -72,7 +72,7 @@ func TestResolveDistinguishesLostAccessFromADeletedRef(t *testing.T) {
 	})
 	if _, err := c.Commits.Resolve(t.Context(), w.app(), main); !errors.Is(err, autobuild.ErrUnavailable) ||
 		errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got %v", err)
+		t.Errorf("resolve: got error %v, want ErrUnavailable only", err)
 	}
 }
 
@@ -85,13 +85,13 @@ func TestCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Hash != hash {
-		t.Errorf("got commit %s, want %s", got.Hash, hash)
+		t.Errorf("commit: got %s, want %s", got.Hash, hash)
 	}
 	if strings.TrimSuffix(got.Message, "\n") != "Change main" {
-		t.Errorf("got message %q, want Change main", got.Message)
+		t.Errorf("message: got %q, want Change main", got.Message)
 	}
 	if got.Author == "" || strings.Contains(got.Author, "@") {
-		t.Errorf("got author %q, want a name without an address", got.Author)
+		t.Errorf("author: got %q, want a name without an address", got.Author)
 	}
 	if _, err := c.Commits.Commit(
 		t.Context(),
@@ -121,7 +121,7 @@ func TestHeads(t *testing.T) {
 	}
 	got, err := w.as(t, w.alice).Commits.Heads(t.Context(), w.app())
 	if err != nil || len(got) != 216 {
-		t.Fatalf("got %d heads, %v, want 216", len(got), err)
+		t.Fatalf("heads: got %d, %v, want 216", len(got), err)
 	}
 	var full []string
 	for _, h := range got {
@@ -132,7 +132,7 @@ func TestHeads(t *testing.T) {
 	}
 	for _, name := range []string{"refs/heads/main", "refs/heads/b109", "refs/tags/v104"} {
 		if !slices.Contains(full, name) {
-			t.Errorf("%s is missing", name)
+			t.Errorf("head of %s: got none, want one", name)
 		}
 	}
 	empty, err := w.server.AddRepository(w.workspace, "empty", bitbuckettest.Private)
@@ -156,7 +156,7 @@ func TestHeadsReturnsAllRefsOrAnError(t *testing.T) {
 		})
 		heads, err := c.Commits.Heads(t.Context(), autobuild.Repository{FullName: "acme/app"})
 		if !errors.Is(err, autobuild.ErrUnavailable) || heads != nil {
-			t.Errorf("failing %s: got %v, error %v", failing, heads, err)
+			t.Errorf("failing %s: got heads %v, error %v, want none and ErrUnavailable", failing, heads, err)
 		}
 	}
 }

@@ -21,15 +21,15 @@ func TestH6RemovedAPIIsShownAsSuch(t *testing.T) {
 	c := answering(t, 410, "", removed)
 	_, err := c.Repositories.Workspaces(t.Context())
 	if !errors.Is(err, autobuild.ErrRemoved) {
-		t.Fatalf("got error %v, want %v", err, autobuild.ErrRemoved)
+		t.Fatalf("workspaces: got error %v, want %v", err, autobuild.ErrRemoved)
 	}
 	for _, text := range []string{"CHANGE-2770 - ", "changelog#CHANGE-2770"} {
 		if !strings.Contains(err.Error(), text) {
-			t.Errorf("got error %v, want it to contain %q", err, text)
+			t.Errorf("workspaces: got error %v, want it to contain %q", err, text)
 		}
 	}
 	if _, _, err := c.Repositories.List(t.Context(), "acme", "", ""); !errors.Is(err, autobuild.ErrRemoved) {
-		t.Errorf("got error %v, want ErrRemoved", err)
+		t.Errorf("list repositories: got error %v, want ErrRemoved", err)
 	}
 }
 
@@ -56,7 +56,7 @@ func TestF11NoConnection(t *testing.T) {
 	c := connect(t, "http://127.0.0.1:1", secret.New("t"))
 	if _, err := c.Commits.Heads(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err,
 		autobuild.ErrUnavailable) {
-		t.Errorf("got error %v, want ErrUnavailable", err)
+		t.Errorf("heads: got error %v, want ErrUnavailable", err)
 	}
 }
 
@@ -83,10 +83,10 @@ func TestEveryCallNeedsAName(t *testing.T) {
 func TestTranslateLeavesOthersAlone(t *testing.T) {
 	odd := errors.New("odd")
 	if provider.Translate(nil) != nil || !errors.Is(provider.Translate(odd), odd) {
-		t.Error("the error was changed")
+		t.Error("error: got a changed one, want the same")
 	}
 	err := answering(t, 418, "", "{}").Statuses.Put(t.Context(), autobuild.Repository{FullName: "a/b"}, "c", building())
 	if err == nil || errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("got %v", err)
+		t.Errorf("put status: got error %v, want one other than ErrUnavailable", err)
 	}
 }

@@ -56,7 +56,7 @@ func TestH1ExactlyOneHook(t *testing.T) {
 		t.Errorf("remove twice: %v", err)
 	}
 	if hooks := w.repo.Hooks(); len(hooks) != 1 || hooks[0].UUID != neighbour {
-		t.Errorf("webhooks left: got %+v", hooks)
+		t.Errorf("webhooks left: got %+v, want only the neighbor's", hooks)
 	}
 }
 
@@ -153,13 +153,13 @@ func TestH4NotAnAdministrator(t *testing.T) {
 	w := newEnv(t)
 	_, err := w.as(t, w.bob).Hooks.Ensure(t.Context(), w.app(), ours)
 	if !errors.Is(err, autobuild.ErrForbidden) {
-		t.Fatalf("got error %v, want %v", err, autobuild.ErrForbidden)
+		t.Fatalf("ensure the webhook: got error %v, want %v", err, autobuild.ErrForbidden)
 	}
 	if !strings.Contains(err.Error(), "acme/app") {
-		t.Errorf("got error %v, want it to contain acme/app", err)
+		t.Errorf("ensure the webhook: got error %v, want it to contain acme/app", err)
 	}
 	if hooks := w.repo.Hooks(); len(hooks) != 0 {
-		t.Errorf("got webhooks %+v, want none", hooks)
+		t.Errorf("webhooks: got %+v, want none", hooks)
 	}
 }
 
@@ -169,13 +169,13 @@ func TestHookRefused(t *testing.T) {
 	_, err := w.as(t, w.alice).Hooks.Ensure(t.Context(), w.app(),
 		autobuild.Webhook{URL: "http://127.0.0.1:8080/hooks/bitbucket/h1", Secret: secret.New("s")})
 	if !errors.Is(err, autobuild.ErrHookRefused) || errors.Is(err, autobuild.ErrUnavailable) {
-		t.Fatalf("got %v", err)
+		t.Fatalf("ensure: got error %v, want ErrHookRefused only", err)
 	}
 	s := &script{codes: map[string]int{"POST": 400}}
 	_, err = handled(t, s.ServeHTTP).Hooks.Ensure(t.Context(), w.app(), ours)
 	if !errors.Is(err, autobuild.ErrHookRefused) ||
 		!strings.HasSuffix(err.Error(), "the provider refused the webhook: url: Enter a valid URL.") {
-		t.Errorf(`got error %v, want ErrHookRefused with "the provider refused the webhook: url: Enter a valid URL."`,
+		t.Errorf(`ensure the webhook: got error %v, want ErrHookRefused with "the provider refused the webhook: url: Enter a valid URL."`,
 			err)
 	}
 }

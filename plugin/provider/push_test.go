@@ -38,16 +38,16 @@ func TestParsePushOfDataCenterHasTheDecimalID(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := (autobuild.Repository{ID: "84", FullName: "ACME/app"}); got.Repository != want {
-		t.Errorf("got repository %+v, want %+v", got.Repository, want)
+		t.Errorf("repository: got %+v, want %+v", got.Repository, want)
 	}
 }
 
 func TestParsePushRefusesAnUnknownKindOfProvider(t *testing.T) {
 	if _, err := provider.ParsePush("github", "push", []byte(`{}`)); err == nil {
-		t.Error("got no error, want one")
+		t.Error("parse push: got no error, want one")
 	}
 	if _, err := provider.MaxPayload("github"); err == nil {
-		t.Error("got no error, want one")
+		t.Error("max payload: got no error, want one")
 	}
 	if n, err := provider.MaxPayload(autobuild.DataCenter); err != nil || n != 10<<20 {
 		t.Errorf("MaxPayload: got %d, error %v, want %d", n, err, 10<<20)

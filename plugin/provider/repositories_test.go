@@ -39,17 +39,17 @@ func TestH6RepositoriesOfMoreThanOnePage(t *testing.T) {
 	}
 	slices.Sort(found)
 	if pages != 2 || len(slices.Compact(found)) != 101 {
-		t.Errorf("got %d repositories on %d pages, want 101 on 2", len(found), pages)
+		t.Errorf("repositories: got %d on %d pages, want 101 on 2", len(found), pages)
 	}
 	some, next, err := c.Repositories.List(ctx, "acme", "LIB00", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(some) != 10 {
-		t.Errorf("got %d repositories, want 10", len(some))
+		t.Errorf("repositories: got %d, want 10", len(some))
 	}
 	if next != "" {
-		t.Errorf("got next page %q, want none", next)
+		t.Errorf("next page: got %q, want none", next)
 	}
 }
 
@@ -117,10 +117,10 @@ func TestDockerfilesAreCapped(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(got) != 200 {
-		t.Fatalf("got %d Dockerfiles, want 200", len(got))
+		t.Fatalf("Dockerfiles: got %d, want 200", len(got))
 	}
 	if got[0] != "d000/Dockerfile" {
-		t.Errorf("got %s first, want d000/Dockerfile", got[0])
+		t.Errorf("first Dockerfile: got %s, want d000/Dockerfile", got[0])
 	}
 }
 
@@ -151,7 +151,7 @@ func TestAccessTokensSeeTheirPlace(t *testing.T) {
 
 	gone := connect(t, w.url, token, func(o *provider.CloudOptions) { o.RepositoryName = "acme/gone" })
 	if _, _, err := gone.Repositories.List(t.Context(), "acme", "", ""); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got error %v, want ErrNotFound", err)
+		t.Errorf("list repositories: got error %v, want ErrNotFound", err)
 	}
 }
 
@@ -172,6 +172,6 @@ func TestO1GitCredential(t *testing.T) {
 	})
 	if _, err := failing.Git.GitCredential(t.Context(), autobuild.Repository{FullName: "acme/app"}); !errors.Is(err,
 		autobuild.ErrUnauthorized) {
-		t.Errorf("got error %v, want ErrUnauthorized", err)
+		t.Errorf("git credential: got error %v, want ErrUnauthorized", err)
 	}
 }

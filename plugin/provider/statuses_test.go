@@ -70,17 +70,17 @@ func TestStatusesAreFittedIntoTheLimits(t *testing.T) {
 	got := w.repo.Statuses(hash)[0]
 	for _, text := range []string{got.Name, got.Description} {
 		if !utf8.ValidString(text) {
-			t.Errorf("got invalid UTF-8 %q", text)
+			t.Errorf("text: got %q, want valid UTF-8", text)
 		}
 		if n := utf8.RuneCountInString(text); n != 255 {
-			t.Errorf("got %d characters, want 255", n)
+			t.Errorf("characters: got %d, want 255", n)
 		}
 		if !strings.HasSuffix(text, "…") {
-			t.Errorf("got %q, want it to end with …", text)
+			t.Errorf("text: got %q, want it to end with …", text)
 		}
 	}
 	if !strings.Contains(got.URL, "/%7Brepository.full_name%7D/") || got.Refname != "" {
-		t.Errorf("got %+v", got)
+		t.Errorf("status: got %+v, want an escaped URL and no ref", got)
 	}
 }
 
@@ -97,7 +97,7 @@ func TestStatusesThatCannotBeSent(t *testing.T) {
 		change(&s)
 		if err := c.Statuses.Put(t.Context(), autobuild.Repository{FullName: "acme/app"}, "c", s); err == nil ||
 			!strings.Contains(err.Error(), "acme/app@c") {
-			t.Errorf(`%s: %v, want an error with "acme/app@c"`, name, err)
+			t.Errorf(`%s: got error %v, want one with "acme/app@c"`, name, err)
 		}
 	}
 }
@@ -128,6 +128,6 @@ func TestStatusOfACommitThatIsGone(t *testing.T) {
 	w.commit(t, "main", map[string]string{"a": "1"})
 	err := w.as(t, w.alice).Statuses.Put(t.Context(), w.app(), strings.Repeat("0", 40), building())
 	if !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("got error %v, want ErrNotFound", err)
+		t.Errorf("put status: got error %v, want ErrNotFound", err)
 	}
 }

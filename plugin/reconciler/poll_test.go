@@ -45,7 +45,7 @@ func TestW22APollFindsMissedPushes(t *testing.T) {
 	w.poll()
 	builds := w.Builds()
 	if len(builds) != 3 {
-		t.Fatalf("%d builds, want 3", len(builds))
+		t.Fatalf("builds: got %d, want 3", len(builds))
 	}
 	got := w.Commits()[1:]
 	slices.Sort(got)
@@ -55,23 +55,23 @@ func TestW22APollFindsMissedPushes(t *testing.T) {
 		t.Errorf("commits of the builds: got %v, want %v", got, want)
 	}
 	if builds[1].Cause != autobuild.CauseReconcile {
-		t.Errorf("builds[1].Cause: got %v, want %v", builds[1].Cause, autobuild.CauseReconcile)
+		t.Errorf("cause: got %v, want %v", builds[1].Cause, autobuild.CauseReconcile)
 	}
 	if builds[2].Cause != autobuild.CauseReconcile {
-		t.Errorf("builds[2].Cause: got %v, want %v", builds[2].Cause, autobuild.CauseReconcile)
+		t.Errorf("cause: got %v, want %v", builds[2].Cause, autobuild.CauseReconcile)
 	}
 	for _, d := range w.PlanAll() { // the deliveries come late
 		if d.State != autobuild.DeliveryIgnored {
-			t.Errorf("%s: %s", d.State, d.Reason)
+			t.Errorf("delivery: got state %s, reason %s, want ignored", d.State, d.Reason)
 		}
 	}
 	if n := len(w.Builds()); n != 3 {
-		t.Errorf("%d builds, want 3", n)
+		t.Errorf("builds: got %d, want 3", n)
 	}
 	hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
 	must.Succeed(t, err)
 	if !hook.PolledAt.Equal(w.Clock()) {
-		t.Errorf("polled at %s, want %s", hook.PolledAt, w.Clock())
+		t.Errorf("time of the last poll: got %s, want %s", hook.PolledAt, w.Clock())
 	}
 }
 
@@ -83,10 +83,10 @@ func TestAPollFindsDeletions(t *testing.T) {
 	w.Push(map[string]string{"refs/heads/main": ""})
 	w.poll()
 	if got := w.State(plannertest.Branch("main")); got != (autobuild.RefState{Seq: 2}) {
-		t.Errorf("state %+v", got)
+		t.Errorf("state of main: got %+v, want no head and transition 2", got)
 	}
 	if n := len(w.Builds()); n != 1 {
-		t.Errorf("%d builds, want 1", n)
+		t.Errorf("builds: got %d, want 1", n)
 	}
 }
 
@@ -98,7 +98,7 @@ func TestTheFirstPollIsABaseline(t *testing.T) {
 	w.poll()
 	w.WantCommits()
 	if got := w.State(plannertest.Branch("main")); got != (autobuild.RefState{Head: old}) {
-		t.Errorf("state %+v", got)
+		t.Errorf("state of main: got %+v, want head %s", got, old)
 	}
 	b := w.Commit("main", "B")
 	w.poll()
@@ -227,7 +227,7 @@ func (w *env) runPollsEvery(every reconciler.Intervals, until func() bool) {
 		select {
 		case <-look.C:
 		case <-deadline:
-			w.T.Error("the condition did not come true")
+			w.T.Error("condition: got false until the deadline, want true")
 			stop()
 			must.Succeed(w.T, <-done)
 			return
@@ -246,16 +246,16 @@ func TestAPollThatFailsChangesNothing(t *testing.T) {
 	for path, status := range map[string]int{"/refs/branches": 404, "/refs/tags": 503} {
 		w.Faults.Set(path, status)
 		if err := w.Poll(t.Context(), w.Hook); err == nil {
-			t.Errorf("%s answers %d: no error", path, status)
+			t.Errorf("poll with %s answering %d: got no error, want one", path, status)
 		}
 		w.Faults.Set(path, 0)
 	}
 	w.Account.Err = fmt.Errorf("account: %w", autobuild.ErrUnauthorized)
 	if err := w.Poll(t.Context(), w.Hook); !errors.Is(err, autobuild.ErrUnauthorized) {
-		t.Errorf("broken link: %v, want ErrUnauthorized", err)
+		t.Errorf("broken link: got error %v, want ErrUnauthorized", err)
 	}
 	if got := w.State(plannertest.Branch("main")); got != before {
-		t.Errorf("state %+v, was %+v", got, before)
+		t.Errorf("state: got %+v, want %+v", got, before)
 	}
 }
 

@@ -25,12 +25,12 @@ func TestARequestedPollRunsSoonAndOnce(t *testing.T) {
 		now = now.Add(time.Second)
 	}
 	if due := q.takeDue(now.Add(11 * time.Second)); len(due) != 0 {
-		t.Errorf("due after less than 15 s: %v", due)
+		t.Errorf("requests due after less than 15 s: got %v, want none", due)
 	}
 	if due := q.takeDue(now.Add(12 * time.Second)); !due[hook.ID] || len(due) != 1 {
-		t.Errorf("due 15 s after the first request: %v", due)
+		t.Errorf("requests due 15 s after the first one: got %v, want one", due)
 	}
 	if due := q.takeDue(now.Add(time.Hour)); len(due) != 0 {
-		t.Errorf("due again: %v", due)
+		t.Errorf("requests due again: got %v, want none", due)
 	}
 }

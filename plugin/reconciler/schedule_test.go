@@ -51,13 +51,13 @@ func TestScheduleChoosesDueHooks(t *testing.T) {
 				t.Errorf("due %v, want %v", got, tt.want)
 			}
 			if len(s.next) != 2 {
-				t.Errorf("%d hooks scheduled, want 2: %v", len(s.next), s.next)
+				t.Errorf("scheduled webhooks: got %d, want 2: %v", len(s.next), s.next)
 			}
 			if got := s.next["polled"].state; got != autobuild.HookPolled {
-				t.Errorf("scheduled state %q, want %q", got, autobuild.HookPolled)
+				t.Errorf("scheduled state: got %q, want %q", got, autobuild.HookPolled)
 			}
 			if !s.started {
-				t.Error("the schedule is not started")
+				t.Error("schedule: got it stopped, want it started")
 			}
 		})
 	}
@@ -80,10 +80,10 @@ func TestScheduleDropsRemovedHooks(t *testing.T) {
 		started:    true,
 	}
 	if due := s.dueHooks(nil, map[string]bool{"gone": true}, time.Now()); len(due) != 0 {
-		t.Errorf("due %v, want none", due)
+		t.Errorf("due webhooks: got %v, want none", due)
 	}
 	if len(s.next) != 0 {
-		t.Errorf("scheduled %v, want none", s.next)
+		t.Errorf("scheduled webhooks: got %v, want none", s.next)
 	}
 }
 
@@ -115,7 +115,7 @@ func TestScheduleComesBackAfterAFailedPoll(t *testing.T) {
 		s := schedule{Reconciler: r, every: Intervals{Polled: time.Hour, Active: time.Hour}}
 		got := s.pollHook(t.Context(), autobuild.Hook{ID: "h"}, time.Hour).Sub(now)
 		if got < tt.from || got > tt.to {
-			t.Errorf("%v: next poll in %s, want %s to %s", tt.err, got, tt.from, tt.to)
+			t.Errorf("next poll after %v: got %s, want %s to %s", tt.err, got, tt.from, tt.to)
 		}
 	}
 }
@@ -124,10 +124,10 @@ func TestJitterStaysWithinATenth(t *testing.T) {
 	for range 1000 {
 		got := jitter(time.Minute)
 		if got < 54*time.Second {
-			t.Fatalf("got %v, want at least %v", got, 54*time.Second)
+			t.Fatalf("jitter: got %v, want at least %v", got, 54*time.Second)
 		}
 		if got > 66*time.Second {
-			t.Fatalf("got %v, want at most %v", got, 66*time.Second)
+			t.Fatalf("jitter: got %v, want at most %v", got, 66*time.Second)
 		}
 	}
 }

@@ -38,17 +38,17 @@ func TestF18UndeliveredPushesAreFoundByThePeriodicPoll(t *testing.T) {
 			})
 			w.WantCommits(first, missed)
 			if n := len(w.Bodies()); n != 0 {
-				t.Errorf("%d deliveries", n)
+				t.Errorf("deliveries: got %d, want none", n)
 			}
 			hooks := w.App.Hooks()
 			if len(hooks) != 1 {
-				t.Fatalf("len(hooks): got %v, want 1", len(hooks))
+				t.Fatalf("webhooks: got %v, want 1", len(hooks))
 			}
 			if !hooks[0].Active {
-				t.Error("hooks[0].Active is false, want true")
+				t.Error("webhook: got an inactive one, want an active one")
 			}
 			if *checks != 2 { // at the start, and at the interval
-				t.Errorf("the webhook was checked %d times", *checks)
+				t.Errorf("checks of the webhook: got %d, want 2", *checks)
 			}
 		})
 	}

@@ -142,7 +142,7 @@ func (o *env) until(what string, met func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			o.t.Fatalf("timeout while waiting until %s", what)
+			o.t.Fatalf("%s: got no end within the time limit, want one", what)
 		}
 	}
 }

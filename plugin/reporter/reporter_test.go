@@ -272,7 +272,7 @@ func (o *env) work() {
 		}
 		select {
 		case <-t.Context().Done():
-			t.Fatal("the reports did not finish before the test's deadline")
+			t.Fatal("reports: got no end before the test's deadline, want one")
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

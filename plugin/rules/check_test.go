@@ -244,6 +244,6 @@ func TestAPatternOfManyStarsIsQuick(t *testing.T) {
 	c := mainUpdated()
 	c.Paths = []string{strings.Repeat("a/", 5000) + "c"}
 	if d := decide(t, c, r, ""); d.Build {
-		t.Errorf("got build true (%s), want false", d.Reason)
+		t.Errorf("build: got true (%s), want false", d.Reason)
 	}
 }

@@ -86,10 +86,10 @@ func FuzzDecide(f *testing.F) {
 				return
 			}
 			if branch != forBranch {
-				t.Errorf("got a build of a %s by a rule for a %s", c.Kind, r.SourceType)
+				t.Errorf("kind: got a build of a %s, want none by a rule for a %s", c.Kind, r.SourceType)
 			}
 			if !matches(source, name) {
-				t.Errorf("got a build of %q by a rule for %q", name, source)
+				t.Errorf("name: got a build of %q, want none by a rule for %q", name, source)
 			}
 			if branch && regexp.MustCompile(`\[(skip|ci|build) (skip|ci|build)\]`).MatchString(message) &&
 				strings.Contains(message, "[skip ci]") {
@@ -133,16 +133,16 @@ func checkRunnable(t *testing.T, d autobuild.Decision) {
 	}
 	for _, p := range []string{d.Context, d.Dockerfile} {
 		if !filepath.IsLocal(p) {
-			t.Errorf("path %q leaves the repository", p)
+			t.Errorf("path: got %q, want one in the repository", p)
 		}
 	}
 	seen := slices.Clone(d.Tags)
 	slices.Sort(seen)
 	if len(slices.Compact(seen)) != len(d.Tags) {
-		t.Errorf("got duplicate tags: %q", d.Tags)
+		t.Errorf("tags: got %q, want no duplicates", d.Tags)
 	}
 	if len(d.Tags) > 50 {
-		t.Errorf("got %d tags, want at most 50", len(d.Tags))
+		t.Errorf("tags: got %d, want at most 50", len(d.Tags))
 	}
 }
 
@@ -167,7 +167,7 @@ func FuzzTags(f *testing.F) {
 		groups := regexp.MustCompile("^(.*?)-(.*)$").FindStringSubmatch(name)
 		if groups == nil {
 			if d.Build {
-				t.Errorf("built: %+v", d)
+				t.Errorf("decision: got %+v, want no build", d)
 			}
 			return
 		}

@@ -35,13 +35,13 @@ func anyRule(t *rapid.T) autobuild.Rule {
 // builds.
 func checkConsistent(t rapid.TB, d autobuild.Decision) {
 	if d.Reason == "" {
-		t.Fatalf("got no reason: %+v", d)
+		t.Fatalf("reason: got none, want one: %+v", d)
 	}
 	if d.Build != (len(d.Tags) > 0) {
-		t.Fatalf("got build %t with the tags %q", d.Build, d.Tags)
+		t.Fatalf("decision: got build %t with the tags %q, want tags only for a build", d.Build, d.Tags)
 	}
 	if d.Build != d.Publish {
-		t.Fatalf("got build %t and publish %t, want both equal", d.Build, d.Publish)
+		t.Fatalf("build: got %t and publish %t, want both equal", d.Build, d.Publish)
 	}
 }
 
@@ -56,21 +56,21 @@ func TestO8AnyRefGivesValidTagsOrAReason(t *testing.T) {
 			Commit: one,
 		}
 		if faults, _ := rules.Check([]autobuild.Rule{r}); len(faults) > 0 {
-			t.Fatalf("the rule is not valid: %v", faults)
+			t.Fatalf("faults of the rule: got %v, want none", faults)
 		}
 		ds := rules.Decide(c, []autobuild.Rule{r}, rules.Options{})
 		d := ds[0]
 		checkConsistent(t, d)
 		if d.Build && c.Kind != r.SourceType {
-			t.Fatalf("got a build of a %s by a rule for a %s", c.Kind, r.SourceType)
+			t.Fatalf("kind: got a build of a %s, want none by a rule for a %s", c.Kind, r.SourceType)
 		}
 		seen := map[string]bool{}
 		for _, tag := range d.Tags {
 			if !ociTag.MatchString(tag) {
-				t.Fatalf("got the invalid tag %q", tag)
+				t.Fatalf("tag: got the invalid %q, want a valid one", tag)
 			}
 			if seen[tag] {
-				t.Fatalf("got the tag %q twice in %q", tag, d.Tags)
+				t.Fatalf("tags: got %q twice in %q, want it once", tag, d.Tags)
 			}
 			seen[tag] = true
 		}
@@ -98,14 +98,14 @@ func TestAnyTextAsARuleIsCheckedOrDecidedWithoutPanic(t *testing.T) {
 		}
 		d := rules.Decide(c, []autobuild.Rule{r}, rules.Options{})[0]
 		if len(faults) > 0 && d.Build {
-			t.Fatalf("got a build by a rule with the faults %v", faults)
+			t.Fatalf("rule with the faults %v: got a build, want none", faults)
 		}
 		if d.Reason == "" {
-			t.Fatalf("got no reason: %+v", d)
+			t.Fatalf("reason: got none, want one: %+v", d)
 		}
 		for _, p := range []string{d.Context, d.Dockerfile} {
 			if strings.HasPrefix(p, "/") || strings.HasPrefix(p+"/", "../") {
-				t.Fatalf("path %q leaves the repository", p)
+				t.Fatalf("path: got %q, want one in the repository", p)
 			}
 		}
 	})

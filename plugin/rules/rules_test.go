@@ -250,15 +250,15 @@ func TestR18TestOnly(t *testing.T) {
 	r.Autobuild = false
 	d := decide(t, mainUpdated(), r, autobuild.AutotestInternal)
 	if !d.Build {
-		t.Error("got build false, want true")
+		t.Error("build: got false, want true")
 	}
 	if d.Publish {
-		t.Error("got publish true, want false")
+		t.Error("publish: got true, want false")
 	}
 	if len(d.Tags) != 1 {
-		t.Errorf("got the tags %q, want one", d.Tags)
+		t.Errorf("tags: got %q, want one", d.Tags)
 	}
 	if want := "built and tested, not pushed"; !strings.Contains(d.Reason, want) {
-		t.Errorf("got the reason %q, want %q in it", d.Reason, want)
+		t.Errorf("reason: got %q, want %q in it", d.Reason, want)
 	}
 }

@@ -80,7 +80,7 @@ func writeBoth(t *testing.T, gateway, beside *store.Store) {
 		t.Fatal(err)
 	}
 	if got.SecretVersion != writes+1 {
-		t.Errorf("got version %d, want %d", got.SecretVersion, writes+1)
+		t.Errorf("version: got %d, want %d", got.SecretVersion, writes+1)
 	}
 }
 

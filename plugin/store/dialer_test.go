@@ -53,9 +53,9 @@ func TestF7AVanishedServerIsDetected(t *testing.T) {
 		unix.TCP_KEEPCNT,
 	)
 	if option(unix.SOL_SOCKET, unix.SO_KEEPALIVE) == 0 {
-		t.Error("SO_KEEPALIVE is off")
+		t.Error("SO_KEEPALIVE: got off, want on")
 	}
 	if silence > 30 {
-		t.Errorf("keep-alive detects a dead server after %d s, want at most 30 s", silence)
+		t.Errorf("time to detect a dead server: got %d s, want at most 30", silence)
 	}
 }

@@ -75,7 +75,7 @@ func TestAckedDeliveriesSurviveAKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	if waiting < len(acked) {
-		t.Errorf("got %d plan tasks, want at least one for each of %d stored deliveries", waiting, len(acked))
+		t.Errorf("plan tasks: got %d, want at least one for each of %d stored deliveries", waiting, len(acked))
 	}
 }
 
@@ -107,7 +107,7 @@ func killAfter(t *testing.T, dir string, n int) (acked []string) {
 	}
 	_ = c.Wait() // the process was killed
 	if len(acked) < n {
-		t.Fatalf("the receiver exited after %d deliveries", len(acked))
+		t.Fatalf("receiver: got its end after %d deliveries, want a kill", len(acked))
 	}
 	return acked
 }

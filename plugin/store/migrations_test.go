@@ -56,10 +56,10 @@ func TestRegistriesBecomePushCredentials(t *testing.T) {
 		Problem:  "down",
 	}
 	if got != want {
-		t.Errorf("got %+v, want %+v", got, want)
+		t.Errorf("row: got %+v, want %+v", got, want)
 	}
 	if boundTo.Valid {
-		t.Errorf("got bound to %q, want NULL", boundTo.String)
+		t.Errorf("bound to: got %q, want NULL", boundTo.String)
 	}
 }
 

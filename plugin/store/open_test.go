@@ -40,10 +40,10 @@ func TestASecondGatewayIsRejectedAtOnce(t *testing.T) {
 	first := mustOpen(t, dir)
 	began := time.Now()
 	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "another process") {
-		t.Errorf(`got error %v, want an error with "another process"`, err)
+		t.Errorf(`open: got error %v, want an error with "another process"`, err)
 	}
 	if waited := time.Since(began); waited > 7*time.Second { // it would wait 8 s for a lock of SQLite's own
-		t.Errorf("duration: got %s", waited)
+		t.Errorf("duration: got %s, want at most 7s", waited)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestTheInstanceKeepsItsName(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(name) != 26 {
-			t.Fatalf("len(name): got %v, want 26", len(name))
+			t.Fatalf("length of the file name: got %v, want 26", len(name))
 		}
 		names[name] = true
 		if err := s.Close(); err != nil {
@@ -77,7 +77,7 @@ func TestTheInstanceKeepsItsName(t *testing.T) {
 		}
 	}
 	if len(names) != 1 {
-		t.Errorf("got names %v, want 1 of them", names)
+		t.Errorf("names: got %v, want 1 of them", names)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "slipway.db")); err != nil {
 		t.Error(err)
@@ -93,7 +93,7 @@ func TestS1AnotherKeyIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "does not belong to this database") {
-		t.Errorf(`got error %v, want an error with "does not belong to this database"`, err)
+		t.Errorf(`open: got error %v, want an error with "does not belong to this database"`, err)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestADatabaseOfANewerVersionIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "newer version") {
-		t.Errorf(`got error %v, want an error with "newer version"`, err)
+		t.Errorf(`open: got error %v, want an error with "newer version"`, err)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestS1SecretsNeverReachTheFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(files) < 4 {
-		t.Fatalf("got %d files, want at least 4", len(files))
+		t.Fatalf("files: got %d, want at least 4", len(files))
 	}
 	for _, file := range files {
 		data, err := os.ReadFile(file)
@@ -174,14 +174,14 @@ func TestS1SecretsNeverReachTheFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i := bytes.Index(data, []byte("c4nary")); i >= 0 {
-			t.Errorf("%s contains %q", filepath.Base(file), data[i:i+20])
+			t.Errorf("%s: got %q in it, want none", filepath.Base(file), data[i:i+20])
 		}
 		info, err := os.Stat(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if info.Mode().Perm() != 0o600 {
-			t.Errorf("info.Mode().Perm(): got %v, want %v", info.Mode().Perm(), 0o600)
+			t.Errorf("permissions: got %v, want %v", info.Mode().Perm(), 0o600)
 		}
 	}
 }
@@ -207,7 +207,7 @@ func TestS1ASealedColumnIsBoundToItsRow(t *testing.T) {
 	s = mustOpen(t, dir)
 	defer func() { _ = s.Close() }()
 	if got, err := s.Registry(t.Context(), ours.ID); err == nil {
-		t.Errorf("open a value moved to another row: got %q", got.Password.Reveal())
+		t.Errorf("open a value moved to another row: got %q, want an error", got.Password.Reveal())
 	}
 	if _, err := s.Registry(t.Context(), theirs.ID); err != nil {
 		t.Errorf("open the other row: %v", err)
@@ -235,25 +235,25 @@ func TestUnsetFieldsAreReadAsUnset(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !created {
-		t.Fatal("created is false, want true")
+		t.Fatal("created: got false, want true")
 	}
 	b, err := s.BuildByNumber(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if b.Tags != nil {
-		t.Errorf("an almost empty build: b.Tags: got %v, want nil", b.Tags)
+		t.Errorf("an almost empty build: tags: got %v, want nil", b.Tags)
 	}
 	if b.BuildArgs != nil {
-		t.Errorf("an almost empty build: b.BuildArgs: got %v, want nil", b.BuildArgs)
+		t.Errorf("an almost empty build: build args: got %v, want nil", b.BuildArgs)
 	}
 	if b.Stages != nil {
-		t.Errorf("an almost empty build: b.Stages: got %v, want nil", b.Stages)
+		t.Errorf("an almost empty build: stages: got %v, want nil", b.Stages)
 	}
 	if !b.Commit.Date.IsZero() {
-		t.Errorf("an almost empty build: b.Commit.Date: got %v, want zero", b.Commit.Date)
+		t.Errorf("an almost empty build: date: got %v, want zero", b.Commit.Date)
 	}
 	if !b.StartedAt.IsZero() {
-		t.Errorf("an almost empty build: b.StartedAt: got %v, want zero", b.StartedAt)
+		t.Errorf("an almost empty build: started at: got %v, want zero", b.StartedAt)
 	}
 }

@@ -106,7 +106,7 @@ func (s *senders) await(t *testing.T, n int) {
 		select {
 		case <-s.stored:
 		case <-deadline:
-			t.Fatal("the gateway accepts no deliveries any more")
+			t.Fatal("deliveries: got none accepted, want them accepted again")
 		}
 	}
 }
@@ -170,7 +170,7 @@ func (w *works) await(t *testing.T, ids []string) {
 			case n == 0:
 				left++
 			case n > 1:
-				t.Errorf("tasks of delivery %s: got %d", id, n)
+				t.Errorf("tasks of delivery %s: got %d, want at most 1", id, n)
 			}
 		}
 		w.mu.Unlock()
@@ -180,7 +180,7 @@ func (w *works) await(t *testing.T, ids []string) {
 		select {
 		case <-w.more:
 		case <-deadline:
-			t.Fatalf("%d deliveries were never processed", left)
+			t.Fatalf("unprocessed deliveries: got %d, want none", left)
 		}
 	}
 }

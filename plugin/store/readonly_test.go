@@ -33,7 +33,7 @@ func TestReadOnlyBesideTheGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Name != "cloud" {
-		t.Errorf("got.Name: got %q, want %q", got.Name, "cloud")
+		t.Errorf("name: got %q, want %q", got.Name, "cloud")
 	}
 	if _, err := beside.SaveProvider(t.Context(), autobuild.Provider{Name: "other"}); err == nil {
 		t.Error("write: got no error, want one")
@@ -47,6 +47,6 @@ func TestReadOnlyNeedsADatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none.db")
 	if s, err := store.OpenReadOnly(t.Context(), store.Options{Path: path}); err == nil {
 		s.Close()
-		t.Error("open a missing database: got no error")
+		t.Error("open a missing database: got no error, want one")
 	}
 }

@@ -98,7 +98,7 @@ func TestExpiredPermissionsShowNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(all) != c.sees {
-			t.Fatalf("len(all): got %v, want %v", len(all), c.sees)
+			t.Fatalf("automated builds: got %v, want %v", len(all), c.sees)
 		}
 		p, err := v.Permission(t.Context(), app.Repository)
 		if err != nil {

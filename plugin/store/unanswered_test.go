@@ -48,7 +48,7 @@ func (l *lossyLine) fix(t *testing.T) {
 		t.Error("successful commits without a response: got 0, want some")
 	}
 	if l.no.Load() == 0 {
-		t.Error("l.no.Load() is 0")
+		t.Error("lost responses of failed commits: got 0, want at least 1")
 	}
 }
 
@@ -88,7 +88,7 @@ func TestF7DeliveriesSurviveCommitsWithoutAReply(t *testing.T) {
 	}
 	for _, id := range acked {
 		if !there[id] {
-			t.Errorf("delivery %s was accepted and is lost", id)
+			t.Errorf("accepted delivery %s: got none stored, want it", id)
 		}
 	}
 	worked.await(t, ids)
@@ -123,7 +123,7 @@ func noneWaits(t *testing.T, s *store.Store) {
 		select {
 		case <-look.C:
 		case <-deadline:
-			t.Fatalf("%d tasks are never processed", waiting)
+			t.Fatalf("unprocessed tasks: got %d, want none", waiting)
 		}
 	}
 }
@@ -152,20 +152,20 @@ func TestF7CallsRepeatedWithoutAReplyAreDoneOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(builds) != pushes {
-		t.Fatalf("len(builds): got %v, want %v", len(builds), pushes)
+		t.Fatalf("builds: got %v, want %v", len(builds), pushes)
 	}
 	for _, b := range builds {
 		if b.State != autobuild.Succeeded {
-			t.Errorf("b.State: got %v, want %v", b.State, autobuild.Succeeded)
+			t.Errorf("state: got %v, want %v", b.State, autobuild.Succeeded)
 		}
 		if b.Attempt != 1 {
-			t.Errorf("b.Attempt: got %v, want 1", b.Attempt)
+			t.Errorf("attempt: got %v, want 1", b.Attempt)
 		}
 		if b.Digest != "sha256:"+b.Commit.Hash {
-			t.Errorf("b.Digest: got %v, want %v", b.Digest, "sha256:"+b.Commit.Hash)
+			t.Errorf("digest: got %v, want %v", b.Digest, "sha256:"+b.Commit.Hash)
 		}
 		if b.Seq != 1 {
-			t.Errorf("b.Seq: got %v, want 1", b.Seq)
+			t.Errorf("sequence number: got %v, want 1", b.Seq)
 		}
 	}
 	active, err := s.ActiveAttempts(t.Context())
@@ -173,7 +173,7 @@ func TestF7CallsRepeatedWithoutAReplyAreDoneOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(active) != 0 {
-		t.Fatalf("under way: len(active): got %v, want 0", len(active))
+		t.Fatalf("active attempts: got %v, want 0", len(active))
 	}
 }
 

@@ -101,7 +101,7 @@ func fill(t *testing.T, driver, address string, dialect goose.Dialect) {
 	}
 	for _, one := range storedTables(t) {
 		if len(one.Rows) == 0 {
-			t.Errorf("%s has no rows: the upgrade of its rows is not tested", one.Name)
+			t.Errorf("rows of %s: got none, want some to upgrade", one.Name)
 		}
 		execute(t, db, `DELETE FROM `+one.Name) // the first migration inserts counters
 		places := make([]string, len(one.Columns))
@@ -169,60 +169,60 @@ func checkUpgraded(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	if b.State != autobuild.Succeeded {
-		t.Errorf("b.State: got %v, want %v", b.State, autobuild.Succeeded)
+		t.Errorf("state: got %v, want %v", b.State, autobuild.Succeeded)
 	}
 	if b.Size != 12345 {
-		t.Errorf("b.Size: got %v, want 12345", b.Size)
+		t.Errorf("size: got %v, want 12345", b.Size)
 	}
 	if len(b.Stages) != 1 {
-		t.Fatalf("len(b.Stages): got %v, want 1", len(b.Stages))
+		t.Fatalf("stages: got %v, want 1", len(b.Stages))
 	}
 	if b.ExtraTags != nil {
-		t.Errorf("b.ExtraTags: got %v, want nil", b.ExtraTags)
+		t.Errorf("extra tags: got %v, want nil", b.ExtraTags)
 	}
 	hooks, err := s.Hooks(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(hooks) != 1 {
-		t.Fatalf("len(hooks): got %v, want 1", len(hooks))
+		t.Fatalf("webhooks: got %v, want 1", len(hooks))
 	}
 	h := hooks[0]
 	if h.Secret.Reveal() != "hook secret" {
-		t.Errorf("h.Secret.Reveal(): got %q, want %q", h.Secret.Reveal(), "hook secret")
+		t.Errorf("secret: got %q, want %q", h.Secret.Reveal(), "hook secret")
 	}
 	if h.PreviousSecret.Reveal() != "secret before" {
-		t.Errorf("h.PreviousSecret.Reveal(): got %q, want %q", h.PreviousSecret.Reveal(), "secret before")
+		t.Errorf("previous secret: got %q, want %q", h.PreviousSecret.Reveal(), "secret before")
 	}
 	if h.SecretVersion != 1 {
-		t.Errorf("h.SecretVersion: got %v, want 1", h.SecretVersion)
+		t.Errorf("secret version: got %v, want 1", h.SecretVersion)
 	}
 	if h.SecretWritten != 1 {
-		t.Errorf("h.SecretWritten: got %v, want 1", h.SecretWritten)
+		t.Errorf("secret written: got %v, want 1", h.SecretWritten)
 	}
 	attempts, err := s.ActiveAttempts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(attempts) != 1 {
-		t.Fatalf("len(attempts): got %v, want 1", len(attempts))
+		t.Fatalf("attempts: got %v, want 1", len(attempts))
 	}
 	text, err := s.ReadLog(t.Context(), b.ID, 1, 0, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if string(text) != "built and pushed\n" {
-		t.Errorf("string(text): got %q, want %q", string(text), "built and pushed\n")
+		t.Errorf("log: got %q, want %q", string(text), "built and pushed\n")
 	}
 	deliveries, err := s.Deliveries(t.Context(), autobuild.DeliveryFilter{Limit: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(deliveries) != 1 {
-		t.Fatalf("len(deliveries): got %v, want 1", len(deliveries))
+		t.Fatalf("deliveries: got %v, want 1", len(deliveries))
 	}
 	if deliveries[0].RequestID != "request" {
-		t.Errorf("deliveries[0].RequestID: got %q, want %q", deliveries[0].RequestID, "request")
+		t.Errorf("request ID: got %q, want %q", deliveries[0].RequestID, "request")
 	}
 }
 
@@ -251,7 +251,7 @@ func checkUsers(t *testing.T, s *store.Store) {
 		t.Errorf("got error %v, sessions (-want +got):\n%s", err, diff)
 	}
 	if u, err := s.SessionUser(t.Context(), "session-admin"); err != nil || u.Role != autobuild.RoleAdmin {
-		t.Errorf("got user %+v of the administrator's session, error %v", u, err)
+		t.Errorf("user of the administrator's session: got %+v, error %v, want the administrator", u, err)
 	}
 }
 
@@ -268,15 +268,15 @@ func checkCredentials(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	if len(automated) != 1 {
-		t.Fatalf("len(automated): got %v, want 1", len(automated))
+		t.Fatalf("automated builds: got %v, want 1", len(automated))
 	}
 	chosen := credentials.Choose(registries,
 		credentials.Use{AutomatedBuildID: automated[0].ID, Image: automated[0].Image})
 	if chosen.Push.ID != "path" {
-		t.Errorf("chosen.Push.ID: got %q, want %q", chosen.Push.ID, "path")
+		t.Errorf("push ID: got %q, want %q", chosen.Push.ID, "path")
 	}
 	if len(chosen.Pull) != 0 {
-		t.Fatalf("len(chosen.Pull): got %v, want 0", len(chosen.Pull))
+		t.Fatalf("pull credentials: got %v, want 0", len(chosen.Pull))
 	}
 	whole, err := s.Registry(t.Context(), "whole")
 	want := autobuild.Registry{
@@ -297,20 +297,20 @@ func checkCredentials(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	if account.AccessToken.Reveal() != "access token" {
-		t.Errorf("account.AccessToken.Reveal(): got %q, want %q", account.AccessToken.Reveal(), "access token")
+		t.Errorf("access token: got %q, want %q", account.AccessToken.Reveal(), "access token")
 	}
 	if account.RefreshToken.Reveal() != "refresh token" {
-		t.Errorf("account.RefreshToken.Reveal(): got %q, want %q", account.RefreshToken.Reveal(), "refresh token")
+		t.Errorf("refresh token: got %q, want %q", account.RefreshToken.Reveal(), "refresh token")
 	}
 	if got := automated[0].Environment["NPM_TOKEN"].Reveal(); got != "npm token" {
-		t.Errorf("got variable %q, want the stored one", got)
+		t.Errorf("variable: got %q, want the stored one", got)
 	}
 	p, err := s.Provider(t.Context(), "cloud")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if p.ClientSecret.Reveal() != "client secret" {
-		t.Errorf("p.ClientSecret.Reveal(): got %q, want %q", p.ClientSecret.Reveal(), "client secret")
+		t.Errorf("client secret: got %q, want %q", p.ClientSecret.Reveal(), "client secret")
 	}
 	if err := s.CheckPipelineToken(t.Context(), automated[0].ID, "pipeline-hash"); err != nil {
 		t.Errorf("the pipeline token: %v", err)
@@ -320,7 +320,7 @@ func checkCredentials(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	if value.IsZero() {
-		t.Error("the extension's secret: value is zero")
+		t.Error("secret of the extension: got none, want one")
 	}
 }
 
@@ -334,10 +334,10 @@ func useUpgraded(t *testing.T, s *store.Store) {
 	}
 	granted, holder, err := s.Permit(ctx, older.ID, 1, []string{"latest"}, nil)
 	if granted {
-		t.Error("granted is true, want false")
+		t.Error("granted: got true, want false")
 	}
 	if holder.Number != 2 {
-		t.Errorf("holder.Number: got %v, want 2", holder.Number)
+		t.Errorf("build number of the holder: got %v, want 2", holder.Number)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -362,10 +362,10 @@ func useUpgraded(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	if len(left) != 2 {
-		t.Fatalf("len(left): got %v, want 2", len(left))
+		t.Fatalf("registries: got %v, want 2", len(left))
 	}
 	if slices.ContainsFunc(left, func(r autobuild.Registry) bool { return r.ID == bound.ID }) {
-		t.Errorf("the credential %s of the deleted automated build is left", bound.ID)
+		t.Errorf("credential %s of the deleted automated build: got it stored, want it deleted", bound.ID)
 	}
 }
 

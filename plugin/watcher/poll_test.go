@@ -168,7 +168,7 @@ func TestRunPollsUntilItIsStopped(t *testing.T) {
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-deadline:
-			t.Fatal("Run did not poll within 10 s")
+			t.Fatal("poll: got none within 10 s, want one")
 		}
 	}
 	stop()

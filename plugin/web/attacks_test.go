@@ -105,7 +105,7 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 	wrong := webhook.Sign([]byte(`{"push":{}}`), secret.New("guess"))
 	status, body, header := answer(known, wrong)
 	if status != http.StatusUnauthorized {
-		t.Fatalf("status %d, want 401", status)
+		t.Fatalf("status: got %d, want 401", status)
 	}
 	for what, c := range map[string][2]string{
 		"unknown": {"unknown", wrong}, "no id": {"%20", wrong}, "no signature": {known, ""},
@@ -128,7 +128,7 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 	}
 	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		if r := e.do(method, "/hooks/bitbucket/"+known, "", nil); r.StatusCode != http.StatusMethodNotAllowed {
-			t.Errorf("%s: %d, want 405", method, r.StatusCode)
+			t.Errorf("%s: got status %d, want 405", method, r.StatusCode)
 		}
 	}
 }
@@ -153,7 +153,7 @@ func TestI12NothingSecretOfARequestIsLogged(t *testing.T) {
 		}
 	}
 	if e.log.Len() == 0 {
-		t.Fatal("nothing was logged at all")
+		t.Fatal("log: got no line, want some")
 	}
 	for line := range strings.Lines(e.log.String()) {
 		if strings.Contains(line, canary) {
@@ -191,18 +191,18 @@ func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
 	if to := link.Header.Get(
 		"Location",
 	); link.StatusCode != http.StatusSeeOther {
-		t.Errorf("got StatusCode %v, want %v", link.StatusCode, http.StatusSeeOther)
+		t.Errorf("status: got %v, want %v", link.StatusCode, http.StatusSeeOther)
 	} else if !strings.HasPrefix(to, "https://bitbucket.org/") {
-		t.Errorf(`got %q, want the prefix "https://bitbucket.org/"`, to)
+		t.Errorf(`Location: got %q, want the prefix "https://bitbucket.org/"`, to)
 	} else if strings.Contains(to, "evil") {
-		t.Errorf(`got %q, want it not to contain "evil"`, to)
+		t.Errorf(`Location: got %q, want it not to contain "evil"`, to)
 	}
 	for _, c := range link.Cookies() {
 		if !c.Secure {
-			t.Error("got Secure false, want true")
+			t.Error("Secure attribute: got false, want true")
 		}
 		if !strings.HasPrefix(c.Name, "__Host-") {
-			t.Errorf(`got %q, want the prefix "__Host-"`, c.Name)
+			t.Errorf(`name: got %q, want the prefix "__Host-"`, c.Name)
 		}
 	}
 	for _, r := range e.routes() {
@@ -211,9 +211,9 @@ func TestI9ForwardedHeadersChangeNoAddress(t *testing.T) {
 			t,
 			reply,
 		); strings.Contains(body, "evil.example") {
-			t.Errorf(`got %q, want it not to contain "evil.example"`, body)
+			t.Errorf(`body: got %q, want it not to contain "evil.example"`, body)
 		} else if strings.Contains(reply.Header.Get("Location"), "evil.example") {
-			t.Errorf(`got %q, want it not to contain "evil.example"`, reply.Header.Get("Location"))
+			t.Errorf(`Location: got %q, want it not to contain "evil.example"`, reply.Header.Get("Location"))
 		}
 	}
 }
@@ -234,19 +234,19 @@ func TestS9EveryRouteHasThePolicy(t *testing.T) {
 				"form-action 'self'",
 			} {
 				if !strings.Contains(csp, want) {
-					t.Errorf("got %q, want it to contain %q", csp, want)
+					t.Errorf("Content-Security-Policy: got %q, want it to contain %q", csp, want)
 				}
 				if strings.Contains(csp, "unsafe") {
-					t.Errorf(`got %q, want it not to contain "unsafe"`, csp)
+					t.Errorf(`Content-Security-Policy: got %q, want it not to contain "unsafe"`, csp)
 				}
 			}
 			if reply.Header.Get("X-Content-Type-Options") != "nosniff" {
-				t.Errorf("%s %s (%d): no nosniff", r.Method, r.Path, reply.StatusCode)
+				t.Errorf("%s %s (%d): got no nosniff, want it", r.Method, r.Path, reply.StatusCode)
 			}
 		}
 	}
 	if asked < 100 {
-		t.Errorf("only %d requests", asked)
+		t.Errorf("requests: got %d, want at least 100", asked)
 	}
 }
 
@@ -289,9 +289,9 @@ func TestS10NoOtherSiteChangesAnything(t *testing.T) {
 		}
 	}
 	if people < 20 {
-		t.Errorf("got people %v, want at least 20", people)
+		t.Errorf("routes of users: got %v, want at least 20", people)
 	}
 	if programs < 8 {
-		t.Errorf("got programs %v, want at least 8", programs)
+		t.Errorf("routes of programs: got %v, want at least 8", programs)
 	}
 }

@@ -41,7 +41,7 @@ func TestI8ConnectionsAreBoundedInAllAndPerAddress(t *testing.T) {
 				}
 			}
 			if len(open) != c.want {
-				t.Errorf("%d connections are served, want %d", len(open), c.want)
+				t.Errorf("open connections: got %d, want %d", len(open), c.want)
 			}
 			open[0].Close()
 			until(t, "a place is free again", func() bool { return served(dial(t, address)) })
@@ -78,14 +78,14 @@ func TestI8SlowClientsDoNotDelayOthers(t *testing.T) {
 	trickle.Go(func() { feed(ctx, slow) })
 	took := ask(t, address, 50)
 	if p99 := took[len(took)-1]; p99 > patience {
-		t.Errorf("among %d slow clients the slowest answer took %s, want at most %s", clients, p99, patience)
+		t.Errorf("%d slow clients: got %s for the slowest response, want at most %s", clients, p99, patience)
 	}
 	for i, c := range slow {
 		if err := c.SetReadDeadline(time.Now().Add(server.ReadTimeout + 5*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Fatalf("client %d of %d is not cut off", i, clients)
+			t.Fatalf("client %d of %d: got an open connection, want it closed", i, clients)
 		}
 	}
 	stop()
@@ -166,7 +166,7 @@ func until(t *testing.T, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("%s: got nothing within 20 s, want it", what)
 		}
 	}
 }
@@ -178,18 +178,18 @@ func TestA72AnIPv6NetworkIsOneClient(t *testing.T) {
 	from := func(i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("2001:db8:1:2::%x", i)) }
 	for i := range 3 {
 		if !l.acquire(from(i)) {
-			t.Fatalf("connection %d of the network is refused", i)
+			t.Fatalf("connection %d of the network: got it refused, want it accepted", i)
 		}
 	}
 	if l.acquire(from(4)) {
-		t.Error("a fourth connection of the network is accepted")
+		t.Error("fourth connection of the network: got it accepted, want it refused")
 	}
 	if !l.acquire(netip.MustParseAddr("2001:db8:1:3::1")) {
-		t.Error("a connection of another network is refused")
+		t.Error("connection of another network: got it refused, want it accepted")
 	}
 	l.release(from(0))
 	if !l.acquire(from(5)) {
-		t.Error("a free place is refused")
+		t.Error("connection after one was closed: got it refused, want it accepted")
 	}
 }
 
@@ -212,7 +212,7 @@ func TestA72IdleConnectionsMakePlace(t *testing.T) {
 	silent := dial(t, address) // sends nothing
 	kept := dial(t, address)
 	if !served(kept) {
-		t.Fatal("the second connection is not served")
+		t.Fatal("second connection: got no response, want one")
 	}
 	busy := dial(t, address)
 	fmt.Fprint(busy, "GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -225,20 +225,20 @@ func TestA72IdleConnectionsMakePlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := io.Copy(io.Discard, dropped); errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("idle connection %d: it stays open, want it closed", i)
+			t.Errorf("idle connection %d: got it open, want it closed", i)
 		}
 		until(t, "the new request is under way", func() bool { return running.Load() == int32(i+2) })
 	}
 	if served(dial(t, address)) {
-		t.Error("a connection is served although every place has a request under way")
+		t.Error("connection while all others have a request: got a response, want none")
 	}
 	if err := busy.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
 	var timeout net.Error
 	if _, err := busy.Read(make([]byte, 1)); !errors.As(err, &timeout) {
-		t.Fatalf("got error %T (%v), want another type", err, err)
+		t.Fatalf("read: got error %T (%v), want a net.Error", err, err)
 	} else if !timeout.Timeout() {
-		t.Error("got timeout.Timeout() false, want true")
+		t.Error("timeout: got false, want true")
 	}
 }

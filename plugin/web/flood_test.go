@@ -74,17 +74,17 @@ func TestI4AFloodOfLargeBodiesFillsNoMemory(t *testing.T) {
 			[]int{http.StatusUnauthorized, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable, 0},
 			a,
 		) {
-			t.Errorf("a client got %d", a)
+			t.Errorf("client: got status %d, want a normal response or a limit", a)
 		}
 	}
 	if took[len(took)-1] > patience {
-		t.Errorf("the slowest health probe took %s", took[len(took)-1])
+		t.Errorf("slowest health probe: got %s, want at most %s", took[len(took)-1], patience)
 	}
 	if peak.Load() > most {
-		t.Errorf("the heap grew to %d MiB", peak.Load()>>20)
+		t.Errorf("heap: got %d MiB, want at most %d", peak.Load()>>20, most>>20)
 	}
 	if r := e.do("POST", hook, "{}", nil); r.StatusCode != http.StatusUnauthorized {
-		t.Errorf("after the flood a delivery gets %d, want its 401", r.StatusCode)
+		t.Errorf("delivery after the flood: got status %d, want 401", r.StatusCode)
 	}
 }
 

@@ -145,7 +145,7 @@ func TestGuessedGitTokensAreLimited(t *testing.T) {
 		}
 	}
 	if limited == 0 {
-		t.Error("got 300 answers to guessed tokens, want that some are refused by the limit")
+		t.Error("responses to guessed tokens: got 300 without a limit, want a limit")
 	}
 }
 
@@ -169,6 +169,6 @@ func TestABrokenGitAnswerEndsTheConnection(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); err == nil {
-		t.Errorf("got %q and the end of the body, want a broken connection", body)
+		t.Errorf("connection: got %q and the end of the body, want a broken connection", body)
 	}
 }

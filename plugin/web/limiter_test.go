@@ -23,16 +23,16 @@ func TestS11SignInIsLimited(t *testing.T) {
 	}
 	for i := range signInBurst {
 		if got := try("192.0.2.1:1000", "").StatusCode; got != http.StatusGone {
-			t.Fatalf("attempt %d: %d, want 410", i, got)
+			t.Fatalf("attempt %d: got status %d, want 410", i, got)
 		}
 	}
 	// I9: X-Forwarded-For from an untrusted address does not change the client's address.
 	limited := try("192.0.2.1:1001", "203.0.113.7")
 	if limited.StatusCode != http.StatusTooManyRequests {
-		t.Errorf("got StatusCode %v, want %v", limited.StatusCode, http.StatusTooManyRequests)
+		t.Errorf("status: got %v, want %v", limited.StatusCode, http.StatusTooManyRequests)
 	}
 	if limited.Header.Get("Retry-After") != "7" {
-		t.Errorf(`got Retry-After %q, want "7"`, limited.Header.Get("Retry-After"))
+		t.Errorf(`Retry-After: got %q, want "7"`, limited.Header.Get("Retry-After"))
 	}
 	if got := try("192.0.2.2:1000", "").StatusCode; got != http.StatusGone {
 		t.Errorf("another address: got %v, want %v", got, http.StatusGone)
@@ -53,7 +53,7 @@ func TestI9TrustedProxiesReportAddresses(t *testing.T) {
 		rec := httptest.NewRecorder()
 		w.engine.ServeHTTP(rec, r)
 		if rec.Code != http.StatusGone {
-			t.Fatalf("client %d: %d", i, rec.Code)
+			t.Fatalf("client %d: got status %d, want 410", i, rec.Code)
 		}
 	}
 }

@@ -48,13 +48,13 @@ func TestMetricsNeedTheToken(t *testing.T) {
 			r := w.do("GET", "/metrics", tt.header)
 			text := read(t, r)
 			if r.StatusCode != tt.want {
-				t.Errorf("got StatusCode %v, want %v", r.StatusCode, tt.want)
+				t.Errorf("status: got %v, want %v", r.StatusCode, tt.want)
 			}
 			if strings.Contains(text, "slipway_builds") != (tt.want == http.StatusOK) {
-				t.Errorf("got body %s, want metrics in it: %t", text, tt.want == http.StatusOK)
+				t.Errorf("body: got %s, want metrics in it: %t", text, tt.want == http.StatusOK)
 			}
 			if tt.want != http.StatusOK && !strings.HasPrefix(text, `{"error":`) {
-				t.Errorf("got %s, want a JSON error", text)
+				t.Errorf("body: got %s, want a JSON error", text)
 			}
 		})
 	}
@@ -70,7 +70,7 @@ func TestAnAdministratorsSessionOpensNoMetrics(t *testing.T) {
 		ours,
 		w.Cookie(t, autobuild.RoleAdmin),
 	).StatusCode; got != http.StatusUnauthorized {
-		t.Errorf("got status %d, want 401: a cookie does not authenticate a program", got)
+		t.Errorf("status: got %d, want 401: a cookie does not authenticate a program", got)
 	}
 }
 
@@ -137,16 +137,16 @@ func TestEveryErrorNamesItsRequest(t *testing.T) {
 		r := w.do(request.method, request.path, http.Header{"X-Request-Id": {"chosen-outside"}})
 		text, id := read(t, r), r.Header.Get("X-Request-Id")
 		if r.StatusCode < 400 {
-			t.Errorf("got StatusCode %v, want at least 400", r.StatusCode)
+			t.Errorf("status: got %v, want at least 400", r.StatusCode)
 		}
 		if !strings.Contains(text, id) {
-			t.Errorf("got %q, want it to contain %q", text, id)
+			t.Errorf("body: got %q, want it to contain %q", text, id)
 		}
 		if len(id) != 16 {
 			t.Fatalf("length of id: got %d, want 16 (%v)", len(id), id)
 		}
 		if seen[id] {
-			t.Error("got a repeated id, want a new one")
+			t.Error("request ID: got a repeated one, want a new one")
 		}
 		seen[id] = true
 	}

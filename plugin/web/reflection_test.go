@@ -50,7 +50,7 @@ func TestA8NoHeaderChangesARedirect(t *testing.T) {
 				to,
 				"evil",
 			) {
-				t.Errorf("%s with prefix %q: leads to %q", path, prefix, to)
+				t.Errorf("%s with prefix %q: got a link to %q, want none", path, prefix, to)
 			}
 		}
 	}

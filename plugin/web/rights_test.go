@@ -117,6 +117,6 @@ func TestUnreadableRowsLookMissing(t *testing.T) {
 		}
 	}
 	if tried < 15 {
-		t.Errorf("got %d routes with an item, want at least 15", tried)
+		t.Errorf("routes with an item: got %d, want at least 15", tried)
 	}
 }

@@ -100,13 +100,13 @@ func checkHeaders(t *testing.T, r *http.Response) {
 	t.Helper()
 	csp := r.Header.Get("Content-Security-Policy")
 	if !strings.Contains(csp, "default-src 'none'") {
-		t.Errorf(`got %q, want it to contain "default-src 'none'"`, csp)
+		t.Errorf(`Content-Security-Policy: got %q, want it to contain "default-src 'none'"`, csp)
 	}
 	if !strings.Contains(csp, "frame-ancestors 'none'") {
-		t.Errorf(`got %q, want it to contain "frame-ancestors 'none'"`, csp)
+		t.Errorf(`Content-Security-Policy: got %q, want it to contain "frame-ancestors 'none'"`, csp)
 	}
 	if strings.Contains(csp, "unsafe") {
-		t.Errorf(`got %q, want it not to contain "unsafe"`, csp)
+		t.Errorf(`Content-Security-Policy: got %q, want it not to contain "unsafe"`, csp)
 	}
 	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"} {
 		if got := r.Header.Get(name); got != want {
@@ -178,13 +178,13 @@ func TestErrorsArePagesOrJSON(t *testing.T) {
 	page := read(t, missing)
 	checkHeaders(t, missing)
 	if missing.StatusCode != http.StatusNotFound {
-		t.Errorf("got StatusCode %v, want %v", missing.StatusCode, http.StatusNotFound)
+		t.Errorf("status: got %v, want %v", missing.StatusCode, http.StatusNotFound)
 	}
 	if !strings.Contains(page, missing.Header.Get("X-Request-Id")) {
-		t.Errorf("got %q, want it to contain %q", page, missing.Header.Get("X-Request-Id"))
+		t.Errorf("page: got %q, want it to contain %q", page, missing.Header.Get("X-Request-Id"))
 	}
 	if !strings.Contains(page, "no page at this address") {
-		t.Errorf(`got %q, want it to contain "no page at this address"`, page)
+		t.Errorf(`page: got %q, want it to contain "no page at this address"`, page)
 	}
 	if got := w.do("DELETE", "/builds", ours).StatusCode; got != http.StatusMethodNotAllowed {
 		t.Errorf("DELETE /builds: got %v, want %v", got, http.StatusMethodNotAllowed)
@@ -194,23 +194,23 @@ func TestErrorsArePagesOrJSON(t *testing.T) {
 		t,
 		broken,
 	); broken.StatusCode != 500 {
-		t.Errorf("got StatusCode %v, want 500", broken.StatusCode)
+		t.Errorf("status: got %v, want 500", broken.StatusCode)
 	} else if !strings.HasPrefix(text, `{"error":`) {
-		t.Errorf("got %q, want the prefix %q", text, `{"error":`)
+		t.Errorf("body: got %q, want the prefix %q", text, `{"error":`)
 	} else if !strings.Contains(text, `"request":"`+broken.Header.Get("X-Request-Id")) {
-		t.Errorf("got %q, want it to contain %q", text, `"request":"`+broken.Header.Get("X-Request-Id"))
+		t.Errorf("body: got %q, want it to contain %q", text, `"request":"`+broken.Header.Get("X-Request-Id"))
 	} else if strings.Contains(text, "fault of ours") {
-		t.Errorf(`got %q, want it not to contain "fault of ours"`, text)
+		t.Errorf(`body: got %q, want it not to contain "fault of ours"`, text)
 	}
 	entry := w.Logged.LastEntry()
 	if entry == nil {
-		t.Fatal("got nil entry, want a value")
+		t.Fatal("log entry: got none, want one")
 	}
 	if entry.Data["request"] != broken.Header.Get("X-Request-Id") {
-		t.Errorf(`got entry.Data["request"] %v, want %v`, entry.Data["request"], broken.Header.Get("X-Request-Id"))
+		t.Errorf("request ID in the log: got %v, want %v", entry.Data["request"], broken.Header.Get("X-Request-Id"))
 	}
 	if !strings.Contains(entry.Data["error"].(error).Error(), "fault of ours") {
-		t.Errorf(`got %q, want it to contain "fault of ours"`, entry.Data["error"].(error).Error())
+		t.Errorf(`error in the log: got %q, want it to contain "fault of ours"`, entry.Data["error"].(error).Error())
 	}
 }
 
@@ -230,9 +230,9 @@ func TestHealth(t *testing.T) {
 	}
 	r := w.do("GET", "/readyz", nil)
 	if text := read(t, r); r.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("got StatusCode %v, want %v", r.StatusCode, http.StatusServiceUnavailable)
+		t.Errorf("status: got %v, want %v", r.StatusCode, http.StatusServiceUnavailable)
 	} else if strings.Contains(text, "disk full") {
-		t.Errorf(`got %q, want it not to contain "disk full"`, text)
+		t.Errorf(`body: got %q, want it not to contain "disk full"`, text)
 	}
 	if got := newEnv(t, nil).do("GET", "/readyz", nil).StatusCode; got != http.StatusOK {
 		t.Errorf("/readyz: got %d, want 200", got)

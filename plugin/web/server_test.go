@@ -18,19 +18,19 @@ import (
 func TestI8ServerHasLimits(t *testing.T) {
 	s := Server(http.NotFoundHandler())
 	if s.ReadHeaderTimeout != 5*time.Second {
-		t.Errorf("got ReadHeaderTimeout %v, want %v", s.ReadHeaderTimeout, 5*time.Second)
+		t.Errorf("read header timeout: got %v, want %v", s.ReadHeaderTimeout, 5*time.Second)
 	}
 	if s.ReadTimeout != 15*time.Second {
-		t.Errorf("got ReadTimeout %v, want %v", s.ReadTimeout, 15*time.Second)
+		t.Errorf("read timeout: got %v, want %v", s.ReadTimeout, 15*time.Second)
 	}
 	if s.IdleTimeout != 60*time.Second {
-		t.Errorf("got IdleTimeout %v, want %v", s.IdleTimeout, 60*time.Second)
+		t.Errorf("idle timeout: got %v, want %v", s.IdleTimeout, 60*time.Second)
 	}
 	if s.MaxHeaderBytes != 16<<10 {
-		t.Errorf("got MaxHeaderBytes %v, want %v", s.MaxHeaderBytes, 16<<10)
+		t.Errorf("header limit: got %v, want %v", s.MaxHeaderBytes, 16<<10)
 	}
 	if s.WriteTimeout == 0 {
-		t.Errorf("got WriteTimeout %v, want another value", s.WriteTimeout)
+		t.Errorf("write timeout: got %v, want one", s.WriteTimeout)
 	}
 }
 

@@ -128,10 +128,10 @@ func TestNewServesPagesAndTheAPI(t *testing.T) {
 		e := httptest.NewRecorder()
 		handler.ServeHTTP(e, httptest.NewRequest(tt.method, tt.path, strings.NewReader("{}")))
 		if e.Code != tt.status {
-			t.Errorf("got Code %v, want %v", e.Code, tt.status)
+			t.Errorf("status: got %v, want %v", e.Code, tt.status)
 		}
 		if !strings.HasPrefix(e.Header().Get("Content-Type"), tt.kind) {
-			t.Errorf("got %q, want the prefix %q", e.Header().Get("Content-Type"), tt.kind)
+			t.Errorf("Content-Type: got %q, want the prefix %q", e.Header().Get("Content-Type"), tt.kind)
 		}
 	}
 }

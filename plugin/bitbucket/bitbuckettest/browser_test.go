@@ -70,7 +70,7 @@ func (b *browser) submit(t *testing.T, shown page, values map[string]string) pag
 	t.Helper()
 	action := formPattern.FindStringSubmatch(shown.text)
 	if action == nil {
-		t.Fatalf("got page %q, want one with a form", shown.text)
+		t.Fatalf("page: got %q, want one with a form", shown.text)
 	}
 	form := url.Values{}
 	for _, input := range inputPattern.FindAllStringSubmatch(shown.text, -1) {
@@ -108,13 +108,13 @@ func link(t *testing.T, e *env, b *browser, options ...oauth2.AuthCodeOption) st
 		shown = b.submit(t, shown, map[string]string{"action": "grant"})
 	}
 	if shown.location == nil {
-		t.Fatalf("got page %d %s, want a redirect to the consumer", shown.status, shown.text)
+		t.Fatalf("page: got %d %s, want a redirect to the consumer", shown.status, shown.text)
 	}
 	if shown.location.Host != "ci.example.com" {
-		t.Fatalf("got a redirect to %v, want the consumer", shown.location)
+		t.Fatalf("redirect: got %v, want the consumer", shown.location)
 	}
 	if state := shown.location.Query().Get("state"); state != "the state" {
-		t.Fatalf("got state %q, want %q", state, "the state")
+		t.Fatalf("state: got %q, want %q", state, "the state")
 	}
 	return shown.location.Query().Get("code")
 }

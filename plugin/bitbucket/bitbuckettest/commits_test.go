@@ -88,20 +88,20 @@ func TestCommits(t *testing.T) {
 	}
 	_, answer := e.call(t, "GET", app+"/commit/"+e.third, nil)
 	if answer["message"] != "Third\n" {
-		t.Errorf("got message %v, want Third", answer["message"])
+		t.Errorf("message: got %v, want Third", answer["message"])
 	}
 	if author := dig(answer, "author", "user", "nickname"); author != "bob" {
-		t.Errorf("got author %v, want bob", author)
+		t.Errorf("author: got %v, want bob", author)
 	}
 	if parent := dig(answer, "parents", 0, "hash"); parent != e.first {
-		t.Errorf("got parent %v, want %s", parent, e.first)
+		t.Errorf("parent: got %v, want %s", parent, e.first)
 	}
 	if date := fmt.Sprint(answer["date"]); len(date) != len("2026-11-22T12:00:00+00:00") {
-		t.Errorf("got date %s, want one like 2026-11-22T12:00:00+00:00", date)
+		t.Errorf("date: got %s, want one like 2026-11-22T12:00:00+00:00", date)
 	}
 	_, answer = e.call(t, "GET", app+"/commit/"+e.first, nil)
 	if summary := dig(answer, "summary", "html"); summary != "<p>First &lt;b&gt;\n\nWith a body</p>" {
-		t.Errorf("got summary %v, want escaped HTML", summary)
+		t.Errorf("summary: got %v, want escaped HTML", summary)
 	}
 	for path, want := range map[string][]string{
 		"/commits": {e.third, e.first}, "/commits/feature/x+y": {e.second},

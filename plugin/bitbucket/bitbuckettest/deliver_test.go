@@ -43,7 +43,7 @@ func TestOnlyServerErrorsAreRetried(t *testing.T) {
 			e.commit(t, "First")
 			deliveries := e.Deliveries(uuid)
 			if len(deliveries) != 1 {
-				t.Fatalf("got %d deliveries, want 1", len(deliveries))
+				t.Fatalf("deliveries: got %d, want 1", len(deliveries))
 			}
 			var got []string
 			for i, attempt := range deliveries[0].Attempts {
@@ -51,7 +51,7 @@ func TestOnlyServerErrorsAreRetried(t *testing.T) {
 				request := hooked.requests[i]
 				if request.Header.Get("X-Attempt-Number") != fmt.Sprint(attempt.Number) ||
 					request.Header.Get("X-Request-UUID") != deliveries[0].RequestUUID {
-					t.Errorf("headers of attempt %d: got %v", attempt.Number, request.Header)
+					t.Errorf("headers of attempt %d: got %v, want the attempt's number and the delivery's UUID", attempt.Number, request.Header)
 				}
 			}
 			if fmt.Sprint(got) != row.want || len(hooked.requests) != len(got) {
@@ -76,7 +76,7 @@ func TestDeliveriesOfAHookKeepTheirOrder(t *testing.T) {
 		}
 	}
 	if n := len(e.Deliveries("")); n != 5 {
-		t.Errorf("got %d deliveries, want 5", n)
+		t.Errorf("deliveries: got %d, want 5", n)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestWhoIsNotTold(t *testing.T) {
 	large := e.addHook(t, hooked.URL+"/large", "")
 	e.commit(t, strings.Repeat("a long message ", 20<<10))
 	if len(hooked.requests) != 0 {
-		t.Errorf("got %d requests, the first for %s, want none", len(hooked.requests), hooked.requests[0].URL)
+		t.Errorf("requests: got %d, the first for %s, want none", len(hooked.requests), hooked.requests[0].URL)
 	}
 	deliveries := e.Deliveries(large)
 	if len(deliveries) != 1 {
@@ -118,13 +118,13 @@ func TestUnsignedWithoutASecretAndResent(t *testing.T) {
 	must.Succeed(t, e.Redeliver(request))
 	must.Succeed(t, e.WaitIdle(t.Context()))
 	if len(hooked.bodies) != 2 {
-		t.Fatalf("got %d requests, want 2", len(hooked.bodies))
+		t.Fatalf("requests: got %d, want 2", len(hooked.bodies))
 	}
 	if hooked.bodies[0] != hooked.bodies[1] {
-		t.Errorf("got a second body %q, want the same as the first", hooked.bodies[1])
+		t.Errorf("second body: got %q, want the same as the first", hooked.bodies[1])
 	}
 	if got := hooked.requests[1].Header.Get("X-Request-UUID"); got != request {
-		t.Errorf("got request UUID %s, want %s again", got, request)
+		t.Errorf("request UUID: got %s, want %s again", got, request)
 	}
 	if signature := hooked.requests[0].Header.Values("X-Hub-Signature"); len(signature) != 0 {
 		t.Errorf("signature without a secret: got %v, want none", signature)
@@ -157,13 +157,13 @@ func TestFailuresWithoutAnAnswerAreNotRetried(t *testing.T) {
 			e.commit(t, "First")
 			attempts := e.Deliveries(uuid)[0].Attempts
 			if len(attempts) != 1 {
-				t.Fatalf("got attempts %+v, want one", attempts)
+				t.Fatalf("attempts: got %+v, want one", attempts)
 			}
 			if attempts[0].Error != want {
-				t.Errorf("got error %q, want %q", attempts[0].Error, want)
+				t.Errorf("error: got %q, want %q", attempts[0].Error, want)
 			}
 			if attempts[0].Status != 0 {
-				t.Errorf("got status %d, want 0", attempts[0].Status)
+				t.Errorf("status: got %d, want 0", attempts[0].Status)
 			}
 		})
 	}
@@ -192,7 +192,7 @@ func TestAnUnreachableHookWaitsTenSecondsAndClosingEndsIt(t *testing.T) {
 	}
 	e.Close()
 	if deliveries := e.Deliveries(uuid); len(deliveries) != 2 || len(deliveries[1].Attempts) != 0 {
-		t.Errorf("deliveries after Close: got %+v", deliveries)
+		t.Errorf("deliveries after Close: got %+v, want 2, the second without an attempt", deliveries)
 	}
 }
 
@@ -218,11 +218,11 @@ func TestRetriesAreSpaced(t *testing.T) {
 		must.Succeed(t, server.WaitIdle(t.Context()))
 	})
 	if len(at) != 3 {
-		t.Fatalf("got %d attempts, want 3", len(at))
+		t.Fatalf("attempts: got %d, want 3", len(at))
 	}
 	for i := range 2 {
 		if pause := at[i+1].Sub(at[i]); pause != time.Minute {
-			t.Errorf("got a pause of %s after attempt %d, want 1m", pause, i+1)
+			t.Errorf("pause: got %s after attempt %d, want 1m", pause, i+1)
 		}
 	}
 }

@@ -88,7 +88,7 @@ func TestACommitIsFetchedByItsHash(t *testing.T) {
 	work := filepath.Join(dir, "work")
 	mustGit(t, dir, "-c", "protocol.version=2", "clone", "-q", e.cloneURL("x-token-auth", e.token), work)
 	if info, err := os.Stat(filepath.Join(work, "run.sh")); err != nil || info.Mode()&0o100 == 0 {
-		t.Errorf("the script is not executable: got %v, error %v", info, err)
+		t.Errorf("mode of the script: got %v, error %v, want it executable", info, err)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestProtocolVersion2IsPassedOn(t *testing.T) {
 	head := make([]byte, 64)
 	n, _ := response.Body.Read(head)
 	if response.StatusCode != 200 || !strings.Contains(string(head[:n]), "version 2") {
-		t.Errorf("got status %d, body %q", response.StatusCode, head[:n])
+		t.Errorf("response: got status %d, body %q, want 200 with version 2", response.StatusCode, head[:n])
 	}
 }
 
@@ -125,7 +125,7 @@ func TestPublicRepositoriesAreClonedByAnyone(t *testing.T) {
 	mustGit(t, "/", "clone", open.CloneURL(), work)
 	mustGit(t, work, "commit", "--allow-empty", "-m", "More")
 	if out, err := git(t, work, "push", "origin", "main"); err == nil {
-		t.Errorf("a push without a login succeeded: %s", out)
+		t.Errorf("push without a login: got success %s, want an error", out)
 	}
 }
 
@@ -152,7 +152,7 @@ func TestGitAnswersInItsOwnWords(t *testing.T) {
 			defer response.Body.Close()
 			challenged := response.Header.Get("WWW-Authenticate") != ""
 			if response.StatusCode != row.want || challenged != (row.want == 401) {
-				t.Errorf("got status %d, challenge %t, want %d", response.StatusCode, challenged, row.want)
+				t.Errorf("status: got %d, challenge %t, want %d", response.StatusCode, challenged, row.want)
 			}
 		})
 	}
@@ -168,6 +168,6 @@ func TestGitAnswersInItsOwnWords(t *testing.T) {
 		e.cloneURL("alice", "alice's git password"),
 		"HEAD:refs/heads/main",
 	); err == nil {
-		t.Errorf("a push over the limit succeeded: %s", out)
+		t.Errorf("push over the limit: got success %s, want an error", out)
 	}
 }

@@ -63,7 +63,7 @@ func TestAHookIsCreatedReadReplacedAndDeleted(t *testing.T) {
 		}
 	}
 	if status, answer := e.call(t, "GET", self, nil); status != 200 || answer["description"] != "emptied" {
-		t.Errorf("GET: got status %d %v", status, answer)
+		t.Errorf("GET: got status %d %v, want 200 with the changed description", status, answer)
 	}
 	if status, _ := e.call(t, "GET", strings.NewReplacer("%7B", "", "%7D", "").Replace(self), nil); status != 404 {
 		t.Errorf("GET without braces: got %d, want 404", status)
@@ -117,7 +117,7 @@ func TestHooksAreChecked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			status, answer := e.call(t, "POST", hooksPath, hookBody(row.change))
 			if status != 400 || dig(answer, "error", "message") != row.want {
-				t.Errorf("got %d %v, want %q", status, answer, row.want)
+				t.Errorf("status: got %d %v, want %q", status, answer, row.want)
 			}
 		})
 	}
@@ -128,7 +128,7 @@ func TestHooksAreChecked(t *testing.T) {
 		hookBody(map[string]any{"events": []string{"pullrequest:created"}}),
 	); status != 403 ||
 		fmt.Sprint(dig(answer, "error", "detail", "required")) != "[pullrequest]" {
-		t.Errorf("an event outside the scopes: got %d %v", status, answer)
+		t.Errorf("event outside the scopes: got status %d %v, want 403 that requires pullrequest", status, answer)
 	}
 	if status, answer := e.call(
 		t,

@@ -24,17 +24,17 @@ func TestAPersonLinksAndTheTokensRotate(t *testing.T) {
 	token, err := e.config().Exchange(t.Context(), code, oauth2.VerifierOption(verifier))
 	must.Succeed(t, err)
 	if len(token.AccessToken) <= 2500 || len(token.RefreshToken) <= 2500 {
-		t.Errorf("got tokens of %d and %d characters, want more than 2500",
+		t.Errorf("length of the tokens: got %d and %d characters, want more than 2500",
 			len(token.AccessToken), len(token.RefreshToken))
 	}
 	if token.Extra("scope") != "account repository webhook" {
-		t.Errorf("got scope %v, want account repository webhook", token.Extra("scope"))
+		t.Errorf("scope: got %v, want account repository webhook", token.Extra("scope"))
 	}
 	if token.TokenType != "bearer" {
-		t.Errorf("got token type %s, want bearer", token.TokenType)
+		t.Errorf("token type: got %s, want bearer", token.TokenType)
 	}
 	if token.ExpiresIn != 7200 {
-		t.Errorf("got expires_in %d, want 7200", token.ExpiresIn)
+		t.Errorf("expires_in: got %d, want 7200", token.ExpiresIn)
 	}
 	_, err = e.config().Exchange(t.Context(), code, oauth2.VerifierOption(verifier))
 	if !isRetrieveError(err, "invalid_grant") {
@@ -53,7 +53,7 @@ func TestAPersonLinksAndTheTokensRotate(t *testing.T) {
 	}
 	next := refresh(t, e, token.RefreshToken, "")
 	if next.RefreshToken == "" || next.RefreshToken == token.RefreshToken {
-		t.Error("got no new refresh token, want one")
+		t.Error("refresh token: got the old one, want a new one")
 	}
 	clock.advance(9 * time.Minute)
 	refresh(t, e, token.RefreshToken, "")
@@ -97,7 +97,7 @@ func TestASecondLinkSkipsTheGrantPage(t *testing.T) {
 	}
 	if !strings.Contains(shown.policy, "form-action 'self' https://ci.example.com") ||
 		!strings.Contains(shown.policy, "default-src 'none'") {
-		t.Errorf("got policy %q of the grant page, want forms to the consumer and default-src none", shown.policy)
+		t.Errorf("Content-Security-Policy of the grant page: got %q, want forms to the consumer and default-src none", shown.policy)
 	}
 	shown = b.submit(t, shown, map[string]string{"action": "deny"})
 	if shown.location == nil {
@@ -130,7 +130,7 @@ func TestAuthorizationErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			shown := newBrowser(t, e).open(t, address(change))
 			if shown.status != http.StatusBadRequest || shown.location != nil {
-				t.Errorf("got %d %v, want 400 and no redirect", shown.status, shown.location)
+				t.Errorf("status: got %d %v, want 400 and no redirect", shown.status, shown.location)
 			}
 		})
 	}
@@ -141,7 +141,7 @@ func TestAuthorizationErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			shown := newBrowser(t, e).open(t, address(change))
 			if shown.location == nil || shown.location.Query().Get("error") != name {
-				t.Errorf("got %d %v, want a redirect with the error", shown.status, shown.location)
+				t.Errorf("status: got %d %v, want a redirect with the error", shown.status, shown.location)
 			}
 		})
 	}

@@ -39,7 +39,7 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 	hooked.mu.Lock()
 	defer hooked.mu.Unlock()
 	if len(hooked.requests) != 3 {
-		t.Fatalf("got %d webhooks, want 3: one for each push", len(hooked.requests))
+		t.Fatalf("webhooks: got %d, want 3: one for each push", len(hooked.requests))
 	}
 	request, body := hooked.requests[2], hooked.bodies[2]
 	mac := hmac.New(sha256.New, []byte("s3cret"))
@@ -57,7 +57,7 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 	must.Succeed(t, json.Unmarshal([]byte(body), &payload))
 	changes, _ := dig(payload, "push", "changes").([]any)
 	if len(changes) != 4 {
-		t.Fatalf("got %d changes, want 4: %s", len(changes), body)
+		t.Fatalf("changes: got %d, want 4: %s", len(changes), body)
 	}
 	for _, change := range changes {
 		_, commits := change.(map[string]any)["commits"]
@@ -87,7 +87,7 @@ func TestAPushOfManyRefsIsOneSignedWebhook(t *testing.T) {
 		t.Errorf("lightweight tag: got message %v, want none", got)
 	}
 	if got := dig(payload, "actor", "nickname"); got != "alice" {
-		t.Errorf("got actor %v, want alice", got)
+		t.Errorf("actor: got %v, want alice", got)
 	}
 	if got := dig(changes[0], "new", "target", "author", "user"); got != nil {
 		t.Errorf("new commit: got user %v, want none for an unknown address", got)
@@ -156,7 +156,7 @@ func TestChangesOfBranches(t *testing.T) {
 	}
 	pushes := hooked.changes(t)
 	if len(pushes) != len(want) {
-		t.Fatalf("got %d webhooks, want %d", len(pushes), len(want))
+		t.Fatalf("webhooks: got %d, want %d", len(pushes), len(want))
 	}
 	for i, changes := range pushes {
 		var got row
@@ -185,7 +185,7 @@ func TestMainBranchFollowsTheFirstPush(t *testing.T) {
 	must.Succeed(t, err)
 	must.Succeed(t, e.app.Push(t.Context(), map[string]string{"refs/heads/main": first}))
 	if _, repo := e.call(t, "GET", "/2.0/repositories/acme/app", nil); dig(repo, "mainbranch", "name") != "develop" {
-		t.Errorf("main branch after the first push: got %v", repo["mainbranch"])
+		t.Errorf("main branch after the first push: got %v, want develop", repo["mainbranch"])
 	}
 }
 

@@ -51,7 +51,7 @@ func FuzzFilter(f *testing.F) {
 		items := []object{{"type": "commit_file", "path": "Dockerfile"}}
 		kept, err := filter(items, query)
 		if err != nil && kept != nil || len(kept) > len(items) {
-			t.Errorf("query %q: got %v, error %v", query, kept, err)
+			t.Errorf("query %q: got %v, error %v, want a part of the items or an error", query, kept, err)
 		}
 	})
 }

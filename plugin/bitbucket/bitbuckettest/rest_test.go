@@ -104,7 +104,7 @@ func TestRepositoriesArePagedSortedAndSearched(t *testing.T) {
 	}
 	_, reduced := e.call(t, "GET", "/2.0/repositories/acme/app?fields=-links.clone,-owner", nil)
 	if clone := dig(reduced, "links", "clone"); clone != nil {
-		t.Errorf("removed fields: got links.clone %v, want none", clone)
+		t.Errorf("removed fields: got clone links %v, want none", clone)
 	}
 	if reduced["owner"] != nil {
 		t.Errorf("removed fields: got owner %v, want none", reduced["owner"])
@@ -118,7 +118,7 @@ func TestARepositoryIsFoundByUUIDAfterARename(t *testing.T) {
 	e := newEnv(t)
 	byUUID := "/2.0/repositories/" + url.PathEscape(e.acme.UUID) + "/" + url.PathEscape(e.app.UUID)
 	if !strings.Contains(byUUID, "%7B") {
-		t.Fatalf("the braces of the UUID are not escaped: %s", byUUID)
+		t.Fatalf("path of the UUID: got %s, want escaped braces", byUUID)
 	}
 	e.app.Rename("renamed")
 	status, answer := e.call(t, "GET", byUUID, nil)
@@ -133,7 +133,7 @@ func TestARepositoryIsFoundByUUIDAfterARename(t *testing.T) {
 	}
 	href := fmt.Sprint(dig(answer, "links", "clone", 0, "href"))
 	if !strings.Contains(href, "//alice@") || !strings.HasSuffix(href, "/acme/renamed.git") {
-		t.Errorf("got clone link %s, want alice@ and acme/renamed.git", href)
+		t.Errorf("clone link: got %s, want alice@ and acme/renamed.git", href)
 	}
 	if status, _ = e.call(t, "GET", "/2.0/repositories/acme/app", nil); status != 404 {
 		t.Errorf("by the old slug: got %d, want 404", status)
@@ -180,24 +180,24 @@ func TestErrorsHaveTheDocumentedFormat(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			status, answer := e.callAs(t, row.token, "GET", row.path, nil)
 			if status != row.status {
-				t.Errorf("got status %d, want %d", status, row.status)
+				t.Errorf("status: got %d, want %d", status, row.status)
 			}
 			if answer["type"] != "error" {
-				t.Errorf("got type %v, want error", answer["type"])
+				t.Errorf("type: got %v, want error", answer["type"])
 			}
 			if message := dig(answer, "error", "message"); message != row.message {
-				t.Errorf("got message %v, want %s", message, row.message)
+				t.Errorf("message: got %v, want %s", message, row.message)
 			}
 		})
 	}
 	_, answer := e.callAs(t, narrow.Reveal(), "GET", "/2.0/user", nil)
 	if got := fmt.Sprint(dig(answer, "error", "detail")); got != "map[granted:[team] required:[account]]" {
-		t.Errorf("got detail %s, want the granted and required scopes", got)
+		t.Errorf("detail: got %s, want the granted and required scopes", got)
 	}
 	_, answer = e.call(t, "GET", "/2.0/workspaces", nil)
 	const announcement = "https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770"
 	if got := dig(answer, "error", "data", "announcement_url"); got != announcement {
-		t.Errorf("got announcement %v, want %s", got, announcement)
+		t.Errorf("announcement: got %v, want %s", got, announcement)
 	}
 }
 
@@ -224,7 +224,7 @@ func TestHeadersDescribeTheCredential(t *testing.T) {
 		t.Helper()
 		for name, value := range want {
 			if got := header.Get(name); got != value {
-				t.Errorf("got header %s: %q, want %q", name, got, value)
+				t.Errorf("response header %s: got %q, want %q", name, got, value)
 			}
 		}
 	}
@@ -269,7 +269,7 @@ func TestWorkspaceTokensListTheirWorkspace(t *testing.T) {
 		t.Errorf("permissions (-want +got):\n%s", diff)
 	}
 	if _, answer := e.call(t, "GET", "/2.0/user", nil); answer["type"] != "app_user" || answer["display_name"] != "ci" {
-		t.Errorf("got user %v, want the app_user ci", answer)
+		t.Errorf("user: got %v, want the app_user ci", answer)
 	}
 	_, err = e.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.ProjectToken, Workspace: e.acme})
 	if err == nil {

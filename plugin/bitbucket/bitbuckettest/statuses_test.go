@@ -134,7 +134,7 @@ func TestStatusesAreChecked(t *testing.T) {
 			status, answer := e.call(t, "POST", path, body)
 			if row.want == "" {
 				if status >= 300 {
-					t.Errorf("%d %v", status, answer)
+					t.Errorf("status: got %d %v, want less than 300", status, answer)
 				}
 				return
 			}

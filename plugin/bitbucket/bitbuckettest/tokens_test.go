@@ -55,7 +55,7 @@ func TestTokenErrors(t *testing.T) {
 			}
 			status, answer := e.askToken(t, key, password, "application/x-www-form-urlencoded", row.form.Encode())
 			if status != 400 || answer["error_description"] != row.want {
-				t.Errorf("got %d %v, want 400 %q", status, answer, row.want)
+				t.Errorf("status: got %d %v, want 400 %q", status, answer, row.want)
 			}
 		})
 	}
@@ -107,11 +107,11 @@ func TestClientCredentialsAreABotOfTheWorkspace(t *testing.T) {
 	token, err := config.Token(t.Context())
 	must.Succeed(t, err)
 	if token.RefreshToken != "" || token.Extra("scopes") != "account repository webhook" {
-		t.Errorf("got refresh token %q and scopes %v, want no refresh token and all scopes",
+		t.Errorf("refresh token: got %q and scopes %v, want no refresh token and all scopes",
 			token.RefreshToken, token.Extra("scopes"))
 	}
 	if _, user := e.callAs(t, token.AccessToken, "GET", "/2.0/user", nil); user["type"] != "app_user" {
-		t.Errorf("got user %v, want an app_user", user)
+		t.Errorf("user: got %v, want an app_user", user)
 	}
 	if status, _ := e.callAs(t, token.AccessToken, "GET", "/2.0/repositories/acme/app", nil); status != 200 {
 		t.Errorf("own workspace: got %d, want 200", status)

@@ -155,10 +155,10 @@ func TestH6RepositoriesPageByPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(got.Repositories) != 1 {
-		t.Errorf("got repositories %+v, want one", got.Repositories)
+		t.Errorf("repositories: got %+v, want one", got.Repositories)
 	}
 	if got.Next != "page=2" {
-		t.Fatalf("got next page %q, want page=2", got.Next)
+		t.Fatalf("next page: got %q, want page=2", got.Next)
 	}
 	check(t, nil, url.Values{"pagelen": {"100"}, "sort": {"-updated_on"}, "q": {`name ~ "a\"p\\p"`}}, asked)
 	_, err = c.Repositories(t.Context(), "acme", "", got.Next)
@@ -167,7 +167,7 @@ func TestH6RepositoriesPageByPage(t *testing.T) {
 
 func TestTokensOfPagesCannotChangeTheList(t *testing.T) {
 	c := serve(t, map[string]http.HandlerFunc{
-		"GET /2.0/repositories/acme": func(_ http.ResponseWriter, r *http.Request) { t.Errorf("unexpected request for %s", r.URL) },
+		"GET /2.0/repositories/acme": func(_ http.ResponseWriter, r *http.Request) { t.Errorf("requests: got one for %s, want none", r.URL) },
 	})
 	for _, token := range []string{"sort=name", "pagelen=1", "role=owner", "fields=-values", "%zz",
 		strings.Repeat("a", 3000)} {
@@ -190,7 +190,7 @@ func TestH6RemovedAPI(t *testing.T) {
 	c := serve(t, map[string]http.HandlerFunc{"GET /2.0/user/workspaces": gone})
 	_, err := c.Workspaces(t.Context())
 	if !errors.Is(err, bitbucket.ErrRemoved) || !strings.Contains(err.Error(), "CHANGE-2770") {
-		t.Errorf(`got error %v, want ErrRemoved with "CHANGE-2770"`, err)
+		t.Errorf(`workspaces: got error %v, want ErrRemoved with "CHANGE-2770"`, err)
 	}
 }
 
@@ -215,11 +215,11 @@ func TestAccess(t *testing.T) {
 	check(t, err, cloud.Access{Scopes: scopes}, got)
 	_, err = c.Access(t.Context(), "foreign", "")
 	if !errors.Is(err, bitbucket.ErrNotFound) {
-		t.Errorf("got error %v, want ErrNotFound", err)
+		t.Errorf("access: got error %v, want ErrNotFound", err)
 	}
 	_, err = c.Access(t.Context(), "foreign", "x")
 	if !errors.Is(err, bitbucket.ErrNotFound) {
-		t.Errorf("got error %v, want ErrNotFound", err)
+		t.Errorf("access: got error %v, want ErrNotFound", err)
 	}
 }
 

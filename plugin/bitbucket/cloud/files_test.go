@@ -97,11 +97,11 @@ func TestFilesWhenCloudGivesUp(t *testing.T) {
 	check(t, nil, want, find(t, s))
 	for _, depth := range []string{"@20", "@10", "@5"} {
 		if !slices.Contains(s.asked, depth) {
-			t.Errorf("got requests %v, want one with depth %s", s.asked, depth)
+			t.Errorf("requests: got %v, want one with depth %s", s.asked, depth)
 		}
 	}
 	if len(s.asked) < 5 {
-		t.Errorf("got %d requests, want at least 5", len(s.asked))
+		t.Errorf("requests: got %d, want at least 5", len(s.asked))
 	}
 }
 
@@ -119,6 +119,6 @@ func TestFilesAreBounded(t *testing.T) {
 		s.files = append(s.files, fmt.Sprintf("d%d/Dockerfile", n), fmt.Sprintf("d%d/x/Dockerfile", n))
 	}
 	if find(t, s); len(s.asked) > 60 {
-		t.Errorf("got %d listings", len(s.asked))
+		t.Errorf("listings: got %d, want at most 60", len(s.asked))
 	}
 }

@@ -51,7 +51,7 @@ func TestRefs(t *testing.T) {
 	one, err := c.Commit(ctx, app, "1111")
 	check(t, err, commit, one)
 	if _, err := c.Branch(ctx, app, "gone"); !errors.Is(err, bitbucket.ErrNotFound) {
-		t.Errorf("got error %v, want ErrNotFound", err)
+		t.Errorf("branch: got error %v, want ErrNotFound", err)
 	}
 }
 
@@ -84,7 +84,7 @@ func TestAnswersWithoutAFullHashAreRefused(t *testing.T) {
 	_, errCommit := c.Commit(t.Context(), app, "1111")
 	for _, err := range []error{errTag, errList, errCommit} {
 		if err == nil || !strings.Contains(err.Error(), "not 40 hex digits") {
-			t.Errorf(`got error %v, want an error with "not 40 hex digits"`, err)
+			t.Errorf(`error: got %v, want one with "not 40 hex digits"`, err)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func TestRefListsAreCompleteOrAnError(t *testing.T) {
 	)
 	got, err := c.Branches(t.Context(), app)
 	if !errors.Is(err, bitbucket.ErrTooMany) || got != nil {
-		t.Errorf("got %d refs, error %v", len(got), err)
+		t.Errorf("branches: got %d, error %v, want none and ErrTooMany", len(got), err)
 	}
 }
 
@@ -134,6 +134,6 @@ func TestChangedPaths(t *testing.T) {
 	c = serve(t, map[string]http.HandlerFunc{route: status(555, `{"type":"error","error":{"message":"timed out"}}`)})
 	_, err = c.ChangedPaths(t.Context(), app, hash1, hash2)
 	if !errors.Is(err, bitbucket.ErrTooMuch) {
-		t.Errorf("got error %v, want ErrTooMuch", err)
+		t.Errorf("changed paths: got error %v, want ErrTooMuch", err)
 	}
 }

@@ -62,14 +62,14 @@ func TestStatusArrivesWithATokenOrAPassword(t *testing.T) {
 		for _, state := range []string{"INPROGRESS", "SUCCESSFUL", datacenter.Cancelled} {
 			one.State = state
 			if c.PutStatus(t.Context(), app, commit, one) != nil {
-				t.Fatalf("user %q: state %s was rejected", user, state)
+				t.Fatalf("put status of user %q: got an error for state %s, want none", user, state)
 			}
 		}
 		got := s.StatusHistory(commit)
 		want := datacentertest.Status{Key: "k", State: "CANCELLED", Name: "acme/app", Description: "builds",
 			URL: "https://ci.example.com/7", Ref: "refs/heads/main", Parent: "p"}
 		if len(got) != 3 || !cmp.Equal(want, got[2]) {
-			t.Errorf("%q: got %+v", user, got)
+			t.Errorf("statuses of user %q: got %+v, want 3 that end with %+v", user, got, want)
 		}
 	}
 }
@@ -83,7 +83,7 @@ func TestCancelledBecomesFailedWhereItIsNotKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := s.StatusHistory(commit); len(got) != 1 || got[0].State != "FAILED" {
-		t.Errorf("got %+v", got)
+		t.Errorf("statuses: got %+v, want one FAILED", got)
 	}
 }
 
@@ -119,13 +119,13 @@ func TestRefusalsAreTyped(t *testing.T) {
 			}
 			err := open(t, newServer(), c.user, c.credential).PutStatus(t.Context(), c.id, c.commit, one)
 			if !errors.Is(err, c.is) {
-				t.Fatalf("got error %v, want %v", err, c.is)
+				t.Fatalf("put status: got error %v, want %v", err, c.is)
 			}
 			if !strings.Contains(err.Error(), c.text) {
-				t.Errorf("got error %v, want it to contain %q", err, c.text)
+				t.Errorf("put status: got error %v, want it to contain %q", err, c.text)
 			}
 			if strings.Contains(err.Error(), "canary") {
-				t.Errorf("got error %v, want it without the credential", err)
+				t.Errorf("put status: got error %v, want it without the credential", err)
 			}
 		})
 	}
@@ -139,7 +139,7 @@ func TestCommitOfAnAnnotatedTag(t *testing.T) {
 		}
 	}
 	if _, err := c.Commit(t.Context(), app, "main"); !errors.Is(err, bitbucket.ErrNotFound) {
-		t.Errorf("got error %v, want ErrNotFound", err)
+		t.Errorf("commit: got error %v, want ErrNotFound", err)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestCredentialIsNotSentAfterARedirect(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		asked++
 		if r.Header.Get("Authorization") != "" {
-			t.Errorf("%s sent the credential to another origin", r.Method)
+			t.Errorf("%s to another origin: got the credential, want none", r.Method)
 		}
 	}))
 	defer other.Close()
@@ -159,10 +159,10 @@ func TestCredentialIsNotSentAfterARedirect(t *testing.T) {
 	for _, user := range []string{"", "ann"} {
 		c := open(t, moved, user, token)
 		if err := c.PutStatus(t.Context(), app, commit, building()); err == nil || asked != 0 {
-			t.Errorf("%q: got %v, and %d requests elsewhere", user, err, asked)
+			t.Errorf("put status of user %q: got error %v, and %d requests to another origin, want an error and none", user, err, asked)
 		}
 		if _, err := c.Commit(t.Context(), app, commit); err == nil {
-			t.Errorf("user %q: got a commit from an empty response", user)
+			t.Errorf("commit of user %q: got one from an empty response, want an error", user)
 		}
 		asked = 0
 	}

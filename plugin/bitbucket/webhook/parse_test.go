@@ -61,7 +61,7 @@ func file(t *testing.T, name string) webhook.Event {
 			return e
 		}
 	}
-	t.Fatalf("no payload %s", name)
+	t.Fatalf("payload %s: got none, want one", name)
 	return webhook.Event{}
 }
 
@@ -90,11 +90,11 @@ func TestParseKeepsTheOldAndNewCommitOfABranch(t *testing.T) {
 func TestW13AnAnnotatedTagOfDataCenterIsPeeledWhereItIsKnown(t *testing.T) {
 	c := file(t, "repo.refs_changed--tag-annotated").Changes[0]
 	if c.Commit != "e9d71f5ee7c92d6dc9e92ffdad17b8bd49418f98" || c.Message == "" {
-		t.Errorf("one change, whose commit is toCommit: got %+v", c)
+		t.Errorf("single change: got %+v, want the commit toCommit", c)
 	}
 	for _, c := range file(t, "repo.refs_changed--two-annotated-tags").Changes {
 		if c.Commit == "e9d71f5ee7c92d6dc9e92ffdad17b8bd49418f98" {
-			t.Errorf("toCommit can belong to either of two changes, but it was used for %s", c.Name)
+			t.Errorf("commit of %s: got toCommit, want none: it can belong to either of two changes", c.Name)
 		}
 	}
 }
@@ -170,10 +170,10 @@ func TestI5ChangesBeyondTheFirstThousandAreCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(e.Changes) != webhook.MaxChanges {
-		t.Errorf("got %d changes, want %d", len(e.Changes), webhook.MaxChanges)
+		t.Errorf("changes: got %d, want %d", len(e.Changes), webhook.MaxChanges)
 	}
 	if len(e.Skipped) != 1 || !strings.HasPrefix(e.Skipped[0], "234 more changes") {
-		t.Errorf("got skipped %v, want 234 more changes", e.Skipped)
+		t.Errorf("skipped: got %v, want 234 more changes", e.Skipped)
 	}
 }
 
@@ -196,14 +196,14 @@ func TestI5W24ABodyOfManyEmptyElementsIsReadInBoundedMemory(t *testing.T) {
 		t.Error("a number in place of a change: got no error, want one")
 	}
 	if used := after.TotalAlloc - before.TotalAlloc; used > 128<<20 {
-		t.Errorf("allocated memory: got %d MiB", used>>20)
+		t.Errorf("allocated memory: got %d MiB, want at most 128", used>>20)
 	}
 }
 
 func TestI5W24DeepNestingIsAnErrorAndNoCrash(t *testing.T) {
 	body := []byte(`{"push":` + strings.Repeat("[", 500_000) + strings.Repeat("]", 500_000) + `}`)
 	if _, err := webhook.Parse(webhook.Cloud, "repo:push", body); err == nil {
-		t.Error("got no error, want one")
+		t.Error("parse: got no error, want one")
 	}
 }
 
@@ -265,7 +265,7 @@ func TestI6NoMutationOfAPayloadPanics(t *testing.T) {
 	}
 	t.Logf("%d mutations", count)
 	if count < 10_000 {
-		t.Errorf("got only %d mutations", count)
+		t.Errorf("mutations: got %d, want at least 10000", count)
 	}
 }
 
@@ -274,22 +274,22 @@ func checkEvent(t *testing.T, e webhook.Event, err error) {
 	t.Helper()
 	if err != nil {
 		if len(e.Changes) > 0 || strings.Contains(err.Error(), "\n") {
-			t.Errorf("got error %v with %d changes, want one or the other", err, len(e.Changes))
+			t.Errorf("parse: got error %v with %d changes, want one or the other", err, len(e.Changes))
 		}
 		return
 	}
 	for _, c := range e.Changes {
 		switch {
 		case c.Name == "":
-			t.Errorf("got a change without a name: %+v", c)
+			t.Errorf("change: got %+v, want a name", c)
 		case c.Kind == webhook.PullRequest:
 			if c.Target == "" {
-				t.Errorf("got a pull request without a target: %+v", c)
+				t.Errorf("pull request: got %+v, want a target", c)
 			}
 		case c.Action == webhook.Deleted && c.Commit != "", c.Action != webhook.Deleted && len(c.Commit) != 40:
-			t.Errorf("commit of %s: got %q", c.Action, c.Commit)
+			t.Errorf("commit of %s: got %q, want 40 hex digits, or none if deleted", c.Action, c.Commit)
 		case c.Old != "" && len(c.Old) != 40:
-			t.Errorf("old commit: got %q", c.Old)
+			t.Errorf("old commit: got %q, want 40 hex digits or none", c.Old)
 		}
 	}
 }
@@ -321,7 +321,7 @@ func checkPush(t *testing.T, e webhook.Event, body []byte) {
 	}
 	entries, _ := at(whole, "push", "changes").([]any)
 	if n := len(e.Changes) + len(e.Skipped); len(entries) <= webhook.MaxChanges && n != len(entries) {
-		t.Errorf("%d entries: got %d changes and skipped entries", len(entries), n)
+		t.Errorf("%d entries: got %d changes and skipped entries, want one for each", len(entries), n)
 	}
 	for _, c := range e.Changes {
 		side := "new"
@@ -332,7 +332,7 @@ func checkPush(t *testing.T, e webhook.Event, body []byte) {
 			hash, _ := at(entry, side, "target", "hash").(string)
 			return at(entry, side, "name") == c.Name && (c.Commit == "" || strings.EqualFold(hash, c.Commit))
 		}) {
-			t.Errorf("%+v is not in the payload", c)
+			t.Errorf("change: got %+v, want one of the payload", c)
 		}
 	}
 }

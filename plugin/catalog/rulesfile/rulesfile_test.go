@@ -77,26 +77,26 @@ func TestAbsentKeysHaveDefaultsAndEmptyOnesDoNot(t *testing.T) {
 	r := decode(t, "version: 1\nrules:\n- source_type: branch\n  source: main\n  tags: latest\n- {source_type: "+
 		"branch, source: main, tags: latest, context: '', dockerfile: '', autobuild: false, caching: false}\n")[0].Build
 	if r.Autotest != autobuild.AutotestOff {
-		t.Errorf("got Autotest %v, want %v", r.Autotest, autobuild.AutotestOff)
+		t.Errorf("autotest: got %v, want %v", r.Autotest, autobuild.AutotestOff)
 	}
 	if r.Rules[0].Context != "/" {
-		t.Errorf(`got Context %q, want "/"`, r.Rules[0].Context)
+		t.Errorf(`context: got %q, want "/"`, r.Rules[0].Context)
 	}
 	if r.Rules[0].Dockerfile != "Dockerfile" {
-		t.Errorf(`got Dockerfile %q, want "Dockerfile"`, r.Rules[0].Dockerfile)
+		t.Errorf(`Dockerfile: got %q, want "Dockerfile"`, r.Rules[0].Dockerfile)
 	}
 	if !r.Rules[0].Autobuild {
-		t.Error("got Autobuild false, want true")
+		t.Error("autobuild: got false, want true")
 	}
 	if !r.Rules[0].Caching {
-		t.Error("got Caching false, want true")
+		t.Error("caching: got false, want true")
 	}
 	if r := r.Rules[1]; r.Context+r.Dockerfile != "" {
-		t.Errorf(`got r.Context+r.Dockerfile %q, want ""`, r.Context+r.Dockerfile)
+		t.Errorf(`context and Dockerfile: got %q, want ""`, r.Context+r.Dockerfile)
 	} else if r.Autobuild {
-		t.Error("got Autobuild true, want false")
+		t.Error("autobuild: got true, want false")
 	} else if r.Caching {
-		t.Error("got Caching true, want false")
+		t.Error("caching: got true, want false")
 	}
 }
 
@@ -110,16 +110,16 @@ func TestAFileHoldsManyDocuments(t *testing.T) {
 		t.Fatalf("number of documents: got %d, want 3 (%v)", len(documents), documents)
 	}
 	if documents[2].Build.Repository.FullName != "c/c" {
-		t.Errorf(`got Repository.FullName %q, want "c/c"`, documents[2].Build.Repository.FullName)
+		t.Errorf(`full name: got %q, want "c/c"`, documents[2].Build.Repository.FullName)
 	}
 	if documents[0].Build.Repository.FullName != "a/a" {
-		t.Errorf(`got Repository.FullName %q, want "a/a"`, documents[0].Build.Repository.FullName)
+		t.Errorf(`full name: got %q, want "a/a"`, documents[0].Build.Repository.FullName)
 	}
 	if documents[1].Build.Repository.FullName != "b/b" {
-		t.Errorf(`got Repository.FullName %q, want "b/b"`, documents[1].Build.Repository.FullName)
+		t.Errorf(`full name: got %q, want "b/b"`, documents[1].Build.Repository.FullName)
 	}
 	if documents[1].Line != 8 {
-		t.Errorf("got Line %v, want 8", documents[1].Line)
+		t.Errorf("line: got %v, want 8", documents[1].Line)
 	}
 }
 
@@ -168,20 +168,20 @@ func TestEncodeNeverWritesAValueOfTheEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	if strings.Contains(out.String(), "hunter2") {
-		t.Errorf(`got %q, want it not to contain "hunter2"`, out.String())
+		t.Errorf(`example: got %q, want it not to contain "hunter2"`, out.String())
 	}
 	if !strings.Contains(out.String(), "environment: [A, TOKEN]") {
-		t.Errorf(`got %q, want it to contain "environment: [A, TOKEN]"`, out.String())
+		t.Errorf(`example: got %q, want it to contain "environment: [A, TOKEN]"`, out.String())
 	}
 }
 
 func TestRulesFilesRoundTrip(t *testing.T) {
 	files, err := filepath.Glob("../../../testdata/rules/*.yaml")
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("glob: got error %v, want none", err)
 	}
 	if len(files) < 3 {
-		t.Fatalf("got len(files) %v, want at least 3", len(files))
+		t.Fatalf("files: got %v, want at least 3", len(files))
 	}
 	for _, f := range files {
 		text, err := os.ReadFile(f)
@@ -299,10 +299,10 @@ func FuzzDecode(f *testing.F) {
 	f.Add("version: 1\nimage: &a x\nengine: *a\n")
 	files, err := filepath.Glob("../../../testdata/rules/*.yaml")
 	if err != nil {
-		f.Fatalf("got error %v, want none", err)
+		f.Fatalf("glob: got error %v, want none", err)
 	}
 	if len(files) == 0 {
-		f.Fatal("got no files")
+		f.Fatal("files: got none, want at least 1")
 	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -314,10 +314,10 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		documents, err := rulesfile.Decode(strings.NewReader(text))
 		if err == nil && len(documents) == 0 {
-			t.Error("got err == nil && len(documents) == 0 true, want false")
+			t.Error("decode: got neither an error nor a document, want one of them")
 		}
 		if err != nil && strings.Contains(err.Error(), "\n") {
-			t.Error(`got err != nil && strings.Contains(err.Error(), "\n") true, want false`)
+			t.Error("error: got several lines, want one")
 		}
 		if err == nil {
 			checkRoundTrip(t, documents)
@@ -329,10 +329,10 @@ func TestNumbersAndBooleansKeepTheirText(t *testing.T) {
 	r := decode(t, "version: 1\nrules:\n- {source_type: branch, source: 1.10, tags: 2.0, build_args: {A: 0x10, B: "+
 		"true, C: 1e3, D: 2026-11-22}}\n")[0].Build.Rules[0]
 	if r.Source != "1.10" {
-		t.Errorf(`got Source %q, want "1.10"`, r.Source)
+		t.Errorf(`source: got %q, want "1.10"`, r.Source)
 	}
 	if r.Tags != "2.0" {
-		t.Errorf(`got Tags %q, want "2.0"`, r.Tags)
+		t.Errorf(`tags: got %q, want "2.0"`, r.Tags)
 	}
 	want := map[string]string{"A": "0x10", "B": "true", "C": "1e3", "D": "2026-11-22"}
 	if diff := cmp.Diff(want, r.BuildArgs); diff != "" {

@@ -126,7 +126,7 @@ func (e *env) probe(settings map[string]string) string {
 		e.T.Fatalf("run probe.sh: %v; it printed:\n%s", err, clip(text))
 	}
 	if !strings.HasSuffix(text, "probed\n") {
-		e.T.Fatalf("run probe.sh: it did not finish; it printed:\n%s", clip(text))
+		e.T.Fatalf("run probe.sh: got no end, want one; it printed:\n%s", clip(text))
 	}
 	e.T.Logf("the probe printed:\n%s", clip(text))
 	return text

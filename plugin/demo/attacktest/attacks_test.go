@@ -65,7 +65,7 @@ func fromHook(e *env) string {
 	_, number := e.end(i.Project, e.push(i, map[string]string{"VICTIM": victim}))
 	log := e.log(number)
 	if !strings.Contains(log, "attack: done") {
-		e.T.Fatalf("the hook did not finish:\n%s", clip(log))
+		e.T.Fatalf("hook: got no end, want one:\n%s", clip(log))
 	}
 	return e.reached(log)
 }
@@ -77,7 +77,7 @@ func fromBase(e *env) string {
 	_, number := e.end(i.Project, e.push(i, map[string]string{"VICTIM": victim}))
 	log := e.log(number)
 	if !strings.Contains(log, victim+":latest") {
-		e.T.Fatalf("the build did not reach its FROM line:\n%s", clip(log))
+		e.T.Fatalf("build: got no FROM line, want one:\n%s", clip(log))
 	}
 	return e.reached(log)
 }
@@ -92,7 +92,7 @@ func fromPostPush(e *env) string {
 	}))
 	log := e.log(number)
 	if !strings.Contains(log, "attack: done") {
-		e.T.Fatalf("the hook did not finish:\n%s", clip(log))
+		e.T.Fatalf("hook: got no end, want one:\n%s", clip(log))
 	}
 	image, digest, err := e.Pull(e.Context, victim.Image+":latest")
 	e.Must(err)
@@ -111,10 +111,10 @@ func masking(e *env) string {
 	log := e.log(number)
 	shown, ok := between(log, "plain")
 	if !ok {
-		e.T.Fatalf("the hook did not run:\n%s", clip(log))
+		e.T.Fatalf("hook: got no output, want some:\n%s", clip(log))
 	}
 	if strings.Contains(shown, e.canary()) {
-		e.T.Fatalf("the log shows the plain secret:\n%s", clip(log))
+		e.T.Fatalf("log: got the plain secret, want it masked:\n%s", clip(log))
 	}
 	names, err := os.ReadFile(filepath.Join(e.dir, "forms"))
 	e.Must(err)
@@ -122,7 +122,7 @@ func masking(e *env) string {
 	for name := range strings.FieldsSeq(string(names)) {
 		shown, ok := between(log, name)
 		if !ok {
-			e.T.Fatalf("the hook printed no form %s:\n%s", name, clip(log))
+			e.T.Fatalf("output of the hook: got no form %s, want one:\n%s", name, clip(log))
 		}
 		if shown == encode(e.canary(), name) {
 			leaked = append(leaked, fmt.Sprintf("%s: %q", name, shown))
@@ -146,7 +146,7 @@ func reader(e *env) string {
 	p.Push("main")
 	_, number := e.end(p, commit)
 	if log := e.log(number); !strings.Contains(log, e.canary()) {
-		e.T.Fatalf("the log does not contain the canary:\n%s", clip(log))
+		e.T.Fatalf("log: got no canary, want one:\n%s", clip(log))
 	}
 	found := e.probe(map[string]string{
 		"COOKIE": browser.SessionCookie(), "BUILD": fmt.Sprint(number), "AUTOMATED_BUILD": filepath.Base(page),
@@ -164,7 +164,7 @@ func escapes(e *env) string {
 	log, err := e.Browser.Fetch(e.Context, fmt.Sprintf("/builds/%d/log", number)) // the URL that the page uses
 	e.Must(err)
 	if !strings.Contains(log, "after") {
-		e.T.Fatalf("the log does not show the output of the step:\n%s", clip(log))
+		e.T.Fatalf("log: got no output of the step, want it:\n%s", clip(log))
 	}
 	for _, sequence := range []string{"\x1b]0;" + e.canary(), "\x1b[2J"} {
 		if at := strings.Index(log, sequence); at >= 0 {
@@ -180,7 +180,7 @@ func sessions(e *env) string {
 	e.Must(err)
 	stolen := browser.SessionCookie()
 	if got := e.reached(e.probe(map[string]string{"COOKIE": stolen})); got == "" {
-		e.T.Fatal("the cookie is not valid before the sessions end")
+		e.T.Fatal("cookie before the sessions end: got an invalid one, want a valid one")
 	}
 	if !e.endSessions(e.carol) {
 		e.setRole(e.carol, "none") // the alternative on a page without that button
@@ -199,7 +199,7 @@ func unknownHooks(e *env) string {
 	before := lines()
 	printed := e.probe(nil)
 	if !strings.Contains(printed, " 401\n") && !strings.Contains(printed, " 404\n") {
-		e.T.Fatalf("the gateway rejected none of %d requests: %s", sent, printed)
+		e.T.Fatalf("rejected requests: got none of %d, want at least 1: %s", sent, printed)
 	}
 	if grown := lines() - before; grown >= sent {
 		return fmt.Sprintf("%d lines for %d requests", grown, sent)

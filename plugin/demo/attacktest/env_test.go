@@ -71,7 +71,7 @@ func (e *env) plant() *demotest.Project {
 	})
 	p.Push("main")
 	if state, number := e.end(p, commit); state != "SUCCESSFUL" {
-		e.T.Fatalf("got status %s of the victim's build, want SUCCESSFUL:\n%s", state, e.log(number))
+		e.T.Fatalf("status of the victim's build: got %s, want SUCCESSFUL:\n%s", state, e.log(number))
 	}
 	return p
 }

@@ -157,7 +157,7 @@ func (j *journey) automate() {
 	j.Follow("Save")
 	j.WaitText("The automated build is saved.")
 	if hooks := j.env.App.Hooks(); len(hooks) != 1 || !hooks[0].Active {
-		j.env.T.Errorf("got webhooks %+v, want one active webhook", hooks)
+		j.env.T.Errorf("webhooks: got %+v, want one active webhook", hooks)
 	}
 	j.CheckPage("13-automated-build-new")
 }
@@ -186,7 +186,7 @@ func (j *journey) pushAndFollow() {
 	j.WaitUntil("the log shows the first gate", "document.querySelector('.log-body').innerText.includes('/toolchain')")
 	checkNoReload = j.ExpectNoReload()
 	if j.Contains("compiling the lexer") {
-		j.env.T.Error("the log shows a step that has not run yet")
+		j.env.T.Error("log: got a step that has not run yet, want only finished steps")
 	}
 	j.gates.Open("toolchain")
 	j.WaitText("compiling the linker")
@@ -241,7 +241,7 @@ func (j *journey) retry() {
 	j.WaitUntil("the page shows succeeded", "!!document.querySelector('h1 .state.succeeded')")
 	j.WaitText("Log of attempt 2")
 	if j.Contains("The build is queued again.") {
-		j.env.T.Error("the page of a successful build still shows that it is queued again")
+		j.env.T.Error("page of a successful build: got a queued build, want a finished one")
 	}
 	checkNoReload()
 	j.status(2, autobuild.Succeeded, "SUCCESSFUL")

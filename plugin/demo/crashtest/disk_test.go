@@ -47,7 +47,7 @@ func TestF3AFullDiskRefusesAndRecovers(t *testing.T) {
 	refused := 0
 	for i := 0; refused < 3; i++ {
 		if i > 10_000 {
-			t.Fatal("got no error, want a full disk")
+			t.Fatal("deliveries to a full disk: got no error, want one")
 		}
 		id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: random(32 << 10)})
 		if err != nil {
@@ -61,7 +61,7 @@ func TestF3AFullDiskRefusesAndRecovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(stored) != len(accepted) {
-		t.Errorf("got %d stored deliveries, want the %d that were accepted", len(stored), len(accepted))
+		t.Errorf("stored deliveries: got %d, want the %d that were accepted", len(stored), len(accepted))
 	}
 	grow("64m")
 	if _, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: random(32 << 10)}); err != nil {
@@ -72,7 +72,7 @@ func TestF3AFullDiskRefusesAndRecovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if waiting != len(accepted)+1 {
-		t.Errorf("got %d tasks, want one for each of %d deliveries", waiting, len(accepted)+1)
+		t.Errorf("tasks: got %d, want one for each of %d deliveries", waiting, len(accepted)+1)
 	}
 }
 
@@ -104,10 +104,10 @@ func TestF5AFullDiskOfLogsLosesNoLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !full {
-		t.Error("the disk was never full")
+		t.Error("disk: got free space all the time, want a full disk")
 	}
 	if !bytes.Equal(data, bytes.Repeat([]byte(line), 199)) {
-		t.Errorf("got a log of %d bytes, want %d bytes", len(data), 199*len(line))
+		t.Errorf("length of the log: got %d bytes, want %d bytes", len(data), 199*len(line))
 	}
 }
 

@@ -112,13 +112,13 @@ func (all *pushes) check(env *demotest.Env) {
 		kills(), sums.pushed, sums.accepted, sums.built, sums.lost, sums.doubled,
 	)
 	if sums.lost > 0 {
-		env.T.Errorf("got %d lost pushes, want none", sums.lost)
+		env.T.Errorf("lost pushes: got %d, want none", sums.lost)
 	}
 	if sums.doubled > 0 {
-		env.T.Errorf("got %d pushes that were built twice, want none", sums.doubled)
+		env.T.Errorf("pushes that were built twice: got %d, want none", sums.doubled)
 	}
 	if sums.accepted == 0 {
-		env.T.Error("got no accepted delivery, want at least one")
+		env.T.Error("accepted deliveries: got none, want at least one")
 	}
 }
 
@@ -154,7 +154,7 @@ func checkStream(env *demotest.Env, s *store.Store, p *demotest.Project, pushed 
 		sums.accepted++
 		if count[commit] == 0 {
 			sums.lost++
-			env.T.Errorf("the delivery of %s was accepted, but not built: %s", commit, traceOf(env, s, p, commit))
+			env.T.Errorf("accepted delivery of %s: got no build, want one: %s", commit, traceOf(env, s, p, commit))
 		}
 	}
 	p.CheckImage("latest", builds[0], pushed.newest)

@@ -74,10 +74,10 @@ func crashDuringPush(env *demotest.Env, point failpoint.Point, p *demotest.Proje
 	p.WaitAll(n)
 	p.CheckImage("latest", b, greeting)
 	if b.Commit.Hash != commit {
-		env.T.Errorf("got a build of commit %s, want %s", b.Commit.Hash, commit)
+		env.T.Errorf("build of commit: got %s, want %s", b.Commit.Hash, commit)
 	}
 	if b.Attempt > 2 {
-		env.T.Errorf("got %d attempts, want at most 2", b.Attempt)
+		env.T.Errorf("attempts: got %d, want at most 2", b.Attempt)
 	}
 	p.CheckOneSuccess(commit)
 }
@@ -94,9 +94,9 @@ func checkNothingLeft(env *demotest.Env, p *demotest.Project) {
 	mounts, err := env.Mounts()
 	env.Must(err)
 	if len(mounts) != 0 {
-		env.T.Errorf("got mounts %v, want none", mounts)
+		env.T.Errorf("mounts: got %v, want none", mounts)
 	}
 	if hooks := p.Repository.Hooks(); len(hooks) != 1 {
-		env.T.Errorf("got webhooks %+v, want one", hooks)
+		env.T.Errorf("webhooks: got %+v, want one", hooks)
 	}
 }

@@ -108,10 +108,10 @@ func checkBuiltOnce(
 			p := p.For(env)
 			b := builds[v.commit]
 			if b.State != autobuild.Succeeded {
-				t.Fatalf("got state %s, want succeeded: %s", b.State, env.DescribeBuild(b))
+				t.Fatalf("state: got %s, want succeeded: %s", b.State, env.DescribeBuild(b))
 			}
 			if b.Attempt > v.maxAttempts {
-				t.Fatalf("got %d attempts, want at most %d: %s", b.Attempt, v.maxAttempts, env.DescribeBuild(b))
+				t.Fatalf("attempts: got %d, want at most %d: %s", b.Attempt, v.maxAttempts, env.DescribeBuild(b))
 			}
 			for _, tag := range v.tags() {
 				p.CheckImage(tag, b, v.name())

@@ -160,7 +160,7 @@ func checkOneLinkedAccount(env *demotest.Env) {
 	all, err := s.Accounts(env.Context)
 	env.Must(err)
 	if len(all) != 1 || all[0].State != autobuild.AccountLinked {
-		env.T.Errorf("got accounts %+v, want one that is linked", all)
+		env.T.Errorf("accounts: got %+v, want one that is linked", all)
 	}
 }
 

@@ -27,12 +27,12 @@ func TestF9AnotherGatewayTakesOver(t *testing.T) {
 	env.Must(killed.Kill())
 	b = p.WaitEnd(1, autobuild.Succeeded)
 	if b.Attempt != 2 {
-		t.Errorf("got %d attempts, want 2", b.Attempt)
+		t.Errorf("attempts: got %d, want 2", b.Attempt)
 	}
 	name, err = survivor.Name()
 	env.Must(err)
 	if got := gatewayOf(env, b); got != name {
-		t.Errorf("got attempt 2 from gateway %s, want %s", got, name)
+		t.Errorf("gateway of attempt 2: got %s, want %s", got, name)
 	}
 	p.WaitAll(1)
 	p.CheckImage("latest", b, "survivor")

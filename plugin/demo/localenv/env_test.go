@@ -55,10 +55,10 @@ func TestBrowserSubmits(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !b.Has("typed") {
-		t.Error("got no field typed, want one")
+		t.Error("field typed: got none, want one")
 	}
 	if b.Has("absent") {
-		t.Error("got a field absent, want none")
+		t.Error("field absent: got one, want none")
 	}
 	if err := b.Submit(t.Context(), "/absent", nil); err == nil || !strings.Contains(err.Error(), "/absent") {
 		t.Errorf("submit a form that the page does not have: got error %v, want one with its path", err)
@@ -71,10 +71,10 @@ func TestBrowserSubmits(t *testing.T) {
 		t.Errorf("sent (-want +got):\n%s", diff)
 	}
 	if path, err := b.Path(); err != nil || path != "/saved" {
-		t.Errorf("got path %s, error %v, want /saved", path, err)
+		t.Errorf("path: got %s, error %v, want /saved", path, err)
 	}
 	if !b.Contains("all is saved") {
-		t.Errorf("got page %q, want the saved page", b.Text())
+		t.Errorf("page: got %q, want the saved page", b.Text())
 	}
 	if err := b.Follow(t.Context(), "/other"); err == nil {
 		t.Error("follow a link that the page does not have: got no error, want one")
@@ -113,17 +113,17 @@ func TestEnv(t *testing.T) {
 		t.Fatal(err)
 	}
 	if hooks := p.Repository.Hooks(); len(hooks) != 1 || !strings.HasPrefix(hooks[0].URL, env.Gateway.URL) {
-		t.Errorf("got webhooks %+v, want one of the gateway", hooks)
+		t.Errorf("webhooks: got %+v, want one of the gateway", hooks)
 	}
 	if builds, err := p.Builds(ctx); err != nil || len(builds) != 0 {
-		t.Errorf("got builds %v, error %v, want none: rules apply to later pushes", builds, err)
+		t.Errorf("builds: got %v, error %v, want none: rules apply to later pushes", builds, err)
 	}
 	if err := env.Gateway.Kill(); err == nil {
 		t.Error("kill a gateway in this process: got no error, want one")
 	}
 	env.Close()
 	if _, err := os.Stat(env.Dir); !os.IsNotExist(err) {
-		t.Errorf("got directory %s after Close, want it removed: %v", env.Dir, err)
+		t.Errorf("directory after Close: got %s, want none: %v", env.Dir, err)
 	}
 }
 
@@ -135,7 +135,7 @@ func checkRegistryLogin(t *testing.T, env *localenv.Env) {
 	}
 	img, digest, err := env.Pull(t.Context(), image)
 	if err != nil || !strings.HasPrefix(digest, "sha256:") {
-		t.Fatalf("pull: got digest %q, error %v", digest, err)
+		t.Fatalf("pull: got digest %q, error %v, want a digest", digest, err)
 	}
 	if _, err := localenv.ReadFile(img, "bin/busybox"); err != nil {
 		t.Error(err)
@@ -157,19 +157,19 @@ func TestStationError(t *testing.T) {
 	err := localenv.At("registry", cause)
 	var s *localenv.StationError
 	if !errors.As(err, &s) {
-		t.Fatalf("got error %T, want a StationError", err)
+		t.Fatalf("error: got %T, want a StationError", err)
 	}
 	if s.Station != "registry" {
-		t.Errorf("got station %q, want registry", s.Station)
+		t.Errorf("station: got %q, want registry", s.Station)
 	}
 	if !errors.Is(err, cause) {
-		t.Errorf("got error %v, want it to wrap %v", err, cause)
+		t.Errorf("error: got %v, want it to wrap %v", err, cause)
 	}
 	if err.Error() != "registry: no room" {
-		t.Errorf("got error %q, want registry: no room", err)
+		t.Errorf("error: got %q, want registry: no room", err)
 	}
 	if localenv.At("registry", nil) != nil {
-		t.Error("got an error for nil, want nil")
+		t.Error("At without an error: got an error, want nil")
 	}
 }
 
@@ -184,12 +184,12 @@ func TestProcesses(t *testing.T) {
 	}
 	i := slices.IndexFunc(all, func(p localenv.Process) bool { return p.ID == os.Getpid() })
 	if i < 0 {
-		t.Fatalf("got %d processes without this one", len(all))
+		t.Fatalf("processes: got %d without this one, want this one among them", len(all))
 	}
 	if !slices.Equal(all[i].Args, os.Args) {
-		t.Errorf("got arguments %q, want %q", all[i].Args, os.Args)
+		t.Errorf("arguments: got %q, want %q", all[i].Args, os.Args)
 	}
 	if all[i].Dir != dir {
-		t.Errorf("got directory %s, want %s", all[i].Dir, dir)
+		t.Errorf("directory: got %s, want %s", all[i].Dir, dir)
 	}
 }

@@ -20,10 +20,10 @@ func TestFilesNameTheRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := strings.Count(files["Dockerfile"], "FROM 127.0.0.1:5000/"+sample.BaseImage); got != 2 {
-		t.Errorf("got %d stages from the registry, want 2:\n%s", got, files["Dockerfile"])
+		t.Errorf("Dockerfile: got %d stages from the registry, want 2:\n%s", got, files["Dockerfile"])
 	}
 	if files["greeting.txt"] == "" {
-		t.Error("got no greeting.txt, want one")
+		t.Error("greeting.txt: got none, want one")
 	}
 }
 
@@ -54,10 +54,10 @@ func TestSeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if config.OS != "linux" {
-		t.Errorf("got OS %q, want linux", config.OS)
+		t.Errorf("operating system: got %q, want linux", config.OS)
 	}
 	if got := len(config.RootFS.DiffIDs); got != 1 {
-		t.Errorf("got %d layers, want 1", got)
+		t.Errorf("layers: got %d, want 1", got)
 	}
 }
 
@@ -67,6 +67,6 @@ func TestSeedReportsAnUnreachableRegistry(t *testing.T) {
 	}
 	err := sample.Seed(t.Context(), "127.0.0.1:1", "")
 	if err == nil || !strings.Contains(err.Error(), "push the base image") {
-		t.Errorf("got error %v, want one about the push", err)
+		t.Errorf("seed: got error %v, want one about the push", err)
 	}
 }

@@ -65,7 +65,7 @@ func (e *env) hides(t *tenant, what, text string) {
 	e.T.Helper()
 	for kind, canary := range t.canaries {
 		if strings.Contains(text, canary) {
-			e.T.Errorf("%s shows the %s of %s: %s", what, kind, t.person.Name, around(text, canary))
+			e.T.Errorf("%s: got the %s of %s, want none: %s", what, kind, t.person.Name, around(text, canary))
 		}
 	}
 }

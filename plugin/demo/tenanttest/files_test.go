@@ -19,7 +19,7 @@ func files(e *env, from, to *tenant) {
 		return // the engine's steps run where the CI runs them, not beside the gateway's files
 	}
 	if other := e.runnerOf(to); other == uid {
-		e.T.Errorf("got user %d for the runners of both tenants, want two users", uid)
+		e.T.Errorf("user of the runners: got %d for both tenants, want two users", uid)
 	}
 	seen := 0
 	e.Must(filepath.WalkDir(e.Gateway.Data, func(path string, d fs.DirEntry, err error) error {
@@ -47,7 +47,7 @@ func files(e *env, from, to *tenant) {
 		return nil
 	}))
 	if seen < 3 {
-		e.T.Errorf("got %d files in the data directory, want at least 3", seen)
+		e.T.Errorf("files in the data directory: got %d, want at least 3", seen)
 	}
 	e.processes(from, to, uid)
 }
@@ -73,7 +73,7 @@ func (e *env) processes(from, to *tenant, uid uint32) {
 		what := file + ", readable for the runner of " + from.person.Name + ","
 		e.hides(to, what, string(text))
 		if strings.Contains(string(text), to.attemptToken) {
-			e.T.Errorf("%s shows the attempt token of %s", what, to.person.Name)
+			e.T.Errorf("%s: got the attempt token of %s, want none", what, to.person.Name)
 		}
 	}
 }

@@ -14,7 +14,7 @@ func buildLogs(e *env, from, to *tenant) {
 	log, err := e.Browser.Log(e.Context, from.build, 1, 0)
 	e.Must(err)
 	if !strings.Contains(log, from.logged) {
-		e.T.Errorf("got a log of %s without the output of the build: %.500s", from.person.Name, log)
+		e.T.Errorf("log of %s: got %.500s, want the output of the build", from.person.Name, log)
 	}
 	e.hides(to, "the log of "+from.person.Name, log)
 }
@@ -24,16 +24,16 @@ func gatewayLog(e *env, from, _ *tenant) {
 	text, err := os.ReadFile(e.Gateway.LogFile())
 	e.Must(err)
 	if len(text) == 0 {
-		e.T.Fatal("the gateway's log is empty")
+		e.T.Fatal("gateway's log: got none, want one")
 	}
 	for kind, token := range from.tokens() {
 		if strings.Contains(string(text), token) {
-			e.T.Errorf("the gateway's log contains the %s of %s", kind, from.person.Name)
+			e.T.Errorf("gateway's log: got the %s of %s, want none", kind, from.person.Name)
 		}
 	}
 	for _, kind := range []string{"secret", "log line"} {
 		if strings.Contains(string(text), from.canaries[kind]) {
-			e.T.Errorf("the gateway's log contains the %s of %s", kind, from.person.Name)
+			e.T.Errorf("gateway's log: got the %s of %s, want none", kind, from.person.Name)
 		}
 	}
 }

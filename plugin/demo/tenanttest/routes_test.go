@@ -32,17 +32,17 @@ func (e *env) address(route string, of *tenant) (method, path string) {
 func routesBySession(e *env, from, to *tenant) {
 	routes := e.Gateway.Routes()
 	if len(routes) < 40 {
-		e.T.Fatalf("the gateway has %d routes, want at least 40", len(routes))
+		e.T.Fatalf("routes: got %d, want at least 40", len(routes))
 	}
 	for _, route := range routes {
 		kind := kindOf(route)
 		if kind == "" {
-			e.T.Errorf("route %s has no kind: add it to routesByKind", route)
+			e.T.Errorf("route %s: got no kind, want one in routesByKind", route)
 			continue
 		}
 		method, path := e.address(route, to)
 		if parameter.MatchString(path) {
-			e.T.Errorf("route %s has an unknown parameter: add it to address", route)
+			e.T.Errorf("route %s: got an unknown parameter, want it in address", route)
 			continue
 		}
 		session := from
@@ -54,7 +54,7 @@ func routesBySession(e *env, from, to *tenant) {
 		e.hidesOf(to, what, answer)
 		e.checkStatus(kind, what, answer.Status)
 		if kind == list && !strings.Contains(answer.Body, from.canaries["repository"]) {
-			e.T.Errorf("%s: got no repository of their own: %d %s", what, answer.Status, brief(answer.Body))
+			e.T.Errorf("%s: got status %d %s, want a repository of their own", what, answer.Status, brief(answer.Body))
 		}
 		if kind == hidden {
 			e.sameAsUnknown(what, route, from, to)

@@ -100,7 +100,7 @@ func (e *env) alive() {
 			e.T.Errorf("automated build of %s: got error %v, want none", t.person.Name, err)
 		}
 		if _, err := s.Hook(e.Context, t.hook.ID); errors.Is(err, autobuild.ErrNotFound) {
-			e.T.Errorf("webhook of %s: got error %v", t.person.Name, err)
+			e.T.Errorf("webhook of %s: got error %v, want none", t.person.Name, err)
 		}
 		e.Must(s.Close())
 	}

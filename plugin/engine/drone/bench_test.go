@@ -202,7 +202,7 @@ func (e *env) waitFinished(t testing.TB, r *dronetest.Repository, number int64) 
 	defer cancel()
 	respondStatus, err := e.server.Wait(ctx, r, number)
 	if err != nil {
-		t.Fatalf("build %d is still %s", number, respondStatus)
+		t.Fatalf("status of build %d: got %s, want a final one", number, respondStatus)
 	}
 	return respondStatus
 }

@@ -22,10 +22,10 @@ func TestStartWithoutAServer(t *testing.T) {
 	e := newEnv(t, drone.Options{Server: "http://127.0.0.1:1", Repository: "acme/builder"})
 	_, err := e.Start(t.Context(), e.pipeline(t))
 	if !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Fatalf("got %v, want ErrUnavailable", err)
+		t.Fatalf("start: got %v, want ErrUnavailable", err)
 	}
 	if !strings.Contains(err.Error(), "http://127.0.0.1:1: ") {
-		t.Errorf(`the error does not name the server: %v, want it to contain "http://127.0.0.1:1: "`, err)
+		t.Errorf(`error: got %v, want "http://127.0.0.1:1: " in it`, err)
 	}
 	if strings.Contains(err.Error(), "/api/") {
 		t.Errorf("the error contains the path of the request: %v", err)
@@ -85,7 +85,7 @@ func TestAStartSendsOnlyParameters(t *testing.T) {
 			}
 			posts := e.requests("POST")
 			if len(posts) != 3 || posts[0] != "POST /api/user/repos" {
-				t.Fatalf("got requests %q, want a sync, an activation and a start", posts)
+				t.Fatalf("requests: got %q, want a sync, an activation and a start", posts)
 			}
 			u, err := url.Parse(strings.TrimPrefix(posts[2], "POST "))
 			if err != nil {
@@ -111,7 +111,7 @@ func TestAStartSendsOnlyParameters(t *testing.T) {
 			}
 			for _, line := range e.requests("") {
 				if strings.Contains(line, e.token) {
-					t.Errorf("request %s contains the token", line)
+					t.Errorf("request %s: got the token in it, want none", line)
 				}
 			}
 		})
@@ -148,7 +148,7 @@ func TestManyStartsAtOnceEachRunTheirOwn(t *testing.T) {
 		}
 		e.waitFinished(t, r, number)
 		if log := e.server.Log(r, number); !strings.Contains(log, "runs http://gw/$HOME/"+id+", token of 43") {
-			t.Errorf("%s of build %s: got log %s", ref, id, log)
+			t.Errorf("%s of build %s: got log %s, want the parameters and the token in it", ref, id, log)
 		}
 	}
 	if again := slices.Compact(slices.Sorted(slices.Values(started))); len(again) != n {
@@ -171,7 +171,7 @@ func TestManyStartsActivateARepositoryOnce(t *testing.T) {
 	}
 	all.Wait()
 	if posts := e.requests("POST"); len(posts) != 1+1+8 {
-		t.Errorf("got requests %q, want a sync, an activation and the starts", posts)
+		t.Errorf("requests: got %q, want a sync, an activation and the starts", posts)
 	}
 }
 
@@ -193,10 +193,10 @@ func TestStartFindsABuildAfterALostResponse(t *testing.T) {
 	e.server.LoseAnswer()
 	ref, err := e.Start(t.Context(), e.pipeline(t))
 	if ref != "acme/builder#1" || err != nil {
-		t.Errorf("got %q, %v, want acme/builder#1", ref, err)
+		t.Errorf("ref: got %q, %v, want acme/builder#1", ref, err)
 	}
 	if got := len(e.server.Builds(r)); got != 1 {
-		t.Errorf("got %d builds, want one", got)
+		t.Errorf("builds: got %d, want one", got)
 	}
 }
 
@@ -221,7 +221,7 @@ func TestOnlyOurOwnBuildsAreFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := e.requests("DELETE"); !slices.Equal(got, []string{"DELETE /api/repos/acme/builder/builds/5"}) {
-		t.Errorf("cancel requests: got %q", got)
+		t.Errorf("cancel requests: got %q, want one for build 5", got)
 	}
 	state, err := e.State(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1, EngineRef: "acme/builder"})
 	if state != autobuild.PipelineGone || err != nil {
@@ -282,7 +282,7 @@ func TestStates(t *testing.T) {
 	}
 	for _, line := range e.requests("GET") {
 		if strings.ContainsAny(line, "%?") || strings.Contains(line, "..") {
-			t.Errorf("unexpected request %s", line)
+			t.Errorf("request: got %s, want none", line)
 		}
 	}
 }
@@ -315,7 +315,7 @@ func TestLogs(t *testing.T) {
 	e.waitFinished(t, r, 1)
 	lines, err := e.Logs(t.Context(), a)
 	if err != nil || len(lines) != 201 {
-		t.Fatalf("got %d lines, %v, want 201", len(lines), err)
+		t.Fatalf("lines: got %d, %v, want 201", len(lines), err)
 	}
 	if lines[0] != "802" {
 		t.Errorf("first line: got %q, want 802", lines[0])
@@ -346,7 +346,7 @@ func TestLogsAreBounded(t *testing.T) {
 	})
 	lines, err := e.Logs(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1, EngineRef: "acme/builder#1"})
 	if err != nil || len(lines) != 17 {
-		t.Fatalf("got %d lines, %v, want 17", len(lines), err)
+		t.Fatalf("lines: got %d, %v, want 17", len(lines), err)
 	}
 	if got := len(lines[0]); got != 4096 {
 		t.Errorf("first line: got %d bytes, want 4096", got)

@@ -98,7 +98,7 @@ func wantGood(t *testing.T, kind string, status int, body string) {
 	want := map[string]string{"config": "kind: pipeline", "secret": `"data":"`, "webhook": ""}[kind]
 	if wantStatus := map[string]int{"config": 200, "secret": 200, "webhook": 204}[kind]; status != wantStatus ||
 		!strings.Contains(body, want) {
-		t.Errorf("%s: got status %d %s", kind, status, body)
+		t.Errorf("%s: got status %d %s, want %d with %q", kind, status, body, wantStatus, want)
 	}
 }
 
@@ -224,7 +224,7 @@ func (e *env) finding(t testing.TB, kind string) pipeline.Finding {
 			return f
 		}
 	}
-	t.Fatalf("got no finding about %s", kind)
+	t.Fatalf("finding about %s: got none, want one", kind)
 	return pipeline.Finding{}
 }
 
@@ -247,7 +247,7 @@ func TestAReplayIsRefused(t *testing.T) {
 		wantGood(t, kind, status, body)
 		if status, body := send(t, v.request(t, e.gateway)); status != 404 ||
 			strings.TrimSpace(body) != "the gateway refused the request: see its log" {
-			t.Errorf("%s: got status %d %s for a repeated request", kind, status, body)
+			t.Errorf("repeated %s request: got status %d %s, want 404 with a refusal", kind, status, body)
 		}
 		if got := e.finding(t, kind).Problem; !strings.Contains(got, "the signature was used before") {
 			t.Errorf(`problem of %s: got %q, want it to contain "the signature was used before"`, kind, got)
@@ -262,7 +262,7 @@ func TestAReplayIsRefused(t *testing.T) {
 		wantGood(t, "webhook", status, body)
 	}
 	if n := len(e.rechecked); n != 1 {
-		t.Errorf("got %d hints, want 1", n)
+		t.Errorf("hints: got %d, want 1", n)
 	}
 }
 
@@ -289,6 +289,6 @@ func TestOneOfManyReplaysIsAccepted(t *testing.T) {
 	}
 	all.Wait()
 	if !maps.Equal(answers, map[int]int{200: 1, 404: 9}) {
-		t.Errorf("responses: got %v", answers)
+		t.Errorf("responses: got %v, want one 200 and nine 404", answers)
 	}
 }

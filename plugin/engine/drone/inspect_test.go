@@ -106,7 +106,7 @@ func TestInspect(t *testing.T) {
 			all := e.Inspect(t.Context())
 			i := slices.IndexFunc(all, func(f pipeline.Finding) bool { return f.Subject == c.subject })
 			if i < 0 || len(all) != 7 {
-				t.Fatalf("got %d findings, %s at %d", len(all), c.subject, i)
+				t.Fatalf("findings: got %d, %s at %d, want 7 with this one", len(all), c.subject, i)
 			}
 			f := all[i]
 			if (f.Problem != "") != (c.problem != "") || !strings.Contains(f.Problem, c.problem) {
@@ -116,7 +116,7 @@ func TestInspect(t *testing.T) {
 				t.Errorf("good: got %q, want %q", f.Good, c.good)
 			}
 			if (f.Good == "") == (f.Problem == "") {
-				t.Errorf("got %+v, want either a good result or a problem", f)
+				t.Errorf("inspect: got %+v, want either a good result or a problem", f)
 			}
 			for _, f := range all {
 				if strings.ContainsAny(f.Good+f.Problem, "\n") || strings.Contains(f.Good+f.Problem, e.token) {
@@ -146,7 +146,7 @@ func TestPrintedSettingsWork(t *testing.T) {
 			keys[s.Name] = s.Secret
 		}
 		if s.Why == "" || (s.Value == "") == s.Secret.IsZero() {
-			t.Errorf("%s: %q, %q", s.Name, s.Value, s.Why)
+			t.Errorf("setting %s: got %q, %q, want either a value or a secret, and an explanation", s.Name, s.Value, s.Why)
 		}
 	}
 	e.server.SetExtensions(dronetest.Extensions{
@@ -162,17 +162,17 @@ func TestPrintedSettingsWork(t *testing.T) {
 		t.Errorf("status: got %s, want success", status)
 	}
 	if log := e.server.Log(r, 1); !strings.Contains(log, "token of 43") {
-		t.Errorf(`the step has no token: %s, want it to contain "token of 43"`, log)
+		t.Errorf(`log of the step: got %s, want "token of 43" in it`, log)
 	}
 	if got := len(e.rechecked); got < 3 {
-		t.Errorf("got %d rechecks, want at least 3", got)
+		t.Errorf("rechecks: got %d, want at least 3", got)
 	}
 	if values["DRONE_RUNNER_LABELS"] != "a:1,b:2" {
 		t.Errorf("labels: got %q, want a:1,b:2", values["DRONE_RUNNER_LABELS"])
 	}
 	for _, kind := range []string{"config", "secret", "webhook"} {
 		if f := e.finding(t, kind); !strings.Contains(f.Good, "with a valid signature") {
-			t.Errorf("%+v", f)
+			t.Errorf("finding: got %+v, want a valid signature", f)
 		}
 	}
 }

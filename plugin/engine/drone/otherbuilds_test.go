@@ -47,7 +47,7 @@ func TestOtherBuildsGetNothing(t *testing.T) {
 				if c.old == "" {
 					e.end(t, v)
 				} else if !bytes.Contains(v.body, []byte(c.old)) {
-					t.Fatalf("%s is not in %s", c.old, v.body)
+					t.Fatalf("body: got no %s, want it to replace: %s", c.old, v.body)
 				} else {
 					v.body = bytes.ReplaceAll(v.body, []byte(c.old), []byte(c.new))
 				}
@@ -57,7 +57,7 @@ func TestOtherBuildsGetNothing(t *testing.T) {
 				}
 			}
 			if log := e.log.String(); strings.Contains(log, "its-own-key") || strings.Contains(log, "forge-access") {
-				t.Errorf("the log contains the secrets of a body\n%s", log)
+				t.Errorf("log: got the secrets of a body, want none:\n%s", log)
 			}
 		})
 	}
@@ -99,7 +99,7 @@ func TestWebhooksAboutOtherBuildsAreIgnored(t *testing.T) {
 		}
 	}
 	if n := len(e.rechecked); n != 0 {
-		t.Errorf("got %d hints, want none", n)
+		t.Errorf("hints: got %d, want none", n)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestAPushRunsTheRepositorysOwnPipeline(t *testing.T) {
 	)
 	built, err := e.server.Push(r, "main", "cafe")
 	if err != nil || built == nil {
-		t.Fatalf("got %v, error %v", built, err)
+		t.Fatalf("push: got build %v, error %v, want a build", built, err)
 	}
 	e.waitFinished(t, r, 1)
 	if log := e.server.Log(r, 1); !strings.Contains(log, "own cafe") {

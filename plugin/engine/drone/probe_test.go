@@ -89,6 +89,6 @@ func TestAProbeThatNoRunnerTakesIsCancelled(t *testing.T) {
 		t, e.Probe(ctx, ""), 0, "did not start", "is a runner of type exec for linux/amd64 connected",
 	)
 	if builds := e.server.Builds(builder); len(builds) != 1 || builds[0].Status != godrone.StatusKilled {
-		t.Errorf("got builds %+v, want one cancelled build", builds)
+		t.Errorf("builds: got %+v, want one cancelled build", builds)
 	}
 }

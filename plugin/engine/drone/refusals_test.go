@@ -121,14 +121,14 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 			_, err := e.Start(shortly(t), p)
 			switch {
 			case err == nil || c.want != nil && !errors.Is(err, c.want):
-				t.Errorf("got %v, want %v", err, c.want)
+				t.Errorf("start: got %v, want %v", err, c.want)
 			case c.want == nil && (errors.Is(err, autobuild.ErrUnavailable) || errors.Is(err, autobuild.ErrForbidden)):
-				t.Errorf("the build would wait: got %v", err)
+				t.Errorf("error: got %v, want one that fails the build at once", err)
 			//nolint:errorlint // the table's own value
 			case c.want == autobuild.ErrNotFound && errors.Is(err, autobuild.ErrForbidden):
-				t.Errorf("all builds would wait: got %v", err)
+				t.Errorf("error: got %v, want one that does not stop all builds", err)
 			case !strings.Contains(err.Error(), c.wantText):
-				t.Errorf("got error %q, want %q in it", err, c.wantText)
+				t.Errorf("start: got error %q, want %q in it", err, c.wantText)
 			}
 			if name == "refused by us" && strings.Contains(err.Error(), "DRONE_YAML_ENDPOINT") {
 				t.Errorf("the gateway's own rejection was reported as a missing endpoint: %v", err)

@@ -96,7 +96,7 @@ func TestConfigurations(t *testing.T) {
 				t.Errorf("config (-want +got)\n%s", diff)
 			}
 			if config.Kind != "pipeline" {
-				t.Errorf("got kind %q, want pipeline", config.Kind)
+				t.Errorf("kind: got %q, want pipeline", config.Kind)
 			}
 		})
 	}
@@ -117,6 +117,6 @@ func TestAPluginStepGetsItsSettings(t *testing.T) {
 	e.started(t)
 	status := e.waitFinished(t, r, 1)
 	if log := strings.TrimSpace(e.server.Log(r, 1)); status != "success" || log != url+"|tcp://b|on|43|[secret]" {
-		t.Errorf("%s: %s", status, log)
+		t.Errorf("build: got status %s and log %s, want success and the parameters", status, log)
 	}
 }

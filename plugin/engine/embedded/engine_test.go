@@ -68,7 +68,7 @@ func until(t *testing.T, what string, met func() bool) {
 	for !met() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("no %s within the time limit", what)
+			t.Fatalf("%s: got none within the time limit, want one", what)
 		case <-tick.C:
 		}
 	}
@@ -180,7 +180,7 @@ func TestStartErrorsAreUnavailable(t *testing.T) {
 			e := newEngine(t, o)
 			_, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1})
 			if !errors.Is(err, autobuild.ErrUnavailable) {
-				t.Errorf("got error %v, want ErrUnavailable", err)
+				t.Errorf("start: got error %v, want ErrUnavailable", err)
 			}
 			if s := state(t, e, "b1"); s != autobuild.PipelineGone {
 				t.Errorf("state: got %s, want gone", s)
@@ -194,7 +194,7 @@ func TestCloseRefusesFurtherStarts(t *testing.T) {
 	e.Close()
 	_, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1})
 	if !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("got error %v, want ErrUnavailable", err)
+		t.Errorf("start: got error %v, want ErrUnavailable", err)
 	}
 }
 
@@ -211,7 +211,7 @@ func TestOnlyTheOutputOfFailedRunnersIsLogged(t *testing.T) {
 			ended := hook.LastEntry()
 			if out, _ := ended.Data["output"].(string); ended.Message != "runner ended" ||
 				(out == "last words") != quoted {
-				t.Errorf("got log line %q with the output %q", ended.Message, out)
+				t.Errorf(`log line: got %q with the output %q, want "runner ended" with the last words only if they are quoted`, ended.Message, out)
 			}
 		})
 	}
@@ -275,10 +275,10 @@ func TestConfinedChildren(t *testing.T) {
 			t.Errorf("user of %s: got %.12q, want %q", build, got, uid)
 		}
 		if strings.Contains(got, "CANARY") {
-			t.Errorf("%s inherited the gateway's environment:\n%s", build, got)
+			t.Errorf("environment of %s: got the gateway's, want another one:\n%s", build, got)
 		}
 		if !strings.Contains(got, "pid 1\n") || !strings.Contains(got, "SLIPWAY_RUNNER_HOOKS=on") {
-			t.Errorf("%s shares its process namespace, or its hooks are off:\n%s", build, got)
+			t.Errorf("hooks of %s: got the builder's process namespace or none, want their own:\n%s", build, got)
 		}
 	}
 	if err := e.Cancel(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1}); err != nil {

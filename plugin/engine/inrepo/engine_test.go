@@ -123,10 +123,10 @@ func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {
 	first, err := e.request(1, "ci/7")
 	must.Succeed(t, err)
 	if first.BuildID != b.ID {
-		t.Fatalf("got build %q, want %q", first.BuildID, b.ID)
+		t.Fatalf("build: got %q, want %q", first.BuildID, b.ID)
 	}
 	if first.Number != b.Number {
-		t.Errorf("got number %d, want %d", first.Number, b.Number)
+		t.Errorf("number: got %d, want %d", first.Number, b.Number)
 	}
 	again, err := e.request(1, "ci/7") // the reply was lost
 	must.Succeed(t, err)
@@ -134,7 +134,7 @@ func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {
 		t.Fatalf("repeated: got build %q, want %q", again.BuildID, b.ID)
 	}
 	if again.Token.Equal(first.Token) {
-		t.Error("repeated: got the same token")
+		t.Error("repeated request: got the same token, want a new one")
 	}
 	_, err = e.store.AttemptByToken(t.Context(), b.ID, autobuild.TokenHash(first.Token))
 	if !errors.Is(err, autobuild.ErrUnauthorized) {
@@ -142,7 +142,7 @@ func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {
 	}
 	a, err := e.store.AttemptByToken(t.Context(), b.ID, autobuild.TokenHash(again.Token))
 	if err != nil || a.EngineRef != "ci/7" {
-		t.Errorf("got attempt %+v, error %v", a, err)
+		t.Errorf("attempt by its token: got %+v, error %v, want pipeline ci/7", a, err)
 	}
 	refused(t, e, 1, "ci/8", autobuild.ErrNotFound, "is starting") // a replay by another pipeline
 	must.Succeed(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
@@ -155,13 +155,13 @@ func (e *env) wantNothing(pipeline, reason string) {
 	got, err := e.request(1, pipeline)
 	must.Succeed(e.t, err)
 	if got.BuildID != "" {
-		e.t.Errorf("got build %q, want none", got.BuildID)
+		e.t.Errorf("build: got %q, want none", got.BuildID)
 	}
 	if !strings.Contains(got.Reason, reason) {
-		e.t.Errorf("got reason %q, want %q", got.Reason, reason)
+		e.t.Errorf("reason: got %q, want %q", got.Reason, reason)
 	}
 	if got.Unsure {
-		e.t.Error("got a reply that is not final")
+		e.t.Error("reply: got one that is not final, want a final one")
 	}
 }
 
@@ -170,13 +170,13 @@ func refused(t *testing.T, e *env, commit int, pipeline string, kind error, word
 	got, err := e.request(commit, pipeline)
 	var r *inrepo.Refusal
 	if !errors.As(err, &r) || !errors.Is(err, kind) {
-		t.Fatalf("got error %v, want a rejection with %v", err, kind)
+		t.Fatalf("request: got error %v, want a rejection with %v", err, kind)
 	}
 	if !strings.Contains(r.Reason, words) {
-		t.Errorf("got reason %q, want %q", r.Reason, words)
+		t.Errorf("reason: got %q, want %q", r.Reason, words)
 	}
 	if got.BuildID != "" {
-		t.Errorf("got build %q, want none", got.BuildID)
+		t.Errorf("build: got %q, want none", got.BuildID)
 	}
 }
 
@@ -196,7 +196,7 @@ func TestOnlyTheAutomatedBuildsTokenIsAccepted(t *testing.T) {
 			Pipeline:         "ci/1",
 		}
 		if got, err := e.RequestBuild(t.Context(), secret.New(ask[1]), j); !errors.Is(err, autobuild.ErrUnauthorized) {
-			t.Errorf("%s: %+v, %v, want ErrUnauthorized", name, got, err)
+			t.Errorf("%s: got %+v, error %v, want ErrUnauthorized", name, got, err)
 		}
 	}
 }
@@ -206,7 +206,7 @@ func TestAnUnknownPushDiffersFromNothingToBuild(t *testing.T) {
 	e := newEnv(t)
 	refused(t, e, 1, "ci/1", autobuild.ErrNotFound, "check the webhook")
 	if e.polls != 1 {
-		t.Errorf("got %d polls, want one", e.polls)
+		t.Errorf("polls: got %d, want one", e.polls)
 	}
 	e.push(0, 1, false)
 	e.wantNothing("ci/1", "no rule of the automated build")
@@ -215,7 +215,7 @@ func TestAnUnknownPushDiffersFromNothingToBuild(t *testing.T) {
 		t.Errorf("a former head of the branch: got %+v, %v, want Unsure", got, err)
 	}
 	if e.polls != 2 {
-		t.Errorf("got %d polls, want one more, because the branch may have moved back", e.polls)
+		t.Errorf("polls: got %d, want one more, because the branch may have moved back", e.polls)
 	}
 }
 
@@ -237,7 +237,7 @@ func TestTheRulesOfAPushAreBuiltOneAfterAnother(t *testing.T) {
 	for _, b := range builds {
 		got, err := e.request(1, "ci/1")
 		if err != nil || got.BuildID != b.ID {
-			t.Fatalf("got %+v, %v, want build %d", got, err, b.Number)
+			t.Fatalf("request: got %+v, %v, want build %d", got, err, b.Number)
 		}
 		must.Succeed(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
 		e.end(b, autobuild.Succeeded, "")
@@ -259,7 +259,7 @@ func TestABuildThatDidNotSucceedIsRefused(t *testing.T) {
 		must.Succeed(t, err)
 		e.start(b)
 		if got, err := e.request(1, "ci/2"); err != nil || got.BuildID != b.ID {
-			t.Errorf("%s: after a retry: got %+v, error %v", state, got, err)
+			t.Errorf("%s: after a retry: got %+v, error %v, want the build", state, got, err)
 		}
 	}
 }
@@ -303,7 +303,7 @@ func TestStateDependsOnTimes(t *testing.T) {
 	advice := e.Advice(a)
 	for _, want := range []string{"within 1h0m0s", "check that its CI ran one"} {
 		if !strings.Contains(advice, want) {
-			t.Errorf("got advice %q, want %q in it", advice, want)
+			t.Errorf("advice: got %q, want %q in it", advice, want)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func (p *pipeline) step(on ci, ref, commit string, further ...string) (output st
 	}, on("https://ci.example.com/acme/app/17", ref, commit), further)
 	out, err := cmd.CombinedOutput()
 	if strings.Contains(string(out), p.token) {
-		p.t.Error("the step prints its token")
+		p.t.Error("output of the step: got the token in it, want none")
 	}
 	return string(out), err
 }
@@ -106,12 +106,12 @@ func onePush(env *demotest.Env, on ci) {
 	b := p.WaitEnd(1, autobuild.Succeeded)
 	p.CheckImage("latest", b, "by a step")
 	if statuses := p.Statuses(commit); len(statuses) != 1 || statuses[0].State != "SUCCESSFUL" {
-		env.T.Errorf("got statuses %+v, want one SUCCESSFUL", statuses)
+		env.T.Errorf("statuses: got %+v, want one SUCCESSFUL", statuses)
 	}
 	log, err := env.Browser.Log(env.Context, b, 1, 0)
 	env.Must(err)
 	if !strings.Contains(log, "commit") || !strings.Contains(output, strings.TrimSpace(strings.Split(log, "\n")[0])) {
-		env.T.Errorf("got log\n%s\nwant the step's output\n%s", log, output)
+		env.T.Errorf("log: got\n%s\nwant the step's output\n%s", log, output)
 	}
 	output, err = p.step(on, "refs/heads/main", commit) // a user restarts the pipeline
 	if err != nil || !strings.Contains(output, "build "+number(b)+" has succeeded") {
@@ -137,11 +137,11 @@ func twoRules(env *demotest.Env) {
 	}
 	statuses := p.Statuses(commit)
 	if len(statuses) != 2 {
-		env.T.Errorf("got statuses %+v, want two", statuses)
+		env.T.Errorf("statuses: got %+v, want two", statuses)
 	}
 	for _, s := range statuses {
 		if s.State != "SUCCESSFUL" {
-			env.T.Errorf("got status %+v, want SUCCESSFUL", s)
+			env.T.Errorf("status: got %+v, want SUCCESSFUL", s)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func noRule(env *demotest.Env) {
 		env.T.Errorf("the step of a pull request: %v\n%s", err, output)
 	}
 	if builds, err := p.Builds(env.Context); err != nil || len(builds) != 0 {
-		env.T.Errorf("got %d builds, error %v, want none", len(builds), err)
+		env.T.Errorf("builds: got %d, error %v, want none", len(builds), err)
 	}
 }
 
@@ -259,7 +259,7 @@ func TestAStepPushesWithTheSecretsOfItsCI(t *testing.T) {
 		t.Fatalf("a step with a login: %v\n%s", err, output)
 	}
 	if strings.Contains(output, password) {
-		t.Error("the step prints the password")
+		t.Error("output of the step: got the password in it, want none")
 	}
 	p.CheckImage("latest", p.WaitEnd(2, autobuild.Succeeded), "with a login")
 }

@@ -124,18 +124,18 @@ func TestAnAttemptIsStartedOnce(t *testing.T) {
 			}
 		}
 		if len(e.ci.orders) != 1 {
-			t.Fatalf("got %d pipelines, want 1", len(e.ci.orders))
+			t.Fatalf("pipelines: got %d, want 1", len(e.ci.orders))
 		}
 		got := e.ci.orders[0]
 		params := got.Params.Map()
 		if params["SLIPWAY_BUILD"] != e.build.ID || params["SLIPWAY_ATTEMPT"] != "1" {
-			t.Errorf("got parameters %v, want attempt 1 of build %s", params, e.build.ID)
+			t.Errorf("parameters: got %v, want attempt 1 of build %s", params, e.build.ID)
 		}
 		if got := len(params["SLIPWAY_NONCE"]); got != 43 {
-			t.Errorf("got a nonce of %d characters, want 43", got)
+			t.Errorf("length of the nonce: got %d characters, want 43", got)
 		}
 		if len(params) != 3 {
-			t.Errorf("got parameters %v, want three", params)
+			t.Errorf("parameters: got %v, want three", params)
 		}
 		got.Params = pipeline.Params{}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -165,7 +165,7 @@ func TestStartReturnsARefusal(t *testing.T) {
 	must.Succeed(t, err)
 	e.ci.orders, e.ci.createErr = nil, nil
 	if _, err := e.Start(t.Context(), e.pipeline()); !errors.Is(err, autobuild.ErrFenced) || len(e.ci.orders) != 0 {
-		t.Errorf("a finished attempt: got %d pipelines, error %v", len(e.ci.orders), err)
+		t.Errorf("finished attempt: got %d pipelines, error %v, want none and ErrFenced", len(e.ci.orders), err)
 	}
 }
 
@@ -182,7 +182,7 @@ func TestAPipelineIsFoundByNumberAndByParameters(t *testing.T) {
 			t.Errorf("state of %q: got %s, error %v, want running", a.EngineRef, state, err)
 		}
 		if lines, err := e.Logs(t.Context(), a); err != nil || !slices.Equal(lines, []string{"acme/builder 1"}) {
-			t.Errorf("log of %q: got %q, error %v", a.EngineRef, lines, err)
+			t.Errorf("log of %q: got %q, error %v, want one line", a.EngineRef, lines, err)
 		}
 		if address, err := e.PipelineURL(t.Context(), a); err != nil || address != "https://ci/1" {
 			t.Errorf("address of %q: got %q, error %v, want https://ci/1", a.EngineRef, address, err)
@@ -190,7 +190,7 @@ func TestAPipelineIsFoundByNumberAndByParameters(t *testing.T) {
 		must.Succeed(t, e.Cancel(t.Context(), a))
 	}
 	if !slices.Equal(e.ci.cancelled, []int64{1, 1}) {
-		t.Errorf("cancelled pipelines: got %v", e.ci.cancelled)
+		t.Errorf("cancelled pipelines: got %v, want 1 twice", e.ci.cancelled)
 	}
 }
 
@@ -217,6 +217,6 @@ func TestStateReturnsAnErrorIfTheCIDoesNotAnswer(t *testing.T) {
 	e.ci.err = fmt.Errorf("connection refused: %w", autobuild.ErrUnavailable)
 	state, err := e.State(t.Context(), autobuild.Attempt{BuildID: "unknown", Number: 1})
 	if !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("it is %s, %v, want ErrUnavailable", state, err)
+		t.Errorf("state: got %s, error %v, want ErrUnavailable", state, err)
 	}
 }

@@ -111,10 +111,10 @@ func TestAProbeRunsInTheRepositoryOfBuilds(t *testing.T) {
 		e.ci.state, e.ci.printed = autobuild.PipelineGone, []string{"slipway: this step can build"}
 		e.Probe(t.Context(), "acme/app")
 		if len(e.ci.orders) != 1 {
-			t.Fatalf("got orders %+v, want one", e.ci.orders)
+			t.Fatalf("orders: got %+v, want one", e.ci.orders)
 		}
 		if got := e.ci.orders[0]; got.Repository != want || got.Commit != "" {
-			t.Errorf("got order %+v, want %s on its default branch", got, want)
+			t.Errorf("order: got %+v, want %s on its default branch", got, want)
 		}
 	}
 	e := newEnv(t, "")
@@ -122,7 +122,7 @@ func TestAProbeRunsInTheRepositoryOfBuilds(t *testing.T) {
 		t.Errorf("without a repository: got %+v, want it skipped", found)
 	}
 	if len(e.ci.orders) != 0 {
-		t.Errorf("without a repository: got orders %+v", e.ci.orders)
+		t.Errorf("orders without a repository: got %+v, want none", e.ci.orders)
 	}
 }
 
@@ -132,6 +132,6 @@ func TestAProbeReportsAnUnreachableCI(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if found := e.Probe(ctx, ""); len(found) != 1 || !strings.Contains(found[0].Problem, "connection refused") {
-		t.Errorf("got findings %+v", found)
+		t.Errorf(`findings: got %+v, want one with "connection refused"`, found)
 	}
 }

@@ -97,10 +97,10 @@ func TestAProbeTokenIsShortLivedAndLimitedToProbes(t *testing.T) {
 	token, err := issuer.Token(t.Context(), r)
 	must.Succeed(t, err)
 	if engine, ok := e.probes.Verify(token); !ok || engine != "drone" {
-		t.Errorf("engine of the token: got %q, known %t", engine, ok)
+		t.Errorf("engine of the token: got %q, known %t, want drone", engine, ok)
 	}
 	if strings.ContainsAny(token.Reveal(), " #/:\n") {
-		t.Error("the token has characters that settings and headers must escape")
+		t.Error("token: got characters that settings and headers must escape, want none")
 	}
 	nonce := secret.New(r.Params["SLIPWAY_NONCE"])
 	for name, other := range map[string]secret.Secret{
@@ -110,7 +110,7 @@ func TestAProbeTokenIsShortLivedAndLimitedToProbes(t *testing.T) {
 		"a builds":        autobuild.NewToken(), "much": secret.New(strings.Repeat("1.", 1<<20)),
 	} {
 		if _, ok := e.probes.Verify(other); ok {
-			t.Errorf("%s was accepted as a token", name)
+			t.Errorf("%s as a token: got accepted, want rejected", name)
 		}
 	}
 	for after, good := range map[time.Duration]bool{
@@ -118,7 +118,7 @@ func TestAProbeTokenIsShortLivedAndLimitedToProbes(t *testing.T) {
 	} {
 		now := time.Now().Add(after)
 		if _, ok := probesAt("key", &now).Verify(token); ok != good {
-			t.Errorf("token after %s: got known %t", after, !good)
+			t.Errorf("token after %s: got known %t, want the opposite", after, !good)
 		}
 	}
 	now := time.Now()
@@ -131,7 +131,7 @@ func TestAProbeTokenIsShortLivedAndLimitedToProbes(t *testing.T) {
 	}
 	if engine, ok := pipeline.NewProbes("woodpecker", secret.New("key"), time.Now).Verify(token); !ok ||
 		engine != "drone" {
-		t.Errorf("the token at another engine: got engine %q, known %t", engine, ok)
+		t.Errorf("token at another engine: got engine %q, known %t, want drone", engine, ok)
 	}
 	_, err = e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(token))
 	if !errors.Is(err, autobuild.ErrUnauthorized) {

@@ -13,18 +13,18 @@ func TestASignatureIsAcceptedOnceWhileItIsValid(t *testing.T) {
 	r := pipeline.NewReplays(5*time.Minute, func() time.Time { return now })
 	for range 20 {
 		if !r.First(fmt.Sprint(now)) {
-			t.Fatalf("%s: a new signature was rejected as a replay", now)
+			t.Fatalf("new signature at %s: got a replay, want a new one", now)
 		}
 		if r.First(fmt.Sprint(now)) {
-			t.Fatalf("%s: a replay was accepted", now)
+			t.Fatalf("repeated signature at %s: got a new one, want a replay", now)
 		}
 		now = now.Add(time.Minute)
 	}
 	if r.First(fmt.Sprint(now.Add(-9 * time.Minute))) {
-		t.Error("a signature was removed while a fast clock still makes it valid")
+		t.Error("signature that a fast clock still makes valid: got none, want it kept")
 	}
 	if !r.First(fmt.Sprint(now.Add(-15 * time.Minute))) {
-		t.Error("an expired signature was not removed")
+		t.Error("expired signature: got it kept, want it removed")
 	}
 }
 
@@ -35,21 +35,21 @@ func TestAFullMemoryRefusesNewSignatures(t *testing.T) {
 		r.First(fmt.Sprint(i))
 	}
 	if r.First("one more") || r.First("0") {
-		t.Error("a full cache accepted another signature")
+		t.Error("signature with a full cache: got accepted, want rejected")
 	}
 	now = now.Add(11 * time.Minute)
 	if !r.First("one more") {
-		t.Error("the cache accepts nothing after it was full")
+		t.Error("signature after the cache was full: got rejected, want accepted")
 	}
 }
 
 func TestForgetAllowsARepetition(t *testing.T) {
 	r := pipeline.NewReplays(time.Minute, time.Now)
 	if !r.First("a") || !r.First("b") {
-		t.Fatal("a new signature was rejected as a replay")
+		t.Fatal("new signature: got a replay, want a new one")
 	}
 	r.Forget("a")
 	if !r.First("a") || r.First("b") {
-		t.Error("the wrong signature was removed")
+		t.Error("removed signature: got a newer one, want the oldest")
 	}
 }

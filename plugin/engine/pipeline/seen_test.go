@@ -27,10 +27,10 @@ func TestRequestLogReportsTheLastRequest(t *testing.T) {
 	}
 	s.Refused("config", errors.New("no signature"))
 	if f := s.Finding("config", ""); !strings.Contains(f.Problem, "was refused: no signature") {
-		t.Errorf("after a bad request: got %+v", f)
+		t.Errorf("finding after a bad request: got %+v, want its problem", f)
 	}
 	if f := s.Finding("secret", ""); f.Problem != "" {
-		t.Errorf("a request of another kind: got %+v", f)
+		t.Errorf("finding of another kind: got %+v, want no problem", f)
 	}
 }
 
@@ -49,6 +49,6 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 		t.Errorf("logged rejections: got %d of 600, want one a minute", logged)
 	}
 	if !s.Refused("secret", errors.New("no signature")) {
-		t.Error("the first rejection of another kind was not logged")
+		t.Error("log of the first rejection of another kind: got none, want one")
 	}
 }

@@ -16,7 +16,7 @@ func TestASignatureIsGoodForMinutesInBothDirections(t *testing.T) {
 		-5*time.Minute - time.Second: false,
 	} {
 		if err := pipeline.CheckAge(now.Add(off), now); (err == nil) != good {
-			t.Errorf("signed %s from now: got %v", off, err)
+			t.Errorf("age of a request signed %s from now: got %v, want an error only if it is too far", off, err)
 		}
 	}
 }
@@ -34,7 +34,7 @@ func TestClockProblem(t *testing.T) {
 		{time.Time{}, false},
 	} {
 		if problem := pipeline.ClockProblem(c.theirs, now); (problem != "") != c.off {
-			t.Errorf("version %s at %s: got %q", c.theirs, now, problem)
+			t.Errorf("version %s at %s: got problem %q, want one only if the clock is off", c.theirs, now, problem)
 		}
 	}
 }
@@ -54,9 +54,9 @@ func TestWithoutURLRemovesTheAddress(t *testing.T) {
 	cause := errors.New("refused")
 	err := &url.Error{Op: "Get", URL: "http://ci/?nonce=x", Err: cause}
 	if got := pipeline.WithoutURL(err); got.Error() != "refused" {
-		t.Errorf("got %v", got)
+		t.Errorf("error: got %v, want refused", got)
 	}
 	if got := pipeline.WithoutURL(cause); got.Error() != "refused" {
-		t.Errorf("got %v", got)
+		t.Errorf("error without a URL: got %v, want refused", got)
 	}
 }

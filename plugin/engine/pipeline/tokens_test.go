@@ -89,7 +89,7 @@ func TestTokenBindsTheFirstPipeline(t *testing.T) {
 	}
 	if a, err := e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(second)); err != nil ||
 		a.EngineRef != "acme/builder#1" {
-		t.Errorf("attempt by its token: got %+v, error %v", a, err)
+		t.Errorf("attempt by its token: got %+v, error %v, want pipeline acme/builder#1", a, err)
 	}
 	must.Succeed(t, e.store.ClaimAttempt(t.Context(), e.build.ID, 1, "runner"))
 	if _, err := issuer.Token(t.Context(), r); !errors.Is(err, autobuild.ErrConflict) {

@@ -145,11 +145,11 @@ func (e *env) of(r *woodpeckertest.Repository) []woodpeckertest.Pipeline {
 func wantError(t *testing.T, err, want error, wantText string) {
 	t.Helper()
 	if err == nil || (want != nil && !errors.Is(err, want)) {
-		t.Errorf("got error %v, want %v", err, want)
+		t.Errorf("error: got %v, want %v", err, want)
 		return
 	}
 	if !strings.Contains(err.Error(), wantText) {
-		t.Errorf("got error %v, want %q in it", err, wantText)
+		t.Errorf("error: got %v, want %q in it", err, wantText)
 	}
 }
 
@@ -164,7 +164,7 @@ func await(t *testing.T, met func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatal("timeout")
+			t.Fatal("event: got none within the time limit, want one")
 		}
 	}
 }

@@ -28,10 +28,10 @@ func TestAPipelineCarriesThreeVariablesAndNoSecret(t *testing.T) {
 	names := slices.Sorted(maps.Keys(got.Variables))
 	if want := []string{"SLIPWAY_ATTEMPT", "SLIPWAY_BUILD", "SLIPWAY_NONCE"}; !slices.Equal(names, want) ||
 		got.Branch != "main" {
-		t.Errorf("got variables %v on %s, want %v on main", names, got.Branch, want)
+		t.Errorf("variables: got %v on %s, want %v on main", names, got.Branch, want)
 	}
 	if again := e.start(); again.EngineRef != "acme/builder#1" || len(e.of(e.builder)) != 1 {
-		t.Errorf("second start: got pipeline %q of %d", again.EngineRef, len(e.of(e.builder)))
+		t.Errorf("second start: got pipeline %q of %d, want the first of 1", again.EngineRef, len(e.of(e.builder)))
 	}
 }
 
@@ -71,10 +71,10 @@ func TestA500StartsNoSecondPipeline(t *testing.T) {
 	})
 	name, err := e.Start(t.Context(), e.pipeline(autobuild.Ref{Kind: autobuild.Branch, Name: "topic"}))
 	if err != nil || name != "acme/app#1" {
-		t.Errorf("got %q, %v, want acme/app#1", name, err)
+		t.Errorf("name: got %q, %v, want acme/app#1", name, err)
 	}
 	if got := len(e.of(e.app)); got != 1 {
-		t.Errorf("got %d pipelines, want one", got)
+		t.Errorf("pipelines: got %d, want one", got)
 	}
 }
 
@@ -92,7 +92,7 @@ func TestStartFindsAPipelineAfterALostResponse(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	e.server.LoseAnswer()
 	if a := e.start(); a.EngineRef != "acme/builder#1" || len(e.of(e.builder)) != 1 {
-		t.Errorf("got pipeline %q of %d", a.EngineRef, len(e.of(e.builder)))
+		t.Errorf("start: got pipeline %q of %d, want the first of 1", a.EngineRef, len(e.of(e.builder)))
 	}
 }
 
@@ -213,7 +213,7 @@ func TestACallEndsWithItsContext(t *testing.T) {
 	})
 	_, err := e.CI().Run(ctx, "acme/builder", 1)
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got error %v, want Canceled", err)
+		t.Errorf("run: got error %v, want Canceled", err)
 	}
 	wantError(t, err, autobuild.ErrUnavailable, "does not answer")
 }
@@ -230,7 +230,7 @@ func TestAnEndlessResponseIsAnError(t *testing.T) {
 	})
 	if _, err := e.CI().Run(t.Context(), "acme/builder", 1); err == nil ||
 		!strings.Contains(err.Error(), "longer than") {
-		t.Errorf(`got error %v, want an error with "longer than"`, err)
+		t.Errorf(`run: got error %v, want an error with "longer than"`, err)
 	}
 }
 

@@ -45,17 +45,17 @@ func token(t *testing.T, w *httptest.ResponseRecorder) secret.Secret {
 		return secret.Secret{}
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &reply); err != nil || len(reply.Secrets) != 1 {
-		t.Fatalf("response: got status %d %s", w.Code, w.Body)
+		t.Fatalf("response: got status %d %s, want one secret", w.Code, w.Body)
 	}
 	one := reply.Secrets[0]
 	if one.Name != pipeline.TokenSecret {
-		t.Errorf("got secret %q, want %q", one.Name, pipeline.TokenSecret)
+		t.Errorf("secret: got %q, want %q", one.Name, pipeline.TokenSecret)
 	}
 	if len(one.Events) != 1 || one.Events[0] != "manual" {
-		t.Errorf("got events %v, want manual", one.Events)
+		t.Errorf("events: got %v, want manual", one.Events)
 	}
 	if got := w.Header().Get("Cache-Control"); got != "no-store" {
-		t.Errorf("got Cache-Control %q, want no-store", got)
+		t.Errorf("Cache-Control: got %q, want no-store", got)
 	}
 	return secret.New(one.Value)
 }
@@ -66,11 +66,11 @@ func TestOurPipelineGetsItsToken(t *testing.T) {
 	a, err := e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(got))
 	must.Succeed(t, err)
 	if a.Number != 1 || a.EngineRef != "acme/builder#1" {
-		t.Errorf("got attempt %+v, want number 1 in acme/builder#1", a)
+		t.Errorf("attempt: got %+v, want number 1 in acme/builder#1", a)
 	}
 	for _, secret := range []string{got.Reveal(), "hunter2"} {
 		if strings.Contains(e.log.String(), secret) {
-			t.Errorf("the log contains the secret %q", secret)
+			t.Errorf("log: got the secret %q in it, want none", secret)
 		}
 	}
 }
@@ -95,7 +95,7 @@ func TestOtherPipelinesGetNothing(t *testing.T) {
 	} {
 		for _, path := range []string{configPath, secretPath} {
 			if w := e.ask(path, e.requestBody(1, change), nil); w.Code != http.StatusNoContent || w.Body.Len() != 0 {
-				t.Errorf("%s: %s: got status %d %s", name, path, w.Code, w.Body)
+				t.Errorf("%s: %s: got status %d %s, want an empty 204", name, path, w.Code, w.Body)
 			}
 		}
 	}
@@ -105,11 +105,11 @@ func TestOtherPipelinesGetNothing(t *testing.T) {
 	}
 	log := e.log.String()
 	if !strings.Contains(log, "mallory") {
-		t.Errorf("the log does not name the user who copied our parameters:\n%s", log)
+		t.Errorf("log: got\n%s\nwant the user who copied our parameters", log)
 	}
 	for _, secret := range []string{"hunter2", "DEPLOY"} {
 		if strings.Contains(log, secret) {
-			t.Errorf("the log contains %q:\n%s", secret, log)
+			t.Errorf("log: got %q in it, want none:\n%s", secret, log)
 		}
 	}
 }
@@ -120,7 +120,7 @@ func TestARestartedPipelineGetsNoToken(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	body := e.requestBody(1, nil)
 	if token(t, e.ask(secretPath, body, nil)).Reveal() == "" {
-		t.Fatal("the first response has no token")
+		t.Fatal("token of the first response: got none, want one")
 	}
 	restarted := strings.Replace(body, `"number":1`, `"number":2`, 1)
 	if w := e.ask(configPath, restarted, nil); w.Code != http.StatusOK {
@@ -154,7 +154,7 @@ func TestAReplayGetsNothing(t *testing.T) {
 	again := func(r *http.Request) { r.Header = recorded.Clone() }
 	if w := e.ask(secretPath, body, again); w.Code != http.StatusUnauthorized ||
 		!strings.Contains(w.Body.String(), "was used before") {
-		t.Errorf("response to a replay: got status %d %s", w.Code, w.Body)
+		t.Errorf("response to a replay: got status %d %s, want 401 with the reason", w.Code, w.Body)
 	}
 	if _, err := e.store.AttemptByToken(t.Context(), e.build.ID, autobuild.TokenHash(first)); err != nil {
 		t.Errorf("the token after a rejected replay: %v", err)
@@ -186,11 +186,11 @@ func TestARetryWithinASecondIsNoReplay(t *testing.T) {
 	for range 2 {
 		if w := e.ask(secretPath, body, within(body)); w.Code != http.StatusServiceUnavailable ||
 			w.Body.String() != "the gateway cannot respond now\n" {
-			t.Errorf("while the store fails: got status %d %s", w.Code, w.Body)
+			t.Errorf("response while the store fails: got status %d %s, want 503", w.Code, w.Body)
 		}
 	}
 	if token(t, e.ask(secretPath, body, within(body))).Reveal() == "" {
-		t.Error("after the store works again: got no token")
+		t.Error("token after the store works again: got none, want one")
 	}
 }
 
@@ -216,13 +216,13 @@ func TestAPushRunsTheRepositorysOwnWorkflow(t *testing.T) {
 	e := newEnv(t, "", "")
 	e.server.SetConfig(e.app, own)
 	if p := e.server.Push(e.app, "main"); p == nil || p.Workflows[0].Name != "woodpecker" {
-		t.Errorf("a push started a pipeline: %+v", p)
+		t.Errorf("pipelines of a push: got %+v, want none", p)
 	}
 	a := e.start()
 	if a.EngineRef != "acme/app#2" {
-		t.Errorf("got pipeline %s, want acme/app#2", a.EngineRef)
+		t.Errorf("pipeline: got %s, want acme/app#2", a.EngineRef)
 	}
 	if got := e.of(e.app); len(got) != 2 || got[1].Workflows[0].Name != "slipway" {
-		t.Errorf("got pipelines %+v, want a second one with our workflow", got)
+		t.Errorf("pipelines: got %+v, want a second one with our workflow", got)
 	}
 }

@@ -15,13 +15,13 @@ func (e *env) inspect() map[string]pipeline.Finding {
 	for _, f := range e.Inspect(e.t.Context()) {
 		found[f.Subject] = f
 		if strings.Contains(f.Good+f.Problem, "\n") {
-			e.t.Errorf("got %+v, want one line", f)
+			e.t.Errorf("inspect: got %+v, want one line", f)
 		}
 		if (f.Good == "") == (f.Problem == "") {
-			e.t.Errorf("got %+v, want either a good result or a problem", f)
+			e.t.Errorf("inspect: got %+v, want either a good result or a problem", f)
 		}
 		if strings.Contains(f.Problem, e.token.Reveal()) {
-			e.t.Errorf("the problem contains the token: %+v", f)
+			e.t.Errorf("problem: got the token in %+v, want none", f)
 		}
 	}
 	return found
@@ -94,7 +94,7 @@ func TestInspectNamesTheFix(t *testing.T) {
 			c.change(e)
 			f, found := e.inspect()[c.subject]
 			if !found {
-				t.Fatalf("got no finding of %s", c.subject)
+				t.Fatalf("finding of %s: got none, want one", c.subject)
 			}
 			if (f.Problem == "") != (c.problem == "") || !strings.Contains(f.Problem, c.problem) {
 				t.Errorf("%s: got %+v, want the problem %q", c.subject, f, c.problem)
@@ -107,7 +107,7 @@ func TestInspectWithoutABuilderRepository(t *testing.T) {
 	e := newEnv(t, "", "")
 	found := e.inspect()
 	if _, there := found["builder repository"]; there || len(found) != 4 {
-		t.Errorf("got findings %+v", found)
+		t.Errorf("findings: got %+v, want 4 without the builder repository", found)
 	}
 	if good := found["config extension"].Good; !strings.Contains(good, "WOODPECKER_CONFIG_EXTENSION_ENDPOINT") {
 		t.Errorf(`before any request: got %q, want it to contain "WOODPECKER_CONFIG_EXTENSION_ENDPOINT"`, good)

@@ -105,16 +105,16 @@ func TestOnlyTheLastLinesAreRead(t *testing.T) {
 	} {
 		got, err := e.Logs(t.Context(), e.printed(`{"number":7,"workflows":[{"children":[{"id":1}]}]}`, c.body))
 		if err != nil || len(got) != c.lines {
-			t.Errorf("got %d lines, error %v, want %d", len(got), err, c.lines)
+			t.Errorf("lines: got %d, error %v, want %d", len(got), err, c.lines)
 		}
 	}
 	got, err := e.Logs(t.Context(), e.printed(twoSteps, "null", body(10, strings.Repeat("x", 1<<20))))
 	must.Succeed(t, err)
 	if len(got) != 4 {
-		t.Fatalf("got lines %q, want four", got)
+		t.Fatalf("lines: got %q, want four", got)
 	}
 	if want := "(the output of step build is too long to show)"; got[0] != want {
-		t.Errorf("got %q, want %q", got[0], want)
+		t.Errorf("logs: got %q, want %q", got[0], want)
 	}
 }
 

@@ -71,6 +71,6 @@ func TestAProbeThatNoAgentTakesIsCancelled(t *testing.T) {
 	defer cancel()
 	enginetest.WantProblem(t, e.Probe(ctx, ""), 0, "did not start", "is an agent connected")
 	if all := e.of(e.builder); len(all) != 1 || all[0].Status != "canceled" {
-		t.Errorf("got pipelines %+v, want one cancelled pipeline", all)
+		t.Errorf("pipelines: got %+v, want one cancelled pipeline", all)
 	}
 }

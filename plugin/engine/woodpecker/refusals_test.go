@@ -100,11 +100,11 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 				t.Errorf("started pipeline: got %d, want 0", number)
 			}
 			if err != nil && strings.Contains(err.Error(), e.token.Reveal()) {
-				t.Error("the error contains the token")
+				t.Error("error: got the token in it, want none")
 			}
 			for _, p := range append(e.of(e.builder), e.of(e.app)...) {
 				if p.Status != "error" && p.Status != "canceled" {
-					t.Errorf("state of pipeline %d: got %s", p.Number, p.Status)
+					t.Errorf("state of pipeline %d: got %s, want error or canceled", p.Number, p.Status)
 				}
 			}
 		})

@@ -16,10 +16,10 @@ func TestPrintedSettingsWork(t *testing.T) {
 	for _, s := range e.ServerSettings(gateway) {
 		values[s.Name] = s.Value
 		if s.Why == "" || s.Value == "" {
-			t.Errorf("got %+v, want a value and an explanation", s)
+			t.Errorf("server settings: got %+v, want a value and an explanation", s)
 		}
 		if !s.Secret.IsZero() {
-			t.Errorf("%s: got a secret", s.Name)
+			t.Errorf("value of %s: got a secret, want none", s.Name)
 		}
 	}
 	e.server.SetExtensions(
@@ -28,12 +28,12 @@ func TestPrintedSettingsWork(t *testing.T) {
 	e.start()
 	for _, subject := range []string{"config extension", "secret extension"} {
 		if f := e.inspect()[subject]; !strings.Contains(f.Good, "with a valid signature") {
-			t.Errorf("%+v", f)
+			t.Errorf("finding: got %+v, want a valid signature", f)
 		}
 	}
 	if values["WOODPECKER_EXTENSIONS_ALLOWED_HOSTS"] != "external,127.0.0.1" ||
 		values["WOODPECKER_PLUGINS_PRIVILEGED"] != "slipway" {
-		t.Errorf("got values %v", values)
+		t.Errorf("values: got %v, want our host and plugin", values)
 	}
 }
 
@@ -43,6 +43,6 @@ func TestPrivilegeIsRequestedOnlyIfNeeded(t *testing.T) {
 	if slices.ContainsFunc(with.ServerSettings("https://slipway.example.com"), func(s pipeline.Setting) bool {
 		return s.Name == "WOODPECKER_PLUGINS_PRIVILEGED"
 	}) {
-		t.Error("the settings request privileges")
+		t.Error("settings: got a request for privileges, want none")
 	}
 }

@@ -39,14 +39,14 @@ func (e *env) wantRefused(change func(*http.Request), wantText string) {
 	e.t.Helper()
 	w := e.ask(configPath, pushed, change)
 	if w.Code != http.StatusUnauthorized {
-		e.t.Errorf("got status %d, want 401", w.Code)
+		e.t.Errorf("status: got %d, want 401", w.Code)
 	}
 	body := w.Body.String()
 	if !strings.Contains(body, wantText) {
-		e.t.Errorf("got %q, want %q in it", body, wantText)
+		e.t.Errorf("body: got %q, want %q in it", body, wantText)
 	}
 	if strings.Count(body, "\n") != 1 {
-		e.t.Errorf("got %q, want one line", body)
+		e.t.Errorf("body: got %q, want one line", body)
 	}
 }
 
@@ -156,7 +156,7 @@ func TestAnInvalidSignatureIsRefused(t *testing.T) {
 		e.wantRefused(c.change, c.wantText)
 	}
 	if strings.Contains(e.log.String(), "hunter2") {
-		t.Error("the log contains a request body")
+		t.Error("log: got a request body in it, want none")
 	}
 }
 
@@ -243,12 +243,12 @@ func TestWithoutAKeyWoodpeckerRetries(t *testing.T) {
 		e.proxy.answer(instead)
 		w := e.ask(configPath, pushed, nil)
 		if w.Code != http.StatusServiceUnavailable || w.Body.String() != "the gateway cannot respond now\n" {
-			t.Errorf("%s: got status %d %s", name, w.Code, w.Body)
+			t.Errorf("%s: got status %d %s, want 503", name, w.Code, w.Body)
 		}
 		before := e.proxy.times(keyPath)
 		if w := e.ask(configPath, pushed, nil); w.Code != http.StatusServiceUnavailable ||
 			e.proxy.times(keyPath) > before+1 {
-			t.Errorf("%s: immediate repetition: got status %d after %d fetches",
+			t.Errorf("%s: immediate repetition: got status %d after %d fetches, want 503 after at most 1",
 				name, w.Code, e.proxy.times(keyPath)-before)
 		}
 	}

@@ -33,11 +33,11 @@ func TestTheWorkflow(t *testing.T) {
 			w := e.ask(configPath, e.requestBody(1, nil), nil)
 			var reply struct{ Configs []struct{ Name, Data string } }
 			if w.Code != http.StatusOK {
-				t.Fatalf("got %d %s, want 200", w.Code, w.Body)
+				t.Fatalf("status: got %d %s, want 200", w.Code, w.Body)
 			}
 			must.Succeed(t, json.Unmarshal(w.Body.Bytes(), &reply))
 			if len(reply.Configs) != 1 || reply.Configs[0].Name != "slipway" {
-				t.Fatalf("got configurations %+v, want one named slipway", reply.Configs)
+				t.Fatalf("configurations: got %+v, want one named slipway", reply.Configs)
 			}
 			got := reply.Configs[0].Data
 			golden := filepath.Join("testdata", name+".golden.yaml")
@@ -73,13 +73,13 @@ func roundTrip(t *testing.T, text string, want pipeline.Step) {
 	}
 	must.Succeed(t, yaml.UnmarshalWithOptions([]byte(strings.ReplaceAll(text, "$$", "$")), &read, yaml.Strict()))
 	if len(read.Steps) != 1 {
-		t.Fatalf("got steps %+v, want one", read.Steps)
+		t.Fatalf("steps: got %+v, want one", read.Steps)
 	}
 	if !read.SkipClone {
-		t.Error("the workflow does not skip the clone")
+		t.Error("clone of the workflow: got one, want none")
 	}
 	if len(read.When) != 1 || read.When[0]["event"] != "manual" {
-		t.Errorf("got when %+v, want the event manual", read.When)
+		t.Errorf("when: got %+v, want the event manual", read.When)
 	}
 	got := pipeline.Step{Image: read.Steps[0].Image, Builder: read.Steps[0].Settings.Builder, Labels: read.Labels}
 	want.URL = nil
@@ -87,6 +87,6 @@ func roundTrip(t *testing.T, text string, want pipeline.Step) {
 		t.Errorf("read back (-want +got)\n%s", diff)
 	}
 	if s := read.Steps[0].Settings; s.Hooks != "on" || s.Token["from_secret"] != pipeline.TokenSecret {
-		t.Errorf("got settings %+v", s)
+		t.Errorf("settings of the step: got %+v, want hooks and the token", s)
 	}
 }

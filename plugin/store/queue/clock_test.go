@@ -31,7 +31,7 @@ func TestAClockThatIsSetBackDelaysNoTask(t *testing.T) {
 			select {
 			case <-done:
 			case <-time.After(10 * time.Second):
-				t.Error("the task still waits for the clock")
+				t.Error("task: got it waiting for the clock, want it done")
 			}
 		})
 	}

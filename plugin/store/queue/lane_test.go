@@ -24,7 +24,7 @@ func TestALaneKeepsItsOrder(t *testing.T) {
 		mu.Lock()
 		running[lane]++
 		if running[lane] > 1 {
-			t.Errorf("lane %s runs twice at once", lane)
+			t.Errorf("lane %s: got two tasks at once, want one", lane)
 		}
 		order[lane] = append(order[lane], task.Arg)
 		mu.Unlock()
@@ -45,7 +45,7 @@ func TestALaneKeepsItsOrder(t *testing.T) {
 	stop()
 	for lane, args := range order {
 		if len(args) != 20 || !slices.IsSorted(args) {
-			t.Errorf("lane %s: %v", lane, args)
+			t.Errorf("lane %s: got order %v, want the order of the tasks", lane, args)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func TestATaskIsClaimableWhenItsWorkerDied(t *testing.T) {
 	close(stuck) // the dead worker continues and is rejected
 	stopDead()
 	if waiting, deadLetters := depth(t, next, "plan"); waiting != 0 || deadLetters != 0 {
-		t.Errorf("got %d waiting and %d dead tasks, want none", waiting, deadLetters)
+		t.Errorf("tasks: got %d waiting and %d dead ones, want none", waiting, deadLetters)
 	}
 }
 
@@ -80,11 +80,11 @@ func TestI6ATaskThatKillsTheProcessIsDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls := make(chan error)
-	q.Handle("plan", func(context.Context, queue.Task) error { t.Error("the task ran again"); return nil },
+	q.Handle("plan", func(context.Context, queue.Task) error { t.Error("task: got a second run, want one"); return nil },
 		queue.Options{MaxAttempts: 2, Dead: func(_ context.Context, _ queue.Task, cause error) { calls <- cause }})
 	stop := start(t, q)
 	if cause := <-calls; !strings.Contains(cause.Error(), "died") {
-		t.Errorf(`got cause %v, want it to contain "died"`, cause)
+		t.Errorf(`cause: got %v, want it to contain "died"`, cause)
 	}
 	stop()
 }
@@ -109,10 +109,10 @@ func TestALostLeaseEndsTheHandler(t *testing.T) {
 	}
 	cause := <-ended
 	if cause == nil {
-		t.Error("got no error")
+		t.Error("cause of the end: got none, want an error")
 	}
 	if errors.Is(cause, context.Canceled) {
-		t.Errorf("got %v, want an error other than context.Canceled", cause)
+		t.Errorf("cause: got %v, want an error other than context.Canceled", cause)
 	}
 	stop()
 	if got := column(t, db, "attempt"); got != "7" {
@@ -159,7 +159,7 @@ func TestALongTaskKeepsItsLease(t *testing.T) {
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
-			t.Error("the lease was lost")
+			t.Error("lease: got it lost, want it held")
 		}
 		close(done)
 		return nil
@@ -197,7 +197,7 @@ func TestARestartedProcessRecoversItsTasks(t *testing.T) {
 		}
 		stop()
 		if took := slices.Contains(first, "d1"); took != (name == "a") {
-			t.Errorf("first task of %s: got %v", name, first)
+			t.Errorf("first task of %s: got %v, want d1 only for a", name, first)
 		}
 	}
 }

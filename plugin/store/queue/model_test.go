@@ -108,11 +108,11 @@ func (m *model) check(r *rapid.T) {
 	seen := map[int]bool{}
 	for _, i := range m.finished {
 		if seen[i] {
-			r.Fatalf("task %d was done twice", i)
+			r.Fatalf("runs of task %d: got two, want one", i)
 		}
 		seen[i] = true
 		if before, ok := last[m.lanes[i]]; ok && m.lanes[i] != "" && before > i {
-			r.Fatalf("lane %s: %d after %d", m.lanes[i], i, before)
+			r.Fatalf("lane %s: got %d after %d, want the order of the tasks", m.lanes[i], i, before)
 		}
 		last[m.lanes[i]] = i
 	}

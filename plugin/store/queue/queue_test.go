@@ -112,19 +112,19 @@ func TestATaskIsDoneOnceAndDeleted(t *testing.T) {
 	task := <-seen
 	stop()
 	if task.Kind != "plan" {
-		t.Errorf("task.Kind: got %q, want %q", task.Kind, "plan")
+		t.Errorf("kind: got %q, want %q", task.Kind, "plan")
 	}
 	if task.Arg != "d1" {
-		t.Errorf("task.Arg: got %q, want %q", task.Arg, "d1")
+		t.Errorf("argument: got %q, want %q", task.Arg, "d1")
 	}
 	if task.Attempt != 1 {
-		t.Errorf("task.Attempt: got %v, want 1", task.Attempt)
+		t.Errorf("attempt: got %v, want 1", task.Attempt)
 	}
 	if waiting, dead := depth(t, q, "plan"); waiting != 0 || dead != 0 {
-		t.Errorf("got %d waiting and %d dead tasks, want none", waiting, dead)
+		t.Errorf("tasks: got %d waiting and %d dead ones, want none", waiting, dead)
 	}
 	if waiting, _ := depth(t, q, "other"); waiting != 1 {
-		t.Error("a task without a handler was changed")
+		t.Error("task without a handler: got a changed one, want the same")
 	}
 }
 
@@ -171,7 +171,7 @@ func TestFailuresAreRetriedThenDead(t *testing.T) {
 	cause := <-calls
 	stop()
 	if !slices.Equal(attempts, []int{1, 2, 3}) || cause.Error() != "not today" {
-		t.Errorf("got attempts %v, cause %v", attempts, cause)
+		t.Errorf(`attempts: got %v, cause %v, want 1 to 3 and "not today"`, attempts, cause)
 	}
 	waiting, dead := depth(t, q, "plan")
 	if waiting != 0 {
@@ -204,7 +204,7 @@ func TestI6APanicIsAFailureWithItsText(t *testing.T) {
 	<-done
 	stop()
 	if got := column(t, db, "error"); !strings.HasPrefix(got, "panic: out of range") {
-		t.Errorf(`got error %q, want it to start with "panic: out of range"`, got)
+		t.Errorf(`error: got %q, want it to start with "panic: out of range"`, got)
 	}
 }
 
@@ -223,17 +223,17 @@ func TestPermanentGivesUpAtOnce(t *testing.T) {
 	stop := start(t, q)
 	enqueue(t, db, q, queue.NewTask{Kind: "plan"})
 	if cause := <-calls; !errors.Is(cause, fault) {
-		t.Errorf("got cause %v, want %v", cause, fault)
+		t.Errorf("cause: got %v, want %v", cause, fault)
 	}
 	stop()
 	if _, dead := depth(t, q, "plan"); dead != 1 {
 		t.Errorf("dead tasks: got %d, want 1", dead)
 	}
 	if queue.Permanent(nil) != nil {
-		t.Errorf("queue.Permanent(nil): got %v, want nil", queue.Permanent(nil))
+		t.Errorf("permanent: got %v, want nil", queue.Permanent(nil))
 	}
 	if queue.IsPermanent(fault) {
-		t.Error("queue.IsPermanent(fault) is true, want false")
+		t.Error("permanent error: got true, want false")
 	}
 }
 

@@ -31,20 +31,20 @@ func TestS1ASealedValueOpensInItsPlaceOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	if bytes.Contains(sealed, []byte("t0ken")) {
-		t.Fatalf("sealed value %x contains the secret", sealed)
+		t.Fatalf("sealed value: got %x with the secret in it, want it sealed", sealed)
 	}
 	if sealed[0] != 1 {
-		t.Fatalf("sealed[0]: got %v, want 1", sealed[0])
+		t.Fatalf("first byte of the sealed value: got %v, want 1", sealed[0])
 	}
 	if again, _ := s.Seal("accounts/access_token/a", secret.New("t0ken")); bytes.Equal(sealed, again) {
-		t.Error("sealing one value twice: got equal results")
+		t.Error("seal one value twice: got equal results, want different ones")
 	}
 	if got, err := s.Open("accounts/access_token/a", sealed); err != nil || got.Reveal() != "t0ken" {
 		t.Errorf("opened value: got %q, error %v, want t0ken", got.Reveal(), err)
 	}
 	for _, place := range []string{"accounts/access_token/b", "accounts/refresh_token/a", ""} {
 		if got, err := s.Open(place, sealed); err == nil || !got.IsZero() {
-			t.Errorf("open at %q: got no error", place)
+			t.Errorf("open at %q: got no error, want one", place)
 		}
 	}
 	for i := range sealed { // altered, the key id included
@@ -54,7 +54,7 @@ func TestS1ASealedValueOpensInItsPlaceOnly(t *testing.T) {
 			t.Errorf("open with byte %d changed: got no error, want one", i)
 		}
 		if _, err := s.Open("accounts/access_token/a", sealed[:i]); err == nil && i > 0 {
-			t.Errorf("open a value cut to %d bytes: got no error", i)
+			t.Errorf("open a value cut to %d bytes: got no error, want one", i)
 		}
 	}
 }
@@ -66,14 +66,14 @@ func TestAnEmptySecretIsSealedAsNil(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(sealed) != 0 {
-		t.Fatalf("len(sealed): got %v, want 0", len(sealed))
+		t.Fatalf("length of the sealed value: got %v, want 0", len(sealed))
 	}
 	got, err := s.Open("t/c/r", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !got.IsZero() {
-		t.Errorf("got %v, want zero", got)
+		t.Errorf("opened value: got %v, want zero", got)
 	}
 	if _, err := s.Seal("", secret.New("x")); err == nil {
 		t.Error("seal without a place: got no error, want one")
@@ -91,14 +91,14 @@ func TestOldKeysStillOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got.Reveal() != "value" {
-			t.Errorf("got.Reveal(): got %q, want %q", got.Reveal(), "value")
+			t.Errorf("opened value: got %q, want %q", got.Reveal(), "value")
 		}
 	}
 	if after[0] != 2 {
 		t.Errorf("id of the sealing key: got %d, want 2", after[0])
 	}
 	if _, err := old.Open("t/c/r", after); !errors.Is(err, seal.ErrUnknownKey) {
-		t.Errorf("got error %v, want ErrUnknownKey", err)
+		t.Errorf("open: got error %v, want ErrUnknownKey", err)
 	}
 }
 
@@ -126,7 +126,7 @@ func TestTheKeyFileIsCreatedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info.Mode().Perm() != 0o600 {
-		t.Errorf("info.Mode().Perm(): got %v, want %v", info.Mode().Perm(), 0o600)
+		t.Errorf("permissions: got %v, want %v", info.Mode().Perm(), 0o600)
 	}
 	second, err := seal.LoadOrCreate(path, true)
 	if err != nil {
@@ -138,7 +138,7 @@ func TestTheKeyFileIsCreatedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Reveal() != "value" {
-		t.Errorf("the second start made another key: got.Reveal(): got %q, want %q", got.Reveal(), "value")
+		t.Errorf("opened value after the second start: got %q, want %q", got.Reveal(), "value")
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); len(left) != 1 {
 		t.Errorf("files left: got %v, want none", left)
@@ -175,7 +175,7 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 			}
 			_, err := seal.LoadOrCreate(path, true)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("got error %v, want %q", err, c.want)
+				t.Fatalf("load or create the key: got error %v, want %q", err, c.want)
 			}
 			if strings.Contains(err.Error(), good[:20]) {
 				t.Errorf("the error contains the key: %v", err)

@@ -137,10 +137,10 @@ func (e *env) runner(path string, body any) *httptest.ResponseRecorder {
 func answer[T any](t *testing.T, w *httptest.ResponseRecorder, status int) (v T) {
 	t.Helper()
 	if w.Code != status {
-		t.Fatalf("status %d %s, want %d", w.Code, w.Body, status)
+		t.Fatalf("status: got %d %s, want %d", w.Code, w.Body, status)
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("decode the body: got error %v, want none", err)
 	}
 	return v
 }
@@ -153,25 +153,25 @@ func TestClaimHandsOutTheSpecOnce(t *testing.T) {
 		w := e.runner("claim", claim())
 		s, err := spec.DecodeSpec(w.Body)
 		if err != nil {
-			t.Fatalf("got error %v, want none", err)
+			t.Fatalf("decode spec: got error %v, want none", err)
 		}
 		if w.Code != http.StatusOK {
-			t.Fatalf("got Code %v, want %v", w.Code, http.StatusOK)
+			t.Fatalf("status: got %v, want %v", w.Code, http.StatusOK)
 		}
 		if s.Registries[0].Password.Reveal() != "registry-canary" {
-			t.Fatalf(`got Password.Reveal() %q, want "registry-canary"`, s.Registries[0].Password.Reveal())
+			t.Fatalf(`password: got %q, want "registry-canary"`, s.Registries[0].Password.Reveal())
 		}
 		if w.Header().Get("Cache-Control") != "no-store" {
-			t.Fatalf(`got Cache-Control %q, want "no-store"`, w.Header().Get("Cache-Control"))
+			t.Fatalf(`Cache-Control: got %q, want "no-store"`, w.Header().Get("Cache-Control"))
 		}
 	}
 	answer[spec.ErrorReply](t, e.runner("claim", spec.ClaimRequest{RunnerID: "r2"}), http.StatusConflict)
 	b, err := e.store.Build(t.Context(), e.build.ID)
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("build: got error %v, want none", err)
 	}
 	if b.State != autobuild.Running {
-		t.Errorf("got State %v, want %v", b.State, autobuild.Running)
+		t.Errorf("state: got %v, want %v", b.State, autobuild.Running)
 	}
 	answer[spec.ErrorReply](t, e.runner("claim", spec.ClaimRequest{}), http.StatusBadRequest)
 }
@@ -187,7 +187,7 @@ func TestS7Tokens(t *testing.T) {
 			"the hash":      e.post("/runner/v1/builds/"+e.build.ID+"/"+path, claim(), autobuild.TokenHash(secret.New(token))),
 		} {
 			if w.Code != http.StatusUnauthorized {
-				t.Errorf("%s with token %s: %d, want 401", path, name, w.Code)
+				t.Errorf("%s with token %s: got status %d, want 401", path, name, w.Code)
 			}
 		}
 	}
@@ -202,9 +202,9 @@ func TestSpecProblemsAreNotTheRunners(t *testing.T) {
 		e := newEnv(t)
 		e.specErr = err
 		if w := e.runner("claim", claim()); w.Code != status {
-			t.Errorf("got Code %v, want %v", w.Code, status)
+			t.Errorf("status: got %v, want %v", w.Code, status)
 		} else if strings.Contains(w.Body.String(), "canary") {
-			t.Errorf(`got %q, want it not to contain "canary"`, w.Body.String())
+			t.Errorf(`body: got %q, want it not to contain "canary"`, w.Body.String())
 		}
 	}
 }
@@ -220,9 +220,9 @@ func TestEventsBecomeStages(t *testing.T) {
 			e.runner("events", spec.EventsRequest{Events: events}),
 			http.StatusOK,
 		); got.Seq != seq {
-			t.Errorf("got Seq %v, want %v", got.Seq, seq)
+			t.Errorf("sequence number: got %v, want %v", got.Seq, seq)
 		} else if got.Cancel {
-			t.Error("got Cancel true, want false")
+			t.Error("cancel: got true, want false")
 		}
 	}
 	started := spec.Event{Seq: 1, Kind: spec.StageStarted, Stage: "build", At: at(0)}
@@ -242,13 +242,13 @@ func TestEventsBecomeStages(t *testing.T) {
 	}
 	a, err := e.store.Attempt(t.Context(), e.build.ID, 1)
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("attempt: got error %v, want none", err)
 	}
 	if a.Digest != digest {
-		t.Errorf("got Digest %v, want %v", a.Digest, digest)
+		t.Errorf("digest: got %v, want %v", a.Digest, digest)
 	}
 	if a.HeartbeatAt.IsZero() {
-		t.Error("got no HeartbeatAt")
+		t.Error("time of the last heartbeat: got none, want one")
 	}
 	send(4, spec.Event{Seq: 4, Kind: spec.StageFinished, Stage: spec.StageTest, At: at(9)})
 }
@@ -273,10 +273,10 @@ func TestLogAtOffsets(t *testing.T) {
 	}
 	text, err := e.logs.Read(t.Context(), e.build.ID, 1, 0, 100)
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("read: got error %v, want none", err)
 	}
 	if string(text) != "one\ntwo\n***************\n" {
-		t.Errorf("got text %q, want %q", string(text), "one\ntwo\n***************\n")
+		t.Errorf("text: got %q, want %q", string(text), "one\ntwo\n***************\n")
 	}
 	for _, offset := range []string{"", "x", "-1"} {
 		answer[spec.ErrorReply](t, e.runner("log?offset="+offset, []byte("x")), http.StatusBadRequest)
@@ -314,10 +314,10 @@ func TestDeliveries(t *testing.T) {
 		}
 		w := e.post("/hooks/bitbucket/h1", []byte("raw bytes"), "")
 		if w.Code != tt.status {
-			t.Errorf("got Code %v, want %v", w.Code, tt.status)
+			t.Errorf("status: got %v, want %v", w.Code, tt.status)
 		}
 		if got != "h1 raw bytes" {
-			t.Errorf(`got %q, want "h1 raw bytes"`, got)
+			t.Errorf(`received delivery: got %q, want "h1 raw bytes"`, got)
 		}
 	}
 	if w := e.post(

@@ -27,7 +27,7 @@ func TestI4ConcurrentDeliveriesShareALimit(t *testing.T) {
 		<-received
 	}
 	if w := e.post("/hooks/bitbucket/h1", make([]byte, large), ""); w.Code != http.StatusServiceUnavailable {
-		t.Errorf("a delivery beyond the budget: %d, want 503", w.Code)
+		t.Errorf("delivery beyond the budget: got status %d, want 503", w.Code)
 	}
 	senders.Go(func() {
 		if w := e.post("/hooks/bitbucket/h1", make([]byte, 256<<10), ""); w.Code != http.StatusAccepted {

@@ -66,10 +66,10 @@ func TestMalformedReportsAreRefused(t *testing.T) {
 			e.runner("claim", claim())
 			got := answer[spec.ErrorReply](t, e.runner(tt.path, tt.body), tt.status)
 			if !strings.Contains(got.Error, tt.words) {
-				t.Errorf("got %q, want it to name %q", got.Error, tt.words)
+				t.Errorf("error: got %q, want it to name %q", got.Error, tt.words)
 			}
 			if len(got.Error) > 300 {
-				t.Errorf("got %d bytes of message, want at most 300", len(got.Error))
+				t.Errorf("bytes of message: got %d, want at most 300", len(got.Error))
 			}
 			wantUnchanged(t, e)
 		})
@@ -82,13 +82,13 @@ func wantUnchanged(t *testing.T, e *env) {
 	a, err := e.store.Attempt(t.Context(), e.build.ID, 1)
 	e.must(err)
 	if a.Digest != "" {
-		t.Errorf("got digest %q, want none", a.Digest)
+		t.Errorf("digest: got %q, want none", a.Digest)
 	}
 	if a.EventSeq != 0 {
-		t.Errorf("got event number %d, want 0", a.EventSeq)
+		t.Errorf("event number: got %d, want 0", a.EventSeq)
 	}
 	if a.State != autobuild.Running {
-		t.Errorf("got state %q, want %q", a.State, autobuild.Running)
+		t.Errorf("state: got %q, want %q", a.State, autobuild.Running)
 	}
 }
 
@@ -119,7 +119,7 @@ func TestAnAttemptHasAHundredStages(t *testing.T) {
 	b, err := e.store.Build(t.Context(), e.build.ID)
 	e.must(err)
 	if len(b.Stages) != spec.MaxStages {
-		t.Errorf("got %d stages, want %d", len(b.Stages), spec.MaxStages)
+		t.Errorf("stages: got %d, want %d", len(b.Stages), spec.MaxStages)
 	}
 }
 
@@ -140,14 +140,14 @@ func TestWordsOfARunnerAreOneLine(t *testing.T) {
 	e.must(err)
 	const want = "9 of 12[31m steps cachedé"
 	if got := b.Stages[0].Detail; !strings.HasPrefix(got, want) {
-		t.Errorf("got %q, want the prefix %q", got, want)
+		t.Errorf("detail: got %q, want the prefix %q", got, want)
 	} else if len(got) > 200 {
-		t.Errorf("got len(got) %v, want at most 200", len(got))
+		t.Errorf("length of the detail: got %v, want at most 200", len(got))
 	}
 	if got := b.Detail; !strings.HasPrefix(got, want) {
-		t.Errorf("got %q, want the prefix %q", got, want)
+		t.Errorf("detail: got %q, want the prefix %q", got, want)
 	} else if len(got) > 1000 {
-		t.Errorf("got len(got) %v, want at most 1000", len(got))
+		t.Errorf("length of the detail: got %v, want at most 1000", len(got))
 	}
 }
 
@@ -160,7 +160,7 @@ func TestExtraTags(t *testing.T) {
 		return answer[spec.PermitReply](t, reply, http.StatusOK)
 	}
 	if got := ask("nightly", "edge"); !got.Granted {
-		t.Errorf("extra tags were refused: %s", got.Reason)
+		t.Errorf("extra tags: got a refusal %s, want none", got.Reason)
 	}
 	var many []string
 	for i := range 99 {
@@ -169,7 +169,7 @@ func TestExtraTags(t *testing.T) {
 	reply := e.runner("permit", spec.PermitRequest{ExtraTags: many})
 	got := answer[spec.ErrorReply](t, reply, http.StatusUnprocessableEntity)
 	if !strings.Contains(got.Error, "extra_tags[98]") {
-		t.Errorf("got %q, want it to name the tag past 100", got.Error)
+		t.Errorf("error: got %q, want it to name the tag past 100", got.Error)
 	}
 	result := spec.Result{
 		State: spec.Succeeded, Digest: digest, Tags: []spec.TagResult{{Tag: "latest"}},

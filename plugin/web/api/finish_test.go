@@ -18,7 +18,7 @@ func TestPermit(t *testing.T) {
 		http.StatusOK,
 	)
 	if !got.Granted {
-		t.Errorf("refused: %s", got.Reason)
+		t.Errorf("permit: got a refusal %s, want none", got.Reason)
 	}
 	answer[spec.ErrorReply](t, e.runner("permit", spec.PermitRequest{}), http.StatusBadRequest)
 }
@@ -29,24 +29,24 @@ func TestFinishMayBeRepeated(t *testing.T) {
 	result := spec.Result{State: spec.Succeeded, Reason: "whatever", Digest: digest, Size: 42}
 	for range 2 {
 		if w := e.runner("finish", result); w.Code != http.StatusNoContent {
-			t.Fatalf("status %d %s", w.Code, w.Body)
+			t.Fatalf("status: got %d %s, want 204", w.Code, w.Body)
 		}
 	}
 	b, err := e.store.Build(t.Context(), e.build.ID)
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("build: got error %v, want none", err)
 	}
 	if b.State != autobuild.Succeeded {
-		t.Errorf("got State %v, want %v", b.State, autobuild.Succeeded)
+		t.Errorf("state: got %v, want %v", b.State, autobuild.Succeeded)
 	}
 	if b.Digest != digest {
-		t.Errorf("got Digest %v, want %v", b.Digest, digest)
+		t.Errorf("digest: got %v, want %v", b.Digest, digest)
 	}
 	if b.Size != 42 {
-		t.Errorf("got Size %v, want 42", b.Size)
+		t.Errorf("size: got %v, want 42", b.Size)
 	}
 	if b.Reason != "" {
-		t.Errorf(`got Reason %q, want ""`, b.Reason)
+		t.Errorf(`reason: got %q, want ""`, b.Reason)
 	}
 	answer[spec.ErrorReply](t, e.runner("finish", spec.Result{State: spec.Failed}), http.StatusGone)
 	answer[spec.ErrorReply](t, e.runner("events", spec.EventsRequest{}), http.StatusGone)
@@ -70,20 +70,20 @@ func TestResultsAreConverted(t *testing.T) {
 		e := newEnv(t)
 		e.runner("claim", claim())
 		if w := e.runner("finish", tt.result); w.Code != http.StatusNoContent {
-			t.Fatalf("status %d %s", w.Code, w.Body)
+			t.Fatalf("status: got %d %s, want 204", w.Code, w.Body)
 		}
 		a, err := e.store.Attempt(t.Context(), e.build.ID, 1)
 		if err != nil {
-			t.Fatalf("got error %v, want none", err)
+			t.Fatalf("attempt: got error %v, want none", err)
 		}
 		if a.State != tt.state {
-			t.Errorf("got State %v, want %v", a.State, tt.state)
+			t.Errorf("state: got %v, want %v", a.State, tt.state)
 		}
 		if a.Reason != tt.reason {
-			t.Errorf("got Reason %v, want %v", a.Reason, tt.reason)
+			t.Errorf("reason: got %v, want %v", a.Reason, tt.reason)
 		}
 		if len(a.Detail) > 1200 {
-			t.Errorf("got len(a.Detail) %v, want at most 1200", len(a.Detail))
+			t.Errorf("length of the detail: got %v, want at most 1200", len(a.Detail))
 		}
 	}
 }

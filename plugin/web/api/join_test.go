@@ -66,24 +66,24 @@ func TestAPipelineJoinsAndClaims(t *testing.T) {
 	w := e.join(asks(2, "https://ci.example.com/17\x1b[2J\n"), pipelineToken)
 	reply, err := spec.DecodePipelineReply(w.Body)
 	if err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("decode the reply: got error %v, want none", err)
 	}
 	if w.Code != http.StatusOK {
-		t.Fatalf("got Code %v, want %v", w.Code, http.StatusOK)
+		t.Fatalf("status: got %v, want %v", w.Code, http.StatusOK)
 	}
 	if reply.BuildID != b.ID {
-		t.Fatalf("got BuildID %v, want %v", reply.BuildID, b.ID)
+		t.Fatalf("build ID: got %v, want %v", reply.BuildID, b.ID)
 	}
 	if reply.Build != b.Number {
-		t.Fatalf("got Build %v, want %v", reply.Build, b.Number)
+		t.Fatalf("build: got %v, want %v", reply.Build, b.Number)
 	}
 	if w.Header().Get("Cache-Control") != "no-store" {
-		t.Fatalf(`got Cache-Control %q, want "no-store"`, w.Header().Get("Cache-Control"))
+		t.Fatalf(`Cache-Control: got %q, want "no-store"`, w.Header().Get("Cache-Control"))
 	}
 	if a, err := e.store.Attempt(t.Context(), b.ID, 1); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("attempt: got error %v, want none", err)
 	} else if a.EngineRef != "https://ci.example.com/17[2J" {
-		t.Errorf(`got EngineRef %q, want "https://ci.example.com/17[2J"`, a.EngineRef)
+		t.Errorf(`pipeline: got %q, want "https://ci.example.com/17[2J"`, a.EngineRef)
 	}
 	if w := e.post("/runner/v1/builds/"+b.ID+"/claim", claim(), reply.Token.Reveal()); w.Code != http.StatusOK {
 		t.Errorf("claim with its token: got Code %v, want %v", w.Code, http.StatusOK)
@@ -92,15 +92,15 @@ func TestAPipelineJoinsAndClaims(t *testing.T) {
 	if reply, err := spec.DecodePipelineReply(
 		w.Body,
 	); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("decode the reply: got error %v, want none", err)
 	} else if w.Code != http.StatusOK {
-		t.Errorf("got Code %v, want %v", w.Code, http.StatusOK)
+		t.Errorf("status: got %v, want %v", w.Code, http.StatusOK)
 	} else if reply.Build != 0 {
-		t.Errorf("got Build %v, want 0", reply.Build)
+		t.Errorf("build: got %v, want 0", reply.Build)
 	} else if !reply.Token.IsZero() {
-		t.Errorf("got Token %v, want the zero value", reply.Token)
+		t.Errorf("token: got %v, want the zero value", reply.Token)
 	} else if !strings.Contains(reply.Reason, "another pipeline") {
-		t.Errorf(`got %q, want it to contain "another pipeline"`, reply.Reason)
+		t.Errorf(`reason: got %q, want it to contain "another pipeline"`, reply.Reason)
 	}
 }
 
@@ -149,15 +149,15 @@ func TestErrorsOfAPipelineRequest(t *testing.T) {
 	} {
 		got := answer[spec.ErrorReply](t, e.join(c.request, pipelineToken), c.status)
 		if !strings.Contains(got.Error, words) {
-			t.Errorf("got %q, want it to contain %q", got.Error, words)
+			t.Errorf("error: got %q, want it to contain %q", got.Error, words)
 		}
 	}
 	long := asks(2, strings.Repeat("é", 400))
 	e.join(long, pipelineToken)
 	if a, err := e.store.Attempt(t.Context(), b.ID, 1); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("attempt: got error %v, want none", err)
 	} else if len(a.EngineRef) != spec.MaxPipeline {
-		t.Errorf("got %d EngineRef %v, want %d", len(a.EngineRef), a.EngineRef, spec.MaxPipeline)
+		t.Errorf("length of the pipeline: got %d (%v), want %d", len(a.EngineRef), a.EngineRef, spec.MaxPipeline)
 	}
 	if w := e.join(asks(2, strings.Repeat("x", 9<<10)), pipelineToken); w.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("a large request: got Code %v, want %v", w.Code, http.StatusRequestEntityTooLarge)

@@ -72,15 +72,15 @@ func TestS11GuessingAtTokensIsLimitedPerAddress(t *testing.T) {
 	e := newEnv(t)
 	for i := range rejectedBurst {
 		if got := e.post("/runner/v1/builds/b/claim", "192.0.2.1", "guess").StatusCode; got != http.StatusUnauthorized {
-			t.Fatalf("guess %d: %d, want 401", i, got)
+			t.Fatalf("guess %d: got status %d, want 401", i, got)
 		}
 	}
 	limited := e.post("/runner/v1/builds/b/finish", "192.0.2.1", "guess")
 	if limited.StatusCode != http.StatusTooManyRequests {
-		t.Errorf("got StatusCode %v, want %v", limited.StatusCode, http.StatusTooManyRequests)
+		t.Errorf("status: got %v, want %v", limited.StatusCode, http.StatusTooManyRequests)
 	}
 	if limited.Header.Get("Retry-After") != "1" {
-		t.Errorf(`got Retry-After %q, want "1"`, limited.Header.Get("Retry-After"))
+		t.Errorf(`Retry-After: got %q, want "1"`, limited.Header.Get("Retry-After"))
 	}
 	if got := e.post(spec.ProbePath, "192.0.2.1", "good").StatusCode; got != http.StatusOK {
 		t.Errorf("a good token from the same address: got %v, want %v", got, http.StatusOK)
@@ -104,10 +104,10 @@ func TestS11ATokenIsLimited(t *testing.T) {
 	}
 	limited := e.post(spec.ProbePath, "192.0.2.9", "good")
 	if limited.StatusCode != http.StatusTooManyRequests {
-		t.Errorf("got StatusCode %v, want %v", limited.StatusCode, http.StatusTooManyRequests)
+		t.Errorf("status: got %v, want %v", limited.StatusCode, http.StatusTooManyRequests)
 	}
 	if limited.Header.Get("Retry-After") == "" {
-		t.Error("got an empty Retry-After")
+		t.Error("Retry-After: got none, want one")
 	}
 	e.now = e.now.Add(time.Second)
 	if got := e.post(spec.ProbePath, "192.0.2.1", "good").StatusCode; got != http.StatusOK {
@@ -159,10 +159,10 @@ func TestReportsAreLimitedPerAttempt(t *testing.T) {
 	}
 	limited := report("another") // the limit counts per attempt
 	if limited.StatusCode != http.StatusTooManyRequests {
-		t.Errorf("got %d, want 429", limited.StatusCode)
+		t.Errorf("status: got %d, want 429", limited.StatusCode)
 	}
 	if got := limited.Header.Get("Retry-After"); got != "1" {
-		t.Errorf("got Retry-After %q, want 1", got)
+		t.Errorf("Retry-After: got %q, want 1", got)
 	}
 	for i := range 600 {
 		e.now = e.now.Add(time.Second)
@@ -180,14 +180,14 @@ func TestPermitsAreLimitedPerAttempt(t *testing.T) {
 	ask := func() int { return e.post("/runner/v1/builds/b/permit", "192.0.2.1", "one").StatusCode }
 	for i := range permitsBurst {
 		if got := ask(); got == http.StatusTooManyRequests {
-			t.Fatalf("request %d: got 429", i)
+			t.Fatalf("request %d: got status 429, want another one", i)
 		}
 	}
 	if got := ask(); got != http.StatusTooManyRequests {
-		t.Errorf("got %d, want 429", got)
+		t.Errorf("status: got %d, want 429", got)
 	}
 	e.now = e.now.Add(time.Second)
 	if got := ask(); got == http.StatusTooManyRequests {
-		t.Error("a second later: got 429")
+		t.Error("a second later: got status 429, want another one")
 	}
 }

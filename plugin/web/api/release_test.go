@@ -27,10 +27,10 @@ func TestI4RefusedBytesAreReleasedExactly(t *testing.T) {
 			release()
 		}
 		if b.small.Load() != 3*smallDelivery {
-			t.Fatalf("got small.Load() %v, want %v", b.small.Load(), 3*smallDelivery)
+			t.Fatalf("bytes of small deliveries: got %v, want %v", b.small.Load(), 3*smallDelivery)
 		}
 		if b.large.Load() != smallDelivery {
-			t.Fatalf("got large.Load() %v, want %v", b.large.Load(), smallDelivery)
+			t.Fatalf("bytes of large deliveries: got %v, want %v", b.large.Load(), smallDelivery)
 		}
 	}
 }

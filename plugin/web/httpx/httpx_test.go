@@ -57,19 +57,19 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, hook := serve(t, "", func(*gin.Context) error { return tt.err })
 			if w.Code != tt.status {
-				t.Errorf("got Code %v, want %v", w.Code, tt.status)
+				t.Errorf("status: got %v, want %v", w.Code, tt.status)
 			}
 			if !strings.Contains(w.Body.String(), tt.text) {
-				t.Errorf("got %q, want it to contain %q", w.Body.String(), tt.text)
+				t.Errorf("body: got %q, want it to contain %q", w.Body.String(), tt.text)
 			}
 			if strings.Contains(w.Body.String(), "secret detail") {
-				t.Error("the reply shows the inside of a 500")
+				t.Error("body of a 500: got the cause, want none")
 			}
 			if len(hook.Entries) != 1 {
 				t.Fatalf("number of entries: got %d, want 1 (%v)", len(hook.Entries), hook.Entries)
 			}
 			if !errors.Is(hook.LastEntry().Data["error"].(error), tt.err) {
-				t.Errorf("got error %v, want %v", hook.LastEntry().Data["error"].(error), tt.err)
+				t.Errorf("error: got %v, want %v", hook.LastEntry().Data["error"].(error), tt.err)
 			}
 		})
 	}
@@ -82,7 +82,7 @@ func TestRateLimitSaysWhenToComeBack(t *testing.T) {
 		func(*gin.Context) error { return &autobuild.RateLimitError{RetryAfter: 1500 * time.Millisecond} },
 	)
 	if got := w.Header().Get("Retry-After"); got != "2" {
-		t.Errorf("Retry-After = %q, want 2", got)
+		t.Errorf("Retry-After: got %q, want 2", got)
 	}
 }
 
@@ -92,14 +92,14 @@ func TestBodiesAreBounded(t *testing.T) {
 		return err
 	})
 	if w.Code != http.StatusRequestEntityTooLarge {
-		t.Errorf("status %d, want 413", w.Code)
+		t.Errorf("status: got %d, want 413", w.Code)
 	}
 	w, _ = serve(t, `{"a":`, func(c *gin.Context) error {
 		var v struct{ A int }
 		return httpx.ReadJSON(c, 10, &v)
 	})
 	if w.Code != http.StatusBadRequest {
-		t.Errorf("status %d, want 400", w.Code)
+		t.Errorf("status: got %d, want 400", w.Code)
 	}
 	w, _ = serve(t, `{"a":3}`, func(c *gin.Context) error {
 		var v struct{ A int }
@@ -110,10 +110,10 @@ func TestBodiesAreBounded(t *testing.T) {
 		return nil
 	})
 	if w.Code != http.StatusOK {
-		t.Errorf("got Code %v, want %v", w.Code, http.StatusOK)
+		t.Errorf("status: got %v, want %v", w.Code, http.StatusOK)
 	}
 	if w.Body.String() != "3" {
-		t.Errorf(`got Body.String() %q, want "3"`, w.Body.String())
+		t.Errorf(`body: got %q, want "3"`, w.Body.String())
 	}
 	w, _ = serve(t, "abc", func(c *gin.Context) error {
 		body, err := httpx.ReadBody(c, 10)
@@ -131,10 +131,10 @@ func TestErrorAfterTheReplyIsOnlyLogged(t *testing.T) {
 		return errors.New("too late")
 	})
 	if w.Code != http.StatusOK {
-		t.Errorf("got Code %v, want %v", w.Code, http.StatusOK)
+		t.Errorf("status: got %v, want %v", w.Code, http.StatusOK)
 	}
 	if w.Body.String() != "done" {
-		t.Errorf(`got Body.String() %q, want "done"`, w.Body.String())
+		t.Errorf(`body: got %q, want "done"`, w.Body.String())
 	}
 	if len(hook.Entries) != 1 {
 		t.Errorf("number of entries: got %d, want 1 (%v)", len(hook.Entries), hook.Entries)
@@ -143,9 +143,9 @@ func TestErrorAfterTheReplyIsOnlyLogged(t *testing.T) {
 
 func TestErrorText(t *testing.T) {
 	if got := (&httpx.Error{Status: 400, Message: "no"}).Error(); got != "no" {
-		t.Errorf(`got %q, want "no"`, got)
+		t.Errorf(`error: got %q, want "no"`, got)
 	}
 	if got := (&httpx.Error{Status: 400, Message: "no", Err: errors.New("why")}).Error(); got != "no: why" {
-		t.Errorf(`got %q, want "no: why"`, got)
+		t.Errorf(`error: got %q, want "no: why"`, got)
 	}
 }

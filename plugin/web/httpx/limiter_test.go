@@ -16,7 +16,7 @@ func TestALimiterForgetsTheOldest(t *testing.T) {
 		}
 	}
 	if l.Allow("first") == nil {
-		t.Fatal("the first caller is not limited")
+		t.Fatal("first caller: got no limit, want one")
 	}
 	for i := range maxCallers {
 		if err := l.Allow(fmt.Sprint(i)); err != nil {
@@ -24,13 +24,13 @@ func TestALimiterForgetsTheOldest(t *testing.T) {
 		}
 	}
 	if len(l.by) != maxCallers {
-		t.Fatalf("got %d by %v, want %d", len(l.by), l.by, maxCallers)
+		t.Fatalf("callers: got %d %v, want %d", len(l.by), l.by, maxCallers)
 	}
 	if l.recent.Len() != maxCallers {
-		t.Errorf("got recent.Len() %v, want %v", l.recent.Len(), maxCallers)
+		t.Errorf("recent callers: got %v, want %v", l.recent.Len(), maxCallers)
 	}
 	if l.Allow("first") != nil {
-		t.Error("the caller seen longest ago is still known")
+		t.Error("oldest caller: got it stored, want it removed")
 	}
 }
 
@@ -43,10 +43,10 @@ func TestALimitersRefusalSaysWhen(t *testing.T) {
 		now = now.Add(step.pass)
 		err := l.Allow("a")
 		if got := retryAfter(err).Round(time.Millisecond); got != step.wait {
-			t.Errorf("after %s more: %v, to wait %s, want %s", step.pass, err, got, step.wait)
+			t.Errorf("after %s more: got error %v, time to wait %s, want %s", step.pass, err, got, step.wait)
 		}
 		if status, _ := Answer(err); err != nil && status != 429 {
-			t.Errorf("status %d", status)
+			t.Errorf("status: got %d, want 429", status)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func TestAutomatedBuildsAreSearched(t *testing.T) {
 		}
 	}
 	if bars != 12 {
-		t.Errorf("%d columns in the sparklines, want 10 and 2", bars)
+		t.Errorf("columns in the sparklines: got %d, want 10 and 2", bars)
 	}
 }
 
@@ -51,12 +51,12 @@ func TestAutomatedBuildShowsItsWebhook(t *testing.T) {
 	polled := s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID)
 	polled.want(t, http.StatusOK, "polled every 5 min", "not an administrator", "/hooks/bitbucket/", "Show secret")
 	if !strings.Contains(polled.Text, `href="https://bitbucket.org/acme/worker/admin/webhooks"`) {
-		t.Error("the page has no link to the settings for the webhook")
+		t.Error("link to the settings for the webhook: got none, want one")
 	}
 	shown := s.post(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID+"/secret")
 	shown.want(t, http.StatusOK, pagestest.WebhookSecret)
 	if shown.Header.Get("Cache-Control") != "no-store" {
-		t.Error("the secret may be stored")
+		t.Error("Cache-Control of the secret: got another value, want no-store")
 	}
 	s.post(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID+"/webhook").
 		wantRedirect(t, "/automated-builds/"+s.Worker.ID+"?done=hook")
@@ -70,7 +70,7 @@ func TestBuildsAreStartedByHand(t *testing.T) {
 	wrong := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "", "key", "k")
 	wrong.want(t, http.StatusUnprocessableEntity, "enter the tag to build", "Please fix this error")
 	if wrong.value(t, "rule") != "releases" {
-		t.Error("the rule that was chosen is lost")
+		t.Error("chosen rule: got none, want it kept")
 	}
 	s.post(t, pagestest.Writer, start, "ref", "main").want(t, http.StatusUnprocessableEntity, "Choose a rule")
 	s.post(t, pagestest.Writer, start, "rule", "gone").
@@ -78,10 +78,10 @@ func TestBuildsAreStartedByHand(t *testing.T) {
 	first := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9", "key", "one")
 	second := s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9", "key", "one")
 	if first.Header.Get("Location") != second.Header.Get("Location") {
-		t.Errorf("got Location %v, want %v", first.Header.Get("Location"), second.Header.Get("Location"))
+		t.Errorf("Location: got %v, want %v", first.Header.Get("Location"), second.Header.Get("Location"))
 	}
 	if first.StatusCode != http.StatusSeeOther {
-		t.Errorf("got StatusCode %v, want %v", first.StatusCode, http.StatusSeeOther)
+		t.Errorf("status: got %v, want %v", first.StatusCode, http.StatusSeeOther)
 	}
 	s.Services.Fail(autobuild.FieldError{Field: "ref", Message: "there is no tag v9.9"})
 	s.post(t, pagestest.Writer, start, "rule", "releases", "ref", "v9.9").
@@ -116,18 +116,18 @@ func TestWizardLeadsStepByStep(t *testing.T) {
 	workspace := links(links("/automated-builds/new")["alice linked through OAuth"])["acme"]
 	first := links(workspace)
 	if first["acme/app public"] == "" {
-		t.Fatal(`got an empty first["acme/app public"]`)
+		t.Fatal("link for acme/app: got none, want one")
 	}
 	if first["acme/docs public"] != "" {
-		t.Fatalf(`got first["acme/docs public"] %q, want ""`, first["acme/docs public"])
+		t.Fatalf(`acme/docs public: got %q, want ""`, first["acme/docs public"])
 	}
 	if second := links(first["More repositories"]); second["acme/docs public"] == "" {
-		t.Errorf("the second page is %v", second)
+		t.Errorf("links of the second page: got %v, want acme/docs", second)
 	}
 	if found := links(workspace + "&search=tool"); found["acme/tools public"] == "" {
-		t.Error(`got an empty found["acme/tools public"]`)
+		t.Error("link for acme/tools: got none, want one")
 	} else if found["acme/app public"] != "" {
-		t.Errorf(`got found["acme/app public"] %q, want ""`, found["acme/app public"])
+		t.Errorf(`acme/app public: got %q, want ""`, found["acme/app public"])
 	}
 	docs := links(links(workspace + "&search=docs")["acme/docs public"])
 	nested := s.get(t, autobuild.RoleAdmin, docs["site/Dockerfile"])
@@ -204,10 +204,10 @@ func TestDraftsKeepEnteredValues(t *testing.T) {
 	more.want(t, http.StatusOK)
 	checkPage(t, more)
 	if more.value(t, "rules[1].tags") != "{sourceref}" {
-		t.Errorf(`got more.value(t, "rules[1].tags") %q, want "{sourceref}"`, more.value(t, "rules[1].tags"))
+		t.Errorf(`field rules[1].tags: got %q, want "{sourceref}"`, more.value(t, "rules[1].tags"))
 	}
 	if more.value(t, "rules[0].source") != "main" {
-		t.Errorf(`got more.value(t, "rules[0].source") %q, want "main"`, more.value(t, "rules[0].source"))
+		t.Errorf(`field rules[0].source: got %q, want "main"`, more.value(t, "rules[0].source"))
 	}
 	less := s.post(
 		t,
@@ -215,10 +215,10 @@ func TestDraftsKeepEnteredValues(t *testing.T) {
 		create,
 		draft(s, "rules[1].source", "dev", "rules[1].source_type", "branch", "remove-rule", "0")...)
 	if less.value(t, "rules[0].source") != "dev" {
-		t.Errorf(`got less.value(t, "rules[0].source") %q, want "dev"`, less.value(t, "rules[0].source"))
+		t.Errorf(`field rules[0].source: got %q, want "dev"`, less.value(t, "rules[0].source"))
 	}
 	if strings.Contains(less.Text, "rules[1]") {
-		t.Errorf(`got %q, want it not to contain "rules[1]"`, less.Text)
+		t.Errorf(`text: got %q, want it not to contain "rules[1]"`, less.Text)
 	}
 	variable := s.post(t, autobuild.RoleAdmin, create, draft(s, "add-variable", "1")...)
 	checkPage(t, variable)
@@ -258,10 +258,10 @@ func TestDraftsAreSaved(t *testing.T) {
 		t.Error(diff)
 	}
 	if a.Environment["TOKEN"].Reveal() != "sesame" {
-		t.Errorf(`got a.Environment["TOKEN"].Reveal() %q, want "sesame"`, a.Environment["TOKEN"].Reveal())
+		t.Errorf(`TOKEN: got %q, want "sesame"`, a.Environment["TOKEN"].Reveal())
 	}
 	if a.CreatedBy != s.Users[autobuild.RoleAdmin].ID {
-		t.Errorf("got CreatedBy %v, want %v", a.CreatedBy, s.Users[autobuild.RoleAdmin].ID)
+		t.Errorf("creator: got %v, want %v", a.CreatedBy, s.Users[autobuild.RoleAdmin].ID)
 	}
 	s.get(t, autobuild.RoleAdmin, saved.Header.Get("Location")).want(t, http.StatusOK, "The automated build is saved.")
 	built := s.post(
@@ -281,19 +281,19 @@ func TestEditing(t *testing.T) {
 	form.want(t, http.StatusOK)
 	if form.value(t, "rules[1].source") != `/^v([0-9]+)\.([0-9]+)$/` {
 		t.Errorf(
-			`got form.value(t, "rules[1].source") %q, want %q`,
+			"field rules[1].source: got %q, want %q",
 			form.value(t, "rules[1].source"),
 			`/^v([0-9]+)\.([0-9]+)$/`,
 		)
 	}
 	if form.value(t, "environment[0].name") != "NPM_MODE" {
-		t.Errorf(`got form.value(t, "environment[0].name") %q, want "NPM_MODE"`, form.value(t, "environment[0].name"))
+		t.Errorf(`field environment[0].name: got %q, want "NPM_MODE"`, form.value(t, "environment[0].name"))
 	}
 	if form.value(t, "environment[0].value") != "" {
-		t.Errorf(`got form.value(t, "environment[0].value") %q, want ""`, form.value(t, "environment[0].value"))
+		t.Errorf(`field environment[0].value: got %q, want ""`, form.value(t, "environment[0].value"))
 	}
 	if form.value(t, "account") != s.Account.ID {
-		t.Errorf(`got form.value(t, "account") %v, want %v`, form.value(t, "account"), s.Account.ID)
+		t.Errorf("field account: got %v, want %v", form.value(t, "account"), s.Account.ID)
 	}
 	values := draft(
 		s,
@@ -313,13 +313,13 @@ func TestEditing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if a.AccountID != s.Token.ID {
-		t.Errorf("got AccountID %v, want %v", a.AccountID, s.Token.ID)
+		t.Errorf("account ID: got %v, want %v", a.AccountID, s.Token.ID)
 	}
 	if len(a.Rules) != 1 {
 		t.Errorf("number of rules: got %d, want 1 (%v)", len(a.Rules), a.Rules)
 	}
 	if _, kept := a.Environment["NPM_MODE"]; !kept {
-		t.Error("the variable is lost")
+		t.Error("variable: got none, want it kept")
 	}
 	s.post(t, autobuild.RoleAdmin, edit, draft(s, "image", "x")...).
 		want(t, http.StatusUnprocessableEntity, "Name the registry too")

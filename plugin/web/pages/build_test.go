@@ -60,7 +60,7 @@ func TestBuildShowsItsStages(t *testing.T) {
 				}
 			}
 			if got := strings.Join(names, " "); got != tt.stations {
-				t.Errorf("stations %q, want %q", got, tt.stations)
+				t.Errorf("steps of the build: got %q, want %q", got, tt.stations)
 			}
 		})
 	}
@@ -92,10 +92,10 @@ func TestTheHeadComesWithoutTheLog(t *testing.T) {
 	head := s.do(t, r, s.Cookie(t, pagestest.Reader))
 	head.want(t, http.StatusOK, "running")
 	if strings.Contains(head.Text, `class="line"`) {
-		t.Errorf("got %q, want it not to contain %q", head.Text, `class="line"`)
+		t.Errorf("text: got %q, want it not to contain %q", head.Text, `class="line"`)
 	}
 	if !strings.Contains(head.Text, `id="build-head"`) {
-		t.Errorf("got %q, want it to contain %q", head.Text, `id="build-head"`)
+		t.Errorf("text: got %q, want it to contain %q", head.Text, `id="build-head"`)
 	}
 }
 
@@ -108,7 +108,7 @@ func TestViewersSeeNoButtons(t *testing.T) {
 		r := s.get(t, pagestest.Reader, address)
 		for _, form := range find(r.main(), "form") {
 			if attr(form, "method") == "post" {
-				t.Errorf("%s offers %s", address, attr(form, "action"))
+				t.Errorf("forms of %s: got %s, want none", address, attr(form, "action"))
 			}
 		}
 	}
@@ -139,13 +139,13 @@ func TestBuildsAreFilteredAndPaged(t *testing.T) {
 		}
 	}
 	if count(first) != 50 {
-		t.Fatalf("got count(first) %v, want 50", count(first))
+		t.Fatalf("builds on the page: got %v, want 50", count(first))
 	}
 	if older == "" {
-		t.Fatal("got an empty older")
+		t.Fatal("link to older builds: got none, want one")
 	}
 	if got := count(s.get(t, pagestest.Reader, older)); got != 25 {
-		t.Errorf("%d builds on the second page, want 25", got)
+		t.Errorf("builds on the second page: got %d, want 25", got)
 	}
 }
 
@@ -163,13 +163,13 @@ func TestCancelRetryRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b.Commit.Hash != s.Done.Commit.Hash {
-		t.Errorf("got Commit.Hash %v, want %v", b.Commit.Hash, s.Done.Commit.Hash)
+		t.Errorf("commit: got %v, want %v", b.Commit.Hash, s.Done.Commit.Hash)
 	}
 	if b.Cause != autobuild.CauseManual {
-		t.Errorf("got Cause %v, want %v", b.Cause, autobuild.CauseManual)
+		t.Errorf("cause: got %v, want %v", b.Cause, autobuild.CauseManual)
 	}
 	if b.CausedBy != "Bob Moss" {
-		t.Errorf(`got CausedBy %q, want "Bob Moss"`, b.CausedBy)
+		t.Errorf(`person: got %q, want "Bob Moss"`, b.CausedBy)
 	}
 }
 
@@ -206,7 +206,7 @@ func TestNoticesAreFixedTexts(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	r := s.get(t, pagestest.Reader, "/builds?done=Send+your+password")
 	if strings.Contains(r.Text, "password") {
-		t.Error("a link put words in our mouth")
+		t.Error("text of the page: got words of the link, want none")
 	}
 }
 
@@ -214,25 +214,25 @@ func TestRawLogIsText(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	r := s.get(t, pagestest.Reader, path(s.Done, "/log"))
 	if r.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
-		t.Errorf(`got Content-Type %q, want "text/plain; charset=utf-8"`, r.Header.Get("Content-Type"))
+		t.Errorf(`Content-Type: got %q, want "text/plain; charset=utf-8"`, r.Header.Get("Content-Type"))
 	}
 	if !strings.HasPrefix(r.Text, "fetching acme/app") {
-		t.Errorf(`got %q, want the prefix "fetching acme/app"`, r.Text)
+		t.Errorf(`text: got %q, want the prefix "fetching acme/app"`, r.Text)
 	}
 	if !strings.Contains(r.Text, "\x1b[36m") {
-		t.Errorf("got %q, want it to contain %q", r.Text, "\x1b[36m")
+		t.Errorf("text: got %q, want it to contain %q", r.Text, "\x1b[36m")
 	}
 	if rest := s.get(t, pagestest.Reader, path(s.Done, "/log?offset=9&attempt=1")); rest.Text != r.Text[9:] {
 		t.Errorf("from offset 9: got Text %v, want %v", rest.Text, r.Text[9:])
 	}
 	if got, want := r.Header.Get("Content-Disposition"), `inline; filename="build-`; !strings.HasPrefix(got, want) {
-		t.Errorf("got Content-Disposition %q, want %s…", got, want)
+		t.Errorf("Content-Disposition: got %q, want %s…", got, want)
 	}
 	for _, bad := range []string{
 		"/log?offset=-1", "/log?offset=x", "/log?attempt=7", "/log?attempt=x", "/log/stream?offset=x",
 	} {
 		if got := s.get(t, pagestest.Reader, path(s.Done, bad)).StatusCode; got != http.StatusNotFound {
-			t.Errorf("%s: %d, want 404", bad, got)
+			t.Errorf("%s: got status %d, want 404", bad, got)
 		}
 	}
 	if got := s.get(t, pagestest.Reader, "/builds/x/log").StatusCode; got != http.StatusNotFound {
@@ -266,10 +266,10 @@ func TestStreamContinuesAtTheOffset(t *testing.T) {
 		t.Fatalf("number of rows: got %d, want 25 (%v)", len(all), all)
 	}
 	if all[24] != "succeeded" {
-		t.Fatalf(`got all[24] %q, want "succeeded"`, all[24])
+		t.Fatalf(`last event: got %q, want "succeeded"`, all[24])
 	}
 	if !strings.Contains(all[0], `id="L1"`) {
-		t.Fatalf("got %q, want it to contain %q", all[0], `id="L1"`)
+		t.Fatalf("first event: got %q, want it to contain %q", all[0], `id="L1"`)
 	}
 	// The stream from the middle of line 4 has the same line numbers and text.
 	offset := strings.Index(s.get(t, pagestest.Reader, path(s.Done, "/log")).Text, "dockerfile: 412B")
@@ -280,7 +280,7 @@ func TestStreamContinuesAtTheOffset(t *testing.T) {
 	if _, end := events(t, s, path(s.Done, "/log/stream?offset=0"), ids[0]); len(end) != 1 {
 		t.Fatalf("number of elements: got %d, want 1 (%v)", len(end), end)
 	} else if end[0] != "succeeded" {
-		t.Errorf(`got end[0] %q, want "succeeded"`, end[0])
+		t.Errorf(`last event: got %q, want "succeeded"`, end[0])
 	}
 }
 
@@ -315,13 +315,13 @@ func TestLongLogsShowTheirEnd(t *testing.T) {
 		r := s.get(t, pagestest.Reader, path(b, ""))
 		r.want(t, http.StatusOK, "lines are in the raw log")
 		if n := strings.Count(r.Text, `class="line"`); n != 4000 {
-			t.Errorf("%d lines on the page, want 4000", n)
+			t.Errorf("lines on the page: got %d, want 4000", n)
 		}
 		if !strings.Contains(r.Text, `id="L20000"`) {
-			t.Errorf("got %q, want it to contain %q", r.Text, `id="L20000"`)
+			t.Errorf("text: got %q, want it to contain %q", r.Text, `id="L20000"`)
 		}
 		if strings.Contains(r.Text, `id="L100"`) {
-			t.Errorf("got %q, want it not to contain %q", r.Text, `id="L100"`)
+			t.Errorf("text: got %q, want it not to contain %q", r.Text, `id="L100"`)
 		}
 	}
 }
@@ -343,7 +343,7 @@ func TestListsAreRefreshed(t *testing.T) {
 			t.Fatalf("number of values: got %d, want 1 (%v)", len(got), got)
 		}
 		if got[0] != seconds {
-			t.Errorf("got %v, want %v", got[0], seconds)
+			t.Errorf("seconds: got %v, want %v", got[0], seconds)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func TestEnginesAreShown(t *testing.T) {
 	)
 	for _, absent := range []string{"SLIPWAY_DRONE_SERVER", "ci/woodpecker", "DRONE_YAML_ENDPOINT"} {
 		if strings.Contains(words(r.main()), absent) {
-			t.Errorf("the page contains %s, want it without", absent)
+			t.Errorf("page: got %s, want it without", absent)
 		}
 	}
 	drone := pagestest.Drone(s.CI)
@@ -62,26 +62,26 @@ func TestAServerIsInspectedOnRequestOnly(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	r := s.get(t, autobuild.RoleAdmin, enginesPage)
 	if len(s.CI.Looks()) != 0 {
-		t.Fatal("the page waits for the CI's server")
+		t.Fatal("requests to the CI server for the page: got some, want none")
 	}
 	later := byID(r.Page, "look-drone")
 	if later == nil {
-		t.Fatal("got nil later, want a value")
+		t.Fatal("part of the page: got none, want one")
 	}
 	if attr(later, "data-from") != enginesPage+"?look=drone" {
-		t.Fatalf(`got attr(later, "data-from") %v, want %v`, attr(later, "data-from"), enginesPage+"?look=drone")
+		t.Fatalf("attribute data-from: got %v, want %v", attr(later, "data-from"), enginesPage+"?look=drone")
 	}
 	if links := find(later, "a"); len(links) != 1 {
 		t.Fatalf("number of links: got %d, want 1 (%v)", len(links), links)
 	} else if attr(links[0], "href") != enginesPage+"?look=drone#h-drone" {
-		t.Errorf(`got attr(links[0], "href") %v, want %v`, attr(links[0], "href"), enginesPage+"?look=drone#h-drone")
+		t.Errorf("attribute href: got %v, want %v", attr(links[0], "href"), enginesPage+"?look=drone#h-drone")
 	}
 	looked := byID(s.get(t, autobuild.RoleAdmin, enginesPage+"?look=drone").Page, "look-drone")
 	if looked == nil {
-		t.Fatal("got nil looked, want a value")
+		t.Fatal("part of the page: got none, want one")
 	}
 	if attr(looked, "data-from") != "" {
-		t.Fatalf(`got attr(looked, "data-from") %q, want ""`, attr(looked, "data-from"))
+		t.Fatalf(`attribute data-from: got %q, want ""`, attr(looked, "data-from"))
 	}
 	var rows []string
 	for _, row := range find(looked, "tr")[1:] {
@@ -96,15 +96,15 @@ func TestAServerIsInspectedOnRequestOnly(t *testing.T) {
 	if all := s.CI.Looks(); len(all) != 1 {
 		t.Fatalf("number of rows: got %d, want 1 (%v)", len(all), all)
 	} else if all[0] <= 0 {
-		t.Errorf("got all[0] %v, want more than 0", all[0])
+		t.Errorf("time limit of the inspection: got %v, want more than 0", all[0])
 	} else if all[0] > 10*time.Second {
-		t.Errorf("got all[0] %v, want at most %v", all[0], 10*time.Second)
+		t.Errorf("time limit of the inspection: got %v, want at most %v", all[0], 10*time.Second)
 	}
 	for _, other := range []string{"embedded", "woodpecker", "none"} {
 		s.get(t, autobuild.RoleAdmin, enginesPage+"?look="+other).want(t, http.StatusOK, "Check Drone")
 	}
 	if len(s.CI.Looks()) != 1 {
-		t.Error("one engine's server is looked at for another's")
+		t.Error("inspections for another engine: got some, want none")
 	}
 }
 
@@ -113,7 +113,7 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 	where := enginesPage + "/drone/environment"
 	for _, address := range []string{enginesPage, where} {
 		if r := s.get(t, autobuild.RoleAdmin, address); strings.Contains(r.Text, pagestest.ExtensionSecret) {
-			t.Errorf("GET %s shows a secret", address)
+			t.Errorf("GET %s: got a secret, want none", address)
 		}
 	}
 	shown := s.post(t, autobuild.RoleAdmin, where)
@@ -125,20 +125,20 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 		"DRONE_YAML_ENDPOINT="+pagestest.URL+"/extensions/drone/config",
 	)
 	if shown.Header.Get("Cache-Control") != "no-store" {
-		t.Error("the secrets may be stored")
+		t.Error("Cache-Control of the secrets: got another value, want no-store")
 	}
 	if len(s.CI.Looks()) != 0 {
-		t.Error("the CI's server is looked at for its environment")
+		t.Error("inspections for the environment: got some, want none")
 	}
 	for role, status := range map[autobuild.Role]int{
 		pagestest.Writer: http.StatusForbidden, pagestest.Reader: http.StatusForbidden, "": http.StatusUnauthorized,
 	} {
 		refused := s.post(t, role, where)
 		if refused.StatusCode != status {
-			t.Errorf("got StatusCode %v, want %v", refused.StatusCode, status)
+			t.Errorf("status: got %v, want %v", refused.StatusCode, status)
 		}
 		if strings.Contains(refused.Text, pagestest.ExtensionSecret) {
-			t.Errorf("got %q, want it not to contain %q", refused.Text, pagestest.ExtensionSecret)
+			t.Errorf("text: got %q, want it not to contain %q", refused.Text, pagestest.ExtensionSecret)
 		}
 	}
 	for _, other := range []string{"embedded", "woodpecker", "none"} {
@@ -152,14 +152,14 @@ func TestABuildLeadsToItsPipeline(t *testing.T) {
 	r := s.get(t, pagestest.Reader, path(s.Live, ""))
 	r.want(t, http.StatusOK, "Pipeline "+ref+" on drone")
 	if !strings.Contains(r.Text, `href="`+link+`"`) {
-		t.Errorf("the page does not lead to %s", link)
+		t.Errorf("link to %s: got none, want one", link)
 	}
 	for _, address := range []string{link, path(s.Live, "/pipeline")} {
 		s.leads(t, address, fmt.Sprintf("https://drone.example.com/acme/builder/%d", s.Live.Number))
 	}
 	for name, without := range map[string]autobuild.Build{"on the embedded engine": s.Done, "that waits": s.Waiting} {
 		if r := s.get(t, pagestest.Reader, path(without, "")); strings.Contains(r.Text, "/pipeline") {
-			t.Errorf("a build %s leads to a pipeline", name)
+			t.Errorf("build %s: got a link to a pipeline, want none", name)
 		}
 		s.get(t, pagestest.Reader, path(without, "/pipeline")).
 			want(t, http.StatusNotFound, "no pipeline on a configured CI")
@@ -168,7 +168,7 @@ func TestABuildLeadsToItsPipeline(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r := s.get(t, pagestest.Reader, path(s.Live, "")); strings.Contains(r.Text, "/pipeline") {
-		t.Error("a build whose pipeline is not there yet leads to it")
+		t.Error("build without a pipeline: got a link to one, want none")
 	}
 	s.get(t, pagestest.Reader, path(s.Live, "/pipeline?attempt=2")).want(t, http.StatusNotFound)
 	s.get(t, pagestest.Reader, "/builds/99999/pipeline").want(t, http.StatusNotFound)
@@ -206,22 +206,22 @@ func TestTheEngineCanBeChosenIfThereAreSeveral(t *testing.T) {
 		offered = append(offered, attr(o, "value"))
 	}
 	if got := strings.Join(offered, " "); got != "embedded drone" {
-		t.Errorf(`got %q, want "embedded drone"`, got)
+		t.Errorf(`offered engines: got %q, want "embedded drone"`, got)
 	} else if form.value(t, "engine") != "drone" {
-		t.Errorf(`got form.value(t, "engine") %q, want "drone"`, form.value(t, "engine"))
+		t.Errorf(`field engine: got %q, want "drone"`, form.value(t, "engine"))
 	}
 	for _, name := range []string{"embedded", "drone"} {
 		s.post(t, autobuild.RoleAdmin, edit, draft(s, "repository", "acme/worker", "engine", name)...).
 			wantRedirect(t, "/automated-builds/"+s.Worker.ID+"?done=saved")
 		if a, err := s.Store.AutomatedBuild(t.Context(), s.Worker.ID); err != nil {
-			t.Fatalf("got error %v, want none", err)
+			t.Fatalf("automated build: got error %v, want none", err)
 		} else if a.Engine != name {
-			t.Errorf("got Engine %v, want %v", a.Engine, name)
+			t.Errorf("engine: got %v, want %v", a.Engine, name)
 		}
 	}
 	kept := s.post(t, autobuild.RoleAdmin, edit, draft(s, "engine", "drone", "add-rule", "1")...)
 	if kept.value(t, "engine") != "drone" {
-		t.Error("the choice is lost when a rule is added")
+		t.Error("chosen engine after adding a rule: got another one, want it kept")
 	}
 	wrong := s.post(t, autobuild.RoleAdmin, edit, draft(s, "engine", "woodpecker")...)
 	wrong.want(t, http.StatusUnprocessableEntity, `"woodpecker" is not configured here.`)
@@ -230,18 +230,18 @@ func TestTheEngineCanBeChosenIfThereAreSeveral(t *testing.T) {
 		wrong.Page,
 		"engine-fault",
 	); fault == nil {
-		t.Fatal("got nil fault, want a value")
+		t.Fatal("fault at the field: got none, want one")
 	} else if words(fault) != `"woodpecker" is not configured here.` {
-		t.Errorf("got words(fault) %q, want %q", words(fault), `"woodpecker" is not configured here.`)
+		t.Errorf("fault: got %q, want %q", words(fault), `"woodpecker" is not configured here.`)
 	}
 	s.Pages.Engines = []pages.Engine{pagestest.Embedded(), pagestest.Absent("drone"), pagestest.Absent("woodpecker")}
 	s.get(t, autobuild.RoleAdmin, edit).want(t, http.StatusOK, "drone (not configured)")
 	only := s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.App.ID+"/edit")
 	if byID(only.Page, "engine") != nil {
-		t.Fatalf(`got byID(only.Page, "engine") %v, want nil`, byID(only.Page, "engine"))
+		t.Fatalf("field engine: got %v, want none", byID(only.Page, "engine"))
 	}
 	if only.value(t, "engine") != "embedded" {
-		t.Errorf(`got only.value(t, "engine") %q, want "embedded"`, only.value(t, "engine"))
+		t.Errorf(`field engine: got %q, want "embedded"`, only.value(t, "engine"))
 	}
 }
 

@@ -86,11 +86,11 @@ func (s *env) cookie(t *testing.T, role autobuild.Role) *http.Cookie {
 func (r reply) want(t *testing.T, status int, texts ...string) {
 	t.Helper()
 	if r.StatusCode != status {
-		t.Fatalf("got status %d, want %d: %s", r.StatusCode, status, words(r.main()))
+		t.Fatalf("status: got %d, want %d: %s", r.StatusCode, status, words(r.main()))
 	}
 	for _, text := range texts {
 		if !strings.Contains(words(r.main()), text) {
-			t.Errorf("got page %s, want it to contain %q", words(r.main()), text)
+			t.Errorf("page: got %s, want it to contain %q", words(r.main()), text)
 		}
 	}
 }
@@ -98,10 +98,10 @@ func (r reply) want(t *testing.T, status int, texts ...string) {
 func (r reply) wantRedirect(t *testing.T, to string) {
 	t.Helper()
 	if r.StatusCode != http.StatusSeeOther {
-		t.Fatalf("got StatusCode %v, want %v", r.StatusCode, http.StatusSeeOther)
+		t.Fatalf("status: got %v, want %v", r.StatusCode, http.StatusSeeOther)
 	}
 	if r.Header.Get("Location") != to {
-		t.Fatalf("got Location %v, want %v", r.Header.Get("Location"), to)
+		t.Fatalf("Location: got %v, want %v", r.Header.Get("Location"), to)
 	}
 }
 
@@ -135,7 +135,7 @@ func (r reply) value(t *testing.T, name string) string {
 		}
 		return attr(n, "value")
 	}
-	t.Fatalf("no control is named %s", name)
+	t.Fatalf("control %s: got none, want one", name)
 	return ""
 }
 

@@ -14,7 +14,7 @@ func TestReplacingAWebhookSecret(t *testing.T) {
 	page := "/automated-builds/" + s.App.ID
 	s.get(t, autobuild.RoleAdmin, page).want(t, http.StatusOK, "Replace secret")
 	if r := s.get(t, pagestest.Writer, page); strings.Contains(r.Text, "Replace secret") {
-		t.Error("a member is offered the button")
+		t.Error("button for a member: got one, want none")
 	}
 	s.post(t, pagestest.Writer, page+"/webhook/rotate").want(t, http.StatusForbidden)
 	asked := s.get(t, autobuild.RoleAdmin, page+"/webhook/rotate")
@@ -30,7 +30,7 @@ func TestReplacingAWebhookSecret(t *testing.T) {
 	)
 	checkPage(t, after)
 	if strings.Contains(after.Text, pagestest.ReplacedSecret) {
-		t.Error("the page of a webhook that is managed here shows the new secret")
+		t.Error("page of a webhook that the gateway manages: got the new secret, want none")
 	}
 	s.post(t, autobuild.RoleAdmin, page+"/webhook/rotate").
 		want(t, http.StatusConflict, "less than 24 hours ago: try again after")
@@ -44,6 +44,6 @@ func TestReplacingASecretByHand(t *testing.T) {
 	shown.want(t, http.StatusOK, pagestest.ReplacedSecret, "paste the new secret at Bitbucket before that")
 	checkPage(t, shown)
 	if got := shown.Header.Get("Cache-Control"); got != "no-store" {
-		t.Errorf("got Cache-Control %q, want no-store", got)
+		t.Errorf("Cache-Control: got %q, want no-store", got)
 	}
 }

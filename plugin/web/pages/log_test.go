@@ -21,11 +21,11 @@ func TestA8TheLogIsSafeOnATerminal(t *testing.T) {
 	}
 	shown := s.get(t, pagestest.Reader, path(s.Live, "/log"))
 	if want := "\uFFFD2J\x1b[32mdone\x1b[0m\n"; !strings.HasSuffix(shown.Text, want) {
-		t.Errorf("got the end %q, want %q", tail(shown.Text, 60), want)
+		t.Errorf("end: got %q, want %q", tail(shown.Text, 60), want)
 	}
 	for _, bad := range []string{"\x1b]", "\x1bP", "\x1b[2J", "\x1b[6n", "\u009b", "owned"} {
 		if strings.Contains(shown.Text, bad) {
-			t.Errorf("the log contains %q", bad)
+			t.Errorf("log: got %q in it, want none", bad)
 		}
 	}
 	raw := s.get(t, pagestest.Reader, path(s.Live, "/log?raw=1"))
@@ -40,7 +40,7 @@ func TestA8TheLogIsSafeOnATerminal(t *testing.T) {
 		}
 	}
 	if got, want := shown.Header.Get("Content-Type"), "text/plain; charset=utf-8"; got != want {
-		t.Errorf("got Content-Type %q, want %q", got, want)
+		t.Errorf("Content-Type: got %q, want %q", got, want)
 	}
 	s.get(t, autobuild.RoleNone, path(s.Live, "/log?raw=1")).want(t, http.StatusNotFound)
 }

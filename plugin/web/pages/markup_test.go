@@ -65,10 +65,10 @@ func TestEveryPageIsValid(t *testing.T) {
 		t.Run(address, func(t *testing.T) {
 			r := s.get(t, autobuild.RoleAdmin, address)
 			if r.StatusCode >= 500 {
-				t.Fatalf("got StatusCode %v, want less than 500", r.StatusCode)
+				t.Fatalf("status: got %v, want less than 500", r.StatusCode)
 			}
 			if r.StatusCode == http.StatusForbidden {
-				t.Fatalf("got StatusCode %v, want another value", r.StatusCode)
+				t.Fatalf("status: got %v, want a permitted request", r.StatusCode)
 			}
 			if r.StatusCode != http.StatusSeeOther {
 				checkPage(t, r)
@@ -100,7 +100,7 @@ func checkPage(t *testing.T, r reply) {
 	for n := range r.Page.Descendants() {
 		if id := attr(n, "id"); id != "" {
 			if ids[id]++; ids[id] > 1 {
-				t.Errorf("id %s is not unique", id)
+				t.Errorf("id %s: got it twice, want it once", id)
 			}
 		}
 		checkInline(t, n)
@@ -108,11 +108,11 @@ func checkPage(t *testing.T, r reply) {
 	checkLabels(t, r.Page, ids)
 	checkTargets(t, r.Page, ids)
 	if n := len(find(r.Page, "h1")); n != 1 {
-		t.Errorf("%d h1, want 1", n)
+		t.Errorf("h1 elements: got %d, want 1", n)
 	}
 	for _, landmark := range []string{"header", "main"} {
 		if len(find(r.Page, landmark)) == 0 {
-			t.Errorf("no %s", landmark)
+			t.Errorf("%s: got none, want one", landmark)
 		}
 	}
 	for _, canary := range []string{
@@ -120,14 +120,14 @@ func checkPage(t *testing.T, r reply) {
 		pagestest.EnvironmentVar, pagestest.ExtensionSecret,
 	} {
 		if strings.Contains(r.Text, canary) {
-			t.Errorf("the page shows %s", canary)
+			t.Errorf("page: got %s in it, want none", canary)
 		}
 	}
 	if strings.Contains(r.Text, "ZgotmplZ") {
-		t.Errorf(`got %q, want it not to contain "ZgotmplZ"`, r.Text)
+		t.Errorf(`text: got %q, want it not to contain "ZgotmplZ"`, r.Text)
 	}
 	if strings.Contains(r.Text, "<no value>") {
-		t.Errorf(`got %q, want it not to contain "<no value>"`, r.Text)
+		t.Errorf(`text: got %q, want it not to contain "<no value>"`, r.Text)
 	}
 }
 
@@ -139,28 +139,28 @@ func checkInline(t *testing.T, n *html.Node) {
 	}
 	for _, a := range n.Attr {
 		if a.Key == "style" {
-			t.Errorf("got Key %q, want another value", a.Key)
+			t.Errorf("attribute: got %q, want no inline style", a.Key)
 		}
 		if strings.HasPrefix(a.Key, "on") {
-			t.Errorf(`got %q, want another prefix than "on"`, a.Key)
+			t.Errorf("attribute: got %q, want no inline handler", a.Key)
 		}
 		if (a.Key == "href" || a.Key == "src" || a.Key == "action") && !strings.HasPrefix(a.Val, "/") &&
 			!strings.HasPrefix(a.Val, "#") &&
 			!strings.HasPrefix(a.Val, "https://bitbucket.org/") {
-			t.Errorf("<%s> leads to %q", n.Data, a.Val)
+			t.Errorf("target of <%s>: got %q, want this site or Bitbucket", n.Data, a.Val)
 		}
 	}
 	if n.Data == "script" && n.FirstChild != nil {
-		t.Error(`got an inline script, want none`)
+		t.Error("inline script: got one, want none")
 	}
 	if n.Data == "style" {
-		t.Errorf("got Data %q, want another value", n.Data)
+		t.Errorf("element: got %q, want no inline style", n.Data)
 	}
 	if n.Data == "iframe" {
-		t.Errorf("got Data %q, want another value", n.Data)
+		t.Errorf("element: got %q, want no frame", n.Data)
 	}
 	if n.Data == "img" {
-		t.Errorf("got Data %q, want another value", n.Data)
+		t.Errorf("element: got %q, want no image", n.Data)
 	}
 }
 
@@ -175,17 +175,17 @@ func checkLabels(t *testing.T, page *html.Node, ids map[string]int) {
 	}
 	for _, n := range find(page, "input", "select", "textarea") {
 		if attr(n, "type") != "hidden" && !labelled[attr(n, "id")] && !labelled["="+attr(n, "name")] {
-			t.Errorf("the control %s has no label", attr(n, "name"))
+			t.Errorf("label of the control %s: got none, want one", attr(n, "name"))
 		}
 		for id := range strings.FieldsSeq(attr(n, "aria-describedby")) {
 			if ids[id] == 0 {
-				t.Errorf("the control %s is described by %s, but the page has no such id", attr(n, "name"), id)
+				t.Errorf("description of the control %s: got the unknown id %s, want one of the page", attr(n, "name"), id)
 			}
 		}
 	}
 	for _, n := range find(page, "button", "a") {
 		if words(n) == "" && attr(n, "aria-label") == "" {
-			t.Errorf("<%s> has no text and no aria-label: %v", n.Data, n.Attr)
+			t.Errorf("name of <%s>: got no text and no aria-label, want one of them: %v", n.Data, n.Attr)
 		}
 	}
 }
@@ -195,13 +195,13 @@ func checkTargets(t *testing.T, page *html.Node, ids map[string]int) {
 	t.Helper()
 	for n := range page.Descendants() {
 		if target, ok := strings.CutPrefix(attr(n, "href"), "#"); ok && ids[target] == 0 {
-			t.Errorf("a link leads to #%s, but the page has no such id", target)
+			t.Errorf("link: got the unknown target #%s, want an id of the page", target)
 		}
 		if target := attr(n, "aria-labelledby"); target != "" && ids[target] == 0 {
-			t.Errorf("<%s> is labelled by %s, but the page has no such id", n.Data, target)
+			t.Errorf("label of <%s>: got the unknown id %s, want one of the page", n.Data, target)
 		}
 		if n.Data == "form" && attr(n, "method") == "" {
-			t.Errorf("a form has no method: %v", n.Attr)
+			t.Errorf("method of a form: got none, want one: %v", n.Attr)
 		}
 	}
 }
@@ -217,7 +217,7 @@ func TestS9NamesAreText(t *testing.T) {
 				t.Errorf(`%s: got %q, want it not to contain "alert"`, address, words(script))
 			}
 			if words(script) == "old" {
-				t.Errorf("%s: got words(script) %q, want another value", address, words(script))
+				t.Errorf("%s: element: got %q, want no injected text", address, words(script))
 			}
 			if script.Data == "img" {
 				t.Errorf("%s: got Data %q, want another value", address, script.Data)

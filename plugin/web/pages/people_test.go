@@ -40,9 +40,9 @@ func TestSessionsOfOthersEnd(t *testing.T) {
 		s.do(t, builds(), c).wantRedirect(t, "/signin?return_to=%2Fbuilds")
 	}
 	if at, err := s.Store.PermissionsAt(t.Context(), bob.ID); err != nil {
-		t.Fatalf("got error %v, want none", err)
+		t.Fatalf("time of the permissions: got error %v, want none", err)
 	} else if !at.IsZero() {
-		t.Errorf("got at %v, want the zero value", at)
+		t.Errorf("time of the permissions: got %v, want the zero value", at)
 	}
 	s.post(t, autobuild.RoleAdmin, "/settings/people/"+s.Users[autobuild.RoleAdmin].ID+"/sessions").
 		want(t, http.StatusConflict, "Sign out instead")

@@ -15,7 +15,7 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	page := "/automated-builds/" + s.App.ID
 	if r := s.get(t, autobuild.RoleAdmin, page); strings.Contains(r.Text, "own pipeline") {
-		t.Error("the page of another engine describes the pipeline step")
+		t.Error("page of another engine: got a description of the pipeline step, want none")
 	}
 	s.App.Engine = "own"
 	if _, err := s.Store.SaveAutomatedBuild(t.Context(), s.App); err != nil {
@@ -32,13 +32,13 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r := s.get(t, autobuild.RoleAdmin, page); strings.Contains(r.Text, "registry_password") {
-		t.Error("the step has a login although a credential is bound to the automated build")
+		t.Error("step with a bound credential: got a login, want none")
 	}
 	if err := s.Store.DeleteRegistry(t.Context(), bound.ID); err != nil {
 		t.Fatal(err)
 	}
 	if r := s.get(t, pagestest.Writer, page); strings.Contains(r.Text, "Create token") {
-		t.Error("a member is offered a token")
+		t.Error("token for a member: got one, want none")
 	}
 	var tokens []string
 	for range 2 {
@@ -46,7 +46,7 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 		shown.want(t, http.StatusOK, "It is not shown again.", "Replace token")
 		checkPage(t, shown)
 		if shown.Header.Get("Cache-Control") != "no-store" {
-			t.Error("the token may be stored")
+			t.Error("Cache-Control of the token: got another value, want no-store")
 		}
 		tokens = append(
 			tokens,
@@ -57,20 +57,20 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 		return s.Store.CheckPipelineToken(t.Context(), s.App.ID, autobuild.TokenHash(secret.New(token)))
 	}
 	if check(tokens[0]) == nil {
-		t.Fatal("got nil check(tokens[0]), want a value")
+		t.Fatal("check of the first token: got no error, want one")
 	}
 	if check(tokens[1]) != nil {
-		t.Errorf("got check(tokens[1]) %v, want nil", check(tokens[1]))
+		t.Errorf("check of the second token: got %v, want nil", check(tokens[1]))
 	}
 	later := s.get(t, autobuild.RoleAdmin, page)
 	later.want(t, http.StatusOK, "created by Alice Adams", "Revoke token")
 	if strings.Contains(later.Text, tokens[1]) {
-		t.Error("the token is shown again")
+		t.Error("token on a later page: got it again, want none")
 	}
 	s.post(t, pagestest.Writer, page+"/pipeline-token/revoke").want(t, http.StatusForbidden)
 	s.post(t, autobuild.RoleAdmin, page+"/pipeline-token/revoke").wantRedirect(t, page+"?done=revoked")
 	if check(tokens[1]) == nil {
-		t.Error("a revoked token is taken")
+		t.Error("revoked token: got it accepted, want it rejected")
 	}
 	s.post(t, autobuild.RoleAdmin, "/automated-builds/none/pipeline-token").want(t, http.StatusNotFound)
 }

@@ -215,10 +215,10 @@ func TestStreamEndsWithTheRight(t *testing.T) {
 						return
 					}
 					if strings.HasPrefix(line, "event: end") {
-						t.Error("got the event of a build's end, want none")
+						t.Error("events: got the end of a build, want none")
 					}
 				case <-limit:
-					t.Fatal("the stream goes on")
+					t.Fatal("stream: got no end, want one")
 				}
 			}
 		})
@@ -253,7 +253,7 @@ func TestHandlersReadThroughTheView(t *testing.T) {
 			}
 			if on, ok := method.X.(*ast.SelectorExpr); ok && on.Sel.Name == "Store" {
 				t.Errorf(
-					"%s: Store.%s reads past the person's rights: use view(c)",
+					"%s: got Store.%s, which ignores the person's rights, want view(c)",
 					set.Position(n.Pos()),
 					method.Sel.Name,
 				)
@@ -262,6 +262,6 @@ func TestHandlersReadThroughTheView(t *testing.T) {
 		})
 	}
 	if read == 0 {
-		t.Error("no file was read")
+		t.Error("files: got none, want at least 1")
 	}
 }

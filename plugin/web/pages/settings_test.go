@@ -39,7 +39,7 @@ func TestI11OneTimeToken(t *testing.T) {
 		t.Fatalf("number of right.Cookies: got %d, want 1 (%v)", len(right.Cookies()), right.Cookies())
 	}
 	if !right.Cookies()[0].HttpOnly {
-		t.Fatal("got HttpOnly false, want true")
+		t.Fatal("HttpOnly attribute: got false, want true")
 	}
 	s.do(t, httptest.NewRequest(http.MethodGet, "/setup", nil), right.Cookies()[0]).
 		want(t, http.StatusOK, "Create an OAuth consumer", pagestest.URL+"/oauth/bitbucket/callback")
@@ -84,10 +84,10 @@ func TestS2LinksAreBoundToTheBrowser(t *testing.T) {
 		}
 	}
 	if session == nil {
-		t.Fatal("got nil session, want a value")
+		t.Fatal("session cookie: got none, want one")
 	}
 	if session.Value == planted.Value {
-		t.Fatalf("got Value %v, want another value", session.Value)
+		t.Fatalf("session cookie: got the planted value %v, want a new one", session.Value)
 	}
 	s.do(t, httptest.NewRequest(http.MethodGet, "/builds", nil), planted).wantRedirect(t, "/signin?return_to=%2Fbuilds")
 	finish("code=c&state="+state, browser).want(t, http.StatusBadRequest, "used already")
@@ -113,7 +113,7 @@ func TestSetupTakesTheConsumer(t *testing.T) {
 	wrong := s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "key")
 	wrong.want(t, http.StatusUnprocessableEntity, "Enter the consumer's secret.")
 	if wrong.value(t, "client_id") != "key" {
-		t.Error("the key that was typed is lost")
+		t.Error("entered key: got none, want it kept")
 	}
 	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_secret", "s").
 		want(t, http.StatusUnprocessableEntity, "Enter the consumer's key.")
@@ -122,7 +122,7 @@ func TestSetupTakesTheConsumer(t *testing.T) {
 	page := s.get(t, autobuild.RoleAdmin, "/setup")
 	page.want(t, http.StatusOK, "Leave empty to keep the stored secret", "Link account")
 	if strings.Contains(page.Text, "sesame") {
-		t.Error("the page shows the secret")
+		t.Error("page: got the secret, want none")
 	}
 	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "key", "client_secret", "").
 		wantRedirect(t, "/setup?done=saved")
@@ -131,10 +131,10 @@ func TestSetupTakesTheConsumer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p.ClientID != "key" {
-		t.Errorf(`got ClientID %q, want "key"`, p.ClientID)
+		t.Errorf(`client ID: got %q, want "key"`, p.ClientID)
 	}
 	if p.ClientSecret.Reveal() != "sesame" {
-		t.Errorf(`got ClientSecret.Reveal() %q, want "sesame"`, p.ClientSecret.Reveal())
+		t.Errorf(`client secret: got %q, want "sesame"`, p.ClientSecret.Reveal())
 	}
 	// A new key needs a new secret.
 	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "other").want(t, http.StatusUnprocessableEntity)
@@ -181,10 +181,10 @@ func TestAccessTokens(t *testing.T) {
 	wrong.want(t, http.StatusUnprocessableEntity, "Please fix these 4 errors", "workspace/repository", "2027-01-31")
 	checkPage(t, wrong)
 	if wrong.value(t, "repository") != "app" {
-		t.Errorf(`got wrong.value(t, "repository") %q, want "app"`, wrong.value(t, "repository"))
+		t.Errorf(`field repository: got %q, want "app"`, wrong.value(t, "repository"))
 	}
 	if wrong.value(t, "kind") != "repository_token" {
-		t.Errorf(`got wrong.value(t, "kind") %q, want "repository_token"`, wrong.value(t, "kind"))
+		t.Errorf(`field kind: got %q, want "repository_token"`, wrong.value(t, "kind"))
 	}
 	s.post(t, autobuild.RoleAdmin, where, "kind", "workspace_token", "name", "ci", "token", "sesame").
 		want(t, http.StatusUnprocessableEntity, "Enter the workspace")
@@ -198,7 +198,7 @@ func TestAccessTokens(t *testing.T) {
 	page := s.get(t, autobuild.RoleAdmin, "/settings/providers")
 	page.want(t, http.StatusOK, "ci workspace access token of acme")
 	if strings.Contains(page.Text, "sesame") {
-		t.Error("the page shows the token")
+		t.Error("page: got the token, want none")
 	}
 }
 
@@ -208,7 +208,7 @@ func TestRegistries(t *testing.T) {
 	wrong := s.post(t, autobuild.RoleAdmin, where, "host", "https://registry.example.com", "username", "u")
 	wrong.want(t, http.StatusUnprocessableEntity, "Please fix these 2 errors")
 	if wrong.value(t, "username") != "u" {
-		t.Error("what was typed is lost")
+		t.Error("entered value: got none, want it kept")
 	}
 	s.post(t, autobuild.RoleAdmin, where, "host", "r.example.com:5000", "username", "u",
 		"password", "sesame", "insecure", "on").
@@ -216,7 +216,7 @@ func TestRegistries(t *testing.T) {
 	r := s.get(t, autobuild.RoleAdmin, where)
 	r.want(t, http.StatusOK, "r.example.com:5000 plain HTTP", "ok", "rejected")
 	if strings.Contains(r.Text, "sesame") {
-		t.Error("the page shows the password")
+		t.Error("page: got the password, want none")
 	}
 	s.post(t, autobuild.RoleAdmin, where, "host", "registry.example.com", "username", "nobody", "password", "x").
 		want(t, http.StatusSeeOther)
@@ -225,7 +225,7 @@ func TestRegistries(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(all) != 3 {
-		t.Errorf("%d registries, want 3: a known host is replaced", len(all))
+		t.Errorf("registries: got %d, want 3: a known host is replaced", len(all))
 	}
 	s.post(t, autobuild.RoleAdmin, where+"/"+s.Registry.ID+"/check").wantRedirect(t, where)
 	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "does not accept")
@@ -255,7 +255,7 @@ func TestRegistriesWithPurposeAndBinding(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(all) != 4 {
-		t.Errorf("got %d credentials, want the sample's 2, one that pulls and one that is bound", len(all))
+		t.Errorf("credentials: got %d, want the sample's 2, one that pulls and one that is bound", len(all))
 	}
 	s.get(t, autobuild.RoleAdmin, where).
 		want(t, http.StatusOK, "pull base images", "push images only for acme/app", "All automated builds",
@@ -287,7 +287,7 @@ func TestDeliveryExplainsEveryAnswer(t *testing.T) {
 		`"full_name": "acme/app"`,
 	)
 	if strings.Contains(r.Text, "0123456789abcdef") {
-		t.Error("the page shows the signature")
+		t.Error("page: got the signature, want none")
 	}
 	s.get(t, pagestest.Reader, "/deliveries/none").want(t, http.StatusNotFound)
 }
@@ -296,13 +296,13 @@ func TestStaticFilesAreKept(t *testing.T) {
 	s := newEnv(pagestest.Empty(t))
 	r := s.get(t, "", "/static/style.css")
 	if r.StatusCode != http.StatusOK {
-		t.Errorf("got StatusCode %v, want %v", r.StatusCode, http.StatusOK)
+		t.Errorf("status: got %v, want %v", r.StatusCode, http.StatusOK)
 	}
 	if !strings.Contains(r.Header.Get("Cache-Control"), "immutable") {
-		t.Errorf(`got %q, want it to contain "immutable"`, r.Header.Get("Cache-Control"))
+		t.Errorf(`Cache-Control: got %q, want it to contain "immutable"`, r.Header.Get("Cache-Control"))
 	}
 	if !strings.HasPrefix(r.Header.Get("Content-Type"), "text/css") {
-		t.Errorf(`got %q, want the prefix "text/css"`, r.Header.Get("Content-Type"))
+		t.Errorf(`Content-Type: got %q, want the prefix "text/css"`, r.Header.Get("Content-Type"))
 	}
 	if got := s.get(t, "", "/static/..%2fpages.go").StatusCode; got != http.StatusNotFound {
 		t.Errorf("a file outside: got %v, want %v", got, http.StatusNotFound)

@@ -31,14 +31,14 @@ func TestWords(t *testing.T) {
 		accountKind(autobuild.AccountProjectToken): "project access token", accountKind("new"): "new",
 	} {
 		if got != want {
-			t.Errorf("got %q, want %q", got, want)
+			t.Errorf("text: got %q, want %q", got, want)
 		}
 	}
 	if _, err := dict("a"); err == nil {
-		t.Error("dict takes an odd number")
+		t.Error("dict with an odd number of values: got no error, want one")
 	}
 	if _, err := dict(1, 2); err == nil {
-		t.Error("dict takes a number as a name")
+		t.Error("dict with a number as a name: got no error, want one")
 	}
 }
 
@@ -54,7 +54,7 @@ func TestLinksToTheProvider(t *testing.T) {
 		webhooksURL(center, r):      "https://bb.example.com/git/projects/acme/repos/app/settings/webhooks",
 	} {
 		if got != want {
-			t.Errorf("got %s, want %s", got, want)
+			t.Errorf("text: got %s, want %s", got, want)
 		}
 	}
 	for _, bad := range []autobuild.Provider{{WebURL: "javascript:alert(1)"}, {WebURL: "//x"}, {}, {WebURL: "ftp://x"}} {
@@ -72,20 +72,20 @@ func TestI5BodiesAreBounded(t *testing.T) {
 	deep := strings.Repeat("[", 5000) + strings.Repeat("1,", 100_000) + "1" + strings.Repeat("]", 5000)
 	text, cut := bodyText([]byte(deep))
 	if len(text) > maxBodyShown {
-		t.Errorf("got len(text) %v, want at most %v", len(text), maxBodyShown)
+		t.Errorf("length of the body: got %v, want at most %v", len(text), maxBodyShown)
 	}
 	if cut {
-		t.Error("got cut true, want false")
+		t.Error("body is cut: got true, want false")
 	}
 	wide, cut := bodyText([]byte("[" + strings.Repeat("1,", 90_000) + "1]"))
 	if len(wide) > maxBodyShown {
-		t.Errorf("got len(wide) %v, want at most %v", len(wide), maxBodyShown)
+		t.Errorf("length of the body: got %v, want at most %v", len(wide), maxBodyShown)
 	}
 	if !cut {
-		t.Error("got cut false, want true")
+		t.Error("body is cut: got false, want true")
 	}
 	if text, _ := bodyText([]byte("\xff{")); text != "\uFFFD{" {
-		t.Errorf("%q", text)
+		t.Errorf("text: got %q, want the invalid byte replaced", text)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestHeadersOfSecrets(t *testing.T) {
 	want := []headerLine{{"A", "1"}, {"A", "2"}, {"Authorization", "…"}, {"X-Hub-Signature-256", "sha256=… (valid)"}}
 	for i := range want {
 		if got[i] != want[i] {
-			t.Errorf("line %d is %v, want %v", i, got[i], want[i])
+			t.Errorf("line %d: got %v, want %v", i, got[i], want[i])
 		}
 	}
 }

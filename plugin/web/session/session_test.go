@@ -87,32 +87,32 @@ func body(t *testing.T, r *http.Response) string {
 func TestS3CookieIsBoundToTheHost(t *testing.T) {
 	c := newEnv(t, "https://slipway.example.com").do("GET", "/in").Cookies()[0]
 	if c.Name != "__Host-slipway" {
-		t.Errorf(`got Name %q, want "__Host-slipway"`, c.Name)
+		t.Errorf(`name: got %q, want "__Host-slipway"`, c.Name)
 	}
 	if !c.Secure {
-		t.Error("got Secure false, want true")
+		t.Error("Secure attribute: got false, want true")
 	}
 	if !c.HttpOnly {
-		t.Error("got HttpOnly false, want true")
+		t.Error("HttpOnly attribute: got false, want true")
 	}
 	if c.SameSite != http.SameSiteLaxMode {
-		t.Errorf("got SameSite %v, want %v", c.SameSite, http.SameSiteLaxMode)
+		t.Errorf("SameSite: got %v, want %v", c.SameSite, http.SameSiteLaxMode)
 	}
 	if c.Path != "/" {
-		t.Errorf(`got Path %q, want "/"`, c.Path)
+		t.Errorf(`path: got %q, want "/"`, c.Path)
 	}
 	if c.Domain != "" {
-		t.Errorf(`got Domain %q, want ""`, c.Domain)
+		t.Errorf(`domain: got %q, want ""`, c.Domain)
 	}
 	if len(c.Value) != 43 {
 		t.Errorf("the cookie has %d characters, want 32 bytes in base64", len(c.Value))
 	}
 	plain := newEnv(t, "http://localhost:8080").do("GET", "/in").Cookies()[0]
 	if plain.Name != "slipway" {
-		t.Errorf(`got Name %q, want "slipway"`, plain.Name)
+		t.Errorf(`name: got %q, want "slipway"`, plain.Name)
 	}
 	if plain.Secure {
-		t.Error("got Secure true, want false")
+		t.Error("Secure attribute: got true, want false")
 	}
 }
 
@@ -155,10 +155,10 @@ func TestAskToSignIn(t *testing.T) {
 	e := newEnv(t, "https://slipway.example.com")
 	r := e.do("GET", "/ask?a=b")
 	if r.StatusCode != http.StatusSeeOther {
-		t.Errorf("got StatusCode %v, want %v", r.StatusCode, http.StatusSeeOther)
+		t.Errorf("status: got %v, want %v", r.StatusCode, http.StatusSeeOther)
 	}
 	if r.Header.Get("Location") != "/signin?return_to=%2Fask%3Fa%3Db" {
-		t.Errorf(`got Location %q, want "/signin?return_to=%%2Fask%%3Fa%%3Db"`, r.Header.Get("Location"))
+		t.Errorf(`Location: got %q, want "/signin?return_to=%%2Fask%%3Fa%%3Db"`, r.Header.Get("Location"))
 	}
 	if r := e.do("POST", "/ask"); r.StatusCode != http.StatusUnauthorized {
 		t.Errorf("POST: got %d, want 401", r.StatusCode)
@@ -188,21 +188,21 @@ func TestBrowserIDIsTakenOnce(t *testing.T) {
 	given := e.do("GET", "/browser")
 	c := given.Cookies()[0]
 	if id := body(t, given); id != c.Value {
-		t.Errorf("got id %v, want %v", id, c.Value)
+		t.Errorf("session ID: got %v, want %v", id, c.Value)
 	} else if len(id) != 43 {
 		t.Errorf("length of id: got %d, want 43 (%v)", len(id), id)
 	}
 	if again := e.do("GET", "/browser", c); body(t, again) != c.Value {
-		t.Errorf("got body(t, again) %v, want %v", body(t, again), c.Value)
+		t.Errorf("session ID: got %v, want %v", body(t, again), c.Value)
 	} else if len(again.Cookies()) != 0 {
 		t.Errorf("number of again.Cookies: got %d, want 0 (%v)", len(again.Cookies()), again.Cookies())
 	}
 	taken := e.do("GET", "/taken", c)
 	if body(t, taken) != c.Value {
-		t.Errorf("got body(t, taken) %v, want %v", body(t, taken), c.Value)
+		t.Errorf("session ID: got %v, want %v", body(t, taken), c.Value)
 	}
 	if taken.Cookies()[0].MaxAge >= 0 {
-		t.Errorf("got MaxAge %v, want less than 0", taken.Cookies()[0].MaxAge)
+		t.Errorf("Max-Age: got %v, want less than 0", taken.Cookies()[0].MaxAge)
 	}
 }
 

@@ -86,7 +86,7 @@ func TestRules(t *testing.T) {
 				}
 			}
 			if script.Hits() != hits {
-				t.Errorf("got %d hits, want %d", script.Hits(), hits)
+				t.Errorf("hits: got %d, want %d", script.Hits(), hits)
 			}
 		})
 	}
@@ -153,7 +153,7 @@ func TestBrokenConnections(t *testing.T) {
 			f.Add(faults.Rule{Times: 1, Fault: row.fault})
 			response, body, err := request(t, "GET", url)
 			if !errors.Is(err, row.want) {
-				t.Errorf("got error %v, want %v", err, row.want)
+				t.Errorf("request: got error %v, want %v", err, row.want)
 			}
 			if response != nil && (body != answer[:4] || response.StatusCode != 201 || response.ContentLength != 10) {
 				t.Errorf("truncated response: got body %q of %d bytes, status %d",

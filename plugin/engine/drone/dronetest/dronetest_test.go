@@ -109,7 +109,7 @@ func wait(t *testing.T, s *dronetest.Server, r *dronetest.Repository, number int
 	defer cancel()
 	status, err := s.Wait(ctx, r, number)
 	if err != nil {
-		t.Fatalf("build %d is still %s", number, status)
+		t.Fatalf("status of build %d: got %s, want a final one", number, status)
 	}
 	return status
 }
@@ -125,21 +125,21 @@ func TestTheStockHandlersTakeWhatIsSent(t *testing.T) {
 	webhooksSent := len(e.hooks)
 	e.mu.Unlock()
 	if webhooksSent == 0 {
-		t.Error("the start returned before its webhook was sent")
+		t.Error("start: got a return before the webhook, want one after it")
 	}
 	if status := wait(t, s, r, 1); status != "success" || !strings.Contains(s.Log(r, 1), "runs one") {
-		t.Errorf("%s: %s", status, s.Log(r, 1))
+		t.Errorf(`build: got status %s and log %s, want success and "runs one"`, status, s.Log(r, 1))
 	}
 	if len(e.configs) != 1 || e.configs[0].Build.Number != 0 {
-		t.Errorf("requests for the configuration: got %d", len(e.configs))
+		t.Errorf("requests for the configuration: got %d, want one without a build number", len(e.configs))
 	}
 	switch {
 	case len(e.secrets) != 1:
 		t.Errorf("requests for secrets: got %d, want 1", len(e.secrets))
 	case e.secrets[0].Build.Number != 1:
-		t.Errorf("%d requests for secrets: the first is not for build 1", len(e.secrets))
+		t.Errorf("secrets: got %d requests without build 1 first, want it first", len(e.secrets))
 	case e.secrets[0].Path != "p":
-		t.Errorf(`%d requests for secrets: the first is not for path "p"`, len(e.secrets))
+		t.Errorf(`secrets: got %d requests without path "p" first, want it first`, len(e.secrets))
 	}
 	for _, h := range e.headers {
 		want := `headers="accept accept-encoding content-type date digest"`
@@ -147,7 +147,7 @@ func TestTheStockHandlersTakeWhatIsSent(t *testing.T) {
 			want = `headers="date digest"`
 		}
 		if !strings.HasSuffix(h.Get("Signature"), want) {
-			t.Errorf("signature: got %s", h.Get("Signature"))
+			t.Errorf("signature: got %s, want the suffix %s", h.Get("Signature"), want)
 		}
 	}
 }
@@ -167,7 +167,7 @@ func TestTwoBuildsOfOneSecondAreConfusedWithoutAnAction(t *testing.T) {
 		wait(t, s, r, n+1)
 	}
 	if len(e.configs) >= 10 {
-		t.Error("got no build with another build's configuration, want one")
+		t.Error("build with another build's configuration: got none, want one")
 	}
 }
 
@@ -180,7 +180,7 @@ func TestAStepsEnvironment(t *testing.T) {
 	}
 	status := wait(t, s, r, 1)
 	if log := s.Log(r, 1); status != "success" || !strings.Contains(log, "\nparam|yes|true|/ours|1|||i|i|\n") {
-		t.Errorf("%s: %s", status, log)
+		t.Errorf("build: got status %s and log %s, want success and the parameters", status, log)
 	}
 }
 
@@ -192,7 +192,7 @@ func TestSecretsAreMasked(t *testing.T) {
 	}
 	status := wait(t, s, r, 1)
 	if log := s.Log(r, 1); status != "success" || !strings.Contains(log, "\nruns [secret]\n") {
-		t.Errorf("%s: %s", status, log)
+		t.Errorf("build: got status %s and log %s, want success and the masked secret", status, log)
 	}
 }
 
@@ -214,7 +214,7 @@ func TestBuildsRunInOrderWithinCapacity(t *testing.T) {
 	s.Release()
 	wait(t, s, r, 5)
 	if got, err := os.ReadFile(filepath.Join(dir, "order")); string(got) != "0\n1\n2\n3\n4\n" {
-		t.Errorf("commands: got %q, error %v", got, err)
+		t.Errorf("commands: got %q, error %v, want 0 to 4 in order", got, err)
 	}
 }
 
@@ -299,7 +299,7 @@ func expect(t *testing.T, f *os.File, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(f, got); err != nil || string(got) != want {
-		t.Fatalf("got %q, error %v, want %q", got, err, want)
+		t.Fatalf("response: got %q, error %v, want %q", got, err, want)
 	}
 }
 
@@ -329,7 +329,7 @@ func TestHintsComeTwice(t *testing.T) {
 		select {
 		case <-e.webhooksSent:
 		case <-late:
-			t.Fatalf("got %d webhooks, want created, running and success, each twice", i)
+			t.Fatalf("webhooks: got %d, want created, running and success, each twice", i)
 		}
 	}
 }

@@ -83,19 +83,19 @@ func TestS9Corpus(t *testing.T) {
 func TestS9LineOf10MB(t *testing.T) {
 	lines := render(strings.Repeat("é", 5<<20) + "\nnext")
 	if len(lines) != 2 {
-		t.Fatalf("got %d lines, want 2", len(lines))
+		t.Fatalf("lines: got %d, want 2", len(lines))
 	}
 	if n := len(lines[0].HTML); n > 2*loghtml.MaxLine+200 {
 		t.Errorf("HTML of the line: got %d bytes, want at most %d", n, 2*loghtml.MaxLine+200)
 	}
 	if !strings.Contains(string(lines[0].HTML), fmt.Sprintf("%d more characters", 5<<20-loghtml.MaxLine)) {
-		t.Errorf("got line …%s, want the number of missing characters", lines[0].HTML[len(lines[0].HTML)-120:])
+		t.Errorf("line: got …%s, want the number of missing characters", lines[0].HTML[len(lines[0].HTML)-120:])
 	}
 	if lines[1].HTML != "next" {
-		t.Errorf(`got HTML %q, want "next"`, lines[1].HTML)
+		t.Errorf(`HTML: got %q, want "next"`, lines[1].HTML)
 	}
 	if lines[1].Number != 2 {
-		t.Errorf("got Number %v, want 2", lines[1].Number)
+		t.Errorf("number: got %v, want 2", lines[1].Number)
 	}
 }
 
@@ -115,7 +115,7 @@ func TestColorContinuesAcrossLines(t *testing.T) {
 func TestRow(t *testing.T) {
 	want := `<div class="line" id="L1"><a class="no" href="#L1">1</a><span class="tx">&lt;b&gt;</span></div>`
 	if got := render("<b>")[0].Row(); string(got) != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+		t.Errorf("row: got  %s\nwant %s", got, want)
 	}
 }
 
@@ -166,13 +166,13 @@ func checkMarkup(t *testing.T, text, row string) {
 	}
 	for d := range doc.Descendants() {
 		if d.Type == html.ElementNode && !strings.Contains(" html head body div span a ", " "+d.Data+" ") {
-			t.Fatalf("%q made an element %s", text, d.Data)
+			t.Fatalf("HTML of %q: got an element %s, want text", text, d.Data)
 		}
 		for _, a := range d.Attr {
 			own := a.Key == "class" || d.Data == "div" && a.Key == "id" ||
 				d.Data == "a" && a.Key == "href" && strings.HasPrefix(a.Val, "#L")
 			if !own {
-				t.Fatalf("%q made an attribute %s=%q", text, a.Key, a.Val)
+				t.Fatalf("HTML of %q: got an attribute %s=%q, want none", text, a.Key, a.Val)
 			}
 		}
 	}
@@ -206,7 +206,7 @@ func TestFold(t *testing.T) {
 		t.Error(diff)
 	}
 	if loghtml.Fold(nil) != nil {
-		t.Error("an empty log has groups")
+		t.Error("groups of an empty log: got some, want none")
 	}
 }
 

@@ -57,10 +57,10 @@ func FuzzPlain(f *testing.F) {
 	f.Fuzz(func(t *testing.T, log []byte, cut int) {
 		whole := plain(string(log))
 		if !utf8.ValidString(whole) {
-			t.Error("got utf8.ValidString(whole) false, want true")
+			t.Error("text: got invalid UTF-8, want valid UTF-8")
 		}
 		if !safe.MatchString(whole) {
-			t.Error("got safe.MatchString(whole) false, want true")
+			t.Error("text: got unsafe characters, want safe ones")
 		}
 		if cut < 0 || cut > len(log) {
 			return
@@ -68,7 +68,7 @@ func FuzzPlain(f *testing.F) {
 		var p loghtml.Plain
 		pieces := bytes.Join([][]byte{p.Write(log[:cut]), p.Write(log[cut:]), p.Flush()}, nil)
 		if string(pieces) != whole {
-			t.Errorf("%q cut at %d becomes %q, whole %q", log, cut, pieces, whole)
+			t.Errorf("%q cut at %d: got %q, want %q", log, cut, pieces, whole)
 		}
 	})
 }
