@@ -170,7 +170,7 @@ func TestI2RotateBesideARunningGateway(t *testing.T) {
 			}
 			renewed := e.sign(body)
 			if renewed.Get(webhook.SignatureHeader) == old.Get(webhook.SignatureHeader) {
-				t.Error("Bitbucket still signs with the old secret")
+				t.Error("signature of Bitbucket: got the old secret's, want the new one's")
 			}
 			for name, header := range map[string]http.Header{"old": old, "new": renewed} {
 				if got := e.send(t, header, body); got != http.StatusAccepted {
@@ -188,7 +188,7 @@ func TestRotateOfAStoppedGateway(t *testing.T) {
 	check(t, rotateWebhooks(t.Context(), &out, e.environ, nil))
 	for _, want := range []string{"✓ acme/app: rotated; ", "! acme/docs: stored; if the webhook was added by hand, paste the secret"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("--all does not print %q:\n%s", want, out.String())
+			t.Errorf("--all: got no %q, want it:\n%s", want, out.String())
 		}
 	}
 	out.Reset()
@@ -199,7 +199,7 @@ func TestRotateOfAStoppedGateway(t *testing.T) {
 	out.Reset()
 	err := rotateWebhooks(t.Context(), &out, e.environ, []string{"acme/app"})
 	if err == nil || !strings.Contains(out.String(), "try again after") {
-		t.Errorf("acme/app again: got %v, %q", err, out.String())
+		t.Errorf(`acme/app again: got error %v and output %q, want an error and "try again after"`, err, out.String())
 	}
 	err = rotateWebhooks(t.Context(), &out, e.environ, []string{"acme/app", "acme/none"})
 	if err == nil || !strings.Contains(err.Error(), "acme/none: no such repository") {
@@ -227,7 +227,7 @@ func TestDoctorNamesAPendingSecret(t *testing.T) {
 	check(t, rotateWebhooks(t.Context(), &out, e.environ, []string{"acme/app"}))
 	output, _ = runDoctor(t, e.environ)
 	if strings.Contains(output, "✕ webhook") {
-		t.Errorf("output of a repeated rotation:\n%s", output)
+		t.Errorf("output of doctor after a repeated rotation: got\n%s\nwant no webhook problem", output)
 	}
 }
 

@@ -259,7 +259,7 @@ func TestMissingScopes(t *testing.T) {
 	} {
 		got := e.MissingScopes(autobuild.Account{Kind: tc.kind, Scopes: tc.granted})
 		if diff := cmp.Diff(tc.want, got); diff != "" {
-			t.Errorf("%v (-want +got):\n%s", tc.granted, diff)
+			t.Errorf("scopes of %v (-want +got):\n%s", tc.granted, diff)
 		}
 	}
 }

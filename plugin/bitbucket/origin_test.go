@@ -145,7 +145,10 @@ func TestAllEndsWhenAPageNamesItself(t *testing.T) {
 }
 
 func TestPathsWithDotSegmentsAreRejected(t *testing.T) {
-	c := serve(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("requests: got one for %s, want none", r.URL) })
+	c := serve(
+		t,
+		func(_ http.ResponseWriter, r *http.Request) { t.Errorf("requests: got one for %s, want none", r.URL) },
+	)
 	for _, path := range []string{"2.0/user", bitbucket.Join("2.0", "..", "x"), "/2.0/./x", "/2.0/%2e%2e/x", "/%zz",
 		"/\x7f", "@evil.example/x", "//evil\x00"} {
 		if _, err := c.Do(t.Context(), bitbucket.Request{Method: "GET", Path: path}, nil); err == nil {

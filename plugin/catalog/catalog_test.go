@@ -124,7 +124,7 @@ func TestCreateReportsAllInvalidFieldsAndStoresNothing(t *testing.T) {
 	_, err := e.Create(t.Context(), d)
 	want := []string{"image", "engine", "autotest", "rules[0].source", "environment", "environment", "environment"}
 	if diff := cmp.Diff(want, fieldsOf(t, err)); diff != "" {
-		t.Errorf("%v\n%s", err, diff)
+		t.Errorf("fields of the error %v (-want +got):\n%s", err, diff)
 	}
 	if all, err := e.store.AutomatedBuilds(t.Context()); err != nil {
 		t.Fatalf("automated builds: got error %v, want none", err)
@@ -259,7 +259,10 @@ func TestCreateWarnsIfThePushWillFail(t *testing.T) {
 	} else if len(saved.Warnings) != 1 {
 		t.Fatalf("number of warnings: got %d, want 1 (%v)", len(saved.Warnings), saved.Warnings)
 	} else if !strings.Contains(saved.Warnings[0], "Check the credential of registry.example.com") {
-		t.Errorf(`warnings: got %q, want it to contain "Check the credential of registry.example.com"`, saved.Warnings[0])
+		t.Errorf(
+			`warnings: got %q, want it to contain "Check the credential of registry.example.com"`,
+			saved.Warnings[0],
+		)
 	}
 }
 

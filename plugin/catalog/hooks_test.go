@@ -66,7 +66,7 @@ func TestH1SavedByManyAtOnce(t *testing.T) {
 	} else if len(all) != 1 {
 		t.Fatalf("number of rows: got %d, want 1 (%v)", len(all), all)
 	} else if len(e.app.Hooks()) != 1 {
-		t.Errorf("number of app.Hooks: got %d, want 1 (%v)", len(e.app.Hooks()), e.app.Hooks())
+		t.Errorf("webhooks of acme/app: got %d, want 1 (%v)", len(e.app.Hooks()), e.app.Hooks())
 	}
 }
 
@@ -106,7 +106,7 @@ func TestH3DeletingTheLastAutomatedBuildRemovesTheWebhook(t *testing.T) {
 		t.Errorf("webhook ID: got %v, want %v", second.Hook.ID, first.Hook.ID)
 	}
 	if len(e.app.Hooks()) != 1 {
-		t.Errorf("number of app.Hooks: got %d, want 1 (%v)", len(e.app.Hooks()), e.app.Hooks())
+		t.Errorf("webhooks of acme/app: got %d, want 1 (%v)", len(e.app.Hooks()), e.app.Hooks())
 	}
 	must.Succeed(t, e.Delete(t.Context(), first.ID))
 	if len(e.app.Hooks()) != 1 {
@@ -119,7 +119,7 @@ func TestH3DeletingTheLastAutomatedBuildRemovesTheWebhook(t *testing.T) {
 	); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("webhook: got error %v, want %v", err, autobuild.ErrNotFound)
 	} else if len(e.app.Hooks()) != 0 {
-		t.Errorf("number of app.Hooks: got %d, want 0 (%v)", len(e.app.Hooks()), e.app.Hooks())
+		t.Errorf("webhooks of acme/app: got %d, want 0 (%v)", len(e.app.Hooks()), e.app.Hooks())
 	}
 	if err := e.Delete(t.Context(), second.ID); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("deleted twice: got error %v, want %v", err, autobuild.ErrNotFound)
@@ -168,7 +168,10 @@ func TestH4WithoutAnAdministratorTheRepositoryIsPolled(t *testing.T) {
 		t.Errorf("webhook state: got %v, want %v", saved.Hook.State, autobuild.HookPolled)
 	}
 	if !strings.Contains(saved.Hook.Problem, "bob may not add webhooks to acme/app") {
-		t.Errorf(`webhook problem: got %q, want it to contain "bob may not add webhooks to acme/app"`, saved.Hook.Problem)
+		t.Errorf(
+			`webhook problem: got %q, want it to contain "bob may not add webhooks to acme/app"`,
+			saved.Hook.Problem,
+		)
 	}
 	if saved.Hook.Secret.IsZero() {
 		t.Error("secret of the webhook: got none, want one")
@@ -380,7 +383,7 @@ func TestLinkingAgainRestoresTheWebhooks(t *testing.T) {
 		t.Errorf(`problem: got %q, want ""`, h.Problem)
 	}
 	if len(e.app.Hooks()) != 1 {
-		t.Fatalf("number of app.Hooks: got %d, want 1 (%v)", len(e.app.Hooks()), e.app.Hooks())
+		t.Fatalf("webhooks of acme/app: got %d, want 1 (%v)", len(e.app.Hooks()), e.app.Hooks())
 	}
 	if again.Hook.ID != h.ID {
 		t.Errorf("webhook ID: got %v, want %v", again.Hook.ID, h.ID)

@@ -33,7 +33,7 @@ func TestTidyCompletesUnfinishedChanges(t *testing.T) {
 	); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("webhook of the repository: got error %v, want %v", err, autobuild.ErrNotFound)
 	} else if len(e.lib.Hooks()) != 0 {
-		t.Errorf("number of lib.Hooks: got %d, want 0 (%v)", len(e.lib.Hooks()), e.lib.Hooks())
+		t.Errorf("webhooks of acme/lib: got %d, want 0 (%v)", len(e.lib.Hooks()), e.lib.Hooks())
 	}
 	must.Succeed(t, e.Tidy(t.Context()))           // finds nothing more to do
 	if got := len(e.app.Hooks()); got != hooks+1 { // the URL of the first one is no longer stored

@@ -145,7 +145,7 @@ func TestChoosePull(t *testing.T) {
 					got = append(got, r.ID)
 				}
 				if diff := cmp.Diff(test.want, got); diff != "" {
-					t.Errorf("(-want +got):\n%s", diff)
+					t.Errorf("pull credentials (-want +got):\n%s", diff)
 				}
 				slices.Reverse(all)
 			}

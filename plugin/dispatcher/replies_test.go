@@ -139,7 +139,14 @@ func wantListed(t *testing.T, rows map[string][]string, reply, engine string, fi
 		if !found {
 			t.Errorf("%s.%s: got no row in the table of %s, want one", reply, field, repliesTable)
 		} else if engine != "" && !slices.Contains(listed, engine) {
-			t.Errorf("%s.%s: got a reply on %s, want only those in the table of %s: %v", reply, field, engine, repliesTable, listed)
+			t.Errorf(
+				"%s.%s: got a reply on %s, want only those in the table of %s: %v",
+				reply,
+				field,
+				engine,
+				repliesTable,
+				listed,
+			)
 		}
 	}
 }
@@ -169,7 +176,12 @@ func TestEveryFieldOfAReplyIsDocumented(t *testing.T) {
 	for row := range rows {
 		reply, field, _ := strings.Cut(row, " ")
 		if !slices.Contains(sent[reply], field) {
-			t.Errorf("%s.%s: got a row in the table of %s, want none: the field is never sent", reply, field, repliesTable)
+			t.Errorf(
+				"%s.%s: got a row in the table of %s, want none: the field is never sent",
+				reply,
+				field,
+				repliesTable,
+			)
 		}
 	}
 }

@@ -85,7 +85,12 @@ func checkDecision(t *testing.T, change string, d decision) {
 		t.Errorf("%s: got build %t with the tags %q, want tags only for a build", change, d.Build, d.Tags)
 	}
 	if d.Build != (d.Dockerfile != "") {
-		t.Errorf("%s: got build %t with the Dockerfile %q, want a Dockerfile only for a build", change, d.Build, d.Dockerfile)
+		t.Errorf(
+			"%s: got build %t with the Dockerfile %q, want a Dockerfile only for a build",
+			change,
+			d.Build,
+			d.Dockerfile,
+		)
 	}
 	if d.Publish && !d.Build {
 		t.Errorf("%s: got publish true without a build, want false", change)

@@ -94,7 +94,7 @@ func TestReceiveStoresTheDeliveryAsItCame(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got,
 		cmp.Transformer("utc", func(t time.Time) int64 { return t.UnixMilli() })); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+		t.Errorf("delivery (-want +got):\n%s", diff)
 	}
 	hook, err := e.store.Hook(t.Context(), e.hook.ID)
 	must.Succeed(t, err)

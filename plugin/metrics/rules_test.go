@@ -143,7 +143,12 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string]labels)
 				continue
 			}
 			if !slices.Contains(has.names(), m.Name) {
-				t.Errorf("alert %s: got the metric %s without the label %s, want one with it", r.Alert, selector.Name, m.Name)
+				t.Errorf(
+					"alert %s: got the metric %s without the label %s, want one with it",
+					r.Alert,
+					selector.Name,
+					m.Name,
+				)
 			} else if m.Type == promlabels.MatchEqual && !slices.Contains(has[m.Name], m.Value) {
 				t.Errorf("alert %s: metric %s: label %s: got %q, want one of %q",
 					r.Alert, selector.Name, m.Name, m.Value, has[m.Name])
@@ -158,14 +163,23 @@ func checkNames(t *testing.T, r rule, expr parser.Expr, known map[string]labels)
 			kept = aggregate.Grouping
 			for _, by := range aggregate.Grouping {
 				if !slices.Contains(has.names(), by) {
-					t.Errorf("alert %s: got the metric %s without the label %s, want one to group by", r.Alert, selector.Name, by)
+					t.Errorf(
+						"alert %s: got the metric %s without the label %s, want one to group by",
+						r.Alert,
+						selector.Name,
+						by,
+					)
 				}
 			}
 		}
 		for _, text := range r.Annotations {
 			for _, used := range regexp.MustCompile(`\$labels\.(\w+)`).FindAllStringSubmatch(text, -1) {
 				if !slices.Contains(kept, used[1]) {
-					t.Errorf("alert %s: got the label %s in the text, want one that the expression keeps", r.Alert, used[1])
+					t.Errorf(
+						"alert %s: got the label %s in the text, want one that the expression keeps",
+						r.Alert,
+						used[1],
+					)
 				}
 			}
 		}

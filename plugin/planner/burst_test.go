@@ -156,7 +156,12 @@ func (d *chaosEnv) drain(accepted int) {
 		}
 	}
 	if len(all) < accepted || unanswered > 0 { // a delivery that was stored after the timeout is sent again
-		d.T.Errorf("stored deliveries: got %d, want %d accepted and %d without a response at most", len(all), accepted, unanswered)
+		d.T.Errorf(
+			"stored deliveries: got %d, want %d accepted and %d without a response at most",
+			len(all),
+			accepted,
+			unanswered,
+		)
 	}
 }
 

@@ -64,7 +64,7 @@ func TestAPushBecomesABuildWithAllFieldsOfTheRule(t *testing.T) {
 		CreatedAt:  w.Clock(),
 	}
 	if diff := cmp.Diff(want, got, cmp.Transformer("ms", time.Time.UnixMilli)); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+		t.Errorf("build (-want +got):\n%s", diff)
 	}
 	if n := d.Outcomes[0].Rules[0].BuildNumber; n != 1 {
 		t.Errorf("build number of the outcome: got %d, want 1", n)
@@ -373,7 +373,12 @@ func TestO1LinksOfAPayloadAreNeverFollowed(t *testing.T) {
 	d := w.Plan(body)
 	w.WantCommits(head)
 	if d.State != autobuild.DeliveryPlanned || called.Load() != 0 {
-		t.Errorf("delivery: got state %s, reason %s, %d calls of the attacker, want planned without a call", d.State, d.Reason, called.Load())
+		t.Errorf(
+			"delivery: got state %s, reason %s, %d calls of the attacker, want planned without a call",
+			d.State,
+			d.Reason,
+			called.Load(),
+		)
 	}
 	if got := w.Builds()[0].Repository.FullName; got != "acme/app" {
 		t.Errorf(`repository of the build: got %s, want "acme/app"`, got)

@@ -55,7 +55,13 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 	}
 	for _, b := range d.allBuilds() {
 		if built[line(b.Image, b.Ref.Full(), b.Seq-1, "")] == b.Commit.Hash {
-			t.Errorf("builds of %s at %s: got transitions %d and %d, want one of them", b.Ref.Full(), b.Commit.Hash, b.Seq-1, b.Seq)
+			t.Errorf(
+				"builds of %s at %s: got transitions %d and %d, want one of them",
+				b.Ref.Full(),
+				b.Commit.Hash,
+				b.Seq-1,
+				b.Seq,
+			)
 		}
 	}
 	for _, ref := range refNames {
@@ -64,7 +70,13 @@ func TestF17DeliveriesPlannedByTwoProcessesAtOnceAreEachTransitionOnce(t *testin
 		}
 		for _, image := range imagesOf(ref) {
 			if b := last[image+" "+ref]; b.Commit.Hash != d.heads[ref] || b.Seq != d.State(refOf(ref)).Seq {
-				t.Errorf("last build of %s at %s: got transition %d of %s, want the head's", image, ref, b.Seq, b.Commit.Hash)
+				t.Errorf(
+					"last build of %s at %s: got transition %d of %s, want the head's",
+					image,
+					ref,
+					b.Seq,
+					b.Commit.Hash,
+				)
 			}
 		}
 	}

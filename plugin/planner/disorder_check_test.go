@@ -90,8 +90,15 @@ func (d *chaosEnv) permit(t *rapid.T, b autobuild.Build) {
 	}
 	newer := slices.ContainsFunc(b.Tags, func(tag string) bool { return d.held[place(b, tag)] > b.Seq })
 	if granted == newer {
-		t.Fatalf("permit of %s, transition %d, for %v: got %v with holder %d, want one unless newer; held: %v", b.Ref.Full(), b.Seq, b.Tags, granted,
-			holder.Seq, d.held)
+		t.Fatalf(
+			"permit of %s, transition %d, for %v: got %v with holder %d, want one unless newer; held: %v",
+			b.Ref.Full(),
+			b.Seq,
+			b.Tags,
+			granted,
+			holder.Seq,
+			d.held,
+		)
 	}
 	for _, tag := range b.Tags {
 		if granted {

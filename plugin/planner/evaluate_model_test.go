@@ -57,7 +57,12 @@ func (w *model) receive(t *rapid.T, r report) bool {
 		w.moves = append(w.moves, report{v.Old, v.New})
 	}
 	if v.Settled != (w.known.Head == w.head) {
-		t.Fatalf("settled: got %v with head %s and known head %s, want it only if they are equal", v.Settled, w.head, w.known.Head)
+		t.Fatalf(
+			"settled: got %v with head %s and known head %s, want it only if they are equal",
+			v.Settled,
+			w.head,
+			w.known.Head,
+		)
 	}
 	return v.Accept
 }

@@ -34,7 +34,7 @@ func accepts(t *testing.T, rows []acceptRow) {
 				Old: tt.old, New: tt.new, Head: tt.head, Known: tt.known, Repeated: tt.repeated, Exists: tt.exists,
 			})
 			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("(-want +got)\n%s", diff)
+				t.Errorf("decision (-want +got):\n%s", diff)
 			}
 		})
 	}

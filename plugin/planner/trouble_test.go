@@ -34,7 +34,12 @@ func TestW17OutagesNeverCostADelivery(t *testing.T) {
 			for range 3 {
 				wantSnooze(t, w.Deliver(t.Context(), id), tt.pause)
 				if d := w.Delivery(id); d.State != autobuild.DeliveryReceived || d.Reason != tt.reason {
-					t.Errorf("delivery: got state %s, reason %q, want received with the reason %q", d.State, d.Reason, tt.reason)
+					t.Errorf(
+						"delivery: got state %s, reason %q, want received with the reason %q",
+						d.State,
+						d.Reason,
+						tt.reason,
+					)
 				}
 			}
 			w.Faults.Set("/refs/", 0)

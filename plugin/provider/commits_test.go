@@ -101,7 +101,7 @@ func TestCommit(t *testing.T) {
 		err,
 		autobuild.ErrNotFound,
 	) {
-		t.Errorf("got %v", err)
+		t.Errorf("resolve an unknown commit: got error %v, want ErrNotFound", err)
 	}
 }
 
@@ -195,6 +195,6 @@ func TestChangedPaths(t *testing.T) {
 		err,
 		autobuild.ErrUnavailable,
 	) {
-		t.Errorf("got %v", err)
+		t.Errorf("changed paths: got error %v, want ErrUnavailable", err)
 	}
 }

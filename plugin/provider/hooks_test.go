@@ -175,8 +175,10 @@ func TestHookRefused(t *testing.T) {
 	_, err = handled(t, s.ServeHTTP).Hooks.Ensure(t.Context(), w.app(), ours)
 	if !errors.Is(err, autobuild.ErrHookRefused) ||
 		!strings.HasSuffix(err.Error(), "the provider refused the webhook: url: Enter a valid URL.") {
-		t.Errorf(`ensure the webhook: got error %v, want ErrHookRefused with "the provider refused the webhook: url: Enter a valid URL."`,
-			err)
+		t.Errorf(
+			`ensure the webhook: got error %v, want ErrHookRefused with "the provider refused the webhook: url: Enter a valid URL."`,
+			err,
+		)
 	}
 }
 

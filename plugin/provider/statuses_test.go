@@ -50,7 +50,7 @@ func TestS2KeyIsTheIdentity(t *testing.T) {
 		),
 		cmpopts.IgnoreUnexported(bitbuckettest.Status{}),
 	); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("status (-want +got):\n%s", diff)
 	}
 	s.Key += "x"
 	if err := c.Statuses.Put(t.Context(), w.app(), hash, s); err == nil {

@@ -70,10 +70,10 @@ func TestA8TheHostIsNotReflected(t *testing.T) {
 			rec := httptest.NewRecorder()
 			e.ServeHTTP(rec, r)
 			if strings.Contains(rec.Body.String(), "evil.example") {
-				t.Errorf("%s %s: the body names the Host", route.Method, route.Path)
+				t.Errorf("%s %s: got the Host in the body, want none", route.Method, route.Path)
 			}
 			if got := fmt.Sprint(rec.Header()); strings.Contains(got, "evil.example") {
-				t.Errorf("%s %s: the header names the Host: %s", route.Method, route.Path, got)
+				t.Errorf("%s %s: got the Host in a header, want none: %s", route.Method, route.Path, got)
 			}
 		}
 	}

@@ -62,7 +62,7 @@ func TestEveryRouteNeedsItsRight(t *testing.T) {
 		switch r.Needs {
 		case pages.Anybody, pages.SignedIn, pages.Visible, pages.Read, pages.Write, pages.Admin, pages.Installation:
 		default:
-			t.Errorf("%s %s: right %q is not known", r.Method, r.Path, r.Needs)
+			t.Errorf("%s %s: got the right %q, want a known one", r.Method, r.Path, r.Needs)
 		}
 		for _, p := range persons {
 			if r.Path == "/signout" && p.cookie != nil {

@@ -114,11 +114,11 @@ func checkHeaders(t *testing.T, r *http.Response) {
 		}
 	}
 	if len(r.Header.Get("X-Request-Id")) != 16 {
-		t.Errorf("%d: request id %q", r.StatusCode, r.Header.Get("X-Request-Id"))
+		t.Errorf("status %d: got request ID %q, want one of 16 characters", r.StatusCode, r.Header.Get("X-Request-Id"))
 	}
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "text/html") && r.StatusCode == http.StatusOK &&
 		r.Header.Get("Cache-Control") != "no-store" {
-		t.Error("a page may be stored")
+		t.Error("Cache-Control of a page: got another value, want no-store")
 	}
 }
 
@@ -139,7 +139,7 @@ func TestS10CrossOriginPostsAreRefused(t *testing.T) {
 		}
 		for name, header := range foreign {
 			if got := w.do(r.Method, w.at(r), header, admin).StatusCode; got != http.StatusForbidden {
-				t.Errorf("%s from %s: %d, want 403", r.Path, name, got)
+				t.Errorf("%s from %s: got status %d, want 403", r.Path, name, got)
 			}
 		}
 	}
@@ -167,7 +167,7 @@ func TestEveryRouteIsTested(t *testing.T) {
 	}
 	for _, r := range w.engine.Routes() {
 		if !slices.Contains(known, r.Method+" "+r.Path) {
-			t.Errorf("%s %s is served and not listed", r.Method, r.Path)
+			t.Errorf("%s %s: got a route without an entry in the list, want one", r.Method, r.Path)
 		}
 	}
 }
@@ -248,7 +248,7 @@ func TestFormsAreBounded(t *testing.T) {
 	rec := httptest.NewRecorder()
 	w.engine.ServeHTTP(rec, r)
 	if rec.Code != http.StatusRequestEntityTooLarge {
-		t.Errorf("status %d, want 413", rec.Code)
+		t.Errorf("status: got %d, want 413", rec.Code)
 	}
 }
 
@@ -256,6 +256,6 @@ func TestInvalidProxiesAreReported(t *testing.T) {
 	s := pagestest.Empty(t)
 	r := router{URL: pagestest.URL, TrustedProxies: []string{"nonsense"}, UI: s.Pages, Sessions: s.Sessions}
 	if _, err := r.engine(); err == nil {
-		t.Error("no error")
+		t.Error("engine with an invalid proxy: got no error, want one")
 	}
 }

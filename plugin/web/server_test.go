@@ -48,7 +48,7 @@ func TestI8SlowHeadersAreCutOff(t *testing.T) {
 	}
 	reply, _ := bufio.NewReader(conn).ReadString('\n')
 	if reply != "" && !strings.Contains(reply, "408") {
-		t.Errorf("the server answers %q, want to be cut off", reply)
+		t.Errorf("slow request: got the response %q, want a closed connection", reply)
 	}
 }
 
@@ -64,7 +64,7 @@ func serveOn(t *testing.T, s *http.Server, l net.Listener) (address string) {
 	t.Cleanup(func() {
 		_ = s.Close() // the test is over
 		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			t.Errorf("Serve = %v, want ErrServerClosed", err)
+			t.Errorf("serve: got error %v, want ErrServerClosed", err)
 		}
 	})
 	return l.Addr().String()
@@ -93,7 +93,7 @@ func TestLiveLogHasNoTimeLimit(t *testing.T) {
 	}
 	defer reply.Body.Close()
 	if got := reply.Header.Get("Content-Type"); got != "text/event-stream" {
-		t.Fatalf("content type %q, status %d", got, reply.StatusCode)
+		t.Fatalf("Content-Type: got %q with status %d, want text/event-stream", got, reply.StatusCode)
 	}
 	events := bufio.NewReader(reply.Body)
 	await(t, events, `id="L18"`)

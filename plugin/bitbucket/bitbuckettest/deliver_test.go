@@ -51,7 +51,11 @@ func TestOnlyServerErrorsAreRetried(t *testing.T) {
 				request := hooked.requests[i]
 				if request.Header.Get("X-Attempt-Number") != fmt.Sprint(attempt.Number) ||
 					request.Header.Get("X-Request-UUID") != deliveries[0].RequestUUID {
-					t.Errorf("headers of attempt %d: got %v, want the attempt's number and the delivery's UUID", attempt.Number, request.Header)
+					t.Errorf(
+						"headers of attempt %d: got %v, want the attempt's number and the delivery's UUID",
+						attempt.Number,
+						request.Header,
+					)
 				}
 			}
 			if fmt.Sprint(got) != row.want || len(hooked.requests) != len(got) {

@@ -97,7 +97,10 @@ func TestASecondLinkSkipsTheGrantPage(t *testing.T) {
 	}
 	if !strings.Contains(shown.policy, "form-action 'self' https://ci.example.com") ||
 		!strings.Contains(shown.policy, "default-src 'none'") {
-		t.Errorf("Content-Security-Policy of the grant page: got %q, want forms to the consumer and default-src none", shown.policy)
+		t.Errorf(
+			"Content-Security-Policy of the grant page: got %q, want forms to the consumer and default-src none",
+			shown.policy,
+		)
 	}
 	shown = b.submit(t, shown, map[string]string{"action": "deny"})
 	if shown.location == nil {

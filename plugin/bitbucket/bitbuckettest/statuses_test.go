@@ -142,7 +142,7 @@ func TestStatusesAreChecked(t *testing.T) {
 				"message": row.field + ": " + row.want, "fields": map[string]any{row.field: []any{row.want}},
 			}}
 			if diff := cmp.Diff(want, answer); status != 400 || diff != "" {
-				t.Errorf("%d (-want +got):\n%s", status, diff)
+				t.Errorf("response with status %d (-want +got):\n%s", status, diff)
 			}
 		})
 	}

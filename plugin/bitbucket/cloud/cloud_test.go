@@ -72,7 +72,7 @@ func check(t *testing.T, err error, want, got any) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("commit (-want +got):\n%s", diff)
 	}
 }
 

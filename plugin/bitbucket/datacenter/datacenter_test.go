@@ -159,7 +159,12 @@ func TestCredentialIsNotSentAfterARedirect(t *testing.T) {
 	for _, user := range []string{"", "ann"} {
 		c := open(t, moved, user, token)
 		if err := c.PutStatus(t.Context(), app, commit, building()); err == nil || asked != 0 {
-			t.Errorf("put status of user %q: got error %v, and %d requests to another origin, want an error and none", user, err, asked)
+			t.Errorf(
+				"put status of user %q: got error %v, and %d requests to another origin, want an error and none",
+				user,
+				err,
+				asked,
+			)
 		}
 		if _, err := c.Commit(t.Context(), app, commit); err == nil {
 			t.Errorf("commit of user %q: got one from an empty response, want an error", user)

@@ -46,7 +46,7 @@ func TestAttacks(t *testing.T) {
 	needProgram(t, "curl", "awk", "od", "base64")
 	all := attacks()
 	if diff := cmp.Diff(attackNames(t), slices.Sorted(maps.Keys(all))); diff != "" {
-		t.Fatalf("the folders of testdata/attacks (-) and the attacks (+):\n%s", diff)
+		t.Fatalf("attacks (-testdata/attacks +table):\n%s", diff)
 	}
 	e := open(t)
 	for _, name := range slices.Sorted(maps.Keys(all)) {

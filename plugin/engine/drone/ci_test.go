@@ -28,7 +28,7 @@ func TestStartWithoutAServer(t *testing.T) {
 		t.Errorf(`error: got %v, want "http://127.0.0.1:1: " in it`, err)
 	}
 	if strings.Contains(err.Error(), "/api/") {
-		t.Errorf("the error contains the path of the request: %v", err)
+		t.Errorf("error: got %v, want it without the path of the request", err)
 	}
 }
 

@@ -146,7 +146,12 @@ func TestPrintedSettingsWork(t *testing.T) {
 			keys[s.Name] = s.Secret
 		}
 		if s.Why == "" || (s.Value == "") == s.Secret.IsZero() {
-			t.Errorf("setting %s: got %q, %q, want either a value or a secret, and an explanation", s.Name, s.Value, s.Why)
+			t.Errorf(
+				"setting %s: got %q, %q, want either a value or a secret, and an explanation",
+				s.Name,
+				s.Value,
+				s.Why,
+			)
 		}
 	}
 	e.server.SetExtensions(dronetest.Extensions{

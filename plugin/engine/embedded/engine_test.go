@@ -211,7 +211,11 @@ func TestOnlyTheOutputOfFailedRunnersIsLogged(t *testing.T) {
 			ended := hook.LastEntry()
 			if out, _ := ended.Data["output"].(string); ended.Message != "runner ended" ||
 				(out == "last words") != quoted {
-				t.Errorf(`log line: got %q with the output %q, want "runner ended" with the last words only if they are quoted`, ended.Message, out)
+				t.Errorf(
+					`log line: got %q with the output %q, want "runner ended" with the last words only if they are quoted`,
+					ended.Message,
+					out,
+				)
 			}
 		})
 	}

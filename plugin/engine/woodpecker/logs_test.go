@@ -25,7 +25,7 @@ func TestLogsContainOutputAndExitCode(t *testing.T) {
 	got, err := e.Logs(t.Context(), a)
 	want := []string{"one", "", "two", "********", "Woodpecker: step build ended with exit code 3"}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("%v (-want +got)\n%s", err, diff)
+		t.Errorf("log lines: error %v (-want +got):\n%s", err, diff)
 	}
 }
 
@@ -38,7 +38,7 @@ func TestLogsOfAPipelineWithoutSteps(t *testing.T) {
 	got, err := e.Logs(t.Context(), autobuild.Attempt{BuildID: e.build.ID, Number: 1, EngineRef: "acme/builder#1"})
 	want := []string{`Woodpecker: secret "slipway_runner_token" not found`}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("%v (-want +got)\n%s", err, diff)
+		t.Errorf("log lines: error %v (-want +got):\n%s", err, diff)
 	}
 }
 
@@ -81,7 +81,7 @@ func TestEmptyLogsAndLines(t *testing.T) {
 		"Woodpecker: step build ended with exit code 137 oom", "Woodpecker: a fault",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("%v (-want +got)\n%s", err, diff)
+		t.Errorf("log lines: error %v (-want +got):\n%s", err, diff)
 	}
 }
 

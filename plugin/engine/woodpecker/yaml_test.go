@@ -47,7 +47,7 @@ func TestTheWorkflow(t *testing.T) {
 			want, err := os.ReadFile(golden)
 			must.Succeed(t, err)
 			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("(-want +got; -update writes it anew)\n%s", diff)
+				t.Errorf("configuration (-want +got; -update writes it anew):\n%s", diff)
 			}
 			roundTrip(t, got, step)
 		})

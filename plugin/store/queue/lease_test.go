@@ -80,8 +80,11 @@ func TestI6ATaskThatKillsTheProcessIsDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls := make(chan error)
-	q.Handle("plan", func(context.Context, queue.Task) error { t.Error("task: got a second run, want one"); return nil },
-		queue.Options{MaxAttempts: 2, Dead: func(_ context.Context, _ queue.Task, cause error) { calls <- cause }})
+	q.Handle(
+		"plan",
+		func(context.Context, queue.Task) error { t.Error("task: got a second run, want one"); return nil },
+		queue.Options{MaxAttempts: 2, Dead: func(_ context.Context, _ queue.Task, cause error) { calls <- cause }},
+	)
 	stop := start(t, q)
 	if cause := <-calls; !strings.Contains(cause.Error(), "died") {
 		t.Errorf(`cause: got %v, want it to contain "died"`, cause)

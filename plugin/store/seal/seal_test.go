@@ -178,7 +178,7 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 				t.Fatalf("load or create the key: got error %v, want %q", err, c.want)
 			}
 			if strings.Contains(err.Error(), good[:20]) {
-				t.Errorf("the error contains the key: %v", err)
+				t.Errorf("error: got %v, want it without the key", err)
 			}
 		})
 	}

@@ -238,7 +238,7 @@ func TestEventsBecomeStages(t *testing.T) {
 	}
 	want := []autobuild.Stage{{Name: "build", StartedAt: at(0), FinishedAt: at(3), Detail: "all cached"}}
 	if diff := cmp.Diff(want, b.Stages); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("stages (-want +got):\n%s", diff)
 	}
 	a, err := e.store.Attempt(t.Context(), e.build.ID, 1)
 	if err != nil {

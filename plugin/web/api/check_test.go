@@ -182,6 +182,6 @@ func TestExtraTags(t *testing.T) {
 	e.must(err)
 	want := []autobuild.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503 Service Unavailable"}}
 	if diff := cmp.Diff(want, b.ExtraTags); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("extra tags (-want +got):\n%s", diff)
 	}
 }

@@ -121,7 +121,7 @@ func TestBodiesAreBounded(t *testing.T) {
 		return err
 	})
 	if w.Body.String() != "abc" {
-		t.Errorf("read %q", w.Body)
+		t.Errorf("body: got %q, want abc", w.Body)
 	}
 }
 

@@ -179,7 +179,11 @@ func checkLabels(t *testing.T, page *html.Node, ids map[string]int) {
 		}
 		for id := range strings.FieldsSeq(attr(n, "aria-describedby")) {
 			if ids[id] == 0 {
-				t.Errorf("description of the control %s: got the unknown id %s, want one of the page", attr(n, "name"), id)
+				t.Errorf(
+					"description of the control %s: got the unknown id %s, want one of the page",
+					attr(n, "name"),
+					id,
+				)
 			}
 		}
 	}

@@ -36,7 +36,7 @@ func TestI11OneTimeToken(t *testing.T) {
 	right := s.post(t, "", "/signin/token", "token", " TOKEN\n")
 	right.wantRedirect(t, "/setup")
 	if len(right.Cookies()) != 1 {
-		t.Fatalf("number of right.Cookies: got %d, want 1 (%v)", len(right.Cookies()), right.Cookies())
+		t.Fatalf("cookies: got %d, want 1 (%v)", len(right.Cookies()), right.Cookies())
 	}
 	if !right.Cookies()[0].HttpOnly {
 		t.Fatal("HttpOnly attribute: got false, want true")

@@ -105,7 +105,7 @@ func TestS3CookieIsBoundToTheHost(t *testing.T) {
 		t.Errorf(`domain: got %q, want ""`, c.Domain)
 	}
 	if len(c.Value) != 43 {
-		t.Errorf("the cookie has %d characters, want 32 bytes in base64", len(c.Value))
+		t.Errorf("length of the cookie: got %d characters, want 32 bytes in base64", len(c.Value))
 	}
 	plain := newEnv(t, "http://localhost:8080").do("GET", "/in").Cookies()[0]
 	if plain.Name != "slipway" {
@@ -121,7 +121,7 @@ func TestS3SessionFixation(t *testing.T) {
 	before := e.do("GET", "/in").Cookies()[0]
 	after := e.do("GET", "/in", before).Cookies()[0]
 	if before.Value == after.Value {
-		t.Fatal("the id is the same after the sign-in")
+		t.Fatal("session ID after the sign-in: got the old one, want a new one")
 	}
 	if got := body(t, e.do("GET", "/who", before)); got != "" {
 		t.Errorf(`the old cookie: got %q, want ""`, got)
@@ -131,7 +131,7 @@ func TestS3SessionFixation(t *testing.T) {
 	}
 	planted := &http.Cookie{Name: "__Host-slipway", Value: strings.Repeat("a", 64)}
 	if got := e.do("GET", "/in", planted).Cookies()[0]; got.Value == planted.Value {
-		t.Error("a planted id was taken over")
+		t.Error("session ID: got the planted one, want a new one")
 	}
 }
 
@@ -195,7 +195,7 @@ func TestBrowserIDIsTakenOnce(t *testing.T) {
 	if again := e.do("GET", "/browser", c); body(t, again) != c.Value {
 		t.Errorf("session ID: got %v, want %v", body(t, again), c.Value)
 	} else if len(again.Cookies()) != 0 {
-		t.Errorf("number of again.Cookies: got %d, want 0 (%v)", len(again.Cookies()), again.Cookies())
+		t.Errorf("cookies of the second response: got %d, want 0 (%v)", len(again.Cookies()), again.Cookies())
 	}
 	taken := e.do("GET", "/taken", c)
 	if body(t, taken) != c.Value {
@@ -215,5 +215,5 @@ func TestS3SigningOutEndsAStartedLink(t *testing.T) {
 			return
 		}
 	}
-	t.Error("the cookie that binds a link to its browser stays")
+	t.Error("cookie that binds a link to its browser: got it kept, want it removed")
 }

@@ -155,9 +155,16 @@ func TestBrokenConnections(t *testing.T) {
 			if !errors.Is(err, row.want) {
 				t.Errorf("request: got error %v, want %v", err, row.want)
 			}
-			if response != nil && (body != answer[:4] || response.StatusCode != 201 || response.ContentLength != 10) {
-				t.Errorf("truncated response: got body %q of %d bytes, status %d",
-					body, response.ContentLength, response.StatusCode)
+			if response != nil {
+				if body != answer[:4] {
+					t.Errorf("body of the truncated response: got %q, want %q", body, answer[:4])
+				}
+				if response.StatusCode != 201 {
+					t.Errorf("status of the truncated response: got %d, want 201", response.StatusCode)
+				}
+				if response.ContentLength != 10 {
+					t.Errorf("Content-Length of the truncated response: got %d, want 10", response.ContentLength)
+				}
 			}
 			if h.done.Load() != row.done {
 				t.Errorf("runs of the handler: got %d, want %d", h.done.Load(), row.done)
@@ -176,7 +183,7 @@ func TestHoldWaitsForTheTest(t *testing.T) {
 	}()
 	select {
 	case err := <-answered:
-		t.Fatalf("a held request returned: %v", err)
+		t.Fatalf("held request: got error %v, want no return", err)
 	default:
 	}
 	close(until)
@@ -223,7 +230,7 @@ func TestAClientThatLeavesIsNotWaitedFor(t *testing.T) {
 			leave()
 			defer func() {
 				if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) || h.done.Load() != 0 {
-					t.Errorf("the request was not aborted, or the handler ran %d times", h.done.Load())
+					t.Errorf("aborted request: got %d runs of the handler or no abort, want an abort without a run", h.done.Load())
 				}
 			}()
 			f.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/", nil))
