@@ -17,7 +17,7 @@ const (
 func gitElsewhere(e *env, from, to *tenant) {
 	isGit := func(route string) bool { return strings.Contains(route, " "+gitPrefix) }
 	if !slices.ContainsFunc(e.Gateway.Routes(), isGit) {
-		e.T.Fatal("the gateway has no routes that begin with " + gitPrefix)
+		e.T.Fatal("routes of the git proxy: got none, want some that begin with " + gitPrefix)
 	}
 	own, other := gitPrefix+from.build.ID, gitPrefix+to.build.ID
 	answer := e.program(http.MethodGet, own+discovery, from.attemptToken, "")

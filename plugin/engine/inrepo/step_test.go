@@ -198,7 +198,7 @@ func olderLast(env *demotest.Env) {
 	}
 	builds := p.WaitAll(2)
 	if builds[0].State != autobuild.Cancelled || builds[0].Reason != autobuild.ReasonSuperseded {
-		env.T.Error("want the build superseded, got: " + env.DescribeBuild(builds[0]))
+		env.T.Error("older build: got " + env.DescribeBuild(builds[0]) + ", want it superseded")
 	}
 	p.CheckImage("latest", builds[1], "b")
 }
