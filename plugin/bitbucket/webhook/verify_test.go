@@ -65,7 +65,7 @@ func TestI1SignaturesOfBitbucketAreAccepted(t *testing.T) {
 				t.Errorf("signature: got %s, want %s", got, v.signature)
 			}
 			if err := webhook.Verify([]byte(v.body), signed(v.signature), secret.New("new"), s); err != nil {
-				t.Errorf("verify with the previous secret: %v", err)
+				t.Errorf("verify with the previous secret (W5): %v", err)
 			}
 		})
 	}

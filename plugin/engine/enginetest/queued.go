@@ -45,7 +45,7 @@ func cancelRunning(env *demotest.Env) {
 	p.CheckImage("latest", p.WaitEnd(2, autobuild.Succeeded), "again")
 }
 
-// branchMoved checks that a queued build builds its own commit and not the branch's newest.
+// branchMoved (B11): a queued build builds its own commit and not the branch's newest.
 func branchMoved(env *demotest.Env) {
 	holder, holding := occupy(env)
 	p := env.Automate(env.Dockerfile("x"), eachBranch())

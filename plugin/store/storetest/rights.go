@@ -16,17 +16,17 @@ import (
 // rightsTests returns the tests of users and of their permissions.
 func rightsTests() map[string]func(*testing.T, *store.Store) {
 	return map[string]func(*testing.T, *store.Store){
-		"users and sessions":                      sessions,
-		"an OAuth flow is taken once":             oauthFlow,
-		"the first token makes one administrator": firstToken,
-		"each person sees their repositories":     viewsOfUsers,
-		"permissions are those of the last check": permissions,
-		"permissions need a session":              permissionsNeedSession,
-		"a session keeps its grant":               grants,
-		"a person is removed":                     usersRemoved,
-		"a person's role is set":                  roleSet,
-		"a flow ends with its user's sessions":    flowsDeleted,
-		"people who have nothing here are pruned": pruneUsers,
+		"users and sessions":                            sessions,
+		"an OAuth flow is taken once (S2)":              oauthFlow,
+		"the first token makes one administrator (I11)": firstToken,
+		"each person sees their repositories":           viewsOfUsers,
+		"permissions are those of the last check":       permissions,
+		"permissions need a session":                    permissionsNeedSession,
+		"a session keeps its grant":                     grants,
+		"a person is removed":                           usersRemoved,
+		"a person's role is set":                        roleSet,
+		"a flow ends with its user's sessions":          flowsDeleted,
+		"people who have nothing here are pruned":       pruneUsers,
 	}
 }
 
