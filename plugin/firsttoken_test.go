@@ -135,19 +135,19 @@ func TestI11GatewaysThatStartTogetherCreateOneAdministrator(t *testing.T) {
 		t.Fatalf("tokens: got %q, want one", tokens)
 	}
 	var mu sync.Mutex
-	answers := map[int]int{}
+	responses := map[int]int{}
 	var using sync.WaitGroup
 	for i := range 10 {
 		using.Go(func() {
 			status := all[i%2].post(t, "/signin/token", "token", tokens[0])
 			mu.Lock()
 			defer mu.Unlock()
-			answers[status]++
+			responses[status]++
 		})
 	}
 	using.Wait()
-	if answers[http.StatusSeeOther] != 1 || answers[http.StatusGone] != 9 {
-		t.Errorf("statuses: got %v, want one success", answers)
+	if responses[http.StatusSeeOther] != 1 || responses[http.StatusGone] != 9 {
+		t.Errorf("statuses: got %v, want one success", responses)
 	}
 	sealer, err := seal.LoadOrCreate(key, false)
 	if err != nil {

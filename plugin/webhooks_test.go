@@ -128,7 +128,7 @@ func (e *rotateEnv) sign(body []byte) http.Header {
 	return e.app.DeliveryHeader(e.url+"/hooks/bitbucket/"+e.hook.ID, "repo:push", body)
 }
 
-// send sends a delivery to the gateway and returns the status of its answer.
+// send sends a delivery to the gateway and returns the status of its response.
 func (e *rotateEnv) send(t *testing.T, header http.Header, body []byte) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(
@@ -139,10 +139,10 @@ func (e *rotateEnv) send(t *testing.T, header http.Header, body []byte) int {
 	)
 	check(t, err)
 	r.Header = header
-	answer, err := http.DefaultClient.Do(r)
+	response, err := http.DefaultClient.Do(r)
 	check(t, err)
-	answer.Body.Close()
-	return answer.StatusCode
+	response.Body.Close()
+	return response.StatusCode
 }
 
 // I2: `slipway webhooks rotate` works beside a running gateway, which accepts both secrets at

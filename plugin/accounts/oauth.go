@@ -142,26 +142,26 @@ func firstNonEmpty(lists ...[]string) []string {
 // mapTokenError maps an error of the token endpoint to errors of this package. Of the response it
 // quotes only the two fields that RFC 6749 §5.2 defines for people.
 func mapTokenError(p autobuild.Provider, err error) error {
-	var answer *oauth2.RetrieveError
+	var response *oauth2.RetrieveError
 	switch {
 	case err == nil || errors.Is(err, ErrNotConfigured):
 		return err
-	case !errors.As(err, &answer):
+	case !errors.As(err, &response):
 		return fmt.Errorf("%w: %s returned no tokens: %w", autobuild.ErrUnavailable, p.Name, err)
 	}
-	description := strings.TrimSpace(fmt.Sprintf("%.100s %.200s", answer.ErrorCode, answer.ErrorDescription))
-	switch answer.ErrorCode {
+	description := strings.TrimSpace(fmt.Sprintf("%.100s %.200s", response.ErrorCode, response.ErrorDescription))
+	switch response.ErrorCode {
 	case "invalid_grant", "invalid_request":
 		return fmt.Errorf("%w: %s", errGrant, description)
 	case "invalid_client", "unauthorized_client":
 		return fmt.Errorf("%w: source provider %s: %w", autobuild.ErrUnauthorized, p.Name, errClient)
 	}
-	if answer.Response != nil && answer.Response.StatusCode == http.StatusUnauthorized {
+	if response.Response != nil && response.Response.StatusCode == http.StatusUnauthorized {
 		return fmt.Errorf("%w: source provider %s: %w", autobuild.ErrUnauthorized, p.Name, errClient)
 	}
 	status := ""
-	if answer.Response != nil {
-		status = answer.Response.Status
+	if response.Response != nil {
+		status = response.Response.Status
 	}
 	return fmt.Errorf(
 		"%w: %s returned no tokens: %s",

@@ -36,7 +36,7 @@ type failedCheck struct {
 }
 
 // CurrentPermissions makes sure that the stored permissions of a session's user can be used. It
-// reads permissions older than autobuild.PermissionsFresh again. If Bitbucket does not answer,
+// reads permissions older than autobuild.PermissionsFresh again. If Bitbucket does not respond,
 // permissions up to autobuild.PermissionsKept old are used. It returns ErrUnauthorized if the user
 // has to sign in again. After other errors the permissions are unknown, and the user sees nothing.
 // Concurrent calls of one session share a check.

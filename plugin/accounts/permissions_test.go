@@ -97,7 +97,7 @@ func TestRenewPermissions(t *testing.T) {
 	e.wantPermission("renewed", s, app, autobuild.PermissionRead)
 }
 
-// If Bitbucket does not answer, the last permissions are used for an hour. Then nothing is visible.
+// If Bitbucket does not respond, the last permissions are used for an hour. Then nothing is visible.
 func TestPermissionsDuringAnOutage(t *testing.T) {
 	e := newEnv(t)
 	app, s := e.bobWith(bitbuckettest.Write)

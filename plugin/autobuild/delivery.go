@@ -33,15 +33,15 @@ type Delivery struct {
 	PlannedAt  time.Time
 }
 
-// An Outcome is the result of one change: the answer of every rule, with its build.
+// An Outcome is the result of one change: the decision of every rule, with its build.
 type Outcome struct {
-	Change  Change       `json:"change"`
-	Refused string       `json:"refused,omitempty"` // why no rule was evaluated: already seen, outdated or deleted
-	Rules   []RuleAnswer `json:"rules,omitempty"`
+	Change  Change         `json:"change"`
+	Refused string         `json:"refused,omitempty"` // why no rule was evaluated: already seen, outdated or deleted
+	Rules   []RuleDecision `json:"rules,omitempty"`
 }
 
-// A RuleAnswer is the decision of a rule of an automated build, and the build it created.
-type RuleAnswer struct {
+// A RuleDecision is the decision of a rule of an automated build, and the build it created.
+type RuleDecision struct {
 	AutomatedBuildID string   `json:"automated_build"`
 	Decision         Decision `json:"decision"`
 	BuildNumber      int64    `json:"build_number,omitempty"`

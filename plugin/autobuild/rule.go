@@ -40,7 +40,7 @@ const (
 	AutotestAll      Autotest = "all"
 )
 
-// A Decision is the answer of one rule to one change, with its reason.
+// A Decision is the result of one rule for one change, with its reason.
 type Decision struct {
 	Rule       string            `json:"rule"` // the rule's id, or its index if it has none
 	Build      bool              `json:"build"`

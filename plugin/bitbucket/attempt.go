@@ -50,9 +50,9 @@ func (c *Client) attempt(ctx context.Context, call *call, out any) (Response, er
 	if err != nil {
 		return Response{}, fmt.Errorf("%s: %w", call, err)
 	}
-	answer, err := c.send(ctx, call, token, out)
+	response, err := c.send(ctx, call, token, out)
 	if c.o.Renew == nil || !errors.Is(err, ErrUnauthorized) {
-		return answer, err
+		return response, err
 	}
 	c.o.Log.WithError(err).Debug("bitbucket: renew the credential")
 	token, err = c.o.Renew(ctx, token)
@@ -96,27 +96,27 @@ func (c *Client) authorize(request *http.Request, token secret.Secret) {
 // readResponse decodes a response. It returns an error for HTML with any status, because proxies, login
 // pages and maintenance pages send HTML.
 func (c *call) readResponse(response *http.Response, token secret.Secret, out any) (Response, error) {
-	answer := Response{Status: response.StatusCode, Header: response.Header}
+	reply := Response{Status: response.StatusCode, Header: response.Header}
 	ok := response.StatusCode >= 200 && response.StatusCode < 300
 	if !ok || isHTML(response.Header) {
 		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody)) // a partial body is enough for a message
-		return answer, newError(c, response, body, token)
+		return reply, newError(c, response, body, token)
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	switch {
 	case err != nil:
-		return answer, c.transportError(fmt.Errorf("read the response: %w", err))
+		return reply, c.transportError(fmt.Errorf("read the response: %w", err))
 	case len(body) > maxBody:
-		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status,
+		return reply, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: reply.Status,
 			Message: fmt.Sprintf("the response is larger than %d MiB", maxBody>>20)}
 	case out == nil:
-		return answer, nil
+		return reply, nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
-		return answer, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: answer.Status,
+		return reply, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: reply.Status,
 			Message: "invalid JSON in the response", cause: err}
 	}
-	return answer, nil
+	return reply, nil
 }
 
 // transportError returns the error of a call without a complete response.

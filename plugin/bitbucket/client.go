@@ -40,7 +40,7 @@ type Options struct {
 	// Cloud's API tokens: https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/.
 	// Empty = the credential is a bearer token.
 	User string
-	// Renew returns a new credential after the API answered 401 to refused. The call is then
+	// Renew returns a new credential after the API returned 401 to refused. The call is then
 	// repeated once. nil = no renewal.
 	Renew     func(ctx context.Context, refused secret.Secret) (secret.Secret, error)
 	Transport http.RoundTripper      // nil = http.DefaultTransport
@@ -135,10 +135,10 @@ func (c *Client) Do(ctx context.Context, r Request, out any) (Response, error) {
 
 func (c *Client) do(ctx context.Context, call *call, out any) (Response, error) {
 	var last error
-	answer, err := backoff.Retry(ctx, func() (Response, error) {
-		var answer Response
-		answer, last = c.attempt(ctx, call, out)
-		return answer, retryError(call, last)
+	response, err := backoff.Retry(ctx, func() (Response, error) {
+		var response Response
+		response, last = c.attempt(ctx, call, out)
+		return response, retryError(call, last)
 	},
 		backoff.WithBackOff(c.o.Backoff()), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(maxElapsed),
 		backoff.WithNotify(func(_ error, pause time.Duration) {
@@ -146,7 +146,7 @@ func (c *Client) do(ctx context.Context, call *call, out any) (Response, error) 
 		}))
 	switch {
 	case err == nil:
-		return answer, nil
+		return response, nil
 	case ctx.Err() != nil:
 		return Response{}, fmt.Errorf("%s: %w", call, context.Cause(ctx))
 	default:

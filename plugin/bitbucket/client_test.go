@@ -87,7 +87,7 @@ func TestRequestCarriesCredentialAndBody(t *testing.T) {
 		w.Header().Set("X-OAuth-Scopes", "account")
 		fine(w, r)
 	})
-	answer, err := c.Do(t.Context(), bitbucket.Request{
+	response, err := c.Do(t.Context(), bitbucket.Request{
 		Method: "PUT", Path: bitbucket.Join("2.0", "{a-b}", "feature/x#1"),
 		Query: url.Values{"pagelen": {"1"}}, Body: map[string]int{"n": 1},
 	}, nil)
@@ -109,10 +109,10 @@ func TestRequestCarriesCredentialAndBody(t *testing.T) {
 	if got.query != "pagelen=1" {
 		t.Errorf("query: got %s, want pagelen=1", got.query)
 	}
-	if answer.Status != 200 {
-		t.Errorf("status: got %d, want 200", answer.Status)
+	if response.Status != 200 {
+		t.Errorf("status: got %d, want 200", response.Status)
 	}
-	if scopes := answer.Header.Get("X-OAuth-Scopes"); scopes != "account" {
+	if scopes := response.Header.Get("X-OAuth-Scopes"); scopes != "account" {
 		t.Errorf("X-OAuth-Scopes: got %q, want account", scopes)
 	}
 }

@@ -148,7 +148,7 @@ func newHookSecret() secret.Secret {
 }
 
 // baseline records the heads of all refs, and returns the time before they were read. If the
-// provider does not answer, the time is zero and the first poll records the baseline.
+// provider does not respond, the time is zero and the first poll records the baseline.
 func (c *Catalog) baseline(ctx context.Context, r autobuild.Repository, accountID string) (time.Time, error) {
 	at := c.o.Now()
 	connection, err := c.connect(ctx, accountID)

@@ -1,5 +1,5 @@
 // Package credentials chooses which stored registry credentials a build uses. It is pure: the
-// gateway, its pages and `slipway doctor` get the same answer for the same input.
+// gateway, its pages and `slipway doctor` get the same result for the same input.
 package credentials
 
 import (

@@ -18,7 +18,7 @@ const (
 )
 
 // A circuit is a circuit breaker for each engine. After a failed start, no build is started on the
-// engine until it answers a probe. The pauses between probes grow until a start succeeds. A circuit
+// engine until it responds to a probe. The pauses between probes grow until a start succeeds. A circuit
 // is safe for concurrent use.
 type circuit struct {
 	now func() time.Time
@@ -61,7 +61,7 @@ func (c *circuit) openEngines() []string {
 }
 
 // check returns a notReadyError while the circuit of an engine is open. After the pause, one caller
-// probes the engine: it requests the state of a pipeline that does not exist. If the engine answers,
+// probes the engine: it requests the state of a pipeline that does not exist. If the engine responds,
 // check returns nil for that caller, whose build then tries to start.
 func (c *circuit) check(ctx context.Context, name string, engine autobuild.Engine, b autobuild.Build) error {
 	wait, cause, probe := c.wait(name)

@@ -20,11 +20,11 @@ import (
 )
 
 const (
-	// workers is high because a CI may take most of a minute to answer. Builds for other engines
+	// workers is high because a CI may take most of a minute to respond. Builds for other engines
 	// must not wait for it.
 	workers = 16
 	// startTimeout bounds the start of one pipeline. It also applies while the gateway stops: an
-	// attempt that was created gets a pipeline or ends. Drone answers after 45 s if it finds no
+	// attempt that was created gets a pipeline or ends. Drone responds after 45 s if it finds no
 	// YAML, and the engine looks the pipeline up after that.
 	startTimeout = 150 * time.Second
 	// configRetryDelay is the delay before a build that waits for a user, for example for a new

@@ -22,7 +22,7 @@ type ciChecks struct {
 	config    config.Gateway
 	store     *store.Store
 	probe     bool // probes may be started
-	reachable bool // the gateway answers at its public URL
+	reachable bool // the gateway responds at its public URL
 }
 
 // A ciEngine is an engine on a CI server, as far as doctor uses it.
@@ -87,7 +87,7 @@ func (d ciChecks) check(ctx context.Context, name string, e ciEngine) []Finding 
 	case !d.probe:
 		return append(all, Finding{Check: name, Note: "probe: skipped"})
 	case !d.reachable:
-		return append(all, Finding{Check: name, Note: "probe: skipped, because the gateway does not answer"})
+		return append(all, Finding{Check: name, Note: "probe: skipped, because the gateway does not respond"})
 	}
 	repository, err := d.repositoryOn(ctx, name)
 	if err != nil {

@@ -49,8 +49,8 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 	report.print(diskSpace(c.Data))
 	s, err := assembly.OpenReadOnly(ctx, c)
 	report.print(Finding{Check: "database", Note: "opens, and its key matches", Err: err})
-	answers := publicURL(ctx, c)
-	report.print(answers)
+	responses := publicURL(ctx, c)
+	report.print(responses)
 	report.print(clock(ctx, c.APIURL))
 	if s != nil {
 		d := stored{config: c, store: s}
@@ -61,7 +61,7 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 	}
 	report.print(builder(ctx, c))
 	if s != nil {
-		d := ciChecks{config: c, store: s, probe: o.Probe, reachable: answers.Err == nil}
+		d := ciChecks{config: c, store: s, probe: o.Probe, reachable: responses.Err == nil}
 		report.print(d.all(ctx)...)
 		_ = s.Close() // it was only read
 	}

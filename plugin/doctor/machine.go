@@ -45,7 +45,7 @@ func diskSpace(data string) Finding {
 	return f
 }
 
-// publicURL checks that the gateway answers at its public URL.
+// publicURL checks that the gateway responds at its public URL.
 func publicURL(ctx context.Context, c config.Gateway) Finding {
 	f := Finding{Check: "public URL", Note: c.URL + " answers"}
 	if _, err := get(ctx, c.URL+"/healthz"); err != nil {

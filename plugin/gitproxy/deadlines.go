@@ -22,7 +22,7 @@ type deadlines struct {
 // and for the upstream.
 func newDeadlines(w http.ResponseWriter, idle time.Duration) *deadlines {
 	d := &deadlines{control: http.NewResponseController(w), idle: idle}
-	d.set(d.control.SetWriteDeadline, time.Now().Add(idle+slotTimeout+2*answerTimeout))
+	d.set(d.control.SetWriteDeadline, time.Now().Add(idle+slotTimeout+2*responseTimeout))
 	d.set(d.control.SetReadDeadline, time.Time{})
 	return d
 }

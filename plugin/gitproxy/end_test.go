@@ -89,7 +89,7 @@ func TestTheAttemptsEndCutsAStalledClient(t *testing.T) {
 	e.idle(t)
 }
 
-// stall sends a request and does not read the answer.
+// stall sends a request and does not read the response.
 func (e *env) stall(t *testing.T) {
 	t.Helper()
 	conn, err := net.Dial("tcp", hostOf(e.gateway.URL))

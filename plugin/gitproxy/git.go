@@ -23,7 +23,7 @@ var (
 		"Git-Protocol",
 		"User-Agent",
 	}
-	answerHeaders = []string{"Content-Type", "Content-Encoding", "Cache-Control", "Expires", "Pragma"}
+	forwardedHeaders = []string{"Content-Type", "Content-Encoding", "Cache-Control", "Expires", "Pragma"}
 )
 
 // pick returns the headers with these names.
@@ -37,7 +37,7 @@ func pick(from http.Header, names []string) http.Header {
 	return to
 }
 
-// forward streams one of git's two requests and its answer.
+// forward streams one of git's two requests and its response.
 //
 // It sets ReverseProxy.Rewrite and not Director, because a client could remove the Authorization header of
 // a Director by listing it in its Connection header.
@@ -61,10 +61,10 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, u *upstream, cal
 			pr.Out.Header, pr.Out.Trailer = pick(pr.In.Header, requestHeaders), nil
 		},
 		ModifyResponse: func(resp *http.Response) error {
-			if err := checkAnswer(resp, call); err != nil {
+			if err := checkGitResponse(resp, call); err != nil {
 				return err
 			}
-			resp.Header, resp.Trailer = pick(resp.Header, answerHeaders), nil
+			resp.Header, resp.Trailer = pick(resp.Header, forwardedHeaders), nil
 			return nil
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { refusal = err },
@@ -101,8 +101,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 // RoundTrip calls the function.
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// checkAnswer returns nil for an answer of git's smart protocol, and a *Refusal for others.
-func checkAnswer(resp *http.Response, call kind) error {
+// checkGitResponse returns nil for a response of git's smart protocol, and a *Refusal for others.
+func checkGitResponse(resp *http.Response, call kind) error {
 	want := map[kind]string{
 		discovery: "application/x-git-upload-pack-advertisement", uploadPack: "application/x-git-upload-pack-result",
 	}[call]
@@ -111,7 +111,7 @@ func checkAnswer(resp *http.Response, call kind) error {
 	}
 	if got := resp.Header.Get("Content-Type"); got != want {
 		cause := errors.New("content type " + strconv.Quote(got))
-		return refuse(http.StatusBadGateway, "Bitbucket does not answer in git's smart protocol", cause)
+		return refuse(http.StatusBadGateway, "Bitbucket does not respond with git's smart protocol", cause)
 	}
 	return nil
 }

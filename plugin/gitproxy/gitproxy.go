@@ -5,7 +5,7 @@
 //	GET  /git/{build}/info/refs?service=git-upload-pack
 //	POST /git/{build}/git-upload-pack
 //	POST /git/{build}/info/lfs/objects/batch     downloads only
-//	GET  /git/{build}/lfs/{object}               an object of an earlier batch answer
+//	GET  /git/{build}/lfs/{object}               an object of an earlier batch response
 //
 // No part of a request becomes part of the upstream address. A request ends with its attempt, even in
 // the middle of a stream.
@@ -35,15 +35,15 @@ import (
 // The limits of the proxy. A transfer holds a slot while it runs, so that any number of clones leaves
 // connections of the gateway for webhooks and pages.
 const (
-	maxTransfers  = 64               // concurrent transfers
-	maxWaiting    = 128              // requests that wait for a slot
-	maxPerAttempt = 12               // concurrent requests of one attempt; git-lfs downloads 8 objects at a time
-	maxBatches    = 4                // LFS batches that are decoded concurrently
-	slotTimeout   = 30 * time.Second // longest wait for a slot
-	idleTimeout   = 2 * time.Minute  // longest time between two bytes that the client reads or writes
-	answerTimeout = 2 * time.Minute  // longest time until the upstream's answer begins
-	checkInterval = time.Second      // time between two checks that the attempt of a request is active
-	maxRequest    = 32 << 20         // largest negotiation, in bytes as sent
+	maxTransfers    = 64               // concurrent transfers
+	maxWaiting      = 128              // requests that wait for a slot
+	maxPerAttempt   = 12               // concurrent requests of one attempt; git-lfs downloads 8 objects at a time
+	maxBatches      = 4                // LFS batches that are decoded concurrently
+	slotTimeout     = 30 * time.Second // longest wait for a slot
+	idleTimeout     = 2 * time.Minute  // longest time between two bytes that the client reads or writes
+	responseTimeout = 2 * time.Minute  // longest time until the upstream's response begins
+	checkInterval   = time.Second      // time between two checks that the attempt of a request is active
+	maxRequest      = 32 << 20         // largest negotiation, in bytes as sent
 )
 
 // A Store reads attempts and builds. *store.Store implements it. It is safe for concurrent use.
@@ -64,10 +64,10 @@ type Options struct {
 	Store     Store
 	Connector autobuild.Connector
 	// BaseURL returns the gateway's address for the runners of an engine, without a trailing slash.
-	// It is part of LFS answers.
+	// It is part of LFS responses.
 	BaseURL func(engine string) string
 	// Policy decides to which hosts the proxy connects for LFS objects. Their addresses come from batch
-	// answers and redirects.
+	// responses and redirects.
 	Policy netpolicy.Policy
 	Log    logrus.FieldLogger
 
@@ -127,7 +127,7 @@ func newTransport(connections int) *http.Transport {
 	return &http.Transport{
 		Proxy: nil, DisableCompression: true, Protocols: protocols,
 		MaxConnsPerHost: connections, MaxIdleConnsPerHost: 8, IdleConnTimeout: 90 * time.Second,
-		TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: answerTimeout, MaxResponseHeaderBytes: 64 << 10,
+		TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: responseTimeout, MaxResponseHeaderBytes: 64 << 10,
 	}
 }
 
@@ -140,8 +140,8 @@ func (p *Proxy) Close() {
 	}
 }
 
-// Serve answers one request below /git/. It either writes the whole answer, or returns a *Refusal without
-// writing. It panics with http.ErrAbortHandler if the answer ends early.
+// Serve handles one request below /git/. It either writes the whole response, or returns a *Refusal without
+// writing. It panics with http.ErrAbortHandler if the response ends early.
 func (p *Proxy) Serve(w http.ResponseWriter, r *http.Request) error {
 	call, ok := parseRoute(r)
 	if !ok {

@@ -49,7 +49,7 @@ func (e *env) slowBatches(n int) []net.Conn {
 
 const emptyBatch = `{"operation":"download","objects":[]}`
 
-// wantBatch checks that another attempt gets a batch answer without a delay.
+// wantBatch checks that another attempt gets a batch response without a delay.
 func (l *lfsEnv) wantBatch(oid string) {
 	l.t.Helper()
 	other, token := l.start(l.commit)
@@ -176,7 +176,7 @@ func TestLFSOffersTheBasicTransferOnly(t *testing.T) {
 	}
 }
 
-// The proxy does not read an answer into memory that is longer than any real one.
+// The proxy does not read a response into memory that is longer than any real one.
 func TestLFSBatchAnswersAreBounded(t *testing.T) {
 	for name, size := range map[string]int{"our bound": 1 << 20, "the decoder's bound": 9 << 20} {
 		l := newLFS(t)

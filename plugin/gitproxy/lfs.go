@@ -20,15 +20,15 @@ const lfsType = "application/vnd.git-lfs+json"
 
 // The limits of Git LFS.
 const (
-	maxBatch       = 1 << 20   // bytes of a request, and of the answer to the runner
-	maxBatchAnswer = 8 << 20   // bytes of the upstream's answer
-	maxObjects     = 1000      // objects of one request, and offered objects of one attempt
-	maxAction      = 16 << 10  // bytes of the address and headers of one object
-	maxHeld        = 64 << 20  // bytes of the addresses and headers of all offered objects
-	maxObjectSize  = 100 << 30 // bytes of one object
+	maxBatch         = 1 << 20   // bytes of a request, and of the response to the runner
+	maxBatchResponse = 8 << 20   // bytes of the upstream's response
+	maxObjects       = 1000      // objects of one request, and offered objects of one attempt
+	maxAction        = 16 << 10  // bytes of the address and headers of one object
+	maxHeld          = 64 << 20  // bytes of the addresses and headers of all offered objects
+	maxObjectSize    = 100 << 30 // bytes of one object
 )
 
-// An object is an object of a batch answer, with its address and the headers of the request.
+// An object is an object of a batch response, with its address and the headers of the request.
 type object struct {
 	oid    string // SHA-256, hex
 	size   int64  // bytes
@@ -50,7 +50,7 @@ type (
 	batchRef struct {
 		Name string `json:"name"`
 	}
-	batchAnswer struct {
+	batchResponse struct {
 		Transfer string        `json:"transfer,omitempty"`
 		Objects  []batchObject `json:"objects"`
 		HashAlgo string        `json:"hash_algo,omitempty"`
@@ -76,28 +76,28 @@ type (
 var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // serveBatch requests the addresses of objects from the provider. It keeps the addresses and headers, and
-// answers with its own addresses below base.
+// responds with its own addresses below base.
 func (p *Proxy) serveBatch(w http.ResponseWriter, r *http.Request, s *session, u *upstream, base string) error {
 	text, err := io.ReadAll(io.LimitReader(r.Body, maxBatch+1))
 	if err != nil {
 		return p.refusalFor(r.Context(), refuse(http.StatusRequestTimeout, "the batch request is incomplete", err))
 	}
-	answer, err := p.answerBatch(r, s, u, base, text)
+	response, err := p.requestBatch(r, s, u, base, text)
 	if err != nil {
 		return p.refusalFor(r.Context(), err)
 	}
 	w.Header().Set("Content-Type", lfsType)
 	w.Header().Set("Cache-Control", "no-store")
-	if _, err := w.Write(answer); err != nil { //nolint:gosec // JSON, by its content type
+	if _, err := w.Write(response); err != nil { //nolint:gosec // JSON, by its content type
 		panic(http.ErrAbortHandler) // the client disconnected
 	}
 	return nil
 }
 
-// answerBatch returns the answer to a batch request. It holds one of the slots for batches while it
-// decodes the request and the answer, but not while the client sends or reads, so that a slow client does
+// requestBatch returns the response to a batch request. It holds one of the slots for batches while it
+// decodes the request and the response, but not while the client sends or reads, so that a slow client does
 // not block others.
-func (p *Proxy) answerBatch(r *http.Request, s *session, u *upstream, base string, text []byte) ([]byte, error) {
+func (p *Proxy) requestBatch(r *http.Request, s *session, u *upstream, base string, text []byte) ([]byte, error) {
 	select {
 	case p.batches <- struct{}{}:
 		defer func() { <-p.batches }()
@@ -108,21 +108,21 @@ func (p *Proxy) answerBatch(r *http.Request, s *session, u *upstream, base strin
 	if err != nil {
 		return nil, err
 	}
-	answer, err := u.sendBatch(r, request)
+	response, err := u.sendBatch(r, request)
 	if err != nil {
 		return nil, err
 	}
-	for i := range answer.Objects {
-		if err := p.replaceAction(&answer.Objects[i], s, u, base); err != nil {
+	for i := range response.Objects {
+		if err := p.replaceAction(&response.Objects[i], s, u, base); err != nil {
 			return nil, err
 		}
 	}
-	body, err := json.Marshal(answer)
+	body, err := json.Marshal(response)
 	if err != nil {
-		return nil, fmt.Errorf("encode a batch answer: %w", err)
+		return nil, fmt.Errorf("encode a batch response: %w", err)
 	}
 	if len(body) > maxBatch {
-		return nil, refuse(http.StatusBadGateway, "Bitbucket's Git LFS answer is larger than 1 MiB", nil)
+		return nil, refuse(http.StatusBadGateway, "Bitbucket's Git LFS response is larger than 1 MiB", nil)
 	}
 	return body, nil
 }
@@ -158,33 +158,33 @@ func parseBatch(text []byte) (batchRequest, error) {
 }
 
 // sendBatch sends a request to the provider, without a retry.
-func (u *upstream) sendBatch(r *http.Request, request batchRequest) (batchAnswer, error) {
+func (u *upstream) sendBatch(r *http.Request, request batchRequest) (batchResponse, error) {
 	body, err := json.Marshal(request)
 	if err != nil {
-		return batchAnswer{}, fmt.Errorf("encode a batch request: %w", err)
+		return batchResponse{}, fmt.Errorf("encode a batch request: %w", err)
 	}
 	out, err := http.NewRequestWithContext(r.Context(), http.MethodPost, "/", bytes.NewReader(body))
 	if err != nil {
-		return batchAnswer{}, fmt.Errorf("create a batch request: %w", err)
+		return batchResponse{}, fmt.Errorf("create a batch request: %w", err)
 	}
 	out.Header.Set("Accept", lfsType)
 	out.Header.Set("Content-Type", lfsType)
 	resp, err := u.sendOnce(out, lfsBatch)
 	if err != nil {
-		return batchAnswer{}, err
+		return batchResponse{}, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return batchAnswer{}, statusRefusal(resp, lfsBatch)
+		return batchResponse{}, statusRefusal(resp, lfsBatch)
 	}
-	var answer batchAnswer
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxBatchAnswer)).Decode(&answer); err != nil {
-		return answer, refuse(http.StatusBadGateway, "Bitbucket's Git LFS answer is not valid", err)
+	var response batchResponse
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxBatchResponse)).Decode(&response); err != nil {
+		return response, refuse(http.StatusBadGateway, "Bitbucket's Git LFS response is not valid", err)
 	}
-	if answer.Transfer != "" && answer.Transfer != "basic" || len(answer.Objects) > maxObjects {
-		return answer, refuse(http.StatusBadGateway, "Bitbucket offers no basic Git LFS transfer", nil)
+	if response.Transfer != "" && response.Transfer != "basic" || len(response.Objects) > maxObjects {
+		return response, refuse(http.StatusBadGateway, "Bitbucket offers no basic Git LFS transfer", nil)
 	}
-	return answer, nil
+	return response, nil
 }
 
 // replaceAction replaces an object's download action with one at the proxy's own address.
@@ -197,7 +197,7 @@ func (p *Proxy) replaceAction(o *batchObject, s *session, u *upstream, base stri
 	}
 	offered, err := u.parseAction(*o, download, authenticated)
 	if err != nil {
-		const message = "Bitbucket's Git LFS answer has an invalid address"
+		const message = "Bitbucket's Git LFS response has an invalid address"
 		return refuse(http.StatusBadGateway, message, err)
 	}
 	id := rand.Text()

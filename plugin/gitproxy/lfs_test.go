@@ -53,7 +53,7 @@ func newLFS(t *testing.T) *lfsEnv {
 	return l
 }
 
-type lfsAnswer struct {
+type lfsResponse struct {
 	Message string
 	Objects []struct {
 		OID     string
@@ -65,8 +65,8 @@ type lfsAnswer struct {
 	}
 }
 
-// batch sends a batch request for objects and returns the answer.
-func (e *env) batch(operation string, oids ...string) (*http.Response, lfsAnswer) {
+// batch sends a batch request for objects and returns the response.
+func (e *env) batch(operation string, oids ...string) (*http.Response, lfsResponse) {
 	e.t.Helper()
 	request := map[string]any{"operation": operation, "transfers": []string{"ssh", "lfs-standalone-file", "basic"}}
 	var objects []map[string]any
@@ -77,13 +77,13 @@ func (e *env) batch(operation string, oids ...string) (*http.Response, lfsAnswer
 	body, err := json.Marshal(request)
 	e.must(err)
 	resp := e.do(http.MethodPost, "/info/lfs/objects/batch", body)
-	var answer lfsAnswer
-	e.must(json.NewDecoder(resp.Body).Decode(&answer))
-	return resp, answer
+	var response lfsResponse
+	e.must(json.NewDecoder(resp.Body).Decode(&response))
+	return resp, response
 }
 
-// download follows the only action of an answer.
-func (e *env) download(a lfsAnswer) *http.Response {
+// download follows the only action of a response.
+func (e *env) download(a lfsResponse) *http.Response {
 	e.t.Helper()
 	href := a.Objects[0].Actions["download"].Href
 	rest, ok := strings.CutPrefix(href, e.url())
@@ -97,15 +97,15 @@ func TestLFSObjectsPass(t *testing.T) {
 	l := newLFS(t)
 	content := bytes.Repeat([]byte("large "), 100000)
 	oid := l.server.AddLFSObject(content)
-	_, answer := l.batch("download", oid)
-	text, err := json.Marshal(answer)
+	_, response := l.batch("download", oid)
+	text, err := json.Marshal(response)
 	l.must(err)
 	for _, word := range []string{l.media.URL, l.storage.URL, "JWT", "Authorization", oid + "?"} {
 		if strings.Contains(string(text), word) {
 			t.Errorf("response: got %s in it, want none: %s", word, text)
 		}
 	}
-	got, err := io.ReadAll(l.download(answer).Body)
+	got, err := io.ReadAll(l.download(response).Body)
 	l.must(err)
 	if !bytes.Equal(got, content) {
 		t.Errorf("other bytes: got %d, want the object's %d", len(got), len(content))
@@ -118,7 +118,7 @@ func TestLFSObjectsPass(t *testing.T) {
 	if got := l.stored[0].Get("Authorization"); got != "" {
 		t.Errorf("after the redirect: got Authorization %q, want none", got)
 	}
-	if got := l.download(answer).StatusCode; got != http.StatusNotFound {
+	if got := l.download(response).StatusCode; got != http.StatusNotFound {
 		t.Errorf("the same address again: got status %d, want 404", got)
 	}
 }
@@ -126,12 +126,12 @@ func TestLFSObjectsPass(t *testing.T) {
 func TestLFSRefusals(t *testing.T) {
 	l := newLFS(t)
 	oid := l.server.AddLFSObject([]byte("x"))
-	resp, answer := l.batch("upload", oid)
+	resp, response := l.batch("upload", oid)
 	if resp.StatusCode != http.StatusForbidden {
 		t.Errorf("upload: got status %d, want 403", resp.StatusCode)
 	}
-	if answer.Message != "only downloads are served here" {
-		t.Errorf(`upload: got message %q, want "only downloads are served here"`, answer.Message)
+	if response.Message != "only downloads are served here" {
+		t.Errorf(`upload: got message %q, want "only downloads are served here"`, response.Message)
 	}
 	if resp, _ := l.batch("download", "../../etc/passwd"); resp.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("an id that is no hash: got status %d, want 422", resp.StatusCode)
@@ -154,8 +154,8 @@ func TestLFSRefusals(t *testing.T) {
 	); resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("more than 1 MiB: got status %d, want 413", resp.StatusCode)
 	}
-	_, answer = l.batch("download", strings.Repeat("0", 64))
-	if e := answer.Objects[0].Error; e == nil || e.Code != http.StatusNotFound {
+	_, response = l.batch("download", strings.Repeat("0", 64))
+	if e := response.Objects[0].Error; e == nil || e.Code != http.StatusNotFound {
 		t.Errorf("unknown object: got the error %v, want 404", e)
 	}
 	for _, r := range l.upstream() {
@@ -165,12 +165,12 @@ func TestLFSRefusals(t *testing.T) {
 	}
 }
 
-// Only the attempt that got an object in a batch answer can fetch it, until the attempt ends.
+// Only the attempt that got an object in a batch response can fetch it, until the attempt ends.
 func TestLFSObjectsBelongToTheirAttempt(t *testing.T) {
 	l := newLFS(t)
 	oid := l.server.AddLFSObject([]byte("x"))
-	_, answer := l.batch("download", oid)
-	href := answer.Objects[0].Actions["download"].Href
+	_, response := l.batch("download", oid)
+	href := response.Objects[0].Actions["download"].Href
 	other, token := l.start(l.commit)
 	resp := l.do(http.MethodGet, "", nil, func(r *http.Request) {
 		r.URL.Path = "/git/" + other.ID + strings.TrimPrefix(href, l.url())
@@ -180,7 +180,7 @@ func TestLFSObjectsBelongToTheirAttempt(t *testing.T) {
 		t.Errorf("another attempt: got status %d, want 404", resp.StatusCode)
 	}
 	l.finish()
-	if got := l.download(answer).StatusCode; got != http.StatusForbidden {
+	if got := l.download(response).StatusCode; got != http.StatusForbidden {
 		t.Errorf("after the end: got status %d, want 403", got)
 	}
 }
@@ -201,8 +201,8 @@ func TestLFSAddressesGoThroughThePolicy(t *testing.T) {
 			l := newLFS(t)
 			l.server.AddLFSObject([]byte("x"))
 			l.server.SetLFSHosts(address(l), inner.URL)
-			_, answer := l.batch("download", oid)
-			if got := l.download(answer).StatusCode; got != http.StatusBadGateway {
+			_, response := l.batch("download", oid)
+			if got := l.download(response).StatusCode; got != http.StatusBadGateway {
 				t.Errorf("status: got %d, want 502", got)
 			}
 		})
@@ -223,8 +223,8 @@ func TestLFSObjectsAreChecked(t *testing.T) {
 			)
 			defer storage.Close()
 			l.storage.Config.Handler = storage.Config.Handler
-			_, answer := l.batch("download", oid)
-			got, err := io.ReadAll(l.download(answer).Body)
+			_, response := l.batch("download", oid)
+			got, err := io.ReadAll(l.download(response).Body)
 			if err == nil {
 				t.Errorf("bytes and their end: got %d, want a broken connection", len(got))
 			}

@@ -17,7 +17,7 @@ import (
 // maxRedirects is the largest number of redirects of an object's host.
 const maxRedirects = 3
 
-// serveObject streams one LFS object and checks its size and SHA-256. The answer has no Content-Length, so that
+// serveObject streams one LFS object and checks its size and SHA-256. The response has no Content-Length, so that
 // the client always notices an early end.
 func (p *Proxy) serveObject(w http.ResponseWriter, r *http.Request, s *session, u *upstream, id string) error {
 	p.mu.Lock()
@@ -65,7 +65,7 @@ func (p *Proxy) copyObject(w io.Writer, body io.Reader, o object) error {
 	return nil
 }
 
-// fetchObject requests an object from the address in the batch answer, and follows a few redirects without
+// fetchObject requests an object from the address in the batch response, and follows a few redirects without
 // a credential. The policy checks each address when it is dialed.
 func (p *Proxy) fetchObject(ctx context.Context, u *upstream, o object) (*http.Response, error) {
 	address := o.href
@@ -85,7 +85,7 @@ func (p *Proxy) fetchObject(ctx context.Context, u *upstream, o object) (*http.R
 			return nil, refuse(http.StatusBadGateway, message, err)
 		}
 		if err != nil {
-			return nil, retryLater("the object's host does not answer", retryAfter, err)
+			return nil, retryLater("the object's host does not respond", retryAfter, err)
 		}
 		if resp.StatusCode == http.StatusOK {
 			return resp, nil
@@ -93,7 +93,7 @@ func (p *Proxy) fetchObject(ctx context.Context, u *upstream, o object) (*http.R
 		discard(resp)
 		next, err := resp.Location()
 		if err != nil || resp.StatusCode < 300 || resp.StatusCode >= 400 {
-			return nil, retryLater(fmt.Sprintf("the object's host answered %d", resp.StatusCode), retryAfter, err)
+			return nil, retryLater(fmt.Sprintf("the object's host returned %d", resp.StatusCode), retryAfter, err)
 		}
 		if hop == maxRedirects || next.Scheme != "https" && next.Scheme != address.Scheme {
 			return nil, refuse(http.StatusBadGateway, "the object's host redirects too often, or away from HTTPS", nil)
@@ -103,10 +103,10 @@ func (p *Proxy) fetchObject(ctx context.Context, u *upstream, o object) (*http.R
 	}
 }
 
-// framing has the headers of connections and messages. A batch answer must not set them.
+// framing has the headers of connections and messages. A batch response must not set them.
 var framing = []string{"Connection", "Content-Length", "Host", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
-// authorize adds the headers of the batch answer, and the linked account's credential if it is needed.
+// authorize adds the headers of the batch response, and the linked account's credential if it is needed.
 func (u *upstream) authorize(request *http.Request, o object) error {
 	for name, value := range o.header {
 		if !slices.Contains(framing, http.CanonicalHeaderKey(name)) {

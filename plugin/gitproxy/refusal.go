@@ -16,7 +16,7 @@ var (
 	errEnded  = errors.New("the attempt has ended")
 )
 
-// A Refusal is an error answer. Its status is never 401, because git would then prompt for a password. The
+// A Refusal is an error response. Its status is never 401, because git would then prompt for a password. The
 // runner matches the messages (package runner/source).
 type Refusal struct {
 	Status     int
@@ -49,7 +49,7 @@ const (
 	needsToken  = "this address needs the token of a running attempt"
 	relink      = "Bitbucket does not accept the linked account: link the account again under Settings, Source providers"
 	missing     = "the repository does not exist, or the linked account cannot read it"
-	unavailable = "Bitbucket does not answer at the moment"
+	unavailable = "Bitbucket does not respond at the moment"
 )
 
 // refusalOf returns the refusal for an error of the store or of the linked account.
@@ -71,7 +71,7 @@ func refusalOf(operation string, err error) *Refusal {
 	return retryLater(unavailable, retryAfter, cause)
 }
 
-// WriteError writes an error answer in the format that the client of a path shows: plain text for git, and
+// WriteError writes an error response in the format that the client of a path shows: plain text for git, and
 // a JSON object for git-lfs.
 func WriteError(w http.ResponseWriter, path string, status int, message string) {
 	w.Header().Set("Cache-Control", "no-store")

@@ -12,7 +12,7 @@ import (
 	"slipway/plugin/bitbucket/bitbuckettest/faults"
 )
 
-// raw sends a request line unchanged, and returns the status and body of the answer.
+// raw sends a request line unchanged, and returns the status and body of the response.
 func (e *env) raw(line string, headers ...string) (int, string) {
 	e.t.Helper()
 	conn, err := net.Dial("tcp", hostOf(e.gateway.URL))

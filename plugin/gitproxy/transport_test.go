@@ -17,7 +17,7 @@ import (
 )
 
 // The transport must not use HTTP/2, where fetches share one window, and must not request gzip itself,
-// because it would then decompress the answers.
+// because it would then decompress the responses.
 func TestTransportPassesBytesOn(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s %q", r.Proto, r.Header["Accept-Encoding"])
@@ -91,7 +91,7 @@ func TestRedirectsOfObjects(t *testing.T) {
 	}
 }
 
-// The headers of a batch answer are sent to the object's first address, except those of connections and
+// The headers of a batch response are sent to the object's first address, except those of connections and
 // messages.
 func TestHeadersOfObjects(t *testing.T) {
 	header := map[string]string{
@@ -155,7 +155,7 @@ func TestHeldObjectsAreBounded(t *testing.T) {
 	}
 }
 
-// The queue for slots is bounded. A gateway that stops does not answer like an ended attempt, because the
+// The queue for slots is bounded. A gateway that stops does not respond like an ended attempt, because the
 // runner would give up.
 func TestTheQueueIsBounded(t *testing.T) {
 	p := New(Options{Transfers: 1, Wait: time.Hour})

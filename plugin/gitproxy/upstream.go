@@ -134,7 +134,7 @@ func (u *upstream) refreshName(ctx context.Context) (renamed bool, err error) {
 	if err != nil {
 		log := logctx.Log(ctx, u.proxy.o.Log).WithError(err).WithField("repository", r.ID)
 		log.Debug("the name of a repository was not found")
-		return false, nil // the caller returns the first answer
+		return false, nil // the caller returns the first response
 	}
 	if found.ID != r.ID || found.FullName == r.FullName {
 		return false, nil
@@ -149,18 +149,18 @@ func (u *upstream) refreshName(ctx context.Context) (renamed bool, err error) {
 	return true, nil
 }
 
-// isRejected reports whether the provider rejected the credential. It answers 410 to retired kinds.
+// isRejected reports whether the provider rejected the credential. It returns 410 to retired kinds.
 func isRejected(status int) bool {
 	return status == http.StatusUnauthorized || status == http.StatusGone
 }
 
-// isMoved reports whether the repository may have been renamed: the answer is a redirect or 404. Redirects
+// isMoved reports whether the repository may have been renamed: the response is a redirect or 404. Redirects
 // are never followed, because they would send the credential to another address.
 func isMoved(status int) bool {
 	return status >= 300 && status < 400 || status == http.StatusNotFound
 }
 
-// discard reads the rest of a short answer, so that its connection can be reused.
+// discard reads the rest of a short response, so that its connection can be reused.
 func discard(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // an error only costs the connection
 	resp.Body.Close()

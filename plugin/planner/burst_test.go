@@ -92,7 +92,7 @@ func (d *chaosEnv) serveHooks() (url string) {
 // sendAll sends all deliveries concurrently and returns the number of accepted ones.
 func (d *chaosEnv) sendAll(url string, bodies [][]byte) (accepted int) {
 	d.T.Helper()
-	answers := make([]int, len(bodies))
+	responses := make([]int, len(bodies))
 	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 500}} // of the machine's open files
 	defer client.CloseIdleConnections()
 	var all errgroup.Group
@@ -108,12 +108,12 @@ func (d *chaosEnv) sendAll(url string, bodies [][]byte) (accepted int) {
 			if err != nil {
 				return err
 			}
-			answers[i] = response.StatusCode
+			responses[i] = response.StatusCode
 			return response.Body.Close()
 		})
 	}
 	must.Succeed(d.T, all.Wait())
-	for i, status := range answers {
+	for i, status := range responses {
 		switch {
 		case status/100 == 2:
 			accepted++

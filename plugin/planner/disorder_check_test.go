@@ -82,7 +82,7 @@ func (d *chaosEnv) askPermit(t *rapid.T) {
 		func(b autobuild.Build) { d.permit(t, b) })
 }
 
-// permit requests all tags of a build, and checks the answer against the earlier permits.
+// permit requests all tags of a build, and checks the response against the earlier permits.
 func (d *chaosEnv) permit(t *rapid.T, b autobuild.Build) {
 	granted, holder, err := d.Store.Permit(d.T.Context(), b.ID, 1, b.Tags, nil)
 	if err != nil {

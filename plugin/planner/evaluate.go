@@ -13,11 +13,11 @@ type observation struct {
 	Old, New string             // the change as reported
 	Head     string             // the head at the provider now
 	Known    autobuild.RefState // the last accepted state; zero means the ref was never seen
-	Repeated bool               // the same change of the ref was answered before
+	Repeated bool               // the same change of the ref was decided before
 	Exists   bool               // the provider has the commit New; set only if New is not Head
 }
 
-// A decision is the planner's answer to one reported change: accepted or not, with the reason. The decisions of
+// A decision is the planner's result for one reported change: accepted or not, with the reason. The decisions of
 // rules on an accepted change are autobuild.Decision (planMove).
 type decision struct {
 	Accept  bool
@@ -33,7 +33,7 @@ type decision struct {
 //
 //   - The change ends at the current head: it is a transition if the head is new, else a repetition.
 //   - The change ends at another commit, because the ref moved on. It is a transition only if it
-//     continues the last accepted state and was never answered before. So three quick pushes A→B→A
+//     continues the last accepted state and was never decided before. So three quick pushes A→B→A
 //     are three transitions, and a replayed delivery is none.
 //
 // A ref with only a baseline (Seq 0) had no transition yet. evaluate accepts its first report

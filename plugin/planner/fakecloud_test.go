@@ -77,9 +77,9 @@ func (p *fakeCloud) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	answer := httptest.NewRecorder()
-	p.mux.ServeHTTP(answer, r)
-	return answer.Result(), nil
+	response := httptest.NewRecorder()
+	p.mux.ServeHTTP(response, r)
+	return response.Result(), nil
 }
 
 // push moves refs, and returns the payloads of two webhooks.

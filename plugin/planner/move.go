@@ -26,7 +26,7 @@ func (r *planning) planMove(
 	c = r.withPaths(ctx, t, c)
 	for _, a := range r.builds {
 		for i, d := range rules.Decide(c, a.Rules, rules.Options{Autotest: a.Autotest}) {
-			m.Outcome.Rules = append(m.Outcome.Rules, autobuild.RuleAnswer{AutomatedBuildID: a.ID, Decision: d})
+			m.Outcome.Rules = append(m.Outcome.Rules, autobuild.RuleDecision{AutomatedBuildID: a.ID, Decision: d})
 			if !d.Build {
 				continue
 			}
@@ -51,7 +51,7 @@ func actionOf(t autobuild.Transition, reported autobuild.Action) autobuild.Actio
 	return autobuild.Updated
 }
 
-// withPaths adds the changed paths if the answer of a rule depends on them. If the lookup fails,
+// withPaths adds the changed paths if the decision of a rule depends on them. If the lookup fails,
 // the paths stay unknown, and unknown paths build: a surplus build is better than a missing one.
 func (r *planning) withPaths(ctx context.Context, t autobuild.Transition, c autobuild.Change) autobuild.Change {
 	wanted := slices.ContainsFunc(r.builds, func(a autobuild.AutomatedBuild) bool { return wantsPaths(c, a) })
@@ -68,7 +68,7 @@ func (r *planning) withPaths(ctx context.Context, t autobuild.Transition, c auto
 	return c
 }
 
-// wantsPaths reports whether the answer of any rule depends on the changed paths.
+// wantsPaths reports whether the decision of any rule depends on the changed paths.
 func wantsPaths(c autobuild.Change, a autobuild.AutomatedBuild) bool {
 	for i, d := range rules.Decide(c, a.Rules, rules.Options{Autotest: a.Autotest}) {
 		if d.Build && len(a.Rules[i].Paths) > 0 {

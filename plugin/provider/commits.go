@@ -15,7 +15,7 @@ type commits struct{ *connection }
 var _ autobuild.Commits = commits{}
 
 // Resolve returns the current head commit of a ref. It returns ErrNotFound for a deleted ref and
-// ErrForbidden if the account no longer sees the repository. Cloud answers 404 in both cases, so
+// ErrForbidden if the account no longer sees the repository. Cloud returns 404 in both cases, so
 // Resolve also requests the repository after a 404.
 func (p commits) Resolve(ctx context.Context, r autobuild.Repository, ref autobuild.Ref) (autobuild.Commit, error) {
 	id, err := address(r)

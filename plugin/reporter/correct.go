@@ -13,7 +13,7 @@ import (
 
 const (
 	// slowAfter is the duration after which the outcome of a call counts as uncertain. Without
-	// problems, Bitbucket answers sooner.
+	// problems, Bitbucket responds sooner.
 	slowAfter = 10 * time.Second
 	// correctionDelay is the delay before the correction of a status with unknown outcome. After
 	// this time each earlier request has arrived or is lost.

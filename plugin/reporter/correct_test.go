@@ -57,7 +57,7 @@ func TestF9F17AStatusThatIsTakenLateIsCorrected(t *testing.T) {
 	}
 }
 
-// F11, F17: Bitbucket accepts a status but does not answer in time. The status is corrected.
+// F11, F17: Bitbucket accepts a status but does not respond in time. The status is corrected.
 func TestF11F17AStatusThatWasNotAnsweredIsCorrected(t *testing.T) {
 	o := newEnvWithClient(t, bitbucket.Options{Timeout: 300 * time.Millisecond})
 	arrives := make(chan struct{})

@@ -146,10 +146,10 @@ func (f *faults) RoundTrip(r *http.Request) (*http.Response, error) {
 	if status == 0 {
 		return http.DefaultTransport.RoundTrip(r)
 	}
-	answer := httptest.NewRecorder()
-	answer.Header().Set("Retry-After", "120")
-	answer.WriteHeader(status)
-	return answer.Result(), nil
+	response := httptest.NewRecorder()
+	response.Header().Set("Retry-After", "120")
+	response.WriteHeader(status)
+	return response.Result(), nil
 }
 
 func (f *faults) set(status int) {

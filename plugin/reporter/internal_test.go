@@ -10,7 +10,7 @@ import (
 	"slipway/config/must"
 )
 
-// S5: An error before the call to the provider does not count as the provider's answer.
+// S5: An error before the call to the provider does not count as the provider's response.
 func TestS5InternalErrorsAreRetried(t *testing.T) {
 	o := newEnv(t)
 	b := o.build("one", main1)

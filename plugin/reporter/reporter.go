@@ -109,7 +109,7 @@ func (r *Reporter) report(ctx context.Context, buildID string, l lease) error {
 		return checkErr
 	}
 	if ctx.Err() != nil && err != nil {
-		return err // the gateway is stopping, and the provider did not answer
+		return err // the gateway is stopping, and the provider did not respond
 	}
 	switch next := resultOf(err, r.o.Now().Sub(stateSince(b))); {
 	case next.pause > 0:

@@ -111,7 +111,7 @@ func (s *Store) finishDelivery(ctx context.Context, tx *sql.Tx, p autobuild.Plan
 		p.State, p.Reason, asJSON(outcomes), ms(s.Now()))
 }
 
-// storeAnsweredMoves stores every move of a ref that the plan answered, accepted or refused.
+// storeAnsweredMoves stores every move of a ref that the plan decided, accepted or refused.
 // TransitionSeen then recognizes a replayed delivery.
 func storeAnsweredMoves(ctx context.Context, tx *sql.Tx, r autobuild.Repository, outcomes []autobuild.Outcome) error {
 	for _, o := range outcomes {

@@ -52,7 +52,7 @@ func (s *Store) RefStates(ctx context.Context, r autobuild.Repository) (map[auto
 	return states, nil
 }
 
-// TransitionSeen reports whether a plan answered this move of the ref before, accepted or
+// TransitionSeen reports whether a plan decided this move of the ref before, accepted or
 // refused.
 func (s *Store) TransitionSeen(ctx context.Context, t autobuild.Transition) (bool, error) {
 	var seen bool

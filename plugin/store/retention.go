@@ -26,7 +26,7 @@ type Pruned struct{ Deliveries, Builds, People, Sessions int }
 // attempts. It keeps deliveries and builds that are newer than before, and the newest ten builds
 // of each automated build. It also deletes idle users, and expired sessions with their grants.
 //
-// Prune keeps refs, transitions and answered moves. They are small, and without them a replayed
+// Prune keeps refs, transitions and decided moves. They are small, and without them a replayed
 // delivery would build again. It keeps permits, which stop an older build from moving a tag back.
 // The idempotency key of a request is deleted with its build.
 func (s *Store) Prune(ctx context.Context, before time.Time) (p Pruned, err error) {

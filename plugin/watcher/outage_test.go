@@ -9,7 +9,7 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// An engine that does not answer for ten minutes is polled at most four times a minute. The log gets
+// An engine that does not respond for ten minutes is polled at most four times a minute. The log gets
 // two lines.
 func TestAnEngineThatIsDownIsPolledLessOften(t *testing.T) {
 	w := newEnv(t)
@@ -33,7 +33,7 @@ func TestAnEngineThatIsDownIsPolledLessOften(t *testing.T) {
 	w.poll()
 	w.want(first, 1, autobuild.Queued, "", "the runner stopped without a result")
 	w.want(second, 1, autobuild.Queued, "", "the runner stopped without a result")
-	for want, times := range map[string]int{"engine does not answer": 1, "engine answers again": 1} {
+	for want, times := range map[string]int{"engine does not respond": 1, "engine responds again": 1} {
 		if got := strings.Count(w.log.String(), want); got != times {
 			t.Errorf("log lines with %q: got %d, want %d:\n%s", want, got, times, w.log.String())
 		}

@@ -48,7 +48,7 @@ func (w *Watcher) checkAttempt(ctx context.Context, a autobuild.Attempt, recheck
 	return nil
 }
 
-// pollEngine requests the state of an attempt's pipeline and applies it. If the engine does not answer,
+// pollEngine requests the state of an attempt's pipeline and applies it. If the engine does not respond,
 // the attempt stays as it is.
 func (w *Watcher) pollEngine(ctx context.Context, a autobuild.Attempt) error {
 	state, err := w.engineState(ctx, a)
@@ -60,7 +60,7 @@ func (w *Watcher) pollEngine(ctx context.Context, a autobuild.Attempt) error {
 		w.outages.recordFailure(a.Engine, w.o.Now(), w.log(ctx, a), err)
 		return nil
 	}
-	w.outages.recordAnswer(a.Engine, w.o.Now(), w.log(ctx, a))
+	w.outages.recordResponse(a.Engine, w.o.Now(), w.log(ctx, a))
 	w.polled[attemptKey{a.BuildID, a.Number}] = w.o.Now()
 	return w.applyState(ctx, a, state)
 }

@@ -91,7 +91,7 @@ func text(t *testing.T, r *http.Response) string {
 func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 	e := newEnv(t)
 	known := e.hook(t).ID
-	answer := func(hook, signature string) (int, string, http.Header) {
+	response := func(hook, signature string) (int, string, http.Header) {
 		r := e.do(
 			"POST",
 			"/hooks/bitbucket/"+hook,
@@ -103,7 +103,7 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 		return r.StatusCode, strings.ReplaceAll(text(t, r), id, "its id"), r.Header
 	}
 	wrong := webhook.Sign([]byte(`{"push":{}}`), secret.New("guess"))
-	status, body, header := answer(known, wrong)
+	status, body, header := response(known, wrong)
 	if status != http.StatusUnauthorized {
 		t.Fatalf("status: got %d, want 401", status)
 	}
@@ -111,7 +111,7 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 		"unknown": {"unknown", wrong}, "no id": {"%20", wrong}, "no signature": {known, ""},
 		"neither": {"unknown", "sha1=0"},
 	} {
-		s, b, h := answer(c[0], c[1])
+		s, b, h := response(c[0], c[1])
 		if diff := cmp.Diff(header, h); s != status {
 			t.Errorf("%s: got s %v, want %v", what, s, status)
 		} else if b != body {
@@ -120,7 +120,7 @@ func TestI10UnknownWebhookAndWrongSignatureAreAnsweredAlike(t *testing.T) {
 			t.Errorf(`%s: got diff %q, want ""`, what, diff)
 		}
 	}
-	if s, _, _ := answer(
+	if s, _, _ := response(
 		known,
 		webhook.Sign([]byte(`{"push":{}}`), secret.New("hook-secret")),
 	); s != http.StatusAccepted {

@@ -54,9 +54,9 @@ func TestI4AFloodOfLargeBodiesFillsNoMemory(t *testing.T) {
 	path := "http://" + l.Addr().String() + hook
 
 	var flood sync.WaitGroup
-	answers := make([]int, clients)
+	responses := make([]int, clients)
 	for i := range clients {
-		flood.Go(func() { answers[i] = sendLarge(t, path, i) })
+		flood.Go(func() { responses[i] = sendLarge(t, path, i) })
 	}
 	took := probeHealth(t, "http://"+l.Addr().String()+"/healthz")
 	flood.Wait()
@@ -67,9 +67,9 @@ func TestI4AFloodOfLargeBodiesFillsNoMemory(t *testing.T) {
 		clients,
 		peak.Load()>>20,
 		took[len(took)-1],
-		answers,
+		responses,
 	)
-	for _, a := range answers {
+	for _, a := range responses {
 		if !slices.Contains(
 			[]int{http.StatusUnauthorized, http.StatusRequestEntityTooLarge, http.StatusServiceUnavailable, 0},
 			a,

@@ -85,9 +85,9 @@ func (s *Server) getCommit(c *call) error {
 	if err != nil {
 		return err
 	}
-	answer := s.showCommit(c.repo, read[0], wholeCommit)
-	answer["repository"] = s.showRepositoryLink(c.repo)
-	return c.answer(answer)
+	response := s.showCommit(c.repo, read[0], wholeCommit)
+	response["repository"] = s.showRepositoryLink(c.repo)
+	return c.respond(response)
 }
 
 // listCommits lists the ancestors of one revision, or of the main branch, newest first.
@@ -123,7 +123,7 @@ func (s *Server) listCommits(c *call) error {
 	if err != nil {
 		return err
 	}
-	return s.answerPage(c, s.showCommits(c.repo, read, wholeCommit))
+	return s.writePage(c, s.showCommits(c.repo, read, wholeCommit))
 }
 
 // The forms of a commit in JSON: the target of a ref has fewer links.

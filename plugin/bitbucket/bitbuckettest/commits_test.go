@@ -71,8 +71,14 @@ func TestRefs(t *testing.T) {
 		"/refs/branches/feature/x+y": e.second, "/refs/branches/feature%2Fx%2By": e.second,
 		"/refs/tags/v2": e.third, "/refs/tags/v3/of/v2": e.third,
 	} {
-		if status, answer := e.call(t, "GET", app+path, nil); status != 200 || dig(answer, "target", "hash") != want {
-			t.Errorf("%s: got %d %v, want commit %s", path, status, answer, want)
+		if status, response := e.call(
+			t,
+			"GET",
+			app+path,
+			nil,
+		); status != 200 ||
+			dig(response, "target", "hash") != want {
+			t.Errorf("%s: got %d %v, want commit %s", path, status, response, want)
 		}
 	}
 }
@@ -82,25 +88,31 @@ func TestCommits(t *testing.T) {
 	for revision, want := range map[string]string{
 		e.first: e.first, e.first[:7]: e.first, "main": e.third, "v2": e.third, "feature%2Fx+y": e.second,
 	} {
-		if status, answer := e.call(t, "GET", app+"/commit/"+revision, nil); status != 200 || answer["hash"] != want {
-			t.Errorf("commit %s: got %d %v, want %s", revision, status, answer["hash"], want)
+		if status, response := e.call(
+			t,
+			"GET",
+			app+"/commit/"+revision,
+			nil,
+		); status != 200 ||
+			response["hash"] != want {
+			t.Errorf("commit %s: got %d %v, want %s", revision, status, response["hash"], want)
 		}
 	}
-	_, answer := e.call(t, "GET", app+"/commit/"+e.third, nil)
-	if answer["message"] != "Third\n" {
-		t.Errorf("message: got %v, want Third", answer["message"])
+	_, response := e.call(t, "GET", app+"/commit/"+e.third, nil)
+	if response["message"] != "Third\n" {
+		t.Errorf("message: got %v, want Third", response["message"])
 	}
-	if author := dig(answer, "author", "user", "nickname"); author != "bob" {
+	if author := dig(response, "author", "user", "nickname"); author != "bob" {
 		t.Errorf("author: got %v, want bob", author)
 	}
-	if parent := dig(answer, "parents", 0, "hash"); parent != e.first {
+	if parent := dig(response, "parents", 0, "hash"); parent != e.first {
 		t.Errorf("parent: got %v, want %s", parent, e.first)
 	}
-	if date := fmt.Sprint(answer["date"]); len(date) != len("2026-11-22T12:00:00+00:00") {
+	if date := fmt.Sprint(response["date"]); len(date) != len("2026-11-22T12:00:00+00:00") {
 		t.Errorf("date: got %s, want one like 2026-11-22T12:00:00+00:00", date)
 	}
-	_, answer = e.call(t, "GET", app+"/commit/"+e.first, nil)
-	if summary := dig(answer, "summary", "html"); summary != "<p>First &lt;b&gt;\n\nWith a body</p>" {
+	_, response = e.call(t, "GET", app+"/commit/"+e.first, nil)
+	if summary := dig(response, "summary", "html"); summary != "<p>First &lt;b&gt;\n\nWith a body</p>" {
 		t.Errorf("summary: got %v, want escaped HTML", summary)
 	}
 	for path, want := range map[string][]string{

@@ -25,8 +25,8 @@ func (e *env) commit(t *testing.T, message string) {
 
 func TestOnlyServerErrorsAreRetried(t *testing.T) {
 	for name, row := range map[string]struct {
-		answers []int
-		want    string
+		responses []int
+		want      string
 	}{
 		"accepted":                       {[]int{202}, "[1:202]"},
 		"not found":                      {[]int{404}, "[1:404]"},
@@ -38,7 +38,7 @@ func TestOnlyServerErrorsAreRetried(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t)
-			hooked := newReceiver(t, func(n int) int { return row.answers[min(n, len(row.answers))-1] })
+			hooked := newReceiver(t, func(n int) int { return row.responses[min(n, len(row.responses))-1] })
 			uuid := e.addHook(t, hooked.URL, "k")
 			e.commit(t, "First")
 			deliveries := e.Deliveries(uuid)
@@ -91,8 +91,8 @@ func TestWhoIsNotTold(t *testing.T) {
 		"inactive": {"active": false}, "other event": {"events": []string{"repo:fork"}},
 	} {
 		change["url"] = hooked.URL + "/" + strings.ReplaceAll(name, " ", "-")
-		if status, answer := e.call(t, "POST", hooksPath, hookBody(change)); status != 201 {
-			t.Fatalf("POST: got status %d %v, want 201", status, answer)
+		if status, response := e.call(t, "POST", hooksPath, hookBody(change)); status != 201 {
+			t.Fatalf("POST: got status %d %v, want 201", status, response)
 		}
 	}
 	e.commit(t, "First")

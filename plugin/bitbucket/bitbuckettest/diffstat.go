@@ -42,7 +42,7 @@ func (s *Server) getDiffstat(c *call) error {
 	for i, d := range differences {
 		items[i] = d.show()
 	}
-	return s.answerPage(c, items)
+	return s.writePage(c, items)
 }
 
 // emptyTree is the hash of git's empty tree.

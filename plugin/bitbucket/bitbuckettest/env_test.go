@@ -80,15 +80,15 @@ func (e *env) callAs(t *testing.T, token, method, path string, body any) (int, m
 	response, err := http.DefaultClient.Do(request)
 	must.Succeed(t, err)
 	defer response.Body.Close()
-	answer := map[string]any{}
+	reply := map[string]any{}
 	text, err := io.ReadAll(io.LimitReader(response.Body, 8<<20))
 	must.Succeed(t, err)
 	if len(text) > 0 {
-		if err := json.Unmarshal(text, &answer); err != nil {
+		if err := json.Unmarshal(text, &reply); err != nil {
 			t.Fatalf("%s %s: %v in %q", method, path, err, text)
 		}
 	}
-	return response.StatusCode, answer
+	return response.StatusCode, reply
 }
 
 // dig finds a value below maps and lists: dig(v, "values", 0, "name").
@@ -118,9 +118,9 @@ type receiver struct {
 	answer   func(n int) int // status of the nth request, from 1
 }
 
-func newReceiver(t *testing.T, answer func(n int) int) *receiver {
+func newReceiver(t *testing.T, response func(n int) int) *receiver {
 	t.Helper()
-	r := &receiver{answer: answer}
+	r := &receiver{response: response}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		body, _ := io.ReadAll(io.LimitReader(request.Body, 1<<20))
 		r.mu.Lock()
@@ -138,13 +138,13 @@ func ok(int) int { return http.StatusAccepted }
 
 func (e *env) addHook(t *testing.T, url, key string) string {
 	t.Helper()
-	status, answer := e.call(t, "POST", "/2.0/repositories/acme/app/hooks", map[string]any{
+	status, response := e.call(t, "POST", "/2.0/repositories/acme/app/hooks", map[string]any{
 		"description": "ci", "url": url, "active": true, "secret": key, "events": []string{"repo:push"},
 	})
 	if status != http.StatusCreated {
-		t.Fatalf("create hook: got status %d %v, want %d", status, answer, http.StatusCreated)
+		t.Fatalf("create hook: got status %d %v, want %d", status, response, http.StatusCreated)
 	}
-	return answer["uuid"].(string)
+	return response["uuid"].(string)
 }
 
 // git runs git without the machine's configuration and returns its output.

@@ -182,7 +182,7 @@ func (s *Server) listHooks(c *call) error {
 		items[i] = s.showHook(c.repo, h)
 	}
 	s.mu.Unlock()
-	return s.answerPage(c, items)
+	return s.writePage(c, items)
 }
 
 func (s *Server) createHook(c *call) error {
@@ -206,7 +206,7 @@ func (s *Server) createHook(c *call) error {
 
 func (s *Server) getHook(c *call) error {
 	return s.withHook(c, func(i int) error {
-		return c.answer(s.showHook(c.repo, c.repo.hooks[i]))
+		return c.respond(s.showHook(c.repo, c.repo.hooks[i]))
 	})
 }
 
@@ -222,7 +222,7 @@ func (s *Server) updateHook(c *call) error {
 			return err
 		}
 		*c.repo.hooks[i] = changed
-		return c.answer(s.showHook(c.repo, &changed))
+		return c.respond(s.showHook(c.repo, &changed))
 	})
 }
 

@@ -54,16 +54,16 @@ func TestAHookIsCreatedReadReplacedAndDeleted(t *testing.T) {
 	} {
 		step.want.UUID, step.want.URL = made["uuid"].(string), "https://ci.example.com/hooks/1"
 		step.want.Description, step.want.Events = step.change["description"].(string), []string{"repo:push"}
-		status, answer := e.call(t, "PUT", self, hookBody(step.change))
-		if status != 200 || answer["uuid"] != made["uuid"] {
-			t.Errorf("PUT %v: got %d %v, want 200 and the same UUID", step.change, status, answer)
+		status, response := e.call(t, "PUT", self, hookBody(step.change))
+		if status != 200 || response["uuid"] != made["uuid"] {
+			t.Errorf("PUT %v: got %d %v, want 200 and the same UUID", step.change, status, response)
 		}
 		if diff := cmp.Diff([]bitbuckettest.Hook{step.want}, e.app.Hooks()); diff != "" {
 			t.Errorf("PUT %v (-want +got):\n%s", step.change, diff)
 		}
 	}
-	if status, answer := e.call(t, "GET", self, nil); status != 200 || answer["description"] != "emptied" {
-		t.Errorf("GET: got status %d %v, want 200 with the changed description", status, answer)
+	if status, response := e.call(t, "GET", self, nil); status != 200 || response["description"] != "emptied" {
+		t.Errorf("GET: got status %d %v, want 200 with the changed description", status, response)
 	}
 	if status, _ := e.call(t, "GET", strings.NewReplacer("%7B", "", "%7D", "").Replace(self), nil); status != 404 {
 		t.Errorf("GET without braces: got %d, want 404", status)
@@ -87,8 +87,8 @@ func TestHooksArePagedAndLimited(t *testing.T) {
 	if diff := cmp.Diff(want, e.names(t, hooksPath+"?pagelen=20", "url")); diff != "" {
 		t.Errorf("hooks (-want +got):\n%s", diff)
 	}
-	if status, answer := e.call(t, "POST", hooksPath, hookBody(nil)); status != 400 {
-		t.Errorf("the 51st webhook: got status %d %v, want 400", status, answer)
+	if status, response := e.call(t, "POST", hooksPath, hookBody(nil)); status != 400 {
+		t.Errorf("the 51st webhook: got status %d %v, want 400", status, response)
 	}
 }
 
@@ -115,34 +115,34 @@ func TestHooksAreChecked(t *testing.T) {
 		"odd body":      {map[string]any{"events": 7}, "Bad request"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, answer := e.call(t, "POST", hooksPath, hookBody(row.change))
-			if status != 400 || dig(answer, "error", "message") != row.want {
-				t.Errorf("status: got %d %v, want %q", status, answer, row.want)
+			status, response := e.call(t, "POST", hooksPath, hookBody(row.change))
+			if status != 400 || dig(response, "error", "message") != row.want {
+				t.Errorf("status: got %d %v, want %q", status, response, row.want)
 			}
 		})
 	}
-	if status, answer := e.call(
+	if status, response := e.call(
 		t,
 		"POST",
 		hooksPath,
 		hookBody(map[string]any{"events": []string{"pullrequest:created"}}),
 	); status != 403 ||
-		fmt.Sprint(dig(answer, "error", "detail", "required")) != "[pullrequest]" {
-		t.Errorf("event outside the scopes: got status %d %v, want 403 that requires pullrequest", status, answer)
+		fmt.Sprint(dig(response, "error", "detail", "required")) != "[pullrequest]" {
+		t.Errorf("event outside the scopes: got status %d %v, want 403 that requires pullrequest", status, response)
 	}
-	if status, answer := e.call(
+	if status, response := e.call(
 		t,
 		"POST",
 		hooksPath,
 		hookBody(map[string]any{"url": "https://203.0.113.9/x"}),
 	); status != 201 {
-		t.Errorf("a webhook to a public address: got status %d %v, want 201", status, answer)
+		t.Errorf("a webhook to a public address: got status %d %v, want 201", status, response)
 	}
 	bob, _ := e.Link(e.bob, e.consumer)
 	for permission, want := range map[bitbuckettest.Permission]int{bitbuckettest.None: 404, bitbuckettest.Write: 403, bitbuckettest.Admin: 201} {
 		e.app.Grant(e.bob, permission)
-		if status, answer := e.callAs(t, bob.Reveal(), "POST", hooksPath, hookBody(nil)); status != want {
-			t.Errorf("bob with %s: got status %d %v, want %d", permission, status, answer, want)
+		if status, response := e.callAs(t, bob.Reveal(), "POST", hooksPath, hookBody(nil)); status != want {
+			t.Errorf("bob with %s: got status %d %v, want %d", permission, status, response, want)
 		}
 	}
 	open, err := e.AddRepository(e.acme, "open", bitbuckettest.Public)

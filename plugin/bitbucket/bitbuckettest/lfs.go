@@ -75,18 +75,18 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request) {
 	var objects []object
 	for _, o := range request.Objects {
 		content, ok := s.lfs.objects[o.OID]
-		answer := object{"oid": o.OID, "size": o.Size}
+		response := object{"oid": o.OID, "size": o.Size}
 		if ok {
-			answer["size"] = len(content)
-			answer["actions"] = object{"download": object{
+			response["size"] = len(content)
+			response["actions"] = object{"download": object{
 				"href":       s.lfs.media + "/media/" + o.OID,
 				"header":     object{"Authorization": s.lfs.key},
 				"expires_in": 3600,
 			}}
 		} else {
-			answer["error"] = object{"code": http.StatusNotFound, "message": "Object does not exist"}
+			response["error"] = object{"code": http.StatusNotFound, "message": "Object does not exist"}
 		}
-		objects = append(objects, answer)
+		objects = append(objects, response)
 	}
 	w.Header().Set("Content-Type", lfsType)
 	_ = json.NewEncoder(w).Encode(object{"transfer": "basic", "objects": objects}) // the client has gone

@@ -58,32 +58,32 @@ func (s *Server) readAuthorization(query url.Values) (a authorization, problem s
 }
 
 // redirect sends the browser back to the consumer.
-func (a authorization) redirect(w http.ResponseWriter, r *http.Request, answer url.Values) {
+func (a authorization) redirect(w http.ResponseWriter, r *http.Request, response url.Values) {
 	target := a.redirectURI
 	if target == "" {
 		target = a.consumer.Callback
 	}
 	if a.state != "" {
-		answer.Set("state", a.state)
+		response.Set("state", a.state)
 	}
 	separator := "?"
 	if strings.Contains(target, "?") {
 		separator = "&"
 	}
-	http.Redirect(w, r, target+separator+answer.Encode(), http.StatusFound) //nolint:gosec // a registered URI
+	http.Redirect(w, r, target+separator+response.Encode(), http.StatusFound) //nolint:gosec // a registered URI
 }
 
-func errorAnswer(code, description string) url.Values {
+func errorResponse(code, description string) url.Values {
 	return url.Values{"error": {code}, "error_description": {description}}
 }
 
 // unsupported returns the error parameters of the redirect for an unsupported request, or nil.
 func unsupported(query url.Values) url.Values {
 	if kind := query.Get("response_type"); kind != "code" {
-		return errorAnswer("unsupported_response_type", "Unsupported response type: "+kind)
+		return errorResponse("unsupported_response_type", "Unsupported response type: "+kind)
 	}
 	if query.Get("code_challenge") != "" && query.Get("code_challenge_method") != "S256" {
-		return errorAnswer("invalid_request", "Unsupported code_challenge_method")
+		return errorResponse("invalid_request", "Unsupported code_challenge_method")
 	}
 	return nil
 }
@@ -96,8 +96,8 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		s.showProblem(w, http.StatusBadRequest, problem)
 		return
 	}
-	if answer := unsupported(query); answer != nil {
-		a.redirect(w, r, answer)
+	if response := unsupported(query); response != nil {
+		a.redirect(w, r, response)
 		return
 	}
 	visitor := s.visit(w, r)
@@ -130,7 +130,7 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request) {
 	case unsupported(r.URL.Query()) != nil:
 		a.redirect(w, r, unsupported(r.URL.Query()))
 	case form.Get("action") != "grant":
-		a.redirect(w, r, errorAnswer("access_denied", "The user denied access to the application"))
+		a.redirect(w, r, errorResponse("access_denied", "The user denied access to the application"))
 	default:
 		grant := grantID{user: visitor.user, consumer: a.consumer}
 		s.mu.Lock()

@@ -46,10 +46,10 @@ func TestAPersonLinksAndTheTokensRotate(t *testing.T) {
 	}
 
 	clock.advance(2*time.Hour + time.Second)
-	status, answer := e.callAs(t, token.AccessToken, "GET", "/2.0/user", nil)
+	status, response := e.callAs(t, token.AccessToken, "GET", "/2.0/user", nil)
 	const expired = "OAuth2 access token expired. Use your refresh token to obtain a new access token."
-	if status != 401 || dig(answer, "error", "message") != expired {
-		t.Errorf("expired token: got %d %v, want 401 %s", status, answer, expired)
+	if status != 401 || dig(response, "error", "message") != expired {
+		t.Errorf("expired token: got %d %v, want 401 %s", status, response, expired)
 	}
 	next := refresh(t, e, token.RefreshToken, "")
 	if next.RefreshToken == "" || next.RefreshToken == token.RefreshToken {

@@ -15,9 +15,9 @@ const (
 	defaultPage = 10
 )
 
-// answerPage applies the parameters q, sort, page, pagelen and fields:
+// writePage applies the parameters q, sort, page, pagelen and fields:
 // https://developer.atlassian.com/cloud/bitbucket/rest/intro/#pagination.
-func (s *Server) answerPage(c *call, items []object) error {
+func (s *Server) writePage(c *call, items []object) error {
 	query := c.r.URL.Query()
 	items, err := filter(items, query.Get("q"))
 	if err != nil {
@@ -30,19 +30,19 @@ func (s *Server) answerPage(c *call, items []object) error {
 	}
 	first := min((page-1)*length, len(items))
 	last := min(first+length, len(items))
-	answer := object{
+	response := object{
 		"values":  append([]object{}, items[first:last]...),
 		"pagelen": length,
 		"page":    page,
 		"size":    len(items),
 	}
 	if last < len(items) {
-		answer["next"] = s.pageURL(c.r, page+1)
+		response["next"] = s.pageURL(c.r, page+1)
 	}
 	if page > 1 {
-		answer["previous"] = s.pageURL(c.r, page-1)
+		response["previous"] = s.pageURL(c.r, page-1)
 	}
-	return c.answer(answer)
+	return c.respond(response)
 }
 
 func pageOf(query url.Values) (page, length int, err error) {

@@ -110,11 +110,11 @@ func (s *Server) chooseMainBranch(ctx context.Context, r *Repository, refs []ref
 	return err
 }
 
-func (s *Server) listRefs(c *call) error     { return s.answerRefs(c, branchPrefix, tagPrefix) }
-func (s *Server) listBranches(c *call) error { return s.answerRefs(c, branchPrefix) }
-func (s *Server) listTags(c *call) error     { return s.answerRefs(c, tagPrefix) }
+func (s *Server) listRefs(c *call) error     { return s.writeRefs(c, branchPrefix, tagPrefix) }
+func (s *Server) listBranches(c *call) error { return s.writeRefs(c, branchPrefix) }
+func (s *Server) listTags(c *call) error     { return s.writeRefs(c, tagPrefix) }
 
-func (s *Server) answerRefs(c *call, prefixes ...string) error {
+func (s *Server) writeRefs(c *call, prefixes ...string) error {
 	read, err := s.refs(c.r.Context(), c.repo, prefixes...)
 	if err != nil {
 		return err
@@ -123,13 +123,13 @@ func (s *Server) answerRefs(c *call, prefixes ...string) error {
 	if err != nil {
 		return err
 	}
-	return s.answerPage(c, shown)
+	return s.writePage(c, shown)
 }
 
-func (s *Server) getBranch(c *call) error { return s.answerRef(c, branchPrefix, "branch") }
-func (s *Server) getTag(c *call) error    { return s.answerRef(c, tagPrefix, "tag") }
+func (s *Server) getBranch(c *call) error { return s.writeRef(c, branchPrefix, "branch") }
+func (s *Server) getTag(c *call) error    { return s.writeRef(c, tagPrefix, "tag") }
 
-func (s *Server) answerRef(c *call, prefix, kind string) error {
+func (s *Server) writeRef(c *call, prefix, kind string) error {
 	name := prefix + c.r.PathValue("name")
 	read, err := s.refs(c.r.Context(), c.repo, prefix)
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *Server) answerRef(c *call, prefix, kind string) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(shown[0])
+	return c.respond(shown[0])
 }
 
 // showRefs returns refs with their target commits. It reads all commits with one git process.

@@ -21,7 +21,7 @@ func (s *Server) findRepository(workspace, slug string) *Repository {
 func (w *Workspace) named(name string) bool { return strings.EqualFold(w.Slug, name) || w.UUID == name }
 
 func (s *Server) getRepository(c *call) error {
-	return c.answer(s.showRepository(c.r.Context(), c.repo))
+	return c.respond(s.showRepository(c.r.Context(), c.repo))
 }
 
 // listRepositories lists the repositories of a workspace that the caller can see, or has a role in.
@@ -39,7 +39,7 @@ func (s *Server) listRepositories(c *call) error {
 	for _, r := range s.repositoriesOf(workspace, c.who, least) {
 		items = append(items, s.showRepository(c.r.Context(), r))
 	}
-	return s.answerPage(c, items)
+	return s.writePage(c, items)
 }
 
 func (s *Server) repositoriesOf(w *Workspace, who principal, least Permission) []*Repository {
@@ -74,7 +74,7 @@ func (s *Server) listRepositoryPermissions(c *call) error {
 			"repository": repository, "user": s.showAccount(c.who.account),
 		})
 	}
-	return s.answerPage(c, items)
+	return s.writePage(c, items)
 }
 
 func (s *Server) showRepository(ctx context.Context, r *Repository) object {

@@ -18,15 +18,15 @@ func (e *env) names(t *testing.T, address string, at ...any) []string {
 	t.Helper()
 	var names []string
 	for address != "" {
-		status, answer := e.call(t, "GET", address, nil)
+		status, response := e.call(t, "GET", address, nil)
 		if status != http.StatusOK {
-			t.Fatalf("GET %s: got status %d %v, want %d", address, status, answer, http.StatusOK)
+			t.Fatalf("GET %s: got status %d %v, want %d", address, status, response, http.StatusOK)
 		}
-		values, _ := answer["values"].([]any)
+		values, _ := response["values"].([]any)
 		for _, value := range values {
 			names = append(names, fmt.Sprint(dig(value, at...)))
 		}
-		address, _ = answer["next"].(string)
+		address, _ = response["next"].(string)
 	}
 	return names
 }
@@ -83,13 +83,13 @@ func TestRepositoriesArePagedSortedAndSearched(t *testing.T) {
 			t.Errorf("permissions by %s (-want +got):\n%s", filter, diff)
 		}
 	}
-	if _, answer := e.call(t, "GET", "/2.0/user", nil); answer["username"] != "alice" {
-		t.Errorf("username of the caller's own account: got %v, want alice", answer["username"])
+	if _, response := e.call(t, "GET", "/2.0/user", nil); response["username"] != "alice" {
+		t.Errorf("username of the caller's own account: got %v, want alice", response["username"])
 	}
 	for workspace, want := range map[string]string{"acme": "owner", "bobs": "member"} {
-		_, answer := e.call(t, "GET", "/2.0/user/workspaces/"+workspace+"/permission", nil)
-		if answer["permission"] != want {
-			t.Errorf("permission in %s: got %v, want %s", workspace, answer, want)
+		_, response := e.call(t, "GET", "/2.0/user/workspaces/"+workspace+"/permission", nil)
+		if response["permission"] != want {
+			t.Errorf("permission in %s: got %v, want %s", workspace, response, want)
 		}
 	}
 	_, selected := e.call(t, "GET", "/2.0/repositories/acme?fields=values.slug,next&pagelen=1&sort=slug", nil)
@@ -121,17 +121,17 @@ func TestARepositoryIsFoundByUUIDAfterARename(t *testing.T) {
 		t.Fatalf("path of the UUID: got %s, want escaped braces", byUUID)
 	}
 	e.app.Rename("renamed")
-	status, answer := e.call(t, "GET", byUUID, nil)
+	status, response := e.call(t, "GET", byUUID, nil)
 	if status != 200 {
 		t.Errorf("by UUID: got status %d, want 200", status)
 	}
-	if answer["full_name"] != "acme/renamed" {
-		t.Errorf("by UUID: got name %v, want acme/renamed", answer["full_name"])
+	if response["full_name"] != "acme/renamed" {
+		t.Errorf("by UUID: got name %v, want acme/renamed", response["full_name"])
 	}
-	if answer["uuid"] != e.app.UUID {
-		t.Errorf("by UUID: got UUID %v, want %s", answer["uuid"], e.app.UUID)
+	if response["uuid"] != e.app.UUID {
+		t.Errorf("by UUID: got UUID %v, want %s", response["uuid"], e.app.UUID)
 	}
-	href := fmt.Sprint(dig(answer, "links", "clone", 0, "href"))
+	href := fmt.Sprint(dig(response, "links", "clone", 0, "href"))
 	if !strings.Contains(href, "//alice@") || !strings.HasSuffix(href, "/acme/renamed.git") {
 		t.Errorf("clone link: got %s, want alice@ and acme/renamed.git", href)
 	}
@@ -178,25 +178,25 @@ func TestErrorsHaveTheDocumentedFormat(t *testing.T) {
 		"pagelen":                    {e.token, "/2.0/repositories/acme?pagelen=101", 400, "Invalid pagelen"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, answer := e.callAs(t, row.token, "GET", row.path, nil)
+			status, response := e.callAs(t, row.token, "GET", row.path, nil)
 			if status != row.status {
 				t.Errorf("status: got %d, want %d", status, row.status)
 			}
-			if answer["type"] != "error" {
-				t.Errorf("type: got %v, want error", answer["type"])
+			if response["type"] != "error" {
+				t.Errorf("type: got %v, want error", response["type"])
 			}
-			if message := dig(answer, "error", "message"); message != row.message {
+			if message := dig(response, "error", "message"); message != row.message {
 				t.Errorf("message: got %v, want %s", message, row.message)
 			}
 		})
 	}
-	_, answer := e.callAs(t, narrow.Reveal(), "GET", "/2.0/user", nil)
-	if got := fmt.Sprint(dig(answer, "error", "detail")); got != "map[granted:[team] required:[account]]" {
+	_, response := e.callAs(t, narrow.Reveal(), "GET", "/2.0/user", nil)
+	if got := fmt.Sprint(dig(response, "error", "detail")); got != "map[granted:[team] required:[account]]" {
 		t.Errorf("detail: got %s, want the granted and required scopes", got)
 	}
-	_, answer = e.call(t, "GET", "/2.0/workspaces", nil)
+	_, response = e.call(t, "GET", "/2.0/workspaces", nil)
 	const announcement = "https://developer.atlassian.com/cloud/bitbucket/changelog#CHANGE-2770"
-	if got := dig(answer, "error", "data", "announcement_url"); got != announcement {
+	if got := dig(response, "error", "data", "announcement_url"); got != announcement {
 		t.Errorf("announcement: got %v, want %s", got, announcement)
 	}
 }
@@ -268,8 +268,14 @@ func TestWorkspaceTokensListTheirWorkspace(t *testing.T) {
 	if diff := cmp.Diff([]string{"admin"}, permissions); diff != "" {
 		t.Errorf("permissions (-want +got):\n%s", diff)
 	}
-	if _, answer := e.call(t, "GET", "/2.0/user", nil); answer["type"] != "app_user" || answer["display_name"] != "ci" {
-		t.Errorf("user: got %v, want the app_user ci", answer)
+	if _, response := e.call(
+		t,
+		"GET",
+		"/2.0/user",
+		nil,
+	); response["type"] != "app_user" ||
+		response["display_name"] != "ci" {
+		t.Errorf("user: got %v, want the app_user ci", response)
 	}
 	_, err = e.AddAccessToken(bitbuckettest.AccessToken{Kind: bitbuckettest.ProjectToken, Workspace: e.acme})
 	if err == nil {

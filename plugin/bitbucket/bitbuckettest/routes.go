@@ -139,7 +139,7 @@ func (c *call) reply(status int, v any) error {
 	return nil
 }
 
-// answer responds with one object, reduced to the parameter "fields".
-func (c *call) answer(v object) error {
+// respond writes one object, reduced to the parameter "fields".
+func (c *call) respond(v object) error {
 	return c.reply(http.StatusOK, trimFields(v, c.r.URL.Query().Get("fields")))
 }

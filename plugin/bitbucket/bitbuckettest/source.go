@@ -64,13 +64,13 @@ func (s *Server) getSource(c *call) error {
 	}
 	switch {
 	case c.r.URL.Query().Get("format") == "meta":
-		return c.answer(s.showEntry(c.repo, hash, found))
+		return c.respond(s.showEntry(c.repo, hash, found))
 	case found.isDirectory():
-		return s.answerDirectory(c, hash, found)
+		return s.writeDirectory(c, hash, found)
 	case found.kind == "commit":
 		return notFound("No such file or directory: " + name) // a submodule has no content here
 	default:
-		return s.answerFile(c, found)
+		return s.writeFile(c, found)
 	}
 }
 
@@ -92,7 +92,7 @@ func (s *Server) lookUp(ctx context.Context, r *Repository, commit, name string)
 	return found[0], nil
 }
 
-func (s *Server) answerDirectory(c *call, commit string, directory entry) error {
+func (s *Server) writeDirectory(c *call, commit string, directory entry) error {
 	depth, err := s.maxDepth(c.r)
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func (s *Server) answerDirectory(c *call, commit string, directory entry) error 
 			items = append(items, s.showEntry(c.repo, commit, one))
 		}
 	}
-	return s.answerPage(c, items)
+	return s.writePage(c, items)
 }
 
 // maxDepth returns the parameter max_depth. It returns a 555 error above Options.MaxSourceDepth.
@@ -132,8 +132,8 @@ func (s *Server) maxDepth(r *http.Request) (int, error) {
 	return depth, nil
 }
 
-// answerFile writes the content of a file, or 304 if the client has it.
-func (s *Server) answerFile(c *call, file entry) error {
+// writeFile writes the content of a file, or 304 if the client has it.
+func (s *Server) writeFile(c *call, file entry) error {
 	tag := `"` + file.object + `"`
 	c.w.Header().Set("ETag", tag)
 	if c.r.Header.Get("If-None-Match") == tag {

@@ -42,8 +42,8 @@ func TestSources(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", row.path, diff)
 		}
 	}
-	if status, answer := e.call(t, "GET", base+"?max_depth=4", nil); status != 555 {
-		t.Errorf("too deep: got %d %v, want 555", status, answer)
+	if status, reply := e.call(t, "GET", base+"?max_depth=4", nil); status != 555 {
+		t.Errorf("too deep: got %d %v, want 555", status, reply)
 	}
 	for path, want := range map[string]string{
 		"Dockerfile": "map[attributes:[] path:Dockerfile size:13 type:commit_file]",
@@ -51,16 +51,16 @@ func TestSources(t *testing.T) {
 		"svc":        "map[path:svc type:commit_directory]",
 		"":           "map[path: type:commit_directory]",
 	} {
-		_, answer := e.call(t, "GET", base+path+"?format=meta&fields=type,path,size,attributes", nil)
-		if got := fmt.Sprint(answer); got != want {
+		_, reply := e.call(t, "GET", base+path+"?format=meta&fields=type,path,size,attributes", nil)
+		if got := fmt.Sprint(reply); got != want {
 			t.Errorf("metadata of %q: got %s, want %s", path, got, want)
 		}
 	}
 	for _, path := range []string{"nothing", "svc/api/nothing"} {
-		status, answer := e.call(t, "GET", base+path, nil)
+		status, reply := e.call(t, "GET", base+path, nil)
 		message := "No such file or directory: " + path
-		if status != 404 || dig(answer, "error", "message") != message {
-			t.Errorf("%s: got %d %v, want 404 %s", path, status, answer, message)
+		if status != 404 || dig(reply, "error", "message") != message {
+			t.Errorf("%s: got %d %v, want 404 %s", path, status, reply, message)
 		}
 	}
 	raw := func(path, known string) (int, string, string) {

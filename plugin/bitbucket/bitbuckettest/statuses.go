@@ -185,7 +185,7 @@ func (s *Server) getStatus(c *call) error {
 	if found == nil {
 		return errNoStatus
 	}
-	return c.answer(s.showStatus(c.repo, hash, found))
+	return c.respond(s.showStatus(c.repo, hash, found))
 }
 
 // listStatuses lists the statuses of a commit, or with refname those of one branch.
@@ -203,7 +203,7 @@ func (s *Server) listStatuses(c *call) error {
 		}
 	}
 	s.mu.Unlock()
-	return s.answerPage(c, items)
+	return s.writePage(c, items)
 }
 
 func (s *Server) showStatus(r *Repository, hash string, one *Status) object {

@@ -131,17 +131,17 @@ func TestStatusesAreChecked(t *testing.T) {
 			for field, value := range row.change {
 				body[field] = value
 			}
-			status, answer := e.call(t, "POST", path, body)
+			status, response := e.call(t, "POST", path, body)
 			if row.want == "" {
 				if status >= 300 {
-					t.Errorf("status: got %d %v, want less than 300", status, answer)
+					t.Errorf("status: got %d %v, want less than 300", status, response)
 				}
 				return
 			}
 			want := map[string]any{"type": "error", "error": map[string]any{
 				"message": row.field + ": " + row.want, "fields": map[string]any{row.field: []any{row.want}},
 			}}
-			if diff := cmp.Diff(want, answer); status != 400 || diff != "" {
+			if diff := cmp.Diff(want, response); status != 400 || diff != "" {
 				t.Errorf("response with status %d (-want +got):\n%s", status, diff)
 			}
 		})

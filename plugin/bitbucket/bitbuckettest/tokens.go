@@ -39,12 +39,12 @@ var (
 // https://developer.atlassian.com/cloud/bitbucket/oauth-2/
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	answer, err := s.token(w, r)
+	response, err := s.token(w, r)
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, object{"error": err.code, "error_description": err.description})
 		return
 	}
-	writeJSON(w, http.StatusOK, answer)
+	writeJSON(w, http.StatusOK, response)
 }
 
 func (s *Server) token(w http.ResponseWriter, r *http.Request) (object, *tokenError) {
@@ -130,7 +130,7 @@ func (s *Server) exchangeCode(consumer *Consumer, form url.Values) (object, *tok
 	if known.challenge != "" && challengeOf(form.Get("code_verifier")) != known.challenge {
 		return nil, errCode
 	}
-	return s.grantAnswer(known.grant), nil
+	return s.grantResponse(known.grant), nil
 }
 
 // challengeOf returns the S256 challenge of PKCE: https://www.rfc-editor.org/rfc/rfc7636#section-4.2
@@ -149,7 +149,7 @@ func (s *Server) refreshTokens(consumer *Consumer, form url.Values) (object, *to
 		known.used = true
 		known.expires = s.now().Add(max(s.options.RefreshGrace, 0))
 	}
-	return s.grantAnswer(known.grant), nil
+	return s.grantResponse(known.grant), nil
 }
 
 // issue creates an access token and a refresh token for a grant.
@@ -171,17 +171,17 @@ func (s *Server) issueAccess(who principal, grant grantID) string {
 // workspace. It gets no refresh token.
 func (s *Server) issueToBot(c *Consumer) object {
 	who := principal{account: c.bot, kind: credentialOAuth, scopes: c.Scopes, within: &extent{workspace: c.Workspace}}
-	return s.tokenAnswer(c, s.issueAccess(who, grantID{}))
+	return s.tokenResponse(c, s.issueAccess(who, grantID{}))
 }
 
-func (s *Server) grantAnswer(grant grantID) object {
+func (s *Server) grantResponse(grant grantID) object {
 	access, refresh := s.issue(grant)
-	answer := s.tokenAnswer(grant.consumer, access)
-	answer["refresh_token"] = refresh
-	return answer
+	response := s.tokenResponse(grant.consumer, access)
+	response["refresh_token"] = refresh
+	return response
 }
 
-func (s *Server) tokenAnswer(c *Consumer, access string) object {
+func (s *Server) tokenResponse(c *Consumer, access string) object {
 	scope := "scope"
 	if s.options.LegacyScopesField {
 		scope = "scopes"

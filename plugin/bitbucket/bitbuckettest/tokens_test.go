@@ -53,22 +53,22 @@ func TestTokenErrors(t *testing.T) {
 			if key == "" && name != "no client" {
 				key, password = e.consumer.Key, e.consumer.Secret.Reveal()
 			}
-			status, answer := e.askToken(t, key, password, "application/x-www-form-urlencoded", row.form.Encode())
-			if status != 400 || answer["error_description"] != row.want {
-				t.Errorf("status: got %d %v, want 400 %q", status, answer, row.want)
+			status, response := e.askToken(t, key, password, "application/x-www-form-urlencoded", row.form.Encode())
+			if status != 400 || response["error_description"] != row.want {
+				t.Errorf("status: got %d %v, want 400 %q", status, response, row.want)
 			}
 		})
 	}
 	key, password := e.consumer.Key, e.consumer.Secret.Reveal()
-	status, answer := e.askToken(t, key, password, "application/json", `{"grant_type":"refresh_token"}`)
+	status, response := e.askToken(t, key, password, "application/json", `{"grant_type":"refresh_token"}`)
 	if status != 400 {
 		t.Errorf("JSON body: got status %d, want 400", status)
 	}
-	if answer["error"] != "invalid_grant" {
-		t.Errorf("JSON body: got error %v, want invalid_grant", answer["error"])
+	if response["error"] != "invalid_grant" {
+		t.Errorf("JSON body: got error %v, want invalid_grant", response["error"])
 	}
-	if answer["error_description"] != "Unsupported grant type: None" {
-		t.Errorf("JSON body: got description %v, want an unsupported grant type", answer["error_description"])
+	if response["error_description"] != "Unsupported grant type: None" {
+		t.Errorf("JSON body: got description %v, want an unsupported grant type", response["error_description"])
 	}
 	clock.advance(5 * time.Minute)
 	_, err := e.config().Exchange(t.Context(), late, oauth2.VerifierOption("right"))
@@ -89,9 +89,9 @@ func (e *env) askToken(t *testing.T, key, password, kind, body string) (int, map
 	response, err := http.DefaultClient.Do(request)
 	must.Succeed(t, err)
 	defer response.Body.Close()
-	var answer map[string]any
-	must.Succeed(t, json.NewDecoder(response.Body).Decode(&answer))
-	return response.StatusCode, answer
+	var reply map[string]any
+	must.Succeed(t, json.NewDecoder(response.Body).Decode(&reply))
+	return response.StatusCode, reply
 }
 
 func TestClientCredentialsAreABotOfTheWorkspace(t *testing.T) {

@@ -22,14 +22,14 @@ func (s *Server) getUser(c *call) error {
 	if c.who.account.kind == "user" {
 		shown["username"] = c.who.account.Name // only for the caller: Drone uses it to sign users in
 	}
-	return c.answer(shown)
+	return c.respond(shown)
 }
 
 func (s *Server) listEmails(c *call) error {
 	if c.who.account == nil {
 		return errAnonymous
 	}
-	return s.answerPage(c, []object{{
+	return s.writePage(c, []object{{
 		"type": "email", "email": c.who.account.Email, "is_primary": true, "is_confirmed": true,
 	}})
 }
@@ -41,7 +41,7 @@ func (s *Server) listWorkspaces(c *call) error {
 	}
 	items := s.workspacesOf(c.who, c.r.URL.Query().Get("administrator") == "true")
 	sortBy(items, strings.Replace(c.r.URL.Query().Get("sort"), "slug", "workspace.slug", 1))
-	return s.answerPage(c, items)
+	return s.writePage(c, items)
 }
 
 func (s *Server) workspacesOf(who principal, administered bool) []object {
@@ -105,7 +105,7 @@ func (s *Server) getWorkspace(c *call) error {
 	s.mu.Lock()
 	shown := s.showNamedWorkspace(w)
 	s.mu.Unlock()
-	return c.answer(shown)
+	return c.respond(shown)
 }
 
 func (s *Server) getWorkspacePermission(c *call) error {
@@ -119,7 +119,7 @@ func (s *Server) getWorkspacePermission(c *call) error {
 		"workspace": s.showWorkspace(w), "user": s.showUser(c.who.account),
 	}
 	s.mu.Unlock()
-	return c.answer(shown)
+	return c.respond(shown)
 }
 
 // showWorkspace returns a workspace in the form of lists, without its name.

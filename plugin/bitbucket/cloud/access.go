@@ -23,11 +23,11 @@ func (c *Client) Access(ctx context.Context, workspace, slug string) (Access, er
 		return c.repositoryAccess(ctx, RepositoryID{Workspace: workspace, Repository: slug})
 	}
 	var found bitbucket.Page[wireRepository]
-	answer, err := c.get(ctx, bitbucket.Join("2.0", "repositories", workspace), url.Values{"pagelen": {"1"}}, &found)
+	response, err := c.get(ctx, bitbucket.Join("2.0", "repositories", workspace), url.Values{"pagelen": {"1"}}, &found)
 	if err != nil {
 		return Access{}, err
 	}
-	access := Access{Scopes: Scopes(answer.Header.Get("X-OAuth-Scopes"))}
+	access := Access{Scopes: Scopes(response.Header.Get("X-OAuth-Scopes"))}
 	if len(found.Values) > 0 {
 		access.WorkspaceUUID = found.Values[0].Workspace.UUID
 	}
@@ -36,7 +36,7 @@ func (c *Client) Access(ctx context.Context, workspace, slug string) (Access, er
 
 func (c *Client) repositoryAccess(ctx context.Context, id RepositoryID) (Access, error) {
 	var w wireRepository
-	answer, err := c.get(ctx, id.path(), nil, &w)
+	response, err := c.get(ctx, id.path(), nil, &w)
 	return Access{WorkspaceUUID: w.Workspace.UUID, RepositoryUUID: w.UUID,
-		Scopes: Scopes(answer.Header.Get("X-OAuth-Scopes"))}, err
+		Scopes: Scopes(response.Header.Get("X-OAuth-Scopes"))}, err
 }

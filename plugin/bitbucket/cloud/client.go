@@ -43,8 +43,8 @@ type User struct {
 // User returns the user of the credential. It needs the scope account.
 func (c *Client) User(ctx context.Context) (User, error) {
 	var u User
-	answer, err := c.get(ctx, "/2.0/user", nil, &u)
-	u.Scopes = Scopes(answer.Header.Get("X-OAuth-Scopes"))
+	response, err := c.get(ctx, "/2.0/user", nil, &u)
+	u.Scopes = Scopes(response.Header.Get("X-OAuth-Scopes"))
 	return u, err
 }
 

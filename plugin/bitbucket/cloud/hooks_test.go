@@ -11,11 +11,11 @@ import (
 
 func TestHookCalls(t *testing.T) {
 	var sent []string
-	record := func(answer string, code int) http.HandlerFunc {
+	record := func(response string, code int) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			text, _ := io.ReadAll(io.LimitReader(r.Body, 1<<16))
 			sent = append(sent, r.Method+" "+string(text))
-			status(code, answer)(w, r)
+			status(code, response)(w, r)
 		}
 	}
 	hook := `{"uuid":"{h}","url":"https://ci.example/h","active":true,"events":["repo:push"],"secret_set":true}`

@@ -96,7 +96,7 @@ func listByField[T any](ctx context.Context, c *Client, path, field string, valu
 // isNotVisible reports whether the user cannot see the requested object. It ignores missing scopes,
 // because they are a limit of the credential and not of the user.
 func isNotVisible(err error) bool {
-	var answer *bitbucket.Error
+	var response *bitbucket.Error
 	return errors.Is(err, bitbucket.ErrNotFound) ||
-		errors.Is(err, bitbucket.ErrForbidden) && errors.As(err, &answer) && len(answer.Required) == 0
+		errors.Is(err, bitbucket.ErrForbidden) && errors.As(err, &response) && len(response.Required) == 0
 }

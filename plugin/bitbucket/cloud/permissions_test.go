@@ -46,11 +46,11 @@ func TestPermissionsOfManyRepositories(t *testing.T) {
 }
 
 func TestPermissionsOfAWorkspaceThatIsNotVisible(t *testing.T) {
-	for name, answer := range map[string]http.HandlerFunc{
+	for name, response := range map[string]http.HandlerFunc{
 		"404": status(404, `{"type":"error","error":{"message":"No workspace with identifier 'acme'."}}`),
 		"403": status(403, `{"type":"error","error":{"message":"You do not have access to this workspace."}}`),
 	} {
-		got, err := serve(t, map[string]http.HandlerFunc{permissionsPath: answer}).Permissions(t.Context(), "{w-1}",
+		got, err := serve(t, map[string]http.HandlerFunc{permissionsPath: response}).Permissions(t.Context(), "{w-1}",
 			[]string{"{r-1}"})
 		if err != nil || len(got) != 0 {
 			t.Errorf("%s: got %v and error %v, want none of both", name, got, err)
@@ -61,14 +61,14 @@ func TestPermissionsOfAWorkspaceThatIsNotVisible(t *testing.T) {
 // A failed request is an error, and never "no permission".
 func TestPermissionsThatAreNotKnown(t *testing.T) {
 	for name, c := range map[string]struct {
-		answer http.HandlerFunc
-		want   error
+		response http.HandlerFunc
+		want     error
 	}{
 		"a missing scope": {status(403, `{"type":"error","error":{"message":"Your credentials lack one or more required privilege scopes.","detail":{"required":["account"],"granted":["webhook"]}}}`), bitbucket.ErrForbidden},
 		"an outage":       {status(503, `{"type":"error","error":{"message":"Something went wrong"}}`), bitbucket.ErrUnavailable},
 		"a removed API":   {status(410, `{"type":"error","error":{"message":"CHANGE-2770 - Functionality has been deprecated"}}`), bitbucket.ErrRemoved},
 	} {
-		_, err := serve(t, map[string]http.HandlerFunc{permissionsPath: c.answer}).Permissions(t.Context(), "{w-1}",
+		_, err := serve(t, map[string]http.HandlerFunc{permissionsPath: c.response}).Permissions(t.Context(), "{w-1}",
 			[]string{"{r-1}"})
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)

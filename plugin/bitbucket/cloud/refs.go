@@ -46,7 +46,7 @@ type wireCommit struct {
 
 func (w wireCommit) commit() (Commit, error) {
 	if !grammar.IsCommit(w.Hash) {
-		return Commit{}, fmt.Errorf("the answer's commit hash %.60q is not 40 hex digits", w.Hash)
+		return Commit{}, fmt.Errorf("the response's commit hash %.60q is not 40 hex digits", w.Hash)
 	}
 	date, _ := time.Parse(time.RFC3339, w.Date) // for display only; zero if absent
 	return Commit{Hash: w.Hash, Message: w.Message, Author: w.author(), Date: date}, nil

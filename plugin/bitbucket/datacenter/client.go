@@ -42,7 +42,7 @@ func (c *Client) Commit(ctx context.Context, id RepositoryID, revision string) (
 		return "", err
 	}
 	if commit.ID == "" {
-		return "", errors.New("the commit that Data Center answers with has no id")
+		return "", errors.New("the commit in Data Center's response has no id")
 	}
 	return commit.ID, nil
 }

@@ -194,7 +194,7 @@ func (j *journey) pushAndFollow() {
 	j.CheckPage("15-build-live")
 	j.gates.Open("licences")
 	j.WaitUntil("the page shows succeeded", "!!document.querySelector('h1 .state.succeeded')")
-	j.WaitUntil("the page shows the reported status", "!!document.querySelector('.stations li:last-child.done')")
+	j.WaitUntil("the page shows the reported status", "!!document.querySelector('.timeline li:last-child.done')")
 	j.WaitText("docker pull " + j.env.Image() + ":latest")
 	checkNoReload()
 	j.status(1, autobuild.Succeeded, "SUCCESSFUL")

@@ -29,35 +29,35 @@ func (e *env) person(t *tenant, method, path string) localenv.Response {
 		return e.ask(method, path, "", header)
 	}
 	// Without a session, most requests count as sign-ins, which have a rate limit. So do not retry.
-	answer, err := localenv.Send(e.Context, method, e.Gateway.URL+path, "", header)
+	response, err := localenv.Send(e.Context, method, e.Gateway.URL+path, "", header)
 	e.Must(err)
-	return answer
+	return response
 }
 
 // streamTime is the maximum time to read one response. The log of a running build is a stream.
 const streamTime = 5 * time.Second
 
 // ask sends a request. It retries while the gateway returns 429 Too Many Requests.
-func (e *env) ask(method, path, body string, header http.Header) (answer localenv.Response) {
+func (e *env) ask(method, path, body string, header http.Header) (response localenv.Response) {
 	e.T.Helper()
 	e.WaitUntil(method+" "+path+" is answered", func() (bool, error) {
 		ctx, cancel := context.WithTimeout(e.Context, streamTime)
 		defer cancel()
 		var err error
-		answer, err = localenv.Send(ctx, method, e.Gateway.URL+path, body, header)
-		return answer.Status != http.StatusTooManyRequests, err
+		response, err = localenv.Send(ctx, method, e.Gateway.URL+path, body, header)
+		return response.Status != http.StatusTooManyRequests, err
 	})
-	return answer
+	return response
 }
 
 // hidesOf checks that a response contains no canary of a tenant.
-func (e *env) hidesOf(t *tenant, what string, answer localenv.Response) {
+func (e *env) hidesOf(t *tenant, what string, response localenv.Response) {
 	e.T.Helper()
 	var text strings.Builder
-	if err := answer.Header.Write(&text); err != nil {
+	if err := response.Header.Write(&text); err != nil {
 		e.T.Error(err)
 	}
-	text.WriteString(answer.Body)
+	text.WriteString(response.Body)
 	e.hides(t, what, text.String())
 }
 

@@ -20,10 +20,10 @@ func gitElsewhere(e *env, from, to *tenant) {
 		e.T.Fatal("routes of the git proxy: got none, want some that begin with " + gitPrefix)
 	}
 	own, other := gitPrefix+from.build.ID, gitPrefix+to.build.ID
-	answer := e.program(http.MethodGet, own+discovery, from.attemptToken, "")
-	if answer.Status != http.StatusOK || !strings.Contains(answer.Body, "service=git-upload-pack") {
+	response := e.program(http.MethodGet, own+discovery, from.attemptToken, "")
+	if response.Status != http.StatusOK || !strings.Contains(response.Body, "service=git-upload-pack") {
 		e.T.Errorf("refs of %s's own repository: got %d %s, want 200",
-			from.person.Name, answer.Status, brief(answer.Body))
+			from.person.Name, response.Status, brief(response.Body))
 	}
 	name := to.project.Repository.FullName()
 	for _, call := range []struct{ method, path string }{
@@ -42,10 +42,10 @@ func gitElsewhere(e *env, from, to *tenant) {
 		{http.MethodPost, own + "/git-receive-pack"},
 	} {
 		what := call.method + " " + call.path + " with the attempt token of " + from.person.Name
-		answer := e.program(call.method, call.path, from.attemptToken, "0000")
-		if answer.Status < http.StatusMultipleChoices {
-			e.T.Errorf("%s: got status %d, want a rejection", what, answer.Status)
+		response := e.program(call.method, call.path, from.attemptToken, "0000")
+		if response.Status < http.StatusMultipleChoices {
+			e.T.Errorf("%s: got status %d, want a rejection", what, response.Status)
 		}
-		e.hidesOf(to, what, answer)
+		e.hidesOf(to, what, response)
 	}
 }

@@ -49,12 +49,17 @@ func routesBySession(e *env, from, to *tenant) {
 		if kind == public {
 			session = nil // signing out would end the session of this test
 		}
-		answer := e.person(session, method, path)
+		response := e.person(session, method, path)
 		what := fmt.Sprintf("%s %s as %s", method, path, from.person.Name)
-		e.hidesOf(to, what, answer)
-		e.checkStatus(kind, what, answer.Status)
-		if kind == list && !strings.Contains(answer.Body, from.canaries["repository"]) {
-			e.T.Errorf("%s: got status %d %s, want a repository of their own", what, answer.Status, brief(answer.Body))
+		e.hidesOf(to, what, response)
+		e.checkStatus(kind, what, response.Status)
+		if kind == list && !strings.Contains(response.Body, from.canaries["repository"]) {
+			e.T.Errorf(
+				"%s: got status %d %s, want a repository of their own",
+				what,
+				response.Status,
+				brief(response.Body),
+			)
 		}
 		if kind == hidden {
 			e.sameAsUnknown(what, route, from, to)
@@ -111,9 +116,9 @@ func routesOwn(e *env, from, _ *tenant) {
 		"GET /deliveries/:id",
 	} {
 		method, path := e.address(route, from)
-		if answer := e.person(from, method, path); answer.Status != http.StatusOK {
+		if response := e.person(from, method, path); response.Status != http.StatusOK {
 			e.T.Errorf("%s %s as %s, an administrator of the repository: got status %d, want 200: %s",
-				method, path, from.person.Name, answer.Status, brief(answer.Body))
+				method, path, from.person.Name, response.Status, brief(response.Body))
 		}
 	}
 }

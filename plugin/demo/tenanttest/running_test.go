@@ -37,10 +37,10 @@ func (e *env) run(t *tenant) {
 func (e *env) runByHand(t *tenant, commit string) {
 	e.T.Helper()
 	body := fmt.Sprintf(`{"ref":"refs/heads/main","commit":"%s","pipeline":"by hand"}`, commit)
-	answer := e.program("POST", "/runner/v1/automated/"+t.automatedBuild+"/join", t.pipelineToken, body)
-	reply, err := spec.DecodePipelineReply(strings.NewReader(answer.Body))
-	if answer.Status != http.StatusOK {
-		e.T.Fatalf("join build %s: got status %d %s, want 200", t.build.ID, answer.Status, answer.Body)
+	response := e.program("POST", "/runner/v1/automated/"+t.automatedBuild+"/join", t.pipelineToken, body)
+	reply, err := spec.DecodePipelineReply(strings.NewReader(response.Body))
+	if response.Status != http.StatusOK {
+		e.T.Fatalf("join build %s: got status %d %s, want 200", t.build.ID, response.Status, response.Body)
 	}
 	e.Must(err)
 	if reply.BuildID != t.build.ID {
@@ -50,9 +50,15 @@ func (e *env) runByHand(t *tenant, commit string) {
 	for _, step := range []struct{ path, body string }{
 		{"claim", `{"runner_id":"by-hand"}`}, {"log?offset=0", t.logged + "\n"},
 	} {
-		answer := e.program("POST", "/runner/v1/builds/"+t.build.ID+"/"+step.path, t.attemptToken, step.body)
-		if answer.Status != http.StatusOK {
-			e.T.Fatalf("%s of build %s: got status %d %s, want 200", step.path, t.build.ID, answer.Status, answer.Body)
+		response := e.program("POST", "/runner/v1/builds/"+t.build.ID+"/"+step.path, t.attemptToken, step.body)
+		if response.Status != http.StatusOK {
+			e.T.Fatalf(
+				"%s of build %s: got status %d %s, want 200",
+				step.path,
+				t.build.ID,
+				response.Status,
+				response.Body,
+			)
 		}
 	}
 }
@@ -90,9 +96,9 @@ func (e *env) alive() {
 		if b.Attempt != 1 {
 			e.T.Errorf("%s: got attempt %d, want 1", t.person.Name, b.Attempt)
 		}
-		answer := e.program("POST", "/runner/v1/builds/"+t.build.ID+"/events", t.attemptToken, `{"events":[]}`)
-		if answer.Status != http.StatusOK {
-			e.T.Errorf("attempt token of %s: got status %d %s, want 200", t.person.Name, answer.Status, answer.Body)
+		response := e.program("POST", "/runner/v1/builds/"+t.build.ID+"/events", t.attemptToken, `{"events":[]}`)
+		if response.Status != http.StatusOK {
+			e.T.Errorf("attempt token of %s: got status %d %s, want 200", t.person.Name, response.Status, response.Body)
 		}
 		s, err := e.Gateway.Store(e.Context)
 		e.Must(err)

@@ -59,13 +59,13 @@ func tokensElsewhere(e *env, from, to *tenant) {
 				if !accepts(path, mode) {
 					continue
 				}
-				answer := e.ask(method, path, body, header)
+				response := e.ask(method, path, body, header)
 				what := fmt.Sprintf("%s %s with the %s of %s by %s", method, path, kind, from.person.Name, mode)
-				if !slices.Contains(refusals, answer.Status) && answer.Status != http.StatusMethodNotAllowed {
+				if !slices.Contains(refusals, response.Status) && response.Status != http.StatusMethodNotAllowed {
 					e.T.Errorf("%s: got status %d, want one of %v: %s",
-						what, answer.Status, refusals, brief(answer.Body))
+						what, response.Status, refusals, brief(response.Body))
 				}
-				e.hidesOf(to, what, answer)
+				e.hidesOf(to, what, response)
 			}
 		}
 	}
@@ -102,12 +102,12 @@ func tokensAsSession(e *env, from, to *tenant) {
 		}
 		for _, route := range []string{"GET /builds", "GET /builds/:number/log", "GET /automated-builds/:id"} {
 			method, path := e.address(route, to)
-			answer := e.ask(method, path, "", http.Header{"Cookie": {"slipway=" + token}})
+			response := e.ask(method, path, "", http.Header{"Cookie": {"slipway=" + token}})
 			what := fmt.Sprintf("%s %s with the %s of %s as a session", method, path, kind, from.person.Name)
-			if answer.Status != http.StatusSeeOther {
-				e.T.Errorf("%s: got status %d, want 303 to the sign-in page", what, answer.Status)
+			if response.Status != http.StatusSeeOther {
+				e.T.Errorf("%s: got status %d, want 303 to the sign-in page", what, response.Status)
 			}
-			e.hidesOf(to, what, answer)
+			e.hidesOf(to, what, response)
 		}
 	}
 }
@@ -123,11 +123,11 @@ func tokensAtProvider(e *env, from, to *tenant) {
 				e.Bitbucket.URL() + "/" + to.project.Repository.FullName() + ".git/info/refs?service=git-upload-pack",
 				"http://" + e.Registry + "/v2/" + image + "/tags/list",
 			} {
-				answer, err := localenv.Send(e.Context, http.MethodGet, address, "", header)
+				response, err := localenv.Send(e.Context, http.MethodGet, address, "", header)
 				e.Must(err)
-				if !slices.Contains(refusals, answer.Status) {
+				if !slices.Contains(refusals, response.Status) {
 					e.T.Errorf("%s with the %s of %s by %s: got status %d, want one of %v",
-						address, kind, from.person.Name, mode, answer.Status, refusals)
+						address, kind, from.person.Name, mode, response.Status, refusals)
 				}
 			}
 		}

@@ -39,14 +39,14 @@ type env struct {
 }
 
 // instead replaces the server's response to one kind of request.
-func (e *env) instead(method, pathSuffix string, answer http.HandlerFunc) {
+func (e *env) instead(method, pathSuffix string, response http.HandlerFunc) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.answer = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method != method || !strings.HasSuffix(r.URL.Path, pathSuffix) {
 			return false
 		}
-		answer(w, r)
+		response(w, r)
 		return true
 	}
 }
@@ -67,10 +67,10 @@ func respond(body string) http.HandlerFunc {
 // ServeHTTP serves the engine's requests to the Drone server.
 func (e *env) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
-	answer := e.answer
+	response := e.answer
 	e.requested = append(e.requested, r.Method+" "+r.URL.RequestURI())
 	e.mu.Unlock()
-	if answer == nil || !answer(w, r) {
+	if response == nil || !response(w, r) {
 		e.server.ServeHTTP(w, r)
 	}
 }

@@ -36,14 +36,14 @@ func (c *client) Login(ctx context.Context) (login string, err error) {
 		return err
 	})
 	if err == nil && login == "" {
-		err = c.unexpectedAnswer()
+		err = c.unexpectedResponse()
 	}
 	return login, err
 }
 
-// unexpectedAnswer is the error for a response that Drone never sends, for example null instead of
+// unexpectedResponse is the error for a response that Drone never sends, for example null instead of
 // an object.
-func (c *client) unexpectedAnswer() error {
+func (c *client) unexpectedResponse() error {
 	return fmt.Errorf(
 		"%s is not a Drone server: check SLIPWAY_DRONE_SERVER: %w",
 		c.server, autobuild.ErrUnavailable,
@@ -170,7 +170,7 @@ func (c *client) build(ctx context.Context, repository string, number int64) (b 
 		return err
 	})
 	if err == nil && b.Number != number {
-		return nil, c.unexpectedAnswer()
+		return nil, c.unexpectedResponse()
 	}
 	return b, err
 }

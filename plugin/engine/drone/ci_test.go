@@ -190,7 +190,7 @@ func TestAConcurrentActivationIsNoError(t *testing.T) {
 func TestStartFindsABuildAfterALostResponse(t *testing.T) {
 	e := newEnv(t, drone.Options{Repository: "acme/builder"})
 	r := e.server.AddRepository("acme/builder", "main")
-	e.server.LoseAnswer()
+	e.server.LoseResponse()
 	ref, err := e.Start(t.Context(), e.pipeline(t))
 	if ref != "acme/builder#1" || err != nil {
 		t.Errorf("ref: got %q, %v, want acme/builder#1", ref, err)

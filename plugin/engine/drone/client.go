@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// callTimeout bounds a call, and createTimeout a call that starts a build. Drone answers after
+	// callTimeout bounds a call, and createTimeout a call that starts a build. Drone responds after
 	// 45 s if it finds no configuration, and first waits for its extensions and webhooks.
 	callTimeout   = 10 * time.Second
 	createTimeout = 120 * time.Second

@@ -1,5 +1,5 @@
 // Package drone is the engine that runs pipelines on a Drone server. It starts builds by API,
-// answers the server's config extension and the runners' secret extension, and uses webhooks only
+// serves the server's config extension and the runners' secret extension, and uses webhooks only
 // as hints to check a build at once. docs/drone.md describes the setup.
 package drone
 

@@ -21,7 +21,7 @@ import (
 //     build, which then runs its repository's own pipeline.
 //   - secret (DRONE_SECRET_PLUGIN_ENDPOINT of the runners): returns the runner's token to the build
 //     that is bound to the attempt, and otherwise 404. Drone turns 404 into an empty variable.
-//   - webhook (DRONE_WEBHOOK_ENDPOINT): a hint to check a build, which is answered before the check.
+//   - webhook (DRONE_WEBHOOK_ENDPOINT): a hint to check a build, whose response is sent before the check.
 //     Webhooks that arrive twice, late or out of order change nothing.
 //
 // A request with an invalid signature gets 401 or 400, and a repeated request 404. Bodies are never

@@ -272,7 +272,7 @@ func TestOneOfManyReplaysIsAccepted(t *testing.T) {
 	v := e.requestFor(t, "secret", "secret")
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	answers := map[int]int{}
+	responses := map[int]int{}
 	for range 10 {
 		req := v.request(t, e.gateway)
 		all.Go(func() {
@@ -284,11 +284,11 @@ func TestOneOfManyReplaysIsAccepted(t *testing.T) {
 			defer resp.Body.Close()
 			mu.Lock()
 			defer mu.Unlock()
-			answers[resp.StatusCode]++
+			responses[resp.StatusCode]++
 		})
 	}
 	all.Wait()
-	if !maps.Equal(answers, map[int]int{200: 1, 404: 9}) {
-		t.Errorf("responses: got %v, want one 200 and nine 404", answers)
+	if !maps.Equal(responses, map[int]int{200: 1, 404: 9}) {
+		t.Errorf("responses: got %v, want one 200 and nine 404", responses)
 	}
 }

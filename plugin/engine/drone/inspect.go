@@ -56,14 +56,14 @@ func (e *Engine) version(ctx context.Context) (version string, date time.Time, e
 		return "", time.Time{}, err
 	}
 	if reply.Version == "" {
-		return "", time.Time{}, e.client.unexpectedAnswer()
+		return "", time.Time{}, e.client.unexpectedResponse()
 	}
 	date, _ = http.ParseTime(t.date) // date is zero if the server sends no time
 	return reply.Version, date, nil
 }
 
 // inspectEdition detects Drone's open-source build, which has neither extensions nor runners. That
-// build answers 501 to /api/system/stats, an address for administrators.
+// build returns 501 to /api/system/stats, an address for administrators.
 func (e *Engine) inspectEdition(ctx context.Context) pipeline.Finding {
 	f := pipeline.Finding{Subject: "edition"}
 	var about struct {
@@ -73,7 +73,7 @@ func (e *Engine) inspectEdition(ctx context.Context) pipeline.Finding {
 		} `json:"license"`
 	}
 	_, err := e.client.get(ctx, "/varz", &about)
-	if err != nil && !errors.Is(err, autobuild.ErrNotFound) { // a proxy before Drone may answer 404
+	if err != nil && !errors.Is(err, autobuild.ErrNotFound) { // a proxy before Drone may return 404
 		f.Problem = err.Error()
 		return f
 	}
@@ -112,7 +112,7 @@ func (e *Engine) inspectToken(ctx context.Context) pipeline.Finding {
 	case err != nil:
 		f.Problem = err.Error()
 	case user.Login == "":
-		f.Problem = e.client.unexpectedAnswer().Error()
+		f.Problem = e.client.unexpectedResponse().Error()
 	case user.Admin:
 		f.Good = "is " + user.Login + "'s, an administrator of Drone"
 	default:

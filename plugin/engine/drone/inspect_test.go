@@ -17,7 +17,7 @@ import (
 func TestInspect(t *testing.T) {
 	for name, c := range map[string]struct {
 		path          string
-		answer        http.HandlerFunc
+		response      http.HandlerFunc
 		clock         time.Duration
 		subject       string
 		good, problem string // parts of the finding
@@ -29,65 +29,65 @@ func TestInspect(t *testing.T) {
 			subject: "builder repository", good: "acme/builder is not active; the first build activates it",
 		},
 		"an active builder": {
-			path:    "/acme/builder",
-			answer:  respond(`{"name":"builder","slug":"acme/builder","active":true,"default_branch":"main"}`),
-			subject: "builder repository", good: "builds run on main",
+			path:     "/acme/builder",
+			response: respond(`{"name":"builder","slug":"acme/builder","active":true,"default_branch":"main"}`),
+			subject:  "builder repository", good: "builds run on main",
 		},
 		"an empty builder": {
-			path:    "/acme/builder",
-			answer:  respond(`{"name":"builder","slug":"acme/builder","active":true}`),
-			subject: "builder repository", problem: "no default branch",
+			path:     "/acme/builder",
+			response: respond(`{"name":"builder","slug":"acme/builder","active":true}`),
+			subject:  "builder repository", problem: "no default branch",
 		},
 		"a lost builder": {
-			path: "/acme/builder", answer: respondStatus(404, "Not Found"),
+			path: "/acme/builder", response: respondStatus(404, "Not Found"),
 			subject: "builder repository", problem: "press Sync",
 		},
 		"an old server": {
-			path: "/version", answer: respond(`{"version":"2.27.2"}`), subject: "server", problem: "upgrade to 2.28",
+			path: "/version", response: respond(`{"version":"2.27.2"}`), subject: "server", problem: "upgrade to 2.28",
 		},
 		"the newest server": {
-			path: "/version", answer: respond(`{"version":"v3.0.0-rc.1"}`), subject: "server",
+			path: "/version", response: respond(`{"version":"v3.0.0-rc.1"}`), subject: "server",
 			good: "Drone v3.0.0-rc.1",
 		},
 		"a server of one's": {
-			path: "/version", answer: respond(`{"version":"latest"}`), subject: "server", good: "Drone latest",
+			path: "/version", response: respond(`{"version":"latest"}`), subject: "server", good: "Drone latest",
 		},
 		"another server": {
-			path: "/version", answer: respond(`{"name":"gitea"}`), subject: "server", problem: "SLIPWAY_DRONE_SERVER",
+			path: "/version", response: respond(`{"name":"gitea"}`), subject: "server", problem: "SLIPWAY_DRONE_SERVER",
 		},
 		"a page": {
-			path: "/version", answer: respond(`<html>`), subject: "server", problem: "SLIPWAY_DRONE_SERVER",
+			path: "/version", response: respond(`<html>`), subject: "server", problem: "SLIPWAY_DRONE_SERVER",
 		},
-		"a broken server": {path: "/version", answer: respondStatus(502, ""), subject: "server", problem: "502"},
+		"a broken server": {path: "/version", response: respondStatus(502, ""), subject: "server", problem: "502"},
 		"a slow clock":    {clock: -2 * time.Minute, subject: "server", problem: "start a time service"},
 		"open source": {
-			path: "/system/stats", answer: respondStatus(501, "Not Implemented"),
+			path: "/system/stats", response: respondStatus(501, "Not Implemented"),
 			subject: "edition", problem: "drone/drone:2",
 		},
 		"open source's own": {
-			path: "/varz", answer: respond(`{"license":{"kind":"foss"}}`), subject: "edition", problem: "drone/drone:2",
+			path: "/varz", response: respond(`{"license":{"kind":"foss"}}`), subject: "edition", problem: "drone/drone:2",
 		},
 		"a license ended": {
-			path: "/varz", answer: respond(`{"license":{"expire_at":"2020-01-02T00:00:00Z"}}`),
+			path: "/varz", response: respond(`{"license":{"expire_at":"2020-01-02T00:00:00Z"}}`),
 			subject: "edition", problem: "expired on 2020-01-02",
 		},
 		"a license": {
-			path: "/varz", answer: respond(`{"license":{"expire_at":"2999-01-02T00:00:00Z"}}`),
+			path: "/varz", response: respond(`{"license":{"expire_at":"2999-01-02T00:00:00Z"}}`),
 			subject: "edition", good: "valid until 2999-01-02",
 		},
 		"no administrator": {
-			path: "/system/stats", answer: respondStatus(403, "Forbidden"), subject: "edition", good: "5000 builds",
+			path: "/system/stats", response: respondStatus(403, "Forbidden"), subject: "edition", good: "5000 builds",
 		},
-		"no edition": {path: "/varz", answer: respondStatus(404, ""), subject: "edition", good: "unknown"},
+		"no edition": {path: "/varz", response: respondStatus(404, ""), subject: "edition", good: "unknown"},
 		"a wrong token": {
-			path: "/api/user", answer: respondStatus(401, "Unauthorized"), subject: "token",
+			path: "/api/user", response: respondStatus(401, "Unauthorized"), subject: "token",
 			problem: "SLIPWAY_DRONE_TOKEN",
 		},
 		"another user": {
-			path: "/api/user", answer: respond(`{"login":"bot"}`), subject: "token", good: "needs write access",
+			path: "/api/user", response: respond(`{"login":"bot"}`), subject: "token", good: "needs write access",
 		},
 		"no user": {
-			path: "/api/user", answer: respond(`null`), subject: "token", problem: "SLIPWAY_DRONE_SERVER",
+			path: "/api/user", response: respond(`null`), subject: "token", problem: "SLIPWAY_DRONE_SERVER",
 		},
 		"no config request":  {subject: "config extension", good: "DRONE_YAML_ENDPOINT"},
 		"no secret request":  {subject: "secret extension", good: "DRONE_SECRET_PLUGIN_ENDPOINT"},
@@ -100,8 +100,8 @@ func TestInspect(t *testing.T) {
 				drone.Options{Repository: "acme/builder", Now: func() time.Time { return time.Now().Add(c.clock) }},
 			)
 			e.server.AddRepository("acme/builder", "main")
-			if c.answer != nil {
-				e.instead("GET", c.path, c.answer)
+			if c.response != nil {
+				e.instead("GET", c.path, c.response)
 			}
 			all := e.Inspect(t.Context())
 			i := slices.IndexFunc(all, func(f pipeline.Finding) bool { return f.Subject == c.subject })

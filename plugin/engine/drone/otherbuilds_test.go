@@ -94,8 +94,8 @@ func TestWebhooksAboutOtherBuildsAreIgnored(t *testing.T) {
 			key:  secrets()["webhook"].Reveal(),
 			at:   time.Now().Add(time.Duration(i) * time.Second),
 		}
-		if status, answer := send(t, v.request(t, e.gateway)); status != 204 {
-			t.Errorf("%s: got status %d %s, want 204", body, status, answer)
+		if status, response := send(t, v.request(t, e.gateway)); status != 204 {
+			t.Errorf("%s: got status %d %s, want 204", body, status, response)
 		}
 	}
 	if n := len(e.rechecked); n != 0 {

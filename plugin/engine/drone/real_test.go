@@ -134,7 +134,7 @@ func (d *real) startServer(
 	if err != nil {
 		return err
 	}
-	return enginetest.Answers(ctx, "http://"+d.address+"/healthz")
+	return enginetest.WaitResponse(ctx, "http://"+d.address+"/healthz")
 }
 
 func (d *real) database() string { return filepath.Join(d.env.Dir, "drone.sqlite") }

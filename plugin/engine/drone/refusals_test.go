@@ -17,7 +17,7 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 	for name, c := range map[string]struct {
 		repository   string // the builder repository; empty = the build's own
 		method, path string
-		answer       http.HandlerFunc
+		response     http.HandlerFunc
 		want         error
 		wantText     string
 	}{
@@ -116,7 +116,7 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 				e.server.AddRepository("acme/app", "main")
 			}
 			e.server.AddRepository("acme/builder", "main")
-			e.instead(c.method, c.path, c.answer)
+			e.instead(c.method, c.path, c.response)
 			p := e.pipeline(t)
 			_, err := e.Start(shortly(t), p)
 			switch {

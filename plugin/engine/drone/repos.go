@@ -31,7 +31,7 @@ func (c *client) repo(ctx context.Context, fullName string) (r *drone.Repo, err 
 			autobuild.ErrNotFound,
 		)
 	case err == nil && r.Name == "":
-		return nil, c.unexpectedAnswer()
+		return nil, c.unexpectedResponse()
 	}
 	return r, err
 }
@@ -96,7 +96,7 @@ func (c *client) activate(ctx context.Context, owner, name string) (*drone.Repo,
 	case err != nil:
 		return nil, fmt.Errorf("activate %s on Drone: %w", fullName, err)
 	case r.Name == "":
-		return nil, c.unexpectedAnswer()
+		return nil, c.unexpectedResponse()
 	}
 	return r, nil
 }

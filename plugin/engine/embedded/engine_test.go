@@ -112,12 +112,12 @@ func TestStartIsIdempotent(t *testing.T) {
 // The builder may start more slowly than a runner may be silent. A pipeline that waits for it is
 // queued and not gone.
 func TestAPipelineThatWaitsForTheBuilderIsQueued(t *testing.T) {
-	asked, answer := make(chan struct{}), make(chan struct{})
+	asked, response := make(chan struct{}), make(chan struct{})
 	e := newEngine(t, embedded.Options{
 		Executable: script(t, `exec sleep 60`), Grace: 50 * time.Millisecond,
 		Address: func(context.Context, string) (string, error) {
 			close(asked)
-			<-answer
+			<-response
 			return "", errors.New("no builder")
 		},
 	})
@@ -130,7 +130,7 @@ func TestAPipelineThatWaitsForTheBuilderIsQueued(t *testing.T) {
 	if s := state(t, e, "b1"); s != autobuild.PipelineQueued {
 		t.Errorf("state while the builder starts: got %s, want queued", s)
 	}
-	close(answer)
+	close(response)
 	if err := <-started; !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("Start: got %v, want ErrUnavailable", err)
 	}

@@ -168,7 +168,7 @@ func KillRunner(ctx context.Context, a autobuild.Attempt) error {
 func (c *CI) responseLost(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	commit := p.Commit("Lost", env.Dockerfile("lost"))
-	c.Proxy.LoseAnswer()
+	c.Proxy.LoseResponse()
 	p.Push("main")
 	b := p.WaitEnd(1, autobuild.Succeeded)
 	if b.Attempt != 1 {

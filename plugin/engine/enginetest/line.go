@@ -46,8 +46,8 @@ func (l *FaultProxy) Cut() { l.set(func() { l.cut = true }) }
 // Restore ends Cut.
 func (l *FaultProxy) Restore() { l.set(func() { l.cut = false }) }
 
-// LoseAnswer drops the response to the next start of a pipeline.
-func (l *FaultProxy) LoseAnswer() { l.set(func() { l.dropNext = true }) }
+// LoseResponse drops the response to the next start of a pipeline.
+func (l *FaultProxy) LoseResponse() { l.set(func() { l.dropNext = true }) }
 
 // Freeze replaces the status of finished pipelines by running, until Thaw.
 func (l *FaultProxy) Freeze() { l.set(func() { l.frozen = true }) }
@@ -99,7 +99,7 @@ func (l *FaultProxy) modify(resp *http.Response) error {
 		return err
 	}
 	if len(body) > maxBody {
-		return fmt.Errorf("an answer of more than %d bytes", maxBody)
+		return fmt.Errorf("a response of more than %d bytes", maxBody)
 	}
 	body = regexp.MustCompile(finishedStatus).ReplaceAll(body, []byte(`"status":"running"`))
 	resp.Body = io.NopCloser(bytes.NewReader(body))

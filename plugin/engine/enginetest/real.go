@@ -77,8 +77,8 @@ func FreePort(ctx context.Context) (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// Answers waits until a request to url gets a status below 300.
-func Answers(ctx context.Context, url string) error {
+// WaitResponse waits until a request to url gets a status below 300.
+func WaitResponse(ctx context.Context, url string) error {
 	err := localenv.Wait(ctx, func() (bool, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
@@ -91,7 +91,7 @@ func Answers(ctx context.Context, url string) error {
 		return resp.StatusCode < http.StatusMultipleChoices, resp.Body.Close()
 	})
 	if err != nil {
-		return fmt.Errorf("%s does not answer: %w", url, err)
+		return fmt.Errorf("%s does not respond: %w", url, err)
 	}
 	return nil
 }

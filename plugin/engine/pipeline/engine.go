@@ -30,7 +30,7 @@ type Options struct {
 	Log        logrus.FieldLogger
 }
 
-// searchFor is how long Start looks for a pipeline after the CI did not answer the create request.
+// searchFor is how long Start looks for a pipeline after the CI did not respond to the create request.
 const searchFor = 10 * time.Second
 
 // An Engine runs pipelines on a CI. It has no state that a restart would lose: it finds a pipeline
@@ -56,7 +56,7 @@ func New(o Options) *Engine {
 // Start starts the pipeline of an attempt unless the CI has it already. It returns the pipeline's
 // name, for example acme/builder#17. Errors are those of CI and Handovers.
 func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error) {
-	defer e.starting.Begin(attemptKey(p.BuildID, p.Attempt))() // a CI may need most of a minute to answer
+	defer e.starting.Begin(attemptKey(p.BuildID, p.Attempt))() // a CI may need most of a minute to respond
 	repository := e.o.Repository
 	if repository == "" {
 		repository = p.Repository.FullName
@@ -87,7 +87,7 @@ func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error
 	return name(repository, number), nil
 }
 
-// search looks for a pipeline after an unanswered create request, because the CI may have created
+// search looks for a pipeline after a create request without a response, because the CI may have created
 // it. If the pipeline appears later than searchFor, the attempt is finished by that time, so that
 // the TokenIssuer refuses the pipeline's token.
 func (e *Engine) search(ctx context.Context, o Order, cause error) (int64, error) {
@@ -112,7 +112,7 @@ func (e *Engine) search(ctx context.Context, o Order, cause error) (int64, error
 
 // State returns the state of the attempt's pipeline, and PipelineGone if it has none. It sends a
 // request even for an attempt that was never offered, so that the caller gets an error if the CI
-// does not answer.
+// does not respond.
 func (e *Engine) State(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
 	run, err := e.run(ctx, a)
 	if errors.Is(err, autobuild.ErrNotFound) {

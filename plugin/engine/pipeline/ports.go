@@ -1,5 +1,5 @@
 // Package pipeline is the common part of the engines for existing CI servers. An Engine starts
-// pipelines on a CI, finds them again and stops them. A TokenIssuer answers the CI's requests to
+// pipelines on a CI, finds them again and stops them. A TokenIssuer serves the CI's requests to
 // the gateway: for the YAML of a pipeline (config extension) and for the runner's token (secret
 // extension). The packages drone and woodpecker translate both to the API of one CI.
 //
@@ -15,7 +15,7 @@ import (
 )
 
 // A CI is the API of one CI server, as an Engine needs it. It must be safe for concurrent use. Its
-// errors wrap those of autobuild: ErrUnavailable if the server does not answer or reports a
+// errors wrap those of autobuild: ErrUnavailable if the server does not respond or reports a
 // temporary failure; ErrUnauthorized, ErrForbidden and ErrNotFound if an administrator must change
 // something. The message names the fix.
 type CI interface {

@@ -19,7 +19,7 @@ type Request struct {
 	Sender     string // login of the user who started the pipeline
 }
 
-// A TokenIssuer answers the config and secret requests of one CI. It decides if a pipeline belongs
+// A TokenIssuer serves the config and secret requests of one CI. It decides if a pipeline belongs
 // to an attempt, and creates the runner's token. It is safe for concurrent use.
 type TokenIssuer struct {
 	handovers Handovers

@@ -190,7 +190,7 @@ func (l *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.to.ServeHTTP(w, r)
 }
 
-func (l *proxy) answer(instead http.HandlerFunc) {
+func (l *proxy) respond(instead http.HandlerFunc) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.instead = instead

@@ -17,7 +17,7 @@ const (
 	perPage  = 50 // maximum of the API
 	maxPages = 2  // pages of pipelines that Find reads
 
-	createAttempts = 4 // attempts to start one pipeline if the server answers 500
+	createAttempts = 4 // attempts to start one pipeline if the server returns 500
 	retryDelay     = 200 * time.Millisecond
 )
 
@@ -232,7 +232,7 @@ func (c *client) Cancel(ctx context.Context, repository string, number int64) er
 	return c.cancel(ctx, r, number)
 }
 
-// cancel stops a pipeline. Woodpecker answers 400 if the pipeline is finished.
+// cancel stops a pipeline. Woodpecker returns 400 if the pipeline is finished.
 func (c *client) cancel(ctx context.Context, r repo, number int64) error {
 	a, err := c.call(
 		ctx, callTimeout, http.MethodPost, fmt.Sprintf("/api/repos/%d/pipelines/%d/cancel", r.ID, number),

@@ -60,7 +60,7 @@ func TestA500StartsNoSecondPipeline(t *testing.T) {
 	e := newEnv(t, "", "")
 	e.server.Activate(e.app)
 	first := true
-	e.proxy.answer(func(w http.ResponseWriter, r *http.Request) {
+	e.proxy.respond(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/pipelines") && r.Method == http.MethodPost && first {
 			first = false
 			e.server.ServeHTTP(httptest.NewRecorder(), r)
@@ -90,7 +90,7 @@ func TestFindIgnoresAPipelineThatNeverStarted(t *testing.T) {
 
 func TestStartFindsAPipelineAfterALostResponse(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
-	e.server.LoseAnswer()
+	e.server.LoseResponse()
 	if a := e.start(); a.EngineRef != "acme/builder#1" || len(e.of(e.builder)) != 1 {
 		t.Errorf("start: got pipeline %q of %d, want the first of 1", a.EngineRef, len(e.of(e.builder)))
 	}
@@ -119,7 +119,7 @@ func TestStates(t *testing.T) {
 		"killed": "cancelled", "canceled": "cancelled", "declined": "cancelled",
 		"success": "gone", "failure": "gone", "error": "gone", "skipped": "gone", "new in version 9": "gone",
 	} {
-		e.proxy.answer(func(w http.ResponseWriter, r *http.Request) {
+		e.proxy.respond(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "/pipelines/7") {
 				fmt.Fprintf(w, `{"number":7,"status":%q}`, status)
 				return
@@ -171,7 +171,7 @@ func TestFindIgnoresPipelinesOfOtherUsers(t *testing.T) {
 	if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineQueued {
 		t.Errorf("state: got %s, error %v, want queued", state, err)
 	}
-	e.proxy.answer(func(w http.ResponseWriter, r *http.Request) {
+	e.proxy.respond(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/api/user" {
 			fmt.Fprint(w, `{"login":"somebody else"}`)
 			return
@@ -207,7 +207,7 @@ func TestFindReadsTwoPages(t *testing.T) {
 func TestACallEndsWithItsContext(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	ctx, cancel := context.WithCancel(t.Context())
-	e.proxy.answer(func(_ http.ResponseWriter, r *http.Request) {
+	e.proxy.respond(func(_ http.ResponseWriter, r *http.Request) {
 		cancel()
 		<-r.Context().Done()
 	})
@@ -215,12 +215,12 @@ func TestACallEndsWithItsContext(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("run: got error %v, want Canceled", err)
 	}
-	wantError(t, err, autobuild.ErrUnavailable, "does not answer")
+	wantError(t, err, autobuild.ErrUnavailable, "does not respond")
 }
 
 func TestAnEndlessResponseIsAnError(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
-	e.proxy.answer(func(w http.ResponseWriter, _ *http.Request) {
+	e.proxy.respond(func(w http.ResponseWriter, _ *http.Request) {
 		chunk := make([]byte, 1<<20)
 		for range 64 {
 			if _, err := w.Write(chunk); err != nil {
@@ -238,7 +238,7 @@ func TestAnEndlessResponseIsAnError(t *testing.T) {
 func TestAConcurrentActivationIsNoError(t *testing.T) {
 	for _, meanwhile := range []string{"GET /api/user/repos", "POST /api/repos"} {
 		e := newEnv(t, "", "")
-		e.proxy.answer(func(w http.ResponseWriter, r *http.Request) {
+		e.proxy.respond(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method+" "+r.URL.Path == meanwhile {
 				e.server.Activate(e.app)
 			}
@@ -256,7 +256,7 @@ func TestAnUnreachableServerGetsNoSecondStart(t *testing.T) {
 	e := newEnv(t, "", "")
 	e.server.Activate(e.app)
 	starts := 0
-	e.proxy.answer(func(w http.ResponseWriter, r *http.Request) {
+	e.proxy.respond(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			starts++
 			w.WriteHeader(http.StatusServiceUnavailable)

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// callTimeout bounds a call that the server answers itself. forgeTimeout bounds a call for
+	// callTimeout bounds a call that needs no forge. forgeTimeout bounds a call for
 	// which the server first requests pages from Bitbucket and its extensions, each up to three
 	// times.
 	callTimeout  = 10 * time.Second
@@ -80,7 +80,7 @@ func (c *client) call(ctx context.Context, limit time.Duration, method, path str
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return response{}, fmt.Errorf(
-			"the Woodpecker server at %s does not answer: %w (%w)",
+			"the Woodpecker server at %s does not respond: %w (%w)",
 			c.server, pipeline.WithoutURL(err), autobuild.ErrUnavailable,
 		)
 	}

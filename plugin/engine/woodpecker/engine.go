@@ -1,5 +1,5 @@
 // Package woodpecker is the engine that runs pipelines on a Woodpecker server. It starts them by
-// REST, answers the server's config and secret extensions, and polls. The repositories need no
+// REST, serves the server's config and secret extensions, and polls. The repositories need no
 // files. docs/woodpecker.md describes the setup.
 package woodpecker
 

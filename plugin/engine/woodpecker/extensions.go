@@ -49,14 +49,14 @@ var errReplay = errors.New("the signature was used before")
 // extension handles one kind of request. Woodpecker sends a request up to three times if it gets
 // 204 or no response. Within one second these requests have the same signature. So only a request
 // with a result counts as used.
-func (e *Engine) extension(kind string, answer func(ctx context.Context, q request) (any, error)) http.HandlerFunc {
+func (e *Engine) extension(kind string, respond func(ctx context.Context, q request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q, signature, err := e.read(w, r)
 		if err != nil {
 			e.refuse(r.Context(), w, kind, err)
 			return
 		}
-		out, err := e.answerOnce(r.Context(), q, signature, answer)
+		out, err := e.respondOnce(r.Context(), q, signature, respond)
 		switch {
 		case errors.Is(err, errReplay):
 			e.refuse(r.Context(), w, kind, err)
@@ -79,13 +79,13 @@ func (e *Engine) extension(kind string, answer func(ctx context.Context, q reque
 	}
 }
 
-// answerOnce answers the request of one of our pipelines, once for each signature. If answer fails,
+// respondOnce serves the request of one of our pipelines, once for each signature. If respond fails,
 // the signature may be used again, because Woodpecker may repeat the request within one second.
-func (e *Engine) answerOnce(
+func (e *Engine) respondOnce(
 	ctx context.Context,
 	q request,
 	signature string,
-	answer func(context.Context, request) (any, error),
+	respond func(context.Context, request) (any, error),
 ) (any, error) {
 	a, err := e.issuer.Attempt(ctx, requestOf(q))
 	if err != nil {
@@ -94,7 +94,7 @@ func (e *Engine) answerOnce(
 	if !e.replays.First(signature) {
 		return nil, errReplay
 	}
-	out, err := answer(logctx.Attempt(ctx, a), q)
+	out, err := respond(logctx.Attempt(ctx, a), q)
 	if err != nil {
 		e.replays.Forget(signature)
 	}

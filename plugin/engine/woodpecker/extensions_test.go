@@ -201,7 +201,7 @@ func TestOtherPipelinesAreNotAffectedByOurErrors(t *testing.T) {
 		t.Fatalf("response: got status %d, want %d", w.Code, http.StatusNoContent)
 	}
 	e.faults.lookUp = 1000
-	e.proxy.answer(drop)
+	e.proxy.respond(drop)
 	if w := e.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
 		t.Errorf("response: got status %d %s, want %d", w.Code, w.Body, http.StatusNoContent)
 	}

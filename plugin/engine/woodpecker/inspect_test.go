@@ -44,7 +44,7 @@ func TestInspectWithoutErrors(t *testing.T) {
 func TestInspectNamesTheFix(t *testing.T) {
 	version := func(v string) func(*env) {
 		return func(e *env) {
-			e.proxy.answer(func(w http.ResponseWriter, r *http.Request) {
+			e.proxy.respond(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/version" {
 					status(http.StatusOK, `{"version":"`+v+`"}`)(w, r)
 					return
@@ -65,10 +65,10 @@ func TestInspectNamesTheFix(t *testing.T) {
 		"next":            {"acme/builder", version("next-1a2b3c"), "server", ""},
 		"version 4":       {"acme/builder", version("4.0.0"), "server", ""},
 		"another program": {
-			"acme/builder", func(e *env) { e.proxy.answer(status(http.StatusOK, "<html>")) },
+			"acme/builder", func(e *env) { e.proxy.respond(status(http.StatusOK, "<html>")) },
 			"server", "check SLIPWAY_WOODPECKER_SERVER",
 		},
-		"down": {"acme/builder", func(e *env) { e.proxy.answer(drop) }, "server", "does not answer"},
+		"down": {"acme/builder", func(e *env) { e.proxy.respond(drop) }, "server", "does not respond"},
 		"clock": {
 			"acme/builder", func(e *env) { e.clock.add(time.Hour) }, "server", "start a time service on both",
 		},

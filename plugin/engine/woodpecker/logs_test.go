@@ -44,7 +44,7 @@ func TestLogsOfAPipelineWithoutSteps(t *testing.T) {
 
 // printed makes the server answer for pipeline 7, whose steps 1, 2, ... printed these bodies.
 func (e *env) printed(pipeline string, bodies ...string) autobuild.Attempt {
-	e.proxy.answer(func(w http.ResponseWriter, r *http.Request) {
+	e.proxy.respond(func(w http.ResponseWriter, r *http.Request) {
 		for i, body := range bodies {
 			if strings.HasSuffix(r.URL.Path, fmt.Sprintf("/logs/7/%d", i+1)) {
 				fmt.Fprint(w, body)

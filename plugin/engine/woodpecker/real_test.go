@@ -139,7 +139,7 @@ func (p *real) startServer(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return enginetest.Answers(ctx, "http://"+p.address+"/healthz")
+	return enginetest.WaitResponse(ctx, "http://"+p.address+"/healthz")
 }
 
 func (p *real) startAgent(ctx context.Context) error {

@@ -66,27 +66,27 @@ func TestCreateReportsEachRefusal(t *testing.T) {
 			"acme/builder", func(e *env) { e.server.FailNext(1000) }, autobuild.ErrUnavailable, "returned 500",
 		},
 		"redirected": {
-			"acme/builder", func(e *env) { e.proxy.answer(redirect) }, autobuild.ErrForbidden,
+			"acme/builder", func(e *env) { e.proxy.respond(redirect) }, autobuild.ErrForbidden,
 			"set SLIPWAY_WOODPECKER_SERVER",
 		},
 		"received too many requests": {
-			"acme/builder", func(e *env) { e.proxy.answer(status(http.StatusTooManyRequests, "")) },
+			"acme/builder", func(e *env) { e.proxy.respond(status(http.StatusTooManyRequests, "")) },
 			autobuild.ErrUnavailable, "received too many requests",
 		},
 		"403": {
-			"acme/builder", func(e *env) { e.proxy.answer(status(http.StatusForbidden, "")) },
+			"acme/builder", func(e *env) { e.proxy.respond(status(http.StatusForbidden, "")) },
 			autobuild.ErrForbidden, "give it push access",
 		},
 		"proxy without server": {
 			"acme/builder",
-			func(e *env) { e.proxy.answer(status(http.StatusBadGateway, "<h1>Bad\xff gateway")) },
+			func(e *env) { e.proxy.respond(status(http.StatusBadGateway, "<h1>Bad\xff gateway")) },
 			autobuild.ErrUnavailable, "returned 502 <h1>Bad? gateway",
 		},
 		"connection dropped": {
-			"acme/builder", func(e *env) { e.proxy.answer(drop) }, autobuild.ErrUnavailable, "does not answer",
+			"acme/builder", func(e *env) { e.proxy.respond(drop) }, autobuild.ErrUnavailable, "does not respond",
 		},
 		"it is another sort of thing": {
-			"acme/builder", func(e *env) { e.proxy.answer(status(http.StatusOK, "<html>")) }, nil,
+			"acme/builder", func(e *env) { e.proxy.respond(status(http.StatusOK, "<html>")) }, nil,
 			"decode Woodpecker's response",
 		},
 	} {

@@ -240,7 +240,7 @@ func TestWithoutAKeyWoodpeckerRetries(t *testing.T) {
 		"another kind": status(http.StatusOK, p256),
 	} {
 		e.clock.add(time.Second)
-		e.proxy.answer(instead)
+		e.proxy.respond(instead)
 		w := e.ask(configPath, pushed, nil)
 		if w.Code != http.StatusServiceUnavailable || w.Body.String() != "the gateway cannot respond now\n" {
 			t.Errorf("%s: got status %d %s, want 503", name, w.Code, w.Body)
@@ -253,7 +253,7 @@ func TestWithoutAKeyWoodpeckerRetries(t *testing.T) {
 		}
 	}
 	e.clock.add(time.Second)
-	e.proxy.answer(nil)
+	e.proxy.respond(nil)
 	if w := e.ask(configPath, pushed, nil); w.Code != http.StatusNoContent {
 		t.Errorf("when the key is available: got status %d %s, want %d", w.Code, w.Body, http.StatusNoContent)
 	}

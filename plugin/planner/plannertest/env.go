@@ -185,7 +185,7 @@ func (c *Connector) Connect(_ context.Context, id string) (autobuild.Connection,
 	return c.Connection, c.Err
 }
 
-// Faults is a transport that answers calls with a status if their path contains a key.
+// Faults is a transport that returns a status if their path contains a key.
 type Faults struct {
 	next   http.RoundTripper
 	mu     sync.Mutex
@@ -221,10 +221,10 @@ func (f *Faults) RoundTrip(r *http.Request) (*http.Response, error) {
 	if status == 0 {
 		return f.next.RoundTrip(r)
 	}
-	answer := httptest.NewRecorder()
-	answer.Header().Set("Retry-After", "120")
-	answer.WriteHeader(status)
-	return answer.Result(), nil
+	response := httptest.NewRecorder()
+	response.Header().Set("Retry-After", "120")
+	response.WriteHeader(status)
+	return response.Result(), nil
 }
 
 // Count returns the number of calls whose method and path contain part.

@@ -71,7 +71,7 @@ func Push(a autobuild.AutomatedBuild, ref autobuild.Ref, from, to string) autobu
 		Transition: autobuild.Transition{Repository: a.Repository, Ref: ref, Old: from, New: to},
 		Outcome: autobuild.Outcome{
 			Change: autobuild.Change{Kind: ref.Kind, Name: ref.Name, Action: autobuild.Updated, Old: from, Commit: to},
-			Rules: []autobuild.RuleAnswer{
+			Rules: []autobuild.RuleDecision{
 				{
 					AutomatedBuildID: a.ID,
 					Decision: autobuild.Decision{

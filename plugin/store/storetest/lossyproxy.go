@@ -93,16 +93,16 @@ func relay(ctx context.Context, client net.Conn, socket string, fate func(bool) 
 	if r.front.Flush() != nil {
 		return
 	}
-	var answers sync.WaitGroup
-	answers.Go(func() {
+	var responses sync.WaitGroup
+	responses.Go(func() {
 		_ = r.answers() // they end with the connection
 		_ = client.Close()
 	})
 	if errors.Is(r.requests(), errUnanswered) {
-		answers.Wait() // until the server has executed it
+		responses.Wait() // until the server has executed it
 	}
 	_ = server.Close()
-	answers.Wait()
+	responses.Wait()
 }
 
 // A relayed connection belongs to a client that waits for each reply, as database/sql does.
@@ -115,7 +115,7 @@ type relayed struct {
 	executed bool               // since the last requested reply; used only by requests
 }
 
-var errUnanswered = errors.New("the answer to a commit is lost")
+var errUnanswered = errors.New("the response to a commit is lost")
 
 // requests copies the client's messages.
 func (r *relayed) requests() error {

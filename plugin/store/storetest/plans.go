@@ -138,11 +138,11 @@ func planOutcome(t *testing.T, s *store.Store) {
 	}
 	plan := Push(a, Main(), "", Commit(1))
 	plan.DeliveryID, plan.Reason = id, "planned it"
-	no := autobuild.RuleAnswer{
+	no := autobuild.RuleDecision{
 		AutomatedBuildID: a.ID,
 		Decision:         autobuild.Decision{Rule: "no", Tags: []string{}, Reason: "another branch"},
 	}
-	plan.Moves[0].Outcome.Rules = append([]autobuild.RuleAnswer{no}, plan.Moves[0].Outcome.Rules...)
+	plan.Moves[0].Outcome.Rules = append([]autobuild.RuleDecision{no}, plan.Moves[0].Outcome.Rules...)
 	refused := autobuild.Outcome{Change: autobuild.Change{Kind: autobuild.Branch, Name: "gone"}, Refused: "gone"}
 	plan.Refused = []autobuild.Outcome{refused}
 	builds, err := s.Plan(t.Context(), plan)
@@ -150,7 +150,7 @@ func planOutcome(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	want := plan.Moves[0].Outcome
-	want.Rules = []autobuild.RuleAnswer{no, want.Rules[1]}
+	want.Rules = []autobuild.RuleDecision{no, want.Rules[1]}
 	want.Rules[1].BuildNumber = builds[0].Number
 	d, err := s.Delivery(t.Context(), id)
 	if err != nil {

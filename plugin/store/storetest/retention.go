@@ -18,9 +18,9 @@ import (
 func prune(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	received := time.Now().Add(-time.Hour)
-	answered, waiting := receivedAt(t, s, received), receivedAt(t, s, received)
+	processed, waiting := receivedAt(t, s, received), receivedAt(t, s, received)
 	plan := Push(a, Main(), "", Commit(1))
-	plan.DeliveryID = answered
+	plan.DeliveryID = processed
 	builds, err := s.Plan(t.Context(), plan)
 	must.Succeed(t, err)
 	oldest := builds[0]
@@ -41,8 +41,8 @@ func prune(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff(store.Pruned{Deliveries: 1, Builds: 1}, got); diff != "" || err != nil {
 		t.Errorf("got error %v, removed (-want +got):\n%s", err, diff)
 	}
-	if _, err := s.Delivery(t.Context(), answered); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("the answered delivery: got %v, want ErrNotFound", err)
+	if _, err := s.Delivery(t.Context(), processed); !errors.Is(err, autobuild.ErrNotFound) {
+		t.Errorf("processed delivery: got %v, want ErrNotFound", err)
 	}
 	if _, err := s.Delivery(t.Context(), waiting); err != nil {
 		t.Errorf("the queued delivery: %v", err)

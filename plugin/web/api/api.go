@@ -1,5 +1,5 @@
 // Package api serves the routes for programs: Bitbucket's webhooks, the runner protocol and git. The
-// handlers validate requests, call the stations and write the results as JSON.
+// handlers validate requests, call the services and write the results as JSON.
 package api
 
 import (

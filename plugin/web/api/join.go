@@ -37,10 +37,10 @@ func (a *API) join(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	answer, err := a.o.Pipelines.RequestBuild(c.Request.Context(), token, pipeline)
+	response, err := a.o.Pipelines.RequestBuild(c.Request.Context(), token, pipeline)
 	var refused *inrepo.Refusal
 	if errors.As(err, &refused) {
-		status, _ := httpx.Answer(refused.Err)
+		status, _ := httpx.ErrorResponse(refused.Err)
 		return &httpx.Error{Status: status, Message: refused.Reason}
 	}
 	if err != nil {
@@ -48,11 +48,11 @@ func (a *API) join(c *gin.Context) error {
 	}
 	var body bytes.Buffer
 	err = spec.EncodePipelineReply(&body, spec.PipelineReply{
-		BuildID: answer.BuildID,
-		Build:   answer.Number,
-		Token:   answer.Token,
-		Reason:  answer.Reason,
-		Unsure:  answer.Unsure,
+		BuildID: response.BuildID,
+		Build:   response.Number,
+		Token:   response.Token,
+		Reason:  response.Reason,
+		Unsure:  response.Unsure,
 	})
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 )
 
 // An Error is an error with a status and a message for the client. Handlers return it if the table of
-// Answer is not specific enough.
+// ErrorResponse is not specific enough.
 type Error struct {
 	Status     int
 	Message    string
@@ -32,8 +32,8 @@ func (e *Error) Unwrap() error { return e.Err }
 // logged.
 const StatusClientClosed = 499
 
-// answers maps errors to a status and a message. The first match counts.
-var answers = []struct {
+// responses maps errors to a status and a message. The first match counts.
+var responses = []struct {
 	err     error
 	status  int
 	message string
@@ -50,13 +50,13 @@ var answers = []struct {
 	{context.Canceled, StatusClientClosed, "the request was cancelled"},
 }
 
-// Answer returns the status of an error and the message for the client.
-func Answer(err error) (status int, message string) {
+// ErrorResponse returns the status of an error and the message for the client.
+func ErrorResponse(err error) (status int, message string) {
 	var known *Error
 	if errors.As(err, &known) {
 		return known.Status, known.Message
 	}
-	for _, a := range answers {
+	for _, a := range responses {
 		if errors.Is(err, a.err) {
 			return a.status, a.message
 		}

@@ -53,7 +53,7 @@ func Errors(log logrus.FieldLogger, write Writer) gin.HandlerFunc {
 			return
 		}
 		err := c.Errors.Last().Err
-		status, message := Answer(err)
+		status, message := ErrorResponse(err)
 		logError(log, c, status, err)
 		if c.Writer.Written() {
 			return // part of the response is sent already, so the error is only logged

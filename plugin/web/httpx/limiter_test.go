@@ -45,7 +45,7 @@ func TestALimitersRefusalSaysWhen(t *testing.T) {
 		if got := retryAfter(err).Round(time.Millisecond); got != step.wait {
 			t.Errorf("after %s more: got error %v, time to wait %s, want %s", step.pass, err, got, step.wait)
 		}
-		if status, _ := Answer(err); err != nil && status != 429 {
+		if status, _ := ErrorResponse(err); err != nil && status != 429 {
 			t.Errorf("status: got %d, want 429", status)
 		}
 	}

@@ -20,7 +20,7 @@ type buildPage struct {
 	Automated  autobuild.AutomatedBuild // zero if it was deleted
 	Rule       autobuild.Rule
 	CommitURL  string
-	Stations   []station
+	Steps      []buildStep
 	Pull       string // docker pull command; empty if no image was pushed
 	Attempts   []attemptRow
 	Shown      autobuild.Attempt // the attempt with the shown log; zero if there is no attempt
@@ -38,7 +38,7 @@ const reportWait = 10 * time.Minute
 
 // needsRefresh reports whether a build is active, or its final commit status is not posted yet.
 func needsRefresh(now time.Time, b autobuild.Build, r autobuild.Report) bool {
-	return !b.State.Final() || reportedStation(b, r).Status == "waiting" && now.Sub(b.FinishedAt) < reportWait
+	return !b.State.Final() || reportedStep(b, r).Status == "waiting" && now.Sub(b.FinishedAt) < reportWait
 }
 
 type attemptRow struct {
@@ -70,7 +70,7 @@ func (p *Pages) showBuild(c *gin.Context) error {
 		return fmt.Errorf("provider of build %d: %w", b.Number, err)
 	}
 	content.CommitURL = commitURL(provider, b.Repository, b.Commit.Hash)
-	content.Stations, content.Moving = stations(p.Now(), b, content.Report), needsRefresh(p.Now(), b, content.Report)
+	content.Steps, content.Moving = buildSteps(p.Now(), b, content.Report), needsRefresh(p.Now(), b, content.Report)
 	if err := p.loadAttempts(c, &content); err != nil {
 		return err
 	}
@@ -135,33 +135,33 @@ type logView struct {
 	Live    bool
 }
 
-// A station is one step of a build with its duration: received, queued, a stage, or reported.
-type station struct {
+// A buildStep is one step of a build with its duration: received, queued, a stage, or reported.
+type buildStep struct {
 	Name, Detail, Took string
 	Status             string // done, active, failed, skipped or waiting
 }
 
-// stations returns the steps of a build in order.
-func stations(now time.Time, b autobuild.Build, r autobuild.Report) []station {
-	received := station{Name: "received", Took: duration(b.CreatedAt.Sub(b.ReceivedAt)), Status: "done"}
-	all := []station{received, queuedStation(now, b)}
+// buildSteps returns the steps of a build in order.
+func buildSteps(now time.Time, b autobuild.Build, r autobuild.Report) []buildStep {
+	received := buildStep{Name: "received", Took: duration(b.CreatedAt.Sub(b.ReceivedAt)), Status: "done"}
+	all := []buildStep{received, queuedStep(now, b)}
 	known := map[string]bool{}
 	for i, s := range b.Stages {
 		known[s.Name] = true
-		all = append(all, stageStation(now, b, s, i == len(b.Stages)-1))
+		all = append(all, stageStep(now, b, s, i == len(b.Stages)-1))
 	}
 	if !b.State.Final() {
 		for _, name := range []string{"fetch", "build", "push"} {
 			if !known[name] {
-				all = append(all, station{Name: name, Status: "waiting"})
+				all = append(all, buildStep{Name: name, Status: "waiting"})
 			}
 		}
 	}
-	return append(all, reportedStation(b, r))
+	return append(all, reportedStep(b, r))
 }
 
-func queuedStation(now time.Time, b autobuild.Build) station {
-	s := station{Name: "queued", Status: "done"}
+func queuedStep(now time.Time, b autobuild.Build) buildStep {
+	s := buildStep{Name: "queued", Status: "done"}
 	switch {
 	case !b.StartedAt.IsZero():
 		s.Took = duration(b.StartedAt.Sub(b.CreatedAt))
@@ -173,8 +173,8 @@ func queuedStation(now time.Time, b autobuild.Build) station {
 	return s
 }
 
-func stageStation(now time.Time, b autobuild.Build, s autobuild.Stage, last bool) station {
-	out := station{Name: s.Name, Detail: s.Detail, Status: "done"}
+func stageStep(now time.Time, b autobuild.Build, s autobuild.Stage, last bool) buildStep {
+	out := buildStep{Name: s.Name, Detail: s.Detail, Status: "done"}
 	end := s.FinishedAt
 	if end.IsZero() {
 		end, out.Status = now, "active"
@@ -189,8 +189,8 @@ func stageStation(now time.Time, b autobuild.Build, s autobuild.Stage, last bool
 	return out
 }
 
-func reportedStation(b autobuild.Build, r autobuild.Report) station {
-	s := station{Name: "reported", Status: "waiting"}
+func reportedStep(b autobuild.Build, r autobuild.Report) buildStep {
+	s := buildStep{Name: "reported", Status: "waiting"}
 	posted := b.State.Final() && r.State == b.State && r.Attempt == b.Attempt
 	switch {
 	case posted && r.Problem != "":

@@ -20,9 +20,9 @@ func path(b autobuild.Build, rest string) string { return fmt.Sprintf("/builds/%
 func TestBuildShowsItsStages(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	tests := map[string]struct {
-		build    autobuild.Build
-		stations string
-		texts    []string
+		build autobuild.Build
+		steps string
+		texts []string
 	}{
 		"succeeded": {
 			s.Done,
@@ -59,8 +59,8 @@ func TestBuildShowsItsStages(t *testing.T) {
 					names = append(names, words(n))
 				}
 			}
-			if got := strings.Join(names, " "); got != tt.stations {
-				t.Errorf("steps of the build: got %q, want %q", got, tt.stations)
+			if got := strings.Join(names, " "); got != tt.steps {
+				t.Errorf("steps of the build: got %q, want %q", got, tt.steps)
 			}
 		})
 	}

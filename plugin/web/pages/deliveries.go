@@ -64,11 +64,11 @@ type deliveryPage struct {
 
 type outcomeView struct {
 	autobuild.Outcome
-	Answers []answerView
+	Decisions []decisionView
 }
 
-type answerView struct {
-	autobuild.RuleAnswer
+type decisionView struct {
+	autobuild.RuleDecision
 	Image string
 }
 
@@ -105,13 +105,13 @@ func (p *Pages) showDelivery(c *gin.Context) error {
 func outcomeOf(o autobuild.Outcome, automated []autobuild.AutomatedBuild) outcomeView {
 	view := outcomeView{Outcome: o}
 	for _, r := range o.Rules {
-		answer := answerView{RuleAnswer: r}
+		response := decisionView{RuleDecision: r}
 		for _, a := range automated {
 			if a.ID == r.AutomatedBuildID {
-				answer.Image = a.Image
+				response.Image = a.Image
 			}
 		}
-		view.Answers = append(view.Answers, answer)
+		view.Decisions = append(view.Decisions, response)
 	}
 	return view
 }

@@ -42,7 +42,7 @@ type enginesPage struct{ Rows []engineRow }
 type engineRow struct {
 	Engine
 	Default      bool
-	Looked       bool // the server was inspected for this page
+	Inspected    bool // the server was inspected for this page
 	Findings     []pipeline.Finding
 	Environments []environmentView // only if the user asked for them
 }
@@ -59,7 +59,7 @@ func (p *Pages) showEngines(c *gin.Context) error {
 		}
 		ctx, cancel := context.WithTimeout(c.Request.Context(), inspectTimeout)
 		defer cancel()
-		e.Looked, e.Findings = true, e.CI.Inspect(ctx)
+		e.Inspected, e.Findings = true, e.CI.Inspect(ctx)
 	})
 }
 

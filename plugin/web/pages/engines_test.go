@@ -61,7 +61,7 @@ func TestEnginesAreShown(t *testing.T) {
 func TestAServerIsInspectedOnRequestOnly(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	r := s.get(t, autobuild.RoleAdmin, enginesPage)
-	if len(s.CI.Looks()) != 0 {
+	if len(s.CI.InspectionLimits()) != 0 {
 		t.Fatal("requests to the CI server for the page: got some, want none")
 	}
 	later := byID(r.Page, "look-drone")
@@ -93,7 +93,7 @@ func TestAServerIsInspectedOnRequestOnly(t *testing.T) {
 	if got := strings.Join(rows, " | "); got != want {
 		t.Errorf("found %q, want %q", got, want)
 	}
-	if all := s.CI.Looks(); len(all) != 1 {
+	if all := s.CI.InspectionLimits(); len(all) != 1 {
 		t.Fatalf("number of rows: got %d, want 1 (%v)", len(all), all)
 	} else if all[0] <= 0 {
 		t.Errorf("time limit of the inspection: got %v, want more than 0", all[0])
@@ -103,7 +103,7 @@ func TestAServerIsInspectedOnRequestOnly(t *testing.T) {
 	for _, other := range []string{"embedded", "woodpecker", "none"} {
 		s.get(t, autobuild.RoleAdmin, enginesPage+"?look="+other).want(t, http.StatusOK, "Check Drone")
 	}
-	if len(s.CI.Looks()) != 1 {
+	if len(s.CI.InspectionLimits()) != 1 {
 		t.Error("inspections for another engine: got some, want none")
 	}
 }
@@ -127,7 +127,7 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 	if shown.Header.Get("Cache-Control") != "no-store" {
 		t.Error("Cache-Control of the secrets: got another value, want no-store")
 	}
-	if len(s.CI.Looks()) != 0 {
+	if len(s.CI.InspectionLimits()) != 0 {
 		t.Error("inspections for the environment: got some, want none")
 	}
 	for role, status := range map[autobuild.Role]int{
@@ -184,15 +184,15 @@ func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
 		"https://evil.example/1", "https://drone.example.com.evil.example/1",
 		"https://drone.example.com@evil.example/", "//evil.example", "javascript:alert(1)", pagestest.CIServer,
 	} {
-		s.CI.Lead(address, nil)
+		s.CI.SetPipelineURL(address, nil)
 		s.get(t, pagestest.Reader, link).
 			want(t, http.StatusBadGateway, "Drone did not return the address of this pipeline.")
 	}
-	s.CI.Lead("", fmt.Errorf("deleted: %w", autobuild.ErrNotFound))
+	s.CI.SetPipelineURL("", fmt.Errorf("deleted: %w", autobuild.ErrNotFound))
 	s.get(t, pagestest.Reader, link).
 		want(t, http.StatusNotFound, "Drone has no pipeline for this attempt.")
 	for _, err := range []error{autobuild.ErrUnauthorized, autobuild.ErrUnavailable, errors.New("no address")} {
-		s.CI.Lead("", err)
+		s.CI.SetPipelineURL("", err)
 		s.get(t, pagestest.Reader, link).want(t, http.StatusBadGateway, "Settings → Engines")
 	}
 }

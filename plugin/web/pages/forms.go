@@ -86,7 +86,7 @@ func faultsOf(err error, field string) faults {
 	case errors.As(err, &known) && known.Status < 500:
 		return faults{{Field: field, Message: known.Message}}
 	}
-	for _, answer := range []struct {
+	for _, response := range []struct {
 		err     error
 		message string
 	}{
@@ -94,11 +94,11 @@ func faultsOf(err error, field string) faults {
 		{autobuild.ErrUnauthorized, "the provider no longer accepts the account: link it again under Settings → Source " +
 			"providers"},
 		{autobuild.ErrForbidden, "the account may not do this at the provider"},
-		{autobuild.ErrUnavailable, "the provider does not answer: try again"},
+		{autobuild.ErrUnavailable, "the provider does not respond: try again"},
 		{autobuild.ErrRemoved, "the provider removed the API that this needs"},
 	} {
-		if errors.Is(err, answer.err) {
-			return faults{{Field: field, Message: answer.message}}
+		if errors.Is(err, response.err) {
+			return faults{{Field: field, Message: response.message}}
 		}
 	}
 	return nil

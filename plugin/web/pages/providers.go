@@ -161,7 +161,7 @@ type unlinkedPage struct {
 type failedHook struct{ Repository, Problem, URL string }
 
 func failedOf(repository string, err error) failedHook {
-	failed := failedHook{Repository: repository, Problem: "Bitbucket did not answer as expected"}
+	failed := failedHook{Repository: repository, Problem: "Bitbucket did not respond as expected"}
 	if invalid := faultsOf(err, ""); invalid != nil {
 		failed.Problem = invalid[0].Message
 	}

@@ -107,7 +107,7 @@ func permissionsError(err error) error {
 		status = http.StatusBadGateway
 	}
 	return &httpx.Error{Status: status, Err: err,
-		Message: "Bitbucket does not answer, so your permissions are unknown. Try again in a minute."}
+		Message: "Bitbucket does not respond, so your permissions are unknown. Try again in a minute."}
 }
 
 // viewer returns the user of a request as a Viewer. Without a session it is the zero Viewer, who may

@@ -74,7 +74,7 @@ func TestPermissionsFollowBitbucket(t *testing.T) {
 	page().want(t, http.StatusNotFound)
 }
 
-// If Bitbucket does not answer, nothing is shown and every address returns the same error.
+// If Bitbucket does not respond, nothing is shown and every address returns the same error.
 func TestUnknownPermissionsShowNothing(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	for name, c := range map[string]struct {

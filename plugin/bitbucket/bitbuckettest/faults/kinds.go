@@ -96,10 +96,10 @@ func reset(w http.ResponseWriter) {
 // Truncate sends the header of the handler's response and the first n bytes of its body, and then aborts.
 func Truncate(n int) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		answer := newRecorder()
-		next.ServeHTTP(answer, r)
-		body := answer.body.Bytes()
-		answer.writeHeader(w)
+		response := newRecorder()
+		next.ServeHTTP(response, r)
+		body := response.body.Bytes()
+		response.writeHeader(w)
 		_, _ = w.Write(body[:min(n, len(body))]) // an error means that the client has gone
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
@@ -109,10 +109,10 @@ func Truncate(n int) Fault {
 // Slow sends the handler's response in pieces of this many bytes, with a pause before each.
 func Slow(piece int, gap time.Duration) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		answer := newRecorder()
-		next.ServeHTTP(answer, r)
-		answer.writeHeader(w)
-		for answer.body.Len() > 0 {
+		response := newRecorder()
+		next.ServeHTTP(response, r)
+		response.writeHeader(w)
+		for response.body.Len() > 0 {
 			timer := time.NewTimer(gap)
 			select {
 			case <-timer.C:
@@ -120,7 +120,7 @@ func Slow(piece int, gap time.Duration) Fault {
 				timer.Stop()
 				return
 			}
-			if _, err := w.Write(answer.body.Next(piece)); err != nil {
+			if _, err := w.Write(response.body.Next(piece)); err != nil {
 				return
 			}
 			_ = http.NewResponseController(w).Flush()

@@ -150,8 +150,8 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request, login string, rep
 	}
 	created, err := s.create(repo, b)
 	s.mu.Lock()
-	lose := s.loseAnswer
-	s.loseAnswer = false
+	lose := s.loseResponse
+	s.loseResponse = false
 	s.mu.Unlock()
 	switch {
 	case lose:

@@ -50,18 +50,18 @@ type Server struct {
 	close   context.CancelFunc
 	running sync.WaitGroup
 
-	mu         sync.Mutex
-	tokens     map[string]string // token → login
-	repos      map[string]*Repository
-	unseen     []string // repositories that the next sync adds
-	extensions Extensions
-	remembered map[string]string // configurations by a key without parameters
-	loseAnswer bool
-	twice      bool
-	lostCancel bool
-	queue      []*build
-	busy       int
-	held       bool
+	mu           sync.Mutex
+	tokens       map[string]string // token → login
+	repos        map[string]*Repository
+	unseen       []string // repositories that the next sync adds
+	extensions   Extensions
+	remembered   map[string]string // configurations by a key without parameters
+	loseResponse bool
+	twice        bool
+	lostCancel   bool
+	queue        []*build
+	busy         int
+	held         bool
 }
 
 // A Repository is a repository that the server knows.
@@ -157,9 +157,9 @@ func (s *Server) SetExtensions(e Extensions) {
 	s.extensions = e
 }
 
-// LoseAnswer drops the connection of the next call that starts a build, after the build was
+// LoseResponse drops the connection of the next call that starts a build, after the build was
 // created.
-func (s *Server) LoseAnswer() { s.set(func() { s.loseAnswer = true }) }
+func (s *Server) LoseResponse() { s.set(func() { s.loseResponse = true }) }
 
 // SendTwice sends every webhook twice. The second one may arrive out of order.
 func (s *Server) SendTwice() { s.set(func() { s.twice = true }) }

@@ -121,7 +121,7 @@ func (s *Server) authenticated(h func(http.ResponseWriter, *http.Request, string
 	}
 }
 
-// FailNext makes the server answer the next n calls with 500.
+// FailNext makes the server return 500 to the next n calls.
 func (s *Server) FailNext(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,8 +259,8 @@ func (s *Server) start(w http.ResponseWriter, r *http.Request, login string, rep
 	}
 	created, err := s.Manual(repo, options.Branch, login, options.Variables)
 	s.mu.Lock()
-	lose := s.loseAnswer
-	s.loseAnswer = false
+	lose := s.loseResponse
+	s.loseResponse = false
 	s.mu.Unlock()
 	switch {
 	case lose:

@@ -38,19 +38,19 @@ type Server struct {
 	close   context.CancelFunc
 	running sync.WaitGroup
 
-	mu         sync.Mutex
-	private    ed25519.PrivateKey
-	tokens     map[string]string // token → login
-	repos      []*Repository
-	config     string // address of the config extension; empty = none
-	secret     string
-	loseAnswer bool
-	breakNext  bool
-	failing    int // number of calls that still get 500
-	queue      []*Pipeline
-	busy       int
-	held       bool
-	nextStep   int64
+	mu           sync.Mutex
+	private      ed25519.PrivateKey
+	tokens       map[string]string // token → login
+	repos        []*Repository
+	config       string // address of the config extension; empty = none
+	secret       string
+	loseResponse bool
+	breakNext    bool
+	failing      int // number of calls that still get 500
+	queue        []*Pipeline
+	busy         int
+	held         bool
+	nextStep     int64
 }
 
 // New returns a server without users and repositories.
@@ -182,14 +182,14 @@ func (s *Server) SetExtensions(config, secret string) {
 	s.config, s.secret = config, secret
 }
 
-// LoseAnswer drops the connection of the next call that starts a pipeline, after it was created.
-func (s *Server) LoseAnswer() {
+// LoseResponse drops the connection of the next call that starts a pipeline, after it was created.
+func (s *Server) LoseResponse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.loseAnswer = true
+	s.loseResponse = true
 }
 
-// BreakNext makes the server's database fail during the next start. The server answers 500, and a
+// BreakNext makes the server's database fail during the next start. The server returns 500, and a
 // pipeline remains that never runs.
 func (s *Server) BreakNext() {
 	s.mu.Lock()

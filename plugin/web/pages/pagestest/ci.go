@@ -18,23 +18,23 @@ const CIServer = "https://drone.example.com"
 // CI is a fake of the engine on the sample's Drone.
 type CI struct {
 	mu      sync.Mutex
-	looks   []time.Duration // time limit of each inspection
+	limits  []time.Duration // time limit of each inspection
 	address string
 	err     error
 }
 
-// Lead sets the result of further calls of PipelineURL.
-func (c *CI) Lead(address string, err error) {
+// SetPipelineURL sets the result of further calls of PipelineURL.
+func (c *CI) SetPipelineURL(address string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.address, c.err = address, err
 }
 
-// Looks returns the time limit of each inspection; zero means no limit.
-func (c *CI) Looks() []time.Duration {
+// InspectionLimits returns the time limit of each inspection; zero means no limit.
+func (c *CI) InspectionLimits() []time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.looks
+	return c.limits
 }
 
 // Inspect returns one good, one bad and one unknown finding.
@@ -45,7 +45,7 @@ func (c *CI) Inspect(ctx context.Context) []pipeline.Finding {
 	if end, bounded := ctx.Deadline(); bounded {
 		left = time.Until(end)
 	}
-	c.looks = append(c.looks, left)
+	c.limits = append(c.limits, left)
 	return []pipeline.Finding{
 		{Subject: "server", Good: "Drone 2.28.1 at " + CIServer + ", its clock agrees"},
 		{Subject: "secret extension", Unknown: true, Good: "was not asked since the gateway started"},

@@ -62,7 +62,7 @@ func (s *Sample) taggedMove(head autobuild.Commit) autobuild.Move {
 				Commit:  head.Hash,
 				Message: head.Message,
 			},
-			Rules: []autobuild.RuleAnswer{
+			Rules: []autobuild.RuleDecision{
 				{AutomatedBuildID: s.App.ID, Decision: skipped},
 				{AutomatedBuildID: s.App.ID, Decision: built},
 			},

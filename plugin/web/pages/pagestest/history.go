@@ -135,7 +135,7 @@ func (s *Sample) run(t testing.TB, b autobuild.Build, took time.Duration, end au
 		finish.Reason, finish.Detail = autobuild.ReasonBuild, "RUN go build ./... ended with exit code 1"
 	default:
 		finish.Reason = autobuild.ReasonInfrastructure
-		finish.Detail = "registry.example.com does not answer: connection refused"
+		finish.Detail = "registry.example.com does not respond: connection refused"
 	}
 	record := autobuild.EventRecord{Seq: 9, Stages: stages, Digest: finish.Digest}
 	must.Succeed(t, s.Store.RecordEvents(t.Context(), b.ID, 1, record))
