@@ -48,7 +48,7 @@ func TestScheduleChoosesDueHooks(t *testing.T) {
 				got = append(got, h.ID)
 			}
 			if !slices.Equal(got, tt.want) {
-				t.Errorf("due %v, want %v", got, tt.want)
+				t.Errorf("due webhooks: got %v, want %v", got, tt.want)
 			}
 			if len(s.next) != 2 {
 				t.Errorf("scheduled webhooks: got %d, want 2: %v", len(s.next), s.next)

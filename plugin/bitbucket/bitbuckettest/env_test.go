@@ -115,7 +115,7 @@ type receiver struct {
 	mu       sync.Mutex
 	requests []*http.Request
 	bodies   []string
-	answer   func(n int) int // status of the nth request, from 1
+	response func(n int) int // status of the nth request, from 1
 }
 
 func newReceiver(t *testing.T, response func(n int) int) *receiver {
@@ -128,7 +128,7 @@ func newReceiver(t *testing.T, response func(n int) int) *receiver {
 		r.bodies = append(r.bodies, string(body))
 		n := len(r.requests)
 		r.mu.Unlock()
-		w.WriteHeader(r.answer(n))
+		w.WriteHeader(r.response(n))
 	}))
 	t.Cleanup(r.Close)
 	return r

@@ -161,7 +161,7 @@ func (b *Browser) ExpectNoReload() (check func()) {
 	return func() {
 		b.t.Helper()
 		if !b.isTrue("window.stays === true") {
-			b.t.Fatal("the browser loaded the page again")
+			b.t.Fatal("page: got a second load, want one")
 		}
 	}
 }

@@ -87,7 +87,7 @@ func (p *Project) Cancel(b autobuild.Build) {
 	b = p.WaitEnd(1, autobuild.Cancelled)
 	took := time.Since(click)
 	if took > cancelLimit {
-		p.Env.T.Errorf("cancel build %d: took %s, want at most %s", b.Number, took, cancelLimit)
+		p.Env.T.Errorf("duration of the cancellation of build %d: got %s, want at most %s", b.Number, took, cancelLimit)
 	}
 	if b.Reason != autobuild.ReasonUser {
 		p.Env.T.Errorf("cancel build %d: got reason %s, want %s", b.Number, b.Reason, autobuild.ReasonUser)

@@ -51,7 +51,7 @@ func failure(env *demotest.Env) {
 	log, err := env.Browser.Log(env.Context, b, 1, 0)
 	env.Must(err)
 	if !strings.Contains(log, "RUN echo about-to-fail && false") || !strings.Contains(log, "about-to-fail\n") {
-		env.T.Errorf("the log does not show the failing step:\n%s", log)
+		env.T.Errorf("log: got no failing step, want it:\n%s", log)
 	}
 }
 

@@ -199,7 +199,7 @@ func (c *CI) unreachable(env *demotest.Env) {
 	c.Proxy.Restore()
 	for _, b := range p.WaitAll(2) {
 		if b.State != autobuild.Succeeded {
-			env.T.Errorf("want success, but %s", env.DescribeBuild(b))
+			env.T.Errorf("build: got %s, want success", env.DescribeBuild(b))
 			continue
 		}
 		p.CheckImage(b.Ref.Name, b, strings.TrimPrefix(b.Ref.Name, "b-"))
@@ -230,7 +230,7 @@ func (c *CI) endsBeforeRunner(env *demotest.Env) {
 	}
 	for _, text := range []string{"ended before its runner started", "slipway"} {
 		if !strings.Contains(log, text) {
-			env.T.Errorf("want %q in the log of attempt 1, got:\n%s", text, log)
+			env.T.Errorf("log of attempt 1: got no %q, want it:\n%s", text, log)
 		}
 	}
 	p.CheckOneEnd(commit)
@@ -304,7 +304,7 @@ func gatewayRestarted(env *demotest.Env) {
 	}
 	for _, text := range []string{"before-42", "after-48"} {
 		if !strings.Contains(log, text) {
-			env.T.Errorf("want %q in the log, got:\n%s", text, log)
+			env.T.Errorf("log: got no %q, want it:\n%s", text, log)
 		}
 	}
 	p.CheckImage("latest", b, "restart")

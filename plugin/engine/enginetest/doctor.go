@@ -14,7 +14,7 @@ func (c *CI) doctor(env *demotest.Env) {
 	) // without a builder repository its repository runs the probe
 	printed, err := env.Gateway.Doctor(env.Context)
 	if err != nil {
-		env.T.Errorf("doctor found problems: %v\n%s", err, printed)
+		env.T.Errorf("doctor: got problems %v, want none:\n%s", err, printed)
 	}
 	for _, want := range []string{
 		" ran our step, with its token\n",
@@ -22,7 +22,7 @@ func (c *CI) doctor(env *demotest.Env) {
 		"step: the builder answers at " + c.Builder,
 	} {
 		if !strings.Contains(printed, want) {
-			env.T.Errorf("doctor: want %q in the output:\n%s", want, printed)
+			env.T.Errorf("doctor: got no %q in the output, want it:\n%s", want, printed)
 		}
 	}
 }

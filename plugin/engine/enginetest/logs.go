@@ -24,7 +24,7 @@ func liveLog(env *demotest.Env) transcript {
 	)
 	env.Must(err)
 	if strings.Contains(first, "last-48") {
-		env.T.Error("the log was empty until the step ended")
+		env.T.Error("log before the end of the step: got none, want some")
 	}
 	b = p.WaitEnd(1, autobuild.Succeeded)
 	rest, err := env.Browser.Log(env.Context, b, 1, len(first))
@@ -40,7 +40,7 @@ func liveLog(env *demotest.Env) transcript {
 // logAfterRestart: a log is the same after a restart of the gateway.
 func logAfterRestart(env *demotest.Env, kept transcript) {
 	if kept.text == "" {
-		env.T.Fatal("there is no log to read again")
+		env.T.Fatal("log to read again: got none, want one")
 	}
 	env.Gateway.Stop()
 	env.Must(env.Gateway.Start(env.Context))

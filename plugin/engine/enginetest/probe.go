@@ -42,7 +42,7 @@ func WantProblem(t testing.TB, found []pipeline.Finding, well int, texts ...stri
 	}
 	for _, want := range texts {
 		if !strings.Contains(found[well].Problem, want) {
-			t.Errorf("the problem does not contain %q: %s", want, found[well].Problem)
+			t.Errorf("problem: got no %q, want it: %s", want, found[well].Problem)
 		}
 	}
 }

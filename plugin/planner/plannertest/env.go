@@ -367,7 +367,7 @@ func (e *Env) State(ref autobuild.Ref) autobuild.RefState {
 func (e *Env) WantCommits(want ...string) {
 	e.T.Helper()
 	if got := e.Commits(); !slices.Equal(got, want) {
-		e.T.Errorf("builds of %v, want %v", got, want)
+		e.T.Errorf("commits with a build: got %v, want %v", got, want)
 	}
 }
 

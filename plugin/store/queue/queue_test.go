@@ -175,7 +175,7 @@ func TestFailuresAreRetriedThenDead(t *testing.T) {
 	}
 	waiting, dead := depth(t, q, "plan")
 	if waiting != 0 {
-		t.Errorf("waiting: got %v, want 0", waiting)
+		t.Errorf("waiting tasks: got %v, want 0", waiting)
 	}
 	if dead != 1 {
 		t.Errorf("dead: got %v, want 1", dead)

@@ -25,7 +25,7 @@ func buildSucceeds(t *testing.T, s *store.Store) {
 		t.Errorf("attempt.Engine: got %q, want %q", attempt.Engine, "embedded")
 	}
 	if attempt.Deadline.IsZero() {
-		t.Error("attempt.Deadline is zero")
+		t.Error("deadline: got none, want one")
 	}
 	must.Succeed(t, s.SetEngineRef(t.Context(), b.ID, 1, "engine-1"))
 	must.Succeed(t, s.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
@@ -64,10 +64,10 @@ func checkSucceeded(t *testing.T, s *store.Store, b autobuild.Build, stages []au
 		t.Errorf("stored.Size: got %v, want 42", stored.Size)
 	}
 	if stored.StartedAt.IsZero() {
-		t.Error("stored.StartedAt is zero")
+		t.Error("time of the start: got none, want one")
 	}
 	if stored.FinishedAt.IsZero() {
-		t.Error("stored.FinishedAt is zero")
+		t.Error("time of the end: got none, want one")
 	}
 	if stored.Attempt != 1 {
 		t.Errorf("stored.Attempt: got %v, want 1", stored.Attempt)
@@ -87,10 +87,10 @@ func checkSucceeded(t *testing.T, s *store.Store, b autobuild.Build, stages []au
 		t.Errorf("all[0].State: got %v, want %v", all[0].State, autobuild.Succeeded)
 	}
 	if all[0].FinishedAt.IsZero() {
-		t.Error("all[0].FinishedAt is zero")
+		t.Error("time of the end: got none, want one")
 	}
 	if all[0].HeartbeatAt.IsZero() {
-		t.Error("all[0].HeartbeatAt is zero")
+		t.Error("time of the last heartbeat: got none, want one")
 	}
 }
 
@@ -176,7 +176,7 @@ func buildRetriedByPerson(t *testing.T, s *store.Store) {
 		must.Succeed(t, err)
 	}
 	if again.State != autobuild.Errored {
-		t.Errorf("got build %+v", again)
+		t.Errorf("build: got %+v, want the state error", again)
 	}
 }
 
@@ -196,7 +196,7 @@ func cancelQueued(t *testing.T, s *store.Store) {
 		t.Errorf("cancelled.Detail: got %q, want %q", cancelled.Detail, "by jo")
 	}
 	if cancelled.FinishedAt.IsZero() {
-		t.Error("cancelled.FinishedAt is zero")
+		t.Error("time of the end: got none, want one")
 	}
 	if _, err := s.CancelBuild(t.Context(), b.ID, autobuild.ReasonUser, ""); !errors.Is(err, autobuild.ErrConflict) {
 		t.Errorf("cancel a build twice: got %v, want ErrConflict", err)
@@ -241,7 +241,7 @@ func cancelRunning(t *testing.T, s *store.Store) {
 		t.Errorf("attempt.Reason: got %v, want %v", attempt.Reason, autobuild.ReasonTimeout)
 	}
 	if attempt.FinishedAt.IsZero() {
-		t.Error("attempt.FinishedAt is zero")
+		t.Error("time of the end: got none, want one")
 	}
 	_, finishErr := s.FinishAttempt(t.Context(),
 		autobuild.Finish{BuildID: b.ID, Attempt: 1, State: autobuild.Succeeded})
@@ -275,7 +275,7 @@ func claimOnce(t *testing.T, s *store.Store) {
 		t.Errorf("running.State: got %v, want %v", running.State, autobuild.Running)
 	}
 	if running.StartedAt.IsZero() {
-		t.Error("running.StartedAt is zero")
+		t.Error("time of the start: got none, want one")
 	}
 }
 
@@ -342,6 +342,6 @@ func tokens(t *testing.T, s *store.Store) {
 	must.Succeed(t, err)
 	if got, err := s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID); !errors.Is(err, autobuild.ErrFenced) ||
 		got.State != autobuild.Errored {
-		t.Errorf("a finished attempt: got %+v, error %v", got, err)
+		t.Errorf("finished attempt: got %+v, error %v, want its state and ErrFenced", got, err)
 	}
 }

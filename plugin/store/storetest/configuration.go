@@ -44,13 +44,13 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 	saved, err := s.SaveAutomatedBuild(t.Context(), want)
 	must.Succeed(t, err)
 	if saved.ID == "" {
-		t.Error("saved.ID is empty")
+		t.Error("ID: got none, want one")
 	}
 	if saved.Rules[1].ID == "" {
-		t.Error("saved.Rules[1].ID is empty")
+		t.Error("rule ID: got none, want one")
 	}
 	if saved.CreatedAt.IsZero() {
-		t.Error("saved.CreatedAt is zero")
+		t.Error("time of the creation: got none, want one")
 	}
 	want.ID = saved.ID
 	want.Rules[1].ID = saved.Rules[1].ID
@@ -111,11 +111,11 @@ func automatedBuildsList(t *testing.T, s *store.Store) {
 	for _, a := range all {
 		names = append(names, a.Repository.FullName)
 		if len(a.Rules) != 1 {
-			t.Errorf("rules of %s: got %+v", a.Repository.FullName, a.Rules)
+			t.Errorf("rules of %s: got %+v, want one", a.Repository.FullName, a.Rules)
 		}
 	}
 	if diff := cmp.Diff([]string{"acme/a", "acme/b", "acme/c"}, names); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("automated build (-want +got):\n%s", diff)
 	}
 }
 
@@ -124,7 +124,7 @@ func automatedBuildDeleted(t *testing.T, s *store.Store) {
 	b, _ := Started(t, s, a, "", Commit(1))
 	must.Succeed(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
 	if _, err := s.AutomatedBuild(t.Context(), a.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("read it after the deletion: got %v, want ErrNotFound", err)
+		t.Errorf("read the deleted row: got %v, want ErrNotFound", err)
 	}
 	ended, err := s.Build(t.Context(), b.ID)
 	must.Succeed(t, err)
@@ -187,7 +187,7 @@ func hookRoundTrip(t *testing.T, s *store.Store) {
 	got, err := s.HookOf(t.Context(), want.Repository)
 	must.Succeed(t, err)
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("webhook (-want +got):\n%s", diff)
 	}
 	if _, err := s.SaveHook(t.Context(), autobuild.Hook{Repository: want.Repository}); !errors.Is(err,
 		autobuild.ErrConflict) {
@@ -200,7 +200,7 @@ func hookRoundTrip(t *testing.T, s *store.Store) {
 	}
 	must.Succeed(t, s.DeleteHook(t.Context(), saved.ID))
 	if _, err := s.Hook(t.Context(), saved.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("read it after the deletion: got %v, want ErrNotFound", err)
+		t.Errorf("read the deleted row: got %v, want ErrNotFound", err)
 	}
 	if err := s.TouchHook(t.Context(), saved.ID, polled, polled); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("update an unknown hook: got %v, want ErrNotFound", err)
@@ -321,7 +321,7 @@ func accountInUse(t *testing.T, s *store.Store) {
 	must.Succeed(t, s.DeleteAutomatedBuild(t.Context(), a.ID))
 	must.Succeed(t, s.DeleteAccount(t.Context(), account.ID))
 	if _, err := s.Account(t.Context(), account.ID); !errors.Is(err, autobuild.ErrNotFound) {
-		t.Errorf("read it after the deletion: got %v, want ErrNotFound", err)
+		t.Errorf("read the deleted row: got %v, want ErrNotFound", err)
 	}
 }
 

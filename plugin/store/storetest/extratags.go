@@ -51,7 +51,7 @@ func permitOwnTags(t *testing.T, s *store.Store) {
 	b, _ := Started(t, s, a, "", Commit(1))
 	granted, _, err := s.Permit(t.Context(), b.ID, 1, []string{"latest", "of-another"}, nil)
 	if granted {
-		t.Error("got a permit for a tag that the build does not have")
+		t.Error("permit for a tag that the build does not have: got one, want none")
 	}
 	wantFieldError(t, err, "tags[1]")
 	draft := Draft(a, Main(), Commit(2), autobuild.CauseManual)
@@ -70,7 +70,7 @@ func permitExtra(t *testing.T, s *store.Store) {
 		granted, _, err := s.Permit(t.Context(), b.ID, 1, []string{"latest"}, append(tagRange(0, 99), "latest"))
 		must.Succeed(t, err)
 		if !granted {
-			t.Fatal("99 extra tags: granted is false, want true")
+			t.Fatal("permit with 99 extra tags: got false, want true")
 		}
 	}
 	granted, _, err := s.Permit(t.Context(), b.ID, 1, nil, tagRange(98, 101))
@@ -86,7 +86,7 @@ func permitExtra(t *testing.T, s *store.Store) {
 	granted, _, err = s.Permit(t.Context(), b.ID, 1, nil, tagRange(99, 100))
 	must.Succeed(t, err)
 	if !granted {
-		t.Error("the 100th extra tag: granted is false, want true")
+		t.Error("permit for the 100th extra tag: got false, want true")
 	}
 	got, err = s.Build(t.Context(), b.ID)
 	must.Succeed(t, err)
@@ -130,11 +130,11 @@ func permitExtraOrder(t *testing.T, s *store.Store) {
 	granted, _, err := s.Permit(t.Context(), newer.ID, 1, nil, []string{"nightly"})
 	must.Succeed(t, err)
 	if !granted {
-		t.Fatal("the newer build: granted is false, want true")
+		t.Fatal("permit of the newer build: got false, want true")
 	}
 	granted, holder, err := s.Permit(t.Context(), older.ID, 1, []string{"latest"}, []string{"nightly"})
 	if granted {
-		t.Error("the older build: granted is true, want false")
+		t.Error("permit of the older build: got true, want false")
 	}
 	must.Succeed(t, err)
 	if holder.ID != newer.ID {
@@ -171,6 +171,6 @@ func permitReported(t *testing.T, s *store.Store) {
 	must.Succeed(t, err)
 	want := []autobuild.ExtraTag{{Tag: "nightly", Pushed: true}, {Tag: "edge", Problem: "503"}, {Tag: "unused"}}
 	if diff := cmp.Diff(want, got.ExtraTags); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("extra tags (-want +got):\n%s", diff)
 	}
 }

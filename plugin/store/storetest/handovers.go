@@ -39,7 +39,7 @@ func handOver(t *testing.T, s *store.Store) {
 		t.Errorf("the first token after a second one was created: got %v, want ErrUnauthorized", err)
 	}
 	if a, err := s.AttemptByToken(ctx, b.ID, "token-2"); err != nil || a.EngineRef != "acme/ci#7" {
-		t.Errorf("attempt by its second token: got %+v, error %v", a, err)
+		t.Errorf("attempt by its second token: got %+v, error %v, want pipeline acme/ci#7", a, err)
 	}
 	must.Succeed(t, s.ClaimAttempt(ctx, b.ID, 1, "runner"))
 	if err := s.HandOver(ctx, "nonce", "acme/ci#7", "late"); !errors.Is(err, autobuild.ErrConflict) {
@@ -92,7 +92,7 @@ func extensionSecrets(t *testing.T, s *store.Store) {
 			t.Errorf("first: got %v, want %v", first, again)
 		}
 		if seen[first.Reveal()] {
-			t.Error("the second secret equals the first")
+			t.Error("second secret: got the first one, want a new one")
 		}
 		seen[first.Reveal()] = true
 	}

@@ -17,19 +17,19 @@ func leases(t *testing.T, s *store.Store) {
 		t.Errorf("got held %v, error %v, want true and no error", held, err)
 	}
 	if held, err := s.Held(t.Context(), "other"); held || err != nil {
-		t.Errorf("another owner: held %v, error %v", held, err)
+		t.Errorf("another owner: got held %v, error %v, want false", held, err)
 	}
 	if held, err := s.Hold(t.Context(), "short", -time.Millisecond); !held || err != nil {
 		t.Fatalf("got held %v, error %v, want true and no error", held, err)
 	}
 	if held, err := s.Held(t.Context(), "short"); held || err != nil {
-		t.Errorf("an expired lease: held %v, error %v", held, err)
+		t.Errorf("expired lease: got held %v, error %v, want false", held, err)
 	}
 	if err := s.Release(t.Context(), "lead"); err != nil {
 		t.Fatal(err)
 	}
 	if held, err := s.Held(t.Context(), "lead"); held || err != nil {
-		t.Errorf("a released lease: held %v, error %v", held, err)
+		t.Errorf("released lease: got held %v, error %v, want false", held, err)
 	}
 }
 

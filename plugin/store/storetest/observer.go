@@ -116,7 +116,7 @@ func attemptsHaveTheirPush(t *testing.T, s *store.Store) {
 	found["by its token"], err = s.AttemptByToken(t.Context(), b.ID, "hash-"+b.ID)
 	must.Succeed(t, err)
 	if b.Number == 0 {
-		t.Error("the build has no number")
+		t.Error("number of the build: got none, want one")
 	}
 	for how, attempt := range found {
 		if attempt.BuildNumber != b.Number {

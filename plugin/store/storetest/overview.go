@@ -76,7 +76,7 @@ func overviewCounts(t *testing.T, s *store.Store) {
 		Accounts: map[autobuild.AccountState]int{autobuild.AccountLinked: 0, autobuild.AccountBroken: 0},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(autobuild.TaskCount{}, "Oldest", "Due")); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		t.Errorf("overview (-want +got):\n%s", diff)
 	}
 	for _, tasks := range got.Tasks {
 		if time.Since(tasks.Oldest) > time.Minute {

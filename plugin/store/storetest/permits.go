@@ -22,12 +22,12 @@ func permitOrder(t *testing.T, s *store.Store) {
 	newer, _ := Started(t, s, a, Commit(1), Commit(2))
 	for range 2 { // asking again is harmless
 		if granted, _ := permit(t, s, newer); !granted {
-			t.Error("the newer build was rejected")
+			t.Error("permit of the newer build: got none, want one")
 		}
 	}
 	granted, holder := permit(t, s, older)
 	if granted {
-		t.Error("the older build: granted is true, want false")
+		t.Error("permit of the older build: got true, want false")
 	}
 	if holder.ID != newer.ID {
 		t.Errorf("the older build: holder.ID: got %v, want %v", holder.ID, newer.ID)
@@ -35,7 +35,7 @@ func permitOrder(t *testing.T, s *store.Store) {
 	granted, _, err := s.Permit(t.Context(), older.ID, 1, []string{"latest"}, []string{"other"})
 	must.Succeed(t, err)
 	if granted {
-		t.Error("one of two tags is held: granted is true, want false")
+		t.Error("permit with one of two tags held: got true, want false")
 	}
 }
 
@@ -50,7 +50,7 @@ func permitShared(t *testing.T, s *store.Store) {
 	Start(t.Context(), t, s, builds[0].ID)
 	for _, b := range []autobuild.Build{newer, builds[0]} {
 		if granted, holder := permit(t, s, b); !granted {
-			t.Errorf("build %d was rejected in favor of build %d", b.Number, holder.Number)
+			t.Errorf("permit of build %d: got none, want one before build %d", b.Number, holder.Number)
 		}
 	}
 	if granted, holder := permit(t, s, older); granted || holder.ID != newer.ID {
@@ -64,17 +64,17 @@ func permitManual(t *testing.T, s *store.Store) {
 	Started(t, s, a, "", Commit(1))
 	second, _ := Started(t, s, a, Commit(1), Commit(2))
 	if granted, _ := permit(t, s, second); !granted {
-		t.Fatal("the second push was rejected")
+		t.Fatal("permit of the second push: got none, want one")
 	}
 	manual, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(1), autobuild.CauseManual))
 	must.Succeed(t, err)
 	Start(t.Context(), t, s, manual.ID)
 	if granted, _ := permit(t, s, manual); !granted {
-		t.Error("a rebuild of the older commit was rejected")
+		t.Error("permit of a rebuild of the older commit: got none, want one")
 	}
 	third, _ := Started(t, s, a, Commit(2), Commit(3))
 	if granted, _ := permit(t, s, third); !granted {
-		t.Error("a newer push was rejected")
+		t.Error("permit of a newer push: got none, want one")
 	}
 	if granted, holder := permit(t, s, manual); granted || holder.ID != third.ID {
 		t.Errorf("the rebuild after a newer push: got granted %v, holder %d, want false, holder %d",
@@ -86,7 +86,7 @@ func reports(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))
 	if _, err := s.Reported(t.Context(), b.ID); err == nil {
-		t.Error("a status counts as reported before any report")
+		t.Error("report before the first one: got one, want none")
 	}
 	must.Succeed(t, s.MarkReported(t.Context(), b.ID, 0, autobuild.Queued, ""))
 	must.Succeed(t, s.MarkReported(t.Context(), b.ID, 1, autobuild.Starting, "rate limited"))
@@ -102,6 +102,6 @@ func reports(t *testing.T, s *store.Store) {
 		t.Errorf("r.Problem: got %q, want %q", r.Problem, "rate limited")
 	}
 	if r.At.IsZero() {
-		t.Error("r.At is zero")
+		t.Error("time of the report: got none, want one")
 	}
 }

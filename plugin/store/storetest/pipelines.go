@@ -36,7 +36,7 @@ func pipelineTokens(t *testing.T, s *store.Store) {
 		t.Errorf("got.CreatedBy: got %q, want %q", got.CreatedBy, "Mo")
 	}
 	if got.CreatedAt.IsZero() {
-		t.Error("got.CreatedAt is zero")
+		t.Error("time of the creation: got none, want one")
 	}
 	must.Succeed(t, s.RevokePipelineToken(ctx, a.ID))
 	must.Succeed(t, s.RevokePipelineToken(ctx, a.ID))
@@ -97,7 +97,7 @@ func bindPipeline(t *testing.T, s *store.Store) {
 		t.Errorf("pipeline of the attempt: got %q, want ci#1", bound.EngineRef)
 	}
 	if bound.HeartbeatAt.IsZero() {
-		t.Error("the attempt has no heartbeat")
+		t.Error("heartbeat of the attempt: got none, want one")
 	}
 	must.Succeed(t, s.ClaimAttempt(ctx, first.ID, 1, "runner"))
 	_, err = s.CancelBuild(ctx, second.ID, autobuild.ReasonUser, "cancelled")

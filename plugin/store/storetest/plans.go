@@ -30,7 +30,7 @@ func refBaseline(t *testing.T, s *store.Store) {
 	seen, err := s.TransitionSeen(t.Context(), autobuild.Transition{Repository: r, Ref: Main(), New: Commit(1)})
 	must.Succeed(t, err)
 	if seen {
-		t.Error("a baseline was stored as a transition")
+		t.Error("transition of a baseline: got one, want none")
 	}
 }
 
@@ -122,7 +122,7 @@ func planOnce(t *testing.T, s *store.Store) {
 		t.Errorf("the same delivery again (-first +second):\n%s", diff)
 	}
 	if state, _ := s.RefState(t.Context(), a.Repository, Main()); state.Seq != 1 {
-		t.Errorf("the ref was changed: %+v", state)
+		t.Errorf("state of the ref: got a changed one %+v, want the old one", state)
 	}
 	plan.DeliveryID = "none"
 	if _, err := s.Plan(t.Context(), plan); !errors.Is(err, autobuild.ErrNotFound) {
@@ -166,10 +166,10 @@ func planOutcome(t *testing.T, s *store.Store) {
 		t.Errorf("d.Reason: got %q, want %q", d.Reason, "planned it")
 	}
 	if d.PlannedAt.IsZero() {
-		t.Error("d.PlannedAt is zero")
+		t.Error("time of the plan: got none, want one")
 	}
 	if plan.Moves[0].Outcome.Rules[1].BuildNumber != 0 {
-		t.Error("the caller's plan was changed")
+		t.Error("plan of the caller: got a changed one, want the same")
 	}
 	if builds[0].DeliveryID != id {
 		t.Errorf("builds[0].DeliveryID: got %v, want %v", builds[0].DeliveryID, id)
@@ -189,10 +189,10 @@ func planTwoTags(t *testing.T, s *store.Store) {
 		t.Fatalf("len(builds): got %v, want 2", len(builds))
 	}
 	if builds[0].ID == builds[1].ID {
-		t.Errorf("both builds have the id %s", builds[0].ID)
+		t.Errorf("build IDs: got %s twice, want two", builds[0].ID)
 	}
 	if builds[0].Number == builds[1].Number {
-		t.Errorf("both builds have the number %d", builds[0].Number)
+		t.Errorf("build numbers: got %d twice, want two", builds[0].Number)
 	}
 	waiting, _, err := s.Tasks().Depth(t.Context(), autobuild.TaskReport)
 	must.Succeed(t, err)
@@ -211,7 +211,7 @@ func createOnce(t *testing.T, s *store.Store) {
 	first, created, err := s.CreateBuild(t.Context(), draft)
 	must.Succeed(t, err)
 	if !created {
-		t.Fatal("created is false, want true")
+		t.Fatal("created: got false, want true")
 	}
 	if first.Seq != 1 {
 		t.Fatalf("first.Seq: got %v, want 1", first.Seq)
@@ -225,7 +225,7 @@ func createOnce(t *testing.T, s *store.Store) {
 		t.Errorf("diff: got %q, want %q", diff, "")
 	}
 	if created {
-		t.Error("created is true, want false")
+		t.Error("created: got true, want false")
 	}
 	must.Succeed(t, err)
 	draft.CauseKey = ""

@@ -54,7 +54,7 @@ func prune(t *testing.T, s *store.Store) {
 		autobuild.Transition{Repository: a.Repository, Ref: Main(), New: Commit(1)})
 	must.Succeed(t, err)
 	if !seen {
-		t.Error("a pruned delivery's transition is not recognized")
+		t.Error("transition of a pruned delivery: got an unknown one, want a known one")
 	}
 }
 
@@ -91,7 +91,7 @@ func pruneKeepsPermits(t *testing.T, s *store.Store) {
 	granted, holder, err := s.Permit(t.Context(), old.ID, attempt.Number, []string{"latest"}, nil)
 	must.Succeed(t, err)
 	if granted {
-		t.Error("granted is true, want false")
+		t.Error("permit: got true, want false")
 	}
 	if holder.Number != 0 {
 		t.Errorf("holder.Number: got %v, want 0", holder.Number)

@@ -178,7 +178,7 @@ func grants(t *testing.T, s *store.Store) {
 		t.Errorf("the same version again: got %v, want ErrConflict", err)
 	}
 	if got, err := s.Session(ctx, "s"); err != nil || !got.Grant.RefreshToken.Equal(next.RefreshToken) {
-		t.Errorf("the new grant is not stored, error %v", err)
+		t.Errorf("new grant: got none stored, error %v, want it stored", err)
 	}
 	must.Succeed(t, s.EndSessions(ctx, u.ID))
 	if _, err := s.UpdateGrant(ctx, "s", stored); !errors.Is(err, autobuild.ErrNotFound) {
