@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/planner/plannertest"
