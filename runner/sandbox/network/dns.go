@@ -41,7 +41,7 @@ type forwarder struct {
 	lookup    func(name string) []netip.Addr
 	resolvers func() ([]string, error)
 	queries   *semaphore.Weighted
-	ctx       context.Context //nolint:containedctx // dns.Handler passes none
+	ctx       context.Context // dns.Handler passes none
 }
 
 // serveDNS starts the forwarder at the router's addresses. It ends with ctx.
@@ -67,7 +67,7 @@ func (r *Router) serveDNS(ctx context.Context) error {
 	return nil
 }
 
-// closeDNS closes the server's socket, unlike Shutdown also if the server has not started yet.
+// closeDNS closes the server's socket, also if the server has not started yet, and its connections.
 func closeDNS(server *dns.Server) {
 	if server.Listener != nil {
 		server.Listener.Close()
@@ -75,6 +75,9 @@ func closeDNS(server *dns.Server) {
 	if server.PacketConn != nil {
 		_ = server.PacketConn.Close()
 	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = server.ShutdownContext(ended) // it does not wait for the connections to end
 }
 
 // listenDNS returns a server for UDP and one for TCP on each of the router's addresses.
@@ -185,10 +188,7 @@ func (f *forwarder) forward(query *dns.Msg, network string) (*dns.Msg, error) {
 	}
 	var errs []error
 	for _, resolver := range resolvers {
-		answer, _, err := client.ExchangeContext(ctx, asked, resolver)
-		if err == nil && !answers(answer, asked) {
-			err = errors.New("the answer is for another query")
-		}
+		answer, err := exchange(ctx, &client, asked, resolver)
 		if err == nil {
 			answer.Id = query.Id
 			return answer, nil
@@ -196,6 +196,25 @@ func (f *forwarder) forward(query *dns.Msg, network string) (*dns.Msg, error) {
 		errs = append(errs, fmt.Errorf("ask %s: %w", resolver, err))
 	}
 	return nil, errors.Join(errs...)
+}
+
+// exchange asks one resolver. Unlike ExchangeContext of the client, it also ends with ctx while it reads.
+func exchange(ctx context.Context, client *dns.Client, query *dns.Msg, resolver string) (*dns.Msg, error) {
+	conn, err := client.DialContext(ctx, resolver)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	answer, _, err := client.ExchangeWithConnContext(ctx, query, conn)
+	if err != nil {
+		return nil, err
+	}
+	if !answers(answer, query) {
+		return nil, errors.New("the answer is for another query")
+	}
+	return answer, nil
 }
 
 // answers reports whether a message answers a query.

@@ -104,8 +104,7 @@ func (l links) addBridge(name string, mtu int) (index int, err error) {
 // A pair describes two connected interfaces (veth).
 type pair struct {
 	name   string
-	alias  string // of name
-	master int    // index of the bridge that name joins; 0 = none
+	master int // index of the bridge that name joins; 0 = none
 	mtu    int
 	peer   string
 	peerIn *os.File // network namespace of peer
@@ -116,7 +115,6 @@ type pair struct {
 func (l links) addPair(p pair) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = p.name
-	attrs.Alias = p.alias
 	attrs.MTU = p.mtu
 	attrs.MasterIndex = p.master
 	veth := &netlink.Veth{
@@ -127,6 +125,18 @@ func (l links) addPair(p pair) error {
 	}
 	if err := l.handle.LinkAdd(veth); err != nil {
 		return fmt.Errorf("make interfaces %s and %s: %w", p.name, p.peer, err)
+	}
+	return nil
+}
+
+// setAlias gives an interface a text. The kernel ignores it when it makes an interface.
+func (l links) setAlias(name, alias string) error {
+	link, err := l.handle.LinkByName(name)
+	if err == nil {
+		err = l.handle.LinkSetAlias(link, alias)
+	}
+	if err != nil {
+		return fmt.Errorf("set alias of %s: %w", name, err)
 	}
 	return nil
 }

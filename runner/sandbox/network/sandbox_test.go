@@ -21,21 +21,6 @@ import (
 	"slipway/config/must"
 )
 
-// stageVariable names the stage that a test starts in another process.
-const stageVariable = "SLIPWAY_NETWORK_TEST_STAGE"
-
-const stageGuest = "guest"
-
-func runStage(stage string) int {
-	switch stage {
-	case stageGuest:
-		return runGuest()
-	default:
-		fmt.Fprintln(os.Stderr, "unknown stage", stage)
-		return 1
-	}
-}
-
 // runGuest tries what root of a sandbox may do in its network, and prints a line for each.
 func runGuest() int {
 	report := func(what string, err error) {

@@ -22,13 +22,16 @@ func startTime(pid int) string {
 	if err != nil {
 		return ""
 	}
-	// The name, field 2, may contain spaces and parentheses.
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	fields := splitStat(stat)
 	if len(fields) < 20 {
 		return ""
 	}
 	return string(fields[19])
 }
+
+// splitStat returns the fields of /proc/PID/stat after the name, field 2, which may contain spaces and
+// parentheses.
+func splitStat(stat []byte) [][]byte { return bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) }
 
 // hasOwner reports whether the process that an alias names runs, or may run: this process cannot see
 // those of other PID namespaces.

@@ -95,6 +95,9 @@ func (r *Router) addUplink(ctx context.Context, host links) (_ io.Closer, err er
 			err = errors.Join(err, u.Close())
 		}
 	}()
+	if err := host.setAlias(u.name, ownerAlias()); err != nil {
+		return nil, err
+	}
 	networks := []netip.Prefix{uplinkNetwork4}
 	if hasIPv6(r.versions) && hostHasIPv6() {
 		networks = append(networks, uplinkNetwork6)
@@ -137,7 +140,6 @@ func (r *Router) reserveUplink(host links) (number int, err error) {
 		number = rand.IntN(maxUplinks) //nolint:gosec // it is no secret
 		err = host.addPair(pair{
 			name:   uplinkLink(number),
-			alias:  ownerAlias(),
 			mtu:    r.mtu,
 			peer:   uplinkName,
 			peerIn: r.file,

@@ -11,11 +11,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"slipway/config/must"
 	"slipway/runner/sandbox/netns"
@@ -30,15 +32,29 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(stageVariable) != "":
 		os.Exit(runStage(os.Getenv(stageVariable)))
-	case os.Getenv(worldVariable) != "" || os.Getuid() != 0:
+	case os.Getenv(worldVariable) != "":
+		if err := shareTun(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(m.Run())
+	case os.Getuid() != 0:
 		os.Exit(m.Run())
 	}
-	host, err := netns.New(func() error { return nil })
+	host, err := netns.New(func() error {
+		l, err := openLinks()
+		if err != nil {
+			return err
+		}
+		defer l.close()
+		return l.up("lo") // for tests that need no world
+	})
 	if err == nil {
 		err = netns.Do(host, func() error {
 			cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 			cmd.Env = append(os.Environ(), worldVariable+"=1")
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 			return cmd.Run()
 		})
 	}
@@ -51,6 +67,25 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 }
+
+// shareTun lets all users open /dev/net/tun, as distributions do, in the tests' mount namespace alone.
+func shareTun() error {
+	if _, err := os.Stat(tunDevice); err != nil {
+		return nil //nolint:nilerr // the tests that need it skip
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := unix.Mount("tmpfs", filepath.Dir(tunDevice), "tmpfs", 0, "mode=0755"); err != nil {
+		return fmt.Errorf("mount tmpfs: %w", err)
+	}
+	if err := unix.Mknod(tunDevice, unix.S_IFCHR|0o666, int(unix.Mkdev(10, 200))); err != nil {
+		return fmt.Errorf("make %s: %w", tunDevice, err)
+	}
+	return os.Chmod(tunDevice, 0o666)
+}
+
+const tunDevice = "/dev/net/tun"
 
 // A world is a machine (the namespace of this process), its internet, and a container on the machine.
 type world struct {
