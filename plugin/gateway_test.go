@@ -263,3 +263,20 @@ func TestMetricsAtAnAddressOfTheirOwn(t *testing.T) {
 	}
 	stop()
 }
+
+func TestBuildsPerDomainFollowsTheCaps(t *testing.T) {
+	for name, c := range map[string]struct {
+		config config.Gateway
+		want   int
+	}{
+		"half of all":             {config.Gateway{Concurrency: 4, CacheDomain: "automated-build"}, 2},
+		"the cap of a build":      {config.Gateway{Concurrency: 4, PerBuild: 3, CacheDomain: "automated-build"}, 3},
+		"all of a workspace":      {config.Gateway{Concurrency: 4, CacheDomain: "workspace"}, 4},
+		"the cap of a workspace":  {config.Gateway{Concurrency: 4, PerWorkspace: 3, CacheDomain: "workspace"}, 3},
+		"one build on one engine": {config.Gateway{Concurrency: 1, CacheDomain: "automated-build"}, 1},
+	} {
+		if got := buildsPerDomain(c.config); got != c.want {
+			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/engine/woodpecker"
 	"slipway/plugin/reconciler"
+	"slipway/plugin/rules"
 	"slipway/plugin/watcher"
 	"slipway/plugin/web/pages"
 	"slipway/runner/sandbox/domains"
@@ -116,11 +118,24 @@ func newEmbedded(b base) (dispatcher.Engine, error) {
 	b.closers.add(engine.Close)
 	return dispatcher.Engine{
 		Engine: engine, URL: b.runnerURL(), BuilderTLS: id.Text(),
-		Limits: autobuild.Limits{
-			Total: b.config.Concurrency, PerBuild: b.config.PerBuild, PerWorkspace: b.config.PerWorkspace,
-			Settings: "SLIPWAY_CONCURRENCY",
-		},
+		Limits: embeddedLimits(b.config),
 	}, nil
+}
+
+// embeddedLimits returns the limits of builds at once on the embedded engine.
+func embeddedLimits(c config.Gateway) autobuild.Limits {
+	return autobuild.Limits{
+		Total: c.Concurrency, PerBuild: c.PerBuild, PerWorkspace: c.PerWorkspace,
+		Settings: "SLIPWAY_CONCURRENCY",
+	}
+}
+
+// buildsPerDomain returns the number of builds that may run at once in one cache domain.
+func buildsPerDomain(c config.Gateway) int {
+	if rules.CacheScope(c.CacheDomain) == rules.CacheByWorkspace {
+		return cmp.Or(c.PerWorkspace, c.Concurrency)
+	}
+	return embeddedLimits(c).MaxPerBuild()
 }
 
 // newBuilders returns the builders of the embedded engine, one for each cache domain. Runners have the
@@ -132,6 +147,7 @@ func newBuilders(b base, gid int) *domains.Supervisor {
 		"--build-processes", strconv.FormatInt(b.config.BuildProcesses, 10),
 		"--build-cpus", strconv.FormatFloat(b.config.BuildCPUs, 'g', -1, 64),
 		"--builds", strconv.Itoa(b.config.Concurrency),
+		"--own-builds", strconv.Itoa(buildsPerDomain(b.config)),
 	}
 	if b.config.BuildMemory != "" {
 		args = append(args, "--build-memory", b.config.BuildMemory)

@@ -126,7 +126,7 @@ func (l Limits) Decide(use EngineUse) Wait {
 // checkCaps checks the limits of one automated build and of its workspace. active is the number of
 // active builds of the workspace. others means that other workspaces use the engine.
 func (l Limits) checkCaps(s Share, active int, others bool) Wait {
-	if limit := l.perBuild(); limit > 0 && s.Active >= limit {
+	if limit := l.MaxPerBuild(); limit > 0 && s.Active >= limit {
 		return Wait{
 			Kind: WaitPerBuild, Active: s.Active, Limit: limit, Of: s.Repository, Setting: l.Settings + "_PER_BUILD",
 		}
@@ -141,8 +141,8 @@ func (l Limits) checkCaps(s Share, active int, others bool) Wait {
 	return Wait{}
 }
 
-// perBuild returns the limit of one automated build; 0 = none.
-func (l Limits) perBuild() int {
+// MaxPerBuild returns the limit of one automated build; 0 = none.
+func (l Limits) MaxPerBuild() int {
 	if l.PerBuild > 0 {
 		return l.PerBuild
 	}

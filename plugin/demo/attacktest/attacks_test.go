@@ -27,6 +27,8 @@ func attacks() map[string]attack {
 		"a1b-claim-by-hand": func(e *env) string { return e.reached(e.claimByHand(e.plant().Repository.FullName())) },
 		"a1b-from":          fromBase,
 		"a1b-post-push":     fromPostPush,
+		"a6-memory":         func(e *env) string { return e.overLimit("killed: out of memory, limit 512 MB") },
+		"a6-processes":      func(e *env) string { return e.overLimit("fork failed, limit 300 processes") },
 		"a7.3-digest":       func(e *env) string { return e.reached(e.claimByHand("")) },
 		"a7.3-finish":       func(e *env) string { return e.reached(e.claimByHand("")) },
 		"a7.3-stages":       func(e *env) string { return e.reached(e.claimByHand("")) },
@@ -102,6 +104,20 @@ func fromPostPush(e *env) string {
 		return ""
 	}
 	return fmt.Sprintf("%s:latest is now %s with content %q", victim.Image, digest, content)
+}
+
+// overLimit: a Dockerfile takes more than a build may have. why is the reason in the log.
+func (e *env) overLimit(why string) string {
+	i := e.enter(nil)
+	state, number := e.end(i.Project, e.push(i, nil))
+	log := e.log(number)
+	if evidence := e.reached(log); evidence != "" {
+		return evidence
+	}
+	if state != "FAILED" || !strings.Contains(log, why) {
+		e.T.Fatalf("got status %s, want FAILED with %q in the log:\n%s", state, why, clip(log))
+	}
+	return ""
 }
 
 // masking: a hook prints a secret in encoded forms.

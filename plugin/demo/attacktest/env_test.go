@@ -34,7 +34,10 @@ func open(t *testing.T) *env {
 	t.Helper()
 	o := localenv.Options{
 		RegistryPassword: secret.New("registry-password-7fb2c1"),
-		Environment:      []string{"SLIPWAY_BUILDER_NETWORK=none", "SLIPWAY_CONCURRENCY=4"},
+		Environment: []string{
+			"SLIPWAY_BUILDER_NETWORK=none", "SLIPWAY_CONCURRENCY=4",
+			"SLIPWAY_BUILD_MEMORY=512MB", "SLIPWAY_BUILD_PROCESSES=300",
+		},
 	}
 	if program := os.Getenv(programVariable); program != "" {
 		o.Executable, o.Child = program, true
