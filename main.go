@@ -12,10 +12,16 @@ import (
 	"slipway/plugin"
 	"slipway/plugin/demo"
 	"slipway/runner"
+	"slipway/runner/sandbox/guest"
 	"slipway/runner/sandbox/server"
 )
 
-func main() { os.Exit(run()) }
+func main() {
+	if guest.Requested(os.Args) { // process 1 of a sandbox
+		os.Exit(guest.Main())
+	}
+	os.Exit(run())
+}
 
 func run() int {
 	return program.Run(&cli.Command{

@@ -12,9 +12,15 @@ import (
 	"slipway/config/program"
 	"slipway/runner"
 	"slipway/runner/sandbox"
+	"slipway/runner/sandbox/guest"
 )
 
-func main() { os.Exit(run()) }
+func main() {
+	if guest.Requested(os.Args) { // process 1 of a sandbox
+		os.Exit(guest.Main())
+	}
+	os.Exit(run())
+}
 
 func run() int {
 	server := beside("slipway-builder")

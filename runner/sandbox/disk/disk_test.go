@@ -154,8 +154,11 @@ func TestAFullMachineIsAnErrorBeforeAnythingIsMounted(t *testing.T) {
 		o    disk.Options
 		want string
 	}{
-		"too large":   {disk.Options{Dir: dir, Bytes: 1 << 30}, "make a disk of 1GiB: " + dir + " has"},
-		"the reserve": {disk.Options{Dir: dir, Bytes: 20 * mebi, Reserve: 50 * mebi}, ", and 50MiB must remain free: free space there"},
+		"too large": {disk.Options{Dir: dir, Bytes: 1 << 30}, "make a disk of 1GiB: " + dir + " has"},
+		"the reserve": {
+			disk.Options{Dir: dir, Bytes: 20 * mebi, Reserve: 50 * mebi},
+			", and 50MiB must remain free: free space there",
+		},
 	} {
 		_, err := disk.New(t.Context(), c.o)
 		var space *disk.SpaceError

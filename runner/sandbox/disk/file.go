@@ -86,7 +86,7 @@ func allocateBlocks(f *os.File, o Options) error {
 // is essential: to discard blocks would give them back to the machine.
 func format(ctx context.Context, name string, o Options) error {
 	//nolint:gosec // G204: the name is ours, and a number
-	cmd := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-m", "0",
+	cmd := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-m", "0", "-b", "4096",
 		"-N", strconv.FormatInt(o.Inodes, 10), "-E", "nodiscard,lazy_itable_init=1,root_owner=0:0", name)
 	// Administrators' tools are not in every PATH.
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"}

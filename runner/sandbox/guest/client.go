@@ -29,6 +29,9 @@ var ErrEnded = errors.New("the sandbox has ended")
 // any more.
 var ErrProtocol = errors.New("process 1 of the sandbox did not answer correctly")
 
+// ErrDetached reports that another process has the socket.
+var ErrDetached = errors.New("the socket of the sandbox was given to another process")
+
 // A Command is a command to run. Args is required.
 type Command struct {
 	Dir  string   // working directory in the sandbox; empty = /
@@ -206,4 +209,24 @@ func (c *Client) fail(err error) error {
 		c.broken = ErrEnded
 	}
 	return c.broken
+}
+
+// Detach returns the socket for a client in another process. This client cannot be used any more. No
+// command may be running.
+func (c *Client) Detach() (*os.File, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken != nil {
+		return nil, c.broken
+	}
+	c.broken = ErrDetached
+	conn, ok := c.conn.(interface{ File() (*os.File, error) })
+	if !ok {
+		return nil, fmt.Errorf("detach the client of a sandbox: %T has no file", c.conn)
+	}
+	file, err := conn.File() // a copy
+	if err != nil {
+		return nil, fmt.Errorf("detach the client of a sandbox: %w", err)
+	}
+	return file, c.conn.Close()
 }

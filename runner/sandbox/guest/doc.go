@@ -1,7 +1,7 @@
 // Package guest runs commands inside a sandbox. Its two halves talk over one Unix socket:
 //
-//   - Process 1 of the sandbox is this program, started with the name ProcessName. It calls Main, which
-//     runs one command after another.
+//   - Process 1 of the sandbox is this program, started with the argument "sandbox-init". It calls Main,
+//     which runs one command after another.
 //   - A Client outside sends it commands.
 //
 // When a command ends, process 1 kills every process that it left behind. So nothing of one command can

@@ -33,9 +33,8 @@ func start(t testing.TB) *guest.Client {
 		t.Fatal(err)
 	}
 	theirs := os.NewFile(uintptr(pair[1]), "socket")
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{guest.ProcessName}
-	cmd.Stdin, cmd.Stderr = theirs, os.Stderr
+	cmd := exec.Command("/proc/self/exe", guest.Argument)
+	cmd.ExtraFiles, cmd.Stderr = []*os.File{theirs}, os.Stderr
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID,
@@ -80,9 +79,12 @@ func TestCommands(t *testing.T) {
 		text   string
 		err    error
 	}{
-		"success":     {guest.Command{Args: []string{"/bin/echo", "hi"}}, guest.Status{}, "hi\n", nil},
-		"exit code":   {guest.Command{Args: []string{"/bin/sh", "-c", "exit 3"}}, guest.Status{Code: 3}, "", nil},
-		"signal":      {guest.Command{Args: []string{"/bin/sh", "-c", "kill -9 $$"}}, guest.Status{Code: -1, Signal: syscall.SIGKILL}, "", nil},
+		"success":   {guest.Command{Args: []string{"/bin/echo", "hi"}}, guest.Status{}, "hi\n", nil},
+		"exit code": {guest.Command{Args: []string{"/bin/sh", "-c", "exit 3"}}, guest.Status{Code: 3}, "", nil},
+		"signal": {
+			guest.Command{Args: []string{"/bin/sh", "-c", "kill -9 $$"}},
+			guest.Status{Code: -1, Signal: syscall.SIGKILL}, "", nil,
+		},
 		"both pipes":  {guest.Command{Args: []string{"/bin/sh", "-c", "echo a; echo b >&2"}}, guest.Status{}, "a\nb\n", nil},
 		"environment": {guest.Command{Args: []string{"/usr/bin/env"}, Env: []string{"A=b"}}, guest.Status{}, "A=b\n", nil},
 		"directory":   {guest.Command{Args: []string{"/bin/pwd"}, Dir: "/usr/bin"}, guest.Status{}, "/usr/bin\n", nil},
@@ -93,7 +95,9 @@ func TestCommands(t *testing.T) {
 		"no program file": {
 			guest.Command{Args: []string{"/usr"}}, guest.Status{Code: -1}, "", syscall.EACCES,
 		},
-		"no directory": {guest.Command{Args: []string{"/bin/true"}, Dir: "/absent"}, guest.Status{Code: -1}, "", syscall.ENOENT},
+		"no directory": {
+			guest.Command{Args: []string{"/bin/true"}, Dir: "/absent"}, guest.Status{Code: -1}, "", syscall.ENOENT,
+		},
 	} {
 		var out bytes.Buffer
 		tc.cmd.Output = &out

@@ -11,14 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ProcessName is the name (args[0]) with which the sandbox starts this program as its process 1.
-const ProcessName = "slipway-sandbox-init"
+// Argument is the only argument with which the sandbox starts this program as its process 1.
+const Argument = "sandbox-init"
+
+// socketFD is the descriptor of the inherited socket: the first one of exec.Cmd.ExtraFiles.
+const socketFD = 3
 
 // Requested reports whether the arguments of this program ask for Main. Each program that starts
 // sandboxes checks it first in its main function.
-func Requested(args []string) bool { return len(args) > 0 && args[0] == ProcessName }
+func Requested(args []string) bool { return len(args) == 2 && args[1] == Argument }
 
-// Main is process 1 of a sandbox. Its standard input is the socket to the client. It returns the exit
+// Main is process 1 of a sandbox. Its descriptor 3 is the socket to the client. It returns the exit
 // code when the client has closed the socket. It must be process 1 of a PID namespace, because it kills
 // all processes that it can see.
 func Main() int {
@@ -31,7 +34,7 @@ func Main() int {
 
 func runMain() error {
 	if os.Getpid() != 1 {
-		return fmt.Errorf("%s is not process 1 of a PID namespace", ProcessName)
+		return fmt.Errorf("%s is not process 1 of a PID namespace", Argument)
 	}
 	// Before anything else: the kernel then denies commands this process's memory and descriptors.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -47,7 +50,7 @@ func runMain() error {
 	}
 	conn, err := takeSocket()
 	if err != nil {
-		return fmt.Errorf("use standard input as the socket: %w", err)
+		return fmt.Errorf("use descriptor 3 as the socket: %w", err)
 	}
 	debug.SetGCPercent(400) // output is passed on without allocations, so there is little to collect
 	return serve(conn)
@@ -65,21 +68,9 @@ func catchSignals() {
 	}()
 }
 
-// takeSocket returns the connection of standard input. Commands inherit neither.
+// takeSocket returns the connection of the inherited socket. Commands do not inherit it.
 func takeSocket() (net.Conn, error) {
-	fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, err
-	}
-	socket := os.NewFile(uintptr(fd), "socket")
+	socket := os.NewFile(socketFD, "socket")
 	defer socket.Close()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	if err := unix.Dup3(int(null.Fd()), 0, 0); err != nil {
-		return nil, err
-	}
 	return net.FileConn(socket)
 }

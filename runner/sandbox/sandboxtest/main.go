@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -91,4 +92,12 @@ func Dir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// CheckLacks fails the test if a text has an unwanted part.
+func CheckLacks(t testing.TB, name, text, unwanted string) {
+	t.Helper()
+	if strings.Contains(text, unwanted) {
+		t.Errorf("%s: got %q, want no %q in it", name, text, unwanted)
+	}
 }

@@ -1,0 +1,107 @@
+package rootfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"slipway/runner/sandbox/idmap"
+)
+
+// HostOptions configure NewHost. Dir is required.
+type HostOptions struct {
+	// Dir is a directory for files that all root file systems share. All users must be able to traverse
+	// it and its parents.
+	Dir string
+	// Directories are further directories of this machine that sandboxes see, as /opt/go.
+	Directories []string
+	// WithoutIDMap makes skeletons also where the kernel can map IDs. It is for tests.
+	WithoutIDMap bool
+}
+
+// A Host knows which files of this machine sandboxes see. It is safe for concurrent use.
+type Host struct {
+	dir         string
+	directories []string            // as /usr; sorted, without links
+	private     map[string][]string // by directory: paths below it that only their owner may read
+	mapsIDs     bool
+
+	mu        sync.Mutex
+	skeletons map[string]string // by directory and owner
+}
+
+// defaultDirectories have the machine's programs, and the database of installed packages. On most machines
+// all but the first and the last are symbolic links.
+func defaultDirectories() []string {
+	return []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/var/lib/dpkg"}
+}
+
+// NewHost looks at this machine. It takes about a second, because it looks at each file of /usr for those
+// that only their owner may read. Sandboxes do not see these. Files that are made later are seen, so call
+// NewHost again from time to time.
+func NewHost(ctx context.Context, o HostOptions) (*Host, error) {
+	h := &Host{dir: o.Dir, private: map[string][]string{}, skeletons: map[string]string{}}
+	if err := os.MkdirAll(o.Dir, 0o711); err != nil { //nolint:gosec // G301: sandboxes traverse it
+		return nil, fmt.Errorf("prepare root file systems: %w", err)
+	}
+	for _, dir := range append(defaultDirectories(), o.Directories...) {
+		if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+			continue
+		}
+		private, err := findPrivate(ctx, dir)
+		if err != nil {
+			return nil, fmt.Errorf("prepare root file systems: %w", err)
+		}
+		h.directories = append(h.directories, filepath.Clean(dir))
+		h.private[filepath.Clean(dir)] = private
+	}
+	slices.Sort(h.directories)
+	h.directories = slices.Compact(h.directories)
+	if !slices.Contains(h.directories, "/usr") {
+		return nil, errors.New("prepare root file systems: /usr is not a directory")
+	}
+	if !o.WithoutIDMap {
+		h.mapsIDs = tryMappedOverlay(o.Dir) == nil
+	}
+	return h, nil
+}
+
+// MapsIDs reports whether the kernel maps the owners of this machine's files, so that sandboxes can change
+// them. If not, all sandboxes should use the same IDs, because a skeleton takes a second or more.
+func (h *Host) MapsIDs() bool { return h.mapsIDs }
+
+// tryMappedOverlay mounts an overlay on a mapped directory, and returns the error. Linux 5.12 has mapped
+// mounts, but only 5.19 overlays on them.
+func tryMappedOverlay(dir string) error {
+	scratch, err := os.MkdirTemp(dir, "try-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(scratch)
+	if err := unix.Mount("tmpfs", scratch, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=1m"); err != nil {
+		return err
+	}
+	defer unix.Unmount(scratch, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) //nolint:errcheck // it was mounted
+	ids := idmap.IDs{First: 1 << 20, Count: idmap.Count}
+	namespace, err := idmap.Namespace(ids.Mappings())
+	if err != nil {
+		return err
+	}
+	defer namespace.Close()
+	b := &builder{
+		root:   filepath.Join(scratch, "root"),
+		layers: filepath.Join(scratch, "layers"),
+		ids:    ids,
+		mapped: namespace,
+	}
+	if err := os.MkdirAll(filepath.Join(b.root, "usr"), 0o755); err != nil { //nolint:gosec // G301: as /usr
+		return err
+	}
+	return b.overlay("/usr", "", nil)
+}

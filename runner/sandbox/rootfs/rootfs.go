@@ -1,0 +1,187 @@
+// Package rootfs makes root file systems for sandboxes from an allow list of this machine's files.
+//
+// Directories with programs (/usr, and the package database) are mounted with a writable layer on the
+// attempt's disk. Root of the sandbox owns them, and can install packages, and change or delete each
+// file; the machine's own files stay as they are. Of /etc, only listed files are copied. Everything
+// else is empty: no home directory, no /run, no /var of the machine.
+//
+// The kernel maps the owners of the machine's files to those of the sandbox (idmap). Where it cannot, in
+// rootless mode and before Linux 5.19, a skeleton takes its place: a copy of all directories, without
+// files, that belongs to root of the sandbox. New files work then, and existing ones can be deleted, but
+// not changed.
+package rootfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"slipway/runner/sandbox/idmap"
+)
+
+// WorkspacePath is the directory of the sandbox where the workspace is mounted.
+const WorkspacePath = "/workspace"
+
+// InitPath is the file of the sandbox where the program of process 1 is mounted.
+const InitPath = "/.slipway/init"
+
+// A File is a file to write into a root file system.
+type File struct {
+	Path string // absolute, as /etc/hosts
+	Data []byte
+	Mode os.FileMode // 0 = 0644
+}
+
+// A Workspace is a directory that a sandbox shares.
+type Workspace struct {
+	Dir string
+	// Owner is the user outside who owns Dir. Files of this user belong to root inside. New files of
+	// root inside belong to this user outside.
+	Owner int
+}
+
+// Options configure Host.New. Dir, IDs and Workspace are required.
+type Options struct {
+	Dir       string // an empty directory on the attempt's disk, that all users can traverse
+	IDs       idmap.IDs
+	Workspace Workspace
+	Files     []File // written last; they replace those of the machine
+}
+
+// A Root is a mounted root file system. The caller must close it.
+type Root struct {
+	dir string
+}
+
+// Path returns the directory that is / in the sandbox.
+func (r *Root) Path() string { return filepath.Join(r.dir, "root") }
+
+// Close unmounts the root file system with everything that is mounted in it. Its files remain on the disk.
+func (r *Root) Close() error {
+	if err := unix.Unmount(r.dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+		return fmt.Errorf("unmount a root file system: %w", err)
+	}
+	return nil
+}
+
+// New makes and mounts a root file system.
+func (h *Host) New(ctx context.Context, o Options) (_ *Root, err error) {
+	if strings.ContainsAny(o.Dir, `,:\`) {
+		return nil, fmt.Errorf("make a root file system: the path %s has a comma, colon or backslash", o.Dir)
+	}
+	// A mount of its own: Close unmounts everything below it with one call, and never follows a path that
+	// the sandbox can change.
+	if err := unix.Mount(o.Dir, o.Dir, "", unix.MS_BIND, ""); err != nil {
+		return nil, fmt.Errorf("make a root file system: %w", err)
+	}
+	r := &Root{dir: o.Dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("make a root file system: %w", err), r.Close())
+		}
+	}()
+	if err := unix.Mount("", o.Dir, "", unix.MS_PRIVATE, ""); err != nil {
+		return nil, err
+	}
+	b := &builder{host: h, root: r.Path(), layers: filepath.Join(o.Dir, "layers"), ids: o.IDs}
+	return r, b.build(ctx, o)
+}
+
+// A builder makes one root file system.
+type builder struct {
+	host   *Host
+	root   string // becomes /
+	layers string // of the overlays
+	ids    idmap.IDs
+	mapped *os.File // user namespace that maps the machine's IDs; nil = the kernel cannot
+}
+
+func (b *builder) build(ctx context.Context, o Options) error {
+	if b.host.mapsIDs {
+		namespace, err := idmap.Namespace(b.ids.Mappings())
+		if err != nil {
+			return err
+		}
+		defer namespace.Close()
+		b.mapped = namespace
+	}
+	if err := makeTree(b.root); err != nil {
+		return err
+	}
+	if err := copyEtc("/etc", filepath.Join(b.root, "etc")); err != nil {
+		return err
+	}
+	if err := writeAccounts(filepath.Join(b.root, "etc")); err != nil {
+		return err
+	}
+	if err := chownTree(b.root, b.ids.First); err != nil {
+		return err
+	}
+	for _, dir := range b.host.directories {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := b.addDirectory(ctx, dir); err != nil {
+			return err
+		}
+	}
+	if err := b.mountInit(); err != nil {
+		return err
+	}
+	if err := b.mountWorkspace(o.Workspace); err != nil {
+		return err
+	}
+	return writeFiles(b.root, b.ids.First, o.Files)
+}
+
+// mountWorkspace mounts the workspace with its owner as root.
+func (b *builder) mountWorkspace(w Workspace) error {
+	target := filepath.Join(b.root, WorkspacePath)
+	options := idmap.Options{Checked: true, Owner: w.Owner}
+	if w.Owner != b.ids.First {
+		namespace, err := idmap.Namespace(b.ids.Owned(w.Owner))
+		if err != nil {
+			return err
+		}
+		defer namespace.Close()
+		options.Namespace = namespace
+	}
+	if err := idmap.Mount(w.Dir, target, options); err != nil {
+		return fmt.Errorf("share the workspace: %w", err)
+	}
+	return nil
+}
+
+// mountInit mounts this program, as process 1 of the sandbox.
+func (b *builder) mountInit() error {
+	target := filepath.Join(b.root, InitPath)
+	if err := os.Mkdir(filepath.Dir(target), 0o755); err != nil { //nolint:gosec // G301: the sandbox reads it
+		return err
+	}
+	if err := os.WriteFile(target, nil, 0o755); err != nil { //nolint:gosec // G306: a program
+		return err
+	}
+	// The file of the path may be another one by now, because of an upgrade. Or it is in a directory of
+	// another mount namespace. Then the program is copied.
+	if path, err := os.Executable(); err == nil && sameFile(path, "/proc/self/exe") {
+		options := idmap.Options{Namespace: b.mapped, ReadOnly: true}
+		if idmap.Mount(path, target, options) == nil {
+			return nil
+		}
+	}
+	return copyFile("/proc/self/exe", target, 0o755)
+}
+
+func sameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
+}
