@@ -220,9 +220,21 @@ func (n *Namespace) removeOnce() error {
 	if n.file != nil {
 		n.file.Close()
 	}
-	err := n.router.links.remove(n.port())
-	n.router.mu.Lock()
-	defer n.router.mu.Unlock()
-	delete(n.router.members, n)
+	return n.router.release(n)
+}
+
+// release removes the namespace's interface from the router. If the router closes, the kernel removes
+// all its interfaces, without a caller that waits for each.
+func (r *Router) release(n *Namespace) error {
+	r.mu.Lock()
+	closed := r.closed
+	r.mu.Unlock()
+	if closed {
+		return nil
+	}
+	err := r.links.remove(n.port())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.members, n) // only now another one may get its number
 	return err
 }

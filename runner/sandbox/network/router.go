@@ -94,56 +94,54 @@ func NewRouter(ctx context.Context, o Options) (_ *Router, err error) {
 		return nil, err
 	}
 	hostReady := r.prepareHost(ctx)
-	err = r.makeNamespace(ctx, addresses)
-	if err := errors.Join(err, <-hostReady); err != nil {
+	filterReady, err := r.makeNamespace(ctx, addresses)
+	filtered := func() error { return errors.Join(filterReady(), <-hostReady) }
+	if err != nil {
+		return nil, errors.Join(err, filtered())
+	}
+	if r.uplink, err = r.connect(ctx, host, sync.OnceValue(filtered)); err != nil {
 		return nil, err
 	}
 	r.work.Go(func() { r.followHost(background, watched, addresses) })
 	if err := r.serveDNS(background); err != nil {
 		return nil, err
 	}
-	if r.uplink, err = r.connect(ctx, host); err != nil {
-		return nil, err
-	}
 	return r, nil
 }
 
-// makeNamespace makes the router's namespace, with filter and bridge, and without an uplink.
-func (r *Router) makeNamespace(ctx context.Context, host []netip.Addr) error {
-	file, err := netns.New(func() error {
+// makeNamespace makes the router's namespace with its bridge and without an uplink, and starts to load
+// the filter. filtered waits for the filter, also after an error.
+func (r *Router) makeNamespace(ctx context.Context, host []netip.Addr) (filtered func() error, err error) {
+	filtered = func() error { return nil }
+	r.file, err = netns.New(func() error {
 		if err := setSysctls(routerSysctls(r.versions)); err != nil {
 			return err
 		}
-		wait, err := r.loadFilter(ctx, host)
-		if err != nil {
-			return err
-		}
-		err = r.makeBridge()
-		return errors.Join(err, wait())
+		filtered = r.loadFilter(ctx, host)
+		return r.makeBridge()
 	})
-	r.file = file
-	return err
+	return filtered, err
 }
 
 // loadFilter starts to load the packet filter in this thread's namespace. The caller must call wait.
-func (r *Router) loadFilter(ctx context.Context, host []netip.Addr) (wait func() error, err error) {
+func (r *Router) loadFilter(ctx context.Context, host []netip.Addr) (wait func() error) {
 	var running []*loading
-	wait = func() error {
-		var errs []error
+	var errs []error
+	for _, version := range r.versions {
+		rules := r.options.Filter.routerRules(version, gateway(version), r.uplinkNetworks(), host)
+		l, err := startRestore(ctx, version, rules)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		running = append(running, l)
+	}
+	return func() error {
 		for _, l := range running {
 			errs = append(errs, l.wait())
 		}
 		return errors.Join(errs...)
 	}
-	for _, version := range r.versions {
-		rules := r.options.Filter.routerRules(version, gateway(version), r.uplinkNetworks(), host)
-		l, err := startRestore(ctx, version, rules)
-		if err != nil {
-			return nil, errors.Join(err, wait())
-		}
-		running = append(running, l)
-	}
-	return wait, nil
 }
 
 // makeBridge makes the bridge in this thread's namespace.

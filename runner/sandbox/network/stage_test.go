@@ -91,7 +91,7 @@ func runOwner() error {
 	if err != nil {
 		return err
 	}
-	answered := report{PID: os.Getpid(), Words: map[string]string{}, Addresses: map[string][]string{}}
+	answered := report{PID: os.Getpid(), Addresses: map[string][]string{}}
 	if o.Linger {
 		linger := exec.Command("/proc/self/exe")
 		linger.Env = append(os.Environ(), stageVariable+"="+stageLinger)
@@ -107,10 +107,7 @@ func runOwner() error {
 	}
 	input := bufio.NewReader(os.Stdin)
 	for {
-		for _, address := range o.Dial {
-			word, _ := read(hook, address)
-			answered.Words[address] = word
-		}
+		answered.Words = readAll(hook, o.Dial)
 		for _, name := range o.Resolve {
 			if answer, err := resolve(hook, "udp", name, dns.TypeA); err == nil {
 				answered.Addresses[name] = addressesOf(answer)

@@ -62,12 +62,20 @@ func (r *Router) ensureHostRules(ctx context.Context, version family) error {
 	return nil
 }
 
-// connect connects the router to the host.
-func (r *Router) connect(ctx context.Context, host links) (io.Closer, error) {
+// connect connects the router to the host. No packet passes before filtered has returned without error.
+func (r *Router) connect(ctx context.Context, host links, filtered func() error) (io.Closer, error) {
 	if r.options.Slirp != "" {
+		if err := filtered(); err != nil {
+			return nil, err
+		}
 		return r.startSlirp(ctx)
 	}
-	return r.addUplink(ctx, host)
+	uplink, err := r.addUplink(ctx, host, filtered)
+	if err != nil {
+		_ = filtered() // its processes end before the router is closed
+		return nil, err
+	}
+	return uplink, nil
 }
 
 // A vethUplink is a pair of interfaces between the host and a router.
@@ -83,8 +91,9 @@ func (u vethUplink) Close() error {
 	return host.remove(u.name)
 }
 
-// addUplink makes a pair of interfaces. Its name on the host reserves its addresses.
-func (r *Router) addUplink(ctx context.Context, host links) (_ io.Closer, err error) {
+// addUplink makes a pair of interfaces, and brings it up after filtered has returned. Its name on the host
+// reserves its addresses.
+func (r *Router) addUplink(ctx context.Context, host links, filtered func() error) (_ io.Closer, err error) {
 	number, err := r.reserveUplink(host)
 	if err != nil {
 		return nil, err
@@ -114,6 +123,9 @@ func (r *Router) addUplink(ctx context.Context, host links) (_ io.Closer, err er
 		}
 		outside = append(outside, outer.Addr())
 		inside = append(inside, inner.Addr())
+	}
+	if err := filtered(); err != nil {
+		return nil, err
 	}
 	err = errors.Join(
 		host.up(u.name),

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -333,6 +334,21 @@ func read(n *Namespace, address string) (string, error) {
 	_ = conn.SetDeadline(time.Now().Add(dialTimeout))
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	return strings.TrimSpace(line), err
+}
+
+// readAll connects to all addresses at once, and returns the words. Errors are empty words.
+func readAll(n *Namespace, addresses []string) map[string]string {
+	words := make([]string, len(addresses))
+	var all sync.WaitGroup
+	for i, address := range addresses {
+		all.Go(func() { words[i], _ = read(n, address) })
+	}
+	all.Wait()
+	found := map[string]string{}
+	for i, address := range addresses {
+		found[address] = words[i]
+	}
+	return found
 }
 
 // resolve asks the forwarder of a namespace.
