@@ -24,6 +24,10 @@ type Options struct {
 	// Line is called with each non-empty line of stdout and stderr, without surrounding spaces.
 	// Calls do not overlap. If Line is nil, the command's own Stdout and Stderr are used.
 	Line func(line string)
+	// Setup runs on the thread that starts the process, before the start. The process inherits what it
+	// changes of the thread, as its network namespace. No other goroutine ever runs on the thread. If
+	// Setup returns an error, the process is not started, and Start returns the error.
+	Setup func() error
 }
 
 // A Process is a started process. It is safe for concurrent use.
@@ -34,7 +38,7 @@ type Process struct {
 }
 
 // Start starts the command in its own process group. So Ctrl-C signals only the parent, which can
-// then stop the command in order. The error is the one of exec.Cmd.Start.
+// then stop the command in order. The error is the one of exec.Cmd.Start or Options.Setup.
 func Start(cmd *exec.Cmd, o Options) (*Process, error) {
 	if o.Death == 0 {
 		o.Death = syscall.SIGKILL
@@ -45,7 +49,7 @@ func Start(cmd *exec.Cmd, o Options) (*Process, error) {
 	cmd.SysProcAttr.Pdeathsig, cmd.SysProcAttr.Setpgid = o.Death, true
 	p := &Process{cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)
-	go p.run(o.Line, started)
+	go p.run(o, started)
 	if err := <-started; err != nil {
 		return nil, err
 	}
@@ -54,10 +58,23 @@ func Start(cmd *exec.Cmd, o Options) (*Process, error) {
 
 // run starts the process and waits for its end on one locked thread. The kernel sends the death
 // signal when the thread that started the process ends, not when the whole parent ends.
-func (p *Process) run(line func(string), started chan<- error) {
+func (p *Process) run(o Options, started chan<- error) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	read, err := p.start(line != nil)
+	if o.Setup == nil {
+		defer runtime.UnlockOSThread()
+	} else if syscall.Gettid() == os.Getpid() {
+		// The main thread cannot end, so it would stay as Setup leaves it. While this goroutine has it,
+		// the next one runs on another thread.
+		defer runtime.UnlockOSThread()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			p.run(o, started)
+		}()
+		<-done
+		return
+	}
+	read, err := p.setUpAndStart(o)
 	started <- err
 	if err != nil {
 		return
@@ -66,12 +83,21 @@ func (p *Process) run(line func(string), started chan<- error) {
 	go func() {
 		defer close(outputDone)
 		if read != nil {
-			passLines(read, line)
+			passLines(read, o.Line)
 		}
 	}()
 	p.err = p.cmd.Wait()
 	<-outputDone
 	close(p.ended)
+}
+
+func (p *Process) setUpAndStart(o Options) (read *os.File, err error) {
+	if o.Setup != nil {
+		if err := o.Setup(); err != nil {
+			return nil, err
+		}
+	}
+	return p.start(o.Line != nil)
 }
 
 // start starts the process. If piped, read is the read end of a pipe for stdout and stderr, and the

@@ -170,3 +170,29 @@ func TestStartReturnsTheErrorOfAMissingProgram(t *testing.T) {
 		}
 	}
 }
+
+func TestSetupRunsOnTheThreadOfTheProcess(t *testing.T) {
+	const priority = 7 // of the thread alone, and inherited
+	var lines []string
+	p, err := process.Start(shell("nice"), process.Options{
+		Line:  func(line string) { lines = append(lines, line) },
+		Setup: func() error { return syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), priority) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{strconv.Itoa(priority)}; !slices.Equal(lines, want) {
+		t.Errorf("priority of the process: got %q, want %q", lines, want)
+	}
+}
+
+func TestErrorOfSetup(t *testing.T) {
+	want := errors.New("a cause")
+	_, err := process.Start(shell("exit 0"), process.Options{Setup: func() error { return want }})
+	if !errors.Is(err, want) {
+		t.Errorf("got %v, want %v", err, want)
+	}
+}

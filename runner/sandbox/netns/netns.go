@@ -40,11 +40,20 @@ func New(setup func() error) (*os.File, error) {
 // CAP_SYS_ADMIN in the owner of the namespace and in this process's user namespace.
 func Do(namespace *os.File, f func() error) error {
 	return onOwnThread(func() error {
-		if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("enter network namespace: %w", err)
+		if err := Enter(namespace); err != nil {
+			return err
 		}
 		return f()
 	})
+}
+
+// Enter moves this thread to the network namespace. The thread must be locked and must end, as for
+// process.Options.Setup.
+func Enter(namespace *os.File) error {
+	if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter network namespace: %w", err)
+	}
+	return nil
 }
 
 // Path returns a path of the namespace for other processes. It is valid while this process runs and

@@ -168,6 +168,10 @@ func (n *Namespace) DNS() netip.Addr { return gateway(ipv4) }
 // that f starts do not run there. See package netns.
 func (n *Namespace) Do(f func() error) error { return netns.Do(n.file, f) }
 
+// Enter moves this thread to the namespace. Use it as process.Options.Setup, to start a process in the
+// namespace that ends with this one.
+func (n *Namespace) Enter() error { return netns.Enter(n.file) }
+
 // Listen listens inside the namespace, as net.Listen with an IP address. The caller serves from its own
 // namespace. Close closes the listener, too.
 func (n *Namespace) Listen(ctx context.Context, network, address string) (net.Listener, error) {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipway/config/must"
+	"slipway/config/process"
 )
 
 // runGuest tries what root of a sandbox may do in its network, and prints a line for each.
@@ -84,6 +85,31 @@ enter the first network: no: operation not permitted
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A builder is such a process: it starts in the namespace and ends with this one.
+func TestProcessesStartInTheNamespace(t *testing.T) {
+	w := newWorld(t)
+	builder := join(t, newRouter(t, w.options()), "builder")
+	var want string
+	must.Succeed(t, builder.Do(func() (err error) {
+		want, err = os.Readlink("/proc/thread-self/ns/net")
+		return err
+	}))
+	outside := must.Get[string](t)(os.Readlink("/proc/self/ns/net"))
+	for range 20 {
+		lines := make(chan string, 1)
+		cmd := exec.Command("readlink", "/proc/self/ns/net")
+		started, err := process.Start(cmd, process.Options{Setup: builder.Enter, Line: func(line string) { lines <- line }})
+		must.Succeed(t, err)
+		must.Succeed(t, started.Wait())
+		if got := <-lines; got != want {
+			t.Errorf("got network %s, want that of the namespace, %s", got, want)
+		}
+		if got := must.Get[string](t)(os.Readlink("/proc/self/ns/net")); got != outside {
+			t.Errorf("this process: got network %s, want %s", got, outside)
+		}
 	}
 }
 
