@@ -10,6 +10,7 @@ import (
 	"slipway/config/buildservice"
 	"slipway/runner/attempt"
 	"slipway/runner/sandbox"
+	"slipway/runner/sandbox/confine"
 	"slipway/runner/settings"
 	"slipway/runner/step"
 )
@@ -31,7 +32,23 @@ func Command(builderProgram string) *cli.Command {
 			Name:  dryRunFlag,
 			Usage: "without a gateway: print the plan of the step and the source of each setting, and do nothing else",
 		}},
-		Action: command{builderProgram}.run,
+		Action:   command{builderProgram}.run,
+		Commands: []*cli.Command{hookCommand()},
+	}
+}
+
+// hookCommand is the guard of a build hook (package confine).
+func hookCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "hook",
+		Usage:  "the process that runs one build hook; the runner starts it",
+		Hidden: true,
+		Action: func(context.Context, *cli.Command) error {
+			if code := confine.Main(); code != 0 {
+				return cli.Exit("", code)
+			}
+			return nil
+		},
 	}
 }
 

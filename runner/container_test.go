@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 type container struct {
 	capabilities []string          // nil = Docker's default ones
 	seccomp      bool              // Docker's default profile
+	denied       []string          // system calls that the profile denies in addition
 	unmasked     bool              // all of /proc is visible
 	cgroups      bool              // are writable
 	uid          uint32            // user of the step
@@ -237,6 +239,10 @@ func (c container) spec(t *testing.T, root, workspace string, environ []string) 
 		profile, err := seccomp.GetDefaultProfile(s)
 		if err != nil {
 			t.Fatal(err)
+		}
+		for i, rule := range profile.Syscalls {
+			isDenied := func(name string) bool { return slices.Contains(c.denied, name) }
+			profile.Syscalls[i].Names = slices.DeleteFunc(slices.Clone(rule.Names), isDenied)
 		}
 		s.Linux.Seccomp = profile
 	}

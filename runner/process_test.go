@@ -28,12 +28,13 @@ import (
 	"slipway/runner/spec"
 )
 
-// asCommand makes the test binary behave like the slipway binary. The argument builder has the same
-// effect: a step starts its own builder with it.
+// asCommand makes the test binary behave like the slipway binary. The arguments builder and runner have
+// the same effect: a step starts its own builder and its hooks' guard with them.
 const asCommand = "SLIPWAY_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) == "" && (len(os.Args) < 2 || os.Args[1] != "builder") {
+	isChild := len(os.Args) > 1 && (os.Args[1] == "builder" || os.Args[1] == "runner")
+	if os.Getenv(asCommand) == "" && !isChild {
 		os.Exit(m.Run())
 	}
 	os.Exit(
@@ -204,6 +205,9 @@ func openDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "slipway-runner-")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { // hooks may run as another user
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

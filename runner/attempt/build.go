@@ -165,7 +165,7 @@ func (j *job) buildByHook(ctx context.Context, c checkout) (built, error) {
 	if err := j.askPermit(ctx, ""); err != nil {
 		return built{}, err
 	}
-	hookLogins, err := j.writeHookLogins(c.hooks)
+	hookLogins, err := j.writeHookLogins(c)
 	if err != nil {
 		return built{}, err
 	}

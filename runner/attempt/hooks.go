@@ -2,27 +2,76 @@ package attempt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/caarlos0/env/v11"
 
 	"slipway/runner/buildhooks"
+	"slipway/runner/sandbox/confine"
 )
+
+// A hookRunner runs the build hooks of one attempt, at one level of isolation.
+type hookRunner interface {
+	buildhooks.Executor
+	// Share gives directories of the attempt to its hooks. It is not called while a hook runs.
+	Share(dirs ...string) error
+	// String describes the isolation for the log, as "level container: another user (uid 62017)".
+	String() string
+}
+
+// unconfined runs hooks as this user.
+type unconfined struct{ buildhooks.Process }
+
+func (unconfined) Share(...string) error { return nil }
+func (unconfined) String() string        { return "no level of isolation, as the runner's user" }
+
+// openHookRunner returns the way to run the hooks of this attempt.
+func (j *job) openHookRunner() (hookRunner, error) {
+	if j.o.Control != nil || j.o.Settings.UnconfinedHooks {
+		return unconfined{}, nil
+	}
+	return confine.New(confine.Options{})
+}
+
+// prepareHooks prepares to run the hooks of a checkout, if it has any.
+func (j *job) prepareHooks(c *checkout) (err error) {
+	if len(c.hooks.Present()) == 0 {
+		return nil
+	}
+	if err := j.checkHooks(c.hooks); err != nil {
+		return err
+	}
+	c.runner, err = j.openHookRunner()
+	var unavailable *confine.UnavailableError
+	switch {
+	case errors.As(err, &unavailable):
+		return failed(reasonHook, fmt.Errorf("%s, and build hooks are off on this runner: %w", hasHook(c.hooks), err))
+	case err != nil:
+		return err
+	}
+	j.log.Line("build hooks run at %s", c.runner)
+	if c.temp, err = j.makeDir("tmp"); err != nil {
+		return err
+	}
+	return c.runner.Share(c.tree.Dir, c.home, c.temp)
+}
+
+// hasHook names the first hook, as "the repository has the build hook hooks/build".
+func hasHook(hooks buildhooks.Hooks) string {
+	return fmt.Sprintf("the repository has the build hook hooks/%s", hooks.Present()[0])
+}
 
 // checkHooks fails a build whose hooks cannot do their work here, before the build. It logs that hooks
 // get no credential for the repository.
 func (j *job) checkHooks(hooks buildhooks.Hooks) error {
-	present := hooks.Present()
-	if len(present) == 0 {
-		return nil
-	}
 	if !j.o.Settings.Hooks {
 		// Without its hooks the image would be another than the repository means.
 		return failed(reasonHook, fmt.Errorf(
-			"the repository has the build hook hooks/%s, and build hooks are off on this runner (SLIPWAY_RUNNER_HOOKS=off): "+
+			"%s, and build hooks are off on this runner (SLIPWAY_RUNNER_HOOKS=off): "+
 				"the embedded engine can isolate them only if the gateway runs as root",
-			present[0],
+			hasHook(hooks),
 		))
 	}
 	j.log.Line("build hooks get no credential for the repository: in a hook, git fetch from a private repository fails")
@@ -37,8 +86,8 @@ func (j *job) checkHooks(hooks buildhooks.Hooks) error {
 
 // writeHookLogins writes the registry's credentials for hooks that push. It returns the zero value if there
 // are no such hooks or if they may not have the credentials.
-func (j *job) writeHookLogins(hooks buildhooks.Hooks) (buildhooks.DockerConfig, error) {
-	pushing := hooks.Pushing()
+func (j *job) writeHookLogins(c checkout) (buildhooks.DockerConfig, error) {
+	pushing := c.hooks.Pushing()
 	if len(pushing) == 0 {
 		return buildhooks.DockerConfig{}, nil
 	}
@@ -58,7 +107,11 @@ func (j *job) writeHookLogins(hooks buildhooks.Hooks) (buildhooks.DockerConfig, 
 	if err != nil {
 		return buildhooks.DockerConfig{}, err
 	}
-	return buildhooks.WriteDockerConfig(dir, j.logins.Hooks)
+	written, err := buildhooks.WriteDockerConfig(dir, j.logins.Hooks)
+	if err != nil {
+		return written, err
+	}
+	return written, c.runner.Share(dir)
 }
 
 // runHooks runs those of the named hooks that the repository has. Hooks that push get hookLogins.
@@ -72,7 +125,7 @@ func (j *job) runHooks(
 		if !c.hooks.Has(name) {
 			continue
 		}
-		base := buildhooks.Base{Path: env.ToMap(j.o.Environ)["PATH"], Home: c.home}
+		base := buildhooks.Base{Path: env.ToMap(j.o.Environ)["PATH"], Home: c.home, Temp: c.temp}
 		if slices.Contains(c.hooks.Pushing(), name) {
 			base.DockerConfig = hookLogins
 		}
@@ -81,13 +134,10 @@ func (j *job) runHooks(
 			return failed(reasonConfig, err)
 		}
 		j.log.Line("hooks/%s", name)
-		err = c.hooks.Run(ctx, name, j.hookExecutor(), buildhooks.Execution{Environ: environ, Output: j.log, Grace: j.o.Grace})
+		err = c.hooks.Run(ctx, name, c.runner, buildhooks.Execution{Environ: environ, Output: j.log, Grace: j.o.Grace})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
-
-// hookExecutor returns the executor of build hooks.
-func (j *job) hookExecutor() buildhooks.Executor { return buildhooks.Process{} }

@@ -35,9 +35,11 @@ type job struct {
 
 // A checkout is the fetched commit.
 type checkout struct {
-	tree  source.Tree
-	hooks buildhooks.Hooks
-	home  string // HOME of git and of build hooks
+	tree   source.Tree
+	hooks  buildhooks.Hooks
+	runner hookRunner // nil = the repository has no hooks
+	home   string     // HOME of git and of build hooks
+	temp   string     // TMPDIR of build hooks
 }
 
 // A built is the result of the build stage.
@@ -127,7 +129,7 @@ func (j *job) fetch(ctx context.Context) (c checkout, err error) {
 		if c.hooks, err = buildhooks.Find(c.tree, j.spec.Dockerfile); err != nil {
 			return "", err
 		}
-		if err := j.checkHooks(c.hooks); err != nil {
+		if err := j.prepareHooks(&c); err != nil {
 			return "", err
 		}
 		return "", j.runHooks(ctx, c, buildhooks.DockerConfig{}, buildhooks.PostCheckout)

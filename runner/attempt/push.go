@@ -17,7 +17,7 @@ func (j *job) push(ctx context.Context, c checkout, b built, builder *builderCon
 	err = j.runStage(spec.StagePush, func() (string, error) {
 		hookLogins := b.hookLogins
 		if hookLogins.Dir == "" {
-			if hookLogins, err = j.writeHookLogins(c.hooks); err != nil {
+			if hookLogins, err = j.writeHookLogins(c); err != nil {
 				return "", err
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -51,6 +52,7 @@ type Tree interface {
 
 // Hooks are the hooks that one Dockerfile has.
 type Hooks struct {
+	root  string // of the tree
 	dir   string // of the Dockerfile
 	files map[Name]string
 }
@@ -63,7 +65,11 @@ func Find(t Tree, dockerfile string) (Hooks, error) {
 	if err != nil {
 		return Hooks{}, fmt.Errorf("find the Dockerfile's folder: %w", err)
 	}
-	h := Hooks{dir: dir, files: map[Name]string{}}
+	root, err := t.Directory(".")
+	if err != nil {
+		return Hooks{}, fmt.Errorf("find the root of the tree: %w", err)
+	}
+	h := Hooks{root: root, dir: dir, files: map[Name]string{}}
 	for _, name := range Order() {
 		file, err := t.File(path.Join(folder, "hooks", string(name)))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -169,9 +175,23 @@ func (h Hooks) Run(ctx context.Context, name Name, x Executor, e Execution) erro
 	if file == "" {
 		return nil
 	}
-	// Hooks committed without their x bit work at Docker Hub, so they must here.
-	if err := os.Chmod(file, 0o755); err != nil { //nolint:gosec // G302: a script must be executable
+	if err := h.makeExecutable(file); err != nil {
 		return fmt.Errorf("make build hook %s executable: %w", name, err)
 	}
 	return x.Execute(ctx, Program{Hook: name, File: file, Dir: h.dir, Execution: e})
+}
+
+// makeExecutable sets the mode of a hook: hooks committed without their x bit work at Docker Hub. An
+// earlier hook may have replaced the file by a symbolic link, which must not lead out of the tree.
+func (h Hooks) makeExecutable(file string) error {
+	root, err := os.OpenRoot(h.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	path, err := filepath.Rel(h.root, file)
+	if err != nil {
+		return err
+	}
+	return root.Chmod(path, 0o755)
 }

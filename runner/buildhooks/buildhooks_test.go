@@ -48,7 +48,8 @@ func find(t *testing.T, hooks map[buildhooks.Name]string) buildhooks.Hooks {
 func run(t *testing.T, h buildhooks.Hooks, name buildhooks.Name, env ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	err := h.Run(t.Context(), name, buildhooks.Process{}, buildhooks.Execution{Environ: append(env, "PATH="+os.Getenv("PATH")), Output: &out})
+	e := buildhooks.Execution{Environ: append(env, "PATH="+os.Getenv("PATH")), Output: &out}
+	err := h.Run(t.Context(), name, buildhooks.Process{}, e)
 	return out.String(), err
 }
 
@@ -272,5 +273,31 @@ func TestHooksThatNeedARegistryCredential(t *testing.T) {
 				t.Errorf("check of the hooks: got error %q, want %q and the setting in it", err, test.fault)
 			}
 		})
+	}
+}
+
+// A hook may replace a later one by a symbolic link. The runner must not change the file that it leads to,
+// because the hook may be another user who could not.
+func TestALinkOutOfTheTreeStaysAsItIs(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := find(t, map[buildhooks.Name]string{
+		buildhooks.PreBuild: "#!/bin/sh -e\nln -sf " + secret + " hooks/build\n",
+		buildhooks.Build:    "#!/bin/sh\n",
+	})
+	if _, err := run(t, h, buildhooks.PreBuild); err != nil {
+		t.Fatalf("first hook: %v", err)
+	}
+	if _, err := run(t, h, buildhooks.Build); err == nil {
+		t.Error("second hook, a link out of the tree: got no error, want one")
+	}
+	info, err := os.Stat(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode().Perm(); got != 0o600 {
+		t.Errorf("mode of the file outside: got %o, want 600", got)
 	}
 }

@@ -18,6 +18,7 @@ import (
 type Base struct {
 	Path         string       // PATH
 	Home         string       // HOME: a temporary directory
+	Temp         string       // TMPDIR: a temporary directory; empty = none
 	DockerConfig DockerConfig // for the hooks that push; zero = none
 }
 
@@ -29,9 +30,12 @@ type DockerConfig struct {
 }
 
 // Environment returns the complete environment of a hook: Docker Hub's eight variables, the automated
-// build's own environment, and PATH, HOME and LANG. It contains nothing of the runner's environment.
+// build's own environment, and PATH, HOME, TMPDIR and LANG. It contains nothing of the runner's environment.
 func Environment(s spec.Spec, b Base) ([]string, error) {
 	env := []string{"PATH=" + b.Path, "HOME=" + b.Home, "LANG=C.UTF-8"}
+	if b.Temp != "" {
+		env = append(env, "TMPDIR="+b.Temp)
+	}
 	if b.DockerConfig.Dir != "" {
 		env = append(env, "DOCKER_CONFIG="+b.DockerConfig.Dir, "DOCKERCFG="+b.DockerConfig.Content.Reveal())
 	}

@@ -35,7 +35,11 @@ func example() spec.Spec {
 
 // B6 and R1: a hook gets exactly these variables. A commit message of several lines is unchanged.
 func TestB6Environment(t *testing.T) {
-	env, err := buildhooks.Environment(example(), buildhooks.Base{Path: "/usr/bin:/bin", Home: "/home/empty"})
+	env, err := buildhooks.Environment(example(), buildhooks.Base{
+		Path: "/usr/bin:/bin",
+		Home: "/home/empty",
+		Temp: "/home/temporary",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +66,7 @@ func TestB6Environment(t *testing.T) {
 		"NPM_MODE=ci",
 		"SOURCE_BRANCH=v1.2",
 		"SOURCE_COMMIT=" + strings.Repeat("a", 40),
+		"TMPDIR=/home/temporary",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("environment (-want +got):\n%s", diff)

@@ -40,7 +40,7 @@ func (Process) Execute(ctx context.Context, p Program) error {
 	err = cmd.Start()
 	write.Close()
 	if err != nil {
-		return &Failure{Hook: p.Hook, Code: -1, Why: startProblem(err)}
+		return &Failure{Hook: p.Hook, Code: -1, Why: StartProblem(err)}
 	}
 	copied := make(chan struct{})
 	go func() {
@@ -98,7 +98,8 @@ func (e Execution) grace() time.Duration {
 	return e.Grace
 }
 
-func startProblem(err error) string {
+// StartProblem describes the error of a hook that could not be started.
+func StartProblem(err error) string {
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOEXEC) {
 		return fmt.Sprintf(
 			"could not be started: check that its first line names a program of this machine, as #!/bin/sh: %v",

@@ -27,8 +27,10 @@ type Settings struct {
 	Builder string // address; empty = start one
 	// BuilderTLS is the certificate of the step for that builder. If it is zero, the gateway sends one.
 	BuilderTLS identity.Identity
-	Hooks      bool   // build hooks may run here
-	Workdir    string // absolute; empty = make one
+	Hooks      bool // build hooks may run here
+	// UnconfinedHooks means that build hooks run as the runner's user, without isolation.
+	UnconfinedHooks bool
+	Workdir         string // absolute; empty = make one
 }
 
 // A runnerReader holds the settings of a runner while they are read.
@@ -79,8 +81,9 @@ func runnerTable() table.Table[runnerReader] {
 		},
 		{
 			Name: "SLIPWAY_RUNNER_HOOKS", Env: []string{"PLUGIN_RUNNER_HOOKS"}, Default: "on",
-			Help: "on or off: whether build hooks (hooks/ beside the Dockerfile) may run here",
-			Set:  table.OnOff(func(r *runnerReader) *bool { return &r.Hooks }),
+			Help: "on or off: whether build hooks (hooks/ beside the Dockerfile) may run here; " +
+				"the embedded engine sets unconfined: they run without isolation",
+			Set: setHooks,
 		},
 		{
 			Name:  "SLIPWAY_WORKDIR",
@@ -95,6 +98,17 @@ func runnerTable() table.Table[runnerReader] {
 			},
 		},
 	}
+}
+
+// unconfined is the value of SLIPWAY_RUNNER_HOOKS for hooks without isolation.
+const unconfined = "unconfined"
+
+func setHooks(r *runnerReader, name, text string) error {
+	if text == unconfined {
+		r.Hooks, r.UnconfinedHooks = true, true
+		return nil
+	}
+	return table.OnOff(func(r *runnerReader) *bool { return &r.Hooks })(r, name, text)
 }
 
 // Read reads and validates the settings of a runner that a gateway's engine started, and removes the

@@ -281,7 +281,7 @@ func TestConfinedChildren(t *testing.T) {
 		if strings.Contains(got, "CANARY") {
 			t.Errorf("environment of %s: got the gateway's, want another one:\n%s", build, got)
 		}
-		if !strings.Contains(got, "pid 1\n") || !strings.Contains(got, "SLIPWAY_RUNNER_HOOKS=on") {
+		if !strings.Contains(got, "pid 1\n") || !strings.Contains(got, "SLIPWAY_RUNNER_HOOKS=unconfined") {
 			t.Errorf("hooks of %s: got the builder's process namespace or none, want their own:\n%s", build, got)
 		}
 	}

@@ -55,7 +55,7 @@ func (e *Engine) launch(p autobuild.Pipeline, name, dir, builder string, uid int
 func (e *Engine) environment(p autobuild.Pipeline, dir, builder string) []string {
 	hooks := "off"
 	if p.Hooks && e.Confined() {
-		hooks = "on"
+		hooks = "unconfined"
 	}
 	return []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
