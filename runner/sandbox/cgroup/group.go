@@ -52,8 +52,11 @@ func (g Group) set(l Limits) error {
 
 // Add moves a process with all its threads into the group; 0 = the caller itself. Its later children
 // start in the group. On version 2 the group must have no groups below it.
-func (g Group) Add(pid int) error {
-	for _, dir := range g.tree.dirs {
+func (g Group) Add(pid int) error { return g.addIn(g.tree.dirs, pid) }
+
+// addIn moves a process into the group in some hierarchies.
+func (g Group) addIn(hierarchies []string, pid int) error {
+	for _, dir := range hierarchies {
 		err := write(filepath.Join(dir, g.path, procs), strconv.Itoa(pid))
 		if err != nil {
 			return fmt.Errorf("move process %d to cgroup %s: %w", pid, g.path, err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,8 @@ const ownerGroup = "owner"
 // below. It is safe for concurrent use.
 type Owner struct {
 	Group
-	origin map[string]string // directory of the process before, by mount point
+	entered []string          // mount points of the hierarchies in which this process was moved
+	origin  map[string]string // directory of the process before, by mount point
 }
 
 // Own makes a group with a new name, for example builder-1f3a9c2e for the kind builder, and moves this
@@ -36,17 +38,29 @@ func (t *Tree) Own(kind string, limits Limits) (*Owner, error) {
 	}
 	defer unlock()
 	o := &Owner{
-		Group:  Group{tree: t, path: path.Join(top, kind+"-"+randomName())},
-		origin: t.ownDirs(),
+		Group:   Group{tree: t, path: path.Join(top, kind+"-"+randomName())},
+		entered: t.hierarchiesFor(limits),
+		origin:  t.ownDirs(),
 	}
 	self, err := o.Group.Group(ownerGroup, limits)
 	if err == nil {
-		err = self.Add(0)
+		err = self.addIn(o.entered, 0)
 	}
 	if err != nil {
 		return nil, errors.Join(err, o.leave(), o.removeEmpty())
 	}
 	return o, nil
+}
+
+// hierarchiesFor returns the hierarchies in which an owner's process is moved. Without a limit of
+// processor time it stays where it was in that of the controller cpu: all processes of a group together
+// get as much time as one process beside it.
+func (t *Tree) hierarchiesFor(l Limits) []string {
+	if t.version == 2 || l.CPUs > 0 || l.Weight > 0 {
+		return t.dirs
+	}
+	dirs := []string{mountOf(t.mounts, "memory").Mountpoint, mountOf(t.mounts, "pids").Mountpoint}
+	return slices.Compact(dirs)
 }
 
 // Close moves this process back to its former group and removes the owner's group with all groups
@@ -68,7 +82,7 @@ func (o *Owner) Close(ctx context.Context) error {
 
 // leave moves this process back to where it came from.
 func (o *Owner) leave() error {
-	for _, dir := range o.tree.dirs {
+	for _, dir := range o.entered {
 		if err := write(filepath.Join(o.origin[dir], procs), "0"); err != nil {
 			return fmt.Errorf("move this process out of cgroup %s: %w", o.path, err)
 		}

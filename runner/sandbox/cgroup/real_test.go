@@ -233,6 +233,9 @@ func TestOwnMovesThisProcessAndCloseMovesItBack(t *testing.T) {
 	if want := ":memory:" + owner.Path() + "/owner\n"; !strings.Contains(string(during), want) {
 		t.Errorf("got %s, want %q in it", during, want)
 	}
+	if unwanted := ":cpu:" + owner.Path(); strings.Contains(string(during), unwanted) {
+		t.Errorf("got %s, want no %q in it: no processor time is limited", during, unwanted)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	if err := owner.Close(ctx); err != nil {
