@@ -27,7 +27,7 @@ func TestDoctorBesideAGateway(t *testing.T) {
 	}
 	wantOutput(t, output,
 		"✓ settings", "✓ database", "✓ public URL", "✓ clock", "✓ OAuth client", "polled",
-		"✕ builder      SLIPWAY_BUILDER: builder at tcp://127.0.0.1:1 does not answer (no client certificate was sent",
+		"✕ builder      SLIPWAY_BUILDER: builder at tcp://127.0.0.1:1 does not answer", "(no client certificate was sent",
 	)
 	stop()
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker/go-units"
+
 	"slipway/config"
 	"slipway/config/identity"
 	"slipway/config/process"
@@ -109,7 +111,10 @@ func newEmbedded(b base) (dispatcher.Engine, error) {
 		Log:        b.log,
 	}
 	if b.config.Builder == "" {
-		builders := newBuilders(b, gid)
+		builders, err := newBuilders(b, gid)
+		if err != nil {
+			return dispatcher.Engine{}, err
+		}
 		b.closers.add(builders.Close)
 		options.Address = builders.Address
 		options.LinkSockets = true
@@ -140,31 +145,40 @@ func buildsPerDomain(c config.Gateway) int {
 
 // newBuilders returns the builders of the embedded engine, one for each cache domain. Runners have the
 // group gid.
-func newBuilders(b base, gid int) *domains.Supervisor {
-	args := []string{
-		"--network", b.config.BuilderNetwork,
-		"--cache-size", b.config.BuilderCache,
-		"--build-processes", strconv.FormatInt(b.config.BuildProcesses, 10),
-		"--build-cpus", strconv.FormatFloat(b.config.BuildCPUs, 'g', -1, 64),
-		"--builds", strconv.Itoa(b.config.Concurrency),
-		"--own-builds", strconv.Itoa(buildsPerDomain(b.config)),
-	}
-	if b.config.BuildMemory != "" {
-		args = append(args, "--build-memory", b.config.BuildMemory)
-	}
-	for _, image := range b.config.Frontends {
-		args = append(args, "--frontend", image)
+func newBuilders(b base, gid int) (*domains.Supervisor, error) {
+	cache, err := units.FromHumanSize(b.config.BuilderCache)
+	if err != nil {
+		return nil, fmt.Errorf("SLIPWAY_BUILDER_CACHE is %q: give a size as 20GB", b.config.BuilderCache)
 	}
 	return domains.New(domains.Options{
 		Executable: assembly.Executable,
 		Dir:        filepath.Join(b.config.Data, "builder"),
-		Args:       args,
+		Args:       builderArgs(b.config),
 		Environ:    process.Environ(os.Environ()),
 		Group:      gid,
 		Idle:       b.config.BuilderIdle,
 		MaxRunning: max(domains.DefaultMaxRunning, b.config.Concurrency),
+		CacheBytes: cache,
 		Log:        b.log,
-	})
+	}), nil
+}
+
+// builderArgs returns the arguments of each builder that come from settings.
+func builderArgs(c config.Gateway) []string {
+	args := []string{
+		"--network", c.BuilderNetwork,
+		"--build-processes", strconv.FormatInt(c.BuildProcesses, 10),
+		"--build-cpus", strconv.FormatFloat(c.BuildCPUs, 'g', -1, 64),
+		"--builds", strconv.Itoa(c.Concurrency),
+		"--own-builds", strconv.Itoa(buildsPerDomain(c)),
+	}
+	if c.BuildMemory != "" {
+		args = append(args, "--build-memory", c.BuildMemory)
+	}
+	for _, image := range c.Frontends {
+		args = append(args, "--frontend", image)
+	}
+	return args
 }
 
 // A ci is an engine on a CI server, as the other parts use it.

@@ -50,7 +50,7 @@ func (s *Supervisor) admit(ctx context.Context) error {
 		changed := s.changed
 		s.mu.Unlock()
 		if victim != nil {
-			_ = link.SendStop(victim.link) // fails only if it has ended
+			_ = link.SendStop(victim) // fails only if it has ended
 		}
 		select {
 		case <-changed:

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -25,10 +26,23 @@ type child struct {
 	link    net.Conn
 	stopped atomic.Bool // the supervisor stopped it, so its exit code does not matter
 
+	steps int // the last share of the steps; owned by Supervisor.balance
+
 	// The fields below are guarded by Supervisor.mu.
 	busy      bool      // a client is using it
 	idleSince time.Time // if it is not busy
 	refusedAt time.Time // when it last refused to stop
+}
+
+// sendTimeout is the time limit of a message to a builder.
+const sendTimeout = time.Second
+
+// Write sends a message of package link. It fails if the child has ended, or does not read.
+func (c *child) Write(message []byte) (int, error) {
+	if err := c.link.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+		return 0, err
+	}
+	return c.link.Write(message)
 }
 
 // stop ends the child and waits for its end.
@@ -64,7 +78,7 @@ func (s *Supervisor) startChild(ctx context.Context, d *domain) (*child, error) 
 		return nil, err
 	}
 	c := &child{Builder: builder, link: conn, idleSince: time.Now()}
-	s.watches.Go(func() { s.receive(c) })
+	s.watches.Go(func() { s.receive(d, c) })
 	if err := c.WaitReady(ctx); err != nil {
 		c.stop()
 		return nil, err
@@ -78,11 +92,13 @@ func (s *Supervisor) args(d *domain) []string {
 		"--address", "unix://" + d.socket(),
 		"--state", filepath.Join(d.dir, stateDir),
 		"--idle", s.o.Idle.String(),
+		"--parallel", strconv.Itoa(stepsOf(s.o.Parallel)),
+		"--cache-size", strconv.FormatInt(s.o.CacheBytes, 10),
 	}, s.o.Args)
 }
 
 // receive records the reports of a child until all its processes have ended.
-func (s *Supervisor) receive(c *child) {
+func (s *Supervisor) receive(d *domain, c *child) {
 	defer func() { _ = c.link.Close() }()
 	link.Reports{
 		Busy: func(busy bool) {
@@ -91,8 +107,26 @@ func (s *Supervisor) receive(c *child) {
 		Refused: func() {
 			s.update(func() { c.refusedAt = time.Now() })
 		},
-		Size: func(int64) {},
+		Size: func(bytes int64) { s.recordSize(d, bytes) },
 	}.Receive(c.link)
+}
+
+// recordSize stores the size of a domain's cache, and lets tidy check the space.
+func (s *Supervisor) recordSize(d *domain, bytes int64) {
+	s.mu.Lock()
+	changed := d.bytes != bytes
+	d.bytes = bytes
+	s.mu.Unlock()
+	if !changed {
+		return
+	}
+	if err := writeRecord(d.dir, record{Domain: d.id, Bytes: bytes}); err != nil {
+		s.o.Log.WithError(err).Warn("the size of a cache is not stored")
+	}
+	select {
+	case s.sized <- struct{}{}:
+	default:
+	}
 }
 
 // update changes fields that are guarded by s.mu, and wakes the goroutines that wait for a change.

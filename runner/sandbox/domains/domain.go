@@ -23,9 +23,14 @@ type domain struct {
 	starting chan struct{}     // holds one token; its owner may start or stop the child
 
 	// The fields below are guarded by Supervisor.mu.
-	child *child    // nil = no builder runs
-	used  time.Time // of the last request for the builder
+	child  *child    // nil = no builder runs
+	used   time.Time // of the last request for the builder
+	bytes  int64     // size of the cache, as the builder last reported it
+	closed bool      // the state was deleted, and the socket is closed
 }
+
+// errDropped is the error of ensure for a domain whose state was deleted meanwhile.
+var errDropped = errors.New("the state of the domain was deleted")
 
 // dirOf returns the directory of a domain. Its name is a hash, because an id may contain any character.
 func (s *Supervisor) dirOf(id string) string {
@@ -64,6 +69,9 @@ func openDomain(id, dir string, group int) (*domain, error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
+	if err := writeRecord(dir, record{Domain: id, Bytes: readState(dir).bytes}); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	d := &domain{id: id, dir: dir, listener: listener, queue: queue, starting: make(chan struct{}, 1)}
 	d.starting <- struct{}{}
 	return d, nil
@@ -92,10 +100,15 @@ func (s *Supervisor) ensure(ctx context.Context, d *domain) error {
 		return context.Cause(ctx)
 	}
 	defer func() { d.starting <- struct{}{} }()
+	now := time.Now()
 	s.mu.Lock()
-	child := d.child
-	d.used = time.Now()
+	child, closed := d.child, d.closed
+	d.used = now
 	s.mu.Unlock()
+	if closed {
+		return errDropped
+	}
+	touchRecord(d.dir, now)
 	if child != nil {
 		if s.isServing(ctx, d, child) {
 			return nil
@@ -125,6 +138,7 @@ func (s *Supervisor) start(ctx context.Context, d *domain) error {
 		if err == nil {
 			s.mu.Lock()
 			d.child = c
+			s.notify()
 			s.mu.Unlock()
 			s.watches.Go(func() { s.reap(d, c) })
 			return nil
@@ -173,7 +187,7 @@ func (s *Supervisor) closeDomain(d *domain) {
 func (s *Supervisor) watch(d *domain) {
 	for s.waitStopped(d) && d.queue.wait() {
 		err := s.ensure(s.ctx, d)
-		if err == nil || s.ctx.Err() != nil {
+		if err == nil || errors.Is(err, errDropped) || s.ctx.Err() != nil {
 			continue
 		}
 		s.o.Log.WithError(err).WithField("domain", d.id).Error("the builder does not start")

@@ -32,6 +32,13 @@ func openQueue(listener *net.UnixListener) (*queue, error) {
 // wait waits until a connection waits. It returns false after close.
 func (q *queue) wait() bool { return q.conn.Read(isReadable) == nil }
 
+// hasConnection reports whether a connection waits.
+func (q *queue) hasConnection() bool {
+	waits := false
+	_ = q.conn.Control(func(fd uintptr) { waits = isReadable(fd) }) // fails only after close
+	return waits
+}
+
 // refuse accepts and closes all waiting connections, so that their clients do not wait longer.
 func (q *queue) refuse() {
 	_ = q.conn.Control(func(fd uintptr) { // fails only after close

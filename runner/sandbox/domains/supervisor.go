@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -30,11 +31,20 @@ type Options struct {
 	Group      int           // gid that may use the sockets besides the owner; 0 = none
 	Idle       time.Duration // time without a client after which a builder stops; 0 = never
 	MaxRunning int           // builders that run at the same time; 0 = DefaultMaxRunning
-	Log        logrus.FieldLogger
+	Parallel   int           // steps that all builders together run at once; 0 = twice the processors
+	CacheBytes int64         // maximum size of all caches together, in bytes; 0 = DefaultCacheBytes
+
+	// DiskSpace returns the free and the total bytes of a directory's file system; nil asks the kernel.
+	DiskSpace func(dir string) (free, total int64, err error)
+
+	Log logrus.FieldLogger
 }
 
 // DefaultMaxRunning is the default of Options.MaxRunning. An idle builder uses about 20 MB.
 const DefaultMaxRunning = 10
+
+// DefaultCacheBytes is the default of Options.CacheBytes.
+const DefaultCacheBytes = 20e9
 
 // The time limits of a Supervisor.
 const (
@@ -57,16 +67,24 @@ type Supervisor struct {
 
 	mu      sync.Mutex
 	closed  bool
-	unlock  func()             // releases the directory; nil = it is not open
-	domains map[string]*domain // by id
-	running int                // children, and those that are being started
-	changed chan struct{}      // closed and replaced when a child ends or its load changes
+	unlock  func()                // releases the directory; nil = it is not open
+	domains map[string]*domain    // by id
+	running int                   // children, and those that are being started
+	resting map[string]cacheState // of earlier supervisors, by the name of the directory
+	changed chan struct{}         // closed and replaced when a child ends or its load changes
+	sized   chan struct{}         // holds a token if a size has changed
 }
 
 // New returns a Supervisor. It starts no process and opens no file.
 func New(o Options) *Supervisor {
 	if o.MaxRunning == 0 {
 		o.MaxRunning = DefaultMaxRunning
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = DefaultCacheBytes
+	}
+	if o.DiskSpace == nil {
+		o.DiskSpace = diskSpace
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s := &Supervisor{
@@ -75,6 +93,8 @@ func New(o Options) *Supervisor {
 		cancel:  cancel,
 		opening: make(chan struct{}, 1),
 		domains: map[string]*domain{},
+		resting: map[string]cacheState{},
+		sized:   make(chan struct{}, 1),
 		changed: make(chan struct{}),
 	}
 	s.opening <- struct{}{}
@@ -88,14 +108,19 @@ func New(o Options) *Supervisor {
 func (s *Supervisor) Address(ctx context.Context, id string) (string, error) {
 	ctx, cancel := s.untilClose(ctx)
 	defer cancel()
-	d, err := s.find(ctx, id)
-	if err != nil {
-		return "", fmt.Errorf("start builder: %w", err)
+	for {
+		d, err := s.find(ctx, id)
+		if err == nil {
+			err = s.ensure(ctx, d)
+		}
+		switch {
+		case errors.Is(err, errDropped): // find opens the domain again
+		case err != nil:
+			return "", fmt.Errorf("start builder: %w", err)
+		default:
+			return "unix://" + d.socket(), nil
+		}
 	}
-	if err := s.ensure(ctx, d); err != nil {
-		return "", fmt.Errorf("start builder: %w", err)
-	}
-	return "unix://" + d.socket(), nil
 }
 
 // Dial connects to a domain's builder, and starts it if necessary (Address).
@@ -142,20 +167,17 @@ func (s *Supervisor) untilClose(ctx context.Context) (context.Context, context.C
 
 // find returns the domain with an id. It opens the directory and the domain's socket if necessary.
 func (s *Supervisor) find(ctx context.Context, id string) (*domain, error) {
+	if d, err := s.known(id); d != nil || err != nil {
+		return d, err
+	}
 	select {
 	case <-s.opening:
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 	defer func() { s.opening <- struct{}{} }()
-	s.mu.Lock()
-	d, closed := s.domains[id], s.closed
-	s.mu.Unlock()
-	switch {
-	case closed:
-		return nil, errClosed
-	case d != nil:
-		return d, nil
+	if d, err := s.known(id); d != nil || err != nil {
+		return d, err
 	}
 	if s.unlock == nil {
 		if err := s.open(ctx); err != nil {
@@ -167,13 +189,27 @@ func (s *Supervisor) find(ctx context.Context, id string) (*domain, error) {
 		return nil, err
 	}
 	s.mu.Lock()
+	name := filepath.Base(d.dir)
+	d.bytes = s.resting[name].bytes
+	delete(s.resting, name)
 	s.domains[id] = d
 	s.mu.Unlock()
 	s.watches.Go(func() { s.watch(d) })
 	return d, nil
 }
 
-// open makes and locks the directory. It waits while a predecessor that is being killed has the lock.
+// known returns an open domain, or nil. It returns errClosed after Close.
+func (s *Supervisor) known(id string) (*domain, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errClosed
+	}
+	return s.domains[id], nil
+}
+
+// open makes and locks the directory, and starts the goroutines that watch all domains. It waits while a
+// predecessor that is being killed has the lock.
 func (s *Supervisor) open(ctx context.Context) error {
 	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
 		return fmt.Errorf("make its directory: %w", err)
@@ -183,7 +219,13 @@ func (s *Supervisor) open(ctx context.Context) error {
 	for {
 		unlock, err := sandbox.LockState(s.o.Dir, 0)
 		if err == nil {
+			if err := s.sweep(); err != nil {
+				unlock()
+				return err
+			}
 			s.unlock = unlock
+			s.watches.Go(s.balance)
+			s.watches.Go(s.tidy)
 			return nil
 		}
 		if !errors.Is(err, process.ErrStateLocked) {

@@ -28,7 +28,7 @@ func Command() *cli.Command {
 			"and no mount. As an ordinary user with subordinate ids it runs rootless. On a TCP address\n" +
 			"it serves other machines, and accepts only clients with a certificate.",
 		Flags:    slices.Concat(listenFlags(), buildFlags(), limitFlags(), networkFlags(), []cli.Flag{probe}),
-		Commands: []*cli.Command{keysCommand(), checkCommand()},
+		Commands: []*cli.Command{keysCommand(), checkCommand(), discardCommand()},
 		Action:   action,
 	}
 }

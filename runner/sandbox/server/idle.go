@@ -11,8 +11,7 @@ import (
 
 // calls counts the active calls, and calls onIdle if the server had no client for the idle time. A build
 // keeps several calls open (its session, its status), and Slipway's client keeps one open for its whole
-// life. So a server with a client is never idle. A new connection counts as activity too, because its
-// first call has not arrived yet. It is safe for concurrent use.
+// life. So a server with a client is never idle. It is safe for concurrent use.
 type calls struct {
 	idle   time.Duration // 0 = never idle
 	onIdle func()
@@ -22,13 +21,18 @@ type calls struct {
 	stopping sync.Mutex
 	gate     *gate // nil = the listener is not inherited
 
-	mu      sync.Mutex
-	active  int
-	solves  int
-	last    time.Time     // of the last activity: a new connection, or the end of a call
-	changed chan struct{} // closed and replaced when solves reaches zero
-	timer   *time.Timer
+	mu       sync.Mutex
+	active   int
+	solves   int
+	last     time.Time     // of the last activity: the start of the server, or the end of a call
+	accepted time.Time     // of the last connection of the gate
+	changed  chan struct{} // closed and replaced when solves reaches zero
+	timer    *time.Timer
 }
+
+// firstCallTime is the time that a new connection gets until its first call. A server with a gate does
+// not stop meanwhile.
+const firstCallTime = 2 * time.Second
 
 func newCalls(idle time.Duration, onIdle func()) *calls {
 	return &calls{
@@ -40,22 +44,42 @@ func newCalls(idle time.Duration, onIdle func()) *calls {
 	}
 }
 
-// touch counts a new server or a new connection as activity.
-func (c *calls) touch() {
+// arm starts the idle timer of a new server.
+func (c *calls) arm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.restart()
 }
 
+// accept records a new connection of the gate.
+func (c *calls) accept() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.accepted = time.Now()
+}
+
 // restart records activity, and starts the idle timer if no call is active. The caller holds c.mu.
 func (c *calls) restart() {
 	c.last = time.Now()
-	if c.timer != nil {
-		c.timer.Stop()
-		c.timer = nil
-	}
+	c.startTimer(c.idle)
+}
+
+// startTimer starts the idle timer if no call is active. The caller holds c.mu.
+func (c *calls) startTimer(d time.Duration) {
 	if c.idle > 0 && c.active == 0 {
-		c.timer = time.AfterFunc(c.idle, func() { c.stopIfQuiet(c.idle) })
+		c.timer = time.AfterFunc(d, c.fire)
+	}
+}
+
+// fire stops the server, or starts the timer again if a new connection has not made its first call.
+func (c *calls) fire() {
+	if c.stopIfQuiet(c.idle) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.last) >= c.idle {
+		c.startTimer(firstCallTime)
 	}
 }
 
@@ -81,7 +105,7 @@ func (c *calls) stopIfQuiet(quiet time.Duration) bool {
 func (c *calls) isQuiet(quiet time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.active == 0 && time.Since(c.last) >= quiet
+	return c.active == 0 && time.Since(c.last) >= quiet && time.Since(c.accepted) >= firstCallTime
 }
 
 // begin counts a call as active, and returns the function that ends it.

@@ -133,7 +133,7 @@ func newGRPCServer(calls *calls, options ...grpc.ServerOption) *grpc.Server {
 func run(ctx context.Context, server *grpc.Server, listener net.Listener, calls *calls, c Config) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
-	calls.touch()
+	calls.arm()
 	c.Log.WithFields(logrus.Fields{"address": c.Address, "state": c.State}).Info(process.ReadyMessage)
 	if c.Ready != nil {
 		c.Ready()

@@ -13,13 +13,8 @@ import (
 	"slipway/runner/sandbox/domains/link"
 )
 
-const (
-	// quietBeforeStop is the time without activity before a supervisor may stop the server. A client
-	// needs less between its connection and its first call.
-	quietBeforeStop = 2 * time.Second
-	// sizeDelay is the time from the end of the last call until the server measures its cache.
-	sizeDelay = time.Second
-)
+// sizeDelay is the time from the end of the last call until the server measures its cache.
+const sizeDelay = time.Second
 
 // listenInherited returns the listener that a supervisor has given to this process.
 func (c Config) listenInherited(calls *calls) (net.Listener, error) {
@@ -33,7 +28,7 @@ func (c Config) listenInherited(calls *calls) (net.Listener, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("inherit the listener: %T has no deadline", listener), listener.Close())
 	}
-	calls.gate = newGate(withDeadline, calls.touch)
+	calls.gate = newGate(withDeadline, calls.accept)
 	return calls.gate, nil
 }
 
@@ -61,7 +56,7 @@ func (c Config) followSupervisor(ctx context.Context, calls *calls, slots *slots
 	requests := link.Requests{
 		Parallel: slots.limit,
 		Stop: func() {
-			if !calls.stopIfQuiet(quietBeforeStop) {
+			if !calls.stopIfQuiet(0) {
 				reporter.Refused()
 			}
 		},

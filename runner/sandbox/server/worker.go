@@ -65,7 +65,7 @@ func newWorker(
 	}
 	opt.Executor = limits.wrap(opt.Executor)
 	opt.RegistryHosts = hosts
-	opt.GCPolicy = gcPolicy(c.CacheBytes, c.State)
+	opt.GCPolicy = gcPolicy(c.CacheBytes, c.minFree())
 	opt.ParallelismSem = slots.sem
 	opt.BuildkitVersion = client.BuildkitVersion{
 		Package: version.Package, Version: version.Version, Revision: version.Revision,
@@ -210,15 +210,25 @@ func parallelism(configured int) int {
 	return 2 * runtime.NumCPU()
 }
 
+// minFree returns the free space that the cache leaves on its disk, in bytes: 5%. A supervisor keeps as
+// much free for all its builders, by deleting caches that are not in use. So a builder of a supervisor
+// begins later, with half of it.
+func (c Config) minFree() int64 {
+	stat, err := disk.GetDiskStat(c.State)
+	switch {
+	case err != nil:
+		return 0
+	case c.Environment.Inherited.Link != nil:
+		return stat.Total / 40
+	}
+	return stat.Total / 20
+}
+
 // gcPolicy returns rules that keep the cache below max bytes. They remove entries in this order: cheap
 // ones (contexts, cache mounts, Git checkouts), entries not used for 60 days, then the least recently
-// used ones. The cache shrinks below a tenth of max only if the disk has less than 5% free space.
+// used ones. The cache shrinks below a tenth of max only if the disk has less free space than free.
 // https://docs.docker.com/build/cache/garbage-collection/
-func gcPolicy(max int64, state string) []client.PruneInfo {
-	var free int64
-	if stat, err := disk.GetDiskStat(state); err == nil {
-		free = stat.Total / 20
-	}
+func gcPolicy(max, free int64) []client.PruneInfo {
 	reserved := max / 10
 	return []client.PruneInfo{
 		{

@@ -1,0 +1,74 @@
+package domains
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/docker/go-units"
+)
+
+// keepUsed is the time for which a state stays after a request for its builder, even if there is no
+// space. The client that made the request may not have connected yet.
+const keepUsed = time.Minute
+
+// A cacheState is the state directory of a domain.
+type cacheState struct {
+	name  string    // of the directory
+	bytes int64     // size of the cache, as its builder last reported it
+	used  time.Time // of the last request for the builder
+	busy  bool      // a client is using the builder
+}
+
+// A space is the space for all states together.
+type space struct {
+	limit int64 // maximum of all sizes, in bytes
+	free  int64 // free space of the disk, in bytes
+	floor int64 // free space that the states must leave, in bytes
+}
+
+// A drop is the decision to delete a state.
+type drop struct {
+	name   string // of the directory
+	reason string
+}
+
+// planDrops returns the states to delete, the least recently used first, until the others fit. It keeps
+// states in use, and the state that was used last: its builder keeps it below the limit by itself.
+func planDrops(all []cacheState, s space, now time.Time) []drop {
+	all = slices.SortedFunc(slices.Values(all), func(a, b cacheState) int {
+		return cmp.Or(a.used.Compare(b.used), cmp.Compare(a.name, b.name))
+	})
+	var total int64
+	for _, state := range all {
+		total += state.bytes
+	}
+	var drops []drop
+	for i, state := range all {
+		reason := s.shortage(total)
+		if reason == "" {
+			break
+		}
+		if state.busy || i == len(all)-1 || now.Sub(state.used) < keepUsed {
+			continue
+		}
+		drops = append(drops, drop{name: state.name, reason: reason})
+		total -= state.bytes
+		s.free += state.bytes
+	}
+	return drops
+}
+
+// shortage returns the reason to delete a state, or "" if there is enough space.
+func (s space) shortage(total int64) string {
+	switch {
+	case total > s.limit:
+		return fmt.Sprintf("the caches have %s, and the limit is %s", size(total), size(s.limit))
+	case s.free < s.floor:
+		return fmt.Sprintf("the disk has %s of free space, and %s should be free", size(s.free), size(s.floor))
+	}
+	return ""
+}
+
+func size(bytes int64) string { return units.HumanSize(float64(bytes)) }

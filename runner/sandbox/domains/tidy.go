@@ -1,0 +1,225 @@
+package domains
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"slipway/config/process"
+	"slipway/runner/sandbox/domains/link"
+)
+
+const (
+	// tidyInterval is the interval in which the free space of the disk is checked.
+	tidyInterval = time.Minute
+	// dropTimeout is the time that an idle builder gets to stop before its state is deleted.
+	dropTimeout = 5 * time.Second
+	// floorShare is the part of the disk that the states leave free. A builder itself keeps half of it
+	// free (package server), so other states go before the one in use shrinks.
+	floorShare = 20
+	// deletedPrefix begins the names of directories that are being deleted.
+	deletedPrefix = ".deleted-"
+)
+
+// sweep reads the states of earlier supervisors, and deletes what they left: directories whose deletion
+// was not finished, and the cache that all builds shared before each domain had its own.
+func (s *Supervisor) sweep() error {
+	entries, err := os.ReadDir(s.o.Dir)
+	if err != nil {
+		return fmt.Errorf("read its directory: %w", err)
+	}
+	for _, entry := range entries {
+		name := entry.Name()
+		switch {
+		case domainDir.MatchString(name):
+			s.resting[name] = readState(filepath.Join(s.o.Dir, name))
+		case strings.HasPrefix(name, deletedPrefix):
+			go s.remove(filepath.Join(s.o.Dir, name))
+		case isSharedCache(name):
+			s.o.Log.WithField("file", filepath.Join(s.o.Dir, name)).Info("delete the cache that all builds shared")
+			if err := s.discard(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isSharedCache reports whether a name is that of a builder's state, or of a directory with one.
+func isSharedCache(name string) bool {
+	switch name {
+	case "state", "builder.sock", "runc-overlayfs", "runc-native", "cache.db", "history.db", "run":
+		return true
+	}
+	return false
+}
+
+// tidy deletes states without space, after each report of a size and every minute, until Close.
+func (s *Supervisor) tidy() {
+	ticker := time.NewTicker(tidyInterval)
+	defer ticker.Stop()
+	for {
+		for _, d := range s.planDrops() {
+			s.dropState(d)
+		}
+		select {
+		case <-s.sized:
+		case <-ticker.C:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// planDrops returns the states to delete now.
+func (s *Supervisor) planDrops() []drop {
+	free, total, err := s.o.DiskSpace(s.o.Dir)
+	if err != nil {
+		s.o.Log.WithError(err).Warn("cannot read the free space of the caches' disk")
+		free, total = 1, 1
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []cacheState
+	for _, state := range s.resting {
+		all = append(all, state)
+	}
+	for _, d := range s.domains {
+		busy := d.child != nil && d.child.busy
+		all = append(all, cacheState{name: filepath.Base(d.dir), bytes: d.bytes, used: d.used, busy: busy})
+	}
+	return planDrops(all, space{limit: s.o.CacheBytes, free: free, floor: total / floorShare}, time.Now())
+}
+
+// dropState deletes a state, unless a client uses it meanwhile.
+func (s *Supervisor) dropState(d drop) {
+	select {
+	case <-s.opening: // so that nothing opens the directory meanwhile
+	case <-s.ctx.Done():
+		return
+	}
+	defer func() { s.opening <- struct{}{} }()
+	log := s.o.Log.WithFields(logrus.Fields{"directory": d.name, "why": d.reason})
+	if open := s.byDir(d.name); open != nil && !s.closeIdle(open) {
+		return
+	}
+	s.mu.Lock()
+	delete(s.resting, d.name)
+	s.mu.Unlock()
+	if err := s.discard(d.name); err != nil {
+		log.WithError(err).Error("the cache of a domain stays")
+		return
+	}
+	log.Info("the cache of a domain is deleted")
+}
+
+// byDir returns the open domain with this name of its directory, or nil.
+func (s *Supervisor) byDir(name string) *domain {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.domains {
+		if filepath.Base(d.dir) == name {
+			return d
+		}
+	}
+	return nil
+}
+
+// closeIdle stops the builder of a domain and closes its socket. It returns false and changes nothing
+// if a client uses the domain.
+func (s *Supervisor) closeIdle(d *domain) bool {
+	select {
+	case <-d.starting:
+	default:
+		return false // it is being started
+	}
+	defer func() { d.starting <- struct{}{} }()
+	if !s.stopIdle(d) || d.queue.hasConnection() {
+		return false
+	}
+	s.mu.Lock()
+	d.closed = true
+	delete(s.domains, d.id)
+	s.mu.Unlock()
+	d.queue.close()
+	_ = d.listener.Close() // no client is left
+	return true
+}
+
+// stopIdle stops the builder of a domain, and returns false if a client uses it. The caller owns
+// d.starting.
+func (s *Supervisor) stopIdle(d *domain) bool {
+	timeout := time.NewTimer(dropTimeout)
+	defer timeout.Stop()
+	asked := time.Now()
+	for sent := false; ; {
+		s.mu.Lock()
+		c, changed := d.child, s.changed
+		refuses := c != nil && (c.busy || c.refusedAt.After(asked))
+		s.mu.Unlock()
+		switch {
+		case c == nil:
+			return true
+		case refuses:
+			return false
+		case !sent:
+			sent = true
+			_ = link.SendStop(c) // fails only if it has ended
+		}
+		select {
+		case <-changed:
+		case <-timeout.C:
+			return false
+		case <-s.ctx.Done():
+			return false
+		}
+	}
+}
+
+// discard renames an entry of the directory, so that nothing uses it any more, and deletes it in the
+// background. A rename also works on a full disk.
+func (s *Supervisor) discard(name string) error {
+	dir := filepath.Join(s.o.Dir, deletedPrefix+rand.Text())
+	if err := os.Rename(filepath.Join(s.o.Dir, name), dir); err != nil {
+		return fmt.Errorf("delete a cache: %w", err)
+	}
+	go s.remove(dir)
+	return nil
+}
+
+// remove deletes a directory. A rootless builder's files belong to subordinate ids, so only a process
+// in its user namespace can delete them.
+func (s *Supervisor) remove(dir string) {
+	err := os.RemoveAll(dir)
+	if os.IsPermission(err) {
+		//nolint:gosec,noctx // our own binary; the kernel ends it with this process
+		cmd := exec.Command(s.o.Executable, "builder", "discard", dir)
+		cmd.Env = append([]string{}, s.o.Environ...)
+		log := s.o.Log.WithField("from", "builder")
+		p, startErr := process.Start(cmd, process.Options{Line: func(line string) { log.Warn(line) }})
+		if startErr == nil {
+			_ = p.Wait() // its output is logged
+			err = os.RemoveAll(dir)
+		}
+	}
+	if err != nil && s.ctx.Err() == nil {
+		s.o.Log.WithError(err).Warn("a deleted cache stays until the next start")
+	}
+}
+
+// diskSpace returns the free and the total space of a directory's file system, in bytes.
+func diskSpace(dir string) (free, total int64, err error) {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(dir, &stat); err != nil {
+		return 0, 0, fmt.Errorf("read the free space of %s: %w", dir, err)
+	}
+	block := stat.Bsize
+	return int64(stat.Bavail) * block, int64(stat.Blocks) * block, nil //nolint:gosec // no disk is so large
+}

@@ -1,0 +1,43 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v3"
+
+	"slipway/runner/sandbox"
+)
+
+// discardCommand returns the command `slipway builder discard`. A supervisor runs it to delete the state
+// of a rootless builder: its files belong to subordinate ids, which only root of the builder's user
+// namespace can delete.
+func discardCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "discard",
+		Usage:     "delete the state of a builder that does not run",
+		ArgsUsage: "DIRECTORY",
+		Hidden:    true,
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			if cmd.NArg() != 1 {
+				return cli.Exit(errors.New("give one directory"), 2)
+			}
+			dir, err := filepath.Abs(cmd.Args().First())
+			if err != nil {
+				return err
+			}
+			// A stage of the sandbox mounts a file system below its state, so that cannot be dir itself. The
+			// first stage removes the directory, after the others and their mounts have ended.
+			scratch := dir + ".work"
+			if err := os.MkdirAll(scratch, 0o700); err != nil {
+				return err
+			}
+			defer os.RemoveAll(scratch)
+			return sandbox.Run(ctx, scratch, func(context.Context, sandbox.Environment) error {
+				return os.RemoveAll(dir)
+			})
+		},
+	}
+}
