@@ -88,6 +88,7 @@ docs:
 
 bench:
 	go test -run '^$$' -bench . ./plugin/store/... ./plugin/gitproxy ./runner/registryproxy ./config/...
+	go test -run '^$$' -bench . $(AS_ROOT) ./runner/sandbox/disk ./runner/sandbox/guest ./runner/sandbox/container
 
 bench-runner:
 	@./.ci/install $(RUNTIME) tar mount e2fsprogs

@@ -78,13 +78,13 @@ func (c *Container) start(ctx context.Context, h *Host, o Options) error {
 		return err
 	}
 	c.defers(func() error { release(); return nil })
-	bundle, err := makeTraversable(h.dir)
+	bundle, err := os.MkdirTemp(h.dir, prefix)
 	if err != nil {
 		return err
 	}
 	c.name = filepath.Base(bundle)
 	c.defers(func() error { return os.RemoveAll(bundle) })
-	files, err := makeTraversable(o.Disk.Path())
+	files, err := makeDir(o.Disk.Path(), ids.First)
 	if err != nil {
 		return err
 	}
@@ -109,13 +109,17 @@ func (c *Container) start(ctx context.Context, h *Host, o Options) error {
 // defers adds a function to those that Close calls.
 func (c *Container) defers(f func() error) { c.undo = append(c.undo, f) }
 
-// makeTraversable makes a directory that all users can traverse.
-func makeTraversable(parent string) (string, error) {
+// makeDir makes a directory that root of the sandbox can traverse, and no other user of this machine. Its
+// root file system has directories that all users may write to, as /tmp.
+func makeDir(parent string, root int) (string, error) {
 	dir, err := os.MkdirTemp(parent, prefix)
 	if err != nil {
 		return "", err
 	}
-	return dir, os.Chmod(dir, 0o711) //nolint:gosec // G302: root of the sandbox traverses it
+	if err := os.Chown(dir, -1, root); err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o710) //nolint:gosec // G302: see above
 }
 
 // Client returns a client for commands in the sandbox. After TakeSocket, it must not be used.

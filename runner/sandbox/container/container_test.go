@@ -3,6 +3,7 @@ package container_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +38,11 @@ func newHost(t testing.TB) (*container.Host, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := host.Close(); err != nil {
+			t.Errorf("close the host: got %v, want no error", err)
+		}
+	})
 	return host, dir
 }
 
@@ -129,7 +135,8 @@ func TestTheSandboxOfAnAttempt(t *testing.T) {
 	})
 	t.Run("inside", func(t *testing.T) { a.within(t).testInside() })
 	t.Run("workspace", func(t *testing.T) { a.within(t).testWorkspace() })
-	t.Run("packages", func(t *testing.T) { a.within(t).testPackages() })
+	t.Run("added package", func(t *testing.T) { a.within(t).testAddedPackage() })
+	t.Run("replaced package", func(t *testing.T) { a.within(t).testReplacedPackage() })
 	t.Run("hostile", func(t *testing.T) { a.within(t).testHostile() })
 	t.Run("others", func(t *testing.T) { a.within(t).testOthers(start(t, host, dir, container.Options{})) })
 	t.Run("full disk", func(t *testing.T) { a.within(t).testFullDisk() })
@@ -140,6 +147,60 @@ func (a *attempt) within(t *testing.T) *attempt {
 	b := *a
 	b.t = t
 	return &b
+}
+
+func TestTry(t *testing.T) {
+	host, dir := newHost(t)
+	before := leftovers(t, dir)
+	if err := host.Try(t.Context()); err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
+	if after := leftovers(t, dir); after != before {
+		t.Errorf("after Try: got %s, want %s", after, before)
+	}
+	broken, err := container.New(t.Context(), container.HostOptions{
+		Dir:     filepath.Join(dir, "broken"),
+		Runtime: "/bin/false",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.Close()
+	if err := broken.Try(t.Context()); err == nil || !contains(err.Error(), "start a sandbox: runc: ") {
+		t.Errorf("a runtime that fails: got %v, want an error", err)
+	}
+}
+
+// The caller's namespace is used as it is: root of the sandbox cannot change it.
+func TestTheNetworkOfTheCaller(t *testing.T) {
+	host, dir := newHost(t)
+	sandboxtest.Need(t, "ip", "iproute2")
+	holder := exec.Command("sh", "-c", `ip link add canary type bridge && ip link set lo up &&
+		sysctl -qw net.ipv4.ip_unprivileged_port_start=0 && echo ready && exec cat`)
+	holder.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	in, err := holder.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); _ = holder.Wait() })
+	if _, err := out.Read(make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	a := start(t, host, dir, container.Options{Network: fmt.Sprintf("/proc/%d/ns/net", holder.Process.Pid)})
+	a.check("sees the interfaces", "ip link show canary", true)
+	a.check("changes an interface", "ip link set canary up || ip link set lo down || ip link del canary", false)
+	a.check("adds an address", "ip addr add 10.1.1.1/8 dev lo", false)
+	a.check("enters the namespace with rights", "nsenter -t $$ -n ip link del canary", false)
+	a.check("writes a network setting", "echo 1 > /proc/sys/net/ipv4/ip_forward", false)
+	a.check("listens on port 80",
+		`perl -MIO::Socket::INET -e 'IO::Socket::INET->new(LocalPort=>80,Listen=>1) or die'`, true)
 }
 
 func (a *attempt) testInside() {
@@ -224,6 +285,14 @@ func (a *attempt) testOthers(b *attempt) {
 	a.check("a file", "touch /tmp/mine", true)
 	b.check("sees files of another sandbox", "find / -xdev -name mine | grep .", false)
 	b.check("sees the disk of another sandbox", "ls "+a.disk.Path()+" "+filepath.Dir(a.disk.Path()), false)
+	shared, err := filepath.Glob(a.disk.Path() + "/slipway-box-*")
+	if err != nil || len(shared) != 1 {
+		a.t.Fatalf("got %v and %v, want the directory of the root file system", shared, err)
+	}
+	other := exec.Command("setpriv", "--reuid", "4244", "--regid", "4244", "--clear-groups", "ls", shared[0]+"/root/tmp")
+	if out, err := other.CombinedOutput(); err == nil {
+		a.t.Errorf("another user of this machine: got %s, want that /tmp of the sandbox cannot be read", out)
+	}
 	first, _ := a.run("cat /proc/self/uid_map")
 	second, _ := b.run("cat /proc/self/uid_map")
 	if first == second {

@@ -19,6 +19,7 @@
 // # Use
 //
 //	host, err := container.New(ctx, container.HostOptions{Dir: "/var/lib/slipway/sandbox"}) // once
+//	defer host.Close()
 //
 //	d, err := disk.New(ctx, disk.Options{Dir: dir, Bytes: size})                        // per attempt
 //	workspace := filepath.Join(d.Path(), "workspace")                                   // owned by the runner

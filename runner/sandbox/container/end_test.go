@@ -238,8 +238,12 @@ func TestNothingRunsAfterTheOwnerWasKilled(t *testing.T) {
 	if !eventually(t, func() bool { return !contains(devices(), filepath.Base(dir)) }) {
 		t.Errorf("got loop devices %s, want none of the test", devices())
 	}
-	if _, err := container.New(t.Context(), container.HostOptions{Dir: filepath.Join(dir, "host")}); err != nil {
-		t.Errorf("New after a kill: got %v, want no error", err)
+	host, err := container.New(t.Context(), container.HostOptions{Dir: filepath.Join(dir, "host")})
+	if err != nil {
+		t.Fatalf("New after a kill: got %v, want no error", err)
+	}
+	if err := host.Close(); err != nil {
+		t.Error(err)
 	}
 	if err := disk.Sweep(dir); err != nil {
 		t.Errorf("Sweep after a kill: got %v, want no error", err)

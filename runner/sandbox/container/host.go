@@ -44,7 +44,7 @@ type Host struct {
 }
 
 // New prepares this machine for sandboxes, and removes the files that a killed process left in Dir. It
-// takes about a second. Errors contain a fix.
+// takes about a second. Errors contain a fix. The caller must close the host.
 func New(ctx context.Context, o HostOptions) (*Host, error) {
 	if err := os.MkdirAll(o.Dir, 0o711); err != nil { //nolint:gosec // G301: sandboxes traverse it
 		return nil, fmt.Errorf("prepare sandboxes: %w", err)
@@ -72,7 +72,7 @@ func New(ctx context.Context, o HostOptions) (*Host, error) {
 		return nil, fmt.Errorf("prepare sandboxes: %w", err)
 	}
 	if err := h.chooseIDs(); err != nil {
-		return nil, fmt.Errorf("prepare sandboxes: %w", err)
+		return nil, errors.Join(fmt.Errorf("prepare sandboxes: %w", err), h.Close())
 	}
 	return h, nil
 }
@@ -94,6 +94,9 @@ func (h *Host) chooseIDs() error {
 	return nil
 }
 
+// Close removes what all sandboxes share. All of them must be closed.
+func (h *Host) Close() error { return h.files.Close() }
+
 // acquireIDs returns the IDs of a new sandbox.
 func (h *Host) acquireIDs() (ids idmap.IDs, release func(), err error) {
 	if h.ranges == nil {
@@ -108,7 +111,7 @@ func sweep(dir string) error {
 	if err := sweepGroups(); err != nil {
 		return err
 	}
-	for _, pattern := range []string{prefix + "*", "files/skeleton-*", "files/try-*"} {
+	for _, pattern := range []string{prefix + "*", "files/try-*", "files"} {
 		matches, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			return err

@@ -32,11 +32,28 @@ func (ids IDs) Mappings() []syscall.SysProcIDMap {
 // of the sandbox. All other IDs of the sandbox are the same on the disk, so that programs inside can
 // change owners. Example: with First 300000, the file of user 1000 is root's inside, and a file that
 // user 33 makes inside belongs to 300033 on the disk.
+//
+// If the owner is itself one of the sandbox's IDs, it takes the place of root on the disk.
 func (ids IDs) Owned(owner int) []syscall.SysProcIDMap {
-	return []syscall.SysProcIDMap{
-		{ContainerID: owner, HostID: ids.First, Size: 1},
-		{ContainerID: ids.First + 1, HostID: ids.First + 1, Size: ids.Count - 1},
+	root, last := ids.First, ids.First+ids.Count-1
+	if owner == root {
+		return ids.same(root, last)
 	}
+	all := []syscall.SysProcIDMap{{ContainerID: owner, HostID: root, Size: 1}}
+	if owner < root || owner > last {
+		return append(all, ids.same(root+1, last)...)
+	}
+	all = append(all, syscall.SysProcIDMap{ContainerID: root, HostID: owner, Size: 1})
+	all = append(all, ids.same(root+1, owner-1)...)
+	return append(all, ids.same(owner+1, last)...)
+}
+
+// same returns the map of a range to itself.
+func (IDs) same(first, last int) []syscall.SysProcIDMap {
+	if last < first {
+		return nil
+	}
+	return []syscall.SysProcIDMap{{ContainerID: first, HostID: first, Size: last - first + 1}}
 }
 
 // Namespace makes a user namespace with an ID map, as a file for Mount. In the map, ContainerID is the

@@ -16,8 +16,8 @@ import (
 
 // HostOptions configure NewHost. Dir is required.
 type HostOptions struct {
-	// Dir is a directory for files that all root file systems share. All users must be able to traverse
-	// it and its parents.
+	// Dir is a directory for files that all root file systems share, for this process alone. All users must
+	// be able to traverse it and its parents.
 	Dir string
 	// Directories are further directories of this machine that sandboxes see, as /opt/go.
 	Directories []string
@@ -42,7 +42,7 @@ func defaultDirectories() []string {
 	return []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/var/lib/dpkg"}
 }
 
-// NewHost looks at this machine. It takes about a second, because it looks at each file of /usr for those
+// NewHost looks at this machine. The caller must close the host. It takes about a second, because it looks at each file of /usr for those
 // that only their owner may read. Sandboxes do not see these. Files that are made later are seen, so call
 // NewHost again from time to time.
 func NewHost(ctx context.Context, o HostOptions) (*Host, error) {
@@ -51,25 +51,47 @@ func NewHost(ctx context.Context, o HostOptions) (*Host, error) {
 		return nil, fmt.Errorf("prepare root file systems: %w", err)
 	}
 	for _, dir := range append(defaultDirectories(), o.Directories...) {
-		if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
-			continue
+		if info, err := os.Lstat(dir); err == nil && info.IsDir() {
+			h.directories = append(h.directories, filepath.Clean(dir))
 		}
-		private, err := findPrivate(ctx, dir)
-		if err != nil {
-			return nil, fmt.Errorf("prepare root file systems: %w", err)
-		}
-		h.directories = append(h.directories, filepath.Clean(dir))
-		h.private[filepath.Clean(dir)] = private
 	}
 	slices.Sort(h.directories)
 	h.directories = slices.Compact(h.directories)
 	if !slices.Contains(h.directories, "/usr") {
 		return nil, errors.New("prepare root file systems: /usr is not a directory")
 	}
-	if !o.WithoutIDMap {
-		h.mapsIDs = tryMappedOverlay(o.Dir) == nil
+	h.mapsIDs = !o.WithoutIDMap && tryMappedOverlay(o.Dir) == nil
+	if !h.mapsIDs {
+		return h, h.prepareSkeletons()
+	}
+	for _, dir := range h.directories {
+		private, err := findPrivate(ctx, dir)
+		if err != nil {
+			return nil, fmt.Errorf("prepare root file systems: %w", err)
+		}
+		h.private[dir] = private
 	}
 	return h, nil
+}
+
+// prepareSkeletons mounts a tmpfs for skeletons. Directories are made faster there than on a disk, and they
+// go with the process. They need 1 KB of memory each.
+func (h *Host) prepareSkeletons() error {
+	if err := unix.Mount("tmpfs", h.dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0711"); err != nil {
+		return fmt.Errorf("prepare root file systems: %w", err)
+	}
+	return nil
+}
+
+// Close removes the files that all root file systems share. No root file system may be mounted any more.
+func (h *Host) Close() error {
+	if h.mapsIDs {
+		return nil
+	}
+	if err := unix.Unmount(h.dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+		return fmt.Errorf("remove the skeletons of root file systems: %w", err)
+	}
+	return nil
 }
 
 // MapsIDs reports whether the kernel maps the owners of this machine's files, so that sandboxes can change
