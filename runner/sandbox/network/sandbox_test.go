@@ -101,7 +101,10 @@ func TestProcessesStartInTheNamespace(t *testing.T) {
 	for range 20 {
 		lines := make(chan string, 1)
 		cmd := exec.Command("readlink", "/proc/self/ns/net")
-		started, err := process.Start(cmd, process.Options{Setup: builder.Enter, Line: func(line string) { lines <- line }})
+		started, err := process.Start(
+			cmd,
+			process.Options{Setup: builder.Enter, Line: func(line string) { lines <- line }},
+		)
 		must.Succeed(t, err)
 		must.Succeed(t, started.Wait())
 		if got := <-lines; got != want {
