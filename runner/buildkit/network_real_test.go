@@ -54,6 +54,22 @@ func TestNetworkOfRUN(t *testing.T) {
 	}
 }
 
+// RUN has the capabilities of Docker's default, without the one for raw sockets.
+func TestRUNHasNoRawSockets(t *testing.T) {
+	needBuildKit(t)
+	steps := "RUN busybox grep Cap /proc/self/status\n"
+	r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + steps})))
+	var log bytes.Buffer
+	r.Progress, r.NoCache = &log, true
+	build(t, start(t, t.TempDir()).dial(t), r)
+	const want = "00000000a80405fb" // Docker's a80425fb without bit 13
+	for _, set := range []string{"CapPrm", "CapEff", "CapBnd"} {
+		if !strings.Contains(log.String(), set+":\t"+want) {
+			t.Errorf("%s: got:\n%s\nwant %s", set, &log, want)
+		}
+	}
+}
+
 func needNetwork(t *testing.T, mode string) {
 	t.Helper()
 	if mode == sandbox.NetworkCNI {

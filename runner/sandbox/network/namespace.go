@@ -51,7 +51,7 @@ func (r *Router) Join(ctx context.Context, name string) (_ *Namespace, err error
 		if err := setSysctls(memberSysctls(r.versions)); err != nil {
 			return err
 		}
-		allowPing()
+		netns.AllowPing()
 		var err error
 		if inside, err = openLinks(); err != nil {
 			return err

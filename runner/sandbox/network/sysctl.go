@@ -40,16 +40,6 @@ func memberSysctls(versions []family) map[string]string {
 	return values
 }
 
-// allowPing lets all groups use ping in this thread's namespace without a capability. Group IDs that this
-// process's user namespace does not have are an error, so it tries fewer. Without any, only ping fails.
-func allowPing() {
-	for _, groups := range []string{"0 2147483647", "0 65535", "0 0"} {
-		if setSysctls(map[string]string{"ipv4/ping_group_range": groups}) == nil {
-			return
-		}
-	}
-}
-
 // ipVersions returns the IP versions of the kernel.
 func ipVersions() []family {
 	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {

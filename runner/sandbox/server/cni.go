@@ -46,14 +46,16 @@ func cniConfig() ([]byte, error) {
 
 // bridgeRules returns the iptables rules of the bridge. They allow outgoing connections by NAT, also if
 // Docker or a firewall has set the policy of FORWARD to DROP. They reject the cloud's metadata
-// service, which would give this machine's credentials to a Dockerfile. Each rule begins with its
-// table and chain. Each rule is inserted at the top, so the last one has precedence.
+// service, which would give this machine's credentials to a Dockerfile. They drop packets from one step
+// to another, as isolateSteps does on the bridge. Each rule begins with its table and chain. Each rule is
+// inserted at the top, so the last one has precedence.
 func bridgeRules() [][]string {
 	return [][]string{
 		{"nat", "POSTROUTING", "-s", cniSubnet, "!", "-d", cniSubnet, "-j", "MASQUERADE"},
 		{"filter", "FORWARD", "-o", cniBridge, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"},
 		{"filter", "FORWARD", "-i", cniBridge, "-j", "ACCEPT"},
 		{"filter", "FORWARD", "-i", cniBridge, "-d", "169.254.0.0/16", "-j", "REJECT"},
+		{"filter", "FORWARD", "-i", cniBridge, "-o", cniBridge, "-j", "DROP"},
 	}
 }
 

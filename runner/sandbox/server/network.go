@@ -58,14 +58,18 @@ func openProvider(ctx context.Context, plan sandbox.NetworkPlan, f sandbox.Netwo
 }
 
 // providers returns the networks that a step may request. The host network is not among them unless
-// it is the network of every step.
+// it is the network of every step. A step has no raw sockets in any of them.
 func providers(plan sandbox.NetworkPlan, provider network.Provider) map[pb.NetMode]network.Provider {
+	restricted := restrictedProvider{Provider: provider}
+	if plan.Mode == sandbox.NetworkCNI {
+		restricted.prepare = isolateSteps
+	}
 	all := map[pb.NetMode]network.Provider{
-		pb.NetMode_UNSET: provider,
-		pb.NetMode_NONE:  network.NewNoneProvider(),
+		pb.NetMode_UNSET: restricted,
+		pb.NetMode_NONE:  restrictedProvider{Provider: network.NewNoneProvider()},
 	}
 	if plan.Mode == sandbox.NetworkHost {
-		all[pb.NetMode_HOST] = provider // it is the network of every step
+		all[pb.NetMode_HOST] = restricted // it is the network of every step
 	}
 	return all
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/moby/buildkit/util/network"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"slipway/runner/sandbox/netns"
 )
 
 // slirpDNS is the address of slirp4netns's forwarder to the machine's resolver. The resolver itself may
@@ -139,6 +141,7 @@ func newNetNS(path string) error {
 			made <- err
 			return
 		}
+		netns.AllowPing()
 		own := fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())
 		made <- unix.Mount(own, path, "", unix.MS_BIND, "")
 	}()
