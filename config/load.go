@@ -124,6 +124,9 @@ func (g Gateway) Validate() error {
 	if g.CacheDomain != "automated-build" && g.CacheDomain != "workspace" {
 		errs = append(errs, fmt.Errorf("SLIPWAY_CACHE_DOMAIN is %q: use automated-build or workspace", g.CacheDomain))
 	}
+	if g.Hooks != On && g.Hooks != Off {
+		errs = append(errs, fmt.Errorf("SLIPWAY_HOOKS is %q: use on or off", g.Hooks))
+	}
 	if g.PushHooks != On && g.PushHooks != Off {
 		errs = append(errs, fmt.Errorf("SLIPWAY_PUSH_HOOKS is %q: use on or off", g.PushHooks))
 	}

@@ -95,6 +95,7 @@ func newStations(b base, elector *leader.Elector, s services, e engines, recheck
 		Engines:   e.byName,
 		Now:       b.store.Now,
 		Log:       b.log,
+		HooksOff:  b.config.Hooks == config.Off,
 		PushHooks: b.config.PushHooks == config.On,
 		Caches:    rules.CacheScope(b.config.CacheDomain),
 	})

@@ -109,6 +109,7 @@ type AutomatedBuild struct {
 	Image       string // registry/name, without a tag
 	Engine      string
 	Autotest    Autotest
+	HooksOff    bool // a build whose repository has build hooks fails
 	Environment map[string]secret.Secret
 	Rules       []Rule
 	CreatedBy   string // user id

@@ -25,6 +25,7 @@ type Draft struct {
 	Image       string // registry/name without a tag; without a registry it is on Docker Hub
 	Engine      string // empty means the default
 	Autotest    autobuild.Autotest
+	HooksOff    bool
 	Environment map[string]secret.Secret // a zero value keeps the stored value
 	Rules       []autobuild.Rule         // empty means the default rule
 	UserID      string                   // the user who saves
@@ -54,6 +55,7 @@ func (c *Catalog) check(
 	a.Repository = r
 	a.Engine = d.Engine
 	a.Autotest = d.Autotest
+	a.HooksOff = d.HooksOff
 	a.Rules = d.Rules
 	var err error
 	a.Image, err = registry.ParseImage(strings.TrimSpace(d.Image))

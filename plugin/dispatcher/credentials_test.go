@@ -115,6 +115,33 @@ func TestARunnerOfAnUnknownEngineGetsBoundCredentialsOnly(t *testing.T) {
 	}
 }
 
+// The switch of the installation has precedence over that of the automated build.
+func TestTheRunnerGetsTheReasonWhyHooksAreOff(t *testing.T) {
+	for name, tt := range map[string]struct {
+		installation, automatedBuild bool
+		want                         string
+	}{
+		"hooks are on":       {false, false, ""},
+		"an automated build": {false, true, "an option of the automated build"},
+		"the installation":   {true, false, "SLIPWAY_HOOKS=off at the gateway"},
+		"both":               {true, true, "SLIPWAY_HOOKS=off at the gateway"},
+	} {
+		e := newEnv(t, 0)
+		e.owner.HooksOff = tt.automatedBuild
+		_, err := e.store.SaveAutomatedBuild(t.Context(), e.owner)
+		must.Succeed(t, err)
+		b := e.build(e.owner)
+		a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h", e.now.Add(time.Hour), autobuild.Limits{})
+		must.Succeed(t, err)
+		d := dispatcher.New(dispatcher.Options{Store: e.store, Connector: e.account, Now: e.clock, HooksOff: tt.installation})
+		s, err := d.Spec(t.Context(), a)
+		must.Succeed(t, err)
+		if s.HooksOff != tt.want {
+			t.Errorf("%s: got the reason %q, want %q", name, s.HooksOff, tt.want)
+		}
+	}
+}
+
 func TestTheRunnerGetsTheSettingPushHooks(t *testing.T) {
 	e := newEnv(t, 2)
 	o := dispatcher.Options{Store: e.store, Connector: e.account, PushHooks: true, Now: e.clock}

@@ -50,6 +50,7 @@ type Options struct {
 	Connector autobuild.Connector
 	Engines   map[string]Engine // by the name that automated builds use
 	Timeout   time.Duration     // of one attempt; default 4 h
+	HooksOff  bool              // no build hooks run (spec.Spec)
 	PushHooks bool              // build hooks that push get the registry credential (spec.Spec)
 	Caches    rules.CacheScope  // the builds that share a build cache; empty means those of an automated build
 	Now       func() time.Time  // nil means time.Now

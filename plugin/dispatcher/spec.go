@@ -44,12 +44,24 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 	}
 	s := specOf(b, a, cloneURL)
 	s.BuiltDigest = digest
+	s.HooksOff = d.hooksOff(owner)
 	s.Timeout = max(a.Deadline.Sub(d.o.Now()), time.Second)
 	if !rules.IsForeign(b) {
 		s.Registries, s.Environment = registries, owner.Environment
 		s.BuilderTLS, s.PushHooks = d.BuilderTLS(a.Engine), d.o.PushHooks
 	}
 	return s, nil
+}
+
+// hooksOff returns why the hooks of an automated build must not run; empty means that they may.
+func (d *Dispatcher) hooksOff(a autobuild.AutomatedBuild) string {
+	switch {
+	case d.o.HooksOff:
+		return "SLIPWAY_HOOKS=off at the gateway"
+	case a.HooksOff:
+		return "an option of the automated build"
+	}
+	return ""
 }
 
 // BuilderTLS returns the client certificate of an engine's runners for their builder. It is zero if

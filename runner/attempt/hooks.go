@@ -66,6 +66,9 @@ func hasHook(hooks buildhooks.Hooks) string {
 // checkHooks fails a build whose hooks cannot do their work here, before the build. It logs that hooks
 // get no credential for the repository.
 func (j *job) checkHooks(hooks buildhooks.Hooks) error {
+	if j.spec.HooksOff != "" {
+		return failed(reasonHook, fmt.Errorf("%s, and build hooks are off (%s)", hasHook(hooks), j.spec.HooksOff))
+	}
 	if !j.o.Settings.Hooks {
 		// Without its hooks the image would be another than the repository means.
 		return failed(reasonHook, fmt.Errorf(

@@ -92,6 +92,20 @@ func TestHooksThatMayNotRunFailTheBuild(t *testing.T) {
 	)
 }
 
+// Without its hooks, an image could differ from what the repository means. So the build fails.
+func TestHooksThatTheGatewayTurnsOffFailTheBuild(t *testing.T) {
+	e := newEnv(t)
+	e.Edit = func(s *spec.Spec) { s.HooksOff = "SLIPWAY_HOOKS=off at the gateway" }
+	files := runnertest.Dockerfile("FROM scratch\n")
+	e.must(e.Push(files), spec.Succeeded, "")
+	files[runnertest.Hook("pre_build")] = "#!/bin/sh\n"
+	b := e.must(e.Push(files), spec.Failed, "hook")
+	const want = "the repository has the build hook hooks/pre_build, and build hooks are off (SLIPWAY_HOOKS=off at the gateway)"
+	if b.Detail != want {
+		t.Errorf("detail: got %q, want %q", b.Detail, want)
+	}
+}
+
 // A hook may make the Dockerfile.
 func TestHookMakesTheDockerfile(t *testing.T) {
 	e := newEnv(t)

@@ -42,9 +42,16 @@ type document struct {
 	Image       text   `yaml:"image,omitempty"`
 	Engine      text   `yaml:"engine,omitempty"`
 	Autotest    text   `yaml:"autotest,omitempty"`
+	Hooks       text   `yaml:"hooks,omitempty"`
 	Environment []text `yaml:"environment,omitempty,flow"`
 	Rules       []rule `yaml:"rules"`
 }
+
+// The values of the key hooks. Without the key, hooks are on.
+const (
+	hooksOn  = "on"
+	hooksOff = "off"
+)
 
 // A rule is a build rule in the form of the file. Pointers distinguish a missing key from an empty
 // value.
@@ -103,11 +110,15 @@ func (d document) toDocument() (Document, error) {
 	default:
 		return Document{}, fmt.Errorf("autotest: %q is unknown: choose off, internal or all", d.Autotest)
 	}
+	if d.Hooks != "" && d.Hooks != hooksOn && d.Hooks != hooksOff {
+		return Document{}, fmt.Errorf("hooks: %q is unknown: choose on or off", d.Hooks)
+	}
 	build := autobuild.AutomatedBuild{
 		Repository: autobuild.Repository{FullName: string(d.Repository)},
 		Image:      string(d.Image),
 		Engine:     string(d.Engine),
 		Autotest:   autotest,
+		HooksOff:   d.Hooks == hooksOff,
 	}
 	for _, name := range d.Environment {
 		if build.Environment == nil {
@@ -183,6 +194,9 @@ func newDocument(d Document) document {
 	}
 	if f.Autotest == "" {
 		f.Autotest = text(autobuild.AutotestOff)
+	}
+	if d.Build.HooksOff {
+		f.Hooks = hooksOff
 	}
 	for _, r := range d.Build.Rules {
 		f.Rules = append(f.Rules, newRule(r))

@@ -40,6 +40,7 @@ func TestDecodeReadsEveryKey(t *testing.T) {
 			Image:       "registry.example.com/acme/app",
 			Engine:      "embedded",
 			Autotest:    autobuild.AutotestAll,
+			HooksOff:    true,
 			Environment: map[string]secret.Secret{"NPM_MODE": {}, "NPM_TOKEN": {}},
 			Rules: []autobuild.Rule{
 				{
@@ -143,6 +144,7 @@ func TestDecodeRefusesInOneLineWithThePlace(t *testing.T) {
 		{"a tag of a text", "version: 1\nimage: !!str x\n", "line 2: anchors, aliases and tags are not supported"},
 		{"no version", "image: x\n", "document at line 1: version: 0 is unknown"},
 		{"a later version", "version: 1\n---\nversion: 2\n", "document at line 3: version: 2 is unknown"},
+		{"hooks", "version: 1\nhooks: sometimes\n", `document at line 1: hooks: "sometimes" is unknown: choose on or off`},
 		{"an autotest", "version: 1\nautotest: sometimes\n", `document at line 1: autotest: "sometimes" is unknown`},
 		{"nothing", "# only a comment\n", "the rules file is empty"},
 		{"too large", strings.Repeat("#", rulesfile.MaxSize+1), "larger than"},

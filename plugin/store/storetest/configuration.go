@@ -21,6 +21,7 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 		Image:       "registry.example.com/acme/app",
 		Engine:      "drone",
 		Autotest:    autobuild.AutotestAll,
+		HooksOff:    true,
 		CreatedBy:   "jo",
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("t0ps3cret"), "EMPTY": {}},
 		Rules: []autobuild.Rule{

@@ -180,6 +180,22 @@ func draft(s *env, change ...string) []string {
 	return values
 }
 
+// The switch of the hooks is kept in the form, stored, and shown on the page.
+func TestADraftTurnsHooksOff(t *testing.T) {
+	s := newEnv(pagestest.Open(t))
+	create := "/automated-builds/new"
+	more := s.post(t, autobuild.RoleAdmin, create, draft(s, "hooks", "off", "add-rule", "1")...)
+	if got := more.value(t, "hooks"); got != "off" {
+		t.Errorf("choice of build hooks: got %q, want off", got)
+	}
+	saved := s.post(t, autobuild.RoleAdmin, create, draft(s, "hooks", "off", "then", "save")...)
+	page, _, _ := strings.Cut(saved.Header.Get("Location"), "?")
+	s.get(t, autobuild.RoleAdmin, page).want(t, http.StatusOK, "Build hooks off")
+	if got := s.get(t, autobuild.RoleAdmin, page+"/edit").value(t, "hooks"); got != "off" {
+		t.Errorf("choice of the stored automated build: got %q, want off", got)
+	}
+}
+
 func TestDraftsKeepEnteredValues(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	create := "/automated-builds/new"

@@ -24,6 +24,7 @@ type draftPage struct {
 	ID                        string // empty when New
 	Steps                     []string
 	Engines, Autotests        []option
+	HookChoices               []option
 	SourceTypes               []option
 	Accounts                  []option             // accounts to choose from
 	Registries                []autobuild.Registry // credentials that can push its image
@@ -37,6 +38,7 @@ func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, invalid
 		{"internal", "Internal pull requests"},
 		{"all", "Internal and external pull requests"},
 	}
+	content.HookChoices = []option{{hooksOn, "On"}, {hooksOff, "Off: builds with hooks fail"}}
 	content.SourceTypes = []option{{"branch", "Branch"}, {"tag", "Tag"}}
 	if err := p.fillAccounts(c, &content); err != nil {
 		return err
@@ -141,6 +143,7 @@ func (p *Pages) save(
 		Image:       content.Image,
 		Engine:      content.Engine,
 		Autotest:    autobuild.Autotest(content.Autotest),
+		HooksOff:    content.Hooks == hooksOff,
 		Rules:       content.rules(&invalid),
 		Environment: content.environment(&invalid),
 		UserID:      user.ID,

@@ -17,9 +17,16 @@ const maxRows = 50
 // A draftForm is an automated build as entered in the form, unchanged.
 type draftForm struct {
 	Image, Engine, Autotest string
+	Hooks                   string // on or off
 	Rules                   []ruleRow
 	Environment             []envRow
 }
+
+// The values of the choice "Build hooks".
+const (
+	hooksOn  = "on"
+	hooksOff = "off"
+)
 
 // A ruleRow is one rule of the form. Lists are text with one item per line.
 type ruleRow struct {
@@ -63,7 +70,10 @@ func pairLines(m map[string]string) string {
 
 // draftFormOf returns the form of a stored automated build.
 func draftFormOf(a autobuild.AutomatedBuild) draftForm {
-	f := draftForm{Image: a.Image, Engine: a.Engine, Autotest: string(a.Autotest)}
+	f := draftForm{Image: a.Image, Engine: a.Engine, Autotest: string(a.Autotest), Hooks: hooksOn}
+	if a.HooksOff {
+		f.Hooks = hooksOff
+	}
 	for _, r := range a.Rules {
 		f.Rules = append(f.Rules, ruleRowOf(r))
 	}
@@ -80,6 +90,7 @@ func readDraftForm(form url.Values) draftForm {
 		Image:    strings.TrimSpace(form.Get("image")),
 		Engine:   form.Get("engine"),
 		Autotest: form.Get("autotest"),
+		Hooks:    form.Get("hooks"),
 	}
 	for i := range maxRows {
 		at := fmt.Sprintf("rules[%d].", i)

@@ -200,6 +200,7 @@ func (r *Services) save(ctx context.Context, id string, d catalog.Draft) (catalo
 		Image:       d.Image,
 		Engine:      d.Engine,
 		Autotest:    d.Autotest,
+		HooksOff:    d.HooksOff,
 		Environment: d.Environment,
 		Rules:       d.Rules,
 		CreatedBy:   d.UserID,
