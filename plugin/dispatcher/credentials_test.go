@@ -133,7 +133,9 @@ func TestTheRunnerGetsTheReasonWhyHooksAreOff(t *testing.T) {
 		b := e.build(e.owner)
 		a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h", e.now.Add(time.Hour), autobuild.Limits{})
 		must.Succeed(t, err)
-		d := dispatcher.New(dispatcher.Options{Store: e.store, Connector: e.account, Now: e.clock, HooksOff: tt.installation})
+		d := dispatcher.New(
+			dispatcher.Options{Store: e.store, Connector: e.account, Now: e.clock, HooksOff: tt.installation},
+		)
 		s, err := d.Spec(t.Context(), a)
 		must.Succeed(t, err)
 		if s.HooksOff != tt.want {

@@ -59,6 +59,7 @@ type step struct {
 	StopAfter time.Duration // 0 = the step does not stop the hook
 	Grace     time.Duration
 	KillGuard bool // kills the guard while the hook runs
+	Crash     bool // kills the step while the hook runs
 	// Unconfined runs the hook without a sandbox.
 	Unconfined bool
 }
@@ -81,6 +82,19 @@ const canary = "CANARY-of-the-step"
 // run runs the step as a process of its own, with a secret in its environment.
 func (s step) run(t *testing.T) result {
 	t.Helper()
+	out, err := s.output(t)
+	if err != nil {
+		t.Fatalf("step: %v\n%s", err, out)
+	}
+	var r result
+	must.Succeed(t, json.Unmarshal(out, &r))
+	t.Logf("%s, in %s:\n%s%s", r.Level, r.Took, r.Output, r.Error)
+	return r
+}
+
+// output returns the output of the step's process.
+func (s step) output(t *testing.T) ([]byte, error) {
+	t.Helper()
 	sandboxtest.NeedRoot(t)
 	dir := t.TempDir()
 	for up := dir; up != os.TempDir() && up != "/"; up = filepath.Dir(up) {
@@ -97,16 +111,8 @@ func (s step) run(t *testing.T) result {
 	defer inherited.Close()
 	cmd.ExtraFiles = []*os.File{inherited} // as a careless parent leaves open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(s.UID), Gid: uint32(s.UID)}}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("step: %v\n%s%s", err, out, stderr.String())
-	}
-	var r result
-	must.Succeed(t, json.Unmarshal(out, &r))
-	t.Logf("%s, in %s:\n%s%s", r.Level, r.Took, r.Output, r.Error)
-	return r
+	cmd.Stderr = os.Stderr
+	return cmd.Output()
 }
 
 // stepMain is the process of a step. Its directory holds a secret file, a socket and the workspace.
@@ -177,11 +183,15 @@ func (s step) execute(r *result, box buildhooks.Executor, hook, work string) {
 	if s.StopAfter > 0 {
 		time.AfterFunc(s.StopAfter, cancel)
 	}
+	started := filepath.Join(work, "started")
 	if s.KillGuard {
-		go killGuard(filepath.Join(work, "started"))
+		go func() { awaitFile(started); killChildren() }()
+	}
+	if s.Crash {
+		go func() { awaitFile(started); _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }()
 	}
 	var out bytes.Buffer
-	started := time.Now()
+	began := time.Now()
 	err := box.Execute(ctx, buildhooks.Program{Hook: "build", File: hook, Dir: work, Execution: buildhooks.Execution{
 		Environ: []string{
 			"PATH=" + os.Getenv("PATH"),
@@ -193,7 +203,7 @@ func (s step) execute(r *result, box buildhooks.Executor, hook, work string) {
 		Output: &out,
 		Grace:  s.Grace,
 	}})
-	r.Took = time.Since(started)
+	r.Took = time.Since(began)
 	r.Output = out.String()
 	if err != nil {
 		r.Error = err.Error()
@@ -204,14 +214,18 @@ func (s step) execute(r *result, box buildhooks.Executor, hook, work string) {
 	}
 }
 
-// killGuard kills the guard when the hook has made a file.
-func killGuard(file string) {
+// awaitFile waits until the hook has made a file.
+func awaitFile(file string) {
 	for {
 		if _, err := os.Stat(file); err == nil {
-			break
+			return
 		}
 		runtime.Gosched()
 	}
+}
+
+// killChildren kills the guard.
+func killChildren() {
 	children, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, list := range children {
 		text, _ := os.ReadFile(list)

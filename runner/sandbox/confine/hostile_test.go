@@ -1,9 +1,12 @@
 package confine_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"slipway/config/must"
 )
 
 // levels returns a step for each level that this machine has.
@@ -179,6 +182,29 @@ func TestAHookCannotKillItsGuard(t *testing.T) {
 			t.Errorf("exit code: got %d (%s), want 6", r.Code, r.Error)
 		}
 	})
+}
+
+// A guard ends with its step, even if the step is killed, and so do the hook's processes.
+func TestTheHookEndsWithItsStep(t *testing.T) {
+	hook := "#!/bin/bash\nfor i in {1..20}; do setsid sleep " + mark + " & done\ntouch started\nexec sleep " + mark + "\n"
+	for level, s := range levels(t) {
+		t.Run(level, func(t *testing.T) {
+			s.Hook, s.Crash = hook, true
+			if out, err := s.output(t); err == nil {
+				t.Fatalf("step: got success (%s), want that it was killed", out)
+			}
+			for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+				left, err := marked()
+				must.Succeed(t, err)
+				if len(left) == 0 {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("processes that are left after 20s: got %d, want none", len(left))
+				}
+			}
+		})
+	}
 }
 
 // If the kernel kills the guard, because it lacks memory, the processes of the hook end, too.
