@@ -139,6 +139,10 @@ func (c *Container) TakeSocket() (*os.File, error) {
 // process 1 was killed. The caller must still call Close.
 func (c *Container) Ended() <-chan struct{} { return c.run.ended() }
 
+// Output returns the last lines of runc and of process 1, for the operator's log. Usually there is none. If
+// process 1 was taken over, it can be any text.
+func (c *Container) Output() string { return c.run.output() }
+
 // Close kills all processes of the sandbox, calls OnStopped, and removes everything but the files on the
 // disk. A container may be closed twice.
 func (c *Container) Close(ctx context.Context) error {

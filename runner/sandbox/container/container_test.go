@@ -3,6 +3,7 @@ package container_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -57,25 +58,30 @@ type attempt struct {
 // start starts a sandbox that is closed at the end of the test.
 func start(t testing.TB, host *container.Host, dir string, o container.Options) *attempt {
 	t.Helper()
-	d, err := disk.New(t.Context(), disk.Options{Dir: dir, Bytes: 256 << 20, Inodes: 20_000})
+	a, err := newAttempt(t, host, dir, o)
 	if err != nil {
-		t.Fatal(err)
-	}
-	a := &attempt{t: t, disk: d, workspace: filepath.Join(d.Path(), "workspace")}
-	if err := os.Mkdir(a.workspace, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chown(a.workspace, runner, runner); err != nil {
-		t.Fatal(err)
-	}
-	o.Disk, o.Workspace = d, rootfs.Workspace{Dir: a.workspace, Owner: runner}
-	a.Container, err = host.Start(t.Context(), o)
-	if err != nil {
-		d.Close()
 		t.Fatal(err)
 	}
 	t.Cleanup(a.close)
 	return a
+}
+
+// newAttempt starts a sandbox on a disk of its own. The caller closes it.
+func newAttempt(t testing.TB, host *container.Host, dir string, o container.Options) (*attempt, error) {
+	d, err := disk.New(t.Context(), disk.Options{Dir: dir, Bytes: 256 << 20, Inodes: 20_000})
+	if err != nil {
+		return nil, err
+	}
+	a := &attempt{t: t, disk: d, workspace: filepath.Join(d.Path(), "workspace")}
+	err = errors.Join(os.Mkdir(a.workspace, 0o755), os.Chown(a.workspace, runner, runner))
+	if err == nil {
+		o.Disk, o.Workspace = d, rootfs.Workspace{Dir: a.workspace, Owner: runner}
+		a.Container, err = host.Start(t.Context(), o)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return a, nil
 }
 
 // close closes everything. A second call does nothing.
@@ -289,7 +295,8 @@ func (a *attempt) testOthers(b *attempt) {
 	if err != nil || len(shared) != 1 {
 		a.t.Fatalf("got %v and %v, want the directory of the root file system", shared, err)
 	}
-	other := exec.Command("setpriv", "--reuid", "4244", "--regid", "4244", "--clear-groups", "ls", shared[0]+"/root/tmp")
+	tmp := shared[0] + "/root/tmp"
+	other := exec.Command("setpriv", "--reuid", "4244", "--regid", "4244", "--clear-groups", "ls", tmp)
 	if out, err := other.CombinedOutput(); err == nil {
 		a.t.Errorf("another user of this machine: got %s, want that /tmp of the sandbox cannot be read", out)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -123,6 +124,35 @@ func leftovers(t *testing.T, dir string) string {
 		all = append(all, files...)
 	}
 	return strings.Join(all, "\n")
+}
+
+func TestManySandboxesAtOnce(t *testing.T) {
+	host, dir := newHost(t)
+	before := leftovers(t, dir)
+	var all sync.WaitGroup
+	for n := range 6 {
+		all.Go(func() {
+			want := fmt.Sprint(n)
+			a, err := newAttempt(t, host, dir, container.Options{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer a.close()
+			var out bytes.Buffer
+			_, err = a.Client().Run(t.Context(), guest.Command{Args: []string{"/bin/echo", want}, Output: &out})
+			if err != nil || strings.TrimSpace(out.String()) != want {
+				t.Errorf("got %q and %v, want %s", out.String(), err, want)
+			}
+			if got := a.Output(); got != "" {
+				t.Errorf("got output %q of runc and process 1, want none", got)
+			}
+		})
+	}
+	all.Wait()
+	if after := leftovers(t, dir); after != before {
+		t.Errorf("got %s, want %s", after, before)
+	}
 }
 
 func TestAFailedStartLeavesNothing(t *testing.T) {

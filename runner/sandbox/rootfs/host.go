@@ -31,6 +31,7 @@ type Host struct {
 	directories []string            // as /usr; sorted, without links
 	private     map[string][]string // by directory: paths below it that only their owner may read
 	mapsIDs     bool
+	base        string // directory with the files of /etc and empty directories; empty = copied each time
 
 	mu        sync.Mutex
 	skeletons map[string]string // by directory and owner
@@ -42,9 +43,9 @@ func defaultDirectories() []string {
 	return []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/var/lib/dpkg"}
 }
 
-// NewHost looks at this machine. The caller must close the host. It takes about a second, because it looks at each file of /usr for those
-// that only their owner may read. Sandboxes do not see these. Files that are made later are seen, so call
-// NewHost again from time to time.
+// NewHost looks at this machine. The caller must close the host. It takes about a second, because it looks
+// at each file of /usr for those that only their owner may read. Sandboxes do not see these. It also copies
+// the files of /etc. Later changes of both are not noticed, so call NewHost again from time to time.
 func NewHost(ctx context.Context, o HostOptions) (*Host, error) {
 	h := &Host{dir: o.Dir, private: map[string][]string{}, skeletons: map[string]string{}}
 	if err := os.MkdirAll(o.Dir, 0o711); err != nil { //nolint:gosec // G301: sandboxes traverse it
@@ -60,14 +61,17 @@ func NewHost(ctx context.Context, o HostOptions) (*Host, error) {
 	if !slices.Contains(h.directories, "/usr") {
 		return nil, errors.New("prepare root file systems: /usr is not a directory")
 	}
-	h.mapsIDs = !o.WithoutIDMap && tryMappedOverlay(o.Dir) == nil
+	h.mapsIDs = !o.WithoutIDMap && tryMappedOverlay(o.Dir, "/usr") == nil
 	if !h.mapsIDs {
 		return h, h.prepareSkeletons()
+	}
+	if err := h.prepareBase(); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare root file systems: %w", err), h.Close())
 	}
 	for _, dir := range h.directories {
 		private, err := findPrivate(ctx, dir)
 		if err != nil {
-			return nil, fmt.Errorf("prepare root file systems: %w", err)
+			return nil, errors.Join(fmt.Errorf("prepare root file systems: %w", err), h.Close())
 		}
 		h.private[dir] = private
 	}
@@ -83,8 +87,34 @@ func (h *Host) prepareSkeletons() error {
 	return nil
 }
 
+// prepareBase writes the files of /etc for all root file systems. The kernel may not map the owners of a file
+// system as NFS. Then each root file system gets copies.
+func (h *Host) prepareBase() error {
+	base, err := os.MkdirTemp(h.dir, "base-")
+	if err != nil {
+		return err
+	}
+	h.base = base
+	if err := os.Chmod(base, 0o755); err != nil { //nolint:gosec // G302: becomes / of sandboxes
+		return err
+	}
+	if err := writeBase(base); err != nil {
+		return err
+	}
+	if tryMappedOverlay(h.dir, base) == nil {
+		return nil
+	}
+	h.base = ""
+	return os.RemoveAll(base)
+}
+
 // Close removes the files that all root file systems share. No root file system may be mounted any more.
 func (h *Host) Close() error {
+	if h.mapsIDs && h.base != "" {
+		if err := os.RemoveAll(h.base); err != nil {
+			return fmt.Errorf("remove the base of root file systems: %w", err)
+		}
+	}
 	if h.mapsIDs {
 		return nil
 	}
@@ -98,10 +128,10 @@ func (h *Host) Close() error {
 // them. If not, all sandboxes should use the same IDs, because a skeleton takes a second or more.
 func (h *Host) MapsIDs() bool { return h.mapsIDs }
 
-// tryMappedOverlay mounts an overlay on a mapped directory, and returns the error. Linux 5.12 has mapped
+// tryMappedOverlay mounts an overlay on a mapped directory of the machine, and returns the error. Linux 5.12 has mapped
 // mounts, but only 5.19 overlays on them.
-func tryMappedOverlay(dir string) error {
-	scratch, err := os.MkdirTemp(dir, "try-")
+func tryMappedOverlay(parent, dir string) error {
+	scratch, err := os.MkdirTemp(parent, "try-")
 	if err != nil {
 		return err
 	}
@@ -122,8 +152,8 @@ func tryMappedOverlay(dir string) error {
 		ids:    ids,
 		mapped: namespace,
 	}
-	if err := os.MkdirAll(filepath.Join(b.root, "usr"), 0o755); err != nil { //nolint:gosec // G301: as /usr
+	if err := os.Mkdir(b.root, 0o755); err != nil { //nolint:gosec // G301: unmounted at once
 		return err
 	}
-	return b.overlay("/usr", "", nil)
+	return b.overlay(dir, "", layerOptions{name: "try"})
 }

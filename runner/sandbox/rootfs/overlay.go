@@ -25,7 +25,7 @@ func (b *builder) addDirectory(ctx context.Context, dir string) error {
 		return err
 	}
 	if b.mapped != nil {
-		return b.overlay(dir, "", b.host.private[dir])
+		return b.overlay(dir, dir, layerOptions{name: layerName(dir), hidden: b.host.private[dir]})
 	}
 	if dir == packageDatabase {
 		// dpkg writes to existing files, and without a map no existing file can be changed.
@@ -38,7 +38,8 @@ func (b *builder) addDirectory(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return b.overlay(dir, skeleton, nil) // without a map, root of the sandbox cannot read private files
+	// Without a map, root of the sandbox cannot read private files, so none are hidden.
+	return b.overlay(dir, dir, layerOptions{name: layerName(dir), skeleton: skeleton})
 }
 
 // makeParents makes the mount point of a directory, and gives it and its parents to root of the sandbox.
@@ -60,11 +61,20 @@ func (b *builder) makeParents(dir string) error {
 	return nil
 }
 
-// overlay mounts a directory of the machine with a writable layer. hidden are paths below it that the
-// sandbox does not see. skeleton may be empty.
+// layerName returns the name of a directory's layer, as "var-lib-dpkg".
+func layerName(dir string) string { return strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-") }
+
+// layerOptions configure the writable layer of an overlay.
+type layerOptions struct {
+	name     string   // unique in the root file system
+	skeleton string   // topmost read-only layer; may be empty
+	hidden   []string // paths below the directory that the sandbox does not see
+}
+
+// overlay mounts a directory of the machine with a writable layer, at a path of the sandbox.
 // https://docs.kernel.org/filesystems/overlayfs.html
-func (b *builder) overlay(dir, skeleton string, hidden []string) error {
-	layer := filepath.Join(b.layers, strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-"))
+func (b *builder) overlay(dir, path string, o layerOptions) error {
+	layer := filepath.Join(b.layers, o.name)
 	upper, work, lower := filepath.Join(layer, "upper"), filepath.Join(layer, "work"), dir
 	for _, path := range []string{upper, work} {
 		if err := os.MkdirAll(path, 0o755); err != nil { //nolint:gosec // G301: the sandbox sees upper
@@ -74,7 +84,7 @@ func (b *builder) overlay(dir, skeleton string, hidden []string) error {
 	if err := os.Chown(upper, b.ids.First, b.ids.First); err != nil {
 		return err
 	}
-	if err := hide(dir, upper, b.ids.First, hidden); err != nil {
+	if err := hide(dir, upper, b.ids.First, o.hidden); err != nil {
 		return err
 	}
 	options := ""
@@ -92,11 +102,11 @@ func (b *builder) overlay(dir, skeleton string, hidden []string) error {
 	if userns.RunningInUserNS() {
 		options += ",userxattr"
 	}
-	if skeleton != "" {
-		lower = skeleton + ":" + lower
+	if o.skeleton != "" {
+		lower = o.skeleton + ":" + lower
 	}
 	data := "lowerdir=" + lower + ",upperdir=" + upper + ",workdir=" + work + options
-	target := filepath.Join(b.root, dir)
+	target := filepath.Join(b.root, path)
 	if err := unix.Mount("overlay", target, "overlay", unix.MS_NOSUID|unix.MS_NODEV, data); err != nil {
 		return fmt.Errorf("mount a writable layer on %s: %w", dir, err)
 	}

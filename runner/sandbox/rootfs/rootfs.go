@@ -110,16 +110,7 @@ func (b *builder) build(ctx context.Context, o Options) error {
 		defer namespace.Close()
 		b.mapped = namespace
 	}
-	if err := makeTree(b.root); err != nil {
-		return err
-	}
-	if err := copyEtc("/etc", filepath.Join(b.root, "etc")); err != nil {
-		return err
-	}
-	if err := writeAccounts(filepath.Join(b.root, "etc")); err != nil {
-		return err
-	}
-	if err := chownTree(b.root, b.ids.First); err != nil {
+	if err := b.makeBase(); err != nil {
 		return err
 	}
 	for _, dir := range b.host.directories {
@@ -137,6 +128,32 @@ func (b *builder) build(ctx context.Context, o Options) error {
 		return err
 	}
 	return writeFiles(b.root, b.ids.First, o.Files)
+}
+
+// makeBase makes the directories of / and the files of /etc: as a writable layer on those that all root file
+// systems share, or as copies if their owners cannot be mapped.
+func (b *builder) makeBase() error {
+	if err := os.MkdirAll(b.root, 0o755); err != nil { //nolint:gosec // G301: becomes / of the sandbox
+		return err
+	}
+	if b.mapped != nil && b.host.base != "" {
+		return b.overlay(b.host.base, "", layerOptions{name: "base"})
+	}
+	if err := writeBase(b.root); err != nil {
+		return err
+	}
+	return chownTree(b.root, b.ids.First)
+}
+
+// writeBase writes the base of a root file system, with this process's user as the owner.
+func writeBase(dir string) error {
+	if err := makeTree(dir); err != nil {
+		return err
+	}
+	if err := copyEtc("/etc", filepath.Join(dir, "etc")); err != nil {
+		return err
+	}
+	return writeAccounts(filepath.Join(dir, "etc"))
 }
 
 // mountWorkspace mounts the workspace with its owner as root.
@@ -160,12 +177,6 @@ func (b *builder) mountWorkspace(w Workspace) error {
 // mountInit mounts this program, as process 1 of the sandbox.
 func (b *builder) mountInit() error {
 	target := filepath.Join(b.root, InitPath)
-	if err := os.Mkdir(filepath.Dir(target), 0o755); err != nil { //nolint:gosec // G301: the sandbox reads it
-		return err
-	}
-	if err := os.WriteFile(target, nil, 0o755); err != nil { //nolint:gosec // G306: a program
-		return err
-	}
 	// The file of the path may be another one by now, because of an upgrade. Or it is in a directory of
 	// another mount namespace. Then the program is copied.
 	if path, err := os.Executable(); err == nil && sameFile(path, "/proc/self/exe") {

@@ -16,7 +16,7 @@ func emptyDirectories() []string {
 		"boot", "dev", "etc", "home", "media", "mnt", "opt", "proc", "root", "run/lock", "srv", "sys", "tmp",
 		"usr", "var/cache/apt/archives/partial", "var/cache/debconf", "var/lib/apt/lists/partial",
 		"var/lib/dpkg", "var/lib/misc", "var/local", "var/log/apt", "var/mail", "var/spool", "var/tmp",
-		strings.TrimPrefix(WorkspacePath, "/"),
+		WorkspacePath, filepath.Dir(InitPath),
 	}
 }
 
@@ -33,6 +33,10 @@ func makeTree(root string) error {
 		}
 	}
 	if err := os.Chmod(filepath.Join(root, "root"), 0o700); err != nil { //nolint:gosec // G302: a directory
+		return err
+	}
+	//nolint:gosec // G306: a program; only a mount point
+	if err := os.WriteFile(filepath.Join(root, InitPath), nil, 0o755); err != nil {
 		return err
 	}
 	for link, target := range map[string]string{"var/run": "/run", "var/lock": "/run/lock"} {
