@@ -43,6 +43,7 @@ type Gateway struct {
 	Keep              time.Duration `env:"SLIPWAY_KEEP" envDefault:"2160h" help:"how long deliveries, logs and builds are kept (2160h = 90 days); of each automated build the newest ten builds stay"`
 
 	Builder        string        `env:"SLIPWAY_BUILDER" help:"address of a running builder (unix:///… or tcp://host:port); default: a builder is started when needed"`
+	BuilderService string        `env:"SLIPWAY_BUILDER_SERVICE" help:"socket of a running builder service (slipway builder service), an absolute path; default: the gateway starts its own"`
 	BuilderTLS     secret.Secret `env:"SLIPWAY_BUILDER_TLS,unset" help:"client certificate for a builder on another machine: the absolute path of a file of slipway builder keys, or its PEM"`
 	BuilderNetwork string        `env:"SLIPWAY_BUILDER_NETWORK" envDefault:"auto" help:"network of RUN steps: auto (cni, else slirp4netns, else none), cni, slirp4netns, host, none"`
 	BuilderIdle    time.Duration `env:"SLIPWAY_BUILDER_IDLE" envDefault:"10m" help:"a builder without work is stopped after this time"`
@@ -50,6 +51,7 @@ type Gateway struct {
 	BuildMemory    string        `env:"SLIPWAY_BUILD_MEMORY" help:"memory of one build, as 4GB; default: three quarters of the machine's, divided by SLIPWAY_CONCURRENCY"`
 	BuildProcesses int64         `env:"SLIPWAY_BUILD_PROCESSES" envDefault:"0" help:"processes and threads of one build; 0 = 4096, or fewer on a small machine"`
 	BuildCPUs      float64       `env:"SLIPWAY_BUILD_CPUS" envDefault:"0" help:"processors of one build, as 1.5; 0 = all, after the gateway"`
+	BuildDisk      string        `env:"SLIPWAY_BUILD_DISK" help:"disk of one build, as 10GB: its checkout and what its hooks write; default: half of the free space, divided by SLIPWAY_CONCURRENCY, at most 20GB"`
 	CacheDomain    string        `env:"SLIPWAY_CACHE_DOMAIN" envDefault:"automated-build" help:"builds that share a cache and a builder process: automated-build (each has its own) or workspace; pull requests never share one"`
 	Frontends      []string      `env:"SLIPWAY_BUILDER_FRONTENDS" help:"further Dockerfile frontends (# syntax=) that builds may use, as image names"`
 	Hooks          string        `env:"SLIPWAY_HOOKS" envDefault:"on" help:"on or off: whether build hooks run; with off, a build whose repository has hooks fails"`

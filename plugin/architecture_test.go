@@ -54,8 +54,6 @@ var across = map[string][]string{
 	"plugin/web":        {"runner/spec"},
 	"plugin/catalog":    {"runner/registry", "runner/spec"},
 	"plugin/demo":       {"runner/sandbox"},
-	// the supervisor of the embedded engine's builders
-	"plugin": {"runner/sandbox/domains"},
 	// Bitbucket's client, for a step that reports without a gateway
 	"runner/commitstatus": {"plugin/bitbucket"},
 }

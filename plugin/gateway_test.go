@@ -174,20 +174,25 @@ func TestNewNamesTheSettingOfAnError(t *testing.T) {
 
 func TestRunnerUser(t *testing.T) {
 	for _, tc := range []struct {
-		setting  string
-		euid     int
-		uid, gid int
-		ok       bool
+		setting string
+		euid    int
+		want    string // in the error; empty = no error
 	}{
-		{"", 0, 64000, 64000, true}, {"7000:7001", 0, 7000, 7001, true}, {"", 1000, 0, 0, true},
-		{"7000:7001", 1000, 0, 0, false}, {"7000", 0, 0, 0, false}, {"0:0", 0, 0, 0, false}, {"a:b", 0, 0, 0, false}, {"-1:5", 0, 0, 0, false},
+		{"", 0, ""},
+		{"7000:7001", 0, ""},
+		{"", 1000, ""},
+		{"7000:7001", 1000, "unset it"},
+		{"7000", 0, "uid:gid"},
+		{"0:0", 0, "uid:gid"},
+		{"a:b", 0, "uid:gid"},
+		{"-1:5", 0, "uid:gid"},
 	} {
-		uid, gid, err := runnerUser(tc.setting, tc.euid)
-		if (err == nil) != tc.ok {
-			t.Errorf("runnerUser(%q, %d): got error %v, want one: %t", tc.setting, tc.euid, err, !tc.ok)
+		err := checkRunnerUser(tc.setting, tc.euid)
+		if (err != nil) != (tc.want != "") {
+			t.Errorf("checkRunnerUser(%q, %d): got error %v, want %q", tc.setting, tc.euid, err, tc.want)
 		}
-		if tc.ok && (uid != tc.uid || gid != tc.gid) {
-			t.Errorf("runnerUser(%q, %d): got %d:%d, want %d:%d", tc.setting, tc.euid, uid, gid, tc.uid, tc.gid)
+		if err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("checkRunnerUser(%q, %d): got error %v, want %q in it", tc.setting, tc.euid, err, tc.want)
 		}
 	}
 }

@@ -12,11 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/go-units"
-
 	"slipway/config"
+	"slipway/config/buildservice"
 	"slipway/config/identity"
-	"slipway/config/process"
 	"slipway/plugin/assembly"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/dispatcher"
@@ -29,12 +27,11 @@ import (
 	"slipway/plugin/rules"
 	"slipway/plugin/watcher"
 	"slipway/plugin/web/pages"
-	"slipway/runner/sandbox/domains"
 )
 
-// defaultRunnerUser is the user of embedded runners if the gateway runs as root. No Debian account
-// has these numbers.
-const defaultRunnerUser = "64000:64000"
+// minBuilders is the number of builders of different cache domains that may stay running. An idle one
+// uses about 20 MB.
+const minBuilders = 10
 
 // engines are the configured engines. The maps are by engine name.
 type engines struct {
@@ -91,35 +88,28 @@ func newInRepo(b base, polls *reconciler.Requests) *inrepo.Engine {
 	})
 }
 
-// newEmbedded returns the embedded engine. Without an address of a builder, the engine starts its own,
-// one for each cache domain.
+// newEmbedded returns the embedded engine. Without the socket of a builder service, it starts its own.
 func newEmbedded(b base) (dispatcher.Engine, error) {
-	uid, gid, err := runnerUser(b.config.RunnerUser, os.Geteuid())
-	if err != nil {
-		return dispatcher.Engine{}, err
-	}
 	id, err := identity.Read(b.config.BuilderTLS)
 	if err != nil {
 		return dispatcher.Engine{}, fmt.Errorf("SLIPWAY_BUILDER_TLS: %w", err)
 	}
-	options := embedded.Options{
-		Executable: assembly.Executable,
-		WorkDir:    filepath.Join(b.config.Data, "work"),
-		Address:    func(context.Context, string) (string, error) { return b.config.Builder, nil },
-		FirstUID:   uid,
-		FirstGID:   gid,
-		Log:        b.log,
-	}
-	if b.config.Builder == "" {
-		builders, err := newBuilders(b, gid)
+	var runners embedded.Runners = buildservice.Client{Socket: b.config.BuilderService}
+	if b.config.BuilderService == "" {
+		args, err := serviceArgs(b.config)
 		if err != nil {
 			return dispatcher.Engine{}, err
 		}
-		b.closers.add(builders.Close)
-		options.Address = builders.Address
-		options.LinkSockets = true
+		service := embedded.NewService(embedded.ServiceOptions{
+			Executable: assembly.Executable,
+			Dir:        filepath.Join(b.config.Data, "builder"),
+			Args:       args,
+			Log:        b.log,
+		})
+		b.closers.add(service.Close)
+		runners = service
 	}
-	engine := embedded.New(options)
+	engine := embedded.New(embedded.Options{Runners: runners, Builder: b.config.Builder, Log: b.log})
 	b.closers.add(engine.Close)
 	return dispatcher.Engine{
 		Engine: engine, URL: b.runnerURL(), BuilderTLS: id.Text(),
@@ -143,42 +133,54 @@ func buildsPerDomain(c config.Gateway) int {
 	return embeddedLimits(c).MaxPerBuild()
 }
 
-// newBuilders returns the builders of the embedded engine, one for each cache domain. Runners have the
-// group gid.
-func newBuilders(b base, gid int) (*domains.Supervisor, error) {
-	cache, err := units.FromHumanSize(b.config.BuilderCache)
-	if err != nil {
-		return nil, fmt.Errorf("SLIPWAY_BUILDER_CACHE is %q: give a size as 20GB", b.config.BuilderCache)
-	}
-	return domains.New(domains.Options{
-		Executable: assembly.Executable,
-		Dir:        filepath.Join(b.config.Data, "builder"),
-		Args:       builderArgs(b.config),
-		Environ:    process.Environ(os.Environ()),
-		Group:      gid,
-		Idle:       b.config.BuilderIdle,
-		MaxRunning: max(domains.DefaultMaxRunning, b.config.Concurrency),
-		CacheBytes: cache,
-		Log:        b.log,
-	}), nil
-}
-
-// builderArgs returns the arguments of each builder that come from settings.
-func builderArgs(c config.Gateway) []string {
+// serviceArgs returns the arguments of the gateway's own builder service. Those after -- are for each
+// builder.
+func serviceArgs(c config.Gateway) ([]string, error) {
 	args := []string{
-		"--network", c.BuilderNetwork,
+		"--idle", c.BuilderIdle.String(),
+		"--running", strconv.Itoa(max(minBuilders, c.Concurrency)),
+		"--cache-size", c.BuilderCache,
+	}
+	if err := checkRunnerUser(c.RunnerUser, os.Geteuid()); err != nil {
+		return nil, err
+	}
+	if c.RunnerUser != "" {
+		args = append(args, "--runner-user", c.RunnerUser)
+	}
+	args = append(args,
 		"--build-processes", strconv.FormatInt(c.BuildProcesses, 10),
 		"--build-cpus", strconv.FormatFloat(c.BuildCPUs, 'g', -1, 64),
 		"--builds", strconv.Itoa(c.Concurrency),
 		"--own-builds", strconv.Itoa(buildsPerDomain(c)),
-	}
+	)
 	if c.BuildMemory != "" {
 		args = append(args, "--build-memory", c.BuildMemory)
 	}
+	if c.BuildDisk != "" {
+		args = append(args, "--disk", c.BuildDisk)
+	}
+	args = append(args, "--", "--network", c.BuilderNetwork)
 	for _, image := range c.Frontends {
 		args = append(args, "--frontend", image)
 	}
-	return args
+	return args, nil
+}
+
+// checkRunnerUser checks SLIPWAY_RUNNER_USER, e.g. "7000:7001".
+func checkRunnerUser(setting string, euid int) error {
+	if setting == "" {
+		return nil
+	}
+	if euid != 0 {
+		return fmt.Errorf(
+			"SLIPWAY_RUNNER_USER=%s: only a gateway that runs as root can change users; unset it",
+			setting,
+		)
+	}
+	if _, _, err := buildservice.ParseUser(setting); err != nil {
+		return fmt.Errorf("SLIPWAY_RUNNER_USER=%s: %w", setting, err)
+	}
+	return nil
 }
 
 // A ci is an engine on a CI server, as the other parts use it.
@@ -249,32 +251,4 @@ func newCI(b base, name string, e ciEngine, c config.CI, probes pipeline.Probes)
 		},
 	}
 	return ci{name: name, engine: e, forDispatcher: forDispatcher, probes: probes}, nil
-}
-
-// runnerUser parses SLIPWAY_RUNNER_USER, e.g. "7000:7001". If it is empty, a gateway that runs as root
-// uses defaultRunnerUser. For any other user the result is 0, 0: runners keep the gateway's user.
-func runnerUser(setting string, euid int) (uid, gid int, err error) {
-	if euid != 0 {
-		if setting != "" {
-			return 0, 0, fmt.Errorf(
-				"SLIPWAY_RUNNER_USER=%s: only a gateway that runs as root can change users; unset it",
-				setting,
-			)
-		}
-		return 0, 0, nil
-	}
-	if setting == "" {
-		setting = defaultRunnerUser
-	}
-	u, g, found := strings.Cut(setting, ":")
-	uid, errU := strconv.Atoi(u)
-	gid, errG := strconv.Atoi(g)
-	if !found || errU != nil || errG != nil || uid <= 0 || gid <= 0 {
-		return 0, 0, fmt.Errorf(
-			"SLIPWAY_RUNNER_USER=%s: set numbers above 0 as uid:gid, for example %s",
-			setting,
-			defaultRunnerUser,
-		)
-	}
-	return uid, gid, nil
 }

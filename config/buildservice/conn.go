@@ -32,7 +32,10 @@ func FileConn(file *os.File) (Conn, error) {
 	}
 	socket, ok := c.(*net.UnixConn)
 	if !ok {
-		return Conn{}, errors.Join(errors.New("open the socket of the builder service: it is no Unix socket"), c.Close())
+		return Conn{}, errors.Join(
+			errors.New("open the socket of the builder service: it is no Unix socket"),
+			c.Close(),
+		)
 	}
 	return Conn{socket}, nil
 }

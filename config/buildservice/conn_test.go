@@ -32,7 +32,12 @@ func pair(t *testing.T) (a, b buildservice.Conn) {
 func TestARunKeepsItsToken(t *testing.T) {
 	a, b := pair(t)
 	sent := buildservice.Run{
-		Attempt: "b1-2", Domain: "b1", URL: "https://gateway/b1", Token: secret.New("hush"), Hooks: true, Builder: "unix:///b",
+		Attempt: "b1-2",
+		Domain:  "b1",
+		URL:     "https://gateway/b1",
+		Token:   secret.New("hush"),
+		Hooks:   true,
+		Builder: "unix:///b",
 	}
 	if err := a.Send(buildservice.Request{Run: &sent}, nil); err != nil {
 		t.Fatal(err)

@@ -52,7 +52,7 @@ type wireRun struct {
 // MarshalJSON encodes the Run with its token.
 func (r Run) MarshalJSON() ([]byte, error) {
 	plain := plainRun(r)
-	return json.Marshal(wireRun{&plain, r.Token.Reveal()}) //nolint:gosec // a socket of this machine
+	return json.Marshal(wireRun{&plain, r.Token.Reveal()})
 }
 
 // UnmarshalJSON decodes a Run with its token.
@@ -104,6 +104,7 @@ type RunnerRequest struct {
 type RunnerReply struct {
 	ID    int    `json:"id"`
 	Error string `json:"error,omitempty"`
+	Off   bool   `json:"off,omitempty"` // there are no sandboxes here; with Error
 }
 
 // An Empty is a message without content.
@@ -136,7 +137,8 @@ func (r Run) Check() error {
 
 func checkURL(text string) error {
 	u, err := url.Parse(text)
-	if err != nil || len(text) > maxURL || hasControl(text) || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+	if err != nil || len(text) > maxURL || hasControl(text) || u.Host == "" ||
+		u.Scheme != "http" && u.Scheme != "https" {
 		return errors.New("the URL of the runner protocol is invalid")
 	}
 	return nil

@@ -40,6 +40,11 @@ func OpenControl(getenv func(string) string) (*Control, error) {
 	return &Control{conn: conn}, nil
 }
 
+// An OffError reports that there are no sandboxes here. A further attempt would have none, either.
+type OffError struct{ Why string }
+
+func (e *OffError) Error() string { return e.Why }
+
 // Builder returns a new connection to the builder of the attempt's trust domain. The service starts the
 // builder if necessary.
 func (c *Control) Builder(ctx context.Context) (net.Conn, error) {
@@ -100,6 +105,9 @@ func (c *Control) receive(ctx context.Context, id int) (*os.File, error) {
 			return nil, err
 		case reply.ID < id:
 			closeAll([]*os.File{file})
+		case reply.Off:
+			closeAll([]*os.File{file})
+			return nil, &OffError{reply.Error}
 		case reply.Error != "":
 			closeAll([]*os.File{file})
 			return nil, errors.New(reply.Error)

@@ -4,6 +4,7 @@
 package attempt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ type Options struct {
 	Dial           func(ctx context.Context, address string, id identity.Identity) (publish.Builder, error)
 	// DialThrough connects to the builder of the builder service.
 	DialThrough func(ctx context.Context, open func(context.Context) (net.Conn, error)) (publish.Builder, error)
+	// UnconfinedHooks runs build hooks as this user, for tests.
+	UnconfinedHooks bool
 	// Control asks the builder service that started the runner; nil = another program started it.
 	Control Control
 	Now     func() time.Time
@@ -134,6 +137,7 @@ func (o Options) runSession(ctx context.Context, client *report.Client, s spec.S
 		logins:   logins.Of(s, stepLogins),
 		redactor: redactor,
 	}
+	j.shared = cmp.Or(o.Settings.Workspace, dir)
 	for _, note := range notes {
 		j.log.Line("note: %s", note)
 	}

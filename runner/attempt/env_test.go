@@ -50,12 +50,11 @@ func (e *env) options(b runnertest.Build, token string) attempt.Options {
 			Builder: runnertest.BuilderAddress,
 			Hooks:   e.hooks,
 			Workdir: e.t.TempDir(),
-			// The test binary is not the guard of a confined hook.
-			UnconfinedHooks: true,
 		},
-		Version: "test",
-		Environ: os.Environ(),
-		Grace:   100 * time.Millisecond,
+		UnconfinedHooks: true, // the test binary is not the guard of a confined hook
+		Version:         "test",
+		Environ:         os.Environ(),
+		Grace:           100 * time.Millisecond,
 		Dial: func(ctx context.Context, _ string, _ identity.Identity) (publish.Builder, error) {
 			return e.Builder, e.Builder.Dial(ctx)
 		},

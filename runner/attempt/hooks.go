@@ -8,6 +8,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"slipway/config/buildservice"
 	"slipway/runner/buildhooks"
 	"slipway/runner/sandbox/confine"
 )
@@ -28,25 +29,29 @@ func (unconfined) Share(...string) error { return nil }
 func (unconfined) String() string        { return "no level of isolation, as the runner's user" }
 
 // openHookRunner returns the way to run the hooks of this attempt.
-func (j *job) openHookRunner() (hookRunner, error) {
-	if j.o.Control != nil || j.o.Settings.UnconfinedHooks {
+func (j *job) openHookRunner(ctx context.Context) (hookRunner, error) {
+	switch {
+	case j.o.Control != nil && j.shared != j.dir:
+		return openSandbox(ctx, j.o.Control, j.shared)
+	case j.o.UnconfinedHooks:
 		return unconfined{}, nil
 	}
 	return confine.New(confine.Options{})
 }
 
 // prepareHooks prepares to run the hooks of a checkout, if it has any.
-func (j *job) prepareHooks(c *checkout) (err error) {
+func (j *job) prepareHooks(ctx context.Context, c *checkout) (err error) {
 	if len(c.hooks.Present()) == 0 {
 		return nil
 	}
 	if err := j.checkHooks(c.hooks); err != nil {
 		return err
 	}
-	c.runner, err = j.openHookRunner()
+	c.runner, err = j.openHookRunner(ctx)
 	var unavailable *confine.UnavailableError
+	var off *buildservice.OffError
 	switch {
-	case errors.As(err, &unavailable):
+	case errors.As(err, &unavailable), errors.As(err, &off):
 		return failed(reasonHook, fmt.Errorf("%s, and build hooks are off on this runner: %w", hasHook(c.hooks), err))
 	case err != nil:
 		return err

@@ -30,6 +30,7 @@ type job struct {
 	log      buildlog.Log
 	redactor *secret.Redactor // masks the result; the session masks the log
 	dir      string           // of the attempt alone
+	shared   string           // directory for files that build hooks see: dir, or the workspace of the sandbox
 	logins   logins.Logins
 }
 
@@ -129,7 +130,7 @@ func (j *job) fetch(ctx context.Context) (c checkout, err error) {
 		if c.hooks, err = buildhooks.Find(c.tree, j.spec.Dockerfile); err != nil {
 			return "", err
 		}
-		if err := j.prepareHooks(&c); err != nil {
+		if err := j.prepareHooks(ctx, &c); err != nil {
 			return "", err
 		}
 		return "", j.runHooks(ctx, c, buildhooks.DockerConfig{}, buildhooks.PostCheckout)
@@ -145,7 +146,7 @@ func (j *job) fetchCommit(ctx context.Context, home string) (source.Tree, error)
 	}
 	proxy := source.Proxy{URL: address, Token: j.o.Settings.Token}
 	options := source.Options{
-		Dir:        filepath.Join(j.dir, "src"),
+		Dir:        filepath.Join(j.shared, "src"),
 		Home:       home,
 		Environ:    j.o.Environ,
 		Log:        j.log,

@@ -93,28 +93,29 @@ func Dial(ctx context.Context, address string, id identity.Identity) (*Client, e
 		tls := grpc.WithTransportCredentials(transport.NewTLS(id.Client()))
 		options = append(options, client.WithGRPCDialOption(tls))
 	}
-	c, err := dial(ctx, address, options...)
-	if err != nil && id.IsZero() && strings.HasPrefix(address, "tcp:") {
-		return nil, fmt.Errorf("%w (no client certificate was sent, and a builder on TCP usually requires one)", err)
+	hint := ""
+	if id.IsZero() && strings.HasPrefix(address, "tcp:") {
+		hint = " (no client certificate was sent, and a builder on TCP usually requires one)"
 	}
-	return c, err
+	return dial(ctx, address, hint, options...)
 }
 
 // DialThrough is like Dial for a builder whose connections a function opens. The function may be
 // called again if a connection breaks.
 func DialThrough(ctx context.Context, open func(ctx context.Context) (net.Conn, error)) (*Client, error) {
 	dialer := func(ctx context.Context, _ string) (net.Conn, error) { return open(ctx) }
-	return dial(ctx, "unix:///builder", client.WithContextDialer(dialer)) // the address names nothing
+	return dial(ctx, "unix:///builder", "", client.WithContextDialer(dialer)) // the address names nothing
 }
 
-func dial(ctx context.Context, address string, options ...client.ClientOpt) (*Client, error) {
+// dial connects to a builder. hint follows the words "does not answer" of an error.
+func dial(ctx context.Context, address, hint string, options ...client.ClientOpt) (*Client, error) {
 	bk, err := client.New(ctx, address, options...)
 	if err != nil {
 		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
 	}
 	info, err := bk.Info(ctx)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("builder at %s does not answer: %w", address, err), bk.Close())
+		return nil, errors.Join(fmt.Errorf("builder at %s does not answer%s: %w", address, hint, err), bk.Close())
 	}
 	if err := checkVersion(info.BuildkitVersion.Version); err != nil {
 		return nil, errors.Join(fmt.Errorf("builder at %s: %w", address, err), bk.Close())

@@ -95,7 +95,7 @@ func (c *Child) command(o ChildOptions) *exec.Cmd {
 	program := cmp.Or(o.Program, "/proc/self/exe")
 	cmd := exec.Command(program, o.args(c.Address)...) //nolint:gosec,noctx // ours; Stop ends it
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(childEnv(o.Environ), stageVar+"="+stageInit, inProcessVar+"=1")
+	cmd.Env = append(BuilderEnviron(o.Environ), stageVar+"="+stageInit, inProcessVar+"=1")
 	if o.State == "" {
 		cmd.Env = append(cmd.Env, ephemeralVar+"=1", contextVar+"="+o.ownContext())
 	}
@@ -214,9 +214,9 @@ func defaultNetwork(container bool) string {
 	return NetworkAuto
 }
 
-// childEnv returns the variables that every child needs, and the builder's settings that StartChild
-// does not set itself.
-func childEnv(environ []string) []string {
+// BuilderEnviron returns the variables that every child needs, and the builder's settings in the
+// environment of a program that starts builders.
+func BuilderEnviron(environ []string) []string {
 	return process.Environ(environ,
 		"SLIPWAY_BUILDER_NETWORK", "SLIPWAY_BUILDER_CACHE", "SLIPWAY_BUILDER_FRONTENDS",
 		"SLIPWAY_BUILDER_INSECURE_REGISTRIES", "SLIPWAY_BUILDER_MIRRORS", "SLIPWAY_BUILDER_CERTS",

@@ -27,10 +27,11 @@ type Settings struct {
 	Builder string // address; empty = start one
 	// BuilderTLS is the certificate of the step for that builder. If it is zero, the gateway sends one.
 	BuilderTLS identity.Identity
-	Hooks      bool // build hooks may run here
-	// UnconfinedHooks means that build hooks run as the runner's user, without isolation.
-	UnconfinedHooks bool
-	Workdir         string // absolute; empty = make one
+	Hooks      bool   // build hooks may run here
+	Workdir    string // absolute; empty = make one
+	// Workspace is a directory of this attempt that is shared with the sandbox of its build hooks; empty =
+	// the attempt has no such sandbox.
+	Workspace string
 }
 
 // A runnerReader holds the settings of a runner while they are read.
@@ -81,34 +82,33 @@ func runnerTable() table.Table[runnerReader] {
 		},
 		{
 			Name: "SLIPWAY_RUNNER_HOOKS", Env: []string{"PLUGIN_RUNNER_HOOKS"}, Default: "on",
-			Help: "on or off: whether build hooks (hooks/ beside the Dockerfile) may run here; " +
-				"the embedded engine sets unconfined: they run without isolation",
-			Set: setHooks,
+			Help: "on or off: whether build hooks (hooks/ beside the Dockerfile) may run here",
+			Set:  table.OnOff(func(r *runnerReader) *bool { return &r.Hooks }),
 		},
 		{
 			Name:  "SLIPWAY_WORKDIR",
 			Help:  "directory for the source tree and the log",
 			Unset: "a directory below TMPDIR, removed at the end",
-			Set: func(r *runnerReader, name, text string) error {
-				if !filepath.IsAbs(text) {
-					return fmt.Errorf("%s is %q: give an absolute path", name, text)
-				}
-				r.Workdir = text
-				return nil
-			},
+			Set:   absolutePath(func(r *runnerReader) *string { return &r.Workdir }),
+		},
+		{
+			Name:  "SLIPWAY_WORKSPACE",
+			Help:  "directory that the builder service shares with the sandbox of build hooks",
+			Unset: "there is no sandbox",
+			Set:   absolutePath(func(r *runnerReader) *string { return &r.Workspace }),
 		},
 	}
 }
 
-// unconfined is the value of SLIPWAY_RUNNER_HOOKS for hooks without isolation.
-const unconfined = "unconfined"
-
-func setHooks(r *runnerReader, name, text string) error {
-	if text == unconfined {
-		r.Hooks, r.UnconfinedHooks = true, true
+// absolutePath returns a setter for an absolute path.
+func absolutePath(field func(*runnerReader) *string) func(r *runnerReader, name, text string) error {
+	return func(r *runnerReader, name, text string) error {
+		if !filepath.IsAbs(text) {
+			return fmt.Errorf("%s is %q: give an absolute path", name, text)
+		}
+		*field(r) = text
 		return nil
 	}
-	return table.OnOff(func(r *runnerReader) *bool { return &r.Hooks })(r, name, text)
 }
 
 // Read reads and validates the settings of a runner that a gateway's engine started, and removes the

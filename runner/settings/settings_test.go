@@ -174,8 +174,8 @@ func TestOSEnvironmentLosesTheToken(t *testing.T) {
 
 func TestEverySettingIsDescribed(t *testing.T) {
 	all := settings.RunnerSettings()
-	if len(all) != 6 {
-		t.Fatalf("got %d settings, want 6", len(all))
+	if len(all) != 7 {
+		t.Fatalf("got %d settings, want 7", len(all))
 	}
 	checkEqual(t, "first setting", all[0].Name, "SLIPWAY_RUNNER_URL")
 	checkEqual(t, "default of the hooks", all[4].Default, "on")

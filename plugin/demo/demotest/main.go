@@ -13,6 +13,7 @@ import (
 	"slipway/config/program"
 	"slipway/plugin"
 	"slipway/runner"
+	"slipway/runner/sandbox/guest"
 	"slipway/runner/sandbox/server"
 )
 
@@ -20,6 +21,9 @@ import (
 // gateway starts its builder and runners from its own executable, which is the test binary here.
 // Call it from TestMain. further adds commands.
 func Main(m interface{ Run() int }, further ...*cli.Command) {
+	if guest.Requested(os.Args) { // process 1 of a sandbox
+		os.Exit(guest.Main())
+	}
 	args := runner.Bare(os.Args, os.Environ())
 	commands := slices.Concat(plugin.Commands(), []*cli.Command{runner.Command(""), server.Command()}, further)
 	commands = slices.Concat(crashCommands(), commands)

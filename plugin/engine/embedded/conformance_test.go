@@ -1,15 +1,12 @@
 package embedded_test
 
 import (
-	"context"
 	"testing"
 
-	"slipway/config/discard"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/demo/demotest"
 	"slipway/plugin/demo/localenv"
-	"slipway/plugin/engine/embedded"
 	"slipway/plugin/engine/enginetest"
 )
 
@@ -23,17 +20,16 @@ func TestConformance(t *testing.T) {
 		},
 		Limit: "SLIPWAY_CONCURRENCY",
 		Alone: func(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline) {
-			e := embedded.New(embedded.Options{
-				Executable: "/proc/self/exe", WorkDir: t.TempDir(), Log: discard.Logger(),
-				Address: func(context.Context, string) (string, error) { return "unix:///nobody-listens", nil },
-			})
+			// The service runs in this process, so each runner shows whether it was started once.
+			e := newEngine(t.(*testing.T), "/proc/self/exe", nil)
 			t.Cleanup(e.Close)
 			return e, autobuild.Pipeline{
-				BuildID: "twice",
-				Number:  7,
-				Attempt: 1,
-				URL:     url + "/twice",
-				Token:   secret.New("token"),
+				BuildID:     "twice",
+				Number:      7,
+				Attempt:     1,
+				URL:         url + "/twice",
+				Token:       secret.New("token"),
+				CacheDomain: "twice",
 			}
 		},
 	})

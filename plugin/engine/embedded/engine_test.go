@@ -3,18 +3,21 @@ package embedded_test
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	logrustest "github.com/sirupsen/logrus/hooks/test"
 
+	"slipway/config/buildservice"
 	"slipway/config/discard"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/embedded"
+	"slipway/runner/sandbox/service"
 )
 
 // script writes a shell script in place of the slipway binary.
@@ -33,20 +36,64 @@ func script(t *testing.T, body string) string {
 	return path
 }
 
-func newEngine(t *testing.T, o embedded.Options) *embedded.Engine {
+// newEngine returns an engine on a builder service in this process, whose runners execute a program.
+func newEngine(t *testing.T, program string, log logrus.FieldLogger) *embedded.Engine {
 	t.Helper()
-	if o.Log == nil {
-		o.Log = discard.Logger()
+	s, err := service.New(service.Options{
+		Program:   program,
+		Dir:       t.TempDir(),
+		Sandboxes: service.NoSandboxes{Why: "none in this test"},
+		Grace:     50 * time.Millisecond,
+		Log:       discard.Logger(),
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if o.Address == nil {
-		o.Address = func(context.Context, string) (string, error) { return "unix:///builder.sock", nil }
+	path := filepath.Join(t.TempDir(), "service.sock")
+	listener, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if o.WorkDir == "" {
-		o.WorkDir = filepath.Join(t.TempDir(), "work")
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, listener) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return engineOn(t, buildservice.Client{Socket: path}, log)
+}
+
+func engineOn(t *testing.T, runners embedded.Runners, log logrus.FieldLogger) *embedded.Engine {
+	t.Helper()
+	if log == nil {
+		log = discard.Logger()
 	}
-	e := embedded.New(o)
+	e := embedded.New(embedded.Options{Runners: runners, Log: log})
 	t.Cleanup(e.Close)
 	return e
+}
+
+// pipeline returns the first attempt of a build.
+func pipeline(build string) autobuild.Pipeline {
+	return autobuild.Pipeline{
+		BuildID:     build,
+		Number:      1,
+		Attempt:     1,
+		URL:         "http://gateway/runner/v1/builds/" + build,
+		Token:       secret.New("hush"),
+		Hooks:       true,
+		CacheDomain: build,
+	}
+}
+
+// A startFunc starts runners.
+type startFunc func() error
+
+func (f startFunc) Start(context.Context, buildservice.Run) (*buildservice.Attempt, error) {
+	return nil, f()
 }
 
 func state(t *testing.T, e *embedded.Engine, build string) autobuild.PipelineState {
@@ -68,7 +115,7 @@ func until(t *testing.T, what string, met func() bool) {
 	for !met() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("%s: got none within the time limit, want one", what)
+			t.Fatalf("no %s within the time limit", what)
 		case <-tick.C:
 		}
 	}
@@ -76,61 +123,46 @@ func until(t *testing.T, what string, met func() bool) {
 
 func TestStartIsIdempotent(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "starts")
-	e := newEngine(
-		t,
-		embedded.Options{
-			Executable: script(t, `echo "$SLIPWAY_RUNNER_URL $SLIPWAY_RUNNER_HOOKS" >> `+out+`; exec sleep 60`),
-			Grace:      50 * time.Millisecond,
-		},
-	)
-	p := autobuild.Pipeline{
-		BuildID: "b1",
-		Number:  1,
-		Attempt: 1,
-		URL:     "http://gateway/runner/v1/builds/b1",
-		Token:   secret.New("hush"),
-		Hooks:   true,
-	}
-	first, err := e.Start(t.Context(), p)
+	e := newEngine(t, script(t, `echo "$SLIPWAY_RUNNER_URL $SLIPWAY_RUNNER_HOOKS" >> `+out+`; exec sleep 60`), nil)
+	first, err := e.Start(t.Context(), pipeline("b1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := e.Start(t.Context(), p)
-	if err != nil || second != first {
-		t.Fatalf("second start: got %q, error %v, want %q as at first", second, err, first)
+	second, err := e.Start(t.Context(), pipeline("b1"))
+	if err != nil {
+		t.Fatalf("second start: %v", err)
 	}
-	until(t, "the child's start", func() bool { data, _ := os.ReadFile(out); return len(data) > 0 })
-	if data, _ := os.ReadFile(out); strings.Count(string(data), "\n") != 1 ||
-		!strings.Contains(string(data), "builds/b1 off") {
-		t.Errorf("starts: got %q, want one, with hooks off because the child is not isolated", data)
+	if second != first {
+		t.Errorf("second start: got pipeline %q, want %q as at first", second, first)
+	}
+	until(t, "the runner's start", func() bool { data, _ := os.ReadFile(out); return len(data) > 0 })
+	if data, _ := os.ReadFile(out); string(data) != "http://gateway/runner/v1/builds/b1 on\n" {
+		t.Errorf("starts: got %q, want one with hooks on", data)
 	}
 	if s := state(t, e, "b1"); s != autobuild.PipelineRunning {
 		t.Errorf("state: got %s, want running", s)
 	}
 }
 
-// The builder may start more slowly than a runner may be silent. A pipeline that waits for it is
-// queued and not gone.
-func TestAPipelineThatWaitsForTheBuilderIsQueued(t *testing.T) {
-	asked, response := make(chan struct{}), make(chan struct{})
-	e := newEngine(t, embedded.Options{
-		Executable: script(t, `exec sleep 60`), Grace: 50 * time.Millisecond,
-		Address: func(context.Context, string) (string, error) {
-			close(asked)
-			<-response
-			return "", errors.New("no builder")
-		},
-	})
+// The service may start more slowly than a runner may be silent. A pipeline that waits for it is queued
+// and not gone.
+func TestAPipelineThatWaitsForTheServiceIsQueued(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	e := engineOn(t, startFunc(func() error {
+		close(asked)
+		<-answer
+		return errors.New("no service")
+	}), nil)
 	started := make(chan error, 1)
 	go func() {
-		_, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1})
+		_, err := e.Start(t.Context(), pipeline("b1"))
 		started <- err
 	}()
 	<-asked
 	if s := state(t, e, "b1"); s != autobuild.PipelineQueued {
-		t.Errorf("state while the builder starts: got %s, want queued", s)
+		t.Errorf("state while the service starts: got %s, want queued", s)
 	}
-	close(response)
+	close(answer)
 	if err := <-started; !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("Start: got %v, want ErrUnavailable", err)
 	}
@@ -139,29 +171,23 @@ func TestAPipelineThatWaitsForTheBuilderIsQueued(t *testing.T) {
 	}
 }
 
-func TestCancelKillsAChildThatDoesNotStop(t *testing.T) {
+func TestCancelKillsARunnerThatDoesNotStop(t *testing.T) {
 	pid := filepath.Join(t.TempDir(), "pid")
-	e := newEngine(
-		t,
-		embedded.Options{
-			Executable: script(t, `trap '' TERM; echo $$ > `+pid+`; sleep 60; sleep 60`),
-			Grace:      50 * time.Millisecond,
-		},
-	)
-	if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1}); err != nil {
+	e := newEngine(t, script(t, `trap '' TERM; echo $$ > `+pid+`; sleep 60; sleep 60`), nil)
+	if _, err := e.Start(t.Context(), pipeline("b1")); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the child's start", func() bool { data, _ := os.ReadFile(pid); return len(data) > 0 })
+	until(t, "the runner's start", func() bool { data, _ := os.ReadFile(pid); return len(data) > 0 })
 	for range 2 { // again is harmless
 		if err := e.Cancel(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	until(t, "the child's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
+	until(t, "the runner's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
 }
 
 func TestCancelOfAnUnknownPipelineIsNoError(t *testing.T) {
-	e := newEngine(t, embedded.Options{Executable: "/bin/true"})
+	e := newEngine(t, "/bin/true", nil)
 	if err := e.Cancel(t.Context(), autobuild.Attempt{BuildID: "never", Number: 1}); err != nil {
 		t.Error(err)
 	}
@@ -171,16 +197,16 @@ func TestCancelOfAnUnknownPipelineIsNoError(t *testing.T) {
 }
 
 func TestStartErrorsAreUnavailable(t *testing.T) {
-	boom := errors.New("no runc")
-	for name, o := range map[string]embedded.Options{
-		"no builder": {Executable: "/bin/true", Address: func(context.Context, string) (string, error) { return "", boom }},
-		"no program": {Executable: "/no/such/program"},
+	for name, e := range map[string]*embedded.Engine{
+		"no service":        engineOn(t, startFunc(func() error { return errors.New("no runc") }), nil),
+		"no program":        newEngine(t, "/no/such/program", nil),
+		"no socket":         engineOn(t, buildservice.Client{Socket: filepath.Join(t.TempDir(), "none")}, nil),
+		"service is closed": engineOn(t, closedService(t), nil),
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newEngine(t, o)
-			_, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1})
+			_, err := e.Start(t.Context(), pipeline("b1"))
 			if !errors.Is(err, autobuild.ErrUnavailable) {
-				t.Errorf("start: got error %v, want ErrUnavailable", err)
+				t.Errorf("got error %v, want ErrUnavailable", err)
 			}
 			if s := state(t, e, "b1"); s != autobuild.PipelineGone {
 				t.Errorf("state: got %s, want gone", s)
@@ -189,107 +215,41 @@ func TestStartErrorsAreUnavailable(t *testing.T) {
 	}
 }
 
+func closedService(t *testing.T) *embedded.Service {
+	t.Helper()
+	s := embedded.NewService(embedded.ServiceOptions{
+		Executable: "/bin/true", Dir: t.TempDir(), Log: discard.Logger(),
+	})
+	s.Close()
+	return s
+}
+
 func TestCloseRefusesFurtherStarts(t *testing.T) {
-	e := newEngine(t, embedded.Options{Executable: "/bin/true"})
+	e := newEngine(t, script(t, `exec sleep 60`), nil)
 	e.Close()
-	_, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1})
+	_, err := e.Start(t.Context(), pipeline("b1"))
 	if !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("start: got error %v, want ErrUnavailable", err)
+		t.Errorf("got error %v, want ErrUnavailable", err)
 	}
 }
 
 // The gateway's log contains the output of a runner only if the runner failed.
 func TestOnlyTheOutputOfFailedRunnersIsLogged(t *testing.T) {
-	for exit, quoted := range map[string]bool{"0": false, "3": true} {
+	for exit, want := range map[string]string{"0": "", "3": "last words"} {
 		t.Run("exit "+exit, func(t *testing.T) {
 			log, hook := logrustest.NewNullLogger()
-			e := newEngine(t, embedded.Options{Executable: script(t, `echo last words; exit `+exit), Log: log})
-			if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1}); err != nil {
+			e := newEngine(t, script(t, `echo last words; exit `+exit), log)
+			if _, err := e.Start(t.Context(), pipeline("b1")); err != nil {
 				t.Fatal(err)
 			}
-			until(t, "the child's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
+			until(t, "the runner's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
 			ended := hook.LastEntry()
-			if out, _ := ended.Data["output"].(string); ended.Message != "runner ended" ||
-				(out == "last words") != quoted {
-				t.Errorf(
-					`log line: got %q with the output %q, want "runner ended" with the last words only if they are quoted`,
-					ended.Message,
-					out,
-				)
+			if ended.Message != "runner ended" {
+				t.Errorf("last log line: got %q, want runner ended", ended.Message)
+			}
+			if got, _ := ended.Data["output"].(string); got != want {
+				t.Errorf("output in the log: got %q, want %q", got, want)
 			}
 		})
-	}
-}
-
-func TestWorkDirectoryIsClearedAway(t *testing.T) {
-	work := filepath.Join(t.TempDir(), "work")
-	e := newEngine(t, embedded.Options{Executable: script(t, `touch left-behind`), WorkDir: work})
-	if _, err := e.Start(t.Context(), autobuild.Pipeline{BuildID: "b1", Attempt: 1}); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the child's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
-	left, err := os.ReadDir(work)
-	if err != nil || len(left) != 0 {
-		t.Errorf("files left: got %v, error %v, want none", left, err)
-	}
-}
-
-// Runners of a root gateway have their own uid, a clean environment and their own processes. The
-// descendants of a runner end with it.
-func TestConfinedChildren(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: children of their own users need root, which is absent")
-	}
-	shared := t.TempDir()
-	for d := shared; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o777); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Setenv("SLIPWAY_CANARY", "must not be inherited")
-	work, err := os.MkdirTemp("/tmp", "slipway-work-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(work) })
-	if err := os.Chmod(work, 0o711); err != nil {
-		t.Fatal(err)
-	}
-	e := newEngine(t, embedded.Options{
-		Executable: script(
-			t,
-			`{ id -u; id -g; env; echo "pid $$"; } > `+shared+`/$SLIPWAY_RUNNER_TOKEN; sleep 300 & exec sleep 300`,
-		),
-		WorkDir: work, FirstUID: 64000, FirstGID: 64000, Grace: 50 * time.Millisecond,
-	})
-	for _, build := range []string{"b1", "b2"} {
-		p := autobuild.Pipeline{BuildID: build, Attempt: 1, Token: secret.New(build), Hooks: true}
-		if _, err := e.Start(t.Context(), p); err != nil {
-			t.Fatal(err)
-		}
-	}
-	read := func(build string) string { data, _ := os.ReadFile(filepath.Join(shared, build)); return string(data) }
-	until(
-		t, "both children",
-		func() bool { return strings.Contains(read("b1"), "pid") && strings.Contains(read("b2"), "pid") },
-	)
-	for build, uid := range map[string]string{"b1": "64000\n64000\n", "b2": "64001\n64000\n"} {
-		got := read(build)
-		if !strings.HasPrefix(got, uid) {
-			t.Errorf("user of %s: got %.12q, want %q", build, got, uid)
-		}
-		if strings.Contains(got, "CANARY") {
-			t.Errorf("environment of %s: got the gateway's, want another one:\n%s", build, got)
-		}
-		if !strings.Contains(got, "pid 1\n") || !strings.Contains(got, "SLIPWAY_RUNNER_HOOKS=unconfined") {
-			t.Errorf("hooks of %s: got the builder's process namespace or none, want their own:\n%s", build, got)
-		}
-	}
-	if err := e.Cancel(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1}); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the end of b1", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
-	if s := state(t, e, "b2"); s != autobuild.PipelineRunning {
-		t.Errorf("state of b2 after b1 was cancelled: got %s, want running", s)
 	}
 }

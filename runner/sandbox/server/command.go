@@ -15,6 +15,7 @@ import (
 	"slipway/config/process"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/cgroup"
+	"slipway/runner/sandbox/service"
 )
 
 // Command returns the command `slipway builder`.
@@ -27,9 +28,12 @@ func Command() *cli.Command {
 			"As root it runs in its own namespaces, so that even a killed builder leaves no process\n" +
 			"and no mount. As an ordinary user with subordinate ids it runs rootless. On a TCP address\n" +
 			"it serves other machines, and accepts only clients with a certificate.",
-		Flags:    slices.Concat(listenFlags(), buildFlags(), limitFlags(), networkFlags(), []cli.Flag{probe}),
-		Commands: []*cli.Command{keysCommand(), checkCommand(), discardCommand()},
-		Action:   action,
+		Flags: slices.Concat(listenFlags(), buildFlags(), limitFlags(), networkFlags(), []cli.Flag{probe}),
+		Commands: []*cli.Command{
+			keysCommand(), checkCommand(), discardCommand(),
+			service.Command(service.LimitReader{Flags: limitFlags(), Read: limitsOf}),
+		},
+		Action: action,
 	}
 }
 

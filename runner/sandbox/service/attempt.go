@@ -16,11 +16,15 @@ import (
 	"slipway/config/buildservice"
 	"slipway/config/process"
 	"slipway/config/text"
+	"slipway/runner/sandbox/disk"
 )
 
 // maxOutput bounds the reported output of a runner, in bytes. The build log does not count: it is sent
 // over the runner protocol.
 const maxOutput = 8 << 10
+
+// minFree is the free space that the disks of attempts leave to other programs, in bytes.
+const minFree = 1 << 30
 
 // An attempt is a running runner with its files, its user and its sandbox.
 type attempt struct {
@@ -28,7 +32,8 @@ type attempt struct {
 	run     buildservice.Run
 	log     logrus.FieldLogger
 	uid     int
-	dir     string // of the attempt alone: the runner's work directory
+	disk    *disk.Disk // nil = the attempt has no disk of its own
+	dir     string     // of the attempt alone: the runner's work directory
 	runner  *process.Process
 	output  *text.LastLines
 	control buildservice.Conn // the service's end of the runner's control socket
@@ -37,7 +42,7 @@ type attempt struct {
 // run starts the runner of an attempt, and reports its end. If the connection closes first, it kills
 // the runner.
 func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildservice.Run) {
-	a, release, err := s.start(run)
+	a, release, err := s.start(ctx, run)
 	if err != nil {
 		s.o.Log.WithError(err).WithField("attempt", run.Attempt).Warn("runner not started")
 		_ = conn.Send(buildservice.Reply{Refused: err.Error()}, nil)
@@ -66,14 +71,14 @@ func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildserv
 	_ = a.control.Close()
 	<-served
 	ended := a.result()
-	if err := os.RemoveAll(a.dir); err != nil {
+	if err := a.removeDirs(); err != nil {
 		a.log.WithError(err).Warn("files of an ended attempt stay")
 	}
 	_ = conn.Send(buildservice.Reply{Ended: &ended}, nil) // the gateway may be gone
 }
 
 // start checks a Run and starts its runner. The caller calls release at the end of the attempt.
-func (s *Service) start(run buildservice.Run) (a *attempt, release func(), err error) {
+func (s *Service) start(ctx context.Context, run buildservice.Run) (a *attempt, release func(), err error) {
 	if err := run.Check(); err != nil {
 		return nil, nil, err
 	}
@@ -86,20 +91,19 @@ func (s *Service) start(run buildservice.Run) (a *attempt, release func(), err e
 		run:     run,
 		log:     s.o.Log.WithField("attempt", run.Attempt),
 		uid:     uid,
-		dir:     filepath.Join(s.o.attemptsDir(), run.Attempt),
 		output:  &text.LastLines{Limit: maxOutput},
 	}
-	if err := a.startRunner(); err != nil {
+	if err := a.startRunner(ctx); err != nil {
 		release()
-		return nil, nil, errors.Join(err, os.RemoveAll(a.dir))
+		return nil, nil, errors.Join(err, a.removeDirs())
 	}
 	return a, release, nil
 }
 
 // startRunner starts the runner with a clean environment, in a directory, as a user and in a PID
 // namespace of its own, so that its descendants die with it.
-func (a *attempt) startRunner() error {
-	if err := a.makeDirs(); err != nil {
+func (a *attempt) startRunner(ctx context.Context) error {
+	if err := a.makeDirs(ctx); err != nil {
 		return err
 	}
 	control, inherited, err := buildservice.Pair()
@@ -129,9 +133,20 @@ func (a *attempt) startRunner() error {
 	return nil
 }
 
-// makeDirs makes the runner's directory and, in it, the workspace, which the runner shares with its
-// build hooks.
-func (a *attempt) makeDirs() error {
+// makeDirs makes the runner's directory, on a disk of its own, and in it the workspace, which the runner
+// shares with its build hooks.
+func (a *attempt) makeDirs(ctx context.Context) (err error) {
+	if size := a.service.o.DiskBytes; size > 0 {
+		a.disk, err = disk.New(ctx, disk.Options{Dir: a.service.o.attemptsDir(), Bytes: size, Reserve: minFree})
+	}
+	if err != nil {
+		return err
+	}
+	top := a.service.o.attemptsDir()
+	if a.disk != nil {
+		top = a.disk.Path()
+	}
+	a.dir = filepath.Join(top, a.run.Attempt)
 	for _, dir := range []string{a.dir, a.workspace()} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return fmt.Errorf("make a directory of the attempt: %w", err)
@@ -146,6 +161,17 @@ func (a *attempt) makeDirs() error {
 	return nil
 }
 
+// removeDirs removes the files of the attempt.
+func (a *attempt) removeDirs() error {
+	if a.disk != nil {
+		return a.disk.Close()
+	}
+	if a.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(a.dir)
+}
+
 func (a *attempt) workspace() string { return filepath.Join(a.dir, "workspace") }
 
 func (a *attempt) environment() []string {
@@ -154,7 +180,7 @@ func (a *attempt) environment() []string {
 		"HOME=" + a.dir, "TMPDIR=" + a.dir, "LANG=C.UTF-8",
 		"SLIPWAY_RUNNER_URL=" + a.run.URL,
 		"SLIPWAY_RUNNER_TOKEN=" + a.run.Token.Reveal(),
-		"SLIPWAY_RUNNER_HOOKS=" + a.hooksSetting(),
+		"SLIPWAY_RUNNER_HOOKS=" + onOff(a.run.Hooks),
 		"SLIPWAY_WORKDIR=" + a.dir,
 		"SLIPWAY_WORKSPACE=" + a.workspace(),
 		buildservice.ControlVar + "=3",
@@ -163,13 +189,6 @@ func (a *attempt) environment() []string {
 		environ = append(environ, "SLIPWAY_BUILDER="+a.run.Builder)
 	}
 	return environ
-}
-
-func (a *attempt) hooksSetting() string {
-	if a.run.Hooks && a.service.o.Sandboxes.Level().Hooks != buildservice.LevelOff {
-		return "on"
-	}
-	return "off"
 }
 
 // followGateway passes stop requests to the runner until the connection closes.
@@ -192,4 +211,11 @@ func (a *attempt) result() buildservice.Ended {
 	}
 	a.log.WithField("result", ended.Error).Info("runner ended")
 	return ended
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }

@@ -101,7 +101,11 @@ func (e env) read(t *testing.T, name string) string {
 
 func run(name string) buildservice.Run {
 	return buildservice.Run{
-		Attempt: name, Domain: "domain of " + name, URL: "http://gateway/builds/1", Token: secret.New("hush"), Hooks: true,
+		Attempt: name,
+		Domain:  "domain of " + name,
+		URL:     "http://gateway/builds/1",
+		Token:   secret.New("hush"),
+		Hooks:   true,
 	}
 }
 

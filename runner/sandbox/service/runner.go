@@ -35,6 +35,7 @@ func (a *attempt) serveRunner(ctx context.Context) {
 		reply := buildservice.RunnerReply{ID: request.ID}
 		if err != nil {
 			reply.Error = err.Error()
+			reply.Off = errors.Is(err, ErrOff)
 		}
 		err = a.control.Send(reply, connection)
 		if connection != nil {
@@ -78,13 +79,14 @@ func (a *attempt) connectBuilder(ctx context.Context) (*os.File, error) {
 
 // openSandbox makes the sandbox of the attempt.
 func (a *attempt) openSandbox(ctx context.Context, box *Sandbox) (*os.File, error) {
-	if a.hooksSetting() == "off" {
-		return nil, errors.New("build hooks are off")
+	if !a.run.Hooks {
+		return nil, fmt.Errorf("%w: the gateway does not allow them for this build", ErrOff)
 	}
 	made, err := a.service.o.Sandboxes.Open(ctx, Place{
 		Attempt:   a.run.Attempt,
 		Workspace: a.workspace(),
 		UID:       a.uid,
+		Disk:      a.disk,
 		GID:       a.service.o.GID,
 	})
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/buildservice"
+	"slipway/runner/sandbox/disk"
 )
 
 // Options configure a Service. Program, Dir, Builders, Sandboxes and Log are required.
@@ -36,7 +37,9 @@ type Options struct {
 	// FirstUID. If FirstUID is 0, runners keep the service's user.
 	FirstUID, GID int
 	Grace         time.Duration // time between the stop signal to a runner and the kill; 0 = 5 s
-	Log           logrus.FieldLogger
+	// DiskBytes is the size of the disk of each attempt; 0 = attempts have directories of the state's disk.
+	DiskBytes int64
+	Log       logrus.FieldLogger
 }
 
 // Builders connects to the builders of trust domains, and starts them if necessary.
@@ -54,10 +57,14 @@ type Sandboxes interface {
 
 // A Place is what the sandbox of an attempt shares with its runner.
 type Place struct {
-	Attempt   string // name of the attempt, e.g. "b1-2"
-	Workspace string // directory that hooks may change
-	UID, GID  int    // of the runner, which owns the workspace
+	Attempt   string     // name of the attempt, e.g. "b1-2"
+	Workspace string     // directory that hooks may change
+	UID, GID  int        // of the runner, which owns the workspace
+	Disk      *disk.Disk // of the attempt
 }
+
+// ErrOff reports that there are no sandboxes here. A further attempt would have none, either.
+var ErrOff = errors.New("build hooks are off here")
 
 // A Sandbox runs the build hooks of one attempt.
 type Sandbox interface {
@@ -204,4 +211,6 @@ func (n NoSandboxes) Level() buildservice.Level {
 }
 
 // Open returns an error with the reason.
-func (n NoSandboxes) Open(context.Context, Place) (Sandbox, error) { return nil, errors.New(n.Why) }
+func (n NoSandboxes) Open(context.Context, Place) (Sandbox, error) {
+	return nil, fmt.Errorf("%w: %s", ErrOff, n.Why)
+}

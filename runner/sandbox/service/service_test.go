@@ -14,25 +14,37 @@ import (
 
 	"slipway/config/buildservice"
 	"slipway/config/secret"
+	"slipway/runner/sandbox/guest"
+	"slipway/runner/sandbox/sandboxtest"
 	"slipway/runner/sandbox/service"
 )
 
 // checkVar makes the test binary ask the service at a socket for its level.
 const checkVar = "SLIPWAY_TEST_CHECK"
 
+// hookToken begins the token of a runner that runs a hook.
+const hookToken = "hook:"
+
 // TestMain makes the test binary a runner if a service started it. The token is the path of the
 // runner's output file.
 func TestMain(m *testing.M) {
+	if guest.Requested(os.Args) {
+		os.Exit(guest.Main())
+	}
 	if socket := os.Getenv(checkVar); socket != "" {
 		level, err := buildservice.Client{Socket: socket}.Level(context.Background())
 		fmt.Fprintln(os.Stdout, "level", level.Hooks, err)
 		return
 	}
 	if os.Getenv(buildservice.ControlVar) == "" {
-		os.Exit(m.Run())
+		os.Exit(sandboxtest.Main(m))
 	}
-	out := os.Getenv("SLIPWAY_RUNNER_TOKEN")
-	if err := os.WriteFile(out+".tmp", []byte(askForAll()), 0o600); err != nil {
+	out, hook := strings.CutPrefix(os.Getenv("SLIPWAY_RUNNER_TOKEN"), hookToken)
+	answers := askForAll
+	if hook {
+		answers = runHook
+	}
+	if err := os.WriteFile(out+".tmp", []byte(answers()), 0o600); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -29,9 +29,13 @@ func ownUsers(o *service.Options) { o.FirstUID, o.GID = 64000, 64000 }
 func TestRunnersHaveTheirOwnUsers(t *testing.T) {
 	needRoot(t)
 	t.Setenv("SLIPWAY_CANARY", "must not be inherited")
-	e := newEnv(t, `{ id -u; id -g; env; stat -c 'owner %u %a' . workspace; echo "pid $$"; } > $OUT/$SLIPWAY_RUNNER_TOKEN.tmp
+	e := newEnv(
+		t,
+		`{ id -u; id -g; env; stat -c 'owner %u %a' . workspace; echo "pid $$"; } > $OUT/$SLIPWAY_RUNNER_TOKEN.tmp
 mv $OUT/$SLIPWAY_RUNNER_TOKEN.tmp $OUT/$SLIPWAY_RUNNER_TOKEN
-exec sleep 300`, ownUsers)
+exec sleep 300`,
+		ownUsers,
+	)
 	for _, name := range []string{"b1-1", "b2-1"} {
 		r := run(name)
 		r.Token = secret.New(name)

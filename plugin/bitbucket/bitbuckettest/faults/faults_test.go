@@ -230,7 +230,10 @@ func TestAClientThatLeavesIsNotWaitedFor(t *testing.T) {
 			leave()
 			defer func() {
 				if err, _ := recover().(error); !errors.Is(err, http.ErrAbortHandler) || h.done.Load() != 0 {
-					t.Errorf("aborted request: got %d runs of the handler or no abort, want an abort without a run", h.done.Load())
+					t.Errorf(
+						"aborted request: got %d runs of the handler or no abort, want an abort without a run",
+						h.done.Load(),
+					)
 				}
 			}()
 			f.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/", nil))

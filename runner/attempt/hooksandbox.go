@@ -1,0 +1,103 @@
+package attempt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+
+	"slipway/runner/buildhooks"
+	"slipway/runner/sandbox/guest"
+	"slipway/runner/sandbox/rootfs"
+)
+
+// sandboxPath is the PATH in the sandbox: the directories of a Debian system.
+const sandboxPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// sandboxed runs hooks in the sandbox that the builder service made. The service ends the sandbox with
+// the attempt.
+type sandboxed struct {
+	client    *guest.Client
+	workspace string // directory outside that the sandbox shares
+}
+
+var _ hookRunner = sandboxed{}
+
+// openSandbox asks the builder service for the sandbox.
+func openSandbox(ctx context.Context, control Control, workspace string) (hookRunner, error) {
+	conn, err := control.Sandbox(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client, err := clientOf(conn)
+	if err != nil {
+		return nil, err
+	}
+	return sandboxed{client, workspace}, nil
+}
+
+// clientOf takes a connection over.
+func clientOf(conn *net.UnixConn) (*guest.Client, error) {
+	defer conn.Close()
+	socket, err := conn.File()
+	if err != nil {
+		return nil, fmt.Errorf("open the sandbox for build hooks: %w", err)
+	}
+	return guest.NewClient(socket)
+}
+
+// Share does nothing: the whole workspace is shared.
+func (sandboxed) Share(...string) error { return nil }
+
+func (sandboxed) String() string {
+	return "level full: a sandbox with its own users, files, network and limits"
+}
+
+// Execute runs a hook. Paths of the workspace become those that the hook sees, also in the environment.
+// Besides the errors of buildhooks.Executor it returns those of guest, if the sandbox ended.
+func (s sandboxed) Execute(ctx context.Context, p buildhooks.Program) error {
+	status, err := s.client.Run(ctx, guest.Command{
+		Dir:    s.inside(p.Dir),
+		Args:   []string{s.inside(p.File)},
+		Env:    s.environ(p.Environ),
+		Output: p.Output,
+		Grace:  p.Grace,
+	})
+	var notStarted *guest.StartError
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("build hook %s: %w", p.Hook, context.Cause(ctx))
+	case errors.As(err, &notStarted):
+		return &buildhooks.Failure{Hook: p.Hook, Code: -1, Why: buildhooks.StartProblem(notStarted)}
+	case err != nil:
+		return fmt.Errorf("build hook %s: %w", p.Hook, err)
+	case status.Signal != 0:
+		return &buildhooks.Failure{Hook: p.Hook, Code: -1, Why: "was " + status.String()}
+	case status.Code != 0:
+		return &buildhooks.Failure{Hook: p.Hook, Code: status.Code}
+	}
+	return nil
+}
+
+// environ returns an environment as hooks see it.
+func (s sandboxed) environ(environ []string) []string {
+	inside := make([]string, 0, len(environ))
+	for _, v := range environ {
+		name, value, _ := strings.Cut(v, "=")
+		switch {
+		case name == "PATH":
+			v = sandboxPath
+		case strings.HasPrefix(value, s.workspace+"/"):
+			v = name + "=" + s.inside(value)
+		}
+		inside = append(inside, v)
+	}
+	return inside
+}
+
+// inside returns the path by which hooks see a file of the workspace.
+func (s sandboxed) inside(path string) string {
+	return filepath.Join(rootfs.WorkspacePath, strings.TrimPrefix(path, s.workspace))
+}

@@ -1,0 +1,283 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v3"
+
+	"slipway/config/buildservice"
+	"slipway/config/process"
+	"slipway/runner/sandbox"
+	"slipway/runner/sandbox/cgroup"
+	"slipway/runner/sandbox/domains"
+)
+
+// A LimitReader reads the limits of builds from the flags that it declares.
+type LimitReader struct {
+	Flags []cli.Flag
+	Read  func(cmd *cli.Command) (cgroup.Settings, error)
+}
+
+// Command returns the command `slipway builder service`. Its builders have the same flags for limits.
+func Command(limits LimitReader) *cli.Command {
+	return &cli.Command{
+		Name:      "service",
+		Usage:     "the builder service of a gateway: starts its runners, their builders and their sandboxes",
+		ArgsUsage: "[-- flags of slipway builder]",
+		Description: "A gateway starts it, or systemd starts it as root for a gateway that is an ordinary user.\n" +
+			"The arguments after -- go to each builder, for example -- --network none.",
+		Flags: append(serviceFlags(), limits.Flags...),
+		Action: func(ctx context.Context, cmd *cli.Command) error {
+			line, err := parse(cmd)
+			if err == nil {
+				line.limits, err = limits.Read(cmd)
+			}
+			if err != nil {
+				return cli.Exit(err, 2)
+			}
+			return line.run(ctx)
+		},
+	}
+}
+
+func serviceFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name:    "socket",
+			Usage:   "path of the socket for the gateway",
+			Value:   "/run/slipway/service.sock",
+			Sources: cli.EnvVars("SLIPWAY_SERVICE_SOCKET"),
+		},
+		&cli.StringFlag{
+			Name:    "state",
+			Usage:   "directory of the caches and of running attempts",
+			Value:   "/var/lib/slipway-builder",
+			Sources: cli.EnvVars("SLIPWAY_SERVICE_STATE"),
+		},
+		&cli.IntFlag{
+			Name:    "gateway-user",
+			Usage:   "uid of the gateway, which may use the service besides the service's own user",
+			Sources: cli.EnvVars("SLIPWAY_SERVICE_GATEWAY_USER"),
+		},
+		&cli.StringFlag{
+			Name:    "runner-user",
+			Usage:   "uid:gid of runners; each running one has its own uid, counted up",
+			Value:   buildservice.DefaultRunnerUser,
+			Sources: cli.EnvVars("SLIPWAY_RUNNER_USER"),
+		},
+		&cli.DurationFlag{
+			Name:    "idle",
+			Usage:   "stop a builder after this time without a client; 0 = never",
+			Value:   10 * time.Minute,
+			Sources: cli.EnvVars("SLIPWAY_BUILDER_IDLE"),
+		},
+		&cli.IntFlag{
+			Name:    "running",
+			Usage:   "builders that run at once",
+			Value:   domains.DefaultMaxRunning,
+			Sources: cli.EnvVars("SLIPWAY_BUILDER_RUNNING"),
+		},
+		&cli.StringFlag{
+			Name:    "cache-size",
+			Usage:   "maximum size of the caches of all builders together",
+			Value:   "20GB",
+			Sources: cli.EnvVars("SLIPWAY_BUILDER_CACHE"),
+		},
+		&cli.StringFlag{
+			Name:    "disk",
+			Usage:   "size of the disk of one build, as 10GB; default: half of the free space, divided by --builds, at most 20GB",
+			Sources: cli.EnvVars("SLIPWAY_BUILD_DISK"),
+		},
+	}
+}
+
+// A commandLine is the parsed command line.
+type commandLine struct {
+	socket, state string
+	gatewayUser   int // 0 = the service's own
+	uid, gid      int // of runners
+	idle          time.Duration
+	running       int
+	disk          int64 // bytes; 0 = the default
+	cache         int64 // bytes
+	limits        cgroup.Settings
+	builderArgs   []string
+	unsupported   string // why no sandbox can run here; empty = one may
+	log           logrus.FieldLogger
+}
+
+func parse(cmd *cli.Command) (commandLine, error) {
+	uid, gid, err := buildservice.ParseUser(cmd.String("runner-user"))
+	if err != nil {
+		return commandLine{}, fmt.Errorf("--runner-user: %w", err)
+	}
+	state, err := filepath.Abs(cmd.String("state"))
+	if err != nil {
+		return commandLine{}, fmt.Errorf("--state: %w", err)
+	}
+	disk, err := parseSize(cmd, "disk")
+	if err != nil {
+		return commandLine{}, err
+	}
+	cache, err := parseSize(cmd, "cache-size")
+	if err != nil {
+		return commandLine{}, err
+	}
+	log := logrus.New()
+	log.SetOutput(cmd.Root().ErrWriter)
+	return commandLine{
+		disk:        disk,
+		cache:       cache,
+		socket:      cmd.String("socket"),
+		state:       state,
+		gatewayUser: cmd.Int("gateway-user"),
+		uid:         uid,
+		gid:         gid,
+		idle:        cmd.Duration("idle"),
+		running:     cmd.Int("running"),
+		builderArgs: cmd.Args().Slice(),
+		log:         log,
+	}, nil
+}
+
+// parseSize parses a flag as 20GB; 0 = it is empty.
+func parseSize(cmd *cli.Command, name string) (int64, error) {
+	text := cmd.String(name)
+	if text == "" {
+		return 0, nil
+	}
+	size, err := units.FromHumanSize(text)
+	if err != nil || size < 0 {
+		return 0, fmt.Errorf("--%s is %q: give a size as 20GB", name, text)
+	}
+	return size, nil
+}
+
+// run runs the service in namespaces of its own, or without if they are not possible.
+func (l commandLine) run(ctx context.Context) error {
+	err := sandbox.Run(ctx, l.state, func(ctx context.Context, _ sandbox.Environment) error { return l.serve(ctx) })
+	var unsupported *sandbox.NotSupportedError
+	if errors.As(err, &unsupported) {
+		l.log.WithError(err).
+			Warn("no builder and no sandbox can run here: builds need SLIPWAY_BUILDER, and build hooks are off")
+		l.unsupported = err.Error()
+		err = l.serve(ctx)
+	}
+	if errors.Is(err, process.ErrStateLocked) {
+		return cli.Exit(err, process.ExitStateLocked)
+	}
+	return err
+}
+
+// serve runs the service in its namespaces until ctx ends.
+func (l commandLine) serve(ctx context.Context) error {
+	//nolint:gosec // runners pass through to their directories; those of the caches are 0700
+	if err := os.MkdirAll(l.state, 0o711); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	unlock, err := sandbox.LockState(l.state, 0)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// The cache of releases in which all builds shared one builder.
+	if err := os.RemoveAll(filepath.Join(l.state, "state")); err != nil {
+		l.log.WithError(err).Warn("the cache of an earlier release stays")
+	}
+	builders := domains.New(domains.Options{
+		Executable: self,
+		Dir:        filepath.Join(l.state, "domains"),
+		Args:       append(limitArgs(l.limits), l.builderArgs...),
+		Environ:    sandbox.BuilderEnviron(os.Environ()),
+		Idle:       l.idle,
+		MaxRunning: l.running,
+		CacheBytes: l.cache,
+		Log:        l.log,
+	})
+	defer builders.Close()
+	o, err := l.options(ctx, builders)
+	if err != nil {
+		return err
+	}
+	service, err := New(o)
+	if err != nil {
+		return err
+	}
+	listener, err := l.listen()
+	if err != nil {
+		return err
+	}
+	l.log.WithField("socket", l.socket).Info(process.ReadyMessage)
+	return service.Serve(ctx, listener)
+}
+
+// limitArgs returns the arguments of a builder with the same limits.
+func limitArgs(s cgroup.Settings) []string {
+	return []string{
+		"--build-memory", strconv.FormatInt(s.Memory, 10),
+		"--build-processes", strconv.FormatInt(s.Processes, 10),
+		"--build-cpus", strconv.FormatFloat(s.CPUs, 'g', -1, 64),
+		"--builds", strconv.Itoa(s.Builds),
+		"--own-builds", strconv.Itoa(s.Own),
+	}
+}
+
+// self is the program itself, also if its file was replaced or lies in a directory of another user.
+const self = "/proc/self/exe"
+
+func (l commandLine) options(ctx context.Context, builders Builders) (Options, error) {
+	o := Options{
+		Program:   self,
+		Dir:       l.state,
+		Builders:  builders,
+		Sandboxes: NoSandboxes{Why: l.unsupported},
+		Log:       l.log,
+	}
+	if l.gatewayUser != 0 {
+		o.Peers = []uint32{uint32(l.gatewayUser)} //nolint:gosec // a uid
+	}
+	if os.Geteuid() == 0 {
+		o.FirstUID, o.GID = l.uid, l.gid
+	}
+	if l.unsupported != "" {
+		return o, nil
+	}
+	o.Sandboxes = NewHostSandboxes(ctx, SandboxOptions{
+		Dir: sandboxDir(l.state), Limits: l.limits, Log: l.log,
+	})
+	if l.disk > 0 {
+		o.DiskBytes = l.disk
+		return o, nil
+	}
+	var err error
+	o.DiskBytes, err = defaultDisk(l.state, l.limits.Builds)
+	return o, err
+}
+
+// listen opens the socket. Only the gateway's user, root and the service's own user may connect.
+func (l commandLine) listen() (*net.UnixListener, error) {
+	if err := os.Remove(l.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the socket of a predecessor: %w", err)
+	}
+	listener, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: l.socket, Net: "unixpacket"})
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", l.socket, err)
+	}
+	err = os.Chmod(l.socket, 0o600)
+	if err == nil && l.gatewayUser != 0 {
+		err = os.Chown(l.socket, l.gatewayUser, -1)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("give the socket to the gateway: %w", err), listener.Close())
+	}
+	return listener, nil
+}

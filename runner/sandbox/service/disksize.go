@@ -1,0 +1,28 @@
+package service
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// The bounds of the default size of an attempt's disk, in bytes.
+const (
+	minDisk = 1 << 30
+	maxDisk = 20e9
+)
+
+// diskSize returns the default size of an attempt's disk: half of the free space for all builds at
+// once, at most maxDisk. The blocks are allocated at once, so the rest stays for caches and logs.
+func diskSize(free int64, builds int) int64 {
+	return max(minDisk, min(free/2/int64(max(builds, 1)), maxDisk))
+}
+
+// defaultDisk returns the default size of an attempt's disk in a directory.
+func defaultDisk(dir string, builds int) (int64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, fmt.Errorf("read the free space of %s: %w", dir, err)
+	}
+	return diskSize(int64(s.Bavail)*s.Bsize, builds), nil //nolint:gosec // a number of blocks fits
+}

@@ -1,0 +1,115 @@
+package service_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"slipway/config/buildservice"
+	"slipway/config/discard"
+	"slipway/config/secret"
+	"slipway/runner/sandbox/guest"
+	"slipway/runner/sandbox/sandboxtest"
+	"slipway/runner/sandbox/service"
+)
+
+// hookScript reports where a hook runs.
+const hookScript = `echo "user $(id -u)"
+echo "workspace $(ls /workspace)"
+echo changed > /workspace/by-hook
+echo "host $(ls /home /root /run 2>/dev/null | grep -c slipway)"
+echo "resolver $(grep -c ^nameserver /etc/resolv.conf)"
+head -c 700M /dev/zero > /workspace/large 2>/dev/null || echo "disk full"
+rm /workspace/large`
+
+// runHook runs hookScript in the sandbox of this runner, and returns its output.
+func runHook() string {
+	control, err := buildservice.OpenControl(os.Getenv)
+	if err != nil {
+		return err.Error()
+	}
+	workspace := os.Getenv("SLIPWAY_WORKSPACE")
+	if err := os.WriteFile(filepath.Join(workspace, "by-runner"), nil, 0o600); err != nil {
+		return err.Error()
+	}
+	conn, err := control.Sandbox(context.Background())
+	if err != nil {
+		return err.Error()
+	}
+	socket, err := conn.File()
+	if err != nil {
+		return err.Error()
+	}
+	client, err := guest.NewClient(socket)
+	if err != nil {
+		return err.Error()
+	}
+	var out bytes.Buffer
+	status, err := client.Run(context.Background(), guest.Command{
+		Args: []string{"/bin/sh", "-c", hookScript}, Env: []string{"PATH=/usr/bin:/bin"}, Output: &out,
+	})
+	fmt.Fprintf(&out, "status %v %v\n", status, err)
+	changed, err := os.ReadFile(filepath.Join(workspace, "by-hook"))
+	fmt.Fprintf(&out, "runner reads %q %v\n", changed, err)
+	return out.String()
+}
+
+func TestHooksRunInASandboxOfTheirOwn(t *testing.T) {
+	needRoot(t)
+	sandboxtest.Need(t, "runc", "runc")
+	sandboxtest.Need(t, "iptables", "iptables")
+	e := newEnv(t, "", func(o *service.Options) {
+		o.Program = "/proc/self/exe"
+		o.FirstUID, o.GID = 64000, 64000
+		o.DiskBytes = 512 << 20
+		o.Sandboxes = service.NewHostSandboxes(t.Context(), service.SandboxOptions{
+			Dir: filepath.Join(o.Dir, "sandboxes"), Log: discard.Logger(),
+		})
+	})
+	if level, err := e.client.Level(t.Context()); err != nil || level.Hooks != buildservice.LevelFull {
+		t.Fatalf("level: got %+v, error %v, want full", level, err)
+	}
+	r := run("b1-1")
+	r.Token = secret.New(hookToken + filepath.Join(e.dir, "answers"))
+	a, err := e.client.Start(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ended := a.Wait(); ended.Error != "" {
+		t.Errorf("runner: got error %q with output %q, want none", ended.Error, ended.Output)
+	}
+	got := e.read(t, "answers")
+	for _, want := range []string{
+		"user 0\n", "workspace by-runner\n", "host 0\n", "resolver 1\n", "disk full\n", "status exit code 0 <nil>\n",
+		`runner reads "changed\n" <nil>`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("hook: got %q, want %q in it", got, want)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(mounts), e.state) {
+		t.Errorf("mounts of an ended attempt: got %s, want none below %s", mounts, e.state)
+	}
+}
+
+// An attempt that finds no room is not started, and a later try may succeed.
+func TestAnAttemptWithoutRoomIsRefused(t *testing.T) {
+	needRoot(t)
+	e := newEnv(t, "exit 0", func(o *service.Options) { o.DiskBytes = 1 << 60 })
+	_, err := e.client.Start(t.Context(), run("b1-1"))
+	if !errors.Is(err, buildservice.ErrRefused) {
+		t.Errorf("got %v, want ErrRefused", err)
+	}
+	if err == nil || !strings.Contains(err.Error(), "free") {
+		t.Errorf("got %v, want the free space in it", err)
+	}
+}
