@@ -25,9 +25,17 @@ func TestDoctorBesideAGateway(t *testing.T) {
 	if err == nil || err.Error() != "problems found: 1" {
 		t.Errorf("beside a running gateway: got %v, want one problem\n%s", err, output)
 	}
-	wantOutput(t, output,
-		"✓ settings", "✓ database", "✓ public URL", "✓ clock", "✓ OAuth client", "polled",
-		"✕ builder      SLIPWAY_BUILDER: builder at tcp://127.0.0.1:1 does not answer", "(no client certificate was sent",
+	wantOutput(
+		t,
+		output,
+		"✓ settings",
+		"✓ database",
+		"✓ public URL",
+		"✓ clock",
+		"✓ OAuth client",
+		"polled",
+		"✕ builder      SLIPWAY_BUILDER: builder at tcp://127.0.0.1:1 does not answer",
+		"(no client certificate was sent",
 	)
 	stop()
 

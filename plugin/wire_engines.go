@@ -3,6 +3,7 @@ package plugin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/docker/go-units"
 
 	"slipway/config"
 	"slipway/config/buildservice"
@@ -141,7 +144,12 @@ func serviceArgs(c config.Gateway) ([]string, error) {
 		"--running", strconv.Itoa(max(minBuilders, c.Concurrency)),
 		"--cache-size", c.BuilderCache,
 	}
-	if err := checkRunnerUser(c.RunnerUser, os.Geteuid()); err != nil {
+	err := errors.Join(
+		checkRunnerUser(c.RunnerUser, os.Geteuid()),
+		checkSize("SLIPWAY_BUILDER_CACHE", c.BuilderCache),
+		checkSize("SLIPWAY_BUILD_DISK", cmp.Or(c.BuildDisk, "0")),
+	)
+	if err != nil {
 		return nil, err
 	}
 	if c.RunnerUser != "" {
@@ -164,6 +172,14 @@ func serviceArgs(c config.Gateway) ([]string, error) {
 		args = append(args, "--frontend", image)
 	}
 	return args, nil
+}
+
+// checkSize checks a setting as 20GB.
+func checkSize(name, text string) error {
+	if size, err := units.FromHumanSize(text); err != nil || size < 0 {
+		return fmt.Errorf("%s is %q: give a size as 20GB", name, text)
+	}
+	return nil
 }
 
 // checkRunnerUser checks SLIPWAY_RUNNER_USER, e.g. "7000:7001".

@@ -204,7 +204,9 @@ func (l commandLine) serve(ctx context.Context) error {
 		Log:        l.log,
 	})
 	defer builders.Close()
-	o, err := l.options(ctx, builders)
+	sandboxes, stop := l.sandboxes(ctx)
+	defer stop()
+	o, err := l.options(builders, sandboxes)
 	if err != nil {
 		return err
 	}
@@ -234,12 +236,22 @@ func limitArgs(s cgroup.Settings) []string {
 // self is the program itself, also if its file was replaced or lies in a directory of another user.
 const self = "/proc/self/exe"
 
-func (l commandLine) options(ctx context.Context, builders Builders) (Options, error) {
+// sandboxes returns the sandboxes of this machine, and a function that ends them.
+func (l commandLine) sandboxes(ctx context.Context) (Sandboxes, func()) {
+	if l.unsupported != "" {
+		return NoSandboxes{Why: l.unsupported}, func() {}
+	}
+	all := NewHostSandboxes(ctx, SandboxOptions{Dir: sandboxDir(l.state), Limits: l.limits, Log: l.log})
+	return all, all.Close
+}
+
+func (l commandLine) options(builders Builders, sandboxes Sandboxes) (Options, error) {
 	o := Options{
 		Program:   self,
 		Dir:       l.state,
 		Builders:  builders,
-		Sandboxes: NoSandboxes{Why: l.unsupported},
+		Sandboxes: sandboxes,
+		DiskBytes: l.disk,
 		Log:       l.log,
 	}
 	if l.gatewayUser != 0 {
@@ -249,18 +261,15 @@ func (l commandLine) options(ctx context.Context, builders Builders) (Options, e
 		o.FirstUID, o.GID = l.uid, l.gid
 	}
 	if l.unsupported != "" {
+		o.DiskBytes = 0 // nothing can be mounted
 		return o, nil
 	}
-	o.Sandboxes = NewHostSandboxes(ctx, SandboxOptions{
-		Dir: sandboxDir(l.state), Limits: l.limits, Log: l.log,
-	})
-	if l.disk > 0 {
-		o.DiskBytes = l.disk
-		return o, nil
+	if o.DiskBytes == 0 {
+		var err error
+		o.DiskBytes, err = defaultDisk(l.state, l.limits.Builds)
+		return o, err
 	}
-	var err error
-	o.DiskBytes, err = defaultDisk(l.state, l.limits.Builds)
-	return o, err
+	return o, nil
 }
 
 // listen opens the socket. Only the gateway's user, root and the service's own user may connect.

@@ -67,9 +67,11 @@ func TestHooksRunInASandboxOfTheirOwn(t *testing.T) {
 		o.Program = "/proc/self/exe"
 		o.FirstUID, o.GID = 64000, 64000
 		o.DiskBytes = 512 << 20
-		o.Sandboxes = service.NewHostSandboxes(t.Context(), service.SandboxOptions{
+		sandboxes := service.NewHostSandboxes(t.Context(), service.SandboxOptions{
 			Dir: filepath.Join(o.Dir, "sandboxes"), Log: discard.Logger(),
 		})
+		t.Cleanup(sandboxes.Close)
+		o.Sandboxes = sandboxes
 	})
 	if level, err := e.client.Level(t.Context()); err != nil || level.Hooks != buildservice.LevelFull {
 		t.Fatalf("level: got %+v, error %v, want full", level, err)

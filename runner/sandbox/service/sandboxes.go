@@ -49,7 +49,7 @@ func NewHostSandboxes(ctx context.Context, o SandboxOptions) *HostSandboxes {
 		}
 		return container.New(ctx, container.HostOptions{Dir: o.Dir})
 	})
-	s.groups = sync.OnceValue(func() groups { return makeGroups(ctx, o) })
+	s.groups = sync.OnceValue(func() groups { return makeGroups(o) })
 	go func() {
 		if _, err := s.prepare(); err != nil {
 			o.Log.WithError(err).Warn("build hooks are off")
@@ -68,6 +68,20 @@ func (s *HostSandboxes) Level() buildservice.Level {
 		level.NotHeld = append(level.NotHeld, "memory, processor time: "+why)
 	}
 	return level
+}
+
+// Close removes the group of sandboxes. The kernel kills the processes that are still in it, and those
+// that this process started, so the caller waits for them first.
+func (s *HostSandboxes) Close() {
+	owner := s.groups().owner
+	if owner == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := owner.Close(ctx); err != nil {
+		s.o.Log.WithError(err).Warn("cgroups of sandboxes stay")
+	}
 }
 
 // Open makes a network and a sandbox on it.
@@ -175,7 +189,7 @@ type groups struct {
 }
 
 // makeGroups makes the group of all sandboxes of this process.
-func makeGroups(ctx context.Context, o SandboxOptions) groups {
+func makeGroups(o SandboxOptions) groups {
 	tree, err := cgroup.Find()
 	if err != nil {
 		return groups{limits: cgroup.Decide(cgroup.Machine{}, o.Limits).Build, notHeld: err.Error()}
@@ -188,13 +202,6 @@ func makeGroups(ctx context.Context, o SandboxOptions) groups {
 	if err != nil {
 		return groups{limits: limits, notHeld: err.Error()}
 	}
-	context.AfterFunc(ctx, func() {
-		closing, cancel := context.WithTimeout(context.Background(), closeTimeout)
-		defer cancel()
-		if err := owner.Close(closing); err != nil {
-			o.Log.WithError(err).Warn("cgroups of sandboxes stay")
-		}
-	})
 	return groups{owner: owner, limits: limits}
 }
 
