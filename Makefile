@@ -19,7 +19,7 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION       := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 RELEASE       := -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)"
 GO_FILES      := $(shell git ls-files '*.go' 2>/dev/null)
-RUNTIME       := ca-certificates git openssh-client runc busybox-static iptables containernetworking-plugins slirp4netns uidmap
+RUNTIME       := ca-certificates git openssh-client runc busybox-static iptables containernetworking-plugins slirp4netns uidmap e2fsprogs
 TESTING       := procps chromium nginx-light nodejs openjdk-17-jdk-headless postgresql docker-registry git-lfs skopeo curl openssl wget iproute2
 
 # Without the race detector in SQLite, which is C translated to Go. Tests are four times as fast, and

@@ -223,6 +223,12 @@ func (a *attempt) testInside() {
 	a.check("deletes a program of the machine", "rm /usr/bin/tac && ! test -e /usr/bin/tac", true)
 	a.check("another user", "setpriv --reuid 1000 --regid 1000 --clear-groups sh -c 'test $(id -u) = 1000'", true)
 	a.check("temporary files of another user", "setpriv --reuid 1000 --clear-groups touch /tmp/y /var/tmp/y", true)
+	a.same("su", "su www-data -s /bin/sh -c 'id -un'", "www-data")
+	if _, err := exec.LookPath("sudo"); err != nil {
+		a.t.Log("SKIPPED: sudo in the sandbox needs sudo, which is absent (Debian: apt-get install sudo)")
+	} else {
+		a.same("sudo", "sudo id -un; sudo -u www-data id -un", "root\nwww-data")
+	}
 	a.check("git", "git init -q /tmp/repo && git -C /tmp/repo status", true)
 	if _, err := os.Stat("/usr/bin/tac"); err != nil {
 		a.t.Errorf("a program of the machine: got %v, want it unchanged", err)

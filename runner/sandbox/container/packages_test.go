@@ -51,6 +51,15 @@ func (a *attempt) testAddedPackage() {
 		sandboxtest.CheckLacks(a.t, "apt-get install", out, unwanted)
 	}
 	a.same("the installed program", "slipway-test", "from the package")
+	// apt downloads as its own user.
+	out, status = a.run(`mkdir /tmp/repository && cp ` + added + ` /tmp/repository && cd /tmp/repository &&
+		(dpkg-deb -f ` + added + `; echo Filename: ./` + added + `; echo Size: $(stat -c %s *.deb)
+		echo SHA256: $(sha256sum < ` + added + ` | cut -d" " -f1)) > Packages &&
+		rm -rf /etc/apt/sources.list* && echo "deb [trusted=yes] copy:$PWD ./" > /etc/apt/sources.list &&
+		apt-get update && apt-get install -y --reinstall slipway-test`)
+	if status.Code != 0 {
+		a.t.Errorf("apt-get update and install: got %v and %q, want success", status, out)
+	}
 	a.same("an owner that the package sets", "stat -c %U /var/lib/slipway-test", "www-data")
 	if out, err := exec.Command("dpkg-query", "-W", "slipway-test").CombinedOutput(); err == nil {
 		a.t.Errorf("the package database of this machine: got %s, want no such package", out)

@@ -46,14 +46,16 @@ func hasCredential(text []byte) bool {
 	return regexp.MustCompile(`://[^/\s"'<>@]+@`).Match(text)
 }
 
-// writeAccounts writes the accounts of the sandbox, its name and its addresses.
+// writeAccounts writes the accounts of the sandbox with their rights, its name and its addresses.
 func writeAccounts(etc string) error {
 	files := map[string]string{
-		"shadow":      "root:*:19000:0:99999:7:::\n",
-		"gshadow":     "root:*::\n",
 		"hostname":    "build\n",
 		"hosts":       "127.0.0.1\tlocalhost build\n::1\tlocalhost ip6-localhost ip6-loopback\n",
 		"resolv.conf": "",
+	}
+	if _, err := os.Stat("/usr/bin/sudo"); err == nil {
+		// Hooks for a user of a CI call sudo. Root needs a rule, too. The machine's own rules are private.
+		files["sudoers"] = "root ALL=(ALL:ALL) NOPASSWD: ALL\n"
 	}
 	for _, name := range []string{"passwd", "group"} {
 		text, err := os.ReadFile(filepath.Join("/etc", name))
@@ -62,10 +64,12 @@ func writeAccounts(etc string) error {
 		}
 		files[name] = systemAccounts(string(text))
 	}
+	files["shadow"] = withoutPasswords(files["passwd"], ":*:19000:0:99999:7:::")
+	files["gshadow"] = withoutPasswords(files["group"], ":*::")
 	for name, text := range files {
 		mode := os.FileMode(0o644)
-		if strings.HasSuffix(name, "shadow") {
-			mode = 0o640
+		if strings.HasSuffix(name, "shadow") || name == "sudoers" {
+			mode = 0o440
 		}
 		if err := os.WriteFile(filepath.Join(etc, name), []byte(text), mode); err != nil {
 			return err
@@ -104,4 +108,16 @@ func systemAccounts(text string) string {
 		kept.WriteString(strings.Join(fields, ":") + "\n")
 	}
 	return kept.String()
+}
+
+// withoutPasswords returns a shadow file for the accounts of a passwd or group file. Programs as su refuse
+// accounts that are not in it. rest follows each name.
+// https://man7.org/linux/man-pages/man5/shadow.5.html
+func withoutPasswords(accounts, rest string) string {
+	var text strings.Builder
+	for line := range strings.Lines(accounts) {
+		name, _, _ := strings.Cut(line, ":")
+		text.WriteString(name + rest + "\n")
+	}
+	return text.String()
 }
