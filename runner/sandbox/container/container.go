@@ -32,7 +32,7 @@ type Options struct {
 	// begin with /proc/self. Empty = a new one with a loopback interface only.
 	Network string
 	// Cgroup is the path of a cgroup with limits, below the mount point of each hierarchy. The sandbox gets
-	// a group below it. Empty = no limits.
+	// a group below it. Empty = no limits. In a user namespace that may not write there, it must be empty.
 	Cgroup string
 	// Processes is the largest number of processes and threads of the sandbox. It has an effect only if
 	// the caller is not root of the machine; root uses Cgroup. 0 = no limit.

@@ -3,6 +3,8 @@ package container_test
 import (
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"slipway/runner/sandbox/container"
 	"slipway/runner/sandbox/sandboxtest"
 )
@@ -38,5 +40,24 @@ func TestTheSandboxOfAnOrdinaryUser(t *testing.T) {
 	a.close()
 	if after := leftovers(t, dir); after != before {
 		t.Errorf("after Close: got %s, want %s", after, before)
+	}
+}
+
+// In a container with a masked /proc the kernel lets no user namespace mount one that shows more.
+func TestAMaskedProcIsReported(t *testing.T) {
+	if !sandboxtest.Rootless(t) {
+		return
+	}
+	if err := unix.Mount("/dev/null", "/proc/interrupts", "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	host, dir := newHost(t)
+	before := leftovers(t, dir)
+	err := host.Try(t.Context())
+	if err == nil || !contains(err.Error(), "proc") || !contains(err.Error(), "operation not permitted") {
+		t.Errorf("got %v, want an error about /proc", err)
+	}
+	if after := leftovers(t, dir); after != before {
+		t.Errorf("after Try: got %s, want %s", after, before)
 	}
 }

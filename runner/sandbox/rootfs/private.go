@@ -56,11 +56,15 @@ func isPublic(mode fs.FileMode) bool {
 // hide puts a whiteout into the upper layer for each path, so that the overlay does not show it.
 func hide(dir, upper string, owner int, paths []string) error {
 	for _, path := range paths {
-		if err := copyParents(dir, upper, owner, filepath.Dir(path)); err != nil {
+		err := copyParents(dir, upper, owner, filepath.Dir(path))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed since it was found
+		}
+		if err != nil {
 			return err
 		}
 		// A whiteout is a character device 0:0. It needs no right to make devices.
-		err := unix.Mknod(filepath.Join(upper, path), unix.S_IFCHR, 0)
+		err = unix.Mknod(filepath.Join(upper, path), unix.S_IFCHR, 0)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("hide %s: %w", filepath.Join(dir, path), err)
 		}

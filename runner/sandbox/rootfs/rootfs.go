@@ -9,6 +9,8 @@
 // rootless mode and before Linux 5.19, a skeleton takes its place: a copy of all directories, without
 // files, that belongs to root of the sandbox. New files work then, and existing ones can be deleted, but
 // not changed.
+//
+// A sandbox may see old or new files of a package that is upgraded on the machine while the sandbox runs.
 package rootfs
 
 import (

@@ -255,3 +255,16 @@ func TestThePathMustFitIntoMountOptions(t *testing.T) {
 		}
 	}
 }
+
+// A package of the machine may be removed between the search for private files and a start.
+func TestRemovedPrivateFilesAreSkipped(t *testing.T) {
+	sandboxtest.NeedRoot(t)
+	dir, upper := t.TempDir(), t.TempDir()
+	write(t, dir, map[string]os.FileMode{"there/key": 0o600})
+	if err := hide(dir, upper, 300_000, []string{"removed/directory/key", "there/key", "key"}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"key", "there/key"}, list(t, upper)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
