@@ -260,8 +260,8 @@ func (l commandLine) options(builders Builders, sandboxes Sandboxes) (Options, e
 	if os.Geteuid() == 0 {
 		o.FirstUID, o.GID = l.uid, l.gid
 	}
-	if l.unsupported != "" {
-		o.DiskBytes = 0 // nothing can be mounted
+	if !sandbox.Privileged() || l.unsupported != "" {
+		o.DiskBytes = 0 // only root of the machine can mount one outside of memory
 		return o, nil
 	}
 	if o.DiskBytes == 0 {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -17,7 +16,6 @@ import (
 	"slipway/runner/sandbox/cgroup"
 	"slipway/runner/sandbox/container"
 	"slipway/runner/sandbox/network"
-	"slipway/runner/sandbox/rootfs"
 )
 
 // SandboxOptions configure HostSandboxes. Dir and Log are required.
@@ -47,7 +45,11 @@ func NewHostSandboxes(ctx context.Context, o SandboxOptions) *HostSandboxes {
 				o.Log.WithError(err).Warn("networks of an earlier process stay")
 			}
 		}
-		return container.New(ctx, container.HostOptions{Dir: o.Dir})
+		host, err := container.New(ctx, container.HostOptions{Dir: o.Dir})
+		if err != nil {
+			return nil, err
+		}
+		return host, host.Try(ctx)
 	})
 	s.groups = sync.OnceValue(func() groups { return makeGroups(o) })
 	go func() {
@@ -66,6 +68,13 @@ func (s *HostSandboxes) Level() buildservice.Level {
 	level := buildservice.Level{Hooks: buildservice.LevelFull}
 	if why := s.groups().notHeld; why != "" {
 		level.NotHeld = append(level.NotHeld, "memory, processor time: "+why)
+	}
+	if why := s.networkOff(); why != "" {
+		level.NotHeld = append(level.NotHeld, "network: build hooks have none: "+why)
+	}
+	if !sandbox.Privileged() {
+		level.NotHeld = append(level.NotHeld, "disk: build hooks can fill the disk of the workspace, "+
+			"because the builder service is not root of the machine")
 	}
 	return level
 }
@@ -91,86 +100,26 @@ func (s *HostSandboxes) Open(ctx context.Context, p Place) (Sandbox, error) {
 		return nil, fmt.Errorf("%w: %w", ErrOff, err)
 	}
 	b := &hostSandbox{log: s.o.Log.WithField("attempt", p.Attempt)}
-	if err := b.open(ctx, host, s, p); err != nil {
+	if err := b.open(ctx, s, host, p); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	return b, nil
 }
 
-// A hostSandbox is a sandbox with its network and its group.
-type hostSandbox struct {
-	log       logrus.FieldLogger
-	socket    *os.File
-	container *container.Container
-	undo      []func() error
-}
-
-func (b *hostSandbox) open(ctx context.Context, host *container.Host, s *HostSandboxes, p Place) error {
-	router, err := network.NewRouter(ctx, network.Options{
-		Filter: network.Filter{Policy: s.o.Policy}, Slirp: slirp(), Log: s.o.Log,
-	})
+// networkOff returns why sandboxes have a loopback interface only; "" = they have a network.
+func (s *HostSandboxes) networkOff() string {
+	if sandbox.Privileged() {
+		return ""
+	}
+	if slirp() == "" {
+		return "slirp4netns or /dev/net/tun is missing"
+	}
+	device, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
 	if err != nil {
-		return fmt.Errorf("make the network of the sandbox: %w", err)
+		return err.Error()
 	}
-	b.undo = append(b.undo, router.Close)
-	ns, err := router.Join(ctx, "hooks")
-	if err != nil {
-		return fmt.Errorf("make the network of the sandbox: %w", err)
-	}
-	o := container.Options{
-		Disk:      p.Disk,
-		Workspace: rootfs.Workspace{Dir: p.Workspace, Owner: p.UID},
-		Network:   ns.Path(),
-		Files:     []rootfs.File{{Path: "/etc/resolv.conf", Data: []byte("nameserver " + ns.DNS().String() + "\n")}},
-	}
-	all := s.groups()
-	if all.owner != nil {
-		group, err := all.owner.Group.Group(p.Attempt, all.limits)
-		if err != nil {
-			return fmt.Errorf("limit the sandbox: %w", err)
-		}
-		b.undo = append(b.undo, func() error { return removeGroup(group) })
-		o.Cgroup = group.Path()
-		o.OnStopped = func() {
-			if reason := group.Counters().Reason(all.limits); reason != "" {
-				b.log.WithField("why", reason).Warn("build hooks met a limit")
-			}
-		}
-	} else {
-		o.Processes = int(all.limits.Processes)
-	}
-	b.container, err = host.Start(ctx, o)
-	if err != nil {
-		return err
-	}
-	b.socket, err = b.container.TakeSocket()
-	return err
-}
-
-// Socket returns the connection to process 1.
-func (b *hostSandbox) Socket() *os.File { return b.socket }
-
-// Close ends the sandbox, its network and its group.
-func (b *hostSandbox) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	var errs []error
-	if b.container != nil {
-		errs = append(errs, b.container.Close(ctx))
-	}
-	for i := len(b.undo) - 1; i >= 0; i-- {
-		errs = append(errs, b.undo[i]())
-	}
-	return errors.Join(errs...)
-}
-
-// closeTimeout bounds the removal of a sandbox.
-const closeTimeout = 30 * time.Second
-
-func removeGroup(g cgroup.Group) error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	return g.Remove(ctx)
+	_ = device.Close() // nothing was written
+	return ""
 }
 
 // slirp returns the path of slirp4netns for a service that is not root of the machine, else "".

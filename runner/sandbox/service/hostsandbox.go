@@ -1,0 +1,121 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/runner/sandbox/cgroup"
+	"slipway/runner/sandbox/container"
+	"slipway/runner/sandbox/disk"
+	"slipway/runner/sandbox/network"
+	"slipway/runner/sandbox/rootfs"
+)
+
+const (
+	// memoryDisk is the size of the disk of a sandbox, in bytes, if the attempt has none. It is in memory,
+	// and has what hooks write outside of the workspace.
+	memoryDisk = 1 << 30
+	// closeTimeout bounds the removal of a sandbox.
+	closeTimeout = 30 * time.Second
+)
+
+// A hostSandbox is a sandbox with its network and its group.
+type hostSandbox struct {
+	log       logrus.FieldLogger
+	socket    *os.File
+	network   *network.Namespace // nil = a loopback interface only
+	container *container.Container
+	undo      []func() error // what open did; Close does it in reverse
+}
+
+// open makes everything of a sandbox. The caller closes it, also after an error.
+func (b *hostSandbox) open(ctx context.Context, s *HostSandboxes, host *container.Host, p Place) (err error) {
+	o := container.Options{Disk: p.Disk, Workspace: rootfs.Workspace{Dir: p.Workspace, Owner: p.UID}}
+	if s.networkOff() == "" {
+		if err := b.joinNetwork(ctx, s, &o); err != nil {
+			return fmt.Errorf("make the network of the sandbox: %w", err)
+		}
+	}
+	if o.Disk == nil {
+		if o.Disk, err = disk.New(ctx, disk.Options{Dir: s.o.Dir, Bytes: memoryDisk}); err != nil {
+			return err
+		}
+		b.undo = append(b.undo, o.Disk.Close)
+	}
+	if err := b.limit(s.groups(), p.Attempt, &o); err != nil {
+		return fmt.Errorf("limit the sandbox: %w", err)
+	}
+	if b.container, err = host.Start(ctx, o); err != nil {
+		return err
+	}
+	b.socket, err = b.container.TakeSocket()
+	return err
+}
+
+// joinNetwork makes a network with one namespace, and its resolver.
+func (b *hostSandbox) joinNetwork(ctx context.Context, s *HostSandboxes, o *container.Options) error {
+	router, err := network.NewRouter(ctx, network.Options{
+		Filter: network.Filter{Policy: s.o.Policy}, Slirp: slirp(), Log: s.o.Log,
+	})
+	if err != nil {
+		return err
+	}
+	b.undo = append(b.undo, router.Close)
+	b.network, err = router.Join(ctx, "hooks")
+	if err != nil {
+		return err
+	}
+	o.Network = b.network.Path()
+	resolver := "nameserver " + b.network.DNS().String() + "\n"
+	o.Files = append(o.Files, rootfs.File{Path: "/etc/resolv.conf", Data: []byte(resolver)})
+	return nil
+}
+
+// limit makes the group of the sandbox. Without groups only the number of processes is limited.
+func (b *hostSandbox) limit(all groups, attempt string, o *container.Options) error {
+	if all.owner == nil {
+		o.Processes = int(all.limits.Processes)
+		return nil
+	}
+	group, err := all.owner.Group.Group(attempt, all.limits)
+	if err != nil {
+		return err
+	}
+	b.undo = append(b.undo, func() error { return removeGroup(group) })
+	o.Cgroup = group.Path()
+	o.OnStopped = func() {
+		if reason := group.Counters().Reason(all.limits); reason != "" {
+			b.log.WithField("why", reason).Warn("build hooks met a limit")
+		}
+	}
+	return nil
+}
+
+// Socket returns the connection to process 1.
+func (b *hostSandbox) Socket() *os.File { return b.socket }
+
+// Close ends the sandbox, its network and its group.
+func (b *hostSandbox) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	var errs []error
+	if b.container != nil {
+		errs = append(errs, b.container.Close(ctx))
+	}
+	for _, undo := range slices.Backward(b.undo) {
+		errs = append(errs, undo())
+	}
+	return errors.Join(errs...)
+}
+
+func removeGroup(g cgroup.Group) error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return g.Remove(ctx)
+}
