@@ -25,9 +25,16 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "slipway: unexpected arguments", os.Args)
 		os.Exit(1)
 	}
+	if os.Args[3] == workingBuilder {
+		fmt.Fprintln(os.Stdout, "BuildKit v1.2.3")
+		os.Exit(0)
+	}
 	fmt.Fprintln(os.Stderr, "slipway: no builder at", os.Args[3])
 	os.Exit(1)
 }
+
+// workingBuilder is the address of a builder that answers.
+const workingBuilder = "unix:///run/works.sock"
 
 // run returns the output of doctor and its error.
 func run(t *testing.T, environ ...string) (string, error) {
@@ -118,4 +125,10 @@ func TestDoctorChecksAMachineWithoutAGateway(t *testing.T) {
 	)
 	output, _ = run(t, append(settings(t, bitbucket(t, 0)), "SLIPWAY_DATA=/no/such/directory")...)
 	wantLines(t, output, "✕ disk         SLIPWAY_DATA=/no/such/directory")
+}
+
+// A builder that the gateway does not start has one cache for all builds.
+func TestDoctorReportsASharedCache(t *testing.T) {
+	output, _ := run(t, append(settings(t, bitbucket(t, 0)), "SLIPWAY_BUILDER="+workingBuilder)...)
+	wantLines(t, output, "✓ builder      BuildKit v1.2.3; all builds share its cache")
 }

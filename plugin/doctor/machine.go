@@ -82,6 +82,10 @@ func clock(ctx context.Context, apiURL string) Finding {
 	return f
 }
 
+// sharedCacheNote ends the note about a builder that the gateway does not start.
+const sharedCacheNote = "; all builds share its cache, so each can read and change what the others use: " +
+	"unset SLIPWAY_BUILDER for one cache per automated build"
+
 // builder checks the builder of the embedded engine. Without an address it checks if this machine
 // can run one.
 func builder(ctx context.Context, c config.Gateway) Finding {
@@ -93,6 +97,7 @@ func builder(ctx context.Context, c config.Gateway) Finding {
 		return Finding{Check: "builder", Err: fmt.Errorf("SLIPWAY_BUILDER_TLS: %w", err)}
 	}
 	f := runBuilder(ctx, []string{"SLIPWAY_BUILDER_TLS=" + id.Text().Reveal()}, "check", c.Builder)
+	f.Note += sharedCacheNote
 	if f.Err != nil {
 		f.Err = fmt.Errorf("SLIPWAY_BUILDER: %w", f.Err)
 		f.Fix = fmt.Sprintf("start `slipway builder --address %s` there", c.Builder)

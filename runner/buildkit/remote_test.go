@@ -102,6 +102,23 @@ func TestRemoteBuilder(t *testing.T) {
 	}
 	pull(t, r.Image, image.Digest)
 
+	t.Run("another domain shares no cache", func(t *testing.T) {
+		if out, err := command(t, "keys", dir, "--client", "other", "--domain", "other"); err != nil {
+			t.Fatalf("builder keys: %v\n%s", err, out)
+		}
+		other, err := buildkit.Dial(t.Context(), address, client(t, filepath.Join(dir, "other.pem")))
+		if err != nil {
+			t.Fatalf("dial: %v\n%s", err, server.log)
+		}
+		defer func() { _ = other.Close() }()
+		if got := build(t, other, r).Cached; got != 0 {
+			t.Errorf("cached steps in another domain: got %d, want 0", got)
+		}
+		if got := build(t, c, r).Cached; got == 0 {
+			t.Error("cached steps in the same domain: got 0, want some")
+		}
+	})
+
 	out, err := command(t, "check", "--tls", filepath.Join(dir, "client.pem"), address)
 	if err != nil {
 		t.Errorf("check: %v\n%s", err, out)
@@ -205,6 +222,7 @@ func TestKeysRefuses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(empty, "x.pem"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	other := keys(t)
 	for want, args := range map[string][]string{
 		"x.pem exists, and it is empty": {"keys", empty, "--client", "x"},
 		"give one directory":            {"keys"},
@@ -213,6 +231,8 @@ func TestKeysRefuses(t *testing.T) {
 		"--client is \"ca\"":            {"keys", t.TempDir(), "--host", "h", "--client", "ca"},
 		"--days is 0":                   {"keys", t.TempDir(), "--host", "h", "--days", "0"},
 		"both files are":                {"keys", broken, "--client", "x"},
+		"its cache domain is default":   {"keys", other, "--client", "client", "--domain", "acme"},
+		"--domain is \"A\"":             {"keys", other, "--client", "y", "--domain", "A"},
 		"give one address":              {"check"},
 		"no/such.pem":                   {"check", "--tls", "no/such.pem", "tcp://127.0.0.1:1"},
 		"does not answer":               {"check", "tcp://127.0.0.1:1"},

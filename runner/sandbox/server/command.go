@@ -15,6 +15,7 @@ import (
 	"slipway/config/process"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/cgroup"
+	"slipway/runner/sandbox/remote"
 	"slipway/runner/sandbox/service"
 )
 
@@ -27,10 +28,11 @@ func Command() *cli.Command {
 		Description: "Serves BuildKit's control API until it is stopped, or has had no call for the idle time.\n" +
 			"As root it runs in its own namespaces, so that even a killed builder leaves no process\n" +
 			"and no mount. As an ordinary user with subordinate ids it runs rootless. On a TCP address\n" +
-			"it serves other machines, and accepts only clients with a certificate.",
+			"it serves other machines, and accepts only clients with a certificate. It then runs a builder\n" +
+			"for each cache domain that the certificates name.",
 		Flags: slices.Concat(listenFlags(), buildFlags(), limitFlags(), networkFlags(), []cli.Flag{probe}),
 		Commands: []*cli.Command{
-			keysCommand(), checkCommand(), discardCommand(),
+			remote.KeysCommand(), remote.CheckCommand(), discardCommand(),
 			service.Command(service.LimitReader{Flags: limitFlags(), Read: limitsOf}),
 		},
 		Action: action,
@@ -46,6 +48,9 @@ func action(ctx context.Context, cmd *cli.Command) error {
 		o := sandbox.ProbeOptions{State: config.State, Network: config.Network, OCIRuntime: config.OCIRuntime}
 		return printProbe(cmd.Root().Writer, sandbox.Probe(ctx, o))
 	}
+	if address, remote := strings.CutPrefix(config.Address, "tcp://"); remote {
+		return exitCode(serveDomains(ctx, cmd, config, address))
+	}
 	err = sandbox.Run(ctx, config.State, func(ctx context.Context, e sandbox.Environment) error {
 		// BuildKit logs to the global logger of logrus. The build's progress has all that users need.
 		logrus.SetLevel(logrus.ErrorLevel)
@@ -57,6 +62,11 @@ func action(ctx context.Context, cmd *cli.Command) error {
 		config.Environment = e
 		return Serve(ctx, config)
 	})
+	return exitCode(err)
+}
+
+// exitCode returns err with process.ExitStateLocked as its exit code if another process uses the state.
+func exitCode(err error) error {
 	if errors.Is(err, process.ErrStateLocked) {
 		return cli.Exit(err, process.ExitStateLocked)
 	}
@@ -72,16 +82,10 @@ func configOf(cmd *cli.Command) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	id, err := readIdentity(cmd.String("tls"))
-	if err != nil {
-		return Config{}, err
-	}
 	log := logrus.New()
 	log.SetOutput(cmd.Root().ErrWriter)
 	return Config{
 		Address:            cmd.String("address"),
-		TLS:                id,
-		Revoked:            cmd.String("revoked"),
 		State:              cmd.String("state"),
 		Network:            cmd.String("network"),
 		OCIRuntime:         cmd.String("runtime"),

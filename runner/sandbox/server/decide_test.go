@@ -7,9 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -124,36 +122,6 @@ func TestGuardRefusesTheProxyNetwork(t *testing.T) {
 	if _, err := guardSolve(t.Context(), &controlapi.SolveRequest{}, nil, next); err != nil || !called {
 		t.Errorf("without the proxy network: got error %v, handler called %t, want nil and true", err, called)
 	}
-}
-
-func TestIdleCounting(t *testing.T) {
-	idle := make(chan struct{}, 8)
-	c := newCalls(20*time.Millisecond, func() { idle <- struct{}{} })
-	end := c.begin("/moby.buildkit.v1.Control/Solve")
-	second := c.begin("/x/Status")
-	done := make(chan struct{})
-	go func() { c.waitSolves(time.Minute); close(done) }()
-	end()
-	<-done
-	select {
-	case <-idle:
-		t.Error("idle during a call: got true, want false")
-	case <-time.After(60 * time.Millisecond):
-	}
-	second()
-	<-idle
-	defer c.begin("/moby.buildkit.v1.Control/Solve")()
-	began := time.Now()
-	c.waitSolves(30 * time.Millisecond)
-	if time.Since(began) < 30*time.Millisecond {
-		t.Error("waitSolves: got its return before the end of the call, want it after")
-	}
-	_, _ = c.unary(
-		t.Context(),
-		nil,
-		&grpc.UnaryServerInfo{FullMethod: "/x/y"},
-		func(context.Context, any) (any, error) { return nil, nil },
-	)
 }
 
 func TestDropNamespacesReleasesAddresses(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"slipway/runner/registry"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/cgroup"
+	"slipway/runner/sandbox/remote"
 )
 
 func env(name string) cli.ValueSourceChain { return cli.EnvVars(name) }
@@ -21,7 +22,7 @@ func listenFlags() []cli.Flag {
 			Value:   "unix:///run/slipway/builder.sock",
 			Sources: env("SLIPWAY_BUILDER_ADDRESS"),
 		},
-		tlsFlag("certificate for TCP and the authority of its clients: a file of `slipway builder keys`"),
+		remote.TLSFlag("certificate for TCP and the authority of its clients: a file of `slipway builder keys`"),
 		&cli.StringFlag{
 			Name: "revoked",
 			Usage: "file of revoked client certificates, one SHA-256 fingerprint a line; " +
@@ -36,7 +37,7 @@ func listenFlags() []cli.Flag {
 		},
 		&cli.DurationFlag{
 			Name:    "idle",
-			Usage:   "stop after this time without a call; 0 = never",
+			Usage:   "stop after this time without a call; 0 = never; on TCP, stop the builder of a cache domain",
 			Sources: env("SLIPWAY_BUILDER_IDLE"),
 		},
 	}
@@ -47,13 +48,13 @@ func buildFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name:    "state",
-			Usage:   "directory of the cache, for one builder at a time",
+			Usage:   "directory of the cache, for one builder at a time; on TCP, of the caches of all domains",
 			Value:   "/var/lib/slipway/builder",
 			Sources: env("SLIPWAY_BUILDER_STATE"),
 		},
 		&cli.StringFlag{
 			Name:    "cache-size",
-			Usage:   "maximum size of the cache",
+			Usage:   "maximum size of the cache; on TCP, of all caches together",
 			Value:   "20GB",
 			Sources: env("SLIPWAY_BUILDER_CACHE"),
 		},

@@ -10,58 +10,27 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc"
-	transport "google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
+	"slipway/runner/sandbox/server/calls"
 )
 
+// A client on a crashed machine sends nothing. The server pings a silent client every pingInterval, and
+// cancels its builds if no answer arrives within pingTimeout. The supervisor of a builder for other
+// machines passes the pings on.
 const (
-	// handshakeTimeout is the time limit for the TLS handshake.
-	handshakeTimeout = 10 * time.Second
-	// A client on a crashed machine sends nothing. The server pings a silent client every
-	// pingInterval, and cancels its builds if no response arrives within pingTimeout.
 	pingInterval = 30 * time.Second
 	pingTimeout  = 20 * time.Second
 )
 
-// listen opens the server's address, or uses the inherited listener. On TCP the server accepts only
-// clients with a certificate, because every client can build and read the cache.
-func (c Config) listen(ctx context.Context, calls *calls) (net.Listener, []grpc.ServerOption, error) {
-	scheme, rest, _ := strings.Cut(c.Address, "://")
-	pings := grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingInterval, Timeout: pingTimeout})
-	switch {
-	case c.Environment.Inherited.Listener != nil:
-		listener, err := c.listenInherited(calls)
-		return listener, []grpc.ServerOption{pings}, err // the supervisor may pass on connections of other machines
-	case scheme == "unix" && filepath.IsAbs(rest):
-		listener, err := listenUnix(ctx, rest, c.SocketGroup)
-		return listener, nil, err
-	case scheme != "tcp" || rest == "":
-		return nil, nil, fmt.Errorf(
-			"builder: address %q is neither unix:///absolute/path nor tcp://host:port",
-			c.Address,
-		)
-	case c.TLS.IsZero():
-		return nil, nil, fmt.Errorf("builder: %s without --tls (SLIPWAY_BUILDER_TLS) would accept every client: "+
-			"make certificates with `slipway builder keys`", c.Address)
+// listen opens the server's address, or uses the inherited listener.
+func (c Config) listen(ctx context.Context, counter *calls.Counter) (net.Listener, error) {
+	if c.Environment.Inherited.Listener != nil {
+		return c.listenInherited(counter)
 	}
-	secure := c.TLS.Server()
-	if c.Revoked != "" {
-		if _, err := readRevoked(c.Revoked); err != nil {
-			return nil, nil, err
-		}
-		refuseRevoked(secure, c.Revoked)
+	path, found := strings.CutPrefix(c.Address, "unix://")
+	if !found || !filepath.IsAbs(path) {
+		return nil, fmt.Errorf("builder: address %q is neither unix:///absolute/path nor tcp://host:port", c.Address)
 	}
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", rest)
-	if err != nil {
-		return nil, nil, fmt.Errorf("listen on %s: %w", c.Address, err)
-	}
-	return listener, []grpc.ServerOption{
-		grpc.Creds(transport.NewTLS(secure)),
-		grpc.ConnectionTimeout(handshakeTimeout),
-		pings,
-	}, nil
+	return listenUnix(ctx, path, c.SocketGroup)
 }
 
 // listenUnix opens a socket for its owner and the group. It replaces a socket that accepts no

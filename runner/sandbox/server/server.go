@@ -21,28 +21,27 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 
 	// buildkitd registers the same codec. It reuses the buffer of the last message for the next packet
 	// of files. A message that is used again must be reset before RecvMsg.
 	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto"
 
-	"slipway/config/identity"
 	"slipway/config/process"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/cgroup"
+	"slipway/runner/sandbox/server/calls"
 )
 
 // Config configures a builder server. State and Address are required.
 type Config struct {
-	Address    string            // unix:///path, or tcp://host:port with TLS
-	TLS        identity.Identity // the server's certificate and the authority of its clients; required for TCP
-	Revoked    string            // file of revoked clients' fingerprints, read at each connection; empty = none
-	State      string            // directory of the cache; for one server at a time
-	Network    string            // network of RUN steps: auto (or empty), step, cni, slirp4netns, none, host
-	OCIRuntime string            // path or name of the program; empty = runc
-	CacheBytes int64             // maximum size of the cache in bytes; 0 = DefaultCacheBytes
-	Frontends  []string          // frontend images allowed in addition to the built-in one
-	Idle       time.Duration     // stop after this time without a call; 0 = never
+	Address    string        // unix:///path
+	State      string        // directory of the cache; for one server at a time
+	Network    string        // network of RUN steps: auto (or empty), step, cni, slirp4netns, none, host
+	OCIRuntime string        // path or name of the program; empty = runc
+	CacheBytes int64         // maximum size of the cache in bytes; 0 = DefaultCacheBytes
+	Frontends  []string      // frontend images allowed in addition to the built-in one
+	Idle       time.Duration // stop after this time without a call; 0 = never
 
 	InsecureRegistries []string // hosts with plain HTTP; loopback hosts always use it
 	Mirrors            []string // mirrors of Docker Hub, tried first: https://host, http://host or host
@@ -87,8 +86,13 @@ func Serve(ctx context.Context, c Config) error {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	calls := newCalls(c.Idle, func() { cancel(ErrIdle) })
-	listener, options, err := c.listen(ctx, calls)
+	follower := newFollower()
+	counter := calls.New(calls.Options{
+		Idle:   c.Idle,
+		OnIdle: func() { cancel(ErrIdle) },
+		OnBusy: follower.reportLoad,
+	})
+	listener, err := c.listen(ctx, counter)
 	if err != nil {
 		return err
 	}
@@ -106,34 +110,33 @@ func Serve(ctx context.Context, c Config) error {
 			c.Log.WithError(err).Warn("close builder")
 		}
 	}()
-	if c.Environment.Inherited.Link != nil {
-		if err := c.followSupervisor(ctx, calls, slots, engine); err != nil {
-			return err
-		}
+	if err := follower.follow(ctx, c, counter, slots, engine); err != nil {
+		return err
 	}
 
-	server := newGRPCServer(calls, options...)
+	server := newGRPCServer(counter)
 	engine.Register(server)
-	return run(ctx, server, listener, calls, c)
+	return run(ctx, server, listener, counter, c)
 }
 
-func newGRPCServer(calls *calls, options ...grpc.ServerOption) *grpc.Server {
-	server := grpc.NewServer(append(options,
-		grpc.ChainUnaryInterceptor(calls.unary, guardSolve, grpcerrors.UnaryServerInterceptor),
-		grpc.ChainStreamInterceptor(calls.stream, grpcerrors.StreamServerInterceptor),
+func newGRPCServer(counter *calls.Counter) *grpc.Server {
+	server := grpc.NewServer(
+		grpc.ChainUnaryInterceptor(counter.Unary, guardSolve, grpcerrors.UnaryServerInterceptor),
+		grpc.ChainStreamInterceptor(counter.Stream, grpcerrors.StreamServerInterceptor),
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
 		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
 		grpc.WaitForHandlers(true),
-	)...)
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingInterval, Timeout: pingTimeout}),
+	)
 	grpc_health_v1.RegisterHealthServer(server, health.NewServer())
 	return server
 }
 
 // run serves until ctx ends. Then it waits up to sandbox.StopGrace for solves and cancels the rest.
-func run(ctx context.Context, server *grpc.Server, listener net.Listener, calls *calls, c Config) error {
+func run(ctx context.Context, server *grpc.Server, listener net.Listener, counter *calls.Counter, c Config) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
-	calls.arm()
+	counter.Arm()
 	c.Log.WithFields(logrus.Fields{"address": c.Address, "state": c.State}).Info(process.ReadyMessage)
 	if c.Ready != nil {
 		c.Ready()
@@ -145,7 +148,7 @@ func run(ctx context.Context, server *grpc.Server, listener net.Listener, calls 
 	}
 	c.Log.WithField("why", context.Cause(ctx).Error()).Info("builder stops")
 	_ = listener.Close()
-	calls.waitSolves(sandbox.StopGrace)
+	counter.WaitSolves(sandbox.StopGrace)
 	server.Stop()
 	return nil
 }
@@ -160,12 +163,6 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("builder: state directory %s: %w", c.State, err)
 	}
 	c.State = state
-	if c.Revoked != "" {
-		c.Revoked, err = filepath.Abs(c.Revoked)
-		if err != nil {
-			return c, fmt.Errorf("builder: file of revoked certificates: %w", err)
-		}
-	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = DefaultCacheBytes
 	}

@@ -11,69 +11,68 @@ import (
 	"github.com/moby/buildkit/control"
 
 	"slipway/runner/sandbox/domains/link"
+	"slipway/runner/sandbox/server/calls"
 )
 
 // sizeDelay is the time from the end of the last call until the server measures its cache.
 const sizeDelay = time.Second
 
-// listenInherited returns the listener that a supervisor has given to this process.
-func (c Config) listenInherited(calls *calls) (net.Listener, error) {
-	file := c.Environment.Inherited.Listener
-	listener, err := net.FileListener(file)
-	_ = file.Close() // FileListener has duplicated it
-	if err != nil {
-		return nil, fmt.Errorf("inherit the listener: %w", err)
-	}
-	withDeadline, ok := listener.(deadlineListener)
-	if !ok {
-		return nil, errors.Join(fmt.Errorf("inherit the listener: %T has no deadline", listener), listener.Close())
-	}
-	calls.gate = newGate(withDeadline, calls.accept)
-	return calls.gate, nil
+// A follower connects the server to its supervisor: it reports the load and the size of the cache, and
+// obeys requests to stop and to run fewer steps. Without a supervisor it does nothing.
+type follower struct {
+	reporter *link.Reporter
+	measure  chan struct{} // holds a token if the size of the cache may have changed
 }
 
-// followSupervisor connects to the supervisor: it reports the load and the size of the cache, and obeys
-// requests to stop and to run fewer steps, until ctx ends.
-func (c Config) followSupervisor(ctx context.Context, calls *calls, slots *slots, engine *control.Controller) error {
+func newFollower() *follower {
+	return &follower{reporter: link.NewReporter(), measure: make(chan struct{}, 1)}
+}
+
+// reportLoad reports whether a client is using the server.
+func (f *follower) reportLoad(busy bool) {
+	f.reporter.Busy(busy)
+	if busy {
+		return
+	}
+	select {
+	case f.measure <- struct{}{}:
+	default:
+	}
+}
+
+// follow connects to the supervisor until ctx ends.
+func (f *follower) follow(
+	ctx context.Context, c Config, counter *calls.Counter, slots *slots, engine *control.Controller,
+) error {
 	file := c.Environment.Inherited.Link
+	if file == nil {
+		return nil
+	}
 	conn, err := net.FileConn(file)
 	_ = file.Close() // FileConn has duplicated it
 	if err != nil {
 		return fmt.Errorf("connect to the supervisor: %w", err)
 	}
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
-	reporter := link.NewReporter()
-	measure := make(chan struct{}, 1)
-	calls.onBusy = func(busy bool) {
-		reporter.Busy(busy)
-		if !busy {
-			select {
-			case measure <- struct{}{}:
-			default:
-			}
-		}
-	}
 	requests := link.Requests{
 		Parallel: slots.limit,
 		Stop: func() {
-			if !calls.stopIfQuiet(0) {
-				reporter.Refused()
+			if !counter.StopIfQuiet(0) {
+				f.reporter.Refused()
 			}
 		},
 	}
-	go reporter.Run(ctx.Done(), conn)
+	go f.reporter.Run(ctx.Done(), conn)
 	go requests.Receive(conn)
-	go reportSizes(ctx, measure, reporter, engine)
+	go f.reportSizes(ctx, engine)
 	return nil
 }
 
 // reportSizes reports the size of the cache after the server has become idle.
-func reportSizes(
-	ctx context.Context, measure <-chan struct{}, reporter *link.Reporter, engine *control.Controller,
-) {
+func (f *follower) reportSizes(ctx context.Context, engine *control.Controller) {
 	for {
 		select {
-		case <-measure:
+		case <-f.measure:
 		case <-ctx.Done():
 			return
 		}
@@ -90,6 +89,21 @@ func reportSizes(
 		for _, record := range usage.Record {
 			sum += record.Size
 		}
-		reporter.Size(sum)
+		f.reporter.Size(sum)
 	}
+}
+
+// listenInherited returns the listener that a supervisor has given to this process.
+func (c Config) listenInherited(counter *calls.Counter) (net.Listener, error) {
+	file := c.Environment.Inherited.Listener
+	listener, err := net.FileListener(file)
+	_ = file.Close() // FileListener has duplicated it
+	if err != nil {
+		return nil, fmt.Errorf("inherit the listener: %w", err)
+	}
+	withDeadline, ok := listener.(calls.DeadlineListener)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("inherit the listener: %T has no deadline", listener), listener.Close())
+	}
+	return counter.Guard(withDeadline), nil
 }

@@ -1,4 +1,4 @@
-package server
+package calls
 
 import (
 	"context"
@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
 )
 
-func listenGate(t *testing.T) (c *calls, stopped chan struct{}, dial func() net.Conn) {
+func listenGate(t *testing.T) (c *Counter, stopped chan struct{}, dial func() net.Conn) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -16,8 +18,8 @@ func listenGate(t *testing.T) (c *calls, stopped chan struct{}, dial func() net.
 		t.Fatal(err)
 	}
 	stopped = make(chan struct{}, 8)
-	c = newCalls(0, func() { stopped <- struct{}{} })
-	c.gate = newGate(listener, c.accept)
+	c = New(Options{OnIdle: func() { stopped <- struct{}{} }})
+	c.Guard(listener)
 	t.Cleanup(func() { _ = c.gate.Close() })
 	return c, stopped, func() net.Conn {
 		conn, err := net.Dial("unix", path)
@@ -80,21 +82,21 @@ func TestAServerWithANewConnectionDoesNotStop(t *testing.T) {
 	}()
 	dial()
 	<-accepted
-	if c.stopIfQuiet(0) {
+	if c.StopIfQuiet(0) {
 		t.Error("with a new connection: got a stop, want none")
 	}
 	c.mu.Lock()
 	c.accepted = c.accepted.Add(-firstCallTime)
 	c.mu.Unlock()
-	end := c.begin("/x/Status")
-	if c.stopIfQuiet(0) {
+	end := c.Begin("/x/Status")
+	if c.StopIfQuiet(0) {
 		t.Error("during a call: got a stop, want none")
 	}
 	end()
-	if c.stopIfQuiet(time.Minute) {
+	if c.StopIfQuiet(time.Minute) {
 		t.Error("after a call: got a stop, want none for a minute")
 	}
-	if !c.stopIfQuiet(0) {
+	if !c.StopIfQuiet(0) {
 		t.Error("without a call: got no stop, want one")
 	}
 	<-stopped
@@ -102,10 +104,9 @@ func TestAServerWithANewConnectionDoesNotStop(t *testing.T) {
 
 func TestLoadIsReportedOnceForOverlappingCalls(t *testing.T) {
 	var got []bool
-	c := newCalls(0, func() {})
-	c.onBusy = func(busy bool) { got = append(got, busy) }
-	first := c.begin("/x/a")
-	second := c.begin("/x/b")
+	c := New(Options{OnBusy: func(busy bool) { got = append(got, busy) }})
+	first := c.Begin("/x/a")
+	second := c.Begin("/x/b")
 	first()
 	second()
 	if len(got) != 2 || !got[0] || got[1] {
@@ -113,40 +114,32 @@ func TestLoadIsReportedOnceForOverlappingCalls(t *testing.T) {
 	}
 }
 
-func TestSlotsFollowTheLimit(t *testing.T) {
-	s := newSlots(4)
-	running := 0
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	fill := func() int {
-		t.Helper()
-		for s.sem.TryAcquire(1) {
-			running++
-		}
-		return running
+func TestIdleCounting(t *testing.T) {
+	idle := make(chan struct{}, 8)
+	c := New(Options{Idle: 20 * time.Millisecond, OnIdle: func() { idle <- struct{}{} }})
+	end := c.Begin("/moby.buildkit.v1.Control/Solve")
+	second := c.Begin("/x/Status")
+	done := make(chan struct{})
+	go func() { c.WaitSolves(time.Minute); close(done) }()
+	end()
+	<-done
+	select {
+	case <-idle:
+		t.Error("idle during a call: got true, want false")
+	case <-time.After(60 * time.Millisecond):
 	}
-	if got := fill(); got != 4 {
-		t.Errorf("without a limit: got %d steps, want 4", got)
+	second()
+	<-idle
+	defer c.Begin("/moby.buildkit.v1.Control/Solve")()
+	began := time.Now()
+	c.WaitSolves(30 * time.Millisecond)
+	if time.Since(began) < 30*time.Millisecond {
+		t.Error("waitSolves: got its return before the end of the call, want it after")
 	}
-	s.limit(1)
-	// The limit takes effect as the steps end.
-	for ; running > 1; running-- {
-		s.sem.Release(1)
-	}
-	<-s.done
-	if got := fill(); got != 1 {
-		t.Errorf("with limit 1: got %d steps, want 1", got)
-	}
-	s.limit(0) // at least one step always runs
-	s.limit(3)
-	<-s.done
-	if got := fill(); got != 3 {
-		t.Errorf("with limit 3: got %d steps, want 3", got)
-	}
-	s.limit(1)
-	s.limit(100) // replaces a limit that has not taken effect
-	<-s.done
-	if err := s.sem.Acquire(ctx, 1); err != nil {
-		t.Errorf("with limit 100: got %v for a fourth step, want none", err)
-	}
+	_, _ = c.Unary(
+		t.Context(),
+		nil,
+		&grpc.UnaryServerInfo{FullMethod: "/x/y"},
+		func(context.Context, any) (any, error) { return nil, nil },
+	)
 }

@@ -1,4 +1,4 @@
-package server
+package calls
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 // A gate is an inherited listener that can stop accepting without losing a connection: a connection
 // that it has not accepted waits in the socket for the supervisor's next builder.
 type gate struct {
-	listener deadlineListener
+	listener DeadlineListener
 	accepted func() // is called for each connection before Accept returns
 
 	paused  chan struct{} // receives a value when Accept has stopped because of pause
@@ -20,15 +20,15 @@ type gate struct {
 	closed  chan struct{}
 }
 
-// deadlineListener is the part of a unix or TCP listener that a gate needs.
-type deadlineListener interface {
+// A DeadlineListener is the part of a unix or TCP listener that a gate needs.
+type DeadlineListener interface {
 	net.Listener
 	SetDeadline(t time.Time) error
 }
 
 var _ net.Listener = (*gate)(nil)
 
-func newGate(listener deadlineListener, accepted func()) *gate {
+func newGate(listener DeadlineListener, accepted func()) *gate {
 	return &gate{
 		listener: listener,
 		accepted: accepted,

@@ -1,4 +1,4 @@
-package server
+package remote
 
 import (
 	"context"
@@ -22,8 +22,8 @@ const serverName = "server"
 // authorityTime is the validity of an authority. The certificates that it signs end earlier.
 const authorityTime = 10 * 365 * 24 * time.Hour
 
-// keysCommand returns the command `slipway builder keys`.
-func keysCommand() *cli.Command {
+// KeysCommand returns the command `slipway builder keys`.
+func KeysCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "keys",
 		Usage:     "create the certificates of a builder and its clients",
@@ -40,6 +40,11 @@ func keysCommand() *cli.Command {
 				Name:  "client",
 				Usage: "name of a client; creates NAME.pem",
 				Value: []string{"client"},
+			},
+			&cli.StringFlag{
+				Name: "domain",
+				Usage: "cache domain of the clients; clients of different domains share no cache " +
+					"(default: \"" + identity.DefaultDomain + "\")",
 			},
 			&cli.IntFlag{Name: "days", Usage: "validity of the certificates in days", Value: 825},
 		},
@@ -74,6 +79,10 @@ func keyRequestOf(cmd *cli.Command) (keyRequest, error) {
 		return keyRequest{}, fmt.Errorf("--days is %d: use 1 or more", cmd.Int("days"))
 	}
 	until := time.Now().AddDate(0, 0, cmd.Int("days"))
+	domain := cmd.String("domain")
+	if domain != "" && (len(domain) > maxSubjectName || !subjectName.MatchString(domain)) {
+		return keyRequest{}, fmt.Errorf("--domain is %q: use lower-case letters, digits, dots and dashes", domain)
+	}
 	r := keyRequest{dir: cmd.Args().First()}
 	if hosts := cmd.StringSlice("host"); len(hosts) > 0 {
 		r.subjects = append(r.subjects, subject{name: serverName, hosts: hosts, until: until})
@@ -85,7 +94,7 @@ func keyRequestOf(cmd *cli.Command) (keyRequest, error) {
 				name,
 			)
 		}
-		r.subjects = append(r.subjects, subject{name: name, until: until})
+		r.subjects = append(r.subjects, subject{name: name, domain: domain, until: until})
 	}
 	return r, nil
 }
@@ -127,6 +136,9 @@ func (r keyRequest) writeOne(a authority, s subject) (line string, err error) {
 		if err != nil {
 			return "", fmt.Errorf("%s exists, and %w: remove the file to create a new one", path, err)
 		}
+		if err := s.checkDomain(id); err != nil {
+			return "", fmt.Errorf("%s exists, and %w: remove the file to create a new one", path, err)
+		}
 		return fmt.Sprintf("%s is unchanged, valid until %s, fingerprint %s",
 			path, id.Expires().Format(time.DateOnly), id.Fingerprint()), nil
 	}
@@ -145,10 +157,27 @@ func (r keyRequest) writeOne(a authority, s subject) (line string, err error) {
 		path, s.use(), id.Expires().Format(time.DateOnly), id.Fingerprint()), nil
 }
 
+// checkDomain checks that an existing certificate has the domain that the subject should have. Without
+// a domain, every certificate will do.
+func (s subject) checkDomain(existing identity.Identity) error {
+	if s.domain == "" {
+		return nil
+	}
+	got, err := existing.Domain()
+	if err == nil && got != s.domain {
+		err = fmt.Errorf("its cache domain is %s", got)
+	}
+	return err
+}
+
 // use returns the setting that the subject's file is for.
 func (s subject) use() string {
 	if len(s.hosts) > 0 {
 		return "slipway builder --tls"
+	}
+	if s.domain != "" {
+		return "clients of cache domain " + s.domain +
+			": SLIPWAY_BUILDER_TLS of the gateway, or setting builder_tls of a step"
 	}
 	return "its clients: SLIPWAY_BUILDER_TLS of the gateway, or setting builder_tls of a step"
 }

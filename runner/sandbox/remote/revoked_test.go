@@ -1,4 +1,4 @@
-package server
+package remote
 
 import (
 	"crypto/tls"

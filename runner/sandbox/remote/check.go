@@ -1,4 +1,4 @@
-package server
+package remote
 
 import (
 	"context"
@@ -18,18 +18,18 @@ import (
 // checkTimeout is the time limit of `slipway builder check`.
 const checkTimeout = 10 * time.Second
 
-// checkCommand returns the command `slipway builder check`.
-func checkCommand() *cli.Command {
+// CheckCommand returns the command `slipway builder check`.
+func CheckCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "check",
 		Usage:     "check whether a builder accepts this client",
 		ArgsUsage: "ADDRESS",
-		Flags:     []cli.Flag{tlsFlag("certificate of the client, a file of `slipway builder keys`")},
+		Flags:     []cli.Flag{TLSFlag("certificate of the client, a file of `slipway builder keys`")},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if cmd.NArg() != 1 {
 				return cli.Exit(errors.New("give one address, for example tcp://builder.example.com:9443"), 2)
 			}
-			client, err := readIdentity(cmd.String("tls"))
+			client, err := ReadIdentity(cmd.String("tls"))
 			if err != nil {
 				return cli.Exit(err, 2)
 			}
@@ -45,15 +45,15 @@ func checkCommand() *cli.Command {
 	}
 }
 
-// tlsFlag returns the flag for the file of an identity. The flag takes a file name, because other
+// TLSFlag returns the flag for the file of an identity. The flag takes a file name, because other
 // users can read the arguments of a process.
-func tlsFlag(usage string) cli.Flag {
+func TLSFlag(usage string) cli.Flag {
 	return &cli.StringFlag{Name: "tls", Usage: usage, Sources: cli.EnvVars("SLIPWAY_BUILDER_TLS")}
 }
 
-// readIdentity reads an identity from the value of the flag --tls: a file name, or the PEM itself if
+// ReadIdentity reads an identity from the value of the flag --tls: a file name, or the PEM itself if
 // it comes from the variable. For an empty value it returns the zero Identity.
-func readIdentity(value string) (identity.Identity, error) {
+func ReadIdentity(value string) (identity.Identity, error) {
 	if value == "" {
 		return identity.Identity{}, nil
 	}

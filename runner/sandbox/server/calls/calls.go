@@ -1,7 +1,10 @@
-package server
+// Package calls counts the calls of a builder's clients, and decides when the builder may stop because
+// no client uses it.
+package calls
 
 import (
 	"context"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -9,13 +12,13 @@ import (
 	"google.golang.org/grpc"
 )
 
-// calls counts the active calls, and calls onIdle if the server had no client for the idle time. A build
+// A Counter counts the active calls, and calls OnIdle if the server had no client for the idle time. A build
 // keeps several calls open (its session, its status), and Slipway's client keeps one open for its whole
 // life. So a server with a client is never idle. It is safe for concurrent use.
-type calls struct {
+type Counter struct {
 	idle   time.Duration // 0 = never idle
 	onIdle func()
-	onBusy func(busy bool) // is called when the first call begins and when the last one ends; must not block
+	onBusy func(busy bool)
 
 	// stopping has an owner while the server checks whether it may stop.
 	stopping sync.Mutex
@@ -34,46 +37,65 @@ type calls struct {
 // not stop meanwhile.
 const firstCallTime = 2 * time.Second
 
-func newCalls(idle time.Duration, onIdle func()) *calls {
-	return &calls{
-		idle:    idle,
-		onIdle:  onIdle,
-		onBusy:  func(bool) {},
+// Options configure a Counter. OnIdle is required.
+type Options struct {
+	Idle   time.Duration   // time without a client after which OnIdle is called; 0 = never
+	OnIdle func()          // stops the server
+	OnBusy func(busy bool) // is called when the first call begins and when the last one ends; must not block
+}
+
+// New returns a Counter without calls.
+func New(o Options) *Counter {
+	if o.OnBusy == nil {
+		o.OnBusy = func(bool) {}
+	}
+	return &Counter{
+		idle:    o.Idle,
+		onIdle:  o.OnIdle,
+		onBusy:  o.OnBusy,
 		changed: make(chan struct{}),
 		last:    time.Now(),
 	}
 }
 
-// arm starts the idle timer of a new server.
-func (c *calls) arm() {
+// Guard returns a listener with the connections of an inherited one. Before the Counter calls OnIdle, the
+// returned listener stops accepting, so that no connection is lost. Guard is called at most once, before
+// Arm.
+func (c *Counter) Guard(listener DeadlineListener) net.Listener {
+	c.gate = newGate(listener, c.accept)
+	return c.gate
+}
+
+// Arm starts the idle timer of a new server.
+func (c *Counter) Arm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.restart()
 }
 
 // accept records a new connection of the gate.
-func (c *calls) accept() {
+func (c *Counter) accept() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.accepted = time.Now()
 }
 
 // restart records activity, and starts the idle timer if no call is active. The caller holds c.mu.
-func (c *calls) restart() {
+func (c *Counter) restart() {
 	c.last = time.Now()
 	c.startTimer(c.idle)
 }
 
 // startTimer starts the idle timer if no call is active. The caller holds c.mu.
-func (c *calls) startTimer(d time.Duration) {
+func (c *Counter) startTimer(d time.Duration) {
 	if c.idle > 0 && c.active == 0 {
 		c.timer = time.AfterFunc(d, c.fire)
 	}
 }
 
 // fire stops the server, or starts the timer again if a new connection has not made its first call.
-func (c *calls) fire() {
-	if c.stopIfQuiet(c.idle) {
+func (c *Counter) fire() {
+	if c.StopIfQuiet(c.idle) {
 		return
 	}
 	c.mu.Lock()
@@ -83,9 +105,9 @@ func (c *calls) fire() {
 	}
 }
 
-// stopIfQuiet calls onIdle and returns true if no call is active and there was no activity for the
+// StopIfQuiet calls OnIdle and returns true if no call is active and there was no activity for the
 // given time. Then an inherited listener accepts no further connection, so that none is lost.
-func (c *calls) stopIfQuiet(quiet time.Duration) bool {
+func (c *Counter) StopIfQuiet(quiet time.Duration) bool {
 	c.stopping.Lock()
 	defer c.stopping.Unlock()
 	if !c.isQuiet(quiet) {
@@ -102,14 +124,14 @@ func (c *calls) stopIfQuiet(quiet time.Duration) bool {
 	return true
 }
 
-func (c *calls) isQuiet(quiet time.Duration) bool {
+func (c *Counter) isQuiet(quiet time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.active == 0 && time.Since(c.last) >= quiet && time.Since(c.accepted) >= firstCallTime
 }
 
-// begin counts a call as active, and returns the function that ends it.
-func (c *calls) begin(method string) (end func()) {
+// Begin counts a call as active, and returns the function that ends it.
+func (c *Counter) Begin(method string) (end func()) {
 	solve := strings.HasSuffix(method, ".Control/Solve")
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,7 +149,7 @@ func (c *calls) begin(method string) (end func()) {
 	return func() { c.end(solve) }
 }
 
-func (c *calls) end(solve bool) {
+func (c *Counter) end(solve bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.active--
@@ -144,8 +166,8 @@ func (c *calls) end(solve bool) {
 	c.restart()
 }
 
-// waitSolves waits until no solve runs, but no longer than the timeout.
-func (c *calls) waitSolves(timeout time.Duration) {
+// WaitSolves waits until no solve runs, but no longer than the timeout.
+func (c *Counter) WaitSolves(timeout time.Duration) {
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
 	for {
@@ -163,12 +185,14 @@ func (c *calls) waitSolves(timeout time.Duration) {
 	}
 }
 
-func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	defer c.begin(info.FullMethod)()
+// Unary counts a call, as a gRPC interceptor.
+func (c *Counter) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	defer c.Begin(info.FullMethod)()
 	return next(ctx, req)
 }
 
-func (c *calls) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	defer c.begin(info.FullMethod)()
+// Stream counts a call, as a gRPC interceptor.
+func (c *Counter) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	defer c.Begin(info.FullMethod)()
 	return next(srv, stream)
 }

@@ -1,4 +1,6 @@
-package server
+// Package remote serves builders to other machines: the certificates by which builders and clients
+// authenticate each other, and the TLS front of a builder.
+package remote
 
 import (
 	"crypto/ecdsa"
@@ -10,11 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"slipway/config/identity"
 	"slipway/config/secret"
 )
 
@@ -92,7 +96,9 @@ func parseAuthority(certText, keyText []byte) (authority, error) {
 type subject struct {
 	name  string
 	hosts []string // host names and IP addresses of a server; empty for a client
-	until time.Time
+	// domain is the cache domain of a client; empty means identity.DefaultDomain.
+	domain string
+	until  time.Time
 }
 
 // issue returns a new certificate of the subject, the authority's certificate, and the key, as PEM
@@ -104,6 +110,9 @@ func (a authority) issue(s subject) (secret.Secret, error) {
 	}
 	if len(s.hosts) > 0 {
 		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	}
+	if s.domain != "" {
+		template.URIs = []*url.URL{identity.DomainURI(s.domain)}
 	}
 	for _, host := range s.hosts {
 		if ip := net.ParseIP(host); ip != nil {
