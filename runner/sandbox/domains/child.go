@@ -123,6 +123,11 @@ func (s *Supervisor) recordSize(d *domain, bytes int64) {
 	if err := writeRecord(d.dir, record{Domain: d.id, Bytes: bytes}); err != nil {
 		s.o.Log.WithError(err).Warn("the size of a cache is not stored")
 	}
+	s.checkSpace()
+}
+
+// checkSpace lets tidy check the space soon.
+func (s *Supervisor) checkSpace() {
 	select {
 	case s.sized <- struct{}{}:
 	default:

@@ -72,7 +72,7 @@ type Supervisor struct {
 	running int                   // children, and those that are being started
 	resting map[string]cacheState // of earlier supervisors, by the name of the directory
 	changed chan struct{}         // closed and replaced when a child ends or its load changes
-	sized   chan struct{}         // holds a token if a size has changed
+	sized   chan struct{}         // holds a token if a size or the number of states has changed
 }
 
 // New returns a Supervisor. It starts no process and opens no file.
@@ -195,6 +195,7 @@ func (s *Supervisor) find(ctx context.Context, id string) (*domain, error) {
 	s.domains[id] = d
 	s.mu.Unlock()
 	s.watches.Go(func() { s.watch(d) })
+	s.checkSpace() // another one may have to go for it
 	return d, nil
 }
 
