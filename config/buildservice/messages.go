@@ -98,13 +98,16 @@ type RunnerRequest struct {
 	ID      int    `json:"id"`                // the reply has the same
 	Builder *Empty `json:"builder,omitempty"` // asks for a connection to the builder of the domain
 	Sandbox *Empty `json:"sandbox,omitempty"` // asks for the socket of the sandbox's process 1
+	Limit   *Empty `json:"limit,omitempty"`   // asks which limit the sandbox met
 }
 
-// A RunnerReply answers a RunnerRequest. The file with it is the connection, unless Error is set.
+// A RunnerReply answers a RunnerRequest. The file with it is the connection, unless Error is set or the
+// request asked for a limit.
 type RunnerReply struct {
 	ID    int    `json:"id"`
 	Error string `json:"error,omitempty"`
-	Off   bool   `json:"off,omitempty"` // there are no sandboxes here; with Error
+	Off   bool   `json:"off,omitempty"`   // there are no sandboxes here; with Error
+	Limit string `json:"limit,omitempty"` // e.g. "killed: out of memory, limit 4 GB: SLIPWAY_BUILD_MEMORY"
 }
 
 // An Empty is a message without content.

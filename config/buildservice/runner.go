@@ -69,16 +69,19 @@ func (c *Control) Sandbox(ctx context.Context) (*net.UnixConn, error) {
 	return socket, nil
 }
 
+// Limit returns the limit that the sandbox met since its start, with its setting; "" = none.
+func (c *Control) Limit(ctx context.Context) (string, error) {
+	reply, file, err := c.exchange(ctx, RunnerRequest{Limit: &Empty{}})
+	closeAll([]*os.File{file})
+	if err != nil {
+		return "", fmt.Errorf("read the limits of the sandbox: %w", err)
+	}
+	return reply.Limit, nil
+}
+
 // request sends a request and returns the connection of its reply.
 func (c *Control) request(ctx context.Context, request RunnerRequest) (net.Conn, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.last++
-	request.ID = c.last
-	if err := c.conn.Send(request, nil); err != nil {
-		return nil, err
-	}
-	file, err := c.receive(ctx, request.ID)
+	_, file, err := c.exchange(ctx, request)
 	if err != nil {
 		return nil, err
 	}
@@ -89,9 +92,21 @@ func (c *Control) request(ctx context.Context, request RunnerRequest) (net.Conn,
 	return net.FileConn(file)
 }
 
+// exchange sends a request and returns its reply, with the file of the reply or nil.
+func (c *Control) exchange(ctx context.Context, request RunnerRequest) (RunnerReply, *os.File, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last++
+	request.ID = c.last
+	if err := c.conn.Send(request, nil); err != nil {
+		return RunnerReply{}, nil, err
+	}
+	return c.receive(ctx, request.ID)
+}
+
 // receive waits for the reply with an id, at most until ctx ends. It drops the replies to earlier
 // requests, whose callers did not wait.
-func (c *Control) receive(ctx context.Context, id int) (*os.File, error) {
+func (c *Control) receive(ctx context.Context, id int) (RunnerReply, *os.File, error) {
 	c.conn.SetReadDeadline(time.Time{})
 	stop := context.AfterFunc(ctx, func() { c.conn.SetReadDeadline(time.Now()) })
 	defer stop()
@@ -100,19 +115,19 @@ func (c *Control) receive(ctx context.Context, id int) (*os.File, error) {
 		file, err := c.conn.Receive(&reply)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return nil, context.Cause(ctx)
+			return reply, nil, context.Cause(ctx)
 		case err != nil:
-			return nil, err
+			return reply, nil, err
 		case reply.ID < id:
 			closeAll([]*os.File{file})
 		case reply.Off:
 			closeAll([]*os.File{file})
-			return nil, &OffError{reply.Error}
+			return reply, nil, &OffError{reply.Error}
 		case reply.Error != "":
 			closeAll([]*os.File{file})
-			return nil, errors.New(reply.Error)
+			return reply, nil, errors.New(reply.Error)
 		default:
-			return file, nil
+			return reply, file, nil
 		}
 	}
 }

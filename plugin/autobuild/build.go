@@ -52,6 +52,7 @@ const (
 	ReasonSuperseded     Reason = "superseded" // a newer build of the ref holds the tag
 	ReasonTimeout        Reason = "timeout"
 	ReasonOOM            Reason = "oom"
+	ReasonDisk           Reason = "disk" // the disk of the build is full
 	ReasonLost           Reason = "lost" // the runner stopped reporting
 	ReasonCommitGone     Reason = "commit_gone"
 	ReasonInfrastructure Reason = "infrastructure" // registry, builder, provider or engine failed

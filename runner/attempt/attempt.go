@@ -58,6 +58,8 @@ type Control interface {
 	Builder(ctx context.Context) (net.Conn, error)
 	// Sandbox connects to process 1 of the sandbox for build hooks.
 	Sandbox(ctx context.Context) (*net.UnixConn, error)
+	// Limit returns the limit that the sandbox met, with its setting; "" = none.
+	Limit(ctx context.Context) (string, error)
 }
 
 const (
@@ -183,7 +185,7 @@ func (j *job) validateAndBuild(ctx context.Context) (outcome, error) {
 		return outcome{}, failed(reasonConfig, fmt.Errorf("the spec of the gateway is invalid: %w", err))
 	}
 	done, err := j.buildAndPush(ctx)
-	return done, j.logins.Explain(err)
+	return done, j.explainLimit(ctx, j.logins.Explain(err))
 }
 
 // atFailpoint runs an operation between the two calls of its failpoint. The second call is left out if

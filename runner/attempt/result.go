@@ -20,6 +20,7 @@ const (
 	reasonSuperseded     = "superseded"
 	reasonTimeout        = "timeout"
 	reasonOOM            = "oom"
+	reasonDisk           = "disk"
 	reasonCommitGone     = "commit_gone"
 	reasonInfrastructure = "infrastructure"
 	reasonBuild          = "build"

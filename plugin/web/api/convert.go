@@ -93,6 +93,7 @@ func reasonOf(r spec.Result) autobuild.Reason {
 		autobuild.ReasonSuperseded,
 		autobuild.ReasonTimeout,
 		autobuild.ReasonOOM,
+		autobuild.ReasonDisk,
 		autobuild.ReasonLost,
 		autobuild.ReasonCommitGone,
 		autobuild.ReasonInfrastructure,

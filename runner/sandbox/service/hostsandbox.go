@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sirupsen/logrus"
-
 	"slipway/runner/sandbox/cgroup"
 	"slipway/runner/sandbox/container"
 	"slipway/runner/sandbox/disk"
@@ -27,10 +25,10 @@ const (
 
 // A hostSandbox is a sandbox with its network and its group.
 type hostSandbox struct {
-	log       logrus.FieldLogger
 	socket    *os.File
 	network   *network.Namespace // nil = a loopback interface only
 	container *container.Container
+	limits    func() string  // see Limit; nil = there are none
 	undo      []func() error // what open did; Close does it in reverse
 }
 
@@ -89,16 +87,20 @@ func (b *hostSandbox) limit(all groups, attempt string, o *container.Options) er
 	}
 	b.undo = append(b.undo, func() error { return removeGroup(group) })
 	o.Cgroup = group.Path()
-	o.OnStopped = func() {
-		if reason := group.Counters().Reason(all.limits); reason != "" {
-			b.log.WithField("why", reason).Warn("build hooks met a limit")
-		}
-	}
+	b.limits = func() string { return group.Counters().Reason(all.limits) }
 	return nil
 }
 
 // Socket returns the connection to process 1.
 func (b *hostSandbox) Socket() *os.File { return b.socket }
+
+// Limit returns the limit that the sandbox met.
+func (b *hostSandbox) Limit() string {
+	if b.limits == nil {
+		return ""
+	}
+	return b.limits()
+}
 
 // Close ends the sandbox, its network and its group.
 func (b *hostSandbox) Close() error {

@@ -33,6 +33,9 @@ func (a *attempt) serveRunner(ctx context.Context) {
 		}
 		connection, err := a.answer(ctx, request, &box)
 		reply := buildservice.RunnerReply{ID: request.ID}
+		if request.Limit != nil && box != nil {
+			reply.Limit = box.Limit()
+		}
 		if err != nil {
 			reply.Error = err.Error()
 			reply.Off = errors.Is(err, ErrOff)
@@ -52,6 +55,8 @@ func (a *attempt) answer(ctx context.Context, request buildservice.RunnerRequest
 	switch {
 	case request.Builder != nil:
 		return a.connectBuilder(ctx)
+	case request.Limit != nil:
+		return nil, nil
 	case request.Sandbox != nil && *box != nil:
 		return nil, errors.New("the attempt has a sandbox already")
 	case request.Sandbox != nil:

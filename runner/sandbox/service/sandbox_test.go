@@ -13,6 +13,7 @@ import (
 	"slipway/config/buildservice"
 	"slipway/config/discard"
 	"slipway/config/secret"
+	"slipway/runner/sandbox/cgroup"
 	"slipway/runner/sandbox/guest"
 	"slipway/runner/sandbox/sandboxtest"
 	"slipway/runner/sandbox/service"
@@ -25,7 +26,8 @@ echo changed > /workspace/by-hook
 echo "host $(ls /home /root /run 2>/dev/null | grep -c slipway)"
 echo "resolver $(grep -c ^nameserver /etc/resolv.conf)"
 head -c 700M /dev/zero > /workspace/large 2>/dev/null || echo "disk full"
-rm /workspace/large`
+rm /workspace/large
+head -c 300M /dev/zero | tail > /dev/null || echo "out of memory"`
 
 // runHook runs hookScript in the sandbox of this runner, and returns its output.
 func runHook() string {
@@ -54,6 +56,8 @@ func runHook() string {
 		Args: []string{"/bin/sh", "-c", hookScript}, Env: []string{"PATH=/usr/bin:/bin"}, Output: &out,
 	})
 	fmt.Fprintf(&out, "status %v %v\n", status, err)
+	limit, err := control.Limit(context.Background())
+	fmt.Fprintf(&out, "limit %s %v\n", limit, err)
 	changed, err := os.ReadFile(filepath.Join(workspace, "by-hook"))
 	fmt.Fprintf(&out, "runner reads %q %v\n", changed, err)
 	return out.String()
@@ -68,7 +72,7 @@ func TestHooksRunInASandboxOfTheirOwn(t *testing.T) {
 		o.FirstUID, o.GID = 64000, 64000
 		o.DiskBytes = 512 << 20
 		sandboxes := service.NewHostSandboxes(t.Context(), service.SandboxOptions{
-			Dir: filepath.Join(o.Dir, "sandboxes"), Log: discard.Logger(),
+			Dir: filepath.Join(o.Dir, "sandboxes"), Limits: cgroup.Settings{Memory: 128e6}, Log: discard.Logger(),
 		})
 		t.Cleanup(sandboxes.Close)
 		o.Sandboxes = sandboxes
@@ -88,6 +92,7 @@ func TestHooksRunInASandboxOfTheirOwn(t *testing.T) {
 	got := e.read(t, "answers")
 	for _, want := range []string{
 		"user 0\n", "workspace by-runner\n", "host 0\n", "resolver 1\n", "disk full\n", "status exit code 0 <nil>\n",
+		"limit killed: out of memory, limit 128 MB: SLIPWAY_BUILD_MEMORY <nil>\n",
 		`runner reads "changed\n" <nil>`,
 	} {
 		if !strings.Contains(got, want) {

@@ -99,7 +99,7 @@ func (s *HostSandboxes) Open(ctx context.Context, p Place) (Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOff, err)
 	}
-	b := &hostSandbox{log: s.o.Log.WithField("attempt", p.Attempt)}
+	b := &hostSandbox{}
 	if err := b.open(ctx, s, host, p); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}

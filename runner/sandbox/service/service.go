@@ -71,6 +71,8 @@ type Sandbox interface {
 	// Socket returns the connection to process 1 of the sandbox. The caller closes it after it was
 	// passed on.
 	Socket() *os.File
+	// Limit returns the limit that the sandbox met, with its setting; "" = none.
+	Limit() string
 	// Close ends all processes in the sandbox, and deletes it.
 	Close() error
 }

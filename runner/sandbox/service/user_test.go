@@ -152,6 +152,8 @@ type box struct {
 
 func (b *box) Socket() *os.File { return b.socket }
 
+func (b *box) Limit() string { return "killed: out of memory" }
+
 func (b *box) Close() error {
 	b.all.closed.Add(1)
 	return nil
