@@ -110,6 +110,7 @@ type commandLine struct {
 	disk          int64 // bytes; 0 = the default
 	cache         int64 // bytes
 	limits        cgroup.Settings
+	limited       bool // the limits hold
 	builderArgs   []string
 	unsupported   string // why no sandbox can run here; empty = one may
 	log           logrus.FieldLogger
@@ -137,6 +138,7 @@ func parse(cmd *cli.Command) (commandLine, error) {
 	return commandLine{
 		disk:        disk,
 		cache:       cache,
+		limited:     cmd.Bool("limits"),
 		socket:      cmd.String("socket"),
 		state:       state,
 		gatewayUser: cmd.Int("gateway-user"),
@@ -196,7 +198,7 @@ func (l commandLine) serve(ctx context.Context) error {
 	builders := domains.New(domains.Options{
 		Executable: self,
 		Dir:        filepath.Join(l.state, "domains"),
-		Args:       append(limitArgs(l.limits), l.builderArgs...),
+		Args:       append(limitArgs(l.limits, l.limited), l.builderArgs...),
 		Environ:    sandbox.BuilderEnviron(os.Environ()),
 		Idle:       l.idle,
 		MaxRunning: l.running,
@@ -223,13 +225,14 @@ func (l commandLine) serve(ctx context.Context) error {
 }
 
 // limitArgs returns the arguments of a builder with the same limits.
-func limitArgs(s cgroup.Settings) []string {
+func limitArgs(s cgroup.Settings, limited bool) []string {
 	return []string{
 		"--build-memory", strconv.FormatInt(s.Memory, 10),
 		"--build-processes", strconv.FormatInt(s.Processes, 10),
 		"--build-cpus", strconv.FormatFloat(s.CPUs, 'g', -1, 64),
 		"--builds", strconv.Itoa(s.Builds),
 		"--own-builds", strconv.Itoa(s.Own),
+		"--limits=" + strconv.FormatBool(limited),
 	}
 }
 
@@ -241,7 +244,9 @@ func (l commandLine) sandboxes(ctx context.Context) (Sandboxes, func()) {
 	if l.unsupported != "" {
 		return NoSandboxes{Why: l.unsupported}, func() {}
 	}
-	all := NewHostSandboxes(ctx, SandboxOptions{Dir: sandboxDir(l.state), Limits: l.limits, Log: l.log})
+	all := NewHostSandboxes(ctx, SandboxOptions{
+		Dir: sandboxDir(l.state), Limits: l.limits, Unlimited: !l.limited, Log: l.log,
+	})
 	return all, all.Close
 }
 
