@@ -48,7 +48,8 @@ func EndWith(attempt context.Context, ended, next http.Handler) http.Handler {
 	})
 }
 
-// Serve handles the listener's connections until the attempt ends, and closes the listener. It
+// Serve handles the listener's connections until the attempt ends, and closes the listener. Without a
+// TLS configuration it serves plain HTTP. It
 // returns nil at the attempt's end, else the listener's error. Requests that still run at the end
 // lose their connections.
 func Serve(attempt context.Context, l net.Listener, config *tls.Config, h http.Handler, log logrus.FieldLogger) error {
@@ -64,7 +65,13 @@ func Serve(attempt context.Context, l net.Listener, config *tls.Config, h http.H
 	}
 	stop := context.AfterFunc(attempt, func() { _ = server.Close() })
 	defer stop()
-	err := server.ServeTLS(netutil.LimitListener(l, maxConnections), "", "")
+	l = netutil.LimitListener(l, maxConnections)
+	var err error
+	if config == nil {
+		err = server.Serve(l)
+	} else {
+		err = server.ServeTLS(l, "", "")
+	}
 	if attempt.Err() != nil && errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -26,10 +26,13 @@ const (
 	bufferSize = 64 << 10 // bytes
 )
 
-// Options describe the repository of one attempt. All fields are required.
+// Options describe the repository of one attempt. All fields but Plain and Others
+// are required.
 type Options struct {
 	// Host is the provider's name as addresses have it, as "bitbucket.org".
 	Host string
+	// Plain means that addresses are of http, not https.
+	Plain bool
 	// Path is the repository's path at the provider without ".git": "acme/app", or on Data Center
 	// "scm/PROJ/app".
 	Path string
@@ -37,6 +40,8 @@ type Options struct {
 	Gateway *url.URL
 	// Token is the attempt's token.
 	Token secret.Secret
+	// Others serves requests for anything but fetches of the repository; nil = they are refused.
+	Others http.Handler
 	// Transport sends requests to the gateway.
 	Transport http.RoundTripper
 	// Log gets one line for each request that got no response from the gateway.
@@ -95,7 +100,12 @@ func (o Options) check() error {
 func (l *Relay) ServeHTTP(w http.ResponseWriter, r *http.Request) { l.handler.ServeHTTP(w, r) }
 
 func (l *Relay) serve(w http.ResponseWriter, r *http.Request) {
-	if _, ok := l.target(r); !ok {
+	_, ok := l.target(r)
+	switch {
+	case !ok && l.o.Others != nil && r.Header.Get("Upgrade") == "":
+		l.o.Others.ServeHTTP(w, r)
+		return
+	case !ok:
 		refuse(w, "this build may only fetch "+l.o.Path+" from "+l.o.Host)
 		return
 	}

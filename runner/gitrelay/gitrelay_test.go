@@ -38,6 +38,11 @@ type env struct {
 
 func newEnv(t *testing.T) *env {
 	t.Helper()
+	return newEnvWith(t, func(*gitrelay.Options) {})
+}
+
+func newEnvWith(t *testing.T, change func(*gitrelay.Options)) *env {
+	t.Helper()
 	e := &env{t: t, serve: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }}
 	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -59,10 +64,12 @@ func newEnv(t *testing.T) *env {
 	e.log = logrustest.NewLocal(logger)
 	attempt, end := context.WithCancel(t.Context())
 	e.end = end
-	relay, err := gitrelay.New(attempt, gitrelay.Options{
+	o := gitrelay.Options{
 		Host: "bitbucket.org", Path: "acme/app", Gateway: address, Token: secret.New(attemptToken),
 		Transport: http.DefaultTransport, Log: logger,
-	})
+	}
+	change(&o)
+	relay, err := gitrelay.New(attempt, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,6 +194,25 @@ func TestEverythingElseIsRefused(t *testing.T) {
 	}
 	if got := len(e.requests()); got != 0 {
 		t.Errorf("requests to the gateway: got %d, want 0", got)
+	}
+}
+
+// Everything but a fetch of the repository goes on, if the relay has a handler for it.
+func TestOtherRequestsGoOn(t *testing.T) {
+	others := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %s %q", r.Method, r.RequestURI, r.Header.Get("Authorization"))
+	})
+	e := newEnvWith(t, func(o *gitrelay.Options) { o.Others = others })
+	for _, uri := range []string{"/acme/app.git/info/refs?service=git-receive-pack", "/other/app.git/HEAD", "/"} {
+		if got, want := e.do("GET", uri, "").body, fmt.Sprintf("GET %s %q", uri, ""); got != want {
+			t.Errorf("%s: got %q, want %q", uri, got, want)
+		}
+	}
+	if got := e.do("GET", "/", "", "Upgrade", "websocket", "Connection", "Upgrade").status; got != 403 {
+		t.Errorf("Upgrade: got %d, want 403", got)
+	}
+	if got := e.do("GET", "/acme/app.git/info/refs?service=git-upload-pack", "").body; got != "served" {
+		t.Errorf("a fetch of the repository: got %q, want the gateway's response", got)
 	}
 }
 

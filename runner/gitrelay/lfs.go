@@ -96,5 +96,9 @@ func (l *Relay) objectAddress(href string) (string, error) {
 	if !ok || !strings.HasSuffix(before, build) || !objectForm.MatchString(id) {
 		return "", errBatch
 	}
-	return "https://" + l.o.Host + l.objects + id, nil
+	scheme := "https://"
+	if l.o.Plain {
+		scheme = "http://"
+	}
+	return scheme + l.o.Host + l.objects + id, nil
 }

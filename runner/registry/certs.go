@@ -61,6 +61,10 @@ func (t *certsTransport) transportFor(host string) (*http.Transport, error) {
 	return transport, nil
 }
 
+// TLSConfig returns the TLS configuration of a registry ("registry.example.com:5000") with the certificates
+// in CertsDir, or nil if it has none there.
+func TLSConfig(host string) (*tls.Config, error) { return tlsConfigOf(CertsDir, host) }
+
 // tlsConfigOf returns the TLS configuration of a registry's directory, or nil if it has no directory.
 func tlsConfigOf(dir, host string) (*tls.Config, error) {
 	if !filepath.IsLocal(host) {

@@ -46,11 +46,14 @@ func hasCredential(text []byte) bool {
 	return regexp.MustCompile(`://[^/\s"'<>@]+@`).Match(text)
 }
 
+// Hosts is the file /etc/hosts of a sandbox.
+const Hosts = "127.0.0.1\tlocalhost build\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
 // writeAccounts writes the accounts of the sandbox with their rights, its name and its addresses.
 func writeAccounts(etc string) error {
 	files := map[string]string{
 		"hostname":    "build\n",
-		"hosts":       "127.0.0.1\tlocalhost build\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+		"hosts":       Hosts,
 		"resolv.conf": "",
 	}
 	if _, err := os.Stat("/usr/bin/sudo"); err == nil {

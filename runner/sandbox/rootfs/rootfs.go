@@ -37,6 +37,8 @@ type File struct {
 	Path string // absolute, as /etc/hosts
 	Data []byte
 	Mode os.FileMode // 0 = 0644
+	// Replace writes the file only if the sandbox would have one at the path.
+	Replace bool
 }
 
 // A Workspace is a directory that a sandbox shares.

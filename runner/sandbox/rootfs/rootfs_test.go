@@ -221,17 +221,22 @@ func TestFilesAreWrittenInside(t *testing.T) {
 		File{Path: "/bin/tool", Data: []byte("b")}, // /bin is a link
 		File{Path: "/etc/localtime", Data: []byte("c")},
 		File{Path: "/../../etc/escape", Data: []byte("d")},
+		File{Path: "/etc/passwd", Data: []byte("e"), Replace: true},
+		File{Path: "/etc/absent", Data: []byte("f"), Replace: true},
 	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"new/directory/file": "a", "usr/bin/tool": "b", "etc/localtime": "c", "etc/escape": "d",
+		"new/directory/file": "a", "usr/bin/tool": "b", "etc/localtime": "c", "etc/escape": "d", "etc/passwd": "e",
 	} {
 		text, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil || string(text) != want {
 			t.Errorf("%s: got %q and %v, want %q", name, text, err, want)
 		}
+	}
+	if _, err := os.Lstat(filepath.Join(root, "etc/absent")); err == nil {
+		t.Error("a replacement of an absent file: got a file, want none")
 	}
 	for _, name := range []string{"/usr/bin/tool", "/etc/escape"} {
 		if _, err := os.Stat(name); err == nil {

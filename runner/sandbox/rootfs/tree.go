@@ -163,6 +163,11 @@ func writeFile(root *os.Root, owner int, f File) error {
 	if mode == 0 {
 		mode = 0o644
 	}
+	if f.Replace {
+		if _, err := root.Stat(name); err != nil {
+			return nil //nolint:nilerr // there is no such file, or a link leads out of the sandbox
+		}
+	}
 	if err := makeDirs(root, owner, filepath.Dir(name)); err != nil {
 		return err
 	}

@@ -1,0 +1,44 @@
+package hookproxy
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/config/netpolicy"
+	"slipway/runner/attemptserver"
+)
+
+// newOthers passes the other requests of hooks on to the provider, as hooks send them: downloads, and
+// public repositories. It adds no credential. Of a provider in a private network it refuses them, because
+// hooks may be kept out of such networks.
+func newOthers(provider *url.URL, log logrus.FieldLogger) http.Handler {
+	policy := netpolicy.Policy{RefusePrivate: true}
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(provider)
+			r.Out.Host = provider.Host
+		},
+		Transport: &http.Transport{
+			DialContext:        policy.DialContext,
+			DisableCompression: true,
+			MaxConnsPerHost:    maxFetches,
+		},
+		FlushInterval: -1, // as the responses of fetches
+		ErrorLog:      attemptserver.NewErrorLog(log),
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			if errors.Is(err, netpolicy.ErrRefused) {
+				http.Error(
+					w,
+					"a build hook may only fetch its own repository from "+provider.Host,
+					http.StatusForbidden,
+				)
+				return
+			}
+			http.Error(w, provider.Host+" does not answer", http.StatusBadGateway)
+		},
+	}
+}
