@@ -7,7 +7,8 @@
 //
 // The runner inherits a socket, on which it asks for the builder of its trust domain and for the
 // sandbox of its build hooks. The service knows the attempt and the domain from that socket. So no
-// message names a path, a command, a mount, or another attempt.
+// message names a path, a command, a mount, or another attempt. The names of the servers that the runner
+// serves in its sandbox are names in that sandbox only.
 package buildservice
 
 import (
@@ -97,12 +98,14 @@ const (
 type RunnerRequest struct {
 	ID      int    `json:"id"`                // the reply has the same
 	Builder *Empty `json:"builder,omitempty"` // asks for a connection to the builder of the domain
-	Sandbox *Empty `json:"sandbox,omitempty"` // asks for the socket of the sandbox's process 1
-	Limit   *Empty `json:"limit,omitempty"`   // asks which limit the sandbox met
+	// Sandbox asks for the socket of the sandbox's process 1, and Listen for a listener inside the sandbox.
+	Sandbox *Sandbox `json:"sandbox,omitempty"`
+	Listen  *Listen  `json:"listen,omitempty"`
+	Limit   *Empty   `json:"limit,omitempty"` // asks which limit the sandbox met
 }
 
-// A RunnerReply answers a RunnerRequest. The file with it is the connection, unless Error is set or the
-// request asked for a limit.
+// A RunnerReply answers a RunnerRequest. The file with it is the connection or listener, unless Error is
+// set or the request asked for a limit.
 type RunnerReply struct {
 	ID    int    `json:"id"`
 	Error string `json:"error,omitempty"`

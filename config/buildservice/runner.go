@@ -48,7 +48,7 @@ func (e *OffError) Error() string { return e.Why }
 // Builder returns a new connection to the builder of the attempt's trust domain. The service starts the
 // builder if necessary.
 func (c *Control) Builder(ctx context.Context) (net.Conn, error) {
-	conn, err := c.request(ctx, RunnerRequest{Builder: &Empty{}})
+	conn, err := request(ctx, c, RunnerRequest{Builder: &Empty{}}, net.FileConn)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the builder: %w", err)
 	}
@@ -57,8 +57,8 @@ func (c *Control) Builder(ctx context.Context) (net.Conn, error) {
 
 // Sandbox returns the connection to process 1 of the sandbox for build hooks. The service makes the
 // sandbox at the first call; a second call is an error.
-func (c *Control) Sandbox(ctx context.Context) (*net.UnixConn, error) {
-	conn, err := c.request(ctx, RunnerRequest{Sandbox: &Empty{}})
+func (c *Control) Sandbox(ctx context.Context, s Sandbox) (*net.UnixConn, error) {
+	conn, err := request(ctx, c, RunnerRequest{Sandbox: &s}, net.FileConn)
 	if err != nil {
 		return nil, fmt.Errorf("open the sandbox for build hooks: %w", err)
 	}
@@ -79,17 +79,28 @@ func (c *Control) Limit(ctx context.Context) (string, error) {
 	return reply.Limit, nil
 }
 
-// request sends a request and returns the connection of its reply.
-func (c *Control) request(ctx context.Context, request RunnerRequest) (net.Conn, error) {
-	_, file, err := c.exchange(ctx, request)
+// Listener returns the listener of a site of the sandbox, an index in Sandbox.Sites. The caller serves it
+// from its own network, and closes it. It returns an *OffError if the sandbox has no network.
+func (c *Control) Listener(ctx context.Context, site int) (net.Listener, error) {
+	listener, err := request(ctx, c, RunnerRequest{Listen: &Listen{site}}, net.FileListener)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("listen inside the sandbox: %w", err)
+	}
+	return listener, nil
+}
+
+// request sends a request, and opens the file of its reply.
+func request[T any](ctx context.Context, c *Control, r RunnerRequest, open func(*os.File) (T, error)) (T, error) {
+	var none T
+	_, file, err := c.exchange(ctx, r)
+	if err != nil {
+		return none, err
 	}
 	if file == nil {
-		return nil, errors.New("the builder service sent no connection")
+		return none, errors.New("the builder service sent no connection")
 	}
 	defer file.Close()
-	return net.FileConn(file)
+	return open(file)
 }
 
 // exchange sends a request and returns its reply, with the file of the reply or nil.

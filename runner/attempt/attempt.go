@@ -16,6 +16,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"slipway/config/buildservice"
 	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/runner/buildlog"
@@ -56,8 +57,10 @@ type Options struct {
 type Control interface {
 	// Builder connects to the builder of the attempt's trust domain.
 	Builder(ctx context.Context) (net.Conn, error)
-	// Sandbox connects to process 1 of the sandbox for build hooks.
-	Sandbox(ctx context.Context) (*net.UnixConn, error)
+	// Sandbox makes the sandbox for build hooks, and connects to its process 1.
+	Sandbox(ctx context.Context, s buildservice.Sandbox) (*net.UnixConn, error)
+	// Listener returns the listener of one of the sandbox's sites.
+	Listener(ctx context.Context, site int) (net.Listener, error)
 	// Limit returns the limit that the sandbox met, with its setting; "" = none.
 	Limit(ctx context.Context) (string, error)
 }
@@ -176,6 +179,7 @@ func (j *job) run(ctx context.Context) (result spec.Result) {
 	result.Digest = done.image.Digest
 	result.Size = done.image.Size
 	result.Tags = done.tags
+	result.ExtraTags = done.extraTags
 	return result
 }
 

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/caarlos0/env/v11"
 
 	"slipway/config/buildservice"
 	"slipway/runner/buildhooks"
+	"slipway/runner/hookproxy"
 	"slipway/runner/sandbox/confine"
+	"slipway/runner/spec"
 )
 
 // A hookRunner runs the build hooks of one attempt, at one level of isolation.
@@ -29,11 +30,14 @@ type unconfined struct{ buildhooks.Process }
 func (unconfined) Share(...string) error { return nil }
 func (unconfined) String() string        { return "no level of isolation, as the runner's user" }
 
-// openHookRunner returns the way to run the hooks of this attempt.
-func (j *job) openHookRunner(ctx context.Context) (hookRunner, error) {
+// inSandbox reports whether hooks run in a sandbox of the builder service, at level full.
+func (j *job) inSandbox() bool { return j.o.Control != nil && j.shared != j.dir }
+
+// openHookRunner returns the way to run the hooks of this attempt. proxies are nil outside of a sandbox.
+func (j *job) openHookRunner(ctx context.Context, proxies *hookproxy.Proxies) (hookRunner, error) {
 	switch {
-	case j.o.Control != nil && j.shared != j.dir:
-		return openSandbox(ctx, j.o.Control, j.shared)
+	case proxies != nil:
+		return openSandbox(ctx, j.o.Control, j.shared, proxies)
 	case j.o.UnconfinedHooks:
 		return unconfined{}, nil
 	}
@@ -48,7 +52,12 @@ func (j *job) prepareHooks(ctx context.Context, c *checkout) (err error) {
 	if err := j.checkHooks(c.hooks); err != nil {
 		return err
 	}
-	c.runner, err = j.openHookRunner(ctx)
+	if j.inSandbox() {
+		if c.proxies, err = j.newHookProxies(ctx, c.hooks); err != nil {
+			return err
+		}
+	}
+	c.runner, err = j.openHookRunner(ctx, c.proxies)
 	var unavailable *confine.UnavailableError
 	var off *buildservice.OffError
 	switch {
@@ -58,10 +67,13 @@ func (j *job) prepareHooks(ctx context.Context, c *checkout) (err error) {
 		return err
 	}
 	j.log.Line("build hooks run at %s", c.runner)
-	if c.temp, err = j.makeDir("tmp"); err != nil {
+	if c.hookHome, err = j.makeHookDir("home"); err != nil {
 		return err
 	}
-	return c.runner.Share(c.tree.Dir, c.home, c.temp)
+	if c.temp, err = j.makeHookDir("tmp"); err != nil {
+		return err
+	}
+	return c.runner.Share(c.tree.Dir, c.hookHome, c.temp)
 }
 
 // hasHook names the first hook, as "the repository has the build hook hooks/build".
@@ -69,8 +81,8 @@ func hasHook(hooks buildhooks.Hooks) string {
 	return fmt.Sprintf("the repository has the build hook hooks/%s", hooks.Present()[0])
 }
 
-// checkHooks fails a build whose hooks cannot do their work here, before the build. It logs that hooks
-// get no credential for the repository.
+// checkHooks fails a build whose hooks cannot do their work here, before the build. Outside of a sandbox it
+// logs that hooks get no credential for the repository.
 func (j *job) checkHooks(hooks buildhooks.Hooks) error {
 	if j.spec.HooksOff != "" {
 		return failed(reasonHook, fmt.Errorf("%s, and build hooks are off (%s)", hasHook(hooks), j.spec.HooksOff))
@@ -82,6 +94,9 @@ func (j *job) checkHooks(hooks buildhooks.Hooks) error {
 				"the embedded engine can isolate them only if the gateway runs as root",
 			hasHook(hooks),
 		))
+	}
+	if j.inSandbox() {
+		return nil // hooks fetch and push through the proxies
 	}
 	j.log.Line("build hooks get no credential for the repository: in a hook, git fetch from a private repository fails")
 	if !j.spec.Publish || j.logins.HooksMayPush {
@@ -100,6 +115,9 @@ func (j *job) writeHookLogins(c checkout) (buildhooks.DockerConfig, error) {
 	if len(pushing) == 0 {
 		return buildhooks.DockerConfig{}, nil
 	}
+	if c.proxies != nil {
+		return j.writeHookConfig(c, c.proxies.Logins())
+	}
 	if !j.logins.HooksMayPush {
 		j.log.Line("%s: run without a registry credential (SLIPWAY_PUSH_HOOKS=off)", buildhooks.Files(pushing))
 		return buildhooks.DockerConfig{}, nil
@@ -112,11 +130,16 @@ func (j *job) writeHookLogins(c checkout) (buildhooks.DockerConfig, error) {
 			r.Host,
 		)
 	}
-	dir, err := j.makeDir("docker")
+	return j.writeHookConfig(c, j.logins.Hooks)
+}
+
+// writeHookConfig writes a Docker configuration that hooks can read.
+func (j *job) writeHookConfig(c checkout, all []spec.RegistryCredential) (buildhooks.DockerConfig, error) {
+	dir, err := j.makeHookDir("docker")
 	if err != nil {
 		return buildhooks.DockerConfig{}, err
 	}
-	written, err := buildhooks.WriteDockerConfig(dir, j.logins.Hooks)
+	written, err := buildhooks.WriteDockerConfig(dir, all)
 	if err != nil {
 		return written, err
 	}
@@ -134,7 +157,10 @@ func (j *job) runHooks(
 		if !c.hooks.Has(name) {
 			continue
 		}
-		base := buildhooks.Base{Path: env.ToMap(j.o.Environ)["PATH"], Home: c.home, Temp: c.temp}
+		base := buildhooks.Base{Path: env.ToMap(j.o.Environ)["PATH"], Home: c.hookHome, Temp: c.temp}
+		if c.proxies != nil {
+			base.Trust = c.proxies.Environment()
+		}
 		if slices.Contains(c.hooks.Pushing(), name) {
 			base.DockerConfig = hookLogins
 		}
@@ -147,22 +173,6 @@ func (j *job) runHooks(
 		if err != nil {
 			return err
 		}
-		if err := c.checkRoot(name); err != nil {
-			return failed(reasonHook, err)
-		}
 	}
 	return nil
-}
-
-// checkRoot returns an error if a hook replaced the directory of the tree. The runner would follow a link
-// there to files that the hook cannot read. No process of a hook runs any more, so the result stays valid.
-func (c checkout) checkRoot(after buildhooks.Name) error {
-	now, err := os.Lstat(c.tree.Dir)
-	if err == nil && os.SameFile(now, c.root) {
-		return nil
-	}
-	return fmt.Errorf(
-		"build hook hooks/%s moved or replaced the directory of the checkout: keep it, and change its files",
-		after,
-	)
 }

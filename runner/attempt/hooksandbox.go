@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"slipway/config/buildservice"
 	"slipway/runner/buildhooks"
+	"slipway/runner/hookproxy"
 	"slipway/runner/sandbox/guest"
 	"slipway/runner/sandbox/rootfs"
 )
@@ -25,14 +27,23 @@ type sandboxed struct {
 
 var _ hookRunner = sandboxed{}
 
-// openSandbox asks the builder service for the sandbox.
-func openSandbox(ctx context.Context, control Control, workspace string) (hookRunner, error) {
-	conn, err := control.Sandbox(ctx)
+// openSandbox asks the builder service for the sandbox, and starts the servers in it.
+func openSandbox(
+	ctx context.Context,
+	control Control,
+	workspace string,
+	proxies *hookproxy.Proxies,
+) (hookRunner, error) {
+	conn, err := control.Sandbox(ctx, proxies.Sandbox())
 	if err != nil {
 		return nil, err
 	}
 	client, err := clientOf(conn)
 	if err != nil {
+		return nil, err
+	}
+	var off *buildservice.OffError
+	if err := proxies.Serve(ctx, control.Listener); err != nil && !errors.As(err, &off) {
 		return nil, err
 	}
 	return sandboxed{client, workspace}, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"slipway/runner/buildhooks"
 	"slipway/runner/buildkit"
 	"slipway/runner/buildlog"
+	"slipway/runner/hookproxy"
 	"slipway/runner/logins"
 	"slipway/runner/publish"
 	"slipway/runner/registry"
@@ -38,11 +38,20 @@ type job struct {
 // A checkout is the fetched commit.
 type checkout struct {
 	tree   source.Tree
-	root   fs.FileInfo // the tree's directory before the hooks
 	hooks  buildhooks.Hooks
 	runner hookRunner // nil = the repository has no hooks
-	home   string     // HOME of git and of build hooks
-	temp   string     // TMPDIR of build hooks
+	home   string     // HOME of git
+	// proxies serve the hooks in their sandbox; nil = the hooks have none.
+	proxies  *hookproxy.Proxies
+	hookHome string // HOME of build hooks
+	temp     string // TMPDIR of build hooks
+}
+
+// close ends the servers of the hooks.
+func (c checkout) close() {
+	if c.proxies != nil {
+		c.proxies.Close()
+	}
 }
 
 // A built is the result of the build stage.
@@ -57,6 +66,8 @@ type built struct {
 type outcome struct {
 	image buildkit.Image
 	tags  []spec.TagResult
+	// extraTags are the tags that hooks pushed besides the build's.
+	extraTags []spec.TagResult
 }
 
 // buildAndPush runs the stages of an attempt in Docker Hub's order, each with its build hooks:
@@ -69,13 +80,17 @@ type outcome struct {
 //
 // Each move of a tag asks for the permit again (moveTags). A hooks/build that must push asks before the
 // build (buildByHook). The outcome is valid also with an error.
-func (j *job) buildAndPush(ctx context.Context) (outcome, error) {
+func (j *job) buildAndPush(ctx context.Context) (done outcome, err error) {
 	j.logHeader()
 	if done, ok, err := j.findPushed(ctx); ok || err != nil {
 		return done, err
 	}
 	var c checkout
-	err := j.o.atFailpoint("fetch", func() (err error) {
+	defer func() {
+		c.close()
+		done.extraTags = j.extraTags(c)
+	}()
+	err = j.o.atFailpoint("fetch", func() (err error) {
 		c, err = j.fetch(ctx)
 		return err
 	})
@@ -85,7 +100,7 @@ func (j *job) buildAndPush(ctx context.Context) (outcome, error) {
 	builder := &builderConnection{job: j}
 	defer builder.close()
 	b, err := j.build(ctx, c, builder)
-	done := outcome{image: b.image}
+	done = outcome{image: b.image}
 	if err != nil {
 		return done, err
 	}
@@ -127,9 +142,6 @@ func (j *job) fetch(ctx context.Context) (c checkout, err error) {
 			return "", err
 		}
 		if c.tree, err = j.fetchCommit(ctx, c.home); err != nil {
-			return "", err
-		}
-		if c.root, err = os.Lstat(c.tree.Dir); err != nil {
 			return "", err
 		}
 		if c.hooks, err = buildhooks.Find(c.tree, j.spec.Dockerfile); err != nil {
@@ -208,6 +220,16 @@ func (j *job) runStage(name string, stage func() (detail string, err error)) err
 	j.session.StageFinished(name, detail)
 	j.log.EndStage(name, detail, j.o.Now().Sub(started))
 	return nil
+}
+
+// makeHookDir makes a directory of the attempt that hooks see. Its name is not known in advance, because
+// hooks that ran before may write to the directory above.
+func (j *job) makeHookDir(name string) (string, error) {
+	dir, err := os.MkdirTemp(j.shared, name+"-")
+	if err != nil {
+		return "", fmt.Errorf("make directory %s for build hooks: %w", name, err)
+	}
+	return dir, nil
 }
 
 // makeDir makes a directory inside the attempt's directory.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/config/buildservice"
 	"slipway/runner/buildhooks"
 	"slipway/runner/spec"
 )
@@ -33,9 +34,14 @@ func TestADiskIsFull(t *testing.T) {
 // A control has a sandbox that met a limit.
 type control struct{ limit string }
 
-func (control) Builder(context.Context) (net.Conn, error)      { return nil, errors.New("no builder") }
-func (control) Sandbox(context.Context) (*net.UnixConn, error) { return nil, errors.New("no sandbox") }
-func (c control) Limit(context.Context) (string, error)        { return c.limit, nil }
+func (control) Builder(context.Context) (net.Conn, error) { return nil, errors.New("no builder") }
+func (control) Sandbox(context.Context, buildservice.Sandbox) (*net.UnixConn, error) {
+	return nil, errors.New("no sandbox")
+}
+func (control) Listener(context.Context, int) (net.Listener, error) {
+	return nil, errors.New("no site")
+}
+func (c control) Limit(context.Context) (string, error) { return c.limit, nil }
 
 func TestAHookThatMetALimitFailsWithItsSetting(t *testing.T) {
 	hook := &buildhooks.Failure{Hook: buildhooks.PreBuild, Code: 137}

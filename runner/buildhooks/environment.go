@@ -20,6 +20,7 @@ type Base struct {
 	Home         string       // HOME: a temporary directory
 	Temp         string       // TMPDIR: a temporary directory; empty = none
 	DockerConfig DockerConfig // for the hooks that push; zero = none
+	Trust        []string     // variables that name trusted certificates, as "SSL_CERT_FILE=/path"
 }
 
 // A DockerConfig is a Docker client's configuration with credentials of registries. The zero value
@@ -36,9 +37,14 @@ func Environment(s spec.Spec, b Base) ([]string, error) {
 	if b.Temp != "" {
 		env = append(env, "TMPDIR="+b.Temp)
 	}
-	if b.DockerConfig.Dir != "" {
-		env = append(env, "DOCKER_CONFIG="+b.DockerConfig.Dir, "DOCKERCFG="+b.DockerConfig.Content.Reveal())
+	if dir := b.DockerConfig.Dir; dir != "" {
+		env = append(env,
+			"DOCKER_CONFIG="+dir,
+			"DOCKERCFG="+b.DockerConfig.Content.Reveal(),
+			"REGISTRY_AUTH_FILE="+filepath.Join(dir, configFile), // of skopeo, podman and buildah
+		)
 	}
+	env = append(env, b.Trust...)
 	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
 		value := s.Environment[name].Reveal()
 		if err := spec.CheckVariable(name, value); err != nil {
@@ -77,6 +83,9 @@ func ImageName(s spec.Spec) string {
 	return s.Image + ":" + s.Source.Commit[:min(12, len(s.Source.Commit))]
 }
 
+// configFile is the file of a Docker configuration.
+const configFile = "config.json"
+
 // WriteDockerConfig writes the registries' credentials into dir as Docker's config.json. Only this user
 // may read the file.
 // Source: https://docs.docker.com/reference/cli/docker/login/#credential-stores
@@ -93,7 +102,7 @@ func WriteDockerConfig(dir string, credentials []spec.RegistryCredential) (Docke
 	if err != nil {
 		return DockerConfig{}, fmt.Errorf("write registry credentials for build hooks: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), content, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, configFile), content, 0o600); err != nil {
 		return DockerConfig{}, fmt.Errorf("write registry credentials for build hooks: %w", err)
 	}
 	return DockerConfig{Dir: dir, Content: secret.New(string(content))}, nil

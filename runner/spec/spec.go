@@ -37,6 +37,7 @@ type Spec struct {
 	HooksOff string `json:"hooks_off,omitempty"`
 	// PushHooks gives the push credential to the build hooks that push: pre_push, push, post_push, and
 	// build if there is no push. Without it hooks/push, and a hooks/build that has to push, fail the build.
+	// In a sandbox it has no effect: such hooks push through a proxy.
 	PushHooks bool `json:"push_hooks,omitempty"`
 
 	Timeout time.Duration `json:"timeout"` // of the whole attempt, nanoseconds

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"time"
 
+	"slipway/config/buildservice"
 	"slipway/runner/sandbox/cgroup"
 	"slipway/runner/sandbox/container"
 	"slipway/runner/sandbox/disk"
@@ -28,13 +30,19 @@ type hostSandbox struct {
 	socket    *os.File
 	network   *network.Namespace // nil = a loopback interface only
 	container *container.Container
+	sites     []buildservice.Site
 	limits    func() string  // see Limit; nil = there are none
 	undo      []func() error // what open did; Close does it in reverse
 }
 
 // open makes everything of a sandbox. The caller closes it, also after an error.
 func (b *hostSandbox) open(ctx context.Context, s *HostSandboxes, host *container.Host, p Place) (err error) {
-	o := container.Options{Disk: p.Disk, Workspace: rootfs.Workspace{Dir: p.Workspace, Owner: p.UID}}
+	b.sites = p.Sites
+	o := container.Options{
+		Disk:      p.Disk,
+		Workspace: rootfs.Workspace{Dir: p.Workspace, Owner: p.UID},
+		Files:     siteFiles(p),
+	}
 	if s.networkOff() == "" {
 		if err := b.joinNetwork(ctx, s, &o); err != nil {
 			return fmt.Errorf("make the network of the sandbox: %w", err)
@@ -93,6 +101,27 @@ func (b *hostSandbox) limit(all groups, attempt string, o *container.Options) er
 
 // Socket returns the connection to process 1.
 func (b *hostSandbox) Socket() *os.File { return b.socket }
+
+// Listen opens the listener of a site. From then on it belongs to the runner alone, so it ends with the
+// runner at the latest.
+func (b *hostSandbox) Listen(ctx context.Context, site int) (*os.File, error) {
+	switch {
+	case site < 0 || site >= len(b.sites):
+		return nil, errors.New("the sandbox has no such site")
+	case b.network == nil:
+		return nil, fmt.Errorf("%w: the sandbox has no network", ErrOff)
+	}
+	listener, err := b.network.Listen(ctx, "tcp", b.sites[site].Address.String())
+	if err != nil {
+		return nil, fmt.Errorf("listen as %s in the sandbox: %w", b.sites[site].Host, err)
+	}
+	defer listener.Close()
+	tcp, ok := listener.(*net.TCPListener)
+	if !ok {
+		return nil, errors.New("the listener has no descriptor")
+	}
+	return tcp.File()
+}
 
 // Limit returns the limit that the sandbox met.
 func (b *hostSandbox) Limit() string {

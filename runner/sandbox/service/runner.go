@@ -50,7 +50,7 @@ func (a *attempt) serveRunner(ctx context.Context) {
 	}
 }
 
-// answer returns the connection that a runner asks for.
+// answer returns the connection or listener that a runner asks for.
 func (a *attempt) answer(ctx context.Context, request buildservice.RunnerRequest, box *Sandbox) (*os.File, error) {
 	switch {
 	case request.Builder != nil:
@@ -60,7 +60,11 @@ func (a *attempt) answer(ctx context.Context, request buildservice.RunnerRequest
 	case request.Sandbox != nil && *box != nil:
 		return nil, errors.New("the attempt has a sandbox already")
 	case request.Sandbox != nil:
-		return a.openSandbox(ctx, box)
+		return a.openSandbox(ctx, *request.Sandbox, box)
+	case request.Listen != nil && *box == nil:
+		return nil, errors.New("the attempt has no sandbox yet")
+	case request.Listen != nil:
+		return (*box).Listen(ctx, request.Listen.Site)
 	}
 	return nil, errors.New("the request is unknown: use a runner and a builder service of one release")
 }
@@ -83,11 +87,21 @@ func (a *attempt) connectBuilder(ctx context.Context) (*os.File, error) {
 }
 
 // openSandbox makes the sandbox of the attempt.
-func (a *attempt) openSandbox(ctx context.Context, box *Sandbox) (*os.File, error) {
+func (a *attempt) openSandbox(ctx context.Context, request buildservice.Sandbox, box *Sandbox) (*os.File, error) {
 	if !a.run.Hooks {
 		return nil, fmt.Errorf("%w: the gateway does not allow them for this build", ErrOff)
 	}
+	sites, err := request.Plan()
+	if err != nil {
+		return nil, err
+	}
+	trust, err := trustFiles(request.Authority, sites)
+	if err != nil {
+		return nil, err
+	}
 	made, err := a.service.o.Sandboxes.Open(ctx, Place{
+		Sites:     sites,
+		Trust:     trust,
 		Attempt:   a.run.Attempt,
 		Workspace: a.workspace(),
 		UID:       a.uid,

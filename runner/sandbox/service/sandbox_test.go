@@ -39,7 +39,7 @@ func runHook() string {
 	if err := os.WriteFile(filepath.Join(workspace, "by-runner"), nil, 0o600); err != nil {
 		return err.Error()
 	}
-	conn, err := control.Sandbox(context.Background())
+	conn, err := control.Sandbox(context.Background(), buildservice.Sandbox{})
 	if err != nil {
 		return err.Error()
 	}

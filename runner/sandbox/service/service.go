@@ -20,6 +20,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/buildservice"
+	"slipway/runner/attemptca"
 	"slipway/runner/sandbox/disk"
 )
 
@@ -61,6 +62,10 @@ type Place struct {
 	Workspace string     // directory that hooks may change
 	UID, GID  int        // of the runner, which owns the workspace
 	Disk      *disk.Disk // of the attempt
+	// Sites are the servers that the runner serves inside the sandbox. Trust are the files by which
+	// programs in the sandbox trust them.
+	Sites []buildservice.Site
+	Trust []attemptca.File
 }
 
 // ErrOff reports that there are no sandboxes here. A further attempt would have none, either.
@@ -71,6 +76,9 @@ type Sandbox interface {
 	// Socket returns the connection to process 1 of the sandbox. The caller closes it after it was
 	// passed on.
 	Socket() *os.File
+	// Listen opens the listener of a site, an index in Place.Sites. The caller closes the file. It returns
+	// an error that wraps ErrOff if the sandbox has no network.
+	Listen(ctx context.Context, site int) (*os.File, error)
 	// Limit returns the limit that the sandbox met, with its setting; "" = none.
 	Limit() string
 	// Close ends all processes in the sandbox, and deletes it.

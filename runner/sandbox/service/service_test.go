@@ -25,6 +25,9 @@ const checkVar = "SLIPWAY_TEST_CHECK"
 // hookToken begins the token of a runner that runs a hook.
 const hookToken = "hook:"
 
+// attemptToken begins the token of a runner that runs an attempt of a gateway.
+const attemptToken = "runner-token-"
+
 // TestMain makes the test binary a runner if a service started it. The token is the path of the
 // runner's output file.
 func TestMain(m *testing.M) {
@@ -43,6 +46,13 @@ func TestMain(m *testing.M) {
 	answers := askForAll
 	if hook {
 		answers = runHook
+	}
+	if strings.HasPrefix(os.Getenv("SLIPWAY_RUNNER_TOKEN"), attemptToken) {
+		if err := runAttempt(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	if err := os.WriteFile(out+".tmp", []byte(answers()), 0o600); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -71,7 +81,7 @@ func askForAll() string {
 	}
 	note(control.Builder(context.Background()))
 	for range 2 {
-		conn, err := control.Sandbox(context.Background())
+		conn, err := control.Sandbox(context.Background(), buildservice.Sandbox{})
 		if err != nil {
 			lines = append(lines, "error: "+err.Error())
 			continue

@@ -2,6 +2,7 @@ package service_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -148,6 +149,10 @@ func (s *sandboxes) Open(_ context.Context, p service.Place) (service.Sandbox, e
 type box struct {
 	socket *os.File
 	all    *sandboxes
+}
+
+func (b *box) Listen(context.Context, int) (*os.File, error) {
+	return nil, errors.New("no sites in this test")
 }
 
 func (b *box) Socket() *os.File { return b.socket }
