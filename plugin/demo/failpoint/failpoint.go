@@ -55,10 +55,11 @@ func OfGateway() (p Point, ok bool) {
 
 // OfRunner returns the failpoint of this process if it is an embedded runner of a first attempt.
 // The engine sets a runner's environment, so the path of its working directory leads to the file:
-// DIR/gateway/work/BUILD-ATTEMPT.
+// DIR/gateway/builder/…/BUILD-ATTEMPT.
 func OfRunner() (p Point, ok bool) {
 	work := os.Getenv("SLIPWAY_WORKDIR")
-	p = ofRunners(filepath.Join(work, "../../.."))
+	dir, _, _ := strings.Cut(work, "/gateway/builder/")
+	p = ofRunners(dir)
 	info, err := os.Stat(filepath.Dir(p.file))
 	isDir := err == nil && info.IsDir()
 	return p, isDir && strings.HasSuffix(work, "-1")

@@ -15,9 +15,13 @@ import (
 
 // A Process is a process on this machine.
 type Process struct {
-	ID   int
-	Args []string
-	Dir  string // working directory; empty if this user may not read it
+	ID     int
+	Parent int // process ID
+	UID    uint32
+	Args   []string
+	// Dir is the working directory; empty if this user may not read it. In another mount namespace it
+	// begins at the root of its mount: the directory of a runner is /BUILD-ATTEMPT.
+	Dir string
 }
 
 // Processes returns all processes of this machine, without kernel threads.
@@ -38,36 +42,72 @@ func Processes() ([]Process, error) {
 		}
 		dir, _ := os.Readlink(filepath.Join("/proc", entry.Name(), "cwd")) // it fails for another user's process
 		args := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
-		all = append(all, Process{ID: id, Args: args, Dir: dir})
+		parent, uid, ok := status(id)
+		if ok {
+			all = append(all, Process{ID: id, Parent: parent, UID: uid, Args: args, Dir: dir})
+		}
 	}
 	return all, nil
 }
 
-// Workers returns the runners, the builders and their children: all processes whose working
-// directory or arguments are below the gateway's data directory.
+// status returns the parent and the effective user of a process; ok is false if it has ended.
+// https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
+func status(id int) (parent int, uid uint32, ok bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", id))
+	if err != nil {
+		return 0, 0, false
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) > 1 && fields[0] == "PPid:":
+			parent, _ = strconv.Atoi(fields[1])
+		case len(fields) > 2 && fields[0] == "Uid:":
+			number, _ := strconv.ParseUint(fields[2], 10, 32)
+			uid = uint32(number)
+		}
+	}
+	return parent, uid, true
+}
+
+// Workers returns the builder service, the runners, the builders and their children: all processes whose
+// working directory or arguments are below the gateway's data directory, and their descendants.
 func (env *Env) Workers() ([]Process, error) {
 	all, err := Processes()
-	return slices.DeleteFunc(all, func(p Process) bool {
-		isBelow := strings.HasPrefix(p.Dir, env.Gateway.Data)
-		return !isBelow && !strings.Contains(strings.Join(p.Args, " "), env.Gateway.Data)
-	}), err
+	workers := map[int]bool{}
+	for found := -1; found != len(workers); {
+		found = len(workers)
+		for _, p := range all {
+			isBelow := strings.HasPrefix(p.Dir, env.Gateway.Data)
+			if isBelow || workers[p.Parent] || strings.Contains(strings.Join(p.Args, " "), env.Gateway.Data) {
+				workers[p.ID] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(p Process) bool { return !workers[p.ID] }), err
+}
+
+// Runner returns the embedded runner of an attempt; ok is false if it does not run.
+func (env *Env) Runner(buildID string, attempt int) (p Process, ok bool, err error) {
+	workers, err := env.Workers()
+	name := fmt.Sprintf("%s-%d", buildID, attempt)
+	i := slices.IndexFunc(workers, func(p Process) bool {
+		return filepath.Base(p.Dir) == name && slices.Contains(p.Args, "runner")
+	})
+	if i < 0 {
+		return Process{}, false, err
+	}
+	return workers[i], true, err
 }
 
 // KillRunner kills the embedded runner of an attempt with SIGKILL, as a crash does.
 func (env *Env) KillRunner(ctx context.Context, a autobuild.Attempt) error {
-	dir := filepath.Join(env.Gateway.Data, "work", fmt.Sprintf("%s-%d", a.BuildID, a.Number))
 	err := Wait(ctx, func() (bool, error) {
-		workers, err := env.Workers()
-		if err != nil {
-			return false, err
-		}
-		i := slices.IndexFunc(workers, func(p Process) bool {
-			return p.Dir == dir && slices.Contains(p.Args, "runner")
-		})
-		return i >= 0 && syscall.Kill(workers[i].ID, syscall.SIGKILL) == nil, nil
+		runner, ok, err := env.Runner(a.BuildID, a.Number)
+		return ok && syscall.Kill(runner.ID, syscall.SIGKILL) == nil, err
 	})
 	if err != nil {
-		return fmt.Errorf("kill the runner in %s: %w", dir, err)
+		return fmt.Errorf("kill the runner of %s-%d: %w", a.BuildID, a.Number, err)
 	}
 	return nil
 }

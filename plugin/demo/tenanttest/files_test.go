@@ -14,15 +14,18 @@ import (
 // files: the runner of one tenant can read no data of the other tenant in the gateway's data directory,
 // or in the arguments and environments of processes.
 func files(e *env, from, to *tenant) {
-	uid := e.runnerOf(from)
-	if uid == 0 {
+	if e.engine != "embedded" {
 		return // the engine's steps run where the CI runs them, not beside the gateway's files
 	}
-	if other := e.runnerOf(to); other == uid {
+	runner := e.runnerOf(from)
+	uid := runner.UID
+	if other := e.runnerOf(to).UID; other == uid {
 		e.T.Errorf("user of the runners: got %d for both tenants, want two users", uid)
 	}
 	seen := 0
-	e.Must(filepath.WalkDir(e.Gateway.Data, func(path string, d fs.DirEntry, err error) error {
+	// The disks of attempts are mounted only where the runner is.
+	data := filepath.Join("/proc", strconv.Itoa(runner.ID), "root", e.Gateway.Data)
+	e.Must(filepath.WalkDir(data, func(path string, d fs.DirEntry, err error) error {
 		if os.IsNotExist(err) {
 			return nil // a runner that has just ended
 		}
@@ -54,10 +57,13 @@ func files(e *env, from, to *tenant) {
 
 // processes checks the arguments of all processes, and the environments that a user may read.
 func (e *env) processes(from, to *tenant, uid uint32) {
-	all, err := localenv.Processes()
+	workers, err := e.Workers()
 	e.Must(err)
-	for _, p := range all {
-		if p.ID == os.Getpid() || !strings.HasPrefix(p.Dir, e.Gateway.Data) {
+	if len(workers) < 4 {
+		e.T.Errorf("processes: got %d, want the builder service, two runners and a builder at least", len(workers))
+	}
+	for _, p := range workers {
+		if p.ID == os.Getpid() {
 			continue // this test and its Bitbucket are not part of the gateway
 		}
 		e.hides(to, "an argument of process "+strconv.Itoa(p.ID), strings.Join(p.Args, " "))
@@ -78,15 +84,15 @@ func (e *env) processes(from, to *tenant, uid uint32) {
 	}
 }
 
-// runnerOf returns the user ID that runs a tenant's build on the embedded engine, or 0 on other engines.
-func (e *env) runnerOf(t *tenant) (uid uint32) {
+// runnerOf returns the process that runs a tenant's build on the embedded engine.
+func (e *env) runnerOf(t *tenant) localenv.Process {
 	e.T.Helper()
-	if e.engine != "embedded" {
-		return 0
-	}
-	info, err := os.Stat(filepath.Join(e.Gateway.Data, "work", t.build.ID+"-1"))
+	runner, ok, err := e.Runner(t.build.ID, 1)
 	e.Must(err)
-	return info.Sys().(*syscall.Stat_t).Uid
+	if !ok {
+		e.T.Fatalf("runner of %s: got none, want one", t.person.Name)
+	}
+	return runner
 }
 
 // may reports whether a user has a right on a file: 4 = read, 1 = search a directory. The user must not
