@@ -26,6 +26,7 @@ func TestLoop(t *testing.T) {
 			"invalid deliveries":         invalidDeliveries,
 			"the log of one push":        logOfOnePush,
 			"two automated builds":       twoAutomatedBuilds,
+			"hooks fetch and push":       hooksFetchAndPush,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
