@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -191,15 +192,17 @@ func (a *attempt) environment() []string {
 	return environ
 }
 
-// followGateway passes stop requests to the runner until the connection closes.
+// followGateway passes the first stop request to the runner. It returns when the connection closes, or
+// at an invalid message.
 func (a *attempt) followGateway(conn buildservice.Conn) {
+	var once sync.Once
 	for {
 		request, err := receive(conn)
 		if err != nil {
 			return
 		}
 		if request.Stop != nil {
-			go a.runner.Stop(a.service.o.Grace)
+			once.Do(func() { go a.runner.Stop(a.service.o.Grace) })
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -63,9 +64,9 @@ func serviceFlags() []cli.Flag {
 			Value:   "/var/lib/slipway-builder",
 			Sources: cli.EnvVars("SLIPWAY_SERVICE_STATE"),
 		},
-		&cli.IntFlag{
+		&cli.StringFlag{
 			Name:    "gateway-user",
-			Usage:   "uid of the gateway, which may use the service besides the service's own user",
+			Usage:   "user of the gateway, a name or a uid, which may use the service besides the service's own user",
 			Sources: cli.EnvVars("SLIPWAY_SERVICE_GATEWAY_USER"),
 		},
 		&cli.StringFlag{
@@ -133,6 +134,10 @@ func parse(cmd *cli.Command) (commandLine, error) {
 	if err != nil {
 		return commandLine{}, err
 	}
+	gatewayUser, err := parseGatewayUser(cmd.String("gateway-user"))
+	if err != nil {
+		return commandLine{}, err
+	}
 	log := logrus.New()
 	log.SetOutput(cmd.Root().ErrWriter)
 	return commandLine{
@@ -141,7 +146,7 @@ func parse(cmd *cli.Command) (commandLine, error) {
 		limited:     cmd.Bool("limits"),
 		socket:      cmd.String("socket"),
 		state:       state,
-		gatewayUser: cmd.Int("gateway-user"),
+		gatewayUser: gatewayUser,
 		uid:         uid,
 		gid:         gid,
 		idle:        cmd.Duration("idle"),
@@ -149,6 +154,22 @@ func parse(cmd *cli.Command) (commandLine, error) {
 		builderArgs: cmd.Args().Slice(),
 		log:         log,
 	}, nil
+}
+
+// parseGatewayUser returns the uid of a user; 0 = it is empty.
+func parseGatewayUser(text string) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	number := text
+	if found, err := user.Lookup(text); err == nil {
+		number = found.Uid
+	}
+	uid, err := strconv.ParseUint(number, 10, 31)
+	if err != nil {
+		return 0, fmt.Errorf("--gateway-user is %q: give the name or the uid of a user of this machine", text)
+	}
+	return int(uid), nil
 }
 
 // parseSize parses a flag as 20GB; 0 = it is empty.

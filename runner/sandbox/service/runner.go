@@ -11,9 +11,10 @@ import (
 )
 
 // serveRunner serves the control socket of a runner until the runner closes it or ctx ends, and then
-// closes the sandbox.
+// closes the sandbox. An invalid message ends it as well.
 func (a *attempt) serveRunner(ctx context.Context) {
 	var box Sandbox
+	defer a.control.Close() // a runner that waits for a reply gets an error
 	defer func() {
 		if box == nil {
 			return

@@ -20,6 +20,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/buildservice"
+	"slipway/config/safe"
 	"slipway/runner/attemptca"
 	"slipway/runner/sandbox/disk"
 )
@@ -95,6 +96,8 @@ const requestTimeout = 10 * time.Second
 type Service struct {
 	o Options
 
+	conns *connections
+
 	mu       sync.Mutex
 	attempts map[string]bool // running ones, by name
 	uids     map[int]bool    // of running attempts
@@ -113,7 +116,7 @@ func New(o Options) (*Service, error) {
 	if err := os.MkdirAll(o.attemptsDir(), 0o711); err != nil {
 		return nil, fmt.Errorf("make the directory of attempts: %w", err)
 	}
-	return &Service{o: o, attempts: map[string]bool{}, uids: map[int]bool{}}, nil
+	return &Service{o: o, conns: newConnections(), attempts: map[string]bool{}, uids: map[int]bool{}}, nil
 }
 
 func (o Options) attemptsDir() string { return filepath.Join(o.Dir, "attempts") }
@@ -134,19 +137,40 @@ func (s *Service) Serve(ctx context.Context, listener *net.UnixListener) error {
 		s.wg.Go(func() {
 			conn := buildservice.NewConn(socket)
 			defer conn.Close()
-			s.serve(ctx, conn)
+			s.admitConnection(ctx, conn)
 		})
 	}
 }
 
+// admitConnection serves a connection, unless its user has too many.
+func (s *Service) admitConnection(ctx context.Context, conn buildservice.Conn) {
+	uid, err := conn.PeerUID()
+	if err != nil {
+		s.o.Log.WithError(err).Warn("connection refused")
+		return
+	}
+	admitted, first := s.conns.add(uid)
+	if first {
+		s.o.Log.WithField("user", uid).Warnf("connections refused: the user has %d already", maxConnections)
+	}
+	if !admitted {
+		return
+	}
+	defer s.conns.remove(uid)
+	// An error of one attempt must not end the others.
+	if err := safe.Do(func() error { s.serve(ctx, conn, uid); return nil }); err != nil {
+		s.o.Log.WithError(err).Error("connection ended")
+	}
+}
+
 // serve serves one connection: one attempt, or one question.
-func (s *Service) serve(ctx context.Context, conn buildservice.Conn) {
+func (s *Service) serve(ctx context.Context, conn buildservice.Conn, uid uint32) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // ends Receive
 	conn.SetReadDeadline(time.Now().Add(requestTimeout))
 	request, err := receive(conn)
 	if err == nil {
 		// After the request, because the peer loses a reply that it gets before.
-		err = s.checkPeer(conn)
+		err = s.checkPeer(uid)
 	}
 	conn.SetReadDeadline(time.Time{})
 	switch {
@@ -167,11 +191,7 @@ func (s *Service) serve(ctx context.Context, conn buildservice.Conn) {
 
 // checkPeer returns an error for a connection of a user that is not allowed. The mode of the socket is
 // the first protection, this is the second.
-func (s *Service) checkPeer(conn buildservice.Conn) error {
-	uid, err := conn.PeerUID()
-	if err != nil {
-		return err
-	}
+func (s *Service) checkPeer(uid uint32) error {
 	//nolint:gosec // a uid fits
 	if uid != uint32(os.Geteuid()) && !slices.Contains(s.o.Peers, uid) {
 		return fmt.Errorf("user %d may not use the builder service: start it with --gateway-user", uid)

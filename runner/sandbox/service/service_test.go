@@ -39,8 +39,20 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stdout, "level", level.Hooks, err)
 		return
 	}
+	if socket := os.Getenv(attackVar); socket != "" {
+		attack(socket)
+		return
+	}
 	if os.Getenv(buildservice.ControlVar) == "" {
 		os.Exit(sandboxtest.Main(m))
+	}
+	if file, ok := strings.CutPrefix(os.Getenv("SLIPWAY_RUNNER_TOKEN"), waitToken); ok {
+		waitForAttack(file)
+		return
+	}
+	if dir, ok := strings.CutPrefix(os.Getenv("SLIPWAY_RUNNER_TOKEN"), attackToken); ok {
+		attackAttempt(dir)
+		return
 	}
 	out, hook := strings.CutPrefix(os.Getenv("SLIPWAY_RUNNER_TOKEN"), hookToken)
 	answers := askForAll

@@ -1,0 +1,43 @@
+package service
+
+import "sync"
+
+// maxConnections bounds the open connections of one user. Each attempt has one, and the rest is for
+// requests of the level.
+const maxConnections = maxAttempts + 64
+
+// connections counts the open connections of each user, so that a gateway which was taken over cannot
+// use up the service's descriptors and memory. It is safe for concurrent use.
+type connections struct {
+	mu   sync.Mutex
+	open map[uint32]int  // by user
+	full map[uint32]bool // users at the limit, to log it once
+}
+
+func newConnections() *connections {
+	return &connections{open: map[uint32]int{}, full: map[uint32]bool{}}
+}
+
+// add counts a connection. If the user has too many already, admitted is false, and first reports
+// whether this was the first refusal since the user was below the limit. The caller calls remove at the
+// end of an admitted connection.
+func (c *connections) add(uid uint32) (admitted, first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open[uid] >= maxConnections {
+		first = !c.full[uid]
+		c.full[uid] = true
+		return false, first
+	}
+	c.open[uid]++
+	return true, false
+}
+
+func (c *connections) remove(uid uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.full, uid)
+	if c.open[uid]--; c.open[uid] == 0 {
+		delete(c.open, uid)
+	}
+}
