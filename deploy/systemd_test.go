@@ -134,7 +134,9 @@ func noLimits(*cli.Command) (cgroup.Settings, error) { return cgroup.Settings{},
 // systemd accepts the units.
 func TestUnitsAreValid(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("SKIPPED: the check of the units needs systemd-analyze, which is absent (Debian: apt-get install systemd)")
+		t.Skip(
+			"SKIPPED: the check of the units needs systemd-analyze, which is absent (Debian: apt-get install systemd)",
+		)
 	}
 	units, err := filepath.Glob("*/*.service")
 	if err != nil || len(units) < 3 {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -17,6 +18,7 @@ import (
 
 	"slipway/config"
 	"slipway/config/safe"
+	"slipway/plugin/assembly"
 	"slipway/plugin/catalog"
 	"slipway/plugin/credentials"
 	"slipway/plugin/intake"
@@ -98,7 +100,7 @@ func construct(ctx context.Context, o Options, c *closers) (*Gateway, error) {
 		Config: b.config, Store: b.store, Accounts: s.accounts, Catalog: s.catalog, Logs: s.logs,
 		Intake:  intake.New(intake.Options{Store: b.store, Now: b.store.Now, Observe: m.Received, Log: b.log}),
 		Planner: s.planner, Dispatcher: st.dispatcher, Watcher: st.watcher,
-		Pipelines: e.inrepo, Git: st.git, Extensions: e.extensions, Probes: e.probes, CIs: e.cis,
+		Pipelines: e.inrepo, Git: st.git, Extensions: e.extensions, Probes: e.probes, CIs: e.cis, Isolation: e.isolation,
 		Metrics: m.Handler(), Observe: m.Requested, Now: b.store.Now, Log: b.log,
 	})
 	if err != nil {
@@ -120,6 +122,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	if err := g.warnOfCredentials(ctx); err != nil {
 		return err
+	}
+	if os.Geteuid() == 0 {
+		g.log.Warn("the gateway runs as root: " + assembly.FixRoot)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(g.serve)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +42,7 @@ type engines struct {
 	extensions map[string]http.Handler // requests of CI servers
 	cis        map[string]pages.CI     // engines on CI servers
 	probes     pipeline.Probes         // of any CI, because all accept each other's; zero without a CI
+	isolation  pages.Isolation         // of the embedded engine
 }
 
 // newEngines returns the configured engines. polls schedules a poll if a pipeline reports an unknown
@@ -55,6 +55,9 @@ func newEngines(
 		inrepo:     newInRepo(b, polls),
 		extensions: map[string]http.Handler{},
 		cis:        map[string]pages.CI{},
+		isolation: embedded.NewLevelCache(
+			buildservice.Client{Socket: assembly.ServiceSocket(b.config)}, b.store.Now,
+		),
 	}
 	all.byName[inrepo.Name] = dispatcher.Engine{Engine: all.inrepo, URL: b.config.URL, InRepository: true}
 	if slices.Contains(b.config.Engines(), embedded.Name) {
@@ -105,7 +108,7 @@ func newEmbedded(b base) (dispatcher.Engine, error) {
 		}
 		service := embedded.NewService(embedded.ServiceOptions{
 			Executable: assembly.Executable,
-			Dir:        filepath.Join(b.config.Data, "builder"),
+			Dir:        assembly.ServiceDir(b.config),
 			Args:       args,
 			Log:        b.log,
 		})

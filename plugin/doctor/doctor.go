@@ -47,6 +47,7 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 		return cli.Exit("", 1)
 	}
 	report.print(diskSpace(c.Data))
+	report.print(gatewayUser(c.Data)...)
 	s, err := assembly.OpenReadOnly(ctx, c)
 	report.print(Finding{Check: "database", Note: "opens, and its key matches", Err: err})
 	responses := publicURL(ctx, c)
@@ -59,7 +60,10 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 		report.print(d.registries(ctx)...)
 		report.print(d.webhooks(ctx)...)
 	}
-	report.print(builder(ctx, c))
+	if c.Builder != "" || c.BuilderService == "" { // the service has builders of its own
+		report.print(builder(ctx, c))
+	}
+	report.print(isolation(ctx, c)...)
 	if s != nil {
 		d := ciChecks{config: c, store: s, probe: o.Probe, reachable: responses.Err == nil}
 		report.print(d.all(ctx)...)

@@ -9,11 +9,14 @@ import (
 )
 
 // engines returns all engines for the page: the default first, the ones without settings last.
-func engines(c config.Gateway, cis map[string]pages.CI) []pages.Engine {
+func engines(c config.Gateway, cis map[string]pages.CI, isolation pages.Isolation) []pages.Engine {
 	drone := ciEngine("drone", "SLIPWAY_DRONE_", c.Drone.CI, cis)
 	drone.Runners = c.Drone.Type + ", " + c.Drone.Platform
 	all := []pages.Engine{
-		{Name: "embedded", Prefix: "SLIPWAY_", Configured: true, Limit: c.Concurrency, Builder: c.Builder},
+		{
+			Name: "embedded", Prefix: "SLIPWAY_", Configured: true, Limit: c.Concurrency, Builder: c.Builder,
+			Isolation: isolation,
+		},
 		{Name: "own", Configured: true},
 		drone,
 		ciEngine("woodpecker", "SLIPWAY_WOODPECKER_", c.Woodpecker, cis),

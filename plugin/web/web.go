@@ -28,7 +28,7 @@ import (
 )
 
 // Options hold the services that handle requests. All are required except Extensions, Probes, CIs,
-// Metrics, Observe and Now.
+// Isolation, Metrics, Observe and Now.
 type Options struct {
 	Config     config.Gateway
 	Store      *store.Store
@@ -43,6 +43,7 @@ type Options struct {
 	Git        api.Git                 // serves the fetches of runners
 	Extensions map[string]http.Handler // handlers for CI servers by engine name, at /extensions/{name}/
 	CIs        map[string]pages.CI     // engines on a CI server, by name
+	Isolation  pages.Isolation         // of the embedded engine; nil = not shown
 	Probes     pipeline.Probes
 	Metrics    http.Handler // writes the metrics; this package checks the token
 	Observe    Observe
@@ -67,7 +68,7 @@ func New(o Options) (http.Handler, error) {
 		Control:      o.Watcher,
 		Logs:         o.Logs,
 		URL:          o.Config.URL,
-		Engines:      engines(o.Config, o.CIs),
+		Engines:      engines(o.Config, o.CIs, o.Isolation),
 		PollInterval: o.Config.PollInterval,
 		Now:          o.Now,
 		Log:          o.Log,

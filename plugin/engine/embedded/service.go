@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -46,7 +45,7 @@ var errServiceClosed = errors.New("the builder service is closed")
 func NewService(o ServiceOptions) *Service {
 	s := &Service{
 		o:      o,
-		client: buildservice.Client{Socket: filepath.Join(o.Dir, "service.sock")},
+		client: buildservice.Client{Socket: ServiceSocket(o.Dir)},
 		lock:   make(chan struct{}, 1),
 	}
 	s.lock <- struct{}{}

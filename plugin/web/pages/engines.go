@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"slipway/config/buildservice"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/web/httpx"
@@ -25,6 +26,8 @@ type Engine struct {
 	Configured bool   // automated builds can use it
 	Limit      int    // maximum number of concurrent builds; 0 means no limit
 	Builder    string // address of the builder; empty means a builder is started
+
+	Isolation  Isolation // of builds on this machine; nil = not shown
 
 	// The remaining fields are for engines on a CI server.
 	CI         CI     // nil means not on a CI server, or not configured
@@ -45,10 +48,31 @@ type engineRow struct {
 	Inspected    bool // the server was inspected for this page
 	Findings     []pipeline.Finding
 	Environments []environmentView // only if the user asked for them
+	Level        levelView
 }
 
 // An environmentView holds environment variables to copy, with secrets.
 type environmentView struct{ Of, Lines string }
+
+// A levelView is the level of isolation. It is zero if the engine has none.
+type levelView struct {
+	buildservice.Level
+	Unknown bool // the builder service did not answer
+}
+
+// levelTimeout limits how long the page waits for the level.
+const levelTimeout = time.Second
+
+// viewLevel returns the level of an engine.
+func viewLevel(ctx context.Context, e Engine) levelView {
+	if e.Isolation == nil {
+		return levelView{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, levelTimeout)
+	defer cancel()
+	level, err := e.Isolation.Level(ctx)
+	return levelView{Level: level, Unknown: err != nil}
+}
 
 // showEngines shows the engines. It inspects a CI's server only if the query asks for it: the script
 // loads that part after the page, and without a script a link does.
@@ -82,7 +106,7 @@ func (p *Pages) revealEnvironment(c *gin.Context) error {
 func (p *Pages) renderEngines(c *gin.Context, fill func(*engineRow)) error {
 	var content enginesPage
 	for i, e := range p.Engines {
-		row := engineRow{Engine: e, Default: i == 0}
+		row := engineRow{Engine: e, Default: i == 0, Level: viewLevel(c.Request.Context(), e)}
 		fill(&row)
 		content.Rows = append(content.Rows, row)
 	}

@@ -3,6 +3,7 @@ package pages
 import (
 	"context"
 
+	"slipway/config/buildservice"
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
@@ -103,6 +104,12 @@ type CI interface {
 	// PipelineURL returns the URL of an attempt's pipeline page, from the server. It returns
 	// ErrNotFound if there is no pipeline.
 	PipelineURL(ctx context.Context, a autobuild.Attempt) (string, error)
+}
+
+// Isolation returns how the builder service isolates the code of repositories. It returns an error if
+// the level is not known when ctx ends. It is safe for concurrent use.
+type Isolation interface {
+	Level(ctx context.Context) (buildservice.Level, error)
 }
 
 // Logs reads the logs of attempts.

@@ -95,19 +95,24 @@ func waitFor(t *testing.T, condition string, met func() bool) {
 // that was not refused, and "done" at the end.
 func attack(socket string) {
 	for name, message := range hostileMessages() {
-		if reply := exchange(socket, message, 0); strings.Contains(reply, "started") || strings.Contains(reply, "level") {
-			fmt.Printf("REACHED %s: %.200s\n", name, reply)
+		if reply := exchange(
+			socket,
+			message,
+			0,
+		); strings.Contains(reply, "started") ||
+			strings.Contains(reply, "level") {
+			fmt.Fprintf(os.Stdout, "REACHED %s: %.200s\n", name, reply)
 		}
 	}
 	for _, files := range []int{1, 4, 200} {
 		if reply := exchange(socket, `{"check":{}}`, files); strings.Contains(reply, "level") {
-			fmt.Printf("REACHED a reply to a message with %d files: %s\n", files, reply)
+			fmt.Fprintf(os.Stdout, "REACHED a reply to a message with %d files: %s\n", files, reply)
 		}
 	}
 	for i := range 20 { // close in the middle of a start
 		c, err := net.Dial("unixpacket", socket)
 		if err != nil {
-			fmt.Println("connect:", err)
+			fmt.Fprintln(os.Stdout, "connect:", err)
 			return
 		}
 		_, _ = c.Write([]byte(runMessage(func(r map[string]any) { r["attempt"] = fmt.Sprint("gone-", i) })))
@@ -115,10 +120,10 @@ func attack(socket string) {
 	}
 	stops := exchange(socket, runMessage(func(map[string]any) {}), 0, strings.Repeat(`{"stop":{}}|`, 1000))
 	if !strings.Contains(stops, "started") {
-		fmt.Println("REACHED the end of the service's own protocol:", stops)
+		fmt.Fprintln(os.Stdout, "REACHED the end of the service's own protocol:", stops)
 	}
 	holdConnections(socket)
-	fmt.Println("done")
+	fmt.Fprintln(os.Stdout, "done")
 }
 
 // hostileMessages returns messages that the service must refuse, by name.
@@ -200,7 +205,7 @@ func holdConnections(socket string) {
 	for range 1000 {
 		c, err := net.Dial("unixpacket", socket)
 		if err != nil {
-			fmt.Println("connect:", err)
+			fmt.Fprintln(os.Stdout, "connect:", err)
 			return
 		}
 		held = append(held, c)
@@ -218,7 +223,7 @@ func holdConnections(socket string) {
 	}
 	reads.Wait()
 	if n := open.Load(); n < 100 || n > 320 {
-		fmt.Printf("REACHED %d open connections of 1000, want 320 at most\n", n)
+		fmt.Fprintf(os.Stdout, "REACHED %d open connections of 1000, want 320 at most\n", n)
 	}
 }
 
@@ -250,11 +255,11 @@ const (
 // waitForAttack makes this runner the victim: it writes its directory to a file, and waits.
 func waitForAttack(file string) {
 	if err := os.WriteFile("secret", []byte("hush"), 0o644); err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return
 	}
 	if err := os.WriteFile(file, []byte(os.Getenv("SLIPWAY_WORKDIR")), 0o644); err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return
 	}
 	_, _ = unix.Read(3, make([]byte, 1)) // until the service ends
@@ -265,24 +270,24 @@ func waitForAttack(file string) {
 func attackAttempt(dir string) {
 	for _, path := range []string{dir, dir + "/secret", dir + "/workspace", filepath.Dir(dir)} {
 		if f, err := os.Open(path); err == nil {
-			fmt.Println("REACHED", path)
+			fmt.Fprintln(os.Stdout, "REACHED", path)
 			f.Close()
 		}
 	}
 	for _, path := range []string{dir + "/x", dir + "/workspace/x", filepath.Dir(dir) + "/x"} {
 		if err := os.WriteFile(path, nil, 0o600); err == nil {
-			fmt.Println("REACHED", path)
+			fmt.Fprintln(os.Stdout, "REACHED", path)
 		}
 	}
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil || len(processes) == 0 {
-		fmt.Println("processes:", processes, err)
+		fmt.Fprintln(os.Stdout, "processes:", processes, err)
 	}
 	for _, process := range processes {
 		attackProcess(process)
 	}
 	attackControl()
-	fmt.Println("done")
+	fmt.Fprintln(os.Stdout, "done")
 }
 
 // attackProcess tries to read a process of another user, to signal it, and to take its descriptors.
@@ -293,20 +298,20 @@ func attackProcess(process string) {
 	}
 	for _, file := range []string{"environ", "mem", "fd", "root/", "cwd/"} {
 		if f, err := os.Open(process + "/" + file); err == nil {
-			fmt.Println("REACHED", process, file)
+			fmt.Fprintln(os.Stdout, "REACHED", process, file)
 			f.Close()
 		}
 	}
 	var pid int
 	if _, err := fmt.Sscanf(process, "/proc/%d", &pid); err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		return
 	}
 	if pid == os.Getpid() {
 		return // the runner itself, which has its own PID namespace
 	}
 	if unix.Kill(pid, 0) == nil {
-		fmt.Println("REACHED a signal to", process)
+		fmt.Fprintln(os.Stdout, "REACHED a signal to", process)
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -314,7 +319,7 @@ func attackProcess(process string) {
 	}
 	defer unix.Close(fd)
 	if taken, err := unix.PidfdGetfd(fd, 3, 0); err == nil {
-		fmt.Println("REACHED a descriptor of", process)
+		fmt.Fprintln(os.Stdout, "REACHED a descriptor of", process)
 		unix.Close(taken)
 	}
 }
@@ -326,15 +331,15 @@ func attackControl() {
 		`{"id":2,"builder":null,"sandbox":null}`,
 	} {
 		if _, err := unix.Write(3, []byte(text)); err != nil {
-			fmt.Println("control socket:", err)
+			fmt.Fprintln(os.Stdout, "control socket:", err)
 		}
 		if reply := readControl(); !strings.Contains(reply, "error") {
-			fmt.Println("REACHED a reply to", text, reply)
+			fmt.Fprintln(os.Stdout, "REACHED a reply to", text, reply)
 		}
 	}
 	_, _ = unix.Write(3, []byte(`{"id":3,"builder":{},"domain":"domain of victim"}`))
 	if reply := readControl(); reply != "" {
-		fmt.Println("REACHED the builder of another domain:", reply)
+		fmt.Fprintln(os.Stdout, "REACHED the builder of another domain:", reply)
 	}
 }
 
