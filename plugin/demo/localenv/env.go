@@ -30,6 +30,9 @@ type Options struct {
 	Executable string
 	// Child runs the gateway as a child process, which tests can kill.
 	Child bool
+	// GatewayUser is the uid and gid of the gateway. It requires Child, root, and that Executable is empty
+	// or this program. 0 means this process's user.
+	GatewayUser int
 	// Builder is the address of a builder. If it is empty, the gateway starts one.
 	Builder string
 	// Database is the address of an empty PostgreSQL database for the gateway. It requires Builder.
@@ -194,6 +197,7 @@ func (env *Env) startGateway(ctx context.Context) error {
 	env.ClientID, env.Client = consumer.Key, consumer.Secret
 	env.Gateway = &Gateway{
 		URL: url, Data: filepath.Join(env.Dir, "gateway"), executable: executable, child: env.options.Child,
+		user:    env.options.GatewayUser,
 		logFile: filepath.Join(env.Dir, "gateway.log"), database: env.options.Database,
 	}
 	env.Gateway.environment = append([]string{
@@ -203,6 +207,9 @@ func (env *Env) startGateway(ctx context.Context) error {
 		"SLIPWAY_BUILDER=" + env.options.Builder,
 		"SLIPWAY_DATABASE=" + env.options.Database.Reveal(), "SLIPWAY_KEY_FILE=" + env.Gateway.key(),
 	}, env.options.Environment...)
+	if err := env.Gateway.giveData(); err != nil {
+		return err
+	}
 	if env.options.BeforeGateway != nil {
 		settings, err := env.options.BeforeGateway(ctx, env)
 		if err != nil {

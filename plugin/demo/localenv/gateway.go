@@ -37,6 +37,7 @@ type Gateway struct {
 
 	executable  string
 	child       bool
+	user        int // uid and gid of a child; 0 = this process's
 	environment []string
 	logFile     string
 	database    secret.Secret // address of PostgreSQL; zero = SQLite
@@ -97,10 +98,28 @@ func (g *Gateway) Routes() []string {
 	return g.gateway.Routes()
 }
 
+// giveData makes the data directory for a gateway with a user of its own.
+func (g *Gateway) giveData() error {
+	if g.user == 0 {
+		return nil
+	}
+	if err := os.Mkdir(g.Data, 0o700); err != nil {
+		return fmt.Errorf("make the gateway's directory: %w", err)
+	}
+	return os.Chown(g.Data, g.user, g.user)
+}
+
 func (g *Gateway) startChild(_ context.Context, logTo *os.File) error {
 	cmd := exec.Command(g.executable, "gateway") //nolint:gosec,noctx // our own binary; Stop ends it
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, g.environment...)
 	cmd.Stdout, cmd.Stderr = logTo, logTo
+	if g.user != 0 {
+		cmd.Path = "/proc/self/exe" // the file may lie where the user may not enter
+		//nolint:gosec // a uid
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Credential: &syscall.Credential{Uid: uint32(g.user), Gid: uint32(g.user)},
+		}
+	}
 	child, err := process.Start(cmd, process.Options{})
 	if err != nil {
 		return fmt.Errorf("start the gateway: %w", err)

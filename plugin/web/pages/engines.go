@@ -27,7 +27,7 @@ type Engine struct {
 	Limit      int    // maximum number of concurrent builds; 0 means no limit
 	Builder    string // address of the builder; empty means a builder is started
 
-	Isolation  Isolation // of builds on this machine; nil = not shown
+	Isolation Isolation // of builds on this machine; nil = not shown
 
 	// The remaining fields are for engines on a CI server.
 	CI         CI     // nil means not on a CI server, or not configured

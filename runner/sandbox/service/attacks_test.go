@@ -232,6 +232,7 @@ func TestAHostileRunnerOnlyUsesItsOwnAttempt(t *testing.T) {
 	needRoot(t)
 	e := newEnv(t, "", func(o *service.Options) {
 		o.Program = "/proc/self/exe"
+		o.DiskBytes = 64 << 20
 		ownUsers(o)
 	})
 	victim := run("victim")

@@ -146,6 +146,10 @@ func (a *attempt) makeDirs(ctx context.Context) (err error) {
 	top := a.service.o.attemptsDir()
 	if a.disk != nil {
 		top = a.disk.Path()
+		//nolint:gosec // the runner passes through, and other runners list nothing
+		if err := os.Chmod(top, 0o711); err != nil {
+			return fmt.Errorf("protect the disk of the attempt: %w", err)
+		}
 	}
 	a.dir = filepath.Join(top, a.run.Attempt)
 	for _, dir := range []string{a.dir, a.workspace()} {
