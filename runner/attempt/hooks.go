@@ -67,6 +67,9 @@ func (j *job) prepareHooks(ctx context.Context, c *checkout) (err error) {
 		return err
 	}
 	j.log.Line("build hooks run at %s", c.runner)
+	if s, ok := c.runner.(sandboxed); ok && s.networkOff != "" {
+		j.log.Line("in a build hook, git fetch and pushes fail: %s", s.networkOff)
+	}
 	if c.hookHome, err = j.makeHookDir("home"); err != nil {
 		return err
 	}

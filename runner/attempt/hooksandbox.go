@@ -23,6 +23,8 @@ const sandboxPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 type sandboxed struct {
 	client    *guest.Client
 	workspace string // directory outside that the sandbox shares
+	// networkOff is why hooks have no network, and so no proxies; empty = they have them.
+	networkOff string
 }
 
 var _ hookRunner = sandboxed{}
@@ -43,10 +45,14 @@ func openSandbox(
 		return nil, err
 	}
 	var off *buildservice.OffError
-	if err := proxies.Serve(ctx, control.Listener); err != nil && !errors.As(err, &off) {
-		return nil, err
+	err = proxies.Serve(ctx, control.Listener)
+	switch {
+	case errors.As(err, &off):
+		return sandboxed{client, workspace, off.Error()}, nil
+	case err != nil:
+		return nil, errors.Join(err, client.Close())
 	}
-	return sandboxed{client, workspace}, nil
+	return sandboxed{client: client, workspace: workspace}, nil
 }
 
 // clientOf takes a connection over.

@@ -76,7 +76,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// askForAll asks for a builder and for two sandboxes, and returns a line for each.
+// askForAll asks for a builder, a listener and four sandboxes, and returns a line for each.
 func askForAll() string {
 	control, err := buildservice.OpenControl(os.Getenv)
 	if err != nil {
@@ -92,8 +92,13 @@ func askForAll() string {
 		lines = append(lines, fmt.Sprintf("%s %v", text, err))
 	}
 	note(control.Builder(context.Background()))
-	for range 2 {
-		conn, err := control.Sandbox(context.Background(), buildservice.Sandbox{})
+	if _, err := control.Listener(context.Background(), 0); err != nil {
+		lines = append(lines, "error: "+err.Error())
+	}
+	for _, request := range []buildservice.Sandbox{
+		{Sites: []string{"10.0.0.5:443"}}, {Sites: []string{"bitbucket.org:443"}, Authority: "none"}, {}, {},
+	} {
+		conn, err := control.Sandbox(context.Background(), request)
 		if err != nil {
 			lines = append(lines, "error: "+err.Error())
 			continue

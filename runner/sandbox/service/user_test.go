@@ -102,6 +102,10 @@ func TestARunnerGetsTheBuilderOfItsDomain(t *testing.T) {
 	got := strings.Split(e.read(t, "answers"), "\n")
 	want := []string{
 		"domain of b1-1 <nil>",
+		"error: listen inside the sandbox: the attempt has no sandbox yet",
+		"error: open the sandbox for build hooks: the site 10.0.0.5:443 is an address: " +
+			"a host name or a loopback address is needed",
+		"error: open the sandbox for build hooks: the attempt's authority is not one certificate in PEM form",
 		"sandbox of b1-1 in workspace <nil>",
 		"error: open the sandbox for build hooks: the attempt has a sandbox already",
 	}
