@@ -16,14 +16,14 @@ import (
 )
 
 // runInit runs the stage init. It is PID 1 of the namespaces unless the PIDs are shared.
-func (s stage) runInit(ctx context.Context, state string, inherited Inheritance, serve Serve) error {
+func (s stage) runInit(ctx context.Context, o RunOptions, inherited Inheritance, serve Serve) error {
 	if os.Getpid() != 1 && !s.sharedPIDs {
 		return fmt.Errorf("%s=%s is set, but this is not process 1 of a namespace", stageVar, stageInit)
 	}
 	syscall.CloseOnExec(controlFD)
 	syscall.CloseOnExec(statusFD)
 	go exitWithLaunch()
-	env, err := s.prepareMounts(state)
+	env, err := s.prepareMounts(o)
 	reportStatus(err)
 	if err != nil {
 		return cli.Exit("", 1)
@@ -83,7 +83,7 @@ const mountProc = "mount /proc: "
 
 // prepareMounts mounts a /proc and a directory for runc's state in the namespace. It returns the
 // environment variables that the server needs for them.
-func (s stage) prepareMounts(state string) ([]string, error) {
+func (s stage) prepareMounts(o RunOptions) ([]string, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return nil, fmt.Errorf("make mounts private: %w", err)
 	}
@@ -92,12 +92,17 @@ func (s stage) prepareMounts(state string) ([]string, error) {
 			return nil, fmt.Errorf(mountProc+"%w", err)
 		}
 	}
+	for _, dir := range o.ReadOnly {
+		if err := mountReadOnly(dir); err != nil {
+			return nil, err
+		}
+	}
 	if Privileged() {
 		return nil, mountTmpfs("/run/runc")
 	}
 	// As root of a user namespace, runc uses XDG_RUNTIME_DIR, unless USER is root.
-	runtimeDir := filepath.Join(state, "run")
-	return []string{"XDG_RUNTIME_DIR=" + runtimeDir, "USER=slipway", "HOME=" + state}, mountTmpfs(runtimeDir)
+	runtimeDir := filepath.Join(o.State, "run")
+	return []string{"XDG_RUNTIME_DIR=" + runtimeDir, "USER=slipway", "HOME=" + o.State}, mountTmpfs(runtimeDir)
 }
 
 func mountTmpfs(dir string) error {
@@ -106,6 +111,24 @@ func mountTmpfs(dir string) error {
 	}
 	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
 		return fmt.Errorf("mount %s: %w", dir, err)
+	}
+	return nil
+}
+
+// mountReadOnly makes a directory read-only in this mount namespace.
+func mountReadOnly(dir string) error {
+	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount %s: %w", dir, err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return fmt.Errorf("mount %s: %w", dir, err)
+	}
+	// In a user namespace the kernel refuses to drop the flags that the mount has already.
+	const kept = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME | unix.MS_NODIRATIME | unix.MS_RELATIME
+	flags := uintptr(fs.Flags) & kept //nolint:gosec // a bit mask
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|flags, ""); err != nil {
+		return fmt.Errorf("mount %s read-only: %w", dir, err)
 	}
 	return nil
 }

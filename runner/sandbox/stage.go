@@ -117,9 +117,14 @@ func (s stage) environment() Environment {
 // Serve runs a server until ctx ends.
 type Serve func(ctx context.Context, e Environment) error
 
-// Run runs the current stage of a builder: it starts the next stage, or calls serve. state is the
-// directory of the cache.
-func Run(ctx context.Context, state string, serve Serve) error {
+// RunOptions configure Run. State is required.
+type RunOptions struct {
+	State    string   // directory of the cache
+	ReadOnly []string // directories that the server and its builds can only read
+}
+
+// Run runs the current stage of a builder: it starts the next stage, or calls serve.
+func Run(ctx context.Context, o RunOptions, serve Serve) error {
 	s := readStage(os.Getenv)
 	if s.name == stageMap {
 		return awaitMap()
@@ -130,7 +135,7 @@ func Run(ctx context.Context, state string, serve Serve) error {
 	}
 	switch s.name {
 	case stageInit:
-		return s.runInit(ctx, state, inherited, serve)
+		return s.runInit(ctx, o, inherited, serve)
 	case stageRun:
 		e := s.environment()
 		e.Inherited = inherited

@@ -87,6 +87,13 @@ func (s *Supervisor) startChild(ctx context.Context, d *domain) (*child, error) 
 }
 
 func (s *Supervisor) args(d *domain) []string {
+	var shared []string
+	if s.o.ShareLayers {
+		shared = append(shared, "--layers", s.pool().Dir)
+	}
+	if d.writesLayers {
+		shared = append(shared, "--write-layers")
+	}
 	return slices.Concat([]string{
 		"builder",
 		"--address", "unix://" + d.socket(),
@@ -94,7 +101,7 @@ func (s *Supervisor) args(d *domain) []string {
 		"--idle", s.o.Idle.String(),
 		"--parallel", strconv.Itoa(stepsOf(s.o.Parallel)),
 		"--cache-size", strconv.FormatInt(s.o.CacheBytes, 10),
-	}, s.o.Args)
+	}, shared, s.o.Args)
 }
 
 // receive records the reports of a child until all its processes have ended.
@@ -107,7 +114,8 @@ func (s *Supervisor) receive(d *domain, c *child) {
 		Refused: func() {
 			s.update(func() { c.refusedAt = time.Now() })
 		},
-		Size: func(bytes int64) { s.recordSize(d, bytes) },
+		Size:  func(bytes int64) { s.recordSize(d, bytes) },
+		Image: s.addImage,
 	}.Receive(c.link)
 }
 
@@ -127,12 +135,7 @@ func (s *Supervisor) recordSize(d *domain, bytes int64) {
 }
 
 // checkSpace lets tidy check the space soon.
-func (s *Supervisor) checkSpace() {
-	select {
-	case s.sized <- struct{}{}:
-	default:
-	}
-}
+func (s *Supervisor) checkSpace() { wake(s.sized) }
 
 // update changes fields that are guarded by s.mu, and wakes the goroutines that wait for a change.
 func (s *Supervisor) update(change func()) {

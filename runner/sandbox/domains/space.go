@@ -23,9 +23,10 @@ type cacheState struct {
 
 // A space is the space for all states together.
 type space struct {
-	limit int64 // maximum of all sizes, in bytes
-	free  int64 // free space of the disk, in bytes
-	floor int64 // free space that the states must leave, in bytes
+	limit  int64 // maximum of all sizes, in bytes
+	shared int64 // size of the shared layers, which count too, in bytes
+	free   int64 // free space of the disk, in bytes
+	floor  int64 // free space that the states must leave, in bytes
 }
 
 // A drop is the decision to delete a state.
@@ -40,7 +41,7 @@ func planDrops(all []cacheState, s space, now time.Time) []drop {
 	all = slices.SortedFunc(slices.Values(all), func(a, b cacheState) int {
 		return cmp.Or(a.used.Compare(b.used), cmp.Compare(a.name, b.name))
 	})
-	var total int64
+	total := s.shared
 	for _, state := range all {
 		total += state.bytes
 	}

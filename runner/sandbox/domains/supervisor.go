@@ -34,6 +34,12 @@ type Options struct {
 	Parallel   int           // steps that all builders together run at once; 0 = twice the processors
 	CacheBytes int64         // maximum size of all caches together, in bytes; 0 = DefaultCacheBytes
 
+	// ShareLayers unpacks the layers of public images once for all domains (pool.go).
+	ShareLayers bool
+
+	// Obsolete are the states of earlier releases, on the file system of Dir. They are deleted.
+	Obsolete []string
+
 	// DiskSpace returns the free and the total bytes of a directory's file system; nil asks the kernel.
 	DiskSpace func(dir string) (free, total int64, err error)
 
@@ -72,6 +78,8 @@ type Supervisor struct {
 	running int                   // children, and those that are being started
 	resting map[string]cacheState // of earlier supervisors, by the name of the directory
 	changed chan struct{}         // closed and replaced when a child ends or its load changes
+	images  map[string]bool       // images with layers that builders had to unpack; false = to be unpacked for all
+	pooling chan struct{}         // holds a token if there may be an image to unpack
 	sized   chan struct{}         // holds a token if a size or the number of states has changed
 }
 
@@ -86,6 +94,9 @@ func New(o Options) *Supervisor {
 	if o.DiskSpace == nil {
 		o.DiskSpace = diskSpace
 	}
+	if dir, err := filepath.Abs(o.Dir); err == nil { // it fails only without a working directory
+		o.Dir = dir
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s := &Supervisor{
 		o:       o,
@@ -94,6 +105,8 @@ func New(o Options) *Supervisor {
 		opening: make(chan struct{}, 1),
 		domains: map[string]*domain{},
 		resting: map[string]cacheState{},
+		images:  map[string]bool{},
+		pooling: make(chan struct{}, 1),
 		sized:   make(chan struct{}, 1),
 		changed: make(chan struct{}),
 	}
@@ -184,6 +197,9 @@ func (s *Supervisor) find(ctx context.Context, id string) (*domain, error) {
 			return nil, err
 		}
 	}
+	if err := s.dropBrokenState(filepath.Base(s.dirOf(id))); err != nil {
+		return nil, err
+	}
 	d, err := openDomain(id, s.dirOf(id), s.o.Group)
 	if err != nil {
 		return nil, err
@@ -195,7 +211,8 @@ func (s *Supervisor) find(ctx context.Context, id string) (*domain, error) {
 	s.domains[id] = d
 	s.mu.Unlock()
 	s.watches.Go(func() { s.watch(d) })
-	s.checkSpace() // another one may have to go for it
+	s.checkSpace()  // another one may have to go for it
+	wake(s.pooling) // with a second domain, sharing begins
 	return d, nil
 }
 
@@ -220,13 +237,16 @@ func (s *Supervisor) open(ctx context.Context) error {
 	for {
 		unlock, err := sandbox.LockState(s.o.Dir, 0)
 		if err == nil {
-			if err := s.sweep(); err != nil {
+			if err := s.prepare(); err != nil {
 				unlock()
 				return err
 			}
 			s.unlock = unlock
 			s.watches.Go(s.balance)
 			s.watches.Go(s.tidy)
+			if s.o.ShareLayers {
+				s.watches.Go(s.shareLayers)
+			}
 			return nil
 		}
 		if !errors.Is(err, process.ErrStateLocked) {
@@ -239,6 +259,24 @@ func (s *Supervisor) open(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+	}
+}
+
+// prepare makes the directory ready after it is locked.
+func (s *Supervisor) prepare() error {
+	if s.o.ShareLayers {
+		if err := s.pool().Open(); err != nil {
+			return err
+		}
+	}
+	return s.sweep()
+}
+
+// wake puts a token into a channel that holds one.
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 

@@ -31,6 +31,15 @@ const (
 // sweep reads the states of earlier supervisors, and deletes what they left: directories whose deletion
 // was not finished, and the cache that all builds shared before each domain had its own.
 func (s *Supervisor) sweep() error {
+	for _, path := range s.o.Obsolete {
+		if _, err := os.Lstat(path); err != nil {
+			continue
+		}
+		s.o.Log.WithField("file", path).Info("delete the cache that all builds shared")
+		if err := s.discardPath(path); err != nil {
+			s.o.Log.WithError(err).Warn("the cache that all builds shared stays: delete it")
+		}
+	}
 	entries, err := os.ReadDir(s.o.Dir)
 	if err != nil {
 		return fmt.Errorf("read its directory: %w", err)
@@ -42,6 +51,10 @@ func (s *Supervisor) sweep() error {
 			s.resting[name] = readState(filepath.Join(s.o.Dir, name))
 		case strings.HasPrefix(name, deletedPrefix):
 			go s.remove(filepath.Join(s.o.Dir, name))
+		case name == unpackDir:
+			if err := s.discard(name); err != nil {
+				return err
+			}
 		case isSharedCache(name):
 			s.o.Log.WithField("file", filepath.Join(s.o.Dir, name)).Info("delete the cache that all builds shared")
 			if err := s.discard(name); err != nil {
@@ -85,6 +98,8 @@ func (s *Supervisor) planDrops() []drop {
 		s.o.Log.WithError(err).Warn("cannot read the free space of the caches' disk")
 		free, total = 1, 1
 	}
+	floor := total / floorShare
+	shared := s.trimPool(free < floor)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []cacheState
@@ -95,7 +110,7 @@ func (s *Supervisor) planDrops() []drop {
 		busy := d.child != nil && d.child.busy
 		all = append(all, cacheState{name: filepath.Base(d.dir), bytes: d.bytes, used: d.used, busy: busy})
 	}
-	return planDrops(all, space{limit: s.o.CacheBytes, free: free, floor: total / floorShare}, time.Now())
+	return planDrops(all, space{limit: s.o.CacheBytes, shared: shared, free: free, floor: floor}, time.Now())
 }
 
 // dropState deletes a state, unless a client uses it meanwhile.
@@ -185,9 +200,11 @@ func (s *Supervisor) stopIdle(d *domain) bool {
 
 // discard renames an entry of the directory, so that nothing uses it any more, and deletes it in the
 // background. A rename also works on a full disk.
-func (s *Supervisor) discard(name string) error {
+func (s *Supervisor) discard(name string) error { return s.discardPath(filepath.Join(s.o.Dir, name)) }
+
+func (s *Supervisor) discardPath(path string) error {
 	dir := filepath.Join(s.o.Dir, deletedPrefix+rand.Text())
-	if err := os.Rename(filepath.Join(s.o.Dir, name), dir); err != nil {
+	if err := os.Rename(path, dir); err != nil {
 		return fmt.Errorf("delete a cache: %w", err)
 	}
 	go s.remove(dir)

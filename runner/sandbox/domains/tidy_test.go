@@ -131,7 +131,15 @@ func TestLeftoversAreDeleted(t *testing.T) {
 	if err := os.Mkdir(foreign, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	obsolete := filepath.Join(filepath.Dir(s.o.Dir), filepath.Base(s.o.Dir)+"-old")
+	if err := os.MkdirAll(filepath.Join(obsolete, "work"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.o.Obsolete = []string{obsolete, obsolete + "-missing"}
 	openOnly(t, s)
+	if _, err := os.Stat(obsolete); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the state of an earlier release: got %v, want none", err)
+	}
 	for _, path := range left {
 		waitGone(t, path)
 	}

@@ -30,7 +30,14 @@ func Command() *cli.Command {
 			"and no mount. As an ordinary user with subordinate ids it runs rootless. On a TCP address\n" +
 			"it serves other machines, and accepts only clients with a certificate. It then runs a builder\n" +
 			"for each cache domain that the certificates name.",
-		Flags: slices.Concat(listenFlags(), buildFlags(), limitFlags(), networkFlags(), []cli.Flag{probe}),
+		Flags: slices.Concat(
+			listenFlags(),
+			buildFlags(),
+			limitFlags(),
+			networkFlags(),
+			layerFlags(),
+			[]cli.Flag{probe},
+		),
 		Commands: []*cli.Command{
 			remote.KeysCommand(), remote.CheckCommand(), discardCommand(),
 			service.Command(service.LimitReader{Flags: limitFlags(), Read: limitsOf}),
@@ -51,7 +58,7 @@ func action(ctx context.Context, cmd *cli.Command) error {
 	if address, remote := strings.CutPrefix(config.Address, "tcp://"); remote {
 		return exitCode(serveDomains(ctx, cmd, config, address))
 	}
-	err = sandbox.Run(ctx, config.State, func(ctx context.Context, e sandbox.Environment) error {
+	err = sandbox.Run(ctx, config.sandbox(), func(ctx context.Context, e sandbox.Environment) error {
 		// BuildKit logs to the global logger of logrus. The build's progress has all that users need.
 		logrus.SetLevel(logrus.ErrorLevel)
 		if e.Ephemeral {
@@ -100,6 +107,8 @@ func configOf(cmd *cli.Command) (Config, error) {
 		MaxParallelism:     cmd.Int("parallel"),
 		Limited:            cmd.Bool("limits"),
 		Limits:             limits,
+		Layers:             cmd.String("layers"),
+		WriteLayers:        cmd.Bool("write-layers"),
 		SocketGroup:        cmd.Int("socket-group"),
 		Log:                log,
 	}.complete()

@@ -35,9 +35,13 @@ func discardCommand() *cli.Command {
 				return err
 			}
 			defer os.RemoveAll(scratch)
-			return sandbox.Run(ctx, scratch, func(context.Context, sandbox.Environment) error {
-				return os.RemoveAll(dir)
-			})
+			return sandbox.Run(
+				ctx,
+				sandbox.RunOptions{State: scratch},
+				func(context.Context, sandbox.Environment) error {
+					return os.RemoveAll(dir)
+				},
+			)
 		},
 	}
 }

@@ -42,7 +42,10 @@ func serveDomains(ctx context.Context, cmd *cli.Command, c Config, address strin
 		Idle:       domainIdleOf(cmd),
 		Parallel:   c.MaxParallelism,
 		CacheBytes: c.CacheBytes,
-		Log:        c.Log,
+
+		ShareLayers: true,
+
+		Log: c.Log,
 	})
 	defer supervisor.Close()
 	if _, err := supervisor.Address(ctx, identity.DefaultDomain); err != nil {

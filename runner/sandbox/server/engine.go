@@ -23,7 +23,7 @@ import (
 // newEngine creates a BuildKit controller for Dockerfile builds, as buildkitd's main does: one worker,
 // the frontends, the cache and the history. The history keeps the content of recent results, because
 // Push reads it.
-func newEngine(ctx context.Context, c Config, limits *limits, slots *slots) (_ *control.Controller, err error) {
+func newEngine(ctx context.Context, c Config, p parts) (_ *control.Controller, err error) {
 	var undo closers
 	defer func() {
 		if err != nil {
@@ -35,7 +35,7 @@ func newEngine(ctx context.Context, c Config, limits *limits, slots *slots) (_ *
 		return nil, fmt.Errorf("sessions: %w", err)
 	}
 	hosts := resolver.NewRegistryConfig(c.registries())
-	w, err := newWorker(ctx, c, hosts, limits, slots)
+	w, err := newWorker(ctx, c, hosts, p)
 	if err != nil {
 		return nil, err
 	}

@@ -78,6 +78,14 @@ func buildFlags() []cli.Flag {
 	}
 }
 
+// layerFlags returns the flags that a supervisor gives to its builders.
+func layerFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "layers", Usage: "directory of unpacked layers that builders share", Hidden: true},
+		&cli.BoolFlag{Name: "write-layers", Usage: "add the layers of images to that directory", Hidden: true},
+	}
+}
+
 // limitFlags returns the flags for the limits of RUN steps.
 func limitFlags() []cli.Flag {
 	return []cli.Flag{

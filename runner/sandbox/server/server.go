@@ -55,6 +55,11 @@ type Config struct {
 	// Environment describes the process of the server.
 	Environment sandbox.Environment
 
+	// Layers is the directory of unpacked layers that builders share (package layers), an absolute path;
+	// empty = none. WriteLayers adds layers to it.
+	Layers      string
+	WriteLayers bool
+
 	SocketGroup int    // gid that may use the socket in addition to the owner; 0 = the owner's group
 	Ready       func() // called once when the server accepts connections; may be nil
 
@@ -101,7 +106,7 @@ func Serve(ctx context.Context, c Config) error {
 	limits := openLimits(ctx, c)
 	defer limits.close()
 	slots := newSlots(parallelism(c.MaxParallelism))
-	engine, err := newEngine(ctx, c, limits, slots)
+	engine, err := newEngine(ctx, c, parts{limits: limits, slots: slots, images: follower.images()})
 	if err != nil {
 		return fmt.Errorf("start builder in %s: %w", c.State, err)
 	}
@@ -153,6 +158,15 @@ func run(ctx context.Context, server *grpc.Server, listener net.Listener, counte
 	return nil
 }
 
+// sandbox returns the options of the server's namespaces.
+func (c Config) sandbox() sandbox.RunOptions {
+	o := sandbox.RunOptions{State: c.State}
+	if c.Layers != "" && !c.WriteLayers {
+		o.ReadOnly = []string{c.Layers}
+	}
+	return o
+}
+
 // complete validates c and returns it with the defaults set.
 func (c Config) complete() (Config, error) {
 	if c.State == "" {
@@ -163,6 +177,9 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("builder: state directory %s: %w", c.State, err)
 	}
 	c.State = state
+	if c.Layers != "" && !filepath.IsAbs(c.Layers) {
+		return c, fmt.Errorf("builder: the directory of shared layers, %s, is not an absolute path", c.Layers)
+	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = DefaultCacheBytes
 	}

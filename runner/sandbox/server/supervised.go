@@ -11,13 +11,14 @@ import (
 	"github.com/moby/buildkit/control"
 
 	"slipway/runner/sandbox/domains/link"
+	"slipway/runner/sandbox/layers"
 	"slipway/runner/sandbox/server/calls"
 )
 
 // sizeDelay is the time from the end of the last call until the server measures its cache.
 const sizeDelay = time.Second
 
-// A follower connects the server to its supervisor: it reports the load and the size of the cache, and
+// A follower connects the server to its supervisor: it reports the load, the size of the cache and images, and
 // obeys requests to stop and to run fewer steps. Without a supervisor it does nothing.
 type follower struct {
 	reporter *link.Reporter
@@ -27,6 +28,10 @@ type follower struct {
 func newFollower() *follower {
 	return &follower{reporter: link.NewReporter(), measure: make(chan struct{}, 1)}
 }
+
+// images returns the images that the server used, which reports those with layers that the supervisor's
+// pool does not have.
+func (f *follower) images() *layers.Images { return &layers.Images{Report: f.reporter.Image} }
 
 // reportLoad reports whether a client is using the server.
 func (f *follower) reportLoad(busy bool) {

@@ -37,13 +37,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipway/runner/sandbox"
+	"slipway/runner/sandbox/layers"
 )
+
+// parts are the parts of a worker that the server keeps.
+type parts struct {
+	limits *limits
+	slots  *slots
+	images *layers.Images
+}
 
 // newWorker returns BuildKit's runc worker with Slipway's networks. It follows BuildKit's
 // worker/runc.NewWorkerOpt, which cannot run steps without a network.
-func newWorker(
-	ctx context.Context, c Config, hosts docker.RegistryHosts, limits *limits, slots *slots,
-) (*base.Worker, error) {
+func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p parts) (*base.Worker, error) {
 	name, newSnapshotter := chooseSnapshotter(c.State)
 	if name == nativeSnapshotter && mountedNoexec(c.State) {
 		return nil, fmt.Errorf(
@@ -63,16 +69,24 @@ func newWorker(
 	if err := addExecutor(ctx, &opt, c, root); err != nil {
 		return nil, err
 	}
-	opt.Executor = limits.wrap(opt.Executor)
+	opt.Executor = p.limits.wrap(opt.Executor)
 	opt.RegistryHosts = hosts
 	opt.GCPolicy = gcPolicy(c.CacheBytes, c.minFree())
-	opt.ParallelismSem = slots.sem
+	opt.ParallelismSem = p.slots.sem
 	opt.BuildkitVersion = client.BuildkitVersion{
 		Package: version.Package, Version: version.Version, Revision: version.Revision,
+	}
+	shared := c.Layers != "" && name != nativeSnapshotter
+	if shared {
+		pool := layers.Pool{Dir: c.Layers, Write: c.WriteLayers, Missed: p.images.Missed}
+		opt.Applier = pool.Wrap(opt.Applier)
 	}
 	w, err := base.NewWorker(ctx, opt)
 	if err != nil {
 		return nil, fmt.Errorf("make worker: %w", err)
+	}
+	if shared {
+		p.images.Watch(w)
 	}
 	if c.Environment.Context != "" {
 		if err := readContext(w, c.Environment.Context); err != nil {

@@ -187,7 +187,8 @@ func parseSize(cmd *cli.Command, name string) (int64, error) {
 
 // run runs the service in namespaces of its own, or without if they are not possible.
 func (l commandLine) run(ctx context.Context) error {
-	err := sandbox.Run(ctx, l.state, func(ctx context.Context, _ sandbox.Environment) error { return l.serve(ctx) })
+	serve := func(ctx context.Context, _ sandbox.Environment) error { return l.serve(ctx) }
+	err := sandbox.Run(ctx, sandbox.RunOptions{State: l.state}, serve)
 	var unsupported *sandbox.NotSupportedError
 	if errors.As(err, &unsupported) {
 		l.log.WithError(err).
@@ -224,7 +225,11 @@ func (l commandLine) serve(ctx context.Context) error {
 		Idle:       l.idle,
 		MaxRunning: l.running,
 		CacheBytes: l.cache,
-		Log:        l.log,
+
+		ShareLayers: true,
+		Obsolete:    []string{filepath.Join(l.state, "state")}, // one builder had it for all
+
+		Log: l.log,
 	})
 	defer builders.Close()
 	sandboxes, stop := l.sandboxes(ctx)

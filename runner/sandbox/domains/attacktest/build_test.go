@@ -34,6 +34,7 @@ type build struct {
 	cacheFrom  string // image name
 	cacheTo    string
 	login      login
+	image      string            // pushes the result there, with layers of another compression
 	onStep     func(name string) // is called when a step starts
 }
 
@@ -93,6 +94,15 @@ func (b build) options(dir string) (client.SolveOpt, error) {
 		SharedKey:     b.sharedKey,
 		Session:       b.attachables(),
 		Exports:       []client.ExportEntry{{Type: "local", OutputDir: filepath.Join(dir, "out")}},
+	}
+	if b.image != "" {
+		o.Exports = []client.ExportEntry{{Type: "image", Attrs: map[string]string{
+			"name":              b.image,
+			"push":              "true",
+			"compression":       "zstd",
+			"force-compression": "true",
+			"oci-mediatypes":    "true",
+		}}}
 	}
 	maps.Copy(o.FrontendAttrs, b.attributes)
 	if b.definition != nil {

@@ -23,8 +23,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	logrustest "github.com/sirupsen/logrus/hooks/test"
 
-	"slipway/config/discard"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/domains"
 )
@@ -32,6 +32,8 @@ import (
 // An env is the world of the attacks: a supervisor, a public and a private registry, and images.
 type env struct {
 	supervisor *domains.Supervisor
+	dir        string // of the supervisor
+	log        *logrustest.Hook
 	base       string // public image with a shell
 	cache      string // repository that the attacker may write
 	private    private
@@ -46,7 +48,7 @@ type private struct {
 // A login is the user of a registry.
 type login struct{ host, user, password string }
 
-func newEnv(t *testing.T) *env {
+func newEnv(t testing.TB) *env {
 	t.Helper()
 	needBuilder(t)
 	shell := readShell(t)
@@ -65,20 +67,39 @@ func newEnv(t *testing.T) *env {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	e.supervisor = domains.New(domains.Options{
-		Executable: "/proc/self/exe",
-		Dir:        dir,
-		Args:       []string{"--network", "none"},
-		Environ:    []string{"PATH=" + os.Getenv("PATH")},
-		Idle:       time.Minute,
-		Log:        discard.Logger(),
-	})
-	t.Cleanup(e.supervisor.Close)
+	e.dir = dir
+	e.start(t)
 	return e
 }
 
+// start starts the supervisor.
+func (e *env) start(t testing.TB) {
+	t.Helper()
+	log, hook := logrustest.NewNullLogger()
+	e.log = hook
+	e.supervisor = domains.New(domains.Options{
+		Executable: "/proc/self/exe",
+		Dir:        e.dir,
+		Args:       []string{"--network", "none"},
+		Environ:    []string{"PATH=" + os.Getenv("PATH")},
+		Idle:       time.Minute,
+		Parallel:   64, // some attacks wait in a step until another build has run
+		Log:        log,
+
+		ShareLayers: true,
+	})
+	t.Cleanup(e.supervisor.Close)
+}
+
+// restart ends the supervisor with its builders, and starts another one.
+func (e *env) restart(t testing.TB) {
+	t.Helper()
+	e.supervisor.Close()
+	e.start(t)
+}
+
 // address returns the address of a domain's builder.
-func (e *env) address(t *testing.T, domain string) string {
+func (e *env) address(t testing.TB, domain string) string {
 	t.Helper()
 	a, err := e.supervisor.Address(t.Context(), domain)
 	if err != nil {
@@ -87,7 +108,7 @@ func (e *env) address(t *testing.T, domain string) string {
 	return a
 }
 
-func needBuilder(t *testing.T) {
+func needBuilder(t testing.TB) {
 	t.Helper()
 	if mode := sandbox.Probe(t.Context(), sandbox.ProbeOptions{})[0]; !mode.OK {
 		t.Skip("SKIPPED: no real builds here: " + mode.Fix)
@@ -100,7 +121,7 @@ func needBuilder(t *testing.T) {
 }
 
 // readShell returns a static shell for images.
-func readShell(t *testing.T) []byte {
+func readShell(t testing.TB) []byte {
 	t.Helper()
 	for _, p := range []string{"/bin/busybox", "/usr/bin/busybox"} {
 		if data, err := os.ReadFile(p); err == nil {
@@ -112,7 +133,7 @@ func readShell(t *testing.T) []byte {
 }
 
 // newImage returns an image with a shell and the file /etc/note.
-func newImage(t *testing.T, shell []byte, note string) v1.Image {
+func newImage(t testing.TB, shell []byte, note string) v1.Image {
 	t.Helper()
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
@@ -161,7 +182,7 @@ func newImage(t *testing.T, shell []byte, note string) v1.Image {
 }
 
 // push pushes an image and returns its digest.
-func push(t *testing.T, image string, content v1.Image, auth authn.Authenticator) string {
+func push(t testing.TB, image string, content v1.Image, auth authn.Authenticator) string {
 	t.Helper()
 	ref, err := name.ParseReference(image)
 	if err != nil {
@@ -192,7 +213,7 @@ func withLogin(next http.Handler, l login) http.Handler {
 }
 
 // serve serves a handler on the loopback interface and returns its host.
-func serve(t *testing.T, h http.Handler) string {
+func serve(t testing.TB, h http.Handler) string {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)

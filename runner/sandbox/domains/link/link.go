@@ -21,6 +21,7 @@ const (
 	idle    = "idle"    // no client is using it
 	refused = "refused" // it does not stop, because a client is using it
 	size    = "size"    // size of its cache in bytes
+	image   = "image"   // an image with layers that the builder had to unpack
 )
 
 // The messages of a supervisor.
@@ -29,8 +30,8 @@ const (
 	parallel = "parallel" // number of steps that may run at once
 )
 
-// maxMessage is the longest message in bytes.
-const maxMessage = 64
+// maxMessage is the longest message in bytes. The longest one has the name of an image.
+const maxMessage = 1 << 10
 
 // Pair returns the two ends of a link: the supervisor's connection, and the file that the builder
 // inherits. The caller closes both.
@@ -51,28 +52,33 @@ func Pair() (net.Conn, *os.File, error) {
 }
 
 // SendStop asks the builder to stop if no client is using it. The builder ends, or reports Refused.
-func SendStop(w io.Writer) error { return send(w, stop, 0) }
+func SendStop(w io.Writer) error { return send(w, stop, "") }
 
 // SendParallel sets the number of steps that the builder may run at once.
-func SendParallel(w io.Writer, steps int) error { return send(w, parallel, int64(steps)) }
+func SendParallel(w io.Writer, steps int) error { return send(w, parallel, strconv.Itoa(steps)) }
 
 // Reports receives the messages of a builder. Calls do not overlap.
 type Reports struct {
 	Busy    func(busy bool)   // whether a client is using the builder
 	Refused func()            // the builder does not stop, because a client is using it
 	Size    func(bytes int64) // size of the builder's cache
+	Image   func(name string) // an image with layers that the builder had to unpack; its name is not checked
 }
 
 // Receive calls the functions for the builder's messages until the link ends.
 func (r Reports) Receive(link io.Reader) {
-	receive(link, func(name string, value int64) {
+	receive(link, func(name, value string) {
 		switch name {
 		case busy, idle:
 			r.Busy(name == busy)
 		case refused:
 			r.Refused()
 		case size:
-			r.Size(value)
+			if bytes, err := strconv.ParseInt(value, 10, 64); err == nil && bytes >= 0 {
+				r.Size(bytes)
+			}
+		case image:
+			r.Image(value)
 		}
 	})
 }
@@ -85,28 +91,32 @@ type Requests struct {
 
 // Receive calls the functions for the supervisor's messages until the link ends.
 func (r Requests) Receive(link io.Reader) {
-	receive(link, func(name string, value int64) {
+	receive(link, func(name, value string) {
 		switch name {
 		case stop:
 			r.Stop()
 		case parallel:
-			r.Parallel(int(value))
+			if steps, err := strconv.Atoi(value); err == nil {
+				r.Parallel(steps)
+			}
 		}
 	})
 }
 
-// A Reporter sends a builder's messages. It never blocks its caller: it sends only the latest load and
-// the latest size. It is safe for concurrent use.
+// A Reporter sends a builder's messages. It never blocks its caller: of the load and of the size, it sends
+// only the latest. It is safe for concurrent use.
 type Reporter struct {
 	changed chan struct{} // holds a token if there is something to send
 
 	mu      sync.Mutex
-	pending map[string]int64 // unsent messages by name
+	pending map[string]message // unsent messages; of two with one key, the later one is sent
 }
+
+type message struct{ name, value string }
 
 // NewReporter returns a Reporter that sends nothing yet.
 func NewReporter() *Reporter {
-	return &Reporter{changed: make(chan struct{}, 1), pending: map[string]int64{}}
+	return &Reporter{changed: make(chan struct{}, 1), pending: map[string]message{}}
 }
 
 // Run sends the messages until done is closed or the link ends.
@@ -117,8 +127,8 @@ func (r *Reporter) Run(done <-chan struct{}, link io.Writer) {
 			return
 		case <-r.changed:
 		}
-		for name, value := range r.take() {
-			if send(link, name, value) != nil { // the supervisor has ended
+		for _, m := range r.take() {
+			if send(link, m.name, m.value) != nil { // the supervisor has ended
 				return
 			}
 		}
@@ -127,24 +137,30 @@ func (r *Reporter) Run(done <-chan struct{}, link io.Writer) {
 
 // Busy reports whether a client is using the builder.
 func (r *Reporter) Busy(isBusy bool) {
-	name, old := busy, idle
-	if !isBusy {
-		name, old = idle, busy
+	name := idle
+	if isBusy {
+		name = busy
 	}
-	r.add(name, 0, old)
+	r.add("load", message{name, ""})
 }
 
 // Refused reports that the builder does not stop.
-func (r *Reporter) Refused() { r.add(refused, 0, "") }
+func (r *Reporter) Refused() { r.add(refused, message{refused, ""}) }
 
 // Size reports the size of the builder's cache in bytes.
-func (r *Reporter) Size(bytes int64) { r.add(size, bytes, "") }
+func (r *Reporter) Size(bytes int64) { r.add(size, message{size, strconv.FormatInt(bytes, 10)}) }
 
-// add adds an unsent message, which replaces the message named old.
-func (r *Reporter) add(name string, value int64, old string) {
+// Image reports an image with layers that the builder had to unpack. It ignores names that are longer
+// than a message.
+func (r *Reporter) Image(name string) {
+	if len(name) < maxMessage-len(image)-1 {
+		r.add(image+" "+name, message{image, name})
+	}
+}
+
+func (r *Reporter) add(key string, m message) {
 	r.mu.Lock()
-	delete(r.pending, old)
-	r.pending[name] = value
+	r.pending[key] = m
 	r.mu.Unlock()
 	select {
 	case r.changed <- struct{}{}:
@@ -152,28 +168,25 @@ func (r *Reporter) add(name string, value int64, old string) {
 	}
 }
 
-func (r *Reporter) take() map[string]int64 {
+func (r *Reporter) take() map[string]message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := r.pending
-	r.pending = map[string]int64{}
+	r.pending = map[string]message{}
 	return all
 }
 
-func send(w io.Writer, name string, value int64) error {
-	_, err := fmt.Fprintf(w, "%s %d\n", name, value)
+func send(w io.Writer, name, value string) error {
+	_, err := fmt.Fprintf(w, "%s %s\n", name, value)
 	return err
 }
 
-// receive calls f for each message until the link ends. It ignores lines that are no message.
-func receive(link io.Reader, f func(name string, value int64)) {
+// receive calls f for each message until the link ends.
+func receive(link io.Reader, f func(name, value string)) {
 	lines := bufio.NewScanner(link)
 	lines.Buffer(make([]byte, maxMessage), maxMessage)
 	for lines.Scan() {
-		name, text, _ := strings.Cut(lines.Text(), " ")
-		value, err := strconv.ParseInt(text, 10, 64)
-		if err == nil && value >= 0 {
-			f(name, value)
-		}
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		f(name, value)
 	}
 }

@@ -49,6 +49,7 @@ func TestMessagesArriveInBothDirections(t *testing.T) {
 		Busy:    func(busy bool) { reports <- busy },
 		Refused: func() { reports <- "refused" },
 		Size:    func(n int64) { reports <- n },
+		Image:   func(name string) { reports <- name },
 	}.Receive(supervisor)
 	for _, c := range []struct {
 		send func()
@@ -57,7 +58,8 @@ func TestMessagesArriveInBothDirections(t *testing.T) {
 		{func() { reporter.Busy(true) }, true},
 		{reporter.Refused, "refused"},
 		{func() { reporter.Size(20e9) }, int64(20e9)},
-		{func() { reporter.Busy(false) }, false},
+		{func() { reporter.Image("example.com/a@sha256:b") }, "example.com/a@sha256:b"},
+		{func() { reporter.Image(strings.Repeat("a", 2000)); reporter.Busy(false) }, false},
 	} {
 		c.send()
 		if got := <-reports; got != c.want {
@@ -80,7 +82,7 @@ func TestReporterSendsTheLatestLoad(t *testing.T) {
 	link.Reports{
 		Busy: func(busy bool) { got[busy]++ },
 		Size: func(n int64) { got[n]++ },
-	}.Receive(io.LimitReader(read, int64(len("idle 0\nsize 2\n"))))
+	}.Receive(io.LimitReader(read, int64(len("idle \nsize 2\n"))))
 	close(done)
 	if diff := cmp.Diff(map[any]int{false: 1, int64(2): 1}, got); diff != "" {
 		t.Errorf("reports (-want +got):\n%s", diff)
@@ -89,9 +91,16 @@ func TestReporterSendsTheLatestLoad(t *testing.T) {
 
 func TestReceiveIgnoresWhatIsNoMessage(t *testing.T) {
 	stops := 0
-	text := "\nstop\nstop x\nstop -1\nother 1\nstop 0\n"
-	link.Requests{Stop: func() { stops++ }}.Receive(strings.NewReader(text))
+	text := "\nhalt\nparallel x\nparallel\nother 1\nstop \n"
+	link.Requests{
+		Stop:     func() { stops++ },
+		Parallel: func(n int) { t.Errorf("got %d steps, want no message", n) },
+	}.Receive(strings.NewReader(text))
 	if stops != 1 {
 		t.Errorf("got %d stops, want 1", stops)
 	}
+	text = "size x\nsize -1\nsize\n"
+	link.Reports{
+		Size: func(n int64) { t.Errorf("got size %d, want no message", n) },
+	}.Receive(strings.NewReader(text))
 }

@@ -192,7 +192,12 @@ func (c *Counter) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo
 }
 
 // Stream counts a call, as a gRPC interceptor.
-func (c *Counter) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+func (c *Counter) Stream(
+	srv any,
+	stream grpc.ServerStream,
+	info *grpc.StreamServerInfo,
+	next grpc.StreamHandler,
+) error {
 	defer c.Begin(info.FullMethod)()
 	return next(srv, stream)
 }
