@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/caarlos0/env/v11"
@@ -176,6 +177,22 @@ func (j *job) runHooks(
 		if err != nil {
 			return err
 		}
+		if err := c.checkRoot(name); err != nil {
+			return failed(reasonHook, err)
+		}
 	}
 	return nil
+}
+
+// checkRoot returns an error if a hook replaced the directory of the tree. The runner would follow a link
+// there to files that the hook cannot read. No process of a hook runs any more, so the result stays valid.
+func (c checkout) checkRoot(after buildhooks.Name) error {
+	now, err := os.Lstat(c.tree.Dir)
+	if err == nil && os.SameFile(now, c.root) {
+		return nil
+	}
+	return fmt.Errorf(
+		"build hook hooks/%s moved or replaced the directory of the checkout: keep it, and change its files",
+		after,
+	)
 }

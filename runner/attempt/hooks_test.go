@@ -202,3 +202,38 @@ func TestHookPushes(t *testing.T) {
 	}
 	runnertest.CheckHas(t, "the log", b.Log, "hooks/push did not push tag latest")
 }
+
+// A link in place of the checkout leads to files that the runner can read and the hook cannot.
+func TestHookReplacesTheCheckout(t *testing.T) {
+	outside := t.TempDir()
+	for name, text := range map[string]string{"svc/Dockerfile": "FROM scratch\nCOPY secret /\n", "svc/secret": "secret"} {
+		path := filepath.Join(outside, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for hook, replace := range map[string]string{
+		"post_checkout": "ln -s " + outside + " \"$tree\"",
+		"pre_build":     "cp -r " + outside + " \"$tree\"",
+	} {
+		e := newEnv(t)
+		files := runnertest.Dockerfile("FROM scratch\n")
+		files[runnertest.Hook(hook)] = "#!/bin/sh\ntree=$(git rev-parse --show-toplevel)\n" +
+			"mv \"$tree\" \"$tree-moved\"\n" + replace + "\n"
+		b := e.must(e.Push(files), spec.Failed, "hook")
+		runnertest.CheckHas(t, hook+": the detail", b.Detail, "hooks/"+hook+" moved or replaced")
+	}
+}
+
+// A later hook that an earlier one replaced fails the build. Another attempt would not help.
+func TestHookReplacesAHook(t *testing.T) {
+	e := newEnv(t)
+	files := runnertest.Dockerfile("FROM scratch\n")
+	files[runnertest.Hook("post_checkout")] = "#!/bin/sh\nln -sf /bin/true hooks/pre_build\n"
+	files[runnertest.Hook("pre_build")] = "#!/bin/sh\n"
+	b := e.must(e.Push(files), spec.Failed, "hook")
+	runnertest.CheckHas(t, "the detail", b.Detail, "hooks/pre_build cannot be made executable")
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +39,7 @@ type job struct {
 // A checkout is the fetched commit.
 type checkout struct {
 	tree   source.Tree
+	root   fs.FileInfo // the tree's directory before the hooks
 	hooks  buildhooks.Hooks
 	runner hookRunner // nil = the repository has no hooks
 	home   string     // HOME of git
@@ -142,6 +144,9 @@ func (j *job) fetch(ctx context.Context) (c checkout, err error) {
 			return "", err
 		}
 		if c.tree, err = j.fetchCommit(ctx, c.home); err != nil {
+			return "", err
+		}
+		if c.root, err = os.Lstat(c.tree.Dir); err != nil {
 			return "", err
 		}
 		if c.hooks, err = buildhooks.Find(c.tree, j.spec.Dockerfile); err != nil {

@@ -176,7 +176,8 @@ func (h Hooks) Run(ctx context.Context, name Name, x Executor, e Execution) erro
 		return nil
 	}
 	if err := h.makeExecutable(file); err != nil {
-		return fmt.Errorf("make build hook %s executable: %w", name, err)
+		// The file was there at first, so an earlier hook changed it.
+		return &Failure{Hook: name, Code: -1, Why: fmt.Sprintf("cannot be made executable: %v", err)}
 	}
 	return x.Execute(ctx, Program{Hook: name, File: file, Dir: h.dir, Execution: e})
 }
