@@ -27,9 +27,15 @@ type intrusion struct {
 // enter creates the attacker's repository and its automated build, with environment variables.
 func (e *env) enter(environment map[string]secret.Secret) intrusion {
 	e.T.Helper()
+	return e.enterWith(environment, demotest.MainRule())
+}
+
+// enterWith is like enter, with a rule.
+func (e *env) enterWith(environment map[string]secret.Secret, rule localenv.Rule) intrusion {
+	e.T.Helper()
 	p := e.project("attacker-of-"+filepath.Base(e.dir), map[string]string{"Dockerfile": "FROM scratch\n"})
 	p.Repository.Grant(e.bob.User, bitbuckettest.Write)
-	e.Must(p.AutomateWith(e.Context, e.Browser, environment, demotest.MainRule()))
+	e.Must(p.AutomateWith(e.Context, e.Browser, environment, rule))
 	page, err := e.Browser.Path()
 	e.Must(err)
 	checkout, err := e.CheckoutAs(e.Context, e.bob, p.Repository)
@@ -41,8 +47,17 @@ func (e *env) enter(environment map[string]secret.Secret) intrusion {
 // {{NAME}} in a file by a value. It returns the commit.
 func (e *env) push(i intrusion, fill map[string]string) string {
 	e.T.Helper()
+	commit := e.commit(i, "repository", fill)
+	_, err := i.checkout.Push(e.Context, "main")
+	e.Must(err)
+	return commit
+}
+
+// commit commits the files in a folder of the attack as Bob, as push does.
+func (e *env) commit(i intrusion, folder string, fill map[string]string) string {
+	e.T.Helper()
 	files := map[string]string{}
-	root := filepath.Join(e.dir, "repository")
+	root := filepath.Join(e.dir, folder)
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -62,8 +77,6 @@ func (e *env) push(i intrusion, fill map[string]string) string {
 		files["pushed.txt"] = "by Bob\n"
 	}
 	commit, err := i.checkout.Commit(e.Context, "Attack "+filepath.Base(e.dir), files)
-	e.Must(err)
-	_, err = i.checkout.Push(e.Context, "main")
 	e.Must(err)
 	return commit
 }

@@ -27,6 +27,12 @@ func attacks() map[string]attack {
 		"a1b-claim-by-hand": func(e *env) string { return e.reached(e.claimByHand(e.plant().Repository.FullName())) },
 		"a1b-from":          fromBase,
 		"a1b-post-push":     fromPostPush,
+		"a2-files":          several,
+		"a2-links":          symlinks,
+		"a2-network":        several,
+		"a2-processes":      processes,
+		"a3-cache":          fromCache,
+		"a6-disk":           several,
 		"a6-memory":         func(e *env) string { return e.overLimit("killed: out of memory, limit 512 MB") },
 		"a6-processes":      func(e *env) string { return e.overLimit("fork failed, limit 300 processes") },
 		"a7.3-digest":       func(e *env) string { return e.reached(e.claimByHand("")) },
@@ -45,7 +51,7 @@ func attacks() map[string]attack {
 // TestAttacks runs every attack. It passes if all of them fail.
 func TestAttacks(t *testing.T) {
 	demotest.RequireTools(t)
-	needProgram(t, "curl", "awk", "od", "base64")
+	needProgram(t, "curl", "awk", "od", "base64", "perl", "ip")
 	all := attacks()
 	if diff := cmp.Diff(attackNames(t), slices.Sorted(maps.Keys(all))); diff != "" {
 		t.Fatalf("attacks (-testdata/attacks +table):\n%s", diff)

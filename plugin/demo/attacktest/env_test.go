@@ -26,6 +26,7 @@ type env struct {
 	dir        string // folder of the attack
 	bob, carol localenv.Person
 	victim     *demotest.Project
+	world      *world
 }
 
 // open starts an installation. The attacks use only HTTP, git and the registry, so that they also work
@@ -35,14 +36,15 @@ func open(t *testing.T) *env {
 	o := localenv.Options{
 		RegistryPassword: secret.New("registry-password-7fb2c1"),
 		Environment: []string{
-			"SLIPWAY_BUILDER_NETWORK=none", "SLIPWAY_CONCURRENCY=4",
+			"SLIPWAY_CONCURRENCY=4", "SLIPWAY_CONCURRENCY_PER_BUILD=4", "SLIPWAY_BUILD_DISK=1GB",
 			"SLIPWAY_BUILD_MEMORY=512MB", "SLIPWAY_BUILD_PROCESSES=300",
 		},
 	}
 	if program := os.Getenv(programVariable); program != "" {
 		o.Executable, o.Child = program, true
 	}
-	e := &env{Env: demotest.StartSignedIn(t, o)}
+	w := newWorld(t)
+	e := &env{world: w, Env: demotest.StartSignedIn(t, o)}
 	e.bob, e.carol = e.AddPerson("bob"), e.AddPerson("carol")
 	e.Must(e.AddRegistry(e.Context, e.Browser))
 	return e
@@ -51,8 +53,20 @@ func open(t *testing.T) *env {
 // attack returns the env for one attack.
 func (e *env) attack(t *testing.T, name string) *env {
 	t.Helper()
-	return &env{Env: e.For(t), dir: filepath.Join(attacksDir, name), bob: e.bob, carol: e.carol, victim: e.victim}
+	return &env{
+		Env: e.For(
+			t,
+		),
+		dir:    filepath.Join(attacksDir, name),
+		bob:    e.bob,
+		carol:  e.carol,
+		victim: e.victim,
+		world:  e.world,
+	}
 }
+
+// other reports whether the program under attack is another version.
+func (e *env) other() bool { return os.Getenv(programVariable) != "" }
 
 // canary is the text that the attack must not reach.
 func (e *env) canary() string {
