@@ -1,8 +1,8 @@
 package demo
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,26 +11,28 @@ import (
 	"strconv"
 	"time"
 
+	"slipway/config/process"
 	"slipway/runner/sandbox"
 )
 
-// rootBuilder is the script that sudo runs. It starts a builder, and when standard input closes, it
-// stops the builder and removes its state. Its arguments are the program, a directory and a group ID.
-const rootBuilder = `
-"$1" builder --address "unix://$2/builder.sock" --state "$2/state" --socket-group "$3" &
-builder=$!
+// rootService is the script that sudo runs. It starts a builder service, and when standard input closes,
+// it stops the service and removes its state. Its arguments are the program, a directory and the user
+// of the gateway.
+const rootService = `
+"$1" builder service --socket "$2/service.sock" --state "$2/state" --gateway-user "$3" --builds 2 &
+service=$!
 cat >/dev/null
-kill "$builder"
-wait "$builder"
+kill "$service"
+wait "$service"
 rm -rf "$2"
 `
 
-// builderTimeout is the maximum time for sudo to start a builder, including the password prompt.
-const builderTimeout = 2 * time.Minute
+// serviceTimeout is the maximum time for sudo to start a service, including the password prompt.
+const serviceTimeout = 2 * time.Minute
 
-// ensureBuilder returns an empty address if the gateway can start a builder by itself: as root, or
-// rootless. Otherwise it starts a builder with sudo and returns its address. Call stop at the end.
-func ensureBuilder(ctx context.Context, executable string, stderr io.Writer) (address string, stop func(), err error) {
+// ensureService returns an empty path if the gateway can start a builder service by itself: as root, or
+// rootless. Otherwise it starts one with sudo and returns the path of its socket. Call stop at the end.
+func ensureService(ctx context.Context, executable string, stderr io.Writer) (socket string, stop func(), err error) {
 	mode := sandbox.Probe(ctx, sandbox.ProbeOptions{})[0]
 	if mode.OK {
 		return "", func() {}, nil
@@ -38,20 +40,25 @@ func ensureBuilder(ctx context.Context, executable string, stderr io.Writer) (ad
 	if _, err := exec.LookPath("sudo"); err != nil {
 		return "", nil, fmt.Errorf("start a builder: this user lacks the rights: %s; or install sudo", mode.Fix)
 	}
-	const notice = "the builder needs root on this machine (%s): sudo starts it, everything else runs as you\n"
+	const notice = "builds need root on this machine (%s): sudo starts the builder service, everything else runs as you\n"
 	fmt.Fprintf(stderr, notice, mode.Fix)
-	return startRootBuilder(ctx, executable, stderr)
+	return startRootService(ctx, executable, stderr)
 }
 
-func startRootBuilder(ctx context.Context, executable string, stderr io.Writer) (string, func(), error) {
+func startRootService(ctx context.Context, executable string, stderr io.Writer) (string, func(), error) {
 	dir, err := os.MkdirTemp("", "slipway-builder-")
 	if err != nil {
 		return "", nil, err
 	}
-	group := strconv.Itoa(os.Getgid())
+	//nolint:gosec // runners with users of their own pass through the directory
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return "", nil, err
+	}
+	user := strconv.Itoa(os.Getuid())
 	//nolint:gosec,noctx // a constant script; stop ends it
-	cmd := exec.Command("sudo", "sh", "-c", rootBuilder, "sh", executable, dir, group)
-	cmd.Stdout, cmd.Stderr = stderr, stderr
+	cmd := exec.Command("sudo", "sh", "-c", rootService, "sh", executable, dir, user)
+	output := &warnings{to: stderr}
+	cmd.Stdout, cmd.Stderr = output, output
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return "", nil, err
@@ -59,25 +66,29 @@ func startRootBuilder(ctx context.Context, executable string, stderr io.Writer) 
 	if err := cmd.Start(); err != nil {
 		return "", nil, fmt.Errorf("start sudo: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := cmd.Wait(); err != nil {
+			fmt.Fprintf(stderr, "builder service under sudo: %v\n", err)
+		}
+	}()
 	stop := func() {
 		stdin.Close()
-		if err := <-ended; err != nil {
-			fmt.Fprintf(stderr, "builder under sudo: %v\n", err)
-		}
+		<-ended
+		_ = os.RemoveAll(dir) // the script has removed it, unless sudo did not start it
 	}
-	socket := filepath.Join(dir, "builder.sock")
+	socket := filepath.Join(dir, "service.sock")
 	if err := waitForSocket(ctx, socket, ended); err != nil {
-		stdin.Close()
+		stop()
 		return "", nil, err
 	}
-	return "unix://" + socket, stop, nil
+	return socket, stop, nil
 }
 
 // waitForSocket waits until the socket exists. It returns an error if sudo ends or ctx ends first.
-func waitForSocket(ctx context.Context, socket string, ended <-chan error) error {
-	ctx, cancel := context.WithTimeout(ctx, builderTimeout)
+func waitForSocket(ctx context.Context, socket string, ended <-chan struct{}) error {
+	ctx, cancel := context.WithTimeout(ctx, serviceTimeout)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -87,10 +98,32 @@ func waitForSocket(ctx context.Context, socket string, ended <-chan error) error
 		}
 		select {
 		case <-tick.C:
-		case err := <-ended:
-			return fmt.Errorf("start the builder with sudo: it ended: %w", errors.Join(err))
+		case <-ended:
+			return fmt.Errorf("start the builder service with sudo: it ended without a socket %s", socket)
 		case <-ctx.Done():
-			return fmt.Errorf("start the builder with sudo: no socket %s: %w", socket, ctx.Err())
+			return fmt.Errorf("start the builder service with sudo: no socket %s: %w", socket, ctx.Err())
 		}
+	}
+}
+
+// warnings writes the lines that are no information of the service, such as its warnings and the
+// messages of sudo.
+type warnings struct {
+	to   io.Writer
+	rest []byte // the start of the next line
+}
+
+// Write never fails.
+func (w *warnings) Write(data []byte) (int, error) {
+	w.rest = append(w.rest, data...)
+	for {
+		line, rest, found := bytes.Cut(w.rest, []byte("\n"))
+		if !found {
+			return len(data), nil
+		}
+		if process.IsWarning(string(line)) {
+			fmt.Fprintf(w.to, "%s\n", line)
+		}
+		w.rest = rest
 	}
 }

@@ -30,12 +30,12 @@ func runDemo(ctx context.Context, once, asJSON bool, stdout, stderr io.Writer) e
 	if err != nil {
 		return err
 	}
-	address, stopBuilder, err := ensureBuilder(ctx, executable, stderr)
+	service, stopService, err := ensureService(ctx, executable, stderr)
 	if err != nil {
 		return err
 	}
-	defer stopBuilder()
-	s, err := start(ctx, Options{Executable: executable, Builder: address, Stderr: stderr})
+	defer stopService()
+	s, err := start(ctx, Options{Executable: executable, Service: service, Stderr: stderr})
 	if s.env != nil {
 		defer s.env.Close()
 	}

@@ -23,7 +23,7 @@ const timeout = 5 * time.Minute
 // Options configure the demo.
 type Options struct {
 	Executable string // the slipway binary
-	Builder    string // address of a builder; if empty, the gateway starts one
+	Service    string // socket of a builder service; if empty, the gateway starts one
 	Stderr     io.Writer
 }
 
@@ -51,9 +51,8 @@ func start(ctx context.Context, o Options) (*scenario, error) {
 	s.progress.printf("starting a Bitbucket, a registry and a gateway on this machine")
 	env, err := localenv.Start(ctx, localenv.Options{
 		Executable: o.Executable,
-		Builder:    o.Builder,
 		// The demo has one automated build. Without the setting, its two tags would build one after the other.
-		Environment: []string{"SLIPWAY_CONCURRENCY_PER_BUILD=2"},
+		Environment: []string{"SLIPWAY_CONCURRENCY_PER_BUILD=2", "SLIPWAY_BUILDER_SERVICE=" + o.Service},
 	})
 	if err != nil {
 		return s, err
