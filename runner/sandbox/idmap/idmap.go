@@ -59,13 +59,18 @@ func (IDs) same(first, last int) []syscall.SysProcIDMap {
 // Namespace makes a user namespace with an ID map, as a file for Mount. In the map, ContainerID is the
 // ID on the disk, and HostID the one that the caller sees.
 func Namespace(mappings []syscall.SysProcIDMap) (*os.File, error) {
+	return NamespaceOf(mappings, mappings)
+}
+
+// NamespaceOf is like Namespace, with different maps of users and groups.
+func NamespaceOf(users, groups []syscall.SysProcIDMap) (*os.File, error) {
 	// The process stops before its first instruction and is killed. So any program does, and no program
 	// runs.
 	cmd := exec.Command("/proc/self/exe") //nolint:noctx // it never runs
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER,
-		UidMappings: mappings,
-		GidMappings: mappings,
+		UidMappings: users,
+		GidMappings: groups,
 		Ptrace:      true,
 		Pdeathsig:   syscall.SIGKILL,
 	}

@@ -14,6 +14,7 @@
 package rootfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,9 @@ type Workspace struct {
 	// Owner is the user outside who owns Dir. Files of this user belong to root inside. New files of
 	// root inside belong to this user outside.
 	Owner int
+	// Group is the same for groups; 0 = the group has the number of Owner. A file of another group cannot
+	// be written to.
+	Group int
 }
 
 // Options configure Host.New. Dir, IDs and Workspace are required.
@@ -165,7 +169,8 @@ func (b *builder) mountWorkspace(w Workspace) error {
 	target := filepath.Join(b.root, WorkspacePath)
 	options := idmap.Options{Checked: true, Owner: w.Owner}
 	if w.Owner != b.ids.First {
-		namespace, err := idmap.Namespace(b.ids.Owned(w.Owner))
+		group := cmp.Or(w.Group, w.Owner)
+		namespace, err := idmap.NamespaceOf(b.ids.Owned(w.Owner), b.ids.Owned(group))
 		if err != nil {
 			return err
 		}

@@ -40,7 +40,7 @@ func (b *hostSandbox) open(ctx context.Context, s *HostSandboxes, host *containe
 	b.sites = p.Sites
 	o := container.Options{
 		Disk:      p.Disk,
-		Workspace: rootfs.Workspace{Dir: p.Workspace, Owner: p.UID},
+		Workspace: rootfs.Workspace{Dir: p.Workspace, Owner: p.UID, Group: p.group()},
 		Files:     siteFiles(p),
 	}
 	if s.networkOff() == "" {

@@ -71,7 +71,7 @@ func TestHooksFetchAndPushThroughTheProxies(t *testing.T) {
 	build := gateway.Push(map[string]string{"svc/image.tar": archive(t), runnertest.Hook("build"): pushScript})
 	e := newEnv(t, "", func(o *service.Options) {
 		o.Program = "/proc/self/exe"
-		o.FirstUID, o.GID = 64000, 64000
+		o.FirstUID, o.GID = 64001, 64000 // as the second of two attempts
 		o.DiskBytes = 256 << 20
 		sandboxes := service.NewHostSandboxes(t.Context(), service.SandboxOptions{
 			Dir: filepath.Join(o.Dir, "sandboxes"), Log: discard.Logger(),

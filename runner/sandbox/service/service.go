@@ -69,6 +69,14 @@ type Place struct {
 	Trust []attemptca.File
 }
 
+// group returns the group of the workspace. A runner that keeps the service's user has its group, too.
+func (p Place) group() int {
+	if p.UID == 0 {
+		return 0
+	}
+	return p.GID
+}
+
 // ErrOff reports that there are no sandboxes here. A further attempt would have none, either.
 var ErrOff = errors.New("build hooks are off here")
 
