@@ -24,7 +24,7 @@ func capabilities() []string {
 
 // newSpec returns the configuration of runc for a sandbox. cgroup may be empty.
 func newSpec(root string, ids idmap.IDs, network, cgroup string) (*specs.Spec, error) {
-	all := capabilities()
+	all, core := capabilities(), coreLimit()
 	s := &specs.Spec{
 		Version:  specVersion,
 		Hostname: "build",
@@ -34,9 +34,7 @@ func newSpec(root string, ids idmap.IDs, network, cgroup string) (*specs.Spec, e
 			Cwd:             "/",
 			NoNewPrivileges: true,
 			Capabilities:    &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all},
-			// 1 and not 0: the kernel pipes crashes to the machine's handler also with 0.
-			// https://man7.org/linux/man-pages/man5/core.5.html
-			Rlimits: []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Hard: 1, Soft: 1}},
+			Rlimits:         []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Hard: core, Soft: core}},
 		},
 		Mounts: mounts(),
 		Linux: &specs.Linux{
