@@ -8,4 +8,4 @@ import (
 	"slipway/plugin/demo/demotest"
 )
 
-func TestMain(m *testing.M) { demotest.Main(inWorld{m}) }
+func TestMain(m *testing.M) { demotest.Main(demotest.Isolated{Tests: m}) }

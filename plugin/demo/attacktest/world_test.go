@@ -10,20 +10,15 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"slipway/config/must"
+	"slipway/plugin/demo/demotest"
 	"slipway/runner/sandbox/netns"
 )
-
-// The tests run in a world of their own: "host" is the network namespace of the test process, with all
-// programs of the installation, and "internet" is another one. No packet leaves them. The files in /run
-// and /dev/shm are of the world, too.
-const worldVariable = "SLIPWAY_ATTACK_TEST_WORLD"
 
 const (
 	host4, host6 = "192.0.2.2", "2001:db8:a::2"
@@ -40,34 +35,6 @@ func metadata() []string {
 	return []string{
 		"169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254",
 	}
-}
-
-// inWorld runs the tests in the namespaces of a world, if this process may make them.
-type inWorld struct{ m *testing.M }
-
-func (w inWorld) Run() int {
-	if os.Getenv(worldVariable) != "" || os.Geteuid() != 0 {
-		return w.m.Run()
-	}
-	host, err := netns.New(func() error { return run("ip", "link", "set", "lo", "up") })
-	if err == nil {
-		err = netns.Do(host, func() error {
-			cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-			cmd.Env = append(os.Environ(), worldVariable+"=1")
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-			return cmd.Run()
-		})
-	}
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		return exit.ExitCode()
-	case err != nil:
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
 }
 
 func run(program string, args ...string) error {
@@ -87,7 +54,9 @@ func ip(commands ...string) error {
 }
 
 // A world has services outside of every build. They answer with the canary of the attack, and record who
-// connects. It is safe for concurrent use.
+// connects. "host" is the network namespace of the test process, with all programs of the installation, and
+// "internet" is another one. The files in /run and /dev/shm are of the world, too. It is safe for concurrent
+// use.
 type world struct {
 	dir string // files that every user may read
 
@@ -99,7 +68,7 @@ type world struct {
 // newWorld adds networks, files, sockets and services to the world of this process.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	if os.Getenv(worldVariable) == "" {
+	if !demotest.IsIsolated() {
 		t.Skip("SKIPPED: network namespaces need root")
 	}
 	w := &world{dir: must.Get[string](t)(os.MkdirTemp("", "outside-"))}
@@ -124,7 +93,6 @@ func newWorld(t testing.TB) *world {
 // mount replaces the files that programs of a machine share.
 func (w *world) mount(t testing.TB) {
 	t.Helper()
-	must.Succeed(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 	for dir, mode := range map[string]string{"/run": "0755", "/dev/shm": "1777"} {
 		must.Succeed(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode="+mode))
 	}
