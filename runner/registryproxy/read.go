@@ -61,11 +61,8 @@ func (p *Proxy) blob(w http.ResponseWriter, r *http.Request, to route) error {
 		return err
 	}
 	if isRedirect(resp) {
-		if resp, err = p.upstream.follow(
-			r.Context(),
-			r,
-			resp,
-		); err != nil { //nolint:bodyclose // writeResponse closes it
+		resp, err = p.upstream.follow(r.Context(), r, resp) //nolint:bodyclose // writeResponse closes it
+		if err != nil {
 			return err
 		}
 	}

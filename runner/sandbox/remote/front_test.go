@@ -154,7 +154,10 @@ func TestListenNeedsCertificates(t *testing.T) {
 		t.Errorf("without a certificate: got %v, want an error with the command", err)
 	}
 	e := newFrontEnv(t)
-	f := Front{Identity: e.issue(t, subject{name: "server", hosts: []string{"h"}}), Revoked: filepath.Join(t.TempDir(), "no")}
+	f := Front{
+		Identity: e.issue(t, subject{name: "server", hosts: []string{"h"}}),
+		Revoked:  filepath.Join(t.TempDir(), "no"),
+	}
 	if _, err := f.Listen(t.Context(), "127.0.0.1:0"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without the file of revoked certificates: got %v, want ErrNotExist", err)
 	}
