@@ -22,23 +22,25 @@ func TestTheServiceGetsTheLimitsAndTheNetwork(t *testing.T) {
 		BuilderCache:   "5GB",
 		BuildDisk:      "2GB",
 		Frontends:      []string{"example.com/a", "example.com/b"},
+		LocalRegistry:  []string{"127.0.0.1:5000"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := strings.Fields(
 		"--idle 1m0s --running 10 --cache-size 5GB --build-processes 1000 --build-cpus 1.5 --builds 2 " +
-			"--own-builds 1 --build-memory 3GB --disk 2GB -- --network none --frontend example.com/a --frontend example.com/b",
+			"--own-builds 1 --build-memory 3GB --disk 2GB --local-registry 127.0.0.1:5000 -- --network none --frontend example.com/a --frontend example.com/b",
 	)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("arguments (-want +got):\n%s", diff)
 	}
 }
 
-func TestAnInvalidSizeIsReportedAtTheStart(t *testing.T) {
+func TestAnInvalidSettingIsReportedAtTheStart(t *testing.T) {
 	for name, c := range map[string]config.Gateway{
-		"SLIPWAY_BUILDER_CACHE": {BuilderCache: "many"},
-		"SLIPWAY_BUILD_DISK":    {BuilderCache: "1GB", BuildDisk: "-1GB"},
+		"SLIPWAY_BUILDER_CACHE":            {BuilderCache: "many"},
+		"SLIPWAY_BUILD_DISK":               {BuilderCache: "1GB", BuildDisk: "-1GB"},
+		"SLIPWAY_BUILDER_LOCAL_REGISTRIES": {BuilderCache: "1GB", LocalRegistry: []string{"192.0.2.1:5000"}},
 	} {
 		if _, err := serviceArgs(c); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v, want an error about it", name, err)

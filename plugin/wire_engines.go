@@ -170,6 +170,12 @@ func serviceArgs(c config.Gateway) ([]string, error) {
 	if c.BuildDisk != "" {
 		args = append(args, "--disk", c.BuildDisk)
 	}
+	for _, host := range c.LocalRegistry {
+		if _, err := buildservice.ParseLocalRegistry(host); err != nil {
+			return nil, fmt.Errorf("SLIPWAY_BUILDER_LOCAL_REGISTRIES: %w", err)
+		}
+		args = append(args, "--local-registry", host)
+	}
 	args = append(args, "--", "--network", c.BuilderNetwork)
 	for _, image := range c.Frontends {
 		args = append(args, "--frontend", image)

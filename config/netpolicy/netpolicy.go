@@ -31,6 +31,8 @@ type Policy struct {
 	// Allow names the hosts that the installation configured, as "registry.example.com:443".
 	// They are allowed at any address. The comparison ignores case.
 	Allow []string
+	// Own are further addresses of this machine. A process in a network namespace does not see them.
+	Own []netip.Addr
 	// AllowNetworks are networks that the installation configured. If a network is allowed and another
 	// one is refused, the smaller one decides: 100.64.0.0/10 does not allow the metadata service
 	// 100.100.100.200, but 100.100.100.200/32 does. They never allow the machine's own addresses.
@@ -45,7 +47,7 @@ func (p Policy) Check(a netip.Addr) error {
 	}
 	a = embedded(a.WithZone(""))
 	kind := p.refusal(a)
-	if kind == "" && isOwn(a) {
+	if kind == "" && (slices.Contains(p.Own, a) || isOwn(a)) {
 		kind = "this machine's own"
 	}
 	if kind == "" {

@@ -39,10 +39,16 @@ type Builder struct {
 // StartBuilder starts a command that runs `slipway builder`. onLine is called with each line of its
 // output; calls do not overlap.
 func StartBuilder(cmd *exec.Cmd, onLine func(line string)) (*Builder, error) {
+	return StartBuilderIn(cmd, nil, onLine)
+}
+
+// StartBuilderIn is like StartBuilder, for a builder in another network: setup is Options.Setup of the
+// process.
+func StartBuilderIn(cmd *exec.Cmd, setup func() error, onLine func(line string)) (*Builder, error) {
 	b := &Builder{ready: make(chan struct{})}
 	var announce sync.Once
 	var err error
-	b.Process, err = Start(cmd, Options{Line: func(line string) {
+	b.Process, err = Start(cmd, Options{Setup: setup, Line: func(line string) {
 		b.keep(line)
 		onLine(line)
 		if strings.Contains(line, ReadyMessage) {

@@ -103,16 +103,23 @@ func isDockerfileError(err error) bool {
 	if errors.As(err, &exit) {
 		return exit.ExitCode != gatewaypb.UnknownExitStatus
 	}
+	if refusalIn(err.Error()) != "" {
+		return true
+	}
 	switch grpcerrors.Code(err) {
 	case codes.FailedPrecondition, codes.InvalidArgument:
 		return true
 	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded, codes.Internal:
 		return false
 	}
+	hasLine := len(errdefs.Sources(err)) > 0
+	if unknownHost().MatchString(err.Error()) && (hasLine || ofSource().MatchString(err.Error())) {
+		return true
+	}
 	if infrastructureErrors().MatchString(err.Error()) {
 		return false
 	}
-	return len(errdefs.Sources(err)) > 0 || dockerfileErrors().MatchString(err.Error())
+	return hasLine || dockerfileErrors().MatchString(err.Error())
 }
 
 // lazyRegexp returns a function that compiles an expression on its first call.
@@ -124,19 +131,37 @@ func lazyRegexp(expression string) func() *regexp.Regexp {
 // error types are lost in gRPC. The expression is compiled lazily to save start time.
 var infrastructureErrors = lazyRegexp(
 	`(?i)dial (tcp|udp)|i/o timeout|tls handshake|connection (refused|reset)|broken pipe|unexpected EOF|no such host|` +
-		`server misbehaving|unexpected status.*: (429|5\d\d)|toomanyrequests|no space left on device|disk quota|cannot allocate memory|` +
+		`server misbehaving|unexpected status.*: (429|5\d\d)|(returned error:|invalid response status) (429|5\d\d)|Temporary failure in name resolution|early EOF|toomanyrequests|no space left on device|disk quota|cannot allocate memory|` +
 		`transport is closing|error reading from server|no active session|context canceled|failed to mount|runc run failed: unable to start`,
 )
 
-// dockerfileErrors matches errors of the Dockerfile for which BuildKit reports no line.
+// unknownHost matches the errors of names that no name server knows, in the words of Go and git. If a name
+// server does not answer, the words are others.
+var unknownHost = lazyRegexp(`no such host|Name or service not known`)
+
+// ofSource matches the errors of the sources in a Dockerfile, also if they have no line.
+var ofSource = lazyRegexp(`failed to load cache key|failed to resolve source metadata`)
+
+// refusalIn returns the part of a text from a refusal by the builder's policy of addresses, or "".
+func refusalIn(text string) string {
+	for _, start := range []string{RefusedADD, RefusedRegistry} {
+		if _, refusal, found := strings.Cut(text, ": "+start); found {
+			return start + refusal
+		}
+	}
+	return ""
+}
+
+// dockerfileErrors matches errors of the Dockerfile for which BuildKit reports no line. One is that of git,
+// which cannot reach an address that is refused.
 var dockerfileErrors = lazyRegexp(`failed to read dockerfile|dockerfile parse error|the Dockerfile cannot be empty|` +
-	`(security\.insecure|network\.host|device) is not allowed|build arg|target stage .* could not be found|failed to parse platform|not allowed by`)
+	`(security\.insecure|network\.host|device) is not allowed|build arg|git stderr:|invalid response status 4|target stage .* could not be found|failed to parse platform|not allowed by`)
 
 // plainMessage returns the text of an error without the prefixes of gRPC and BuildKit.
 func plainMessage(err error) string {
 	text := err.Error()
-	if _, refusal, found := strings.Cut(text, ": "+RefusedADD); found {
-		return RefusedADD + refusal
+	if refusal := refusalIn(text); refusal != "" {
+		return refusal
 	}
 	for _, prefix := range []string{"failed to solve: ", "rpc error: code = Unknown desc = ", "rpc error: code = FailedPrecondition desc = "} {
 		text = strings.TrimPrefix(text, prefix)

@@ -6,6 +6,8 @@ const (
 	FrontendDockerfile = "dockerfile.v0"
 	// RefusedADD is the beginning of a refusal. The text before it comes from Go's network stack.
 	RefusedADD = "ADD may not fetch from "
+	// RefusedRegistry is the beginning of a refusal of a registry, or of an address that a registry names.
+	RefusedRegistry = "builds may not connect to "
 	// ContextName is the name of the build context in Dockerfile frontends.
 	ContextName = "context"
 )

@@ -49,7 +49,7 @@ func (t *certsTransport) transportFor(host string) (*http.Transport, error) {
 		return known, nil
 	}
 	transport := t.base
-	config, err := tlsConfigOf(t.dir, host)
+	config, err := TLSConfigIn(t.dir, host)
 	if err != nil {
 		return nil, err
 	}
@@ -63,10 +63,10 @@ func (t *certsTransport) transportFor(host string) (*http.Transport, error) {
 
 // TLSConfig returns the TLS configuration of a registry ("registry.example.com:5000") with the certificates
 // in CertsDir, or nil if it has none there.
-func TLSConfig(host string) (*tls.Config, error) { return tlsConfigOf(CertsDir, host) }
+func TLSConfig(host string) (*tls.Config, error) { return TLSConfigIn(CertsDir, host) }
 
-// tlsConfigOf returns the TLS configuration of a registry's directory, or nil if it has no directory.
-func tlsConfigOf(dir, host string) (*tls.Config, error) {
+// TLSConfigIn is like TLSConfig, with another directory than CertsDir.
+func TLSConfigIn(dir, host string) (*tls.Config, error) {
 	if !filepath.IsLocal(host) {
 		return nil, nil
 	}

@@ -97,12 +97,17 @@ func (s stage) prepareMounts(o RunOptions) ([]string, error) {
 			return nil, err
 		}
 	}
-	if Privileged() {
-		return nil, mountTmpfs("/run/runc")
+	var env []string
+	runtimeDir := "/run/runc"
+	if !Privileged() {
+		// As root of a user namespace, runc uses XDG_RUNTIME_DIR, unless USER is root.
+		runtimeDir = filepath.Join(o.State, "run")
+		env = []string{"XDG_RUNTIME_DIR=" + runtimeDir, "USER=slipway", "HOME=" + o.State}
 	}
-	// As root of a user namespace, runc uses XDG_RUNTIME_DIR, unless USER is root.
-	runtimeDir := filepath.Join(o.State, "run")
-	return []string{"XDG_RUNTIME_DIR=" + runtimeDir, "USER=slipway", "HOME=" + o.State}, mountTmpfs(runtimeDir)
+	if err := mountTmpfs(runtimeDir); err != nil {
+		return nil, err
+	}
+	return env, s.network.mountFiles(runtimeDir)
 }
 
 func mountTmpfs(dir string) error {

@@ -67,6 +67,7 @@ type stage struct {
 	context    string // directory of the build context; only with ephemeral
 	sharedPIDs bool   // the server shares the PID namespace and /proc of launch
 	inherited  bool   // a supervisor has given files to the builder (Inheritance)
+	network    Network
 }
 
 func readStage(getenv func(name string) string) stage {
@@ -82,6 +83,7 @@ func readStage(getenv func(name string) string) stage {
 		context:    getenv(contextVar),
 		sharedPIDs: getenv(sharedPIDsVar) != "",
 		inherited:  getenv(inheritedVar) != "",
+		network:    readNetwork(getenv),
 	}
 }
 
@@ -94,12 +96,14 @@ type Environment struct {
 	// Context is the directory from which the server reads the build context. If it is empty, clients
 	// send the context. A server for more than one build has none.
 	Context string
+	// Network is the network that a supervisor has made for the server.
+	Network Network
 	// Inherited holds the files that a supervisor has given to the server.
 	Inherited Inheritance
 }
 
 func (s stage) environment() Environment {
-	e := Environment{Ephemeral: s.ephemeral}
+	e := Environment{Ephemeral: s.ephemeral, Network: s.network}
 	if s.ephemeral {
 		e.Context = s.context
 	}

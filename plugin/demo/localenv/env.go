@@ -204,7 +204,7 @@ func (env *Env) startGateway(ctx context.Context) error {
 		"SLIPWAY_URL=" + url, "SLIPWAY_LISTEN=" + addr, "SLIPWAY_DATA=" + env.Gateway.Data,
 		"SLIPWAY_BITBUCKET_URL=" + env.Bitbucket.URL(), "SLIPWAY_BITBUCKET_API_URL=" + env.Bitbucket.URL(),
 		"SLIPWAY_BITBUCKET_CLIENT_ID=" + consumer.Key, "SLIPWAY_BITBUCKET_CLIENT_SECRET=" + consumer.Secret.Reveal(),
-		"SLIPWAY_BUILDER=" + env.options.Builder,
+		"SLIPWAY_BUILDER=" + env.options.Builder, "SLIPWAY_BUILDER_LOCAL_REGISTRIES=" + env.Registry,
 		"SLIPWAY_DATABASE=" + env.options.Database.Reveal(), "SLIPWAY_KEY_FILE=" + env.Gateway.key(),
 	}, env.options.Environment...)
 	if err := env.Gateway.giveData(); err != nil {

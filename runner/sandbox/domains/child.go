@@ -24,6 +24,7 @@ import (
 type child struct {
 	*process.Builder
 	link    net.Conn
+	network Network     // nil = that of this process
 	stopped atomic.Bool // the supervisor stopped it, so its exit code does not matter
 
 	steps int // the last share of the steps; owned by Supervisor.balance
@@ -53,10 +54,41 @@ func (c *child) stop() {
 
 func (c *child) isStopped() bool { return c.stopped.Load() }
 
-// startChild starts the builder of a domain and waits until it accepts connections. The kernel kills it
-// if the supervisor is killed, so that the next supervisor can use the state directory. Its output goes
-// to the supervisor's log.
+// startChild starts the builder of a domain in its network, and waits until it accepts connections.
 func (s *Supervisor) startChild(ctx context.Context, d *domain) (*child, error) {
+	var network Network
+	if s.o.Network != nil {
+		var err error
+		if network, err = s.o.Network(ctx, d.id); err != nil {
+			return nil, fmt.Errorf("make the network of the builder: %w", err)
+		}
+	}
+	c, err := s.startIn(d, network)
+	if err != nil {
+		s.closeNetwork(network)
+		return nil, err
+	}
+	s.watches.Go(func() { s.receive(d, c) })
+	if err := c.WaitReady(ctx); err != nil {
+		c.stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+// closeNetwork removes the network of a builder that has ended or did not start.
+func (s *Supervisor) closeNetwork(network Network) {
+	if network == nil {
+		return
+	}
+	if err := network.Close(); err != nil {
+		s.o.Log.WithError(err).Warn("the network of a builder stays")
+	}
+}
+
+// startIn starts the builder of a domain. The kernel kills it if the supervisor is killed, so that the next
+// supervisor can use the state directory. Its output goes to the supervisor's log.
+func (s *Supervisor) startIn(d *domain, network Network) (*child, error) {
 	conn, linkFile, err := link.Pair()
 	if err != nil {
 		return nil, err
@@ -72,18 +104,17 @@ func (s *Supervisor) startChild(ctx context.Context, d *domain) (*child, error) 
 	cmd.Env = append([]string{}, s.o.Environ...)
 	sandbox.Inheritance{Listener: socket, Link: linkFile}.Pass(cmd)
 	log := s.o.Log.WithField("from", "builder").WithField("domain", d.id)
-	builder, err := process.StartBuilder(cmd, func(line string) { log.Info(line) })
+	var enter func() error
+	if network != nil {
+		cmd.Env = append(cmd.Env, network.Environ()...)
+		enter = network.Enter
+	}
+	builder, err := process.StartBuilderIn(cmd, enter, func(line string) { log.Info(line) })
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
-	c := &child{Builder: builder, link: conn, idleSince: time.Now()}
-	s.watches.Go(func() { s.receive(d, c) })
-	if err := c.WaitReady(ctx); err != nil {
-		c.stop()
-		return nil, err
-	}
-	return c, nil
+	return &child{Builder: builder, link: conn, network: network, idleSince: time.Now()}, nil
 }
 
 func (s *Supervisor) args(d *domain) []string {
@@ -104,8 +135,9 @@ func (s *Supervisor) args(d *domain) []string {
 	}, shared, s.o.Args)
 }
 
-// receive records the reports of a child until all its processes have ended.
+// receive records the reports of a child until all its processes have ended, and then removes its network.
 func (s *Supervisor) receive(d *domain, c *child) {
+	defer s.closeNetwork(c.network)
 	defer func() { _ = c.link.Close() }()
 	link.Reports{
 		Busy: func(busy bool) {

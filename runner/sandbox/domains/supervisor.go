@@ -40,10 +40,24 @@ type Options struct {
 	// Obsolete are the states of earlier releases, on the file system of Dir. They are deleted.
 	Obsolete []string
 
+	// Network makes the network of a domain's builder, before the builder starts. nil = builders use the
+	// network of this process.
+	Network func(ctx context.Context, domain string) (Network, error)
+
 	// DiskSpace returns the free and the total bytes of a directory's file system; nil asks the kernel.
 	DiskSpace func(dir string) (free, total int64, err error)
 
 	Log logrus.FieldLogger
+}
+
+// A Network is the network of one builder.
+type Network interface {
+	// Enter moves this thread to the network. See process.Options.Setup.
+	Enter() error
+	// Environ returns variables that a builder in the network needs.
+	Environ() []string
+	// Close removes the network. It is called when no process of the builder is left.
+	Close() error
 }
 
 // DefaultMaxRunning is the default of Options.MaxRunning. An idle builder uses about 20 MB.

@@ -100,6 +100,7 @@ func configOf(cmd *cli.Command) (Config, error) {
 		Frontends:          cmd.StringSlice("frontend"),
 		Idle:               cmd.Duration("idle"),
 		InsecureRegistries: cmd.StringSlice("insecure-registry"),
+		LocalRegistries:    cmd.StringSlice("local-registry"),
 		Mirrors:            cmd.StringSlice("mirror"),
 		Certs:              cmd.String("certs"),
 		DNS:                cmd.StringSlice("dns"),

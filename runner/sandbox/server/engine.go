@@ -15,7 +15,6 @@ import (
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/solver/bboltcachestorage"
 	"github.com/moby/buildkit/util/db/boltutil"
-	"github.com/moby/buildkit/util/resolver"
 	"github.com/moby/buildkit/worker"
 	bolt "go.etcd.io/bbolt"
 )
@@ -34,7 +33,7 @@ func newEngine(ctx context.Context, c Config, p parts) (_ *control.Controller, e
 	if err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
 	}
-	hosts := resolver.NewRegistryConfig(c.registries())
+	hosts := c.registryHosts()
 	w, err := newWorker(ctx, c, hosts, p)
 	if err != nil {
 		return nil, err

@@ -146,6 +146,10 @@ func networkFlags() []cli.Flag {
 			Sources: env("SLIPWAY_BUILDER_INSECURE_REGISTRIES"),
 		},
 		&cli.StringSliceFlag{
+			Name:  "local-registry",
+			Usage: "registry on this machine, as host:port, that the builder of a builder service may use",
+		},
+		&cli.StringSliceFlag{
 			Name:    "mirror",
 			Usage:   "mirror of Docker Hub, tried first: https://host, http://host or host",
 			Sources: env("SLIPWAY_BUILDER_MIRRORS"),

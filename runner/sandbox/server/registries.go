@@ -3,16 +3,83 @@ package server
 import (
 	"cmp"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
+	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/moby/buildkit/executor/oci"
+	"github.com/moby/buildkit/util/resolver"
 	resolverconfig "github.com/moby/buildkit/util/resolver/config"
+	"github.com/moby/buildkit/util/tracing"
 
+	"slipway/config/netpolicy"
+	"slipway/runner/buildkit"
 	"slipway/runner/registry"
 )
+
+// registryHosts returns the hosts of registries with their clients. The builder of a builder service
+// connects only to addresses that a policy allows. Another builder has BuildKit's clients: it may run beside
+// a registry, in the network of a CI's step.
+func (c Config) registryHosts() docker.RegistryHosts {
+	hosts := resolver.NewRegistryConfig(c.registries())
+	if !c.Environment.Network.Given {
+		return hosts
+	}
+	policy := netpolicy.Policy{Allow: c.LocalRegistries, Own: c.Environment.Network.Machine}
+	clients := &registryClients{
+		certs:  cmp.Or(c.Certs, registry.CertsDir),
+		dialer: newDialer(policy, buildkit.RefusedRegistry),
+		byHost: map[string]*http.Client{},
+	}
+	return func(name string) ([]docker.RegistryHost, error) {
+		all, err := hosts(name)
+		for i := range all {
+			certs := all[i].Host
+			if certs == dockerHub {
+				certs = name
+			}
+			if err == nil {
+				all[i].Client, err = clients.get(certs)
+			}
+		}
+		return all, err
+	}
+}
+
+// dockerHub is the host of the registry with the name docker.io.
+const dockerHub = "registry-1.docker.io"
+
+// registryClients are the clients of registries. It is safe for concurrent use.
+type registryClients struct {
+	certs  string // directory
+	dialer dialer
+
+	mu     sync.Mutex
+	byHost map[string]*http.Client // "" = of hosts without certificates
+}
+
+// get returns the client for the host with a directory of certificates. Hosts without one share a client.
+func (r *registryClients) get(host string) (*http.Client, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	config, err := registry.TLSConfigIn(r.certs, host)
+	if err != nil {
+		return nil, fmt.Errorf("certificates for %s: %w", host, err)
+	}
+	if config == nil {
+		host = ""
+	}
+	if known := r.byHost[host]; known != nil {
+		return known, nil
+	}
+	client := &http.Client{Transport: tracing.NewTransport(r.dialer.transport(config))}
+	r.byHost[host] = client
+	return client, nil
+}
 
 // registries returns BuildKit's configuration of each registry by host. BuildKit uses plain HTTP for
 // loopback hosts without configuration, so a loopback host with certificates is set to HTTPS.

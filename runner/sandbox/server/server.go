@@ -44,6 +44,7 @@ type Config struct {
 	Idle       time.Duration // stop after this time without a call; 0 = never
 
 	InsecureRegistries []string // hosts with plain HTTP; loopback hosts always use it
+	LocalRegistries    []string // registries on this machine, as host:port; only for Environment.Network
 	Mirrors            []string // mirrors of Docker Hub, tried first: https://host, http://host or host
 	Certs              string   // directory of registries' certificates; empty = registry.CertsDir
 	DNS, DNSSearch     []string // name servers and search domains of RUN steps; nil = their network's

@@ -96,7 +96,7 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p part
 	if c.Network == sandbox.NetworkHost {
 		return w, nil
 	}
-	return w, confineADD(w)
+	return w, c.confineADD(w)
 }
 
 const nativeSnapshotter = "native"

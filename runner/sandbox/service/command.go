@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -93,6 +94,12 @@ func serviceFlags() []cli.Flag {
 			Value:   "20GB",
 			Sources: cli.EnvVars("SLIPWAY_BUILDER_CACHE"),
 		},
+		&cli.StringSliceFlag{
+			Name: "local-registry",
+			Usage: "registry on this machine that builds may use, as 127.0.0.1:5000 or registry.example.com:443; " +
+				"builds reach no other service of this machine",
+			Sources: cli.EnvVars("SLIPWAY_BUILDER_LOCAL_REGISTRIES"),
+		},
 		&cli.StringFlag{
 			Name:    "disk",
 			Usage:   "size of the disk of one build, as 10GB; default: half of the free space, divided by --builds, at most 20GB",
@@ -112,6 +119,7 @@ type commandLine struct {
 	cache         int64 // bytes
 	limits        cgroup.Settings
 	limited       bool // the limits hold
+	registries    []buildservice.LocalRegistry
 	builderArgs   []string
 	unsupported   string // why no sandbox can run here; empty = one may
 	log           logrus.FieldLogger
@@ -138,6 +146,10 @@ func parse(cmd *cli.Command) (commandLine, error) {
 	if err != nil {
 		return commandLine{}, err
 	}
+	registries, err := parseRegistries(cmd.StringSlice("local-registry"))
+	if err != nil {
+		return commandLine{}, err
+	}
 	log := logrus.New()
 	log.SetOutput(cmd.Root().ErrWriter)
 	return commandLine{
@@ -151,6 +163,7 @@ func parse(cmd *cli.Command) (commandLine, error) {
 		gid:         gid,
 		idle:        cmd.Duration("idle"),
 		running:     cmd.Int("running"),
+		registries:  registries,
 		builderArgs: cmd.Args().Slice(),
 		log:         log,
 	}, nil
@@ -220,7 +233,8 @@ func (l commandLine) serve(ctx context.Context) error {
 	builders := domains.New(domains.Options{
 		Executable: self,
 		Dir:        filepath.Join(l.state, "domains"),
-		Args:       append(limitArgs(l.limits, l.limited), l.builderArgs...),
+		Args:       slices.Concat(limitArgs(l.limits, l.limited), registryArgs(l.registries), l.builderArgs),
+		Network:    l.networks(),
 		Environ:    sandbox.BuilderEnviron(os.Environ()),
 		Idle:       l.idle,
 		MaxRunning: l.running,
