@@ -16,10 +16,10 @@ import (
 )
 
 // rootService is the script that sudo runs. It starts a builder service, and when standard input closes,
-// it stops the service and removes its state. Its arguments are the program, a directory and the user
-// of the gateway.
+// it stops the service and removes its state. Its arguments are the program, a directory, the user
+// of the gateway, and the registry.
 const rootService = `
-"$1" builder service --socket "$2/service.sock" --state "$2/state" --gateway-user "$3" --builds 2 &
+"$1" builder service --socket "$2/service.sock" --state "$2/state" --gateway-user "$3" --local-registry "$4" --builds 2 &
 service=$!
 cat >/dev/null
 kill "$service"
@@ -32,7 +32,10 @@ const serviceTimeout = 2 * time.Minute
 
 // ensureService returns an empty path if the gateway can start a builder service by itself: as root, or
 // rootless. Otherwise it starts one with sudo and returns the path of its socket. Call stop at the end.
-func ensureService(ctx context.Context, executable string, stderr io.Writer) (socket string, stop func(), err error) {
+// registry is the registry on this machine that builds may use.
+func ensureService(
+	ctx context.Context, executable, registry string, stderr io.Writer,
+) (socket string, stop func(), err error) {
 	mode := sandbox.Probe(ctx, sandbox.ProbeOptions{})[0]
 	if mode.OK {
 		return "", func() {}, nil
@@ -42,10 +45,12 @@ func ensureService(ctx context.Context, executable string, stderr io.Writer) (so
 	}
 	const notice = "builds need root on this machine (%s): sudo starts the builder service, everything else runs as you\n"
 	fmt.Fprintf(stderr, notice, mode.Fix)
-	return startRootService(ctx, executable, stderr)
+	return startRootService(ctx, executable, registry, stderr)
 }
 
-func startRootService(ctx context.Context, executable string, stderr io.Writer) (string, func(), error) {
+func startRootService(
+	ctx context.Context, executable, registry string, stderr io.Writer,
+) (string, func(), error) {
 	dir, err := os.MkdirTemp("", "slipway-builder-")
 	if err != nil {
 		return "", nil, err
@@ -56,7 +61,7 @@ func startRootService(ctx context.Context, executable string, stderr io.Writer) 
 	}
 	user := strconv.Itoa(os.Getuid())
 	//nolint:gosec,noctx // a constant script; stop ends it
-	cmd := exec.Command("sudo", "sh", "-c", rootService, "sh", executable, dir, user)
+	cmd := exec.Command("sudo", "sh", "-c", rootService, "sh", executable, dir, user, registry)
 	output := &warnings{to: stderr}
 	cmd.Stdout, cmd.Stderr = output, output
 	stdin, err := cmd.StdinPipe()

@@ -26,7 +26,9 @@ func TestSudoStartsTheService(t *testing.T) {
 	t.Setenv("TMPDIR", temporary)
 	must.Succeed(t, os.Chmod(temporary, 0o755))
 	var output bytes.Buffer
-	socket, stop, err := startRootService(t.Context(), must.Get[string](t)(os.Executable()), &output)
+	socket, stop, err := startRootService(
+		t.Context(), must.Get[string](t)(os.Executable()), "127.0.0.1:5000", &output,
+	)
 	must.Succeed(t, err)
 	info, err := os.Stat(socket)
 	must.Succeed(t, err)
@@ -64,7 +66,7 @@ func TestSudoThatEndsIsAnError(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	var output bytes.Buffer
-	_, _, err := startRootService(t.Context(), "/bin/false", &output)
+	_, _, err := startRootService(t.Context(), "/bin/false", "127.0.0.1:5000", &output)
 	if err == nil || !strings.Contains(err.Error(), "with sudo: it ended") {
 		t.Errorf("got error %v, want that sudo ended", err)
 	}

@@ -30,12 +30,7 @@ func runDemo(ctx context.Context, once, asJSON bool, stdout, stderr io.Writer) e
 	if err != nil {
 		return err
 	}
-	service, stopService, err := ensureService(ctx, executable, stderr)
-	if err != nil {
-		return err
-	}
-	defer stopService()
-	s, err := start(ctx, Options{Executable: executable, Service: service, Stderr: stderr})
+	s, err := start(ctx, Options{Executable: executable, Stderr: stderr})
 	if s.env != nil {
 		defer s.env.Close()
 	}

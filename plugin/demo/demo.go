@@ -23,7 +23,6 @@ const timeout = 5 * time.Minute
 // Options configure the demo.
 type Options struct {
 	Executable string // the slipway binary
-	Service    string // socket of a builder service; if empty, the gateway starts one
 	Stderr     io.Writer
 }
 
@@ -52,7 +51,15 @@ func start(ctx context.Context, o Options) (*scenario, error) {
 	env, err := localenv.Start(ctx, localenv.Options{
 		Executable: o.Executable,
 		// The demo has one automated build. Without the setting, its two tags would build one after the other.
-		Environment: []string{"SLIPWAY_CONCURRENCY_PER_BUILD=2", "SLIPWAY_BUILDER_SERVICE=" + o.Service},
+		Environment: []string{"SLIPWAY_CONCURRENCY_PER_BUILD=2"},
+		BeforeGateway: func(ctx context.Context, env *localenv.Env) ([]string, error) {
+			socket, stop, err := ensureService(ctx, o.Executable, env.Registry, o.Stderr)
+			if err != nil {
+				return nil, err
+			}
+			env.OnClose(stop)
+			return []string{"SLIPWAY_BUILDER_SERVICE=" + socket}, nil
+		},
 	})
 	if err != nil {
 		return s, err

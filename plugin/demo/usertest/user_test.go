@@ -59,7 +59,7 @@ func startService(ctx context.Context, t *testing.T, local *localenv.Env, dir st
 	}
 	cmd := exec.Command(executable, "builder", "service",
 		"--socket", filepath.Join(dir, "service.sock"), "--state", filepath.Join(dir, "state"),
-		"--gateway-user", strconv.Itoa(gatewayUID), "--disk", "1GB", "--", "--network", "none")
+		"--gateway-user", strconv.Itoa(gatewayUID), "--local-registry", local.Registry, "--disk", "1GB", "--", "--network", "none")
 	cmd.Env = process.Environ(os.Environ())
 	service, err := process.StartBuilder(cmd, func(line string) { t.Log(line) })
 	if err != nil {
