@@ -56,9 +56,8 @@ func (i Isolated) Run() int {
 }
 
 func runAgain() error {
-	cmd := exec.Command(
-		"/proc/self/exe",
-		os.Args[1:]...) //nolint:gosec,noctx // this program; the tests have a time-out
+	//nolint:gosec,noctx // this program; the tests have a time-out
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), isolatedVariable+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}

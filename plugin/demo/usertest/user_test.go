@@ -57,9 +57,24 @@ func startService(ctx context.Context, t *testing.T, local *localenv.Env, dir st
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(executable, "builder", "service",
-		"--socket", filepath.Join(dir, "service.sock"), "--state", filepath.Join(dir, "state"),
-		"--gateway-user", strconv.Itoa(gatewayUID), "--local-registry", local.Registry, "--disk", "1GB", "--", "--network", "none")
+	cmd := exec.Command(
+		executable,
+		"builder",
+		"service",
+		"--socket",
+		filepath.Join(dir, "service.sock"),
+		"--state",
+		filepath.Join(dir, "state"),
+		"--gateway-user",
+		strconv.Itoa(gatewayUID),
+		"--local-registry",
+		local.Registry,
+		"--disk",
+		"1GB",
+		"--",
+		"--network",
+		"none",
+	)
 	cmd.Env = process.Environ(os.Environ())
 	service, err := process.StartBuilder(cmd, func(line string) { t.Log(line) })
 	if err != nil {
