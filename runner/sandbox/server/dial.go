@@ -10,10 +10,13 @@ import (
 	"net/netip"
 	"time"
 
+	httpsource "github.com/moby/buildkit/source/http"
 	"github.com/moby/buildkit/util/grpcerrors"
+	"github.com/moby/buildkit/worker/base"
 	"google.golang.org/grpc/codes"
 
 	"slipway/config/netpolicy"
+	"slipway/runner/buildkit"
 	"slipway/runner/sandbox"
 )
 
@@ -99,5 +102,20 @@ func (g proxyGuard) check(ctx context.Context, host string) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// confineADD makes `ADD https://…` refuse addresses of this machine. The server itself fetches these
+// URLs. Without the check, a Dockerfile could read services on 127.0.0.1 and the cloud's metadata
+// address, which RUN cannot reach.
+func (c Config) confineADD(w *base.Worker) error {
+	policy := netpolicy.Policy{Own: c.Environment.Network.Machine}
+	transport := newDialer(policy, buildkit.RefusedADD).transport(nil)
+	source, err := httpsource.NewSource(httpsource.Opt{CacheAccessor: w.CacheMgr, Transport: transport})
+	if err != nil {
+		return fmt.Errorf("confine ADD: %w", err)
+	}
+	w.HTTPSource = source
+	w.SourceManager.Register(source)
 	return nil
 }

@@ -3,7 +3,7 @@
 //
 // It serves BuildKit's own control API, so any BuildKit client can use it. It adds limits that a
 // client cannot bypass: on Dockerfile frontends (frontend.go), on the network of RUN steps
-// (network.go), and on the addresses that ADD may fetch (fetch.go). It grants no entitlements.
+// (network.go), and on the addresses that ADD may fetch (dial.go). It grants no entitlements.
 package server
 
 import (

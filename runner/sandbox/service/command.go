@@ -305,16 +305,17 @@ func (l commandLine) options(builders Builders, sandboxes Sandboxes) (Options, e
 	if os.Geteuid() == 0 {
 		o.FirstUID, o.GID = l.uid, l.gid
 	}
-	if !sandbox.Privileged() || l.unsupported != "" {
-		o.DiskBytes = 0 // only root of the machine can mount one outside of memory
-		return o, nil
-	}
-	if o.DiskBytes == 0 {
-		var err error
+	var err error
+	switch {
+	case l.unsupported != "":
+		o.DiskBytes = 0 // nothing can be mounted
+	case o.DiskBytes != 0:
+	case sandbox.Privileged():
 		o.DiskBytes, err = defaultDisk(l.state, l.limits.Builds)
-		return o, err
+	default:
+		o.DiskBytes, err = defaultMemoryDisk(l.limits.Builds)
 	}
-	return o, nil
+	return o, err
 }
 
 // listen opens the socket. Only the gateway's user, root and the service's own user may connect.

@@ -26,3 +26,13 @@ func defaultDisk(dir string, builds int) (int64, error) {
 	}
 	return diskSize(int64(s.Bavail)*s.Bsize, builds), nil //nolint:gosec // a number of blocks fits
 }
+
+// defaultMemoryDisk returns the default size of an attempt's disk in memory: a quarter of the memory for
+// all builds at once.
+func defaultMemoryDisk(builds int) (int64, error) {
+	var s unix.Sysinfo_t
+	if err := unix.Sysinfo(&s); err != nil {
+		return 0, fmt.Errorf("read the size of the memory: %w", err)
+	}
+	return diskSize(int64(s.Totalram)*int64(s.Unit)/2, builds), nil //nolint:gosec // memory fits
+}

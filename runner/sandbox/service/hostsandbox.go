@@ -12,18 +12,12 @@ import (
 	"slipway/config/buildservice"
 	"slipway/runner/sandbox/cgroup"
 	"slipway/runner/sandbox/container"
-	"slipway/runner/sandbox/disk"
 	"slipway/runner/sandbox/network"
 	"slipway/runner/sandbox/rootfs"
 )
 
-const (
-	// memoryDisk is the size of the disk of a sandbox, in bytes, if the attempt has none. It is in memory,
-	// and has what hooks write outside of the workspace.
-	memoryDisk = 1 << 30
-	// closeTimeout bounds the removal of a sandbox.
-	closeTimeout = 30 * time.Second
-)
+// closeTimeout bounds the removal of a sandbox.
+const closeTimeout = 30 * time.Second
 
 // A hostSandbox is a sandbox with its network and its group.
 type hostSandbox struct {
@@ -47,12 +41,6 @@ func (b *hostSandbox) open(ctx context.Context, s *HostSandboxes, host *containe
 		if err := b.joinNetwork(ctx, s, &o); err != nil {
 			return fmt.Errorf("make the network of the sandbox: %w", err)
 		}
-	}
-	if o.Disk == nil {
-		if o.Disk, err = disk.New(ctx, disk.Options{Dir: s.o.Dir, Bytes: memoryDisk}); err != nil {
-			return err
-		}
-		b.undo = append(b.undo, o.Disk.Close)
 	}
 	if err := b.limit(s.groups(), p.Attempt, &o); err != nil {
 		return fmt.Errorf("limit the sandbox: %w", err)

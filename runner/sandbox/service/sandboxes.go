@@ -75,15 +75,20 @@ func (s *HostSandboxes) Level() buildservice.Level {
 		level.NotHeld = append(level.NotHeld, "network: build hooks have none: "+why)
 	}
 	if !sandbox.Privileged() {
-		level.NotHeld = append(level.NotHeld, "disk: build hooks can fill the disk of the workspace, "+
+		level.NotHeld = append(level.NotHeld, "disk: the disk of a build is in memory, "+
 			"because the builder service is not root of the machine")
 	}
 	return level
 }
 
-// Close removes the group of sandboxes. The kernel kills the processes that are still in it, and those
-// that this process started, so the caller waits for them first.
+// Close removes the files and the group of sandboxes. The kernel kills the processes that are still in the
+// group, and those that this process started, so the caller waits for them first.
 func (s *HostSandboxes) Close() {
+	if host, err := s.prepare(); err == nil {
+		if err := host.Close(); err != nil {
+			s.o.Log.WithError(err).Warn("files of sandboxes stay")
+		}
+	}
 	owner := s.groups().owner
 	if owner == nil {
 		return
@@ -100,6 +105,9 @@ func (s *HostSandboxes) Open(ctx context.Context, p Place) (Sandbox, error) {
 	host, err := s.prepare()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOff, err)
+	}
+	if p.Disk == nil {
+		return nil, fmt.Errorf("%w: the attempt has no disk of its own", ErrOff)
 	}
 	b := &hostSandbox{}
 	if err := b.open(ctx, s, host, p); err != nil {
