@@ -51,9 +51,22 @@ func Find() (*Tree, error) {
 
 func kernelDisk() disk {
 	return disk{
-		mkdir: func(dir string) error { return os.Mkdir(dir, 0o755) }, //nolint:gosec // everyone may read limits
+		mkdir: makeGroup,
 		rmdir: unix.Rmdir,
 	}
+}
+
+// makeGroup makes the directory of a group. For an existing one it returns os.ErrExist, or
+// os.ErrPermission if this process may make no group in it: another user may have made it.
+func makeGroup(dir string) error {
+	err := os.Mkdir(dir, 0o755) //nolint:gosec // everyone may read limits
+	if !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if denied := unix.Access(dir, unix.W_OK); denied != nil {
+		return &os.PathError{Op: "write to", Path: dir, Err: denied}
+	}
+	return err
 }
 
 // find reads a mountinfo. It makes and removes the directory top, which shows whether groups can be made.
