@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxMessage is the largest message, in bytes. The largest one has the end of a runner's output.
+// maxMessage is the largest message, in bytes. The largest message has the end of a runner's output.
 const maxMessage = 64 << 10
 
 // A Conn is one end of a Unix socket of type SOCK_SEQPACKET, which keeps messages apart. A message is
@@ -129,7 +129,7 @@ func (c Conn) PeerUID() (uint32, error) {
 	return peer.Uid, nil
 }
 
-// maxFiles is the number of files in the buffer of Receive. It has room for more than the one that is
+// maxFiles is the number of files in the buffer of Receive. It is larger than the one file that is
 // allowed, because the kernel fills an aligned buffer.
 const maxFiles = 4
 

@@ -12,7 +12,7 @@ type Client struct {
 	Socket string // path of the service's socket
 }
 
-// ErrRefused is the cause of a Run that the service does not start.
+// ErrRefused is the error if the service does not start a Run.
 var ErrRefused = errors.New("the builder service refused")
 
 // An Attempt is a runner that the service has started.

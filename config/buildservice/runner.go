@@ -40,7 +40,7 @@ func OpenControl(getenv func(string) string) (*Control, error) {
 	return &Control{conn: conn}, nil
 }
 
-// An OffError reports that there are no sandboxes here. A further attempt would have none, either.
+// An OffError reports that this machine cannot run sandboxes for build hooks. A retry does not help.
 type OffError struct{ Why string }
 
 func (e *OffError) Error() string { return e.Why }

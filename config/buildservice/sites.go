@@ -16,14 +16,14 @@ const SandboxBundle = "/.slipway/certificates.pem"
 // MaxSites bounds the servers that a runner serves in a sandbox. Docker Hub has three names.
 const MaxSites = 8
 
-// maxAuthority bounds a certificate in PEM form, in bytes. One for eight names has about 2 KB.
+// maxAuthority bounds a certificate in PEM form, in bytes. A certificate for eight names has about 2 KB.
 const maxAuthority = 16 << 10
 
 // A Sandbox asks for the sandbox for build hooks.
 type Sandbox struct {
-	// Sites are servers that programs in the sandbox reach at the runner in place of the real ones, as
-	// "registry.example.com:443": at most MaxSites, each a host name in lower case or a loopback address,
-	// with a port. Listen opens them.
+	// Sites are servers that the runner serves to the sandbox in place of the real ones, for example
+	// "registry.example.com:443". There are at most MaxSites. Each is a host name in lower case or a
+	// loopback address, with a port. Listen opens them.
 	Sites []string `json:"sites,omitempty"`
 	// Authority is a certificate in PEM form that the programs trust besides the system's; empty = none.
 	// It must be an authority that can sign for the sites' names only.
@@ -77,8 +77,9 @@ func (s Sandbox) Plan() ([]Site, error) {
 	return sites, nil
 }
 
-// siteAddress returns a loopback address of a host: its own, or one for each name. Programs that listen
-// on 127.0.0.1 do not meet those of names.
+// siteAddress returns the loopback address for a host. An IP address stays as it is, and each name gets
+// an address of its own. Names do not use 127.0.0.1, so they do not conflict with programs that listen
+// there.
 func siteAddress(host string, number int) netip.Addr {
 	if address, err := netip.ParseAddr(host); err == nil {
 		return address

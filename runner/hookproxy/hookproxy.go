@@ -85,7 +85,7 @@ func New(ctx context.Context, o Options) (_ *Proxies, err error) {
 	return p, err
 }
 
-// add adds a server, if programs in a sandbox can be led to it.
+// add adds a server, if the sandbox can redirect programs to it.
 func (p *Proxies) add(s site) error {
 	sandbox := p.Sandbox()
 	sandbox.Sites = append(sandbox.Sites, s.address())
@@ -142,7 +142,7 @@ func (p *Proxies) report(s site, err error) {
 	}
 }
 
-// Environment returns the variables by which programs trust the servers, as "SSL_CERT_FILE=/path".
+// Environment returns the variables that make programs trust the servers, as "SSL_CERT_FILE=/path".
 func (p *Proxies) Environment() []string {
 	if p.authority == nil {
 		return nil
@@ -150,7 +150,7 @@ func (p *Proxies) Environment() []string {
 	return attemptca.Environment(buildservice.SandboxBundle)
 }
 
-// Problem returns why hooks cannot fetch the repository; empty = they can.
+// Problem returns the reason if hooks cannot fetch the repository; empty = they can.
 func (p *Proxies) Problem() string { return p.problem }
 
 // Close ends the servers, with the requests that run.

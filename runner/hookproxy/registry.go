@@ -35,7 +35,7 @@ type Image struct {
 // tlsTimeout bounds the response of a registry that may use plain HTTP.
 const tlsTimeout = 5 * time.Second
 
-// dockerHub are the names by which clients know the registry of Docker Hub.
+// dockerHub are the host names that clients use for the registry of Docker Hub.
 func dockerHub() []string { return []string{name.DefaultRegistry, "registry-1.docker.io", "docker.io"} }
 
 // addRegistry adds the servers in place of the image's registry.
@@ -126,7 +126,7 @@ func withPort(u *url.URL) string {
 	return net.JoinHostPort(u.Host, strconv.Itoa(port))
 }
 
-// Logins returns the login that pushes the image in the sandbox, and nowhere else; nil = none does.
+// Logins returns the login that pushes the image in the sandbox, and nowhere else; nil = no login.
 func (p *Proxies) Logins() []spec.RegistryCredential { return p.logins }
 
 // Tags returns the tags that hooks moved, each once with its last result.

@@ -16,7 +16,7 @@ const (
 	httpPort  = 80
 	httpsPort = 443
 
-	// maxFetches bounds the connections of hooks to the gateway; more wait.
+	// maxFetches bounds the connections of hooks to the gateway; further connections wait.
 	maxFetches = 8
 	// gatewayTimeout bounds the time until the gateway responds. It first fetches from the provider.
 	gatewayTimeout = 5 * time.Minute

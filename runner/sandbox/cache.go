@@ -64,8 +64,9 @@ func (s LocalCache) resolve() (cacheChoice, error) {
 	return s.choose(dir), nil
 }
 
-// choose decides on a directory. Without a setting, the directory must be a mount: outside a container
-// it may belong to another builder, and in a container it is deleted with the step.
+// choose decides whether to use a directory. Without a setting, the directory must be a mount. Outside a
+// container, a plain directory may belong to another builder. In a container, it is deleted with the
+// step.
 func (s LocalCache) choose(dir cacheDir) cacheChoice {
 	const lost = "its cache is deleted with this step"
 	choice := cacheChoice{dir: s.Dir, name: s.Dir + " (" + s.Origin + ")"}

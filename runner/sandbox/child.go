@@ -117,7 +117,7 @@ func (c *Child) logWarning(line string) {
 }
 
 // ownContext returns the directory that the builder reads the context from, or "" if the client sends
-// the context. The latter is so if the builder's own directory is inside the context, because the
+// the context. The client sends the context if the builder's own directory is inside it, because the
 // builder mounts file systems there.
 func (o ChildOptions) ownContext() string {
 	dir, err := filepath.EvalSymlinks(o.Dir)

@@ -14,7 +14,7 @@ const (
 	linkFD     = 6
 )
 
-// inheritedVar tells a stage that it has inherited files.
+// inheritedVar is the environment variable that is set if a stage has inherited files.
 const inheritedVar = "SLIPWAY_BUILDER_INHERITED"
 
 // An Inheritance holds the open files that a supervisor gives to a builder. The zero value has none.

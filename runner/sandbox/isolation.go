@@ -29,7 +29,7 @@ type isolation struct {
 	// with a masked /proc: the kernel then refuses to mount an unmasked /proc in a user namespace.
 	sharedPIDs bool
 	// mapIDs writes the id maps of the user namespace from outside, if the process cannot write them
-	// itself. nil = attr contains the maps, or there is no new user namespace.
+	// itself. It is nil if attr contains the maps, or without a new user namespace.
 	mapIDs func(ctx context.Context, pid int) error
 }
 
@@ -55,7 +55,7 @@ const (
 // against others. Only an attempt shows whether one really works.
 type isolationPlan struct {
 	candidates []isolation
-	reasons    []string // why better candidates were omitted or failed, or why there are none
+	reasons    []string // why better candidates were omitted or failed, or why none exist
 	fix        string   // the setting that would allow a candidate
 }
 

@@ -79,7 +79,7 @@ func (b LocalBuilder) start(ctx context.Context, dir string, cache cacheChoice) 
 		return child, nil
 	}
 	var unsupported *NotSupportedError
-	if ctx.Err() != nil || errors.As(err, &unsupported) { // an empty cache would not help
+	if ctx.Err() != nil || errors.As(err, &unsupported) { // an empty cache does not help
 		return nil, err
 	}
 	b.log(cache.fallbackLine(err))

@@ -30,10 +30,10 @@ func (e *LockedError) Error() string {
 // Is reports whether target is process.ErrStateLocked.
 func (e *LockedError) Is(target error) bool { return target == process.ErrStateLocked }
 
-// LockState locks the state directory for this process. pid is the process ID to write into the lock;
-// 0 = that of this process. LockState returns a *LockedError at once if another process has the lock,
-// while BuildKit itself would wait for its database silently and forever. The kernel releases the lock
-// when the process ends, even if it crashes.
+// LockState locks the state directory for this process. pid is the process ID to write into the lock; 0
+// = the ID of this process. If another process has the lock, LockState returns a *LockedError at once.
+// BuildKit itself would wait for its database silently and forever. The kernel releases the lock when
+// the process ends, even if it crashes.
 func LockState(state string, pid int) (unlock func(), err error) {
 	path := filepath.Join(state, "builder.lock")
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)

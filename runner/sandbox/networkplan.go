@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// The networks of RUN steps. The setting auto never chooses host, because a Dockerfile could then
-// reach every service on the machine's loopback addresses. The setting step may choose host: in the
-// container of a CI's step, RUN then reaches only the services that the step itself can reach.
+// The networks of RUN steps. The setting auto never chooses host, because a Dockerfile could then reach
+// every service on the machine's loopback addresses. The setting step may choose host, because the step
+// runs in a container. RUN then reaches only the services that the step itself can reach.
 const (
 	NetworkAuto  = "auto"
 	NetworkStep  = "step" // like auto, but with the network of this container instead of none

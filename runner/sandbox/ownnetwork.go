@@ -24,7 +24,7 @@ type Network struct {
 	Local    []string     // names that lead to the builder's loopback, where their services are forwarded
 }
 
-// Environ returns the variables by which a builder learns of the network.
+// Environ returns the variables that pass the network to a builder.
 func (n Network) Environ() []string {
 	text, err := json.Marshal(n)
 	if err != nil {

@@ -35,9 +35,9 @@ type ProbeOptions struct {
 	OCIRuntime string // path or name; empty = runc
 }
 
-// Probe reports how a builder would run here. It takes less than a second and starts no builder. The
-// first finding is the mode. Probe uses the rights of this process. A container may forbid more, which
-// only the start of a builder shows.
+// Probe predicts how a builder runs here. It takes less than a second and starts no builder. The first
+// finding is the mode. Probe checks only the rights of this process. A container may forbid more, so a
+// builder may still fail to start.
 func Probe(ctx context.Context, o ProbeOptions) []Finding {
 	findings := []Finding{
 		probeMode(planIsolation(readMachine())),

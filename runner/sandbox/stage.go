@@ -28,8 +28,8 @@ import (
 //
 // Each stage except a step is this program with the same arguments. launch holds a pipe open. When
 // launch ends, even by a crash, init reads the end of the pipe and exits. Then the kernel kills all
-// other processes in the namespaces. PR_SET_PDEATHSIG would not work, because the kernel clears it
-// when init gets its capabilities.
+// other processes in the namespaces. PR_SET_PDEATHSIG does not work, because the kernel clears it when
+// init gets its capabilities.
 //
 // In a container with a masked /proc there is no PID namespace, and init is an ordinary process. If
 // init is not the server, the server ends with it. The processes that the server has started end with

@@ -1,10 +1,10 @@
-// Package cgroup limits the memory, the processes and the processor time of groups of processes, by
+// Package cgroup limits the memory, the processes and the processor time of groups of processes. It uses
 // the kernel's cgroups (version 1 and 2).
 //
 // Its groups lie below one directory of each hierarchy:
 //
 //	/slipway                       of all processes of Slipway on this machine
-//	/slipway/builder-1f3a9c2e      an Owner: what one process has made
+//	/slipway/builder-1f3a9c2e      an Owner: all groups that one process made
 //	/slipway/builder-1f3a9c2e/owner    that process
 //	/slipway/builder-1f3a9c2e/run      a Group that it has made, with limits for all groups below
 //
@@ -63,7 +63,7 @@ func Size(bytes int64) string {
 	return units.CustomSize("%.4g %s", float64(bytes), 1000, []string{"B", "kB", "MB", "GB", "TB", "PB"})
 }
 
-// Counters tell how often the limits of a group were met.
+// Counters count how often processes met the limits of a group.
 type Counters struct {
 	OOMKills   int64 // processes that the kernel killed because memory was short
 	FailedFork int64 // starts of processes and threads that failed
@@ -90,8 +90,8 @@ const (
 	ForkFailed  = "fork failed"
 )
 
-// Reason returns why a command failed whose group had these limits, with the setting that raises the
-// limit. It returns "" if no limit was met.
+// Reason returns the reason why a command in a group with these limits failed, with the setting that
+// raises the limit. It returns "" if no limit was met.
 func (c Counters) Reason(l Limits) string {
 	switch {
 	case c.OOMKills > 0 && l.Memory > 0:
@@ -104,7 +104,8 @@ func (c Counters) Reason(l Limits) string {
 	return ""
 }
 
-// A NotHeldError reports why no limits can be held here. Callers log it and go on without limits.
+// A NotHeldError reports the reason why this machine cannot enforce limits. Callers log it and continue
+// without limits.
 type NotHeldError struct {
 	Reason string // for example "/sys/fs/cgroup/memory is mounted read-only"
 	Fix    string // for the operator; may be empty

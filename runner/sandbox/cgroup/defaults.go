@@ -22,7 +22,7 @@ const (
 	buildingWeight = 50    // of builds against the builder's own process and the gateway, with 100
 )
 
-// A Machine describes what there is to share.
+// A Machine describes the resources that builds share.
 type Machine struct {
 	Memory  int64 // bytes of memory, or the limit of this container; 0 = unknown
 	CPUs    int   // processors that this process may use
@@ -38,7 +38,7 @@ type Settings struct {
 	Own       int     // builds at once on this builder; 0 = Builds
 }
 
-// A Decision holds the limits of a builder, and why they are so.
+// A Decision holds the limits of a builder, and the reasons for them.
 type Decision struct {
 	Build   Limits // of each RUN step and each build hook
 	All     Limits // of all RUN steps of a builder together
@@ -46,9 +46,9 @@ type Decision struct {
 	Reasons []string
 }
 
-// Decide returns the limits for a machine. Without settings, three quarters of the memory are shared by
-// the builds at once, and no processor is kept from a build: builds only give way to the gateway if
-// processors are short. It makes no system calls.
+// Decide returns the limits for a machine. Without settings, concurrent builds share three quarters of
+// the memory. A build may use all processors, but the gateway has precedence if processor time is short.
+// It makes no system calls.
 func Decide(m Machine, s Settings) Decision {
 	builds := max(s.Builds, 1)
 	d := Decision{Build: Limits{Weight: buildingWeight}}
@@ -100,7 +100,8 @@ func (l Limits) times(n int) Limits {
 	return all
 }
 
-// Machine reads what this machine has. In a container it is at most the container's own limit.
+// Machine reads the resources of this machine. In a container, the memory is at most the container's
+// limit.
 func (t *Tree) Machine() Machine {
 	m := Machine{CPUs: runtime.NumCPU(), Memory: readTotal("/proc/meminfo")}
 	limit := Group{tree: t, path: "/"}
@@ -137,7 +138,7 @@ func readTotal(meminfo string) int64 {
 	return 0
 }
 
-// readNumber returns the number in a kernel file, or 0 if there is none, as in "max".
+// readNumber returns the number in a kernel file, or 0 if the file has no number, for example "max".
 func readNumber(path string) int64 {
 	text, err := os.ReadFile(path)
 	if err != nil {

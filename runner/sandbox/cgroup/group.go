@@ -23,9 +23,9 @@ type Group struct {
 	path string
 }
 
-// Path returns the path of the group below the mount point of each hierarchy, for example
-// "/slipway/builder-1f3a9c2e/run". runc makes the groups of containers there: it is the beginning of
-// cgroupsPath in their config.json.
+// Path returns the path of the group below the mount point of each hierarchy. An example is
+// "/slipway/builder-1f3a9c2e/run". runc makes the groups of containers below it, because cgroupsPath in
+// their config.json begins with it.
 func (g Group) Path() string { return g.path }
 
 // Group makes a group below this one, or finds it, and sets its limits.
@@ -65,9 +65,9 @@ func (g Group) addIn(hierarchies []string, pid int) error {
 	return nil
 }
 
-// Counters returns how often processes in the group or below it met a limit: that of their own group or
-// of one above. Version 1 counts in the group of the process only, and forgets the number with that
-// group: read the counters before runc deletes a container.
+// Counters returns how often processes in the group or below it met a limit. The limit may be set on
+// their own group or on a group above. Version 1 counts in the group of the process only, and forgets
+// the number with that group: read the counters before runc deletes a container.
 func (g Group) Counters() Counters {
 	oom, forks := "memory.events", "pids.events"
 	if g.tree.version == 1 {
@@ -79,9 +79,9 @@ func (g Group) Counters() Counters {
 	}
 }
 
-// count returns a counter of a group and those below it. Version 2 adds the counters of lower groups
-// to the higher ones, except pids.events before Linux 6.11 and with the mount option
-// memory_localevents. The maximum is right in each case that matters: it is 0 if and only if all are.
+// count returns a counter of a group and of the groups below it. Version 2 adds the counters of lower
+// groups to the higher ones, except pids.events before Linux 6.11 and with the mount option
+// memory_localevents. So the maximum is 0 if and only if all counters are 0.
 func (t *Tree) count(dir, file, word string) int64 {
 	own, below := readCount(filepath.Join(dir, file), word), int64(0)
 	for _, child := range subdirs(dir) {
@@ -102,7 +102,7 @@ func (g Group) dir(controller string) string {
 }
 
 // Remove kills all processes in the group and below it, and removes the group with all groups below it,
-// also those that runc made. It tries until ctx ends. It succeeds if the group does not exist.
+// including the groups that runc made. It tries until ctx ends. It succeeds if the group does not exist.
 func (g Group) Remove(ctx context.Context) error {
 	retry := time.NewTicker(retryEvery)
 	defer retry.Stop()
@@ -120,7 +120,7 @@ func (g Group) Remove(ctx context.Context) error {
 	}
 }
 
-// removeEmpty removes the group and those below it in all hierarchies.
+// removeEmpty removes the group and all groups below it, in all hierarchies.
 func (g Group) removeEmpty() error {
 	var all []error
 	for _, dir := range g.tree.all {

@@ -16,8 +16,8 @@ import (
 )
 
 // ownerGroup is the group of an owner's own process. The kernel does not remove a group with a process
-// in it, so this group shows Sweep that the owner is alive. A process ID would not: it is another one
-// in each PID namespace.
+// in it, so this group shows Sweep that the owner is alive. A process ID cannot show this, because it
+// differs between PID namespaces.
 const ownerGroup = "owner"
 
 // An Owner is the group of everything that this process limits. The process itself is in a group
@@ -28,9 +28,9 @@ type Owner struct {
 	origin  map[string]string // directory of the process before, by mount point
 }
 
-// Own makes a group with a new name, for example builder-1f3a9c2e for the kind builder, and moves this
-// process into a group below it. limits are those of this process, and of children that it does not
-// move. The caller must call Close.
+// Own makes a group with a new name, and moves this process into a group below it. For the kind builder,
+// the name is for example builder-1f3a9c2e. limits apply to this process, and to its children that it
+// does not move to another group. The caller must call Close.
 func (t *Tree) Own(kind string, limits Limits) (*Owner, error) {
 	unlock, err := t.lock()
 	if err != nil {
@@ -52,9 +52,9 @@ func (t *Tree) Own(kind string, limits Limits) (*Owner, error) {
 	return o, nil
 }
 
-// hierarchiesFor returns the hierarchies in which an owner's process is moved. Without a limit of
-// processor time it stays where it was in that of the controller cpu: all processes of a group together
-// get as much time as one process beside it.
+// hierarchiesFor returns the hierarchies in which an owner's process is moved. Without a limit or weight
+// of processor time, version 1 does not move it in the hierarchy of the controller cpu. There, all
+// processes of a group together would get only as much time as one process outside.
 func (t *Tree) hierarchiesFor(l Limits) []string {
 	if t.version == 2 || l.CPUs > 0 || l.Weight > 0 {
 		return t.dirs
@@ -91,7 +91,7 @@ func (o *Owner) leave() error {
 }
 
 // Sweep removes the groups of owners that ended without Close, and kills the processes in them. It
-// returns the names of the removed groups. Groups that are still busy when ctx ends are in the error.
+// returns the names of the removed groups. If groups are still busy when ctx ends, the error names them.
 func (t *Tree) Sweep(ctx context.Context) (removed []string, err error) {
 	unlock, err := t.lock()
 	if err != nil {
@@ -118,8 +118,8 @@ func (t *Tree) Sweep(ctx context.Context) (removed []string, err error) {
 	return removed, errors.Join(all...)
 }
 
-// alive reports whether the owner of a group lives: its own group cannot be removed. The caller holds
-// the lock, so the group is not about to be made.
+// alive reports whether the owner of a group still runs. If it does, the kernel refuses to remove its
+// own group. The caller holds the lock, so no other process is creating the group.
 func (t *Tree) alive(g Group) bool {
 	for _, dir := range t.dirs {
 		if t.removeDir(filepath.Join(dir, g.path, ownerGroup)) != nil {

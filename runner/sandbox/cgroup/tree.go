@@ -197,7 +197,7 @@ func (t *Tree) ensure(group string) error {
 	return nil
 }
 
-// enable gives the groups below a directory the controllers. Version 1 needs no such step.
+// enable enables the controllers for the groups below a directory. Version 1 needs no such step.
 func (t *Tree) enable(dir string) error {
 	if t.version == 1 {
 		return nil

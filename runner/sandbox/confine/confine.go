@@ -1,12 +1,13 @@
-// Package confine runs build hooks at the level `container`: in the container of a CI's step, where no
-// namespaces can be made. A hook runs as another user if the step is root, else in a Landlock domain.
+// Package confine runs build hooks at the level `container`. They run in the container of a CI's step,
+// because the step cannot make namespaces. A hook runs as another user if the step is root, else in a
+// Landlock domain.
 //
 // The hook shares the file system and the network of the container. It cannot read the environment, the
 // memory, the open files and the private files of the step, and cannot signal it. The directories of
 // Share are the hook's own. When it ends, all its processes are killed.
 //
-// Each hook has a guard: a process of this program, which starts the hook and adopts and kills what the
-// hook leaves. The hook cannot signal its guard:
+// Each hook has a guard: a process of this program. The guard starts the hook, adopts its orphans, and
+// kills them. The hook cannot signal its guard:
 //
 //	step    starts the guard and passes its output on; the guard ends with the step
 //	guard   limits the number of processes, and starts the hook as another user; or, in a Landlock

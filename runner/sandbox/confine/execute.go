@@ -51,7 +51,7 @@ func (s *Sandbox) order(p buildhooks.Program) order {
 }
 
 // killLost kills the hook's processes after the end of their guard, for example because the kernel was
-// short of memory. In a Landlock domain they cannot be found: they end with the container.
+// short of memory. It cannot find the processes of a Landlock domain, which end with the container.
 func (s *Sandbox) killLost() error {
 	if s.level != LevelUser {
 		return errors.New("processes of the hook may be left")

@@ -73,8 +73,9 @@ type ids struct {
 	Spare int
 }
 
-// unusedIDs returns ids that no process has, chosen at random. The steps of a CI may share the machine
-// or the container, and kill(-1) reaches all processes of a user. root is the root directory.
+// unusedIDs returns ids that no process has, chosen at random. They must be unused, because kill(-1)
+// signals all processes of a user, and steps of a CI may share a machine or container. root is the root
+// directory.
 func unusedIDs(root fs.FS) (ids, error) {
 	used, err := usedIDs(root)
 	if err != nil {
@@ -90,7 +91,7 @@ func unusedIDs(root fs.FS) (ids, error) {
 	return ids{}, fmt.Errorf("all user ids from %d to %d are in use", firstID, lastID)
 }
 
-// usedIDs returns the user ids of all processes, and those of accounts.
+// usedIDs returns the user ids of all processes and of all accounts.
 func usedIDs(root fs.FS) (map[int]bool, error) {
 	used := map[int]bool{}
 	add := func(fields []string) {

@@ -36,7 +36,7 @@ func Main() int {
 	return 0
 }
 
-// guard runs the hook and kills what it leaves.
+// guard runs the hook and kills its remaining processes.
 func (o order) guard() report {
 	if err := o.prepare(); err != nil {
 		return report{Problem: err.Error()}
@@ -63,14 +63,15 @@ func (o order) prepare() error {
 		return fmt.Errorf("adopt orphans: %w", err)
 	}
 	if o.Level == LevelLandlock {
-		// The hook enters a domain inside this one. So the guard can signal it, and nothing else, but
-		// not the reverse.
+		// The hook enters a domain inside this one. So the guard can signal only the hook, and the hook
+		// cannot signal the guard.
 		return enterDomain(scopes())
 	}
 	if o.File == "" {
-		return nil // in a domain of its own, it could not kill what a lost guard has left
+		return nil // a Landlock domain would keep it from killing the processes of a lost guard
 	}
-	// Another user needs no Landlock. It adds that abstract sockets are out of reach.
+	// A hook of another user does not need Landlock. Landlock also denies it abstract sockets of the
+	// machine.
 	if err := enterDomain(scopes().BestEffort()); err != nil {
 		return err
 	}
@@ -167,8 +168,8 @@ func (g *guard) reap() (left bool) {
 	}
 }
 
-// finish kills all processes of the hook and returns the report. If the hook was stopped, what it left
-// first has the rest of the grace time.
+// finish kills all processes of the hook and returns the report. If the hook was stopped, its remaining
+// processes first get the rest of the grace time.
 func (g *guard) finish() report {
 	for g.stopping && !g.running && g.reap() {
 		if !g.awaitChild(g.overdue) {

@@ -45,10 +45,10 @@ func enterDomain(c landlock.Config, rules ...landlock.Rule) error {
 }
 
 // hookRules returns the files that a hook may use: the programs of the machine, its own directories, and
-// harmless devices. It lists what is allowed, because anything else may hold secrets of the same user.
+// harmless devices. It is an allow list, because other files may hold secrets of the same user.
 //
-// So /tmp is missing: the step's own directory is below it. Of /proc there are only files about the
-// machine: /proc/net/unix would show the step's sockets.
+// /tmp is not in the list, because the step's own directory is below it. Of /proc, the list has only
+// files about the machine: /proc/net/unix would show the step's sockets.
 func hookRules(shared, environ []string) []landlock.Rule {
 	readable := []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/sys"}
 	return []landlock.Rule{

@@ -33,8 +33,8 @@ func limitProcesses(n uint64) error {
 	return nil
 }
 
-// dropPrivileges removes from this thread what its children must not inherit. The thread itself stays
-// root: a child loses the rest when its user changes.
+// dropPrivileges removes the privileges from this thread that its children must not inherit. The thread
+// itself stays root. A child loses the other privileges when its user changes.
 func dropPrivileges() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)

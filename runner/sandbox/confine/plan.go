@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Level is a way to separate a hook from its step.
+// A Level is a mode of isolation between a hook and its step.
 type Level string
 
 // The levels, best first.
@@ -21,17 +21,17 @@ const (
 // (Linux 6.12). https://docs.kernel.org/userspace-api/landlock.html#ipc-scoping-abi-6
 const minLandlock = 6
 
-// Facts are the properties of the step that decide about the level.
+// Facts are the properties of the step that determine the level.
 type Facts struct {
 	UID          int    // effective
 	Capabilities uint64 // effective, as a set of bits
 	OtherIDs     bool   // the user namespace has the user and group ids of hooks
 	SetGroups    bool   // the supplementary groups can be removed
 	Landlock     int    // version; 0 = none
-	LandlockErr  string // why there is none
+	LandlockErr  string // why Landlock is not available
 }
 
-// A Plan is the decision about the level.
+// A Plan is the chosen level, with the reasons.
 type Plan struct {
 	Level Level
 	// Reasons has one entry for each better level, which is not possible, as
@@ -56,7 +56,7 @@ func MakePlan(f Facts) Plan {
 	return p
 }
 
-// denyUser returns why hooks cannot run as another user, or "".
+// denyUser returns the reason why hooks cannot run as another user, or "".
 func (f Facts) denyUser() string {
 	if f.UID != 0 {
 		return fmt.Sprintf("the step is not root (uid %d)", f.UID)
@@ -85,7 +85,7 @@ func (f Facts) denyUser() string {
 	return ""
 }
 
-// denyLandlock returns why hooks cannot run in a Landlock domain, or "".
+// denyLandlock returns the reason why hooks cannot run in a Landlock domain, or "".
 func (f Facts) denyLandlock() string {
 	switch {
 	case f.Landlock == 0:
@@ -97,7 +97,7 @@ func (f Facts) denyLandlock() string {
 	return ""
 }
 
-// An UnavailableError is the error if hooks cannot be separated from the step.
+// An UnavailableError reports that hooks cannot be isolated from the step.
 type UnavailableError struct{ Reasons []string }
 
 func (e *UnavailableError) Error() string {

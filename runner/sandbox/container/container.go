@@ -37,8 +37,8 @@ type Options struct {
 	// Processes is the largest number of processes and threads of the sandbox. It has an effect only if
 	// the caller is not root of the machine; root uses Cgroup. 0 = no limit.
 	Processes int
-	// Files are written into the root file system, as /etc/resolv.conf or a bundle of certificate
-	// authorities.
+	// Files are written into the root file system, for example /etc/resolv.conf or a bundle of
+	// certificate authorities.
 	Files []rootfs.File
 	// OnStopped is called by Close, after all processes have ended and before the sandbox's cgroup is
 	// removed. So its counters can be read. It may be nil.
@@ -52,7 +52,7 @@ type Container struct {
 	run    *runcProcess
 
 	onStopped func()
-	undo      []func() error // what Start did; stop does it in reverse
+	undo      []func() error // undo functions of Start, called in reverse order
 	stopOnce  sync.Once
 	stopErr   error
 }
@@ -106,7 +106,7 @@ func (c *Container) start(ctx context.Context, h *Host, o Options) error {
 	return err
 }
 
-// defers adds a function to those that Close calls.
+// defers adds a function that Close calls.
 func (c *Container) defers(f func() error) { c.undo = append(c.undo, f) }
 
 // makeDir makes a directory that root of the sandbox can traverse, and no other user of this machine. Its
@@ -139,8 +139,8 @@ func (c *Container) TakeSocket() (*os.File, error) {
 // process 1 was killed. The caller must still call Close.
 func (c *Container) Ended() <-chan struct{} { return c.run.ended() }
 
-// Output returns the last lines of runc and of process 1, for the operator's log. Usually there is none. If
-// process 1 was taken over, it can be any text.
+// Output returns the last lines of runc and of process 1, for the operator's log. Usually it is empty. A
+// command that took over process 1 can write any text to it.
 func (c *Container) Output() string { return c.run.output() }
 
 // Close kills all processes of the sandbox, calls OnStopped, and removes everything but the files on the

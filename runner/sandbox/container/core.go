@@ -19,9 +19,9 @@ func coreLimit() uint64 {
 	})
 }
 
-// decideCoreLimit returns 1 and not 0, because the kernel pipes crashes to the machine's handler also
-// with 0. A program under sudo may have a hard limit of 0, and needs CAP_SYS_RESOURCE to raise it. If
-// it cannot, 0 is enough on a machine without a handler.
+// decideCoreLimit returns 1, because with 0 the kernel still pipes crashes to the machine's handler. A
+// program under sudo may have a hard limit of 0, and needs CAP_SYS_RESOURCE to raise it. If it cannot, 0
+// is enough on a machine without a handler.
 // https://man7.org/linux/man-pages/man5/core.5.html
 func decideCoreLimit(pattern string, hard uint64, raise func() error) uint64 {
 	if hard == 0 && !strings.HasPrefix(pattern, "|") && raise() != nil {

@@ -1,5 +1,5 @@
-// Package container runs repository code in a sandbox, at level "full": one container of runc for each
-// attempt, with our own program as process 1. Process 1 runs commands one after another; package guest
+// Package container runs repository code in a sandbox, at level "full". Each attempt has one container
+// of runc, with our own program as process 1. Process 1 runs commands one after another. Package guest
 // has its protocol and client.
 //
 // # Inside
@@ -35,8 +35,8 @@
 //	socket, err := c.TakeSocket()                           // for guest.NewClient in the runner's process
 //	err = c.Close(ctx)                                      // then close the disk
 //
-// The programs that call Start must call guest.Main first in their main function if guest.Requested
-// reports true.
+// A program that calls Start must check guest.Requested first in its main function. If it reports true,
+// the program must call guest.Main.
 //
 // # Requirements
 //

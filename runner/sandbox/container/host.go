@@ -30,7 +30,7 @@ type HostOptions struct {
 	Dir string
 	// Runtime is the path of runc 1.1 or later; empty = runc in PATH.
 	Runtime string
-	// Directories are further directories of this machine that sandboxes see, as /opt/go.
+	// Directories are further directories of this machine that sandboxes see, for example /opt/go.
 	Directories []string
 }
 
@@ -89,12 +89,12 @@ func (h *Host) chooseIDs() error {
 	case h.files.MapsIDs():
 		h.ranges = idmap.NewRanges()
 	default:
-		h.ids = idmap.Shared() // a skeleton for each range would take a second for each sandbox
+		h.ids = idmap.Shared() // with a range for each sandbox, each would need a skeleton, which takes a second
 	}
 	return nil
 }
 
-// Close removes what all sandboxes share. All of them must be closed.
+// Close removes the files that all sandboxes share. All sandboxes must be closed before.
 func (h *Host) Close() error { return h.files.Close() }
 
 // acquireIDs returns the IDs of a new sandbox.
@@ -124,9 +124,9 @@ func sweep(dir string) error {
 	return errors.Join(errs...)
 }
 
-// sweepGroups removes the cgroups of sandboxes without Options.Cgroup. Package cgroup removes others. The
-// kernel removes no group with a process, so those of other processes stay. A group stays busy for a
-// moment after its last process.
+// sweepGroups removes the cgroups of sandboxes without Options.Cgroup. Package cgroup removes the other
+// groups. The kernel removes no group with a process, so the groups of running sandboxes stay. A group
+// stays busy for a moment after its last process.
 func sweepGroups() error {
 	retry := time.NewTicker(busyTimeout / 20)
 	defer retry.Stop()

@@ -12,8 +12,8 @@ import (
 // specVersion is the version of the runtime specification that runc 1.1 implements.
 const specVersion = "1.0.2"
 
-// capabilities returns those of BuildKit's RUN steps without CAP_NET_RAW: a raw socket could send what
-// the packet filter's rules for connections do not see.
+// capabilities returns the capabilities of BuildKit's RUN steps without CAP_NET_RAW. With a raw socket,
+// a program could send packets that the packet filter's rules for connections do not see.
 // https://github.com/moby/buildkit/blob/v0.33.1/util/entitlements/security/security_linux.go
 func capabilities() []string {
 	return []string{
@@ -52,7 +52,7 @@ func newSpec(root string, ids idmap.IDs, network, cgroup string) (*specs.Spec, e
 	return s, err
 }
 
-// mounts are those of Docker without /sys and the cgroup file system, which show the machine.
+// mounts returns Docker's mounts without /sys and the cgroup file system, which show the machine.
 func mounts() []specs.Mount {
 	return []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
@@ -75,7 +75,7 @@ func mounts() []specs.Mount {
 	}
 }
 
-// namespaces returns all namespaces. Those without a path are new.
+// namespaces returns all namespaces of a sandbox. A namespace without a path is a new one.
 func namespaces(network string) []specs.LinuxNamespace {
 	return []specs.LinuxNamespace{
 		{Type: specs.UserNamespace},

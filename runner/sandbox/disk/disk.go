@@ -1,13 +1,13 @@
 // Package disk makes disks of fixed size for attempts, so that no build can fill the disk of the machine.
 //
-// As root of the machine, a disk is a file with an ext4 file system, mounted by a loop device. New allocates
-// all blocks of the file at once, so the machine cannot run out of them while a build writes. The file
-// is unlinked as soon as it is mounted. So the kernel frees everything when the mount goes, also when
-// the process is killed with its mount namespace.
+// As root of the machine, a disk is a file with an ext4 file system, mounted by a loop device. New
+// allocates all blocks of the file at once, so the machine cannot run out of them while a build writes.
+// The file is unlinked as soon as it is mounted. So the kernel frees all blocks when the mount ends,
+// even if the process is killed with its mount namespace.
 //
 // Anywhere else, a disk is a tmpfs: the same limits hold, but its content is in memory.
 //
-// A process that makes disks should run in a mount namespace of its own. Else its mounts stay after
+// A process that makes disks should run in a mount namespace of its own. Otherwise its mounts stay after
 // SIGKILL, until the next Sweep.
 package disk
 
@@ -110,9 +110,8 @@ func (d *Disk) Usage() (Usage, error) {
 // Close unmounts the disk with everything that is mounted on it, and frees its blocks. Files that are
 // still open become unreadable. A disk may be closed twice.
 //
-// Another mount namespace may still have a copy of the mount, because it was made while the disk was
-// mounted. Close frees the blocks all the same. Only the loop device then stays until that namespace
-// goes.
+// A mount namespace that was made while the disk was mounted may still have a copy of the mount. Close
+// still frees the blocks. Only the loop device stays until that namespace ends.
 func (d *Disk) Close() error {
 	if d.path == "" {
 		return nil

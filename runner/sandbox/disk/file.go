@@ -82,8 +82,8 @@ func allocateBlocks(f *os.File, o Options) error {
 	return nil
 }
 
-// format writes an ext4 file system. It has no journal, because the disk goes with its attempt. nodiscard
-// is essential: to discard blocks would give them back to the machine.
+// format writes an ext4 file system. It has no journal, because the disk goes with its attempt.
+// nodiscard is essential, because discarded blocks go back to the machine.
 func format(ctx context.Context, name string, o Options) error {
 	//nolint:gosec // G204: the name is ours, and a number
 	cmd := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-m", "0", "-b", "4096",

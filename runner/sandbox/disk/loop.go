@@ -27,8 +27,8 @@ func mountLoop(backing *os.File, path string) error {
 		if err != nil {
 			return err
 		}
-		// noinit_itable: the kernel would write all tables of inodes in the background.
-		// nobarrier: nothing of the disk outlives a crash of the machine.
+		// Without noinit_itable, the kernel writes all tables of inodes in the background. nobarrier:
+		// nothing of the disk outlives a crash of the machine.
 		err = unix.Mount(device.Name(), path, "ext4", mountFlags, "noinit_itable,nobarrier")
 		device.Close()
 		if err != nil {
@@ -51,7 +51,7 @@ func attach(control, backing *os.File) (*os.File, error) {
 		return nil, err
 	}
 	config := unix.LoopConfig{Fd: uint32(backing.Fd())} //nolint:gosec // G115: descriptors are small
-	// Direct I/O: the content would be in the page cache twice.
+	// Without direct I/O, the content is in the page cache twice.
 	config.Info.Flags = unix.LO_FLAGS_AUTOCLEAR | unix.LO_FLAGS_DIRECT_IO
 	if err := unix.IoctlLoopConfigure(int(device.Fd()), &config); err != nil {
 		device.Close()

@@ -8,9 +8,10 @@ import (
 )
 
 const (
-	// admitPoll is the time after which admit looks again for a builder that can be stopped.
+	// admitPoll is the time after which admit checks again whether a builder can be stopped.
 	admitPoll = 500 * time.Millisecond
-	// refusedDelay is the time after which a builder that refused to stop is asked again.
+	// refusedDelay is the time after which the supervisor sends another stop request to a builder that
+	// refused.
 	refusedDelay = 2 * time.Second
 )
 
@@ -22,8 +23,8 @@ type load struct {
 	refusedAt time.Time // when it last refused to stop; zero = never
 }
 
-// chooseVictim returns the builder that has been idle for the longest time. A builder that refused to
-// stop a moment ago has a client. ok is false if no builder is idle.
+// chooseVictim returns the builder that has been idle for the longest time. It skips a builder that
+// refused to stop a moment ago, because that builder has a client. ok is false if no builder is idle.
 func chooseVictim(all []load, now time.Time) (victim load, ok bool) {
 	for _, l := range all {
 		if l.busy || now.Sub(l.refusedAt) < refusedDelay {
@@ -36,8 +37,8 @@ func chooseVictim(all []load, now time.Time) (victim load, ok bool) {
 	return victim, ok
 }
 
-// admit waits until one more builder may run, and counts it. If as many as allowed run, it stops the one
-// that has been idle for the longest time. If all are busy, it waits.
+// admit waits until one more builder may run, and counts it. At the limit, it stops the builder that has
+// been idle for the longest time. If all are busy, it waits.
 func (s *Supervisor) admit(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -76,5 +77,5 @@ func (s *Supervisor) chooseVictim() *child {
 	return s.domains[victim.domain].child
 }
 
-// leave counts one builder less.
+// leave decrements the number of running builders.
 func (s *Supervisor) leave() { s.update(func() { s.running-- }) }

@@ -15,9 +15,9 @@ func stepsOf(configured int) int {
 	return 2 * runtime.NumCPU()
 }
 
-// shareSteps returns the number of steps that one builder may run at once, if all builders together may
-// run total and the given number of them is busy. An idle builder gets the share that it would have if
-// it became busy.
+// shareSteps returns the number of steps that one builder may run at once. total is the number for all
+// builders together, and busy is the number of busy builders. An idle builder gets its share as if it
+// were busy.
 func shareSteps(total, busy int, isBusy bool) int {
 	if !isBusy {
 		busy++

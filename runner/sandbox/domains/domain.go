@@ -115,7 +115,7 @@ func (s *Supervisor) ensure(ctx context.Context, d *domain) error {
 		if s.isServing(ctx, d, child) {
 			return nil
 		}
-		if ctx.Err() != nil { // the check says nothing about the builder
+		if ctx.Err() != nil { // the check was canceled, so its result does not count
 			return context.Cause(ctx)
 		}
 		child.Stop(stopTimeout)

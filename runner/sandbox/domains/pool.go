@@ -14,9 +14,9 @@ import (
 	"slipway/runner/sandbox/layers"
 )
 
-// A base image would be unpacked again for each domain. So the layers of public images are shared (package
-// layers). A builder of its own unpacks them. Nobody else connects to it, it has no credentials, and it
-// runs no step. So a layer of the pool is the one that its digest names, and everyone may read it.
+// Without a pool, each domain unpacks a base image again. So the builders share the layers of public
+// images (package layers). A separate builder unpacks them. It has no other clients and no credentials,
+// and it runs no step. So a layer of the pool always matches its digest, and every domain may read it.
 const (
 	poolDir   = "layers"
 	unpackDir = "unpack" // directory of the builder that fills the pool; deleted afterwards
@@ -183,8 +183,8 @@ func (s *Supervisor) trimPool(isFull bool) int64 {
 	return total
 }
 
-// dropBrokenState deletes the state of a domain if it links to a layer that is not in the pool, as after
-// a person has deleted or moved the directory.
+// dropBrokenState deletes the state of a domain if it links to a layer that is not in the pool. This
+// happens if an administrator deletes or moves the pool's directory.
 func (s *Supervisor) dropBrokenState(name string) error {
 	state := filepath.Join(s.o.Dir, name, stateDir)
 	for _, target := range layers.Links(state) {

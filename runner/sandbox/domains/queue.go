@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A queue is the queue of connections that wait in a listening socket. It sees them without accepting
-// them, so that a builder which inherits the socket can.
+// A queue is the queue of connections that wait in a listening socket. It detects them without accepting
+// them, so that a builder that inherits the socket can accept them.
 type queue struct {
 	file *os.File // of the listening socket
 	conn syscall.RawConn

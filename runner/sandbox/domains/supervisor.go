@@ -1,9 +1,9 @@
 // Package domains runs one builder process with its own state directory for each trust domain, so that
 // builds of different domains share no cache, no running step, and no API.
 //
-// The domain is decided by the supervisor's caller. No client of a builder can choose it: each domain
-// has its own socket, in a directory that only the supervisor's user can enter. The supervisor opens
-// the sockets and gives them to its children, so connections wait while a child starts or stops.
+// The supervisor's caller chooses the domain. A client of a builder cannot choose it. Each domain has
+// its own socket, in a directory that only the supervisor's user can enter. The supervisor opens the
+// sockets and gives them to its children, so connections wait while a child starts or stops.
 package domains
 
 import (
@@ -89,7 +89,7 @@ type Supervisor struct {
 	closed  bool
 	unlock  func()                // releases the directory; nil = it is not open
 	domains map[string]*domain    // by id
-	running int                   // children, and those that are being started
+	running int                   // children that run or are being started
 	resting map[string]cacheState // of earlier supervisors, by the name of the directory
 	changed chan struct{}         // closed and replaced when a child ends or its load changes
 	images  map[string]bool       // images with layers that builders had to unpack; false = to be unpacked for all
@@ -225,7 +225,7 @@ func (s *Supervisor) find(ctx context.Context, id string) (*domain, error) {
 	s.domains[id] = d
 	s.mu.Unlock()
 	s.watches.Go(func() { s.watch(d) })
-	s.checkSpace()  // another one may have to go for it
+	s.checkSpace()  // another domain's builder may have to stop for it
 	wake(s.pooling) // with a second domain, sharing begins
 	return d, nil
 }

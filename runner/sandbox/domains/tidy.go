@@ -28,8 +28,8 @@ const (
 	deletedPrefix = ".deleted-"
 )
 
-// sweep reads the states of earlier supervisors, and deletes what they left: directories whose deletion
-// was not finished, and the cache that all builds shared before each domain had its own.
+// sweep reads the states of earlier supervisors, and completes unfinished deletions. It also deletes the
+// cache that all builds shared before each domain had its own.
 func (s *Supervisor) sweep() error {
 	for _, path := range s.o.Obsolete {
 		if _, err := os.Lstat(path); err != nil {
@@ -65,7 +65,7 @@ func (s *Supervisor) sweep() error {
 	return nil
 }
 
-// isSharedCache reports whether a name is that of a builder's state, or of a directory with one.
+// isSharedCache reports whether a name belongs to a builder's state, or to a directory with one.
 func isSharedCache(name string) bool {
 	switch name {
 	case "state", "builder.sock", "runc-overlayfs", "runc-native", "cache.db", "history.db", "run":

@@ -193,7 +193,7 @@ func (c *Client) send(t frameType, content []byte) error {
 	return writeFrame(c.conn, t, content)
 }
 
-// failed is fail, and names the end of ctx, too.
+// failed is like fail, and adds the cause if ctx has ended.
 func (c *Client) failed(ctx context.Context, err error) error {
 	err = c.fail(err)
 	if ctx.Err() != nil {

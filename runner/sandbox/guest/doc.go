@@ -12,8 +12,8 @@
 //
 // Commands are hostile. They run as root of the same user namespace as process 1. Process 1 is not
 // dumpable, so the kernel denies them its memory, descriptors and environment, and ptrace. The socket
-// and all other descriptors are closed in commands. What they can do is end or slow down process 1. Then
-// the sandbox ends, and Run returns ErrEnded.
+// and all other descriptors are closed in commands. They can only end or slow down process 1. If process
+// 1 ends, the sandbox ends, and Run returns ErrEnded.
 //
 // The client trusts nothing that it receives, in case process 1 was taken over. Frames have a maximum
 // size, unknown or unexpected ones are errors, and a reply has numbers only. Run never waits longer than

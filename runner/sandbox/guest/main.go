@@ -40,7 +40,7 @@ func runMain() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("become not dumpable: %w", err)
 	}
-	// Commands inherit no descriptor, whatever the parent left open.
+	// Commands inherit no descriptor, even if the parent left some open.
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("mark descriptors as close-on-exec: %w", err)
 	}
@@ -56,11 +56,11 @@ func runMain() error {
 	return serve(conn)
 }
 
-// catchSignals makes signals of commands harmless. A Go program ends after SIGTERM even as process 1. The
-// signals are caught and not ignored, because commands would inherit that.
+// catchSignals makes signals of commands harmless. A Go program ends after SIGTERM even as process 1.
+// The signals are caught, not ignored, because commands would inherit ignored signals.
 func catchSignals() {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals) // all of them; those that do not fit in are dropped
+	signal.Notify(signals) // all signals; the channel drops them when it is full
 	go func() {
 		for range signals {
 			continue

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// threads is the number of threads that process 1 starts before any command: for the wait for children,
-// for the frames, and for the garbage collector.
+// threads is the number of threads that process 1 starts before any command. It needs them to wait for
+// children, for frames, and for the garbage collector.
 const threads = 6
 
 // startThreads makes the Go runtime start its threads. A command may use up all processes that the sandbox

@@ -28,10 +28,10 @@ func (ids IDs) Mappings() []syscall.SysProcIDMap {
 	return []syscall.SysProcIDMap{{ContainerID: 0, HostID: ids.First, Size: ids.Count}}
 }
 
-// Owned returns the ID map of a mount whose files on the disk belong to one user and are to belong to root
-// of the sandbox. All other IDs of the sandbox are the same on the disk, so that programs inside can
-// change owners. Example: with First 300000, the file of user 1000 is root's inside, and a file that
-// user 33 makes inside belongs to 300033 on the disk.
+// Owned returns the ID map of a mount that makes one user's files belong to root of the sandbox. All
+// other IDs of the sandbox are the same on the disk, so that programs inside can change owners. Example:
+// with First 300000, the file of user 1000 is root's inside, and a file that user 33 makes inside
+// belongs to 300033 on the disk.
 //
 // If the owner is itself one of the sandbox's IDs, it takes the place of root on the disk.
 func (ids IDs) Owned(owner int) []syscall.SysProcIDMap {
@@ -64,8 +64,8 @@ func Namespace(mappings []syscall.SysProcIDMap) (*os.File, error) {
 
 // NamespaceOf is like Namespace, with different maps of users and groups.
 func NamespaceOf(users, groups []syscall.SysProcIDMap) (*os.File, error) {
-	// The process stops before its first instruction and is killed. So any program does, and no program
-	// runs.
+	// The process stops before its first instruction and is killed. So the choice of the program does
+	// not matter, and it never runs.
 	cmd := exec.Command("/proc/self/exe") //nolint:noctx // it never runs
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER,
@@ -95,8 +95,8 @@ type Options struct {
 	// Namespace has the ID map; nil = owners stay as they are.
 	Namespace *os.File
 	ReadOnly  bool
-	// Owner is the required owner of the source, if Checked. A mount of a directory that another user
-	// replaced would give the sandbox files that it must not have.
+	// Owner is the required owner of the source, if Checked. The check protects against another user who
+	// replaces the directory to give the sandbox other files.
 	Owner   int
 	Checked bool
 }

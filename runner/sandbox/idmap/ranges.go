@@ -18,16 +18,16 @@ const (
 	rangeCount = (lastRange - firstRange) / Count
 )
 
-// Ranges hands out ID ranges, one for each sandbox. So the kernel keeps sandboxes apart also if one
-// reaches a file or a process of another one. It is safe for concurrent use.
+// Ranges hands out ID ranges, one for each sandbox. So the kernel isolates sandboxes even if one reaches
+// a file or a process of another. It is safe for concurrent use.
 type Ranges struct {
 	mu   sync.Mutex
 	next int
 	used map[int]bool
 }
 
-// NewRanges returns the ranges for a machine's root. It begins at a random one, because another process
-// may hand out ranges, too.
+// NewRanges returns the ranges for a machine's root. It begins at a random range, because another
+// process may hand out ranges, too.
 func NewRanges() *Ranges {
 	return &Ranges{next: rand.IntN(rangeCount), used: map[int]bool{}} //nolint:gosec // G404: only to spread
 }
@@ -58,8 +58,8 @@ func (r *Ranges) release(n int) {
 // Shared returns IDs for all sandboxes together, for a machine's root whose kernel cannot map IDs.
 func Shared() IDs { return IDs{First: firstRange, Count: Count} }
 
-// Subordinate returns the IDs of sandboxes for root of a user namespace: all but the first one, which is
-// that of the user outside. The sandboxes share them. The error contains a fix.
+// Subordinate returns the IDs of sandboxes for root of a user namespace. It returns all IDs but the
+// first, which belongs to the user outside. The sandboxes share them. The error contains a fix.
 func Subordinate() (IDs, error) {
 	users, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {

@@ -22,7 +22,7 @@ type Images struct {
 	used map[string]bool // images that were not reported
 }
 
-// Watch makes a worker tell Images about the images that it uses.
+// Watch makes a worker report to Images each image that it uses.
 func (i *Images) Watch(w *base.Worker) {
 	w.SourceManager.Register(imageSource{Source: w.ImageSource, images: i})
 }

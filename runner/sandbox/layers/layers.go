@@ -1,6 +1,6 @@
-// Package layers shares unpacked image layers between builders: each layer is on the disk once, in a
+// Package layers shares unpacked image layers between builders. Each layer is on the disk once, in a
 // directory that builders can only read. A builder still downloads each layer itself, so it cannot use a
-// layer that it may not read. What it saves is the time and the space of unpacking.
+// layer that it may not read. Sharing saves the time and the disk space of unpacking.
 package layers
 
 import (
@@ -24,8 +24,8 @@ import (
 // KEY.json.
 type Pool struct {
 	Dir string // absolute path
-	// Write adds layers that are missing. Only one builder may do that, and it must not build code of
-	// others: all builders use its layers.
+	// Write adds layers that are missing. Only one builder may add layers. It must not build untrusted
+	// code, because all builders use its layers.
 	Write bool
 	// Missed is called after a layer was unpacked that is not in the pool. It may be nil.
 	Missed func()
@@ -42,8 +42,9 @@ const (
 	lockFile    = "lock"
 )
 
-// Wrap returns an applier that makes the snapshot of a layer a symbolic link into the pool, if the pool
-// has the layer. overlayfs follows the link, and a snapshot's removal removes only the link.
+// Wrap returns an applier that uses the layers of the pool. If the pool has a layer, its snapshot
+// becomes a symbolic link into the pool. overlayfs follows the link, and a snapshot's removal removes
+// only the link.
 func (p Pool) Wrap(next diff.Applier) diff.Applier { return applier{next, p} }
 
 type applier struct {
@@ -51,8 +52,8 @@ type applier struct {
 	pool Pool
 }
 
-// Apply implements diff.Applier. BuildKit calls it only for a blob that is in the builder's own content
-// store, and compares the returned digest with that in the image's configuration.
+// Apply implements diff.Applier. BuildKit calls it only for a blob in the builder's own content store.
+// It compares the returned digest with the digest in the image's configuration.
 func (a applier) Apply(
 	ctx context.Context, blob ocispecs.Descriptor, mounts []mount.Mount, o ...diff.ApplyOpt,
 ) (ocispecs.Descriptor, error) {
@@ -83,8 +84,8 @@ func (a applier) Apply(
 	return applied, nil
 }
 
-// overlayOf returns the directory of a snapshot's own files, and those of its parents, the nearest first.
-// upper is empty if the snapshot is no overlay.
+// overlayOf returns the directory of a snapshot's own files, and the directories of its parents, the
+// nearest first. upper is empty if the snapshot is no overlay.
 func overlayOf(mounts []mount.Mount) (upper string, lowers []string) {
 	if len(mounts) != 1 {
 		return "", nil
@@ -103,9 +104,9 @@ func overlayOf(mounts []mount.Mount) (upper string, lowers []string) {
 	return upper, lowers
 }
 
-// key returns the name of a layer in the pool. It depends on the parents too: a directory that the layer
-// contains only as part of a path gets the mode of the parents' directory. ok is false if a parent is not
-// in the pool.
+// key returns the name of a layer in the pool. It depends on the parents, too. If the layer contains a
+// directory only as part of a path, that directory gets its mode from the parents. ok is false if a
+// parent is not in the pool.
 func (p Pool) key(blob digest.Digest, lowers []string) (key string, ok bool) {
 	parts := []string{blob.String()}
 	for _, lower := range lowers {
@@ -152,7 +153,7 @@ func (p Pool) add(key, upper string, diffID digest.Digest) error {
 	entry := filepath.Join(p.Dir, key)
 	bytes, err := diskUsage(upper)
 	if err == nil {
-		err = os.RemoveAll(entry) // what a killed builder left
+		err = os.RemoveAll(entry) // a killed builder left it
 	}
 	if err == nil {
 		err = os.Rename(upper, entry)

@@ -63,9 +63,9 @@ func (p Pool) Entries() ([]Entry, error) {
 	return all, nil
 }
 
-// Trim removes layers that no state links to, the oldest first, until the pool has at most limit bytes.
-// states are the directories of all builders' states. remove deletes a directory. Trim does nothing if a
-// builder is just making a link.
+// Trim removes layers until the pool has at most limit bytes. It removes the oldest first, and keeps
+// layers with a link from a state. states are the directories of all builders' states. remove deletes a
+// directory. Trim does nothing while a builder is making a link.
 func (p Pool) Trim(states []string, limit int64, remove func(dir string) error) error {
 	unlock, err := p.lock(unix.LOCK_EX | unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {

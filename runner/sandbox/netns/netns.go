@@ -1,8 +1,9 @@
 // Package netns makes Linux network namespaces and runs functions in them. A namespace is an open file.
-// It ends when the file is closed and no process, socket or interface outside keeps it.
+// It ends when the file is closed, and no process, socket or outside interface keeps it.
 //
-// The functions end the threads that entered a namespace. A process with a parent death signal must
-// have been started on a thread of its own, as package process does, or it is killed with that thread.
+// The functions end the threads that entered a namespace. The kernel kills a process with a parent death
+// signal when the thread that started it ends. So such a process must be started on a thread of its own,
+// as package process does.
 package netns
 
 import (
@@ -73,8 +74,8 @@ func Path(namespace *os.File) string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), namespace.Fd())
 }
 
-// onOwnThread runs f on a thread that ends afterwards. Going back to the first namespace instead would
-// need rights over it, which root of a user namespace does not have.
+// onOwnThread runs f on a thread that ends afterwards. It cannot go back to the first namespace, because
+// root of a user namespace has no rights over it.
 func onOwnThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {

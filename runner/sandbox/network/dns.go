@@ -18,7 +18,8 @@ import (
 
 const (
 	dnsPort = 53
-	// maxQueries bounds the queries of a router that wait for an answer. Others are answered SERVFAIL.
+	// maxQueries bounds the queries of a router that wait for an answer. Further queries get the answer
+	// SERVFAIL.
 	maxQueries = 64
 	// maxDNSClients bounds the TCP connections to a forwarder. Others wait.
 	maxDNSClients = 32
@@ -34,9 +35,9 @@ const (
 	memberTTL = 5
 )
 
-// A forwarder answers DNS queries of a router's namespaces: names of namespaces by itself, and others
-// by asking the host's resolvers, from outside the router. A resolver may have an address that the filter
-// refuses, as in several clouds.
+// A forwarder answers DNS queries of a router's namespaces. It answers names of namespaces itself, and
+// sends other queries to the host's resolvers. It runs outside the router, because several clouds have
+// resolvers at addresses that the filter refuses.
 type forwarder struct {
 	lookup    func(name string) []netip.Addr
 	resolvers func() ([]string, error)
@@ -171,8 +172,8 @@ func answerMember(query *dns.Msg, addresses []netip.Addr) *dns.Msg {
 	return answer
 }
 
-// forward asks the host's resolvers in turn until one answers. Each query has an ID and a port of its
-// own, which the client does not know.
+// forward sends a query to the host's resolvers in turn until one answers. Each query has a new ID and
+// port, which the client does not know.
 func (f *forwarder) forward(query *dns.Msg, network string) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(f.ctx, queryTimeout)
 	defer cancel()
@@ -198,7 +199,8 @@ func (f *forwarder) forward(query *dns.Msg, network string) (*dns.Msg, error) {
 	return nil, errors.Join(errs...)
 }
 
-// exchange asks one resolver. Unlike ExchangeContext of the client, it also ends with ctx while it reads.
+// exchange sends a query to one resolver. Unlike ExchangeContext of the client, it also ends with ctx
+// while it reads.
 func exchange(ctx context.Context, client *dns.Client, query *dns.Msg, resolver string) (*dns.Msg, error) {
 	conn, err := client.DialContext(ctx, resolver)
 	if err != nil {

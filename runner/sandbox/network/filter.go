@@ -96,7 +96,7 @@ func (f Filter) routerRules(version family, gateway netip.Addr, own []netip.Pref
 	return b.String()
 }
 
-// hostRules returns the rules that replace those of the chain HOST, for iptables-restore --noflush.
+// hostRules returns the new rules of the chain HOST, for iptables-restore --noflush.
 func (f Filter) hostRules(version family, host []netip.Addr) string {
 	return fmt.Sprintf("*filter\n:%s - [0:0]\n%sCOMMIT\n", hostChain, f.hostAddresses(version, host))
 }
@@ -147,8 +147,8 @@ func reject(version family) string {
 	return "-j REJECT --reject-with icmp6-adm-prohibited"
 }
 
-// listed returns the host's addresses that the filter must list, in order: those that no rule refuses
-// anyway.
+// listed returns the host's addresses that the filter must list, sorted. It omits addresses that another
+// rule refuses.
 func (f Filter) listed(host []netip.Addr) []netip.Addr {
 	var listed []netip.Addr
 	for _, address := range host {
@@ -161,7 +161,8 @@ func (f Filter) listed(host []netip.Addr) []netip.Addr {
 	return slices.Compact(listed)
 }
 
-// refusal returns why a rule refuses the address, or "". It does not consider the host's addresses.
+// refusal returns the reason why a rule refuses the address, or "". It does not consider the host's
+// addresses.
 func (f Filter) refusal(address netip.Addr) string {
 	for _, rule := range f.rules(familyOf(address)) {
 		if rule.Network.Contains(address) {

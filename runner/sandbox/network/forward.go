@@ -9,12 +9,12 @@ import (
 	"golang.org/x/net/netutil"
 )
 
-// maxForwarded is the number of connections of one forward. More wait.
+// maxForwarded is the number of connections of one forward. Further connections wait.
 const maxForwarded = 256
 
 // Forward listens on an address inside the namespace, as "127.0.0.1:5000", and connects each client to a
 // connection that dial makes outside. It is for a service on this machine's loopback that the filter
-// refuses, as a registry of a demo. It ends with ctx or Close, and ends its connections then.
+// refuses, for example the registry of a demo. It ends with ctx or Close, and ends its connections then.
 func (n *Namespace) Forward(ctx context.Context, listen string, dial func(context.Context) (net.Conn, error)) error {
 	listener, err := n.Listen(ctx, "tcp", listen)
 	if err != nil {
@@ -45,7 +45,7 @@ func forwardConn(ctx context.Context, client net.Conn, dial func(context.Context
 	defer client.Close()
 	service, err := dial(ctx)
 	if err != nil {
-		return // the client sees a closed connection, as from a service that is down
+		return // the client gets a closed connection, as if the service were down
 	}
 	defer service.Close()
 	stop := context.AfterFunc(ctx, func() {
@@ -59,8 +59,8 @@ func forwardConn(ctx context.Context, client net.Conn, dial func(context.Context
 	both.Wait()
 }
 
-// pass copies from one connection to the other one, and then ends that direction alone: a client may
-// send all of its request, close its side and still read.
+// pass copies from one connection to the other, and then ends only that direction. A client may send its
+// whole request, close its side, and still read.
 func pass(to, from net.Conn) {
 	_, err := io.Copy(to, from)
 	half, ok := to.(interface{ CloseWrite() error })

@@ -76,8 +76,9 @@ func (r *Router) hostAddresses() ([]netip.Addr, error) {
 // reloadRetry is the time after which a failed change of the filter is tried again.
 const reloadRetry = time.Second
 
-// followHost keeps the host's addresses in the filter current until ctx ends. Between a change and the
-// new rules the address is open without root. As root, the host's own rules refuse it.
+// followHost keeps the host's addresses in the filter current until ctx ends. Until the new rules are
+// loaded, a new address is reachable if this process is not root. As root, the host's own rules refuse
+// it.
 func (r *Router) followHost(ctx context.Context, w *addressWatch, now []netip.Addr) {
 	r.work.Go(w.run)
 	for {
@@ -100,7 +101,8 @@ func (r *Router) followHost(ctx context.Context, w *addressWatch, now []netip.Ad
 	}
 }
 
-// refuseAddresses lists the host's addresses, and changes the filter if they are not those of now.
+// refuseAddresses returns the host's addresses. It changes the filter if they differ from now, the
+// addresses in the filter.
 func (r *Router) refuseAddresses(ctx context.Context, now []netip.Addr) ([]netip.Addr, error) {
 	addresses, err := r.hostAddresses()
 	if err != nil || slices.Equal(addresses, now) {
@@ -117,7 +119,7 @@ func (r *Router) refuseAddresses(ctx context.Context, now []netip.Addr) ([]netip
 	})
 }
 
-// uplinkNetworks returns the networks of uplinks, which no build reaches.
+// uplinkNetworks returns the networks of uplinks, which no build can reach.
 func (r *Router) uplinkNetworks() []netip.Prefix {
 	networks := []netip.Prefix{uplinkNetwork4, uplinkNetwork6}
 	if r.options.Slirp != "" {

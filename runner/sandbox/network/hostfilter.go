@@ -10,18 +10,18 @@ import (
 // and no other part of Slipway uses it.
 const HostPrefix = "slwn"
 
-// Chains of ours in the host's tables.
+// Our chains in the host's tables.
 const (
 	inputChain   = "SLIPWAY-NET-INPUT"
 	forwardChain = "SLIPWAY-NET-FORWARD"
 	natChain     = "SLIPWAY-NET-NAT"
 )
 
-// A jump is a rule of one of the host's chains that leads to a chain of ours.
+// A jump is a rule of one of the host's chains that leads to one of our chains.
 type jump struct{ table, chain, rule string }
 
 // jumps returns the rules that lead to our chains. They are inserted at the top, before the rules of
-// Docker and of firewalls. They match only uplinks of ours, and so do nothing without one.
+// Docker and of firewalls. They match only our uplinks, so they have no effect without one.
 func jumps() []jump {
 	return []jump{
 		{"filter", "INPUT", "-i " + HostPrefix + "+ -j " + inputChain},
@@ -34,11 +34,11 @@ func jumps() []jump {
 // hostTables returns the rules of our chains on the host by table. They hold for all addresses that
 // the host has or gets.
 //
-//   - Nothing that comes from a router enters the host. IPv6 needs neighbor discovery.
+//   - No packet from a router enters the host, except neighbor discovery, which IPv6 needs.
 //   - No router reaches another one.
-//   - Nothing whose target the host replaces leaves: a published port of Docker is a service of the host,
+//   - No packet leaves if the host replaces its target: a published port of Docker is a service of the host,
 //     although its packets are forwarded.
-//   - No one connects to a router. Packets of its own connections return.
+//   - No connection to a router is accepted. Replies to its own connections return.
 func hostTables(version family) map[string][]string {
 	from, to := "-i "+HostPrefix+"+", "-o "+HostPrefix+"+"
 	uplinks := uplinkNetwork4

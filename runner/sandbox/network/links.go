@@ -50,9 +50,9 @@ const (
 	readyPoll    = time.Millisecond
 )
 
-// awaitReady waits until an interface that is up can be used with its addresses. Both come late: an
-// interface drops packets until the kernel has noticed its carrier, and an IPv6 address has no route
-// until then. A lost packet costs a second, because ARP, neighbor discovery and TCP try again after that.
+// awaitReady waits until an interface that is up can be used with its addresses. An interface drops
+// packets until the kernel has detected its carrier. Until then, an IPv6 address has no route either. A
+// lost packet costs a second, because ARP, neighbor discovery and TCP try again after that.
 func (l links) awaitReady(ctx context.Context, name string, addresses ...netip.Addr) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -141,7 +141,7 @@ func (l links) setAlias(name, alias string) error {
 	return nil
 }
 
-// remove removes an interface. It returns no error if there is none.
+// remove removes an interface. It returns no error if the interface does not exist.
 func (l links) remove(name string) error {
 	link, err := l.handle.LinkByName(name)
 	if _, absent := err.(netlink.LinkNotFoundError); absent { //nolint:errorlint // it is never wrapped
@@ -194,8 +194,8 @@ const (
 	maxMTU     = 65521
 )
 
-// uplinkMTU returns the smallest MTU of the interfaces with a default route. With a larger one, packets
-// are lost where a firewall drops the messages about their size.
+// uplinkMTU returns the smallest MTU of the interfaces with a default route. With a larger MTU, packets
+// are lost if a firewall drops the ICMP messages about their size.
 func (l links) uplinkMTU() (int, error) {
 	routes, err := l.handle.RouteList(nil, netlink.FAMILY_ALL)
 	if err != nil {

@@ -193,7 +193,8 @@ func (n *Namespace) ListenPacket(ctx context.Context, network, address string) (
 	return conn, err
 }
 
-// openSocket opens a socket inside the namespace. Close closes it, or it would keep the namespace.
+// openSocket opens a socket inside the namespace. Close closes the socket, because an open socket keeps
+// the namespace.
 func (n *Namespace) openSocket(open func() (io.Closer, error)) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -239,6 +240,6 @@ func (r *Router) release(n *Namespace) error {
 	err := r.links.remove(n.port())
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.members, n) // only now another one may get its number
+	delete(r.members, n) // only now may another namespace get its number
 	return err
 }

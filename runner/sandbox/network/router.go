@@ -109,8 +109,8 @@ func NewRouter(ctx context.Context, o Options) (_ *Router, err error) {
 	return r, nil
 }
 
-// makeNamespace makes the router's namespace with its bridge and without an uplink, and starts to load
-// the filter. filtered waits for the filter, also after an error.
+// makeNamespace makes the router's namespace with its bridge, and starts to load the filter. It adds no
+// uplink. filtered waits for the filter, also after an error.
 func (r *Router) makeNamespace(ctx context.Context, host []netip.Addr) (filtered func() error, err error) {
 	filtered = func() error { return nil }
 	r.file, err = netns.New(func() error {

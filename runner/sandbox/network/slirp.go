@@ -88,7 +88,7 @@ func (r *Router) startSlirp(ctx context.Context) (_ io.Closer, err error) {
 	if !hasIPv6(r.versions) {
 		return u, nil
 	}
-	// These would come by router advertisement a second or two later.
+	// Router advertisements would set these, but a second or two later.
 	return u, errors.Join(
 		r.links.addAddress(uplinkName, bridgeAddress(slirpNetwork6, slirpMember6)),
 		r.links.addDefaultRoute(uplinkName, addressAt(slirpNetwork6, slirpGateway)),

@@ -33,8 +33,8 @@ func startTime(pid int) string {
 // parentheses.
 func splitStat(stat []byte) [][]byte { return bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) }
 
-// hasOwner reports whether the process that an alias names runs, or may run: this process cannot see
-// those of other PID namespaces.
+// hasOwner reports whether the process that an alias names runs. It returns true for a process of
+// another PID namespace, because this process cannot see it.
 func hasOwner(alias string) bool {
 	var pids, start string
 	var pid int

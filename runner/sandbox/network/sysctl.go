@@ -58,8 +58,9 @@ func hostHasIPv6() bool {
 
 // forwardOnHost lets the host forward packets.
 //
-// When a host begins to forward IPv6, it ignores router advertisements and drops the routes that came
-// by them, except on interfaces with accept_ra = 2. So this sets that value first where it is 1.
+// When a host begins to forward IPv6, it ignores router advertisements and drops the routes that it got
+// from them. Interfaces with accept_ra = 2 are exempt. So forwardOnHost first changes accept_ra from 1
+// to 2.
 // Source: https://docs.kernel.org/networking/ip-sysctl.html
 func forwardOnHost(versions []family) error {
 	if err := setUnlessSet("ipv4/ip_forward", "1"); err != nil {

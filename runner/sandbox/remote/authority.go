@@ -34,8 +34,8 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// openAuthority reads the authority in a directory. If there is none, it creates one that is valid
-// until the given time. It fails if only one of the two files exists.
+// openAuthority reads the authority in a directory. If the directory has no authority, it creates one
+// that is valid until the given time. It fails if only one of the two files exists.
 func openAuthority(dir string, until time.Time) (authority, error) {
 	certFile, keyFile := filepath.Join(dir, authorityCert), filepath.Join(dir, authorityKey)
 	certText, certErr := os.ReadFile(certFile)

@@ -22,9 +22,10 @@ const (
 	dialTimeout = time.Minute
 )
 
-// A Front is the part of a builder that other machines reach. It ends the TLS connections of clients and
-// passes their bytes on to the builder of the client's cache domain, which the client's certificate
-// names. It reads nothing of the bytes, so no request can choose another domain.
+// A Front is the part of a builder that other machines reach. It terminates the TLS connections of
+// clients, and passes their bytes on to the builder of the client's cache domain. The client's
+// certificate names the domain. The Front does not read the bytes, so no request can choose another
+// domain.
 type Front struct {
 	Identity identity.Identity // the server's certificate and the authority of its clients
 	Revoked  string            // file of revoked clients' fingerprints, read at each connection; empty = none
@@ -83,7 +84,7 @@ func (f Front) Serve(ctx context.Context, listener net.Listener) error {
 	}
 }
 
-// acceptDelay is the delay after an error of Accept that may go away, as too many open files.
+// acceptDelay is the delay after an error of Accept that may go away, for example too many open files.
 const acceptDelay = 100 * time.Millisecond
 
 func isTemporary(err error) bool {

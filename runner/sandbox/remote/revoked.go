@@ -33,9 +33,9 @@ func refuseRevoked(config *tls.Config, path string) {
 	}
 }
 
-// readRevoked reads a file of SHA-256 fingerprints: one a line, in hex digits, with or without colons.
-// `slipway builder keys` and `openssl x509 -fingerprint -sha256` print this form. Empty lines and
-// lines that begin with # are ignored.
+// readRevoked reads a file of SHA-256 fingerprints, one a line. A fingerprint has hex digits, with or
+// without colons. `slipway builder keys` and `openssl x509 -fingerprint -sha256` print this form. Empty
+// lines and lines that begin with # are ignored.
 func readRevoked(path string) (map[string]bool, error) {
 	file, err := os.Open(path)
 	if err != nil {

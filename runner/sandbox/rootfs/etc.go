@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// etcPatterns are the files and directories of /etc that a sandbox sees. Not among them: keys, tokens,
-// cron, mail, hosts and names of the machine, settings of services, and git's settings, which may have
-// credentials. Accounts are written, not copied.
+// etcPatterns are the files and directories of /etc that a sandbox sees. The list leaves out keys,
+// tokens, cron, mail, the machine's hosts and names, and settings of services. It also leaves out git's
+// settings, which may have credentials. Accounts are written, not copied.
 func etcPatterns() []string {
 	return []string{
 		"ImageMagick-*", "alternatives", "apt/apt.conf", "apt/apt.conf.d", "apt/keyrings", "apt/preferences",
@@ -40,8 +40,8 @@ func copyEtc(from, to string) error {
 	return nil
 }
 
-// hasCredential reports whether a text has a URL with a user name, as a package source or a proxy with a
-// password.
+// hasCredential reports whether a text has a URL with a user name. Package sources and proxies may have
+// one, with a password.
 func hasCredential(text []byte) bool {
 	return regexp.MustCompile(`://[^/\s"'<>@]+@`).Match(text)
 }
@@ -81,16 +81,16 @@ func writeAccounts(etc string) error {
 	return nil
 }
 
-// firstPerson is the first ID of an account of a person, and nobody the last system account.
+// firstPerson is the first ID of a person's account. nobody is the ID of the last system account.
 // https://www.debian.org/doc/debian-policy/ch-opersys.html#uid-and-gid-classes
 const (
 	firstPerson = 1000
 	nobody      = 65534
 )
 
-// systemAccounts returns the lines of a passwd or group file that packages made, without those of people.
-// dpkg refuses to work if its file statoverride names an account that does not exist. Comments and
-// members are names of people, so they are removed.
+// systemAccounts returns the system accounts in a passwd or group file, without the accounts of people.
+// The sandbox needs them, because dpkg fails if its file statoverride names an account that does not
+// exist. Comments and members are names of people, so they are removed.
 func systemAccounts(text string) string {
 	var kept strings.Builder
 	for line := range strings.Lines(text) {
@@ -113,8 +113,8 @@ func systemAccounts(text string) string {
 	return kept.String()
 }
 
-// withoutPasswords returns a shadow file for the accounts of a passwd or group file. Programs as su refuse
-// accounts that are not in it. rest follows each name.
+// withoutPasswords returns a shadow file for the accounts of a passwd or group file. Programs such as su
+// refuse accounts that are not in it. rest is the text after each name.
 // https://man7.org/linux/man-pages/man5/shadow.5.html
 func withoutPasswords(accounts, rest string) string {
 	var text strings.Builder

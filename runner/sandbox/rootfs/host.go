@@ -19,13 +19,13 @@ type HostOptions struct {
 	// Dir is a directory for files that all root file systems share, for this process alone. All users must
 	// be able to traverse it and its parents.
 	Dir string
-	// Directories are further directories of this machine that sandboxes see, as /opt/go.
+	// Directories are further directories of this machine that sandboxes see, for example /opt/go.
 	Directories []string
 	// WithoutIDMap makes skeletons also where the kernel can map IDs. It is for tests.
 	WithoutIDMap bool
 }
 
-// A Host knows which files of this machine sandboxes see. It is safe for concurrent use.
+// A Host has the list of this machine's files that sandboxes see. It is safe for concurrent use.
 type Host struct {
 	dir         string
 	directories []string            // as /usr; sorted, without links
@@ -43,9 +43,10 @@ func defaultDirectories() []string {
 	return []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/var/lib/dpkg"}
 }
 
-// NewHost looks at this machine. The caller must close the host. It takes about a second, because it looks
-// at each file of /usr for those that only their owner may read. Sandboxes do not see these. It also copies
-// the files of /etc. Later changes of both are not noticed, so call NewHost again from time to time.
+// NewHost reads the files of this machine. The caller must close the host. It takes about a second,
+// because it checks the mode of each file in /usr. Sandboxes do not see files that only their owner may
+// read. It also copies the files of /etc. A Host ignores later changes of both, so call NewHost again
+// from time to time.
 func NewHost(ctx context.Context, o HostOptions) (*Host, error) {
 	h := &Host{dir: o.Dir, private: map[string][]string{}, skeletons: map[string]string{}}
 	if err := os.MkdirAll(o.Dir, 0o711); err != nil { //nolint:gosec // G301: sandboxes traverse it
@@ -87,8 +88,8 @@ func (h *Host) prepareSkeletons() error {
 	return nil
 }
 
-// prepareBase writes the files of /etc for all root file systems. The kernel may not map the owners of a file
-// system as NFS. Then each root file system gets copies.
+// prepareBase writes the files of /etc for all root file systems. The kernel cannot map the owners of
+// some file systems, for example NFS. Then each root file system gets copies.
 func (h *Host) prepareBase() error {
 	base, err := os.MkdirTemp(h.dir, "base-")
 	if err != nil {

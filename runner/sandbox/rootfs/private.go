@@ -72,8 +72,8 @@ func hide(dir, upper string, owner int, paths []string) error {
 	return nil
 }
 
-// copyParents makes the directories of a path in the upper layer, with the modes of those of the machine:
-// the overlay shows those of the upper layer.
+// copyParents makes the directories of a path in the upper layer. It copies the modes of the machine's
+// directories, because the overlay shows the modes in the upper layer.
 func copyParents(dir, upper string, owner int, path string) error {
 	if path == "." {
 		return nil

@@ -5,10 +5,10 @@
 // file; the machine's own files stay as they are. Of /etc, only listed files are copied. Everything
 // else is empty: no home directory, no /run, no /var of the machine.
 //
-// The kernel maps the owners of the machine's files to those of the sandbox (idmap). Where it cannot, in
-// rootless mode and before Linux 5.19, a skeleton takes its place: a copy of all directories, without
-// files, that belongs to root of the sandbox. New files work then, and existing ones can be deleted, but
-// not changed.
+// The kernel maps the owners of the machine's files to the sandbox's users (idmap). In rootless mode and
+// before Linux 5.19 it cannot. Then a skeleton is used: a copy of all directories, without files, that
+// belongs to root of the sandbox. New files work then, and existing ones can be deleted, but not
+// changed.
 //
 // A sandbox may see old or new files of a package that is upgraded on the machine while the sandbox runs.
 package rootfs
@@ -45,11 +45,11 @@ type File struct {
 // A Workspace is a directory that a sandbox shares.
 type Workspace struct {
 	Dir string
-	// Owner is the user outside who owns Dir. Files of this user belong to root inside. New files of
+	// Owner is the user ID outside that owns Dir. Files of this user belong to root inside. New files of
 	// root inside belong to this user outside.
 	Owner int
-	// Group is the same for groups; 0 = the group has the number of Owner. A file of another group cannot
-	// be written to.
+	// Group is the group ID outside that owns Dir; 0 = the same number as Owner. A file of another group
+	// cannot be written to.
 	Group int
 }
 
@@ -58,7 +58,7 @@ type Options struct {
 	Dir       string // an empty directory on the attempt's disk, that all users can traverse
 	IDs       idmap.IDs
 	Workspace Workspace
-	Files     []File // written last; they replace those of the machine
+	Files     []File // written last; they replace the machine's files
 }
 
 // A Root is a mounted root file system. The caller must close it.
@@ -138,8 +138,8 @@ func (b *builder) build(ctx context.Context, o Options) error {
 	return writeFiles(b.root, b.ids.First, o.Files)
 }
 
-// makeBase makes the directories of / and the files of /etc: as a writable layer on those that all root file
-// systems share, or as copies if their owners cannot be mapped.
+// makeBase makes the directories of / and the files of /etc. They are a writable layer on the base that
+// all root file systems share. If the kernel cannot map the owners of the base, they are copies.
 func (b *builder) makeBase() error {
 	if err := os.MkdirAll(b.root, 0o755); err != nil { //nolint:gosec // G301: becomes / of the sandbox
 		return err
@@ -186,8 +186,8 @@ func (b *builder) mountWorkspace(w Workspace) error {
 // mountInit mounts this program, as process 1 of the sandbox.
 func (b *builder) mountInit() error {
 	target := filepath.Join(b.root, InitPath)
-	// The file of the path may be another one by now, because of an upgrade. Or it is in a directory of
-	// another mount namespace. Then the program is copied.
+	// An upgrade may have replaced the file at the path, or the path may be in another mount namespace.
+	// In both cases, the program is copied.
 	if path, err := os.Executable(); err == nil && sameFile(path, "/proc/self/exe") {
 		options := idmap.Options{Namespace: b.mapped, ReadOnly: true}
 		if idmap.Mount(path, target, options) == nil {

@@ -11,12 +11,11 @@ import (
 	"strings"
 )
 
-// skeleton returns a directory that has all directories of dir again, without files, and with root of the
-// sandbox as their owner. As the topmost read-only layer it makes each directory writable. It is made
-// once for each owner.
+// skeleton returns a copy of all directories of dir, without files. Root of the sandbox owns them. As
+// the topmost read-only layer it makes each directory writable. It is made once for each owner.
 func (h *Host) skeleton(ctx context.Context, dir string, owner int) (string, error) {
 	name := strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-") + "-" + strconv.Itoa(owner)
-	h.mu.Lock() // also while it is made: a second one would need the same time
+	h.mu.Lock() // held while the skeleton is made, because a second copy takes the same time
 	defer h.mu.Unlock()
 	if made := h.skeletons[name]; made != "" {
 		return made, nil

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// emptyDirectories are directories of each root file system. Packages expect those below /var.
+// emptyDirectories are directories of each root file system. Packages expect the directories below /var.
 func emptyDirectories() []string {
 	return []string{
 		"boot", "dev", "etc", "home", "media", "mnt", "opt", "proc", "root", "run/lock", "srv", "sys", "tmp",

@@ -1,5 +1,5 @@
-// Package sandboxtest helps tests that mount and make namespaces: whatever such a test leaves behind
-// goes with its process.
+// Package sandboxtest helps tests that mount and make namespaces. The kernel removes the mounts and
+// namespaces of such a test when its process ends.
 package sandboxtest
 
 import (
@@ -50,7 +50,7 @@ func runInside() int {
 	if err != nil {
 		return report(err)
 	}
-	_ = p.Wait() // the exit code says it
+	_ = p.Wait() // the exit code shows the error
 	return max(cmd.ProcessState.ExitCode(), 0)
 }
 
@@ -75,8 +75,8 @@ func Need(t testing.TB, program, pkg string) {
 	}
 }
 
-// Dir returns a new directory that all users can traverse. Each directory above that only its owner can
-// traverse would keep root of a sandbox out.
+// Dir returns a new directory that all users can traverse. Root of a sandbox cannot enter it if only the
+// owner of a parent directory can traverse that parent.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "slipway-test-")

@@ -17,8 +17,8 @@ const (
 )
 
 // Rootless runs the calling test again as root of a user namespace, with the rights of an ordinary user
-// who has subordinate IDs. There it returns true. In this process it reports the result and returns
-// false, and the test returns.
+// with subordinate IDs. In that run it returns true. In this process it reports the result and returns
+// false, and then the test must return.
 func Rootless(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(rootlessVariable) != "" {

@@ -27,9 +27,10 @@ const (
 	cniPool    = 2 // number of prepared network namespaces: creating one takes longer than a small step
 )
 
-// cniConfig returns the CNI configuration for RUN steps: a bridge. https://www.cni.dev/docs/spec/
-// It does not use the plugins' rules for masquerading and forwarding. Those exist per step, and would
-// remain if the builder were killed. The rules of bridgeRules serve the whole bridge instead.
+// cniConfig returns the CNI configuration for RUN steps: a bridge. https://www.cni.dev/docs/spec/ It
+// does not use the plugins' rules for masquerading and forwarding. The plugins add rules for each step,
+// and a killed builder leaves its rules behind. The rules of bridgeRules apply to the whole bridge
+// instead.
 func cniConfig() ([]byte, error) {
 	type object map[string]any
 	return json.MarshalIndent(object{"cniVersion": "0.4.0", "name": cniNetwork, "plugins": []object{{
@@ -45,10 +46,10 @@ func cniConfig() ([]byte, error) {
 }
 
 // bridgeRules returns the iptables rules of the bridge. They allow outgoing connections by NAT, also if
-// Docker or a firewall has set the policy of FORWARD to DROP. They reject the cloud's metadata
-// service, which would give this machine's credentials to a Dockerfile. They drop packets from one step
-// to another, as isolateSteps does on the bridge. Each rule begins with its table and chain. Each rule is
-// inserted at the top, so the last one has precedence.
+// Docker or a firewall has set the policy of FORWARD to DROP. They reject connections to the cloud's
+// metadata service, because a Dockerfile could get this machine's credentials there. They drop packets
+// from one step to another, as isolateSteps does on the bridge. Each rule begins with its table and
+// chain. Each rule is inserted at the top, so the last one has precedence.
 func bridgeRules() [][]string {
 	return [][]string{
 		{"nat", "POSTROUTING", "-s", cniSubnet, "!", "-d", cniSubnet, "-j", "MASQUERADE"},

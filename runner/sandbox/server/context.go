@@ -23,8 +23,7 @@ import (
 )
 
 // readContext makes builds read their context from a directory of this machine. Otherwise the client
-// would send it file by file, through a connection inside another one, to a builder with an empty
-// cache.
+// sends it file by file, through a connection inside another one, to a builder with an empty cache.
 func readContext(w *base.Worker, dir string) error {
 	clients, err := local.NewSource(local.Opt{CacheAccessor: w.CacheMgr})
 	if err != nil {

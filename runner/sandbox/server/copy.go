@@ -26,9 +26,9 @@ const (
 )
 
 // copyFiles copies files into an empty directory, with the same result as fsutil.Receive. It calls
-// notify for each file with its hash, from several goroutines. It is faster than fsutil: it opens a
-// regular file once, where fsutil uses the path five times, and it copies several files concurrently.
-// fsutil creates all other files.
+// notify for each file with its hash, from several goroutines. It is faster than fsutil for two reasons.
+// It opens a regular file once, while fsutil uses the path five times. It also copies several files
+// concurrently. fsutil creates all other files.
 func copyFiles(ctx context.Context, files fsutil.FS, dir string, notify fsutil.ChangeFunc) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -64,8 +64,8 @@ type contextCopier struct {
 	notify  fsutil.ChangeFunc
 	buffers sync.Pool
 
-	// State of the walk. order rejects paths below anything that is not a directory: a repository may
-	// change while it is copied, and a listed directory may have become a link.
+	// State of the walk. order rejects paths below anything that is not a directory. A repository may
+	// change while it is copied, so a listed directory may have become a link.
 	order  fsutil.Validator
 	linked fsutil.Hardlinks
 	links  []*types.Stat // hard links; they are created last

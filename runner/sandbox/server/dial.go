@@ -20,8 +20,8 @@ import (
 	"slipway/runner/sandbox"
 )
 
-// A dialer makes the connections of the server for a Dockerfile, to addresses that a policy allows. It is
-// the second line after the packet filter of the server's network, and gives the message.
+// A dialer makes the connections of the server for a Dockerfile, to addresses that a policy allows. It
+// is a second check after the packet filter of the server's network, and it returns a clear error.
 type dialer struct {
 	policy  netpolicy.Policy
 	refused string // beginning of the message of a refusal
@@ -68,8 +68,8 @@ func (d dialer) transport(config *tls.Config) http.RoundTripper {
 	}}
 }
 
-// A proxyGuard applies the policy to the host of a request that goes through a proxy. It does not hold if
-// the proxy resolves the name to another address.
+// A proxyGuard applies the policy to the host of a request that goes through a proxy. It has no effect
+// if the proxy resolves the name to another address.
 type proxyGuard struct {
 	dialer dialer
 	base   *http.Transport

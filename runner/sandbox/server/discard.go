@@ -12,8 +12,8 @@ import (
 )
 
 // discardCommand returns the command `slipway builder discard`. A supervisor runs it to delete the state
-// of a rootless builder: its files belong to subordinate ids, which only root of the builder's user
-// namespace can delete.
+// of a rootless builder. These files belong to subordinate ids, so only root of the builder's user
+// namespace can delete them.
 func discardCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "discard",

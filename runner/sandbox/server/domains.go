@@ -77,8 +77,8 @@ func domainIdleOf(cmd *cli.Command) time.Duration {
 	return domainIdle
 }
 
-// childArgs returns the settings of the command as arguments for the builders of domains, without those
-// that the supervisor sets.
+// childArgs returns the settings of the command as arguments for the builders of domains, without the
+// settings that the supervisor sets.
 func childArgs(cmd *cli.Command) []string {
 	supervised := []string{"state", "cache-size", "parallel"}
 	var args []string
@@ -99,8 +99,9 @@ func childArgs(cmd *cli.Command) []string {
 	return args
 }
 
-// childEnviron returns the environment for the builders of domains: all but Slipway's settings, which are
-// arguments or, as the key of the certificate, not for builders.
+// childEnviron returns the environment for the builders of domains, without Slipway's settings. Builders
+// get their settings as arguments. Other settings, such as the key of the certificate, are not for
+// builders.
 func childEnviron(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return strings.HasPrefix(v, "SLIPWAY_") })
 }

@@ -59,8 +59,8 @@ func frontends(infos worker.Infos, allowed []string) (map[string]frontend.Fronte
 	return all, nil
 }
 
-// withOptions passes a non-nil map of options to a frontend, because the frontend adds options. A
-// client without options, as buildctl with its defaults, sends no map.
+// withOptions passes a non-nil map of options to a frontend, because the frontend adds options. A client
+// without options, such as buildctl with its defaults, sends no map.
 type withOptions struct{ frontend.Frontend }
 
 var _ frontend.Frontend = withOptions{}
@@ -156,7 +156,7 @@ func (g *guardedGateway) Solve(
 	return g.inner.Solve(ctx, llb, exec, opt, inputs, sid, sm)
 }
 
-// findReplacement returns the name of a build context that would replace the frontend's image.
+// findReplacement returns the name of a build context that replaces the frontend's image.
 func findReplacement(opt map[string]string) (string, bool) {
 	source, err := reference.ParseNormalizedNamed(opt[attrSource])
 	if err != nil {
@@ -220,9 +220,9 @@ func builtinMinor(version string) int {
 	return minor
 }
 
-// evaluate decides on a frontend image. An empty name means the built-in frontend. The built-in
-// frontend also serves a stable release that has a digest: it is newer than the release, and Docker
-// promises compatibility within the major version.
+// evaluate decides on a frontend image. An empty name means the built-in frontend. The built-in frontend
+// also replaces a stable release that has a digest. It is newer than the release, and Docker promises
+// compatibility within the major version.
 func (p frontendPolicy) evaluate(name string) frontendDecision {
 	if name == "" {
 		return frontendDecision{outcome: frontendBuiltin, reason: "no frontend was named"}

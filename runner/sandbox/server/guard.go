@@ -9,9 +9,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// guardSolve rejects requests that bypass the server's settings. BuildKit's proxy network would give
-// RUN steps a network that the setting Network does not allow. BuildKit itself rejects entitlements,
-// because the server grants none.
+// guardSolve rejects requests that bypass the server's settings. It rejects BuildKit's proxy network,
+// which gives RUN steps a network that the setting Network does not allow. BuildKit itself rejects
+// entitlements, because the server grants none.
 func guardSolve(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	if solve, ok := req.(*controlapi.SolveRequest); ok && solve.ProxyNetwork {
 		return nil, status.Error(codes.FailedPrecondition, "the proxy network is not available on this builder")

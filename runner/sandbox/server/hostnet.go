@@ -9,7 +9,7 @@ import (
 )
 
 // hostNetwork sets the network of RUN steps to the host's if they name no network. Only then does
-// BuildKit keep a name server on a loopback address, as Docker's name server in a container is.
+// BuildKit keep a name server on a loopback address, such as Docker's name server in a container.
 type hostNetwork struct{ executor.Executor }
 
 var _ executor.Executor = hostNetwork{}

@@ -14,8 +14,8 @@ import (
 	"slipway/runner/sandbox/cgroup"
 )
 
-// limitedExecutor runs each step in a group with limits, whatever group a client asks for. If a step
-// fails and met a limit, its error names the limit and the setting.
+// limitedExecutor runs each step in a group with limits, and ignores the group in a client's request. If
+// a step fails after it met a limit, its error names the limit and the setting.
 type limitedExecutor struct {
 	executor.Executor
 	limits *limits

@@ -14,11 +14,11 @@ import (
 	"slipway/runner/sandbox/cgroup"
 )
 
-// sweepTimeout is the time to remove the groups of this builder, or those of killed ones.
+// sweepTimeout bounds the removal of the groups of this builder, or of killed builders.
 const sweepTimeout = 2 * time.Second
 
-// limits are the groups that hold the limits of a builder: one of its own process, and one of all RUN
-// steps with a slot for each step that runs. nil holds no limits. It is safe for concurrent use.
+// limits are the groups that hold the limits of a builder. One is for its own process. One is for all
+// RUN steps, with a slot for each running step. nil holds no limits. It is safe for concurrent use.
 type limits struct {
 	owner *cgroup.Owner
 	run   cgroup.Group
@@ -102,8 +102,8 @@ func (l *limits) wrap(e executor.Executor) executor.Executor {
 	return limitedExecutor{Executor: e, limits: l}
 }
 
-// take returns a slot for a step. Slots are used again, because runc leaves a directory of each in every
-// hierarchy.
+// take returns a slot for a step. Slots are reused, because runc leaves a directory for each slot in
+// every hierarchy.
 func (l *limits) take() (cgroup.Group, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

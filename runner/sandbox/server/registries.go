@@ -143,7 +143,7 @@ func (c Config) checkHosts() error {
 	return nil
 }
 
-// dns returns the name servers of RUN steps: the configured ones, else those of their network. nil
+// dns returns the configured name servers of RUN steps, else the name servers of their network. nil
 // means the machine's resolvers.
 func (c Config) dns(network *oci.DNSConfig) *oci.DNSConfig {
 	if len(c.DNS)+len(c.DNSSearch) == 0 {

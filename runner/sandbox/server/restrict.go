@@ -50,8 +50,8 @@ func (n restrictedNamespace) Set(s *specs.Spec) error {
 	return n.prepare(networkPath(s))
 }
 
-// dropRawSockets removes the capability for raw sockets. With them a step could send packets under other
-// addresses, and read those of other steps.
+// dropRawSockets removes the capability for raw sockets. With raw sockets, a step could send packets
+// under other addresses, and read other steps' packets.
 func dropRawSockets(s *specs.Spec) {
 	if s.Process == nil || s.Process.Capabilities == nil {
 		return

@@ -1,9 +1,9 @@
 // Package server runs BuildKit as a library. It implements `slipway builder`, without a buildkitd and
 // without a Docker daemon.
 //
-// It serves BuildKit's own control API, so any BuildKit client can use it. It adds limits that a
-// client cannot bypass: on Dockerfile frontends (frontend.go), on the network of RUN steps
-// (network.go), and on the addresses that ADD may fetch (dial.go). It grants no entitlements.
+// It serves BuildKit's own control API, so any BuildKit client can use it. It adds limits that a client
+// cannot bypass. They restrict Dockerfile frontends (frontend.go), the network of RUN steps
+// (network.go), and the addresses that ADD may fetch (dial.go). It grants no entitlements.
 package server
 
 import (

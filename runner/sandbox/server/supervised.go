@@ -18,8 +18,9 @@ import (
 // sizeDelay is the time from the end of the last call until the server measures its cache.
 const sizeDelay = time.Second
 
-// A follower connects the server to its supervisor: it reports the load, the size of the cache and images, and
-// obeys requests to stop and to run fewer steps. Without a supervisor it does nothing.
+// A follower connects the server to its supervisor. It reports the load, the size of the cache, and
+// images. It obeys requests to stop and to change the number of steps. Without a supervisor it does
+// nothing.
 type follower struct {
 	reporter *link.Reporter
 	measure  chan struct{} // holds a token if the size of the cache may have changed
@@ -29,8 +30,8 @@ func newFollower() *follower {
 	return &follower{reporter: link.NewReporter(), measure: make(chan struct{}, 1)}
 }
 
-// images returns the images that the server used, which reports those with layers that the supervisor's
-// pool does not have.
+// images returns a recorder of the images that the server uses. It reports an image if the supervisor's
+// pool lacks one of its layers.
 func (f *follower) images() *layers.Images { return &layers.Images{Report: f.reporter.Image} }
 
 // reportLoad reports whether a client is using the server.

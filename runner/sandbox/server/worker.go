@@ -224,9 +224,9 @@ func parallelism(configured int) int {
 	return 2 * runtime.NumCPU()
 }
 
-// minFree returns the free space that the cache leaves on its disk, in bytes: 5%. A supervisor keeps as
-// much free for all its builders, by deleting caches that are not in use. So a builder of a supervisor
-// begins later, with half of it.
+// minFree returns the free space that the cache leaves on its disk, in bytes: 5%. A supervisor keeps the
+// same space free for all its builders, by deleting unused caches. So a builder of a supervisor keeps
+// only half of it, and shrinks its cache later.
 func (c Config) minFree() int64 {
 	stat, err := disk.GetDiskStat(c.State)
 	switch {

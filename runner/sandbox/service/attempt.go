@@ -101,8 +101,8 @@ func (s *Service) start(ctx context.Context, run buildservice.Run) (a *attempt, 
 	return a, release, nil
 }
 
-// startRunner starts the runner with a clean environment, in a directory, as a user and in a PID
-// namespace of its own, so that its descendants die with it.
+// startRunner starts the runner with a clean environment. The runner gets its own directory, user and
+// PID namespace. So its descendants end with it.
 func (a *attempt) startRunner(ctx context.Context) error {
 	if err := a.makeDirs(ctx); err != nil {
 		return err
@@ -134,8 +134,8 @@ func (a *attempt) startRunner(ctx context.Context) error {
 	return nil
 }
 
-// makeDirs makes the runner's directory, on a disk of its own, and in it the workspace, which the runner
-// shares with its build hooks.
+// makeDirs makes the runner's directory on a disk of its own. In it, makeDirs makes the workspace, which
+// the runner shares with its build hooks.
 func (a *attempt) makeDirs(ctx context.Context) (err error) {
 	if size := a.service.o.DiskBytes; size > 0 {
 		a.disk, err = disk.New(ctx, disk.Options{Dir: a.service.o.attemptsDir(), Bytes: size, Reserve: minFree})

@@ -217,7 +217,7 @@ func (l commandLine) run(ctx context.Context) error {
 
 // serve runs the service in its namespaces until ctx ends.
 func (l commandLine) serve(ctx context.Context) error {
-	//nolint:gosec // runners pass through to their directories; those of the caches are 0700
+	//nolint:gosec // runners pass through to their directories; the caches' directories are 0700
 	if err := os.MkdirAll(l.state, 0o711); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
@@ -276,7 +276,7 @@ func limitArgs(s cgroup.Settings, limited bool) []string {
 	}
 }
 
-// self is the program itself, also if its file was replaced or lies in a directory of another user.
+// self is this program, even if its file was replaced or is in a directory of another user.
 const self = "/proc/self/exe"
 
 // sandboxes returns the sandboxes of this machine, and a function that ends them.

@@ -6,8 +6,8 @@ import "sync"
 // requests of the level.
 const maxConnections = maxAttempts + 64
 
-// connections counts the open connections of each user, so that a gateway which was taken over cannot
-// use up the service's descriptors and memory. It is safe for concurrent use.
+// connections counts the open connections of each user. So a compromised gateway cannot use up the
+// service's descriptors and memory. It is safe for concurrent use.
 type connections struct {
 	mu   sync.Mutex
 	open map[uint32]int  // by user
@@ -18,9 +18,9 @@ func newConnections() *connections {
 	return &connections{open: map[uint32]int{}, full: map[uint32]bool{}}
 }
 
-// add counts a connection. If the user has too many already, admitted is false, and first reports
-// whether this was the first refusal since the user was below the limit. The caller calls remove at the
-// end of an admitted connection.
+// add counts a connection. If the user already has too many, admitted is false. first reports whether
+// this is the first refusal since the user was below the limit. The caller calls remove at the end of an
+// admitted connection.
 func (c *connections) add(uid uint32) (admitted, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

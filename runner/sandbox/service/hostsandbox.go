@@ -26,7 +26,7 @@ type hostSandbox struct {
 	container *container.Container
 	sites     []buildservice.Site
 	limits    func() string  // see Limit; nil = there are none
-	undo      []func() error // what open did; Close does it in reverse
+	undo      []func() error // undo functions of open, called in reverse order by Close
 }
 
 // open makes everything of a sandbox. The caller closes it, also after an error.
@@ -90,7 +90,7 @@ func (b *hostSandbox) limit(all groups, attempt string, o *container.Options) er
 // Socket returns the connection to process 1.
 func (b *hostSandbox) Socket() *os.File { return b.socket }
 
-// Listen opens the listener of a site. From then on it belongs to the runner alone, so it ends with the
+// Listen opens the listener of a site. After the call only the runner holds it, so it ends with the
 // runner at the latest.
 func (b *hostSandbox) Listen(ctx context.Context, site int) (*os.File, error) {
 	switch {

@@ -67,8 +67,8 @@ func (machineNetwork) Enter() error      { return nil }
 func (machineNetwork) Environ() []string { return sandbox.Network{Given: true}.Environ() }
 func (machineNetwork) Close() error      { return nil }
 
-// usesHostNetwork reports whether the arguments of a builder choose the network host for RUN steps. That is
-// the machine's network, so the builder stays in it.
+// usesHostNetwork reports whether the arguments of a builder choose the network host for RUN steps. That
+// network is the machine's, so the builder stays in it.
 func usesHostNetwork(args []string) bool {
 	for i, arg := range args {
 		if arg == "--network="+sandbox.NetworkHost {
@@ -87,7 +87,7 @@ type BuilderNetworks struct {
 	Slirp      string // path of slirp4netns; empty = this process is root of the machine
 	ResolvConf string // file with the name servers; empty = /etc/resolv.conf
 	Policy     netpolicy.Policy
-	// Registries are those of this machine that builds may use. They are forwarded one by one.
+	// Registries are the registries on this machine that builds may use. Each has its own forward.
 	Registries []buildservice.LocalRegistry
 	Log        logrus.FieldLogger
 }

@@ -51,7 +51,7 @@ func (a *attempt) serveRunner(ctx context.Context) {
 	}
 }
 
-// answer returns the connection or listener that a runner asks for.
+// answer returns the connection or listener that a runner requests.
 func (a *attempt) answer(ctx context.Context, request buildservice.RunnerRequest, box *Sandbox) (*os.File, error) {
 	switch {
 	case request.Builder != nil:

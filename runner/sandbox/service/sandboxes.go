@@ -116,7 +116,7 @@ func (s *HostSandboxes) Open(ctx context.Context, p Place) (Sandbox, error) {
 	return b, nil
 }
 
-// networkOff returns why sandboxes have a loopback interface only; "" = they have a network.
+// networkOff returns the reason why sandboxes have a loopback interface only; "" = they have a network.
 func (s *HostSandboxes) networkOff() string {
 	if sandbox.Privileged() {
 		return ""

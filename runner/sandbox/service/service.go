@@ -1,9 +1,9 @@
-// Package service is the builder service: the only part of Slipway with the rights to mount and to make
-// namespaces. It starts the runners of a gateway, each as a user of its own, with the builder of its
-// trust domain and with a sandbox for its build hooks. Package buildservice is the protocol.
+// Package service is the builder service. It is the only part of Slipway with the rights to mount and to
+// make namespaces. It starts the runners of a gateway, each as a user of its own. Each has the builder
+// of its trust domain, and a sandbox for its build hooks. Package buildservice is the protocol.
 //
-// A gateway that was taken over can start runners and use builders. It cannot choose a path, a command
-// or a mount, and it cannot reach what other users of the machine own.
+// A compromised gateway can start runners and use builders. It cannot choose a path, a command or a
+// mount, and it cannot access files or processes of other users of the machine.
 package service
 
 import (
@@ -28,7 +28,8 @@ import (
 // Options configure a Service. Program, Dir, Builders, Sandboxes and Log are required.
 type Options struct {
 	Program string // path of the slipway binary, which runners execute
-	// Dir is the directory of the attempts. The service deletes what an earlier process left there.
+	// Dir is the directory of the attempts. The service deletes the files that an earlier process left
+	// there.
 	Dir      string
 	Builders Builders
 	// Sandboxes makes the sandboxes for build hooks.
@@ -57,13 +58,13 @@ type Sandboxes interface {
 	Open(ctx context.Context, a Place) (Sandbox, error)
 }
 
-// A Place is what the sandbox of an attempt shares with its runner.
+// A Place describes the resources that the sandbox of an attempt shares with its runner.
 type Place struct {
 	Attempt   string     // name of the attempt, e.g. "b1-2"
 	Workspace string     // directory that hooks may change
 	UID, GID  int        // of the runner, which owns the workspace
 	Disk      *disk.Disk // of the attempt
-	// Sites are the servers that the runner serves inside the sandbox. Trust are the files by which
+	// Sites are the servers that the runner serves inside the sandbox. Trust are the files that make
 	// programs in the sandbox trust them.
 	Sites []buildservice.Site
 	Trust []attemptca.File
@@ -77,7 +78,7 @@ func (p Place) group() int {
 	return p.GID
 }
 
-// ErrOff reports that there are no sandboxes here. A further attempt would have none, either.
+// ErrOff reports that this machine cannot run sandboxes for build hooks. A retry does not help.
 var ErrOff = errors.New("build hooks are off here")
 
 // A Sandbox runs the build hooks of one attempt.
@@ -171,7 +172,7 @@ func (s *Service) admitConnection(ctx context.Context, conn buildservice.Conn) {
 	}
 }
 
-// serve serves one connection: one attempt, or one question.
+// serve serves one connection: one attempt, or one request for the level.
 func (s *Service) serve(ctx context.Context, conn buildservice.Conn, uid uint32) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // ends Receive
 	conn.SetReadDeadline(time.Now().Add(requestTimeout))
@@ -197,8 +198,8 @@ func (s *Service) serve(ctx context.Context, conn buildservice.Conn, uid uint32)
 	}
 }
 
-// checkPeer returns an error for a connection of a user that is not allowed. The mode of the socket is
-// the first protection, this is the second.
+// checkPeer returns an error for a connection of a user that is not allowed. It is a second protection
+// after the mode of the socket.
 func (s *Service) checkPeer(uid uint32) error {
 	//nolint:gosec // a uid fits
 	if uid != uint32(os.Geteuid()) && !slices.Contains(s.o.Peers, uid) {
@@ -240,7 +241,7 @@ func (s *Service) admit(name string) (uid int, release func(), err error) {
 	}, nil
 }
 
-// NoSandboxes is used where sandboxes cannot be made. Build hooks are off.
+// NoSandboxes implements Sandboxes for a machine that cannot make sandboxes. Build hooks are off.
 type NoSandboxes struct{ Why string }
 
 // Level returns LevelOff with the reason.

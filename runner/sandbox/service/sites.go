@@ -15,8 +15,8 @@ import (
 // httpsPort is the port that names of registries leave out.
 const httpsPort = 443
 
-// trustFiles returns the files by which programs of a sandbox trust an authority for the sites. It fails
-// for a certificate that could sign for other names.
+// trustFiles returns the files that make programs of a sandbox trust an authority for the sites. It
+// fails for a certificate that could sign for other names.
 func trustFiles(authority string, sites []buildservice.Site) ([]attemptca.File, error) {
 	if authority == "" {
 		return nil, nil

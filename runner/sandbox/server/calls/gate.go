@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A gate is an inherited listener that can stop accepting without losing a connection: a connection
-// that it has not accepted waits in the socket for the supervisor's next builder.
+// A gate is an inherited listener that can stop accepting without losing a connection. A connection that
+// it has not accepted waits in the socket for the supervisor's next builder.
 type gate struct {
 	listener DeadlineListener
 	accepted func() // is called for each connection before Accept returns
