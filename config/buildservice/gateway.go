@@ -22,8 +22,8 @@ type Attempt struct {
 	end   Ended
 }
 
-// Start starts the runner of an attempt. It returns an error that wraps ErrRefused if the service does
-// not start it, or the cause if ctx ends first. The runner ends with the returned Attempt.
+// Start starts the runner of an attempt. If the service refuses to start it, the error wraps ErrRefused.
+// If ctx ends first, the error is its cause. The runner ends with the returned Attempt.
 func (c Client) Start(ctx context.Context, run Run) (*Attempt, error) {
 	conn, err := c.dial(ctx)
 	if err != nil {

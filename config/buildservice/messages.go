@@ -1,14 +1,14 @@
-// Package buildservice is the protocol of the builder service, which is the only part of Slipway with
-// the rights to mount and to make namespaces. Its clients are the gateway and the runners.
+// Package buildservice is the protocol of the builder service. Only this part of Slipway has the rights
+// to mount and to make namespaces. Its clients are the gateway and the runners.
 //
 // The gateway opens one connection for each attempt, and sends a Run. The service starts the runner as
 // a user of its own, and reports its end. When the connection closes, also by a crash of the gateway,
 // the service ends the runner and everything that belongs to the attempt.
 //
-// The runner inherits a socket, on which it asks for the builder of its trust domain and for the
-// sandbox of its build hooks. The service knows the attempt and the domain from that socket. So no
-// message names a path, a command, a mount, or another attempt. The names of the servers that the runner
-// serves in its sandbox are names in that sandbox only.
+// The runner inherits a socket, on which it asks for the builder of its trust domain and for the sandbox
+// of its build hooks. The service identifies the attempt and the domain by that socket. So no message
+// names a path, a command, a mount, or another attempt. The names of the servers that the runner serves
+// in its sandbox are names in that sandbox only.
 package buildservice
 
 import (

@@ -43,6 +43,7 @@ func OpenControl(getenv func(string) string) (*Control, error) {
 // An OffError reports that this machine cannot run sandboxes for build hooks. A retry does not help.
 type OffError struct{ Why string }
 
+// Error returns the reason.
 func (e *OffError) Error() string { return e.Why }
 
 // Builder returns a new connection to the builder of the attempt's trust domain. The service starts the

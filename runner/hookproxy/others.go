@@ -12,9 +12,9 @@ import (
 	"slipway/runner/attemptserver"
 )
 
-// newOthers passes the other requests of hooks on to the provider, as hooks send them: downloads, and
-// public repositories. It adds no credential. Of a provider in a private network it refuses them, because
-// hooks may be kept out of such networks.
+// newOthers returns a handler that passes the other requests of hooks on to the provider unchanged.
+// Examples are downloads and public repositories. It adds no credential. If the provider is in a private
+// network, it refuses the requests, because a setting may deny hooks such networks.
 func newOthers(provider *url.URL, log logrus.FieldLogger) http.Handler {
 	policy := netpolicy.Policy{RefusePrivate: true}
 	return &httputil.ReverseProxy{

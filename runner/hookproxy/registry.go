@@ -54,7 +54,8 @@ func (p *Proxies) addRegistry(image Image) error {
 		return err
 	}
 	upstream := &url.URL{Scheme: "https", Host: registryName}
-	// As go-containerregistry, by which the runner pushes: a registry that may use plain HTTP may use TLS.
+	// A registry that may use plain HTTP may still use TLS. The runner pushes with go-containerregistry,
+	// which also tries TLS first.
 	if repository.Scheme() == "http" && !respondsWithTLS(p.attempt, upstream, config) {
 		upstream.Scheme = "http"
 	}
@@ -62,7 +63,8 @@ func (p *Proxies) addRegistry(image Image) error {
 	if registryName == name.DefaultRegistry {
 		names = dockerHub()
 	}
-	// Not the attempt's token: it opens the runner protocol, whose claim has the credential.
+	// Do not use the attempt's token. It gives access to the runner protocol, and so to the credential
+	// in the claim.
 	token := secret.New(rand.Text())
 	p.registry, err = registryproxy.New(p.attempt, registryproxy.Options{
 		Names:        names,

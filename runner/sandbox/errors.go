@@ -9,6 +9,7 @@ type NotSupportedError struct {
 	Fix    string // for the operator of the container or the machine
 }
 
+// Error implements the interface error.
 func (e *NotSupportedError) Error() string {
 	return fmt.Sprintf("no builder can run here: %s: %s", e.Detail, e.Fix)
 }

@@ -31,7 +31,7 @@ func withHint(err error, environ []string) error {
 }
 
 // privilegeHint returns the setting of the step's CI that lets the step mount. fix is the fix for a
-// container without a CI, and comes last.
+// container without a CI. It comes last.
 //
 // Sources: https://docs.drone.io/runner/docker/configuration/reference/drone-runner-privileged-images/,
 // https://woodpecker-ci.org/docs/administration/configuration/server (WOODPECKER_PLUGINS_PRIVILEGED),

@@ -25,8 +25,9 @@ const (
 type isolation struct {
 	mode string
 	attr syscall.SysProcAttr
-	// sharedPIDs means that the server has no PID namespace and no /proc of its own. It is for containers
-	// with a masked /proc: the kernel then refuses to mount an unmasked /proc in a user namespace.
+	// sharedPIDs means that the server has no PID namespace and no /proc of its own. It is for
+	// containers with a masked /proc, where the kernel refuses to mount an unmasked /proc in a user
+	// namespace.
 	sharedPIDs bool
 	// mapIDs writes the id maps of the user namespace from outside, if the process cannot write them
 	// itself. It is nil if attr contains the maps, or without a new user namespace.

@@ -67,7 +67,7 @@ func TestPlanIsolation(t *testing.T) {
 	}
 }
 
-// modes returns the modes of isolations. It also checks that only those with shared PIDs lack a PID
+// modes returns the modes of isolations. It also checks that only isolations with shared PIDs lack a PID
 // namespace of their own.
 func modes(ways []isolation) string {
 	var all []string

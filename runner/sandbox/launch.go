@@ -58,8 +58,8 @@ func (p execProcess) PID() int                     { return p.cmd.Process.Pid }
 func (p execProcess) Signal(signal syscall.Signal) { _ = p.cmd.Process.Signal(signal) } // if it has not ended
 func (p execProcess) Wait() error                  { return p.cmd.Wait() }
 
-// A launched server runs in one of the isolations. When its control pipe is closed, also by a crash of
-// this process, the server ends with all processes that it has started.
+// A launched server runs in one of the isolations. When its control pipe is closed, even by a crash of
+// this process, the server and all its processes end.
 type launched struct {
 	process   started
 	candidate isolation

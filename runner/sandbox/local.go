@@ -53,8 +53,8 @@ func StartLocal(ctx context.Context, b LocalBuilder) (address string, stop func(
 	return child.Address, func() { child.Stop(); remove() }, nil
 }
 
-// start starts the builder with the chosen cache. If that cache cannot be used, start uses an empty
-// one: a cache is no reason to fail, nor to wait for another step.
+// start starts the builder with the chosen cache. If that cache cannot be used, start uses an empty one.
+// A step must not fail because of its cache, or wait for another step's cache.
 func (b LocalBuilder) start(ctx context.Context, dir string, cache cacheChoice) (*Child, error) {
 	options := ChildOptions{
 		Program:            b.Program,
@@ -89,8 +89,8 @@ func (b LocalBuilder) start(ctx context.Context, dir string, cache cacheChoice) 
 // log writes a line to the step's log. A log that cannot be written must not fail the build.
 func (b LocalBuilder) log(line string) { _, _ = fmt.Fprintln(b.Output, "builder:", line) }
 
-// PlanLocal returns the mode in which StartLocal would run a builder, without starting one. It returns
-// the error of StartLocal if the rights of this process already exclude every mode.
+// PlanLocal returns the mode that StartLocal tries first. It starts no builder. If the rights of this
+// process exclude every mode, it returns the same error as StartLocal.
 func PlanLocal(ctx context.Context, environ []string) (mode string, err error) {
 	findings := Probe(ctx, childConfig(environ))
 	if err := checkFindings(findings, io.Discard); err != nil {

@@ -62,8 +62,8 @@ func (n Network) resolvConfOf(machine string) string {
 	return b.String()
 }
 
-// hostsOf returns a hosts file with the local names before the machine's lines. Without an address of its
-// own for IPv6, a name has none.
+// hostsOf returns a hosts file with the local names before the machine's lines. A local name gets only
+// an IPv4 address. The machine's lines with the name are left out.
 func (n Network) hostsOf(machine string) string {
 	var b strings.Builder
 	for _, name := range n.Local {

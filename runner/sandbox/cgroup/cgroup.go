@@ -29,14 +29,13 @@ const (
 	CPUsSetting      = "SLIPWAY_BUILD_CPUS"
 )
 
-// Limits are the limits of a group and of all groups below it together. In each field 0 means no
-// limit.
+// Limits are the limits of a group, including all groups below it. In each field 0 means no limit.
 type Limits struct {
 	Memory    int64   // bytes of memory and swap together
 	Processes int64   // processes and threads
 	CPUs      float64 // processor time, in processors: 1.5 = 1.5 s per second
-	// Weight is the share of processor time if processes of sibling groups want more than there is.
-	// A group without a weight has 100.
+	// Weight is the share of processor time if sibling groups compete for it. A group without a weight
+	// has 100.
 	Weight int
 }
 
@@ -58,7 +57,7 @@ func (l Limits) String() string {
 	return strings.Join(all, ", ")
 }
 
-// Size returns a number of bytes for people, for example "4 GB" for 4,000,000,000.
+// Size returns a number of bytes as readable text, for example "4 GB" for 4,000,000,000.
 func Size(bytes int64) string {
 	return units.CustomSize("%.4g %s", float64(bytes), 1000, []string{"B", "kB", "MB", "GB", "TB", "PB"})
 }
@@ -112,6 +111,7 @@ type NotHeldError struct {
 	Err    error  // may be nil
 }
 
+// Error implements the interface error.
 func (e *NotHeldError) Error() string {
 	text := "limits are not held: " + e.Reason
 	if e.Err != nil {
@@ -123,4 +123,5 @@ func (e *NotHeldError) Error() string {
 	return text
 }
 
+// Unwrap returns the cause, or nil.
 func (e *NotHeldError) Unwrap() error { return e.Err }

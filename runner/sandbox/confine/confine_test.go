@@ -176,7 +176,7 @@ func (s step) work(dir string) (r result, err error) {
 	return r, err
 }
 
-// execute runs the hook. It knows the process ID of the step as STEP.
+// execute runs the hook. The hook gets the process ID of the step as STEP.
 func (s step) execute(r *result, box buildhooks.Executor, hook, work string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -16,7 +16,8 @@ import (
 
 const (
 	defaultGrace = 10 * time.Second // as of buildhooks.Process
-	// killTimeout bounds how long the guard waits for killed processes. One that waits for a disk ends late.
+	// killTimeout bounds how long the guard waits for killed processes. A process that waits for a disk
+	// ends late.
 	killTimeout = 10 * time.Second
 	// drain bounds how long output is read after the end of the guard.
 	drain = time.Second

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Main is the guard, or the stage enter, by the order that it receives. It returns the exit code. The
-// caller calls it in a process that a Sandbox started, as first function.
+// Main runs the guard or the stage enter, depending on the order that it receives. It returns the exit
+// code. A process that a Sandbox started must call it first in its main function.
 func Main() int {
 	// A Landlock domain, a user and the right to gain privileges belong to a thread.
 	runtime.LockOSThread()
@@ -54,7 +54,7 @@ func (o order) guard() report {
 	return g.finish()
 }
 
-// prepare restricts this thread, and with it the hook, as far as the guard can still do its work.
+// prepare restricts this thread and so the hook, but leaves the rights that the guard needs.
 func (o order) prepare() error {
 	if err := hideFromHook(); err != nil {
 		return err

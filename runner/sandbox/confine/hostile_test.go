@@ -112,7 +112,7 @@ func TestAHookOfAnotherUserHasNoPrivileges(t *testing.T) {
 	}
 }
 
-// The workspace belongs to the hook. The step reads and removes what the hook made.
+// The workspace belongs to the hook. The step can read and remove the hook's files.
 func TestAHookChangesItsWorkspace(t *testing.T) {
 	hook := "#!/bin/sh -e\numask 077\nmkdir private other\necho 'by the hook' > private/made\n" +
 		"chmod 0 private/made\nchmod 0600 private/made\nmv other private/\nln -s /etc/passwd link\nrm probe\nmktemp\n"

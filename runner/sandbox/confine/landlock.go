@@ -44,11 +44,12 @@ func enterDomain(c landlock.Config, rules ...landlock.Rule) error {
 	return nil
 }
 
-// hookRules returns the files that a hook may use: the programs of the machine, its own directories, and
-// harmless devices. It is an allow list, because other files may hold secrets of the same user.
+// hookRules returns the rules for the files that a hook may use. These are the programs of the machine,
+// the hook's directories, and harmless devices. It is an allow list, because other files may hold
+// secrets of the same user.
 //
 // /tmp is not in the list, because the step's own directory is below it. Of /proc, the list has only
-// files about the machine: /proc/net/unix would show the step's sockets.
+// files about the machine. /proc/net/unix is not one of them, because it shows the step's sockets.
 func hookRules(shared, environ []string) []landlock.Rule {
 	readable := []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/sys"}
 	return []landlock.Rule{
@@ -66,8 +67,8 @@ func hookRules(shared, environ []string) []landlock.Rule {
 	}
 }
 
-// searchPath returns the directories of PATH, which may be outside the usual ones, as /go/bin. The first
-// PATH is that of the step. A directory with the step's files below it is left out.
+// searchPath returns the directories of PATH, which may include unusual ones such as /go/bin. The first
+// PATH is the step's. searchPath omits a directory that contains the step's files.
 func searchPath(environ, shared []string) []string {
 	i := slices.IndexFunc(environ, func(v string) bool { return strings.HasPrefix(v, pathPrefix) })
 	if i < 0 {

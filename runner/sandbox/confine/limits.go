@@ -20,7 +20,7 @@ func hideFromHook() error {
 }
 
 // limitProcesses limits the processes and threads of this user. Root is exempt from the limit, and the
-// hook inherits it. The step has no such limit: with one it could not start the next guard.
+// hook inherits it. The step has no such limit, because with one it could not start the next guard.
 func limitProcesses(n uint64) error {
 	var now unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &now); err != nil {

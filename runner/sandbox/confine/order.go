@@ -20,7 +20,7 @@ const (
 // stopByte on the control pipe ends the hook with SIGTERM first.
 const stopByte = 's'
 
-// An order is the task of a guard. Without File it only kills the processes of IDs.Hook.
+// An order is the task of a guard. If File is empty, the guard only kills the processes of IDs.Hook.
 type order struct {
 	Level     Level
 	IDs       ids
@@ -63,7 +63,7 @@ func (r report) result(ctx context.Context, hook buildhooks.Name) error {
 	return nil
 }
 
-// problem returns the errors that are not the hook's.
+// problem returns the errors of the guard, not of the hook.
 func (r report) problem() error {
 	var errs []error
 	if r.Problem != "" {

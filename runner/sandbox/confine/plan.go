@@ -100,6 +100,7 @@ func (f Facts) denyLandlock() string {
 // An UnavailableError reports that hooks cannot be isolated from the step.
 type UnavailableError struct{ Reasons []string }
 
+// Error implements the interface error.
 func (e *UnavailableError) Error() string {
 	return "build hooks need a step that runs as root, or Linux 6.12 with Landlock: " + strings.Join(e.Reasons, "; ")
 }

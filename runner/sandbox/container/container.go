@@ -57,8 +57,8 @@ type Container struct {
 	stopErr   error
 }
 
-// Start starts a sandbox and waits until process 1 is ready. The caller must close it. If Start returns an
-// error, nothing is left.
+// Start starts a sandbox and waits until process 1 is ready. The caller must close it. If Start returns
+// an error, it has removed everything that it made.
 func (h *Host) Start(ctx context.Context, o Options) (*Container, error) {
 	c := &Container{onStopped: o.OnStopped}
 	if err := c.start(ctx, h, o); err != nil {
@@ -109,8 +109,8 @@ func (c *Container) start(ctx context.Context, h *Host, o Options) error {
 // defers adds a function that Close calls.
 func (c *Container) defers(f func() error) { c.undo = append(c.undo, f) }
 
-// makeDir makes a directory that root of the sandbox can traverse, and no other user of this machine. Its
-// root file system has directories that all users may write to, as /tmp.
+// makeDir makes a directory that root of the sandbox can traverse, but no other user of this machine.
+// The root file system below it has directories that all users may write to, such as /tmp.
 func makeDir(parent string, root int) (string, error) {
 	dir, err := os.MkdirTemp(parent, prefix)
 	if err != nil {

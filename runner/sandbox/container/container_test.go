@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	os.Exit(sandboxtest.Main(m))
 }
 
-// runner is the user outside who owns the workspace.
+// runner is the user ID outside that owns the workspace.
 const runner = 4243
 
 // newHost prepares this machine, and skips the test if that is not possible.

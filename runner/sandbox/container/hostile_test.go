@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// testHostile tries what a hostile hook would try first. want is the success of the script.
+// testHostile runs the first attacks of a hostile hook. want is the success of the script.
 func (a *attempt) testHostile() {
 	a.listenOutside(
 		"/run/dbus/system_bus_socket", "/run/docker.sock", "/run/containerd/containerd.sock", "@slipway-canary",

@@ -94,7 +94,7 @@ func (r runc) start(ctx context.Context, spec *specs.Spec) (*guest.Client, *runc
 }
 
 // runCommand returns the command that runs the container. --keep keeps its cgroup, and so its counters,
-// after the end. It has no context: kill ends it.
+// after the end. The command has no context, because kill ends it.
 func (r runc) runCommand() *exec.Cmd {
 	cmd := r.command(context.Background(),
 		"run", "--keep", "--preserve-fds", "1", "--bundle", r.bundle, r.name)
@@ -155,8 +155,8 @@ func (p *runcProcess) ended() <-chan struct{} { return p.process.Ended() }
 
 // kill ends process 1 and waits for its end. With it, the kernel kills all processes of the sandbox.
 func (p *runcProcess) kill(ctx context.Context) error {
-	// Process 1 exits at the end of the stream. That is the fast way, also if another process has a copy of
-	// the socket.
+	// Process 1 exits at the end of the stream. This is the fastest way, even if another process has a
+	// copy of the socket.
 	_ = unix.Shutdown(int(p.socket.Fd()), unix.SHUT_RDWR) // an error means that it has ended
 	defer p.socket.Close()
 	if p.waitEnd(ctx, exitTimeout) {

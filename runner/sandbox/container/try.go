@@ -15,8 +15,9 @@ import (
 // tryBytes is the size of the disk of a sandbox that runs nothing.
 const tryBytes = 64 << 20
 
-// Try runs a program in a sandbox, and returns an error if that does not work on this machine. Namespaces,
-// seccomp, AppArmor and a masked /proc each deny other calls, so only a real start shows the result.
+// Try runs a program in a sandbox, and returns an error if that does not work on this machine.
+// Namespaces, seccomp, AppArmor and a masked /proc each deny different calls, so only a real start shows
+// whether a sandbox works.
 func (h *Host) Try(ctx context.Context) (err error) {
 	d, err := disk.New(ctx, disk.Options{Dir: h.dir, Bytes: tryBytes})
 	if err != nil {

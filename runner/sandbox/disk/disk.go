@@ -26,7 +26,7 @@ import (
 // Prefix begins the name of each file and directory that New makes in Options.Dir. Sweep removes these.
 const Prefix = "slipway-disk-"
 
-// bytesPerInode is the default ratio, that of mke2fs.
+// bytesPerInode is the default ratio, the same as in mke2fs.
 const bytesPerInode = 16 << 10
 
 // minBytes is the size of the smallest disk. mke2fs needs some space for its tables.
@@ -34,7 +34,7 @@ const minBytes = 16 << 20
 
 // Options configure New. Dir and Bytes are required.
 type Options struct {
-	// Dir is the directory of the mount point, and of the file while it has a name. If a sandbox's root
+	// Dir is the directory of the mount point, and of the file until it is unlinked. If a sandbox's root
 	// file system is on the disk, all users must be able to traverse Dir and its parents (mode 0711).
 	Dir string
 	// Bytes is the size, at least 16 MiB. The tables of ext4 are part of it (about 2 %).

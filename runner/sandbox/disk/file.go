@@ -15,8 +15,8 @@ import (
 
 const mountFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOATIME
 
-// mountFile mounts a new file with a file system at path. It returns the open file, which has no name
-// any more.
+// mountFile mounts a new file with a file system at path. It returns the open file, which is already
+// unlinked.
 func mountFile(ctx context.Context, path string, o Options) (backing *os.File, err error) {
 	name := path + ".img"
 	backing, err = os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
@@ -38,7 +38,8 @@ func mountFile(ctx context.Context, path string, o Options) (backing *os.File, e
 	if err := format(ctx, name, o); err != nil {
 		return backing, err
 	}
-	// mke2fs clears blocks by making holes where it can (tmpfs). Fill these again.
+	// If the file system can have holes (tmpfs), mke2fs clears blocks by making holes. Allocate these
+	// blocks again.
 	if err := allocateBlocks(backing, o); err != nil {
 		return backing, err
 	}

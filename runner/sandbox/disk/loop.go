@@ -67,8 +67,8 @@ const (
 	noLogFlush   = 2
 )
 
-// shutDown stops all I/O of the file system, so that nothing of its content is written out any more.
-// Without it, Close works too, but it takes longer.
+// shutDown stops all I/O of the file system, so that the kernel does not write its content to the disk.
+// Close also works without it, but takes longer.
 func shutDown(path string, backing *os.File) {
 	if backing == nil {
 		return

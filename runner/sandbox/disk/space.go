@@ -15,6 +15,7 @@ type SpaceError struct {
 	Free    int64  // of the file system of Dir, in bytes
 }
 
+// Error implements the interface error.
 func (e *SpaceError) Error() string {
 	reserve := ""
 	if e.Reserve > 0 {

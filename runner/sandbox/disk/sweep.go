@@ -30,8 +30,8 @@ func Sweep(dir string) error {
 	return errors.Join(errs...)
 }
 
-// sweepEntry removes one mount point or file. It never descends into a directory: its content could be
-// that of a mount that cannot be removed.
+// sweepEntry removes one mount point or file. It never descends into a directory, because the directory
+// may be a mount that cannot be removed.
 func sweepEntry(path string) error {
 	for {
 		err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)

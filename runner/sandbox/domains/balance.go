@@ -16,8 +16,8 @@ func stepsOf(configured int) int {
 }
 
 // shareSteps returns the number of steps that one builder may run at once. total is the number for all
-// builders together, and busy is the number of busy builders. An idle builder gets its share as if it
-// were busy.
+// builders together. busy is the number of busy builders, and isBusy reports whether this one is busy.
+// An idle builder gets its share as if it were busy.
 func shareSteps(total, busy int, isBusy bool) int {
 	if !isBusy {
 		busy++

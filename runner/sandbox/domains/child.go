@@ -182,7 +182,8 @@ func (s *Supervisor) update(change func()) {
 const pingTimeout = 10 * time.Second
 
 // isServing reports whether a child runs and answers. The check counts as activity of a client, so the
-// child then runs at least for the idle time. If the child ends during the check, the result is false.
+// child keeps running for at least the idle time. If the child ends during the check, the result is
+// false.
 func (s *Supervisor) isServing(ctx context.Context, d *domain, c *child) bool {
 	if !c.Running() {
 		return false

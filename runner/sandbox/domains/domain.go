@@ -31,7 +31,7 @@ type domain struct {
 	closed bool      // the state was deleted, and the socket is closed
 }
 
-// errDropped is the error of ensure for a domain whose state was deleted meanwhile.
+// errDropped is the error of ensure if the domain's state was deleted meanwhile.
 var errDropped = errors.New("the state of the domain was deleted")
 
 // dirOf returns the directory of a domain. Its name is a hash, because an id may contain any character.

@@ -25,7 +25,7 @@ const (
 	poolShare = 4
 	// unpackTimeout bounds the time to pull and unpack an image.
 	unpackTimeout = 15 * time.Minute
-	// unpackDelay is the longest time that an image waits for a moment without builds.
+	// unpackDelay is the longest time that an image waits for a time without builds.
 	unpackDelay = 10 * time.Minute
 )
 

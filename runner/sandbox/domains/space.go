@@ -36,7 +36,8 @@ type drop struct {
 }
 
 // planDrops returns the states to delete, the least recently used first, until the others fit. It keeps
-// states in use, and the state that was used last: its builder keeps it below the limit by itself.
+// states in use, and the most recently used state, because that state's builder keeps it below the
+// limit.
 func planDrops(all []cacheState, s space, now time.Time) []drop {
 	all = slices.SortedFunc(slices.Values(all), func(a, b cacheState) int {
 		return cmp.Or(a.used.Compare(b.used), cmp.Compare(a.name, b.name))

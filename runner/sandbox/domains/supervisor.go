@@ -1,4 +1,4 @@
-// Package domains runs one builder process with its own state directory for each trust domain, so that
+// Package domains runs one builder process for each trust domain, with its own state directory. So
 // builds of different domains share no cache, no running step, and no API.
 //
 // The supervisor's caller chooses the domain. A client of a builder cannot choose it. Each domain has
@@ -225,7 +225,7 @@ func (s *Supervisor) find(ctx context.Context, id string) (*domain, error) {
 	s.domains[id] = d
 	s.mu.Unlock()
 	s.watches.Go(func() { s.watch(d) })
-	s.checkSpace()  // another domain's builder may have to stop for it
+	s.checkSpace()  // another domain's cache may have to be deleted for it
 	wake(s.pooling) // with a second domain, sharing begins
 	return d, nil
 }

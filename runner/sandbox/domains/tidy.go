@@ -22,7 +22,7 @@ const (
 	// dropTimeout is the time that an idle builder gets to stop before its state is deleted.
 	dropTimeout = 5 * time.Second
 	// floorShare is the part of the disk that the states leave free. A builder itself keeps half of it
-	// free (package server), so other states go before the one in use shrinks.
+	// free (package server). So other states are deleted before the cache in use shrinks.
 	floorShare = 20
 	// deletedPrefix begins the names of directories that are being deleted.
 	deletedPrefix = ".deleted-"
@@ -198,7 +198,7 @@ func (s *Supervisor) stopIdle(d *domain) bool {
 	}
 }
 
-// discard renames an entry of the directory, so that nothing uses it any more, and deletes it in the
+// discard renames an entry of the directory, so that no builder uses it any more, and deletes it in the
 // background. A rename also works on a full disk.
 func (s *Supervisor) discard(name string) error { return s.discardPath(filepath.Join(s.o.Dir, name)) }
 

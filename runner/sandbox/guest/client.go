@@ -21,8 +21,8 @@ const (
 	replyTimeout = 10 * time.Second
 )
 
-// ErrEnded reports that the sandbox ended while a command ran, or before. The command may have killed
-// process 1, or a limit did.
+// ErrEnded reports that the sandbox ended while a command ran, or before. The command or a limit may
+// have killed process 1.
 var ErrEnded = errors.New("the sandbox has ended")
 
 // ErrProtocol reports that process 1 broke the protocol, or did not answer. The sandbox must not be used
@@ -156,7 +156,8 @@ func (c *Client) follow(ctx context.Context, cmd Command) (Status, error) {
 }
 
 // interruptAt terminates the command when ctx ends, kills it after the grace time, and ends all reads
-// after replyTimeout. The caller calls stop, which waits until nothing of this can happen any more.
+// after replyTimeout. The caller calls stop, which waits until none of these actions can happen any
+// more.
 func (c *Client) interruptAt(ctx context.Context, grace time.Duration) (stop func()) {
 	done := make(chan struct{})
 	stopped := make(chan struct{})

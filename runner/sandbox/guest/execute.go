@@ -33,7 +33,7 @@ func (s *server) execute(r request) end {
 	}()
 	s.resendSignal()
 	status := reap(pid)
-	// No process can escape: the kernel lets no fork pass that it has not seen.
+	// No process can escape: a fork completes before the signal, or the kernel aborts it.
 	_ = syscall.Kill(-1, syscall.SIGKILL) // an error means that no process is left
 	reapAll()
 	_ = read.SetReadDeadline(time.Now().Add(outputTimeout))
@@ -58,7 +58,7 @@ func start(r request, output *os.File) (pid int, err error) {
 		return 0, err
 	}
 	defer null.Close()
-	// When memory runs out, the kernel kills children that start with a high score before this process.
+	// When memory runs out, the kernel kills children with a high score before this process.
 	setKillScore(500)
 	defer setKillScore(0)
 	//nolint:gosec // G204: a sandbox runs any command
@@ -125,7 +125,7 @@ func notStarted(err error) end {
 	return end{endNotStarted, int(errno)}
 }
 
-// reap reaps all children, and adopted orphans, until the process pid ends.
+// reap waits for all children and adopted orphans until the process pid ends.
 func reap(pid int) syscall.WaitStatus {
 	for {
 		var status syscall.WaitStatus
@@ -136,7 +136,7 @@ func reap(pid int) syscall.WaitStatus {
 	}
 }
 
-// reapAll reaps children until none is left.
+// reapAll waits for children until none is left.
 func reapAll() {
 	for {
 		if _, err := syscall.Wait4(-1, nil, syscall.WALL, nil); errors.Is(err, syscall.ECHILD) {

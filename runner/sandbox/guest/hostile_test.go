@@ -21,7 +21,7 @@ func frame(kind byte, length uint32, content string) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{kind}, length), content...)
 }
 
-// takenOver returns a client of a process 1 that sends what it wants, and the socket of the latter.
+// takenOver returns a client, and the socket with which the test sends any frame in place of process 1.
 func takenOver(t *testing.T) (*guest.Client, net.Conn) {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

@@ -87,7 +87,7 @@ func (s *server) signalAll(signal syscall.Signal) {
 	}
 }
 
-// resendSignal sends a signal again that came before the command had started.
+// resendSignal sends the last signal again if it arrived before the command had started.
 func (s *server) resendSignal() {
 	s.mu.Lock()
 	signal := s.signal

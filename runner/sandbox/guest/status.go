@@ -27,6 +27,7 @@ type StartError struct {
 	Err     syscall.Errno
 }
 
+// Error implements the interface error.
 func (e *StartError) Error() string { return fmt.Sprintf("start %s: %v", e.Program, e.Err) }
 
 // Unwrap returns the error of the kernel.

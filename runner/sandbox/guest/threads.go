@@ -12,8 +12,9 @@ import (
 // children, for frames, and for the garbage collector.
 const threads = 6
 
-// startThreads makes the Go runtime start its threads. A command may use up all processes that the sandbox
-// may have. Go ends a program that cannot start a thread then. Threads stay, and wait for work.
+// startThreads makes the Go runtime start its threads. A command may use up all processes that the
+// sandbox may have. A Go program crashes if it cannot start a thread. Started threads stay and wait for
+// work.
 func startThreads() error {
 	runtime.GOMAXPROCS(2) // each possible processor may need a thread
 	// Each goroutine blocks its thread in a read, so that the runtime needs another one for the next.

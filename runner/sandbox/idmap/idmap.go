@@ -95,8 +95,8 @@ type Options struct {
 	// Namespace has the ID map; nil = owners stay as they are.
 	Namespace *os.File
 	ReadOnly  bool
-	// Owner is the required owner of the source, if Checked. The check protects against another user who
-	// replaces the directory to give the sandbox other files.
+	// Owner is the required owner of the source, if Checked. With the check, another user cannot replace
+	// the directory to give the sandbox other files.
 	Owner   int
 	Checked bool
 }

@@ -6,12 +6,12 @@ import (
 	"net/netip"
 )
 
-// The addresses of our networks. They are in networks that are neither of the internet nor common in
-// companies: RFC 2544 (benchmarks), and RFC 4193 with a fixed identifier. A build cannot reach a service
-// of the company in one of them.
+// The addresses of our networks. They are not on the internet, and rarely used in companies: RFC 2544
+// (benchmarks), and RFC 4193 with a fixed identifier. A build cannot reach a service of the company in
+// one of them.
 //
-// The bridge networks of all routers are the same, since no router sees another one's. The uplinks are
-// interfaces of the host, so each has a pair of addresses of its own.
+// The bridge networks of all routers are the same, because no router can reach another router's bridge.
+// The uplinks are interfaces of the host, so each has a pair of addresses of its own.
 var (
 	bridgeNetwork4 = netip.MustParsePrefix("198.18.0.0/16")
 	bridgeNetwork6 = netip.MustParsePrefix("fd73:6c69:7077:1::/64")

@@ -103,8 +103,8 @@ func TestForwarderReportsFailures(t *testing.T) {
 	}
 }
 
-// A build cannot use up the resolvers: queries beyond the limit fail at once, and the end of the router
-// ends those that wait.
+// A build cannot use up the resolvers. Queries beyond the limit fail at once. Waiting queries end with the
+// router.
 func TestForwarderLimitsQueries(t *testing.T) {
 	arrived := make(chan struct{})
 	silent := startResolver(t, func(dns.ResponseWriter, *dns.Msg) { arrived <- struct{}{} })
@@ -147,7 +147,7 @@ func TestResolversAreReadAgain(t *testing.T) {
 	}
 }
 
-// An answer that is too long for UDP says so, and the client asks again over TCP.
+// An answer that is too long for UDP has the flag TC, and the client sends the query again over TCP.
 func TestLongAnswersComeOverTCP(t *testing.T) {
 	w := newWorld(t)
 	hook := join(t, newRouter(t, w.options()), "hook")

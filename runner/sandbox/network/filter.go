@@ -42,13 +42,14 @@ const (
 // host's table of connections, too. If that table is full, the host itself cannot connect any more.
 const maxConnections = 8192
 
-// nat64 is the well-known prefix of NAT64. On a host without IPv4, all IPv4 services of the internet have
-// such addresses. So its addresses are judged one by one, unlike those of other carriers.
+// nat64 is the well-known prefix of NAT64. On a host without IPv4, all IPv4 services of the internet
+// have such addresses. So the filter checks the embedded IPv4 address, and does not refuse the whole
+// prefix.
 // Source: RFC 6052 section 2.1
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 // routerRules returns the rules of a router for iptables-restore or ip6tables-restore. own are the
-// networks of the uplink, which are refused. host are the host's addresses.
+// networks of the uplink, and host are the host's addresses. The rules refuse both.
 func (f Filter) routerRules(version family, gateway netip.Addr, own []netip.Prefix, host []netip.Addr) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }

@@ -31,12 +31,12 @@ func jumps() []jump {
 	}
 }
 
-// hostTables returns the rules of our chains on the host by table. They hold for all addresses that
-// the host has or gets.
+// hostTables returns the rules of our chains on the host by table. They apply to all current and later
+// addresses of the host.
 //
 //   - No packet from a router enters the host, except neighbor discovery, which IPv6 needs.
-//   - No router reaches another one.
-//   - No packet leaves if the host replaces its target: a published port of Docker is a service of the host,
+//   - No router reaches another router.
+//   - No packet leaves if the host replaces its target. A published port of Docker is a service of the host,
 //     although its packets are forwarded.
 //   - No connection to a router is accepted. Replies to its own connections return.
 func hostTables(version family) map[string][]string {

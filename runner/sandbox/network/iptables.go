@@ -29,8 +29,8 @@ func startRestore(ctx context.Context, version family, rules string, args ...str
 	l := &loading{cmd: exec.CommandContext(ctx, program(version, "-restore"), args...)} //nolint:gosec // constants
 	l.cmd.Stdin = strings.NewReader(rules)
 	l.cmd.Stdout, l.cmd.Stderr = &l.output, &l.output
-	// Old versions lock a file of the machine that an ordinary user cannot open. Each of our namespaces
-	// has one writer.
+	// Old versions lock a file of the machine that an ordinary user cannot open. The lock is not needed,
+	// because each of our namespaces has one writer.
 	l.cmd.Env = append(os.Environ(), "XTABLES_LOCKFILE=/dev/null")
 	if err := l.cmd.Start(); err != nil {
 		return nil, withInstallHint(err)

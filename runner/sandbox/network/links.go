@@ -88,7 +88,7 @@ func (l links) isReady(name string, addresses []netip.Addr) (bool, error) {
 }
 
 // addBridge makes a bridge and returns its index. Its hardware address stays the same when interfaces
-// join, so that no neighbor has an old one.
+// join, so that no neighbor caches an old one.
 func (l links) addBridge(name string, mtu int) (index int, err error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = name

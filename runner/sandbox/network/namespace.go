@@ -101,11 +101,11 @@ func (n *Namespace) plug(ctx context.Context, inside links) error {
 // port returns the name of the namespace's interface in the router.
 func (n *Namespace) port() string { return fmt.Sprintf("port%d", n.number) }
 
-// maxNumber is the last address number of bridgeNetwork4. The one after it is the broadcast address.
+// maxNumber is the last address number of bridgeNetwork4. The next address is the broadcast address.
 const maxNumber = 1<<16 - 2
 
-// admit gives the namespace an address number. Numbers are used again as late as possible, so that no
-// neighbor has an old hardware address.
+// admit gives the namespace an address number. Numbers are reused as late as possible, so that no
+// neighbor has an old hardware address in its cache.
 func (r *Router) admit(n *Namespace) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -210,8 +210,9 @@ func (n *Namespace) openSocket(open func() (io.Closer, error)) error {
 	})
 }
 
-// Close removes the namespace from the bridge, and closes its listeners. The kernel removes it when no
-// process and no connection is left in it. Later calls return the result of the first one.
+// Close removes the namespace from the bridge, and closes its listeners. The kernel removes the
+// namespace when no process and no connection is left in it. Later calls return the result of the first
+// one.
 func (n *Namespace) Close() error { return n.remove() }
 
 func (n *Namespace) removeOnce() error {

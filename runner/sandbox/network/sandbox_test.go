@@ -22,7 +22,7 @@ import (
 	"slipway/config/process"
 )
 
-// runGuest tries what root of a sandbox may do in its network, and prints a line for each.
+// runGuest tries actions of root of a sandbox in its network, and prints a line for each.
 func runGuest() int {
 	report := func(what string, err error) {
 		word := "yes"

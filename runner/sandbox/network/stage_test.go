@@ -54,7 +54,7 @@ func runStage(stage string) int {
 	return 0
 }
 
-// An order says what an owner does with its router.
+// An order lists the actions of an owner with its router.
 type order struct {
 	Slirp         string // path of slirp4netns; empty = veth
 	Off           bool   // no filter
@@ -65,7 +65,7 @@ type order struct {
 	Linger        bool     // start a process in a namespace
 }
 
-// A report is what an owner prints. Errors are empty words.
+// A report is the output of an owner. An empty word is an error.
 type report struct {
 	Words     map[string]string
 	Addresses map[string][]string // of the names

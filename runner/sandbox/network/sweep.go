@@ -9,14 +9,15 @@ import (
 )
 
 // ownerAlias returns the alias of this process's uplinks. It names the process: its PID namespace, its
-// ID there, and the time of its start, since IDs are used again.
+// ID there, and the time of its start, because the kernel reuses IDs.
 func ownerAlias() string {
 	pids, _ := os.Readlink("/proc/self/ns/pid")
 	return fmt.Sprintf("slipway network of %s %d %s", pids, os.Getpid(), startTime(os.Getpid()))
 }
 
-// startTime returns the start of a process in clock ticks after the machine's, or "" if it has ended.
-// It is field 22 of /proc/PID/stat. Source: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+// startTime returns the start of a process in clock ticks after the start of the machine, or "" if it
+// has ended. It is field 22 of /proc/PID/stat. Source:
+// https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 func startTime(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -45,9 +46,9 @@ func hasOwner(alias string) bool {
 	return err != nil || pids != ours || startTime(pid) == start
 }
 
-// Sweep removes the uplinks of processes that were killed. The kernel removes an uplink with its router,
-// unless a process that has outlived its parent is still in the router's namespaces. Call it at the
-// start of a process that is root of the machine.
+// Sweep removes the uplinks of processes that were killed. The kernel removes an uplink with its router.
+// But a router stays while an orphaned process is in one of its namespaces. Call it at the start of a
+// process that is root of the machine.
 func Sweep() error {
 	host, err := openLinks()
 	if err != nil {

@@ -22,9 +22,9 @@ func (r *Router) prepareHost(ctx context.Context) <-chan error {
 	return done
 }
 
-// ensureHost completes the host's rules and lets it forward packets. The rules stay when all routers
-// are closed: they match nothing then, and other processes may have routers. They are checked for each
-// router, because a firewall's restart removes them.
+// ensureHost completes the host's rules and lets it forward packets. The rules stay when all routers are
+// closed, because other processes may have routers. Without routers, the rules match nothing. ensureHost
+// runs for each router, because a firewall's restart removes the rules.
 func (r *Router) ensureHost(ctx context.Context) error {
 	results := make(chan error)
 	for _, version := range r.versions {
@@ -144,7 +144,8 @@ func (r *Router) addUplink(ctx context.Context, host links, filtered func() erro
 	return u, nil
 }
 
-// uplinkTries bounds the search for an unused name: a host has far fewer uplinks than names.
+// uplinkTries bounds the search for an unused name. A few tries are enough, because a host has far fewer
+// uplinks than names.
 const uplinkTries = 100
 
 func (r *Router) reserveUplink(host links) (number int, err error) {

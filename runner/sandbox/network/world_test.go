@@ -186,7 +186,7 @@ func awaitLinks(t testing.TB, name string, addresses ...string) {
 	must.Succeed(t, l.awaitReady(t.Context(), name, parsed...))
 }
 
-// setMachineRules sets rules as Docker does: it publishes a port, and drops what it does not know. The
+// setMachineRules sets rules as Docker does: it publishes a port, and drops unknown packets. The
 // test's end removes all rules, ours included.
 func (w world) setMachineRules(t testing.TB) {
 	t.Helper()

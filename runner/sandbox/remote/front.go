@@ -89,7 +89,7 @@ const acceptDelay = 100 * time.Millisecond
 
 func isTemporary(err error) bool {
 	var network net.Error
-	//nolint:staticcheck // Temporary is deprecated because few errors have it; those of Accept do
+	//nolint:staticcheck // Temporary is deprecated because few errors have it, but the errors of Accept do
 	return errors.As(err, &network) && network.Temporary()
 }
 

@@ -79,8 +79,8 @@ func NewHost(ctx context.Context, o HostOptions) (*Host, error) {
 	return h, nil
 }
 
-// prepareSkeletons mounts a tmpfs for skeletons. Directories are made faster there than on a disk, and they
-// go with the process. They need 1 KB of memory each.
+// prepareSkeletons mounts a tmpfs for skeletons. Making directories is faster there than on a disk, and
+// the kernel removes them with the process. Each needs 1 KB of memory.
 func (h *Host) prepareSkeletons() error {
 	if err := unix.Mount("tmpfs", h.dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0711"); err != nil {
 		return fmt.Errorf("prepare root file systems: %w", err)

@@ -38,7 +38,7 @@ type File struct {
 	Path string // absolute, as /etc/hosts
 	Data []byte
 	Mode os.FileMode // 0 = 0644
-	// Replace writes the file only if the sandbox would have one at the path.
+	// Replace writes the file only if the root file system already has a file at the path.
 	Replace bool
 }
 
@@ -82,8 +82,8 @@ func (h *Host) New(ctx context.Context, o Options) (_ *Root, err error) {
 	if strings.ContainsAny(o.Dir, `,:\`) {
 		return nil, fmt.Errorf("make a root file system: the path %s has a comma, colon or backslash", o.Dir)
 	}
-	// A mount of its own: Close unmounts everything below it with one call, and never follows a path that
-	// the sandbox can change.
+	// The root is a separate mount. So Close unmounts everything below it with one call, and never
+	// follows a path that the sandbox can change.
 	if err := unix.Mount(o.Dir, o.Dir, "", unix.MS_BIND, ""); err != nil {
 		return nil, fmt.Errorf("make a root file system: %w", err)
 	}

@@ -171,7 +171,7 @@ func writeFile(root *os.Root, owner int, f File) error {
 	if err := makeDirs(root, owner, filepath.Dir(name)); err != nil {
 		return err
 	}
-	// Not through a link that the machine has in its place.
+	// The machine may have a link at the path. Without Remove, the write would follow it.
 	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -18,9 +18,9 @@ import (
 // insideVariable marks the process in the namespaces.
 const insideVariable = "SLIPWAY_TEST_NAMESPACES"
 
-// Main runs the tests of a package in a mount and a PID namespace of their own, as the supervisor of
-// sandboxes runs. So mounts, loop devices and processes go with the tests. If this user is not root,
-// Main runs the tests as they are. It returns the exit code.
+// Main runs the tests of a package in their own mount and PID namespaces, like the supervisor of
+// sandboxes. So mounts, loop devices and processes end with the tests. If this user is not root, Main
+// runs the tests as they are. It returns the exit code.
 func Main(m *testing.M) int {
 	if os.Geteuid() != 0 {
 		return m.Run()

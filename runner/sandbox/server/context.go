@@ -63,9 +63,9 @@ type contextCopy struct {
 	request               *local.LocalIdentifier
 }
 
-// Snapshot implements source.SourceInstance. If this builder cannot read the directory, the client
-// sends all files instead. In a user namespace the builder cannot read other users' files, for
-// example, but the client may be able to.
+// Snapshot implements source.SourceInstance. If this builder cannot read the directory, the client sends
+// all files instead. For example, a builder in a user namespace cannot read other users' files, but the
+// client may be able to.
 func (c contextCopy) Snapshot(ctx context.Context, job solver.JobContext) (cache.ImmutableRef, error) {
 	progress := startTransfer(ctx)
 	ref, err := c.copy(ctx, progress)

@@ -159,8 +159,8 @@ func (c *contextCopier) copy(ctx context.Context, stat *types.Stat) error {
 	return c.notify(fsutil.ChangeKindAdd, stat.Path, file, nil)
 }
 
-// openFile opens a file for reading. A file that no longer exists, and a socket, which cannot be
-// opened, have empty content. fsutil.Send does the same.
+// openFile opens a file for reading. A deleted file and a socket, which cannot be opened, have empty
+// content. fsutil.Send does the same.
 func openFile(files fsutil.FS, path string) (io.ReadCloser, error) {
 	file, err := files.Open(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENXIO) {

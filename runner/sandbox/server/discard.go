@@ -28,8 +28,9 @@ func discardCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			// A stage of the sandbox mounts a file system below its state, so that cannot be dir itself. The
-			// first stage removes the directory, after the others and their mounts have ended.
+			// A stage of the sandbox mounts a file system below its state, so the state cannot be dir
+			// itself. The first stage removes the directory, after the other stages and their mounts
+			// have ended.
 			scratch := dir + ".work"
 			if err := os.MkdirAll(scratch, 0o700); err != nil {
 				return err

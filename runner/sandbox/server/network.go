@@ -57,8 +57,8 @@ func openProvider(ctx context.Context, plan sandbox.NetworkPlan, f sandbox.Netwo
 	}
 }
 
-// providers returns the networks that a step may request. The host network is not among them unless
-// it is the network of every step. A step has no raw sockets in any of them.
+// providers returns the networks that a step may request. They include the host network only if it is
+// the network of every step. A step has no raw sockets in any of them.
 func providers(plan sandbox.NetworkPlan, provider network.Provider) map[pb.NetMode]network.Provider {
 	restricted := restrictedProvider{Provider: provider}
 	if plan.Mode == sandbox.NetworkCNI {

@@ -11,8 +11,9 @@ import (
 
 // skipSyncs makes sync calls of this process and its children succeed without writing data to the disk.
 // It is only for a state directory that is removed with the process. So a crash of the machine loses no
-// data. A small build makes four hundred sync calls, and dpkg in a RUN makes more. `systemd-nspawn
-// --suppress-sync` does the same. skipSyncs fails on other processors than amd64 and arm64.
+// data. It saves time: a small build makes 400 sync calls, and dpkg in a RUN step makes more.
+// `systemd-nspawn --suppress-sync` does the same. skipSyncs fails on other processors than amd64 and
+// arm64.
 // Source: https://man7.org/linux/man-pages/man2/seccomp.2.html
 func skipSyncs() error {
 	arch, known := map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}[runtime.GOARCH]

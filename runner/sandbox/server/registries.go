@@ -22,8 +22,8 @@ import (
 )
 
 // registryHosts returns the hosts of registries with their clients. The builder of a builder service
-// connects only to addresses that a policy allows. Another builder has BuildKit's clients: it may run beside
-// a registry, in the network of a CI's step.
+// connects only to addresses that a policy allows. Other builders use BuildKit's clients, because they
+// may run beside a registry, in the network of a CI's step.
 func (c Config) registryHosts() docker.RegistryHosts {
 	hosts := resolver.NewRegistryConfig(c.registries())
 	if !c.Environment.Network.Given {

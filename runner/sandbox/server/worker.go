@@ -226,7 +226,7 @@ func parallelism(configured int) int {
 
 // minFree returns the free space that the cache leaves on its disk, in bytes: 5%. A supervisor keeps the
 // same space free for all its builders, by deleting unused caches. So a builder of a supervisor keeps
-// only half of it, and shrinks its cache later.
+// only half of this space free, because unused caches must go first.
 func (c Config) minFree() int64 {
 	stat, err := disk.GetDiskStat(c.State)
 	switch {

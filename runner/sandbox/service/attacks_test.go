@@ -31,8 +31,8 @@ const attackVar = "SLIPWAY_TEST_ATTACK"
 // gatewayUID is the gateway's user in these tests.
 const gatewayUID = 64500
 
-// A gateway that was taken over is an attacker. It can only do what the protocol allows, and it does not
-// disturb an attempt that runs.
+// A compromised gateway can only send requests that the protocol allows. It does not disturb a running
+// attempt.
 func TestAHostileGatewayOnlyUsesTheProtocol(t *testing.T) {
 	needRoot(t)
 	e := newEnv(t, "echo up > $OUT/$SLIPWAY_RUNNER_TOKEN; exec sleep 300", func(o *service.Options) {
@@ -227,7 +227,7 @@ func holdConnections(socket string) {
 	}
 }
 
-// A runner that was taken over gets only what belongs to its attempt, whatever it sends.
+// A compromised runner gets only resources of its own attempt, with any request.
 func TestAHostileRunnerOnlyUsesItsOwnAttempt(t *testing.T) {
 	needRoot(t)
 	e := newEnv(t, "", func(o *service.Options) {

@@ -241,7 +241,7 @@ func (l commandLine) serve(ctx context.Context) error {
 		CacheBytes: l.cache,
 
 		ShareLayers: true,
-		Obsolete:    []string{filepath.Join(l.state, "state")}, // one builder had it for all
+		Obsolete:    []string{filepath.Join(l.state, "state")}, // state of the former shared builder
 
 		Log: l.log,
 	})

@@ -2,8 +2,8 @@ package service
 
 import "sync"
 
-// maxConnections bounds the open connections of one user. Each attempt has one, and the rest is for
-// requests of the level.
+// maxConnections bounds the open connections of one user. Each attempt has one connection. The others
+// are for requests of the level.
 const maxConnections = maxAttempts + 64
 
 // connections counts the open connections of each user. So a compromised gateway cannot use up the

@@ -12,8 +12,9 @@ const (
 	maxDisk = 20e9
 )
 
-// diskSize returns the default size of an attempt's disk: half of the free space for all builds at
-// once, at most maxDisk. The blocks are allocated at once, so the rest stays for caches and logs.
+// diskSize returns the default size of an attempt's disk: half of the free space for all builds at once,
+// at most maxDisk. All blocks of a disk are allocated in advance. The other half stays for caches and
+// logs.
 func diskSize(free int64, builds int) int64 {
 	return max(minDisk, min(free/2/int64(max(builds, 1)), maxDisk))
 }

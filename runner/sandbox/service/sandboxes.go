@@ -81,8 +81,8 @@ func (s *HostSandboxes) Level() buildservice.Level {
 	return level
 }
 
-// Close removes the files and the group of sandboxes. The kernel kills the processes that are still in the
-// group, and those that this process started, so the caller waits for them first.
+// Close removes the files and the group of sandboxes. It kills all processes that are still in the
+// group, including children of this process. So the caller must wait for its children first.
 func (s *HostSandboxes) Close() {
 	if host, err := s.prepare(); err == nil {
 		if err := host.Close(); err != nil {

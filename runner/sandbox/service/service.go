@@ -130,8 +130,8 @@ func New(o Options) (*Service, error) {
 
 func (o Options) attemptsDir() string { return filepath.Join(o.Dir, "attempts") }
 
-// Serve accepts connections until ctx ends. Then it ends all attempts and waits for them. The listener
-// is one of the network unixpacket.
+// Serve accepts connections until ctx ends. Then it ends all attempts and waits for them. The listener's
+// network must be unixpacket.
 func (s *Service) Serve(ctx context.Context, listener *net.UnixListener) error {
 	defer s.wg.Wait()
 	defer context.AfterFunc(ctx, func() { _ = listener.Close() })()

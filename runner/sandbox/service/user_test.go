@@ -62,7 +62,7 @@ exec sleep 300`,
 	}
 }
 
-// A compromised gateway, and every other user, may only do what the protocol allows.
+// A compromised gateway, and every other user, may only send requests that the protocol allows.
 func TestOtherUsersMayNotConnect(t *testing.T) {
 	needRoot(t)
 	e := newEnv(t, `exit 0`, func(o *service.Options) { o.Peers = []uint32{64500} })
@@ -86,7 +86,7 @@ func TestOtherUsersMayNotConnect(t *testing.T) {
 	}
 }
 
-// The service knows the domain from the socket that the runner inherited.
+// The service identifies the domain by the socket that the runner inherited.
 func TestARunnerGetsTheBuilderOfItsDomain(t *testing.T) {
 	boxes := &sandboxes{}
 	e := newEnv(t, "", func(o *service.Options) {

@@ -115,7 +115,7 @@ func readSession(ctx context.Context, w world) (bool, error) {
 	return strings.Contains(got, "confidential"), nil
 }
 
-// waitForSession waits until the victim's builder knows a session: a build of the victim reads its files.
+// waitForSession waits until the victim's builder has a session. A build of the victim reads the session's files.
 func (w world) waitForSession(ctx context.Context, id string) error {
 	source := llb.Local("context", llb.SessionID(id))
 	definition, err := llb.Scratch().File(llb.Copy(source, "got", "/other")).Marshal(ctx, llb.LinuxAmd64)

@@ -50,7 +50,7 @@ var attacks = []attack{
 	{name: "session of another client", try: readSession},
 }
 
-// Without domains each attack works. This shows that the attacks test what they claim to test.
+// Without domains each attack works. This shows that the attacks are effective.
 func TestAttacksWorkOnASharedBuilder(t *testing.T) {
 	e := newEnv(t)
 	shared := e.address(t, "shared")

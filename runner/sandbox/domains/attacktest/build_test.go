@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A build is one build by a client that sends whatever it likes.
+// A build is one build by a client that may send any request.
 type build struct {
 	dockerfile string
 	definition *llb.Definition   // in place of a Dockerfile

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// In this file the attacker reads what only the victim may read.
+// In this file the attacker tries to read data that only the victim may read.
 
 func stealResultOfSecret(ctx context.Context, w world) (bool, error) {
 	const mount = "--mount=type=secret,id=token,required=true "

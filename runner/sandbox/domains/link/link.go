@@ -103,8 +103,8 @@ func (r Requests) Receive(link io.Reader) {
 	})
 }
 
-// A Reporter sends a builder's messages. It never blocks its caller: of the load and of the size, it sends
-// only the latest. It is safe for concurrent use.
+// A Reporter sends a builder's messages. It never blocks its caller. If several loads or sizes are
+// unsent, it sends only the latest. It is safe for concurrent use.
 type Reporter struct {
 	changed chan struct{} // holds a token if there is something to send
 

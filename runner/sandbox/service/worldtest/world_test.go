@@ -166,7 +166,7 @@ func (w world) serveGit(t *testing.T, address, dir string) {
 	}
 }
 
-// serveNames serves the names public.test, and evil.test for the metadata service. It knows no other.
+// serveNames serves the names public.test, and evil.test for the metadata service. It has no other names.
 func (w world) serveNames(t *testing.T) {
 	t.Helper()
 	records := map[string]string{"public.test.": publicAddress, "evil.test.": metadata}
