@@ -129,8 +129,8 @@ func (c Conn) PeerUID() (uint32, error) {
 	return peer.Uid, nil
 }
 
-// maxFiles is the number of files in the buffer of Receive. It is larger than the one file that is
-// allowed, because the kernel fills an aligned buffer.
+// maxFiles is the number of files in the buffer of Receive. A message may carry only one file, but the
+// kernel fills an aligned buffer, so it may pass on more.
 const maxFiles = 4
 
 // openRights returns the files of a control message. They are closed when another program is executed.

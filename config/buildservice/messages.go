@@ -71,7 +71,7 @@ type Reply struct {
 	Started *Empty `json:"started,omitempty"` // the runner runs
 	Ended   *Ended `json:"ended,omitempty"`   // the last message
 	Level   *Level `json:"level,omitempty"`   // the answer to Check
-	Refused string `json:"refused,omitempty"` // why the attempt was not started; the last message
+	Refused string `json:"refused,omitempty"` // reason why the attempt was not started; the last message
 }
 
 // An Ended is the end of a runner.
@@ -83,8 +83,8 @@ type Ended struct {
 // A Level describes how the service isolates the code of repositories.
 type Level struct {
 	Hooks   string   `json:"hooks"`    // full, or off
-	Why     string   `json:"why"`      // why the level is not full; empty = it is
-	NotHeld []string `json:"not_held"` // limits that do not hold here, each with the reason
+	Why     string   `json:"why"`      // reason why the level is not full; empty = it is full
+	NotHeld []string `json:"not_held"` // limits that the service cannot enforce, each with the reason
 }
 
 // The levels of isolation for build hooks.

@@ -20,7 +20,7 @@ type LockedError struct {
 	PID   int // process ID of the other server in its parent's PID namespace; 0 = unknown
 }
 
-// Error names the state directory, and the other server if it is known.
+// Error names the state directory, and the ID of the other process if it is known.
 func (e *LockedError) Error() string {
 	if e.PID == 0 {
 		return fmt.Sprintf("builder state %s is in use by another process", e.State)

@@ -83,7 +83,7 @@ func allocateBlocks(f *os.File, o Options) error {
 	return nil
 }
 
-// format writes an ext4 file system. It has no journal, because the disk goes with its attempt.
+// format writes an ext4 file system. It has no journal, because the disk ends with its attempt.
 // nodiscard is essential, because discarded blocks go back to the machine.
 func format(ctx context.Context, name string, o Options) error {
 	//nolint:gosec // G204: the name is ours, and a number

@@ -22,7 +22,7 @@ type domain struct {
 	queue    *queue            // waiting connections of the same socket
 	starting chan struct{}     // holds one token; its owner may start or stop the child
 
-	writesLayers bool // its builder adds layers to the pool
+	writesLayers bool // the domain's builder adds layers to the pool
 
 	// The fields below are guarded by Supervisor.mu.
 	child  *child    // nil = no builder runs

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// isClosed reports whether an error of the socket means that the other end is gone.
+// isClosed reports whether an error of the socket means that the peer has closed its end.
 func isClosed(err error) bool {
 	for _, target := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.EPIPE, syscall.ECONNRESET} {
 		if errors.Is(err, target) {

@@ -27,7 +27,7 @@ func (i *Images) Watch(w *base.Worker) {
 	w.SourceManager.Register(imageSource{Source: w.ImageSource, images: i})
 }
 
-// Missed reports the images used since the last report. It is for Pool.Missed.
+// Missed reports the images used since the last report. Use it as Pool.Missed.
 func (i *Images) Missed() {
 	i.mu.Lock()
 	used := i.used

@@ -57,7 +57,7 @@ func (f Front) Listen(ctx context.Context, address string) (net.Listener, error)
 func (f Front) Serve(ctx context.Context, listener net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	config := f.Identity.Server()
-	config.NextProtos = []string{"h2"} // gRPC clients insist
+	config.NextProtos = []string{"h2"} // gRPC clients require it
 	if f.Revoked != "" {
 		refuseRevoked(config, f.Revoked)
 	}

@@ -103,7 +103,7 @@ func (p frontendPolicy) build(ctx context.Context, c client.Client) (*client.Res
 	ref, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 	switch v := p.evaluate(ref); v.outcome {
 	case frontendBuiltin:
-		opts[attrCmdline] = line // BuildKit then does not load the named frontend image
+		opts[attrCmdline] = line // so that BuildKit does not load the named frontend image
 	case frontendRefused:
 		return nil, refusal(v.reason, src, where)
 	}

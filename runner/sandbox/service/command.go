@@ -118,10 +118,10 @@ type commandLine struct {
 	disk          int64 // bytes; 0 = the default
 	cache         int64 // bytes
 	limits        cgroup.Settings
-	limited       bool // the limits hold
+	limited       bool // the service can enforce the limits
 	registries    []buildservice.LocalRegistry
 	builderArgs   []string
-	unsupported   string // why no sandbox can run here; empty = one may
+	unsupported   string // reason why no sandbox can run here; empty = sandboxes may run
 	log           logrus.FieldLogger
 }
 
