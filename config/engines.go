@@ -79,8 +79,8 @@ func (c CI) validate(prefix string) error {
 	return errors.Join(append(errs, checkBuilder(prefix+"BUILDER", c.Builder, c.BuilderTLS))...)
 }
 
-// checkCaps checks the limits of one automated build and of one workspace; 0 = the default. name is the
-// variable of the limit of all builds, as SLIPWAY_CONCURRENCY.
+// checkCaps checks the limits of one automated build and of one workspace; 0 = the default. The variable
+// of the limit of all builds is name, as SLIPWAY_CONCURRENCY.
 func checkCaps(name string, perBuild, perWorkspace int) error {
 	var errs []error
 	if perBuild < 0 {
@@ -92,8 +92,8 @@ func checkCaps(name string, perBuild, perWorkspace int) error {
 	return errors.Join(errs...)
 }
 
-// checkBuilder checks a builder's address (empty = none) and the client certificate for it. name is
-// the variable of the address, as SLIPWAY_BUILDER; the variable of the certificate is name + "_TLS".
+// checkBuilder checks a builder's address (empty = none) and the client certificate for it. The variable
+// of the address is name, as SLIPWAY_BUILDER. The variable of the certificate is name + "_TLS".
 func checkBuilder(name, address string, tls secret.Secret) error {
 	client, err := identity.Read(tls)
 	switch {
@@ -114,9 +114,9 @@ func checkBuilder(name, address string, tls secret.Secret) error {
 	return nil
 }
 
-// Engines returns the names of the configured engines. The engine own is always configured. The
-// engine embedded is missing if SLIPWAY_DATABASE is set without SLIPWAY_BUILDER: several gateways
-// may share the database, and their builds share the cache, so they need one common builder.
+// Engines returns the names of the configured engines. The engine own is always configured. The engine
+// embedded is missing if SLIPWAY_DATABASE is set without SLIPWAY_BUILDER. Several gateways may share the
+// database, and their builds share the cache, so they need one common builder.
 func (g Gateway) Engines() []string {
 	names := []string{"own"}
 	if g.Database.IsZero() || g.Builder != "" {

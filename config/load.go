@@ -157,7 +157,7 @@ func (g Gateway) checkLimits() error {
 	if g.BuildProcesses < 0 {
 		errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_PROCESSES is %d: give a number like 4096", g.BuildProcesses))
 	}
-	if !(g.BuildCPUs >= 0 && g.BuildCPUs <= maxCPUs) { // not a number is neither
+	if !(g.BuildCPUs >= 0 && g.BuildCPUs <= maxCPUs) { // the comparisons are false for NaN
 		errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_CPUS is %g: give a number like 1.5", g.BuildCPUs))
 	}
 	return errors.Join(errs...)

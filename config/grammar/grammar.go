@@ -1,5 +1,5 @@
-// Package grammar holds the forms of names that the gateway and the runner both check: platforms, build
-// arguments and variables, commits, and the host in an image's name.
+// Package grammar checks the names that the gateway and the runner share: platforms, build arguments,
+// variables, commits, and the host in an image's name.
 package grammar
 
 import (

@@ -22,8 +22,8 @@ import (
 // maxFile is the largest file that Read accepts, in bytes.
 const maxFile = 64 << 10
 
-// An Identity is the TLS identity of a client or a server: its certificate, its key, and the
-// authorities that it trusts for the certificate of the other side. The zero Identity has no
+// An Identity is the TLS identity of a client or a server. It holds its certificate, the certificate's
+// key, and the authorities that it trusts for the certificate of the other side. The zero Identity has no
 // certificate. An Identity is immutable and safe for concurrent use.
 type Identity struct {
 	text    secret.Secret
@@ -31,9 +31,9 @@ type Identity struct {
 	trusted *x509.CertPool
 }
 
-// Parse parses PEM in the form of `cat cert.pem ca.pem key.pem`: the first certificate is the
-// identity's own, the others are the authorities. `slipway builder keys` writes such files. For an
-// empty text it returns the zero Identity. The error contains nothing of the text.
+// Parse parses PEM in the form of `cat cert.pem ca.pem key.pem`. The first certificate is the identity's
+// own, and the others are the authorities. `slipway builder keys` writes such files. For an empty text it
+// returns the zero Identity. The error contains no part of the text.
 func Parse(text secret.Secret) (Identity, error) {
 	if text.IsZero() {
 		return Identity{}, nil
@@ -62,8 +62,8 @@ func Parse(text secret.Secret) (Identity, error) {
 	return id, nil
 }
 
-// Read parses the value of a setting, which is either the PEM itself or the absolute path of a PEM
-// file of at most 64 KiB.
+// Read parses the value of a setting: the PEM itself, or the absolute path of a PEM file of at most 64
+// KiB.
 func Read(value secret.Secret) (Identity, error) {
 	path := value.Reveal()
 	if !strings.HasPrefix(path, "/") {

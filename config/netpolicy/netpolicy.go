@@ -1,7 +1,7 @@
-// Package netpolicy decides whether the program may connect to an address from outside: the token
-// server that a registry names, the target of a redirect, the URL of an LFS object. Without such a
-// rule each of them leads to services that only this machine reaches. It imports only the standard
-// library.
+// Package netpolicy decides whether the program may connect to an address that comes from outside.
+// Examples are the token server that a registry names, the target of a redirect, and the URL of an LFS
+// object. Without a policy, such an address may lead to services that only this machine reaches. The
+// package imports only the standard library.
 package netpolicy
 
 import (

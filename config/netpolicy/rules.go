@@ -12,11 +12,11 @@ type Rule struct {
 	Refused string // kind of the refused addresses, as "loopback"; empty = allowed
 }
 
-// Rules returns the policy's rules. The first rule whose network contains an address decides on it.
-// If there is none, the address is allowed. Small networks come first.
+// Rules returns the policy's rules. The first rule whose network contains an address decides on it. An
+// address without a rule is allowed. Small networks come first.
 //
-// The rules are for packet filters, which know no names and no machine: Policy.Allow is not in them,
-// and neither are this machine's addresses. A filter also needs Carriers.
+// The rules are for packet filters, which know neither host names nor this machine. So they omit
+// Policy.Allow and this machine's addresses. A filter also needs Carriers.
 func (p Policy) Rules() []Rule {
 	rules := make([]Rule, 0, len(p.AllowNetworks)+len(special)+len(private))
 	for _, network := range p.AllowNetworks {

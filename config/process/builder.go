@@ -18,8 +18,7 @@ const (
 	// directory. It is EX_TEMPFAIL of sysexits.h: a later start may succeed.
 	ExitStateLocked = 75
 
-	// readyTimeout is the time from the start of a builder until it is ready. A large cache takes
-	// seconds to open.
+	// readyTimeout bounds the start of a builder. A large cache takes seconds to open.
 	readyTimeout = 30 * time.Second
 )
 
@@ -73,9 +72,9 @@ func (b *Builder) keep(line string) {
 	}
 }
 
-// WaitReady waits until the builder accepts connections. It returns an error if the builder ends, if
-// it is not ready after 30 s, or the cause if ctx ends. The error is ErrStateLocked if another process
-// uses the builder's state.
+// WaitReady waits until the builder accepts connections. It returns an error if the builder ends or is
+// not ready after 30 s, and the cause if ctx ends. The error is ErrStateLocked if another process uses
+// the builder's state.
 func (b *Builder) WaitReady(ctx context.Context) error {
 	timeout := fmt.Errorf("not ready after %s: %w", readyTimeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, timeout)

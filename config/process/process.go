@@ -24,9 +24,9 @@ type Options struct {
 	// Line is called with each non-empty line of stdout and stderr, without surrounding spaces.
 	// Calls do not overlap. If Line is nil, the command's own Stdout and Stderr are used.
 	Line func(line string)
-	// Setup runs on the thread that starts the process, before the start. The process inherits what it
-	// changes of the thread, as its network namespace. No other goroutine ever runs on the thread. If
-	// Setup returns an error, the process is not started, and Start returns the error.
+	// Setup runs on the thread that starts the process, before the start. The process inherits the
+	// thread's state, as its network namespace. No other goroutine ever runs on the thread. If Setup
+	// returns an error, the process is not started, and Start returns the error.
 	Setup func() error
 }
 
@@ -63,8 +63,8 @@ func (p *Process) run(o Options, started chan<- error) {
 	if o.Setup == nil {
 		defer runtime.UnlockOSThread()
 	} else if syscall.Gettid() == os.Getpid() {
-		// The main thread cannot end, so it would stay as Setup leaves it. While this goroutine has it,
-		// the next one runs on another thread.
+		// The main thread cannot end, so the changes by Setup would stay. While this goroutine holds the
+		// main thread, the next goroutine runs on another one.
 		defer runtime.UnlockOSThread()
 		done := make(chan struct{})
 		go func() {

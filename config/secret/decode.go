@@ -77,7 +77,8 @@ func runeToken(size int, r rune) token {
 	return t
 }
 
-// at returns a byte, or 0 at the end, where it notes that more would help.
+// at returns the byte at i. At the end it returns 0, and sets d.short because more text could change the
+// reading.
 func (d *decoder) at(i int) byte {
 	if i < len(d.text) {
 		return d.text[i]
@@ -227,8 +228,9 @@ func (d *decoder) unicode(to []token) []token {
 	return to
 }
 
-// csi returns the length of a color code or another control sequence without its ESC, 0 if there is
-// none (ECMA-48, section 5.4), or of the choice of a character set, with which `tput sgr0` begins.
+// csi returns the length of a control sequence without its ESC, such as a color code (ECMA-48, section
+// 5.4). It also accepts the choice of a character set, with which `tput sgr0` begins. It returns 0 if
+// there is none.
 func (d *decoder) csi(from int) int {
 	switch d.at(from) {
 	case '(', ')', '*', '+':

@@ -12,7 +12,8 @@ import (
 // the text.
 const minLength = 4
 
-// minLine is the same for one line of a secret of several lines. A log shows them one by one.
+// minLine is the least length in bytes of a masked line, if a secret has several lines. A log shows lines
+// one by one.
 const minLine = 8
 
 // star replaces each byte of a masked secret.
@@ -33,7 +34,7 @@ type Redactor struct {
 	plain   patterns
 	wrapped patterns // those with line breaks between their bytes, behind the first four
 	seeker  *seeker
-	longest int // pattern, in bytes
+	longest int // length of the longest pattern, in bytes
 }
 
 // patterns are forms of secrets, sorted, each once.

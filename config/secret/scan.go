@@ -139,7 +139,7 @@ func (s *scanner) stride() {
 	}
 	t := &s.threads[0]
 	texts := s.patterns(t.wraps).texts
-	first, last := texts[t.from][t.off:], texts[t.to-1][t.off:] // those between them agree where they do
+	first, last := texts[t.from][t.off:], texts[t.to-1][t.off:] // sorted: the texts between share their common prefix
 	text := s.text[t.pos:]
 	n, limit := 0, min(len(first), len(last), len(text), s.credit)
 	for n < limit && first[n] == text[n] && last[n] == text[n] && !s.redactor.seeker.introducer[text[n]] {
@@ -164,8 +164,8 @@ func (s *scanner) complete(t *thread) bool {
 	return t.from < t.to
 }
 
-// giveUp ends a walk that takes too long. A secret that was matched for some bytes counts as found
-// whole: it is better to mask too much of a text that is made to take long.
+// giveUp ends a walk that takes too long. A secret of which some bytes matched counts as found. An
+// attacker can write such a text, so masking too much is better than too little.
 func (s *scanner) giveUp() {
 	s.gaveUp = true
 	for _, t := range s.threads {

@@ -30,7 +30,7 @@ func New(value string) Secret {
 	return Secret{value: &value}
 }
 
-// Reveal returns the value. Reviews of how secrets are used begin at its calls.
+// Reveal returns the value. A review of the use of secrets starts at its callers.
 func (s Secret) Reveal() string {
 	if s.value == nil {
 		return ""

@@ -2,9 +2,9 @@ package secret
 
 import "strings"
 
-// A seeker finds the places of a text where a pattern may begin. It looks at the last two of four
-// bytes and jumps over bytes with which no pattern begins, as Wu and Manber do ("A fast algorithm for
-// multi-pattern searching", 1994). It may stop where no pattern begins.
+// A seeker finds the places of a text where a pattern may begin. It looks at the last two of four bytes
+// and jumps over bytes with which no pattern begins. It may stop where no pattern begins.
+// Source: Wu and Manber, "A fast algorithm for multi-pattern searching", 1994
 type seeker struct {
 	blocks [1 << 16]block        // by two bytes of text
 	grams  [1 << (16 - 6)]uint64 // a Bloom filter of the first four bytes of patterns
@@ -18,7 +18,7 @@ type seeker struct {
 type block uint8
 
 const (
-	jump   block = 3      // the bits of it
+	jump   block = 3      // mask of the jump's bits
 	escape block = 1 << 6 // one of them may stand for another byte, or for none
 	starts block = 1 << 7 // a pattern begins with them
 )

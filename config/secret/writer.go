@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// A Writer masks a stream. It holds back only bytes that may be the beginning of a secret, until the
-// next write decides. These are at most as many as the longest form of a secret, fully escaped. A
-// Writer is safe for concurrent use.
+// A Writer masks a stream. Until the next write, it holds back only bytes that may be the beginning of a
+// secret. It holds back at most the length of the longest form of a secret, fully escaped. A Writer is
+// safe for concurrent use.
 type Writer struct {
 	to io.Writer
 

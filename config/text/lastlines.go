@@ -27,7 +27,7 @@ func (l *LastLines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Bytes returns the lines. It leaves out a first line of which only the end fits.
+// Bytes returns the lines. It leaves out the first line if only its end fits.
 func (l *LastLines) Bytes() []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
