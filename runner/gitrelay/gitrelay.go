@@ -1,7 +1,6 @@
-// Package gitrelay serves the build's repository under the source provider's own name, to the
-// programs of one attempt. It passes fetches on to the gateway's git proxy and adds the attempt's
-// token, so that build hooks can fetch history, tags and LFS objects with a plain git, an unchanged
-// origin and no credential.
+// Package gitrelay serves the build's repository under the source provider's own name, to the programs of
+// one attempt. It passes fetches on to the gateway's git proxy and adds the attempt's token. So build
+// hooks can fetch history, tags and LFS objects with a plain git, an unchanged origin and no credential.
 package gitrelay
 
 import (
@@ -26,8 +25,7 @@ const (
 	bufferSize = 64 << 10 // bytes
 )
 
-// Options describe the repository of one attempt. All fields but Plain and Others
-// are required.
+// Options describe the repository of one attempt. All fields but Plain and Others are required.
 type Options struct {
 	// Host is the provider's name as addresses have it, as "bitbucket.org".
 	Host string
@@ -48,8 +46,8 @@ type Options struct {
 	Log logrus.FieldLogger
 }
 
-// A Relay serves one repository during one attempt. It is an http.Handler and safe for concurrent
-// use. It asks for no credential: only programs of the attempt reach it.
+// A Relay serves one repository during one attempt. It is an http.Handler and safe for concurrent use. It
+// requires no credential, because only programs of the attempt reach it.
 type Relay struct {
 	o       Options
 	attempt context.Context // the relay ends with it
@@ -60,8 +58,8 @@ type Relay struct {
 
 var _ http.Handler = (*Relay)(nil)
 
-// New makes a relay that serves until the attempt ends. after that it returns 403, and running
-// requests lose their connections. It fails for options that are missing or have another form.
+// New makes a relay that serves until the attempt ends. After that it returns 403, and running requests
+// lose their connections. It fails for options that are missing or have another form.
 func New(attempt context.Context, o Options) (*Relay, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("git relay: %w", err)

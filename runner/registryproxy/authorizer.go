@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	// loginMargin is how long before its end a credential is renewed, and a token at most.
+	// loginMargin is the time before its expiry at which a credential is renewed. A token is renewed at
+	// most that early.
 	loginMargin = time.Minute
-	// refusalPause is how long a refusal of the token server is remembered: a client that repeats
-	// its request must not repeat ours.
+	// refusalPause is the time for which a refusal of the token server is cached. So a client that
+	// repeats its request does not make the proxy repeat its own.
 	refusalPause = 30 * time.Second
 	// authTimeout bounds the requests for one authorization.
 	authTimeout = 30 * time.Second
@@ -28,7 +29,7 @@ type authorizer struct {
 	login   func(ctx context.Context) (Login, error)
 	http    http.RoundTripper
 	now     func() time.Time
-	pending chan struct{} // a lock that a context ends; the fields below are behind it
+	pending chan struct{} // a lock with a context; it guards the fields below
 
 	challenge *challenge       // nil = not known yet
 	current   *Login           // nil = not known yet
@@ -75,10 +76,10 @@ func (a *authorizer) header(ctx context.Context, scopes []string) (string, error
 	return a.bearer(ctx, scopes)
 }
 
-// forget drops the credential or the token of a header that the registry refused before its end, and
-// reports whether header may return a better one. It reports false for one that was obtained a short
-// time ago: then the registry refuses new ones as well. challenges are those of the refusal; they
-// count if the registry asked for no credential before.
+// forget drops the credential or token in a header that the registry refused before its expiry. It
+// reports whether the method header may return a better one. It reports false if the dropped one was new,
+// because the registry then refuses new ones as well. Of a request without a header, challenges are those
+// of the refusal.
 func (a *authorizer) forget(ctx context.Context, header string, challenges []string) (bool, error) {
 	if err := a.lock(ctx); err != nil {
 		return false, err
@@ -145,8 +146,8 @@ func (a *authorizer) ask(ctx context.Context) (challenge, error) {
 	return challenge{}, fmt.Errorf("ask %s how to authenticate: %s", a.base.Host, resp.Status)
 }
 
-// renewLogin gets the credential if there is none, or if it ends soon. A new one makes the tokens
-// of the old one void.
+// renewLogin gets the credential if there is none, or if it ends soon. A new credential invalidates the
+// tokens of the old one.
 func (a *authorizer) renewLogin(ctx context.Context) error {
 	if a.current != nil && (a.current.ExpiresAt.IsZero() || a.now().Add(loginMargin).Before(a.current.ExpiresAt)) {
 		return nil

@@ -10,8 +10,7 @@ import (
 var errShut = errors.New("the registry responded before it received the body")
 
 // A gate passes a client's body to one request. http.Transport may still read a body after it has
-// returned the response, so a body is sent again only through a new gate, after the old one is
-// shut.
+// returned the response. So a body is sent again only through a new gate, after the old one is shut.
 type gate struct {
 	from io.Reader
 
@@ -34,7 +33,7 @@ func (g *gate) Read(p []byte) (int, error) {
 	return g.from.Read(p)
 }
 
-// shut ends reading, and reports whether none has begun.
+// shut stops further reads, and reports whether none has begun.
 func (g *gate) shut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

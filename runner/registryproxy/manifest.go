@@ -18,7 +18,7 @@ const (
 	maxManifest = 4 << 20
 	// maxPushes bounds the pushes of one attempt, so that its result can name all of them.
 	maxPushes = 1000
-	// maxManifests is how many manifests are held in memory at a time; more wait.
+	// maxManifests bounds the manifests that are held in memory at a time. Further requests wait.
 	maxManifests = 8
 )
 
@@ -38,7 +38,7 @@ type pushes struct {
 	started int
 }
 
-// start reserves a place, so that no push that was done is missing in the list.
+// start reserves a place in the list, so that the list misses no successful push.
 func (p *pushes) start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

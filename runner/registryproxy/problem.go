@@ -19,7 +19,7 @@ type problem struct {
 
 func (p problem) Error() string { return p.text }
 
-// unavailable is the response to a request that the registry did not serve as it should.
+// unavailable returns the response to a request that the registry failed to serve.
 func unavailable(text string) problem {
 	return problem{http.StatusBadGateway, "UNAVAILABLE", text}
 }
@@ -63,7 +63,7 @@ func writeProblem(w http.ResponseWriter, response problem) {
 	_ = json.NewEncoder(w).Encode(body) // a client that went away needs no response
 }
 
-// methodNotAllowed is the response to a method that a resource does not have here.
+// methodNotAllowed returns the response to a method that a resource of the proxy does not support.
 func methodNotAllowed(w http.ResponseWriter, allowed ...string) problem {
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	return problem{http.StatusMethodNotAllowed, "UNSUPPORTED",

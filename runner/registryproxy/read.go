@@ -10,7 +10,7 @@ import (
 	"slipway/runner/attemptserver"
 )
 
-// maxRedirects is how many redirects of a blob are followed.
+// maxRedirects bounds the redirects of a blob that are followed.
 const maxRedirects = 3
 
 // errStorage is the response if blob storage refuses the address that the registry gave.
@@ -30,8 +30,8 @@ func (p *Proxy) call(r *http.Request, to route, query url.Values) call {
 	}
 }
 
-// manifest reads or puts a manifest. A query is dropped: ?tag= of newer registries names tags that
-// no permit was asked for.
+// manifest reads or puts a manifest. A query is dropped, because ?tag= of newer registries names tags
+// without a permit.
 // Source: https://github.com/opencontainers/distribution-spec/pull/600
 func (p *Proxy) manifest(w http.ResponseWriter, r *http.Request, to route) error {
 	switch {
@@ -82,8 +82,8 @@ func isRedirect(resp *http.Response) bool {
 	return false
 }
 
-// follow reads a blob where the registry redirects to. The requests carry the client's Range and
-// nothing else: no credential, and no header that a signed address does not cover.
+// follow reads a blob from the address that the registry redirects to. The requests carry the client's
+// Range and nothing else: no credential, and no header that a signed address does not cover.
 func (u *upstream) follow(ctx context.Context, r *http.Request, resp *http.Response) (*http.Response, error) {
 	for range maxRedirects {
 		next, err := u.redirectTarget(resp)
@@ -148,8 +148,8 @@ func (p *Proxy) list(w http.ResponseWriter, r *http.Request, to route, query url
 	return p.writeResponse(w, r, resp, header, "")
 }
 
-// nextPage returns the parameters of the next page's address. Its host and path are the
-// registry's to write, so they are left out.
+// nextPage returns the parameters of the next page's address. It leaves out the host and path, because
+// the registry chooses them.
 func nextPage(link string) (url.Values, error) {
 	address, rest, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(link), "<"), ">")
 	parsed, err := url.Parse(address)
@@ -162,7 +162,7 @@ func nextPage(link string) (url.Values, error) {
 	}
 	next := only(query, "n", "last", "next_page", "artifactType")
 	if !next.Has("last") && !next.Has("next_page") {
-		// Without its place the same page would be read again, forever.
+		// Without a position, the client would read the same page forever.
 		return nil, unavailable("the registry names the next page of the list in an unknown form")
 	}
 	return next, nil

@@ -1,12 +1,12 @@
-// Package registryproxy stands in for one registry during one attempt.
+// Package registryproxy is a proxy of one registry during one attempt.
 //
 // Programs of the repository (build hooks, tests) reach it under the registry's own name. They
 // authenticate with the attempt's token and may use only the repositories that the automated build
 // names. The proxy holds the registry's real credential, which never reaches them.
 //
 // It follows https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md. No part of a
-// request is passed on unchecked: paths are matched against the allowed repositories, queries are
-// written anew from checked values, and headers come from a short list.
+// request is passed on unchecked. Paths are matched against the allowed repositories, queries are written
+// anew from checked values, and headers come from a short list.
 package registryproxy
 
 import (
@@ -40,7 +40,7 @@ type Login struct {
 	ExpiresAt time.Time
 }
 
-// Options describe one registry of one attempt. All fields without another word are required.
+// Options describe one registry of one attempt. A field is required unless its comment states a default.
 type Options struct {
 	// Names are the hosts that clients use, as "registry.example.com:5000" (without ":443").
 	// Docker Hub has several: index.docker.io, registry-1.docker.io, docker.io.
@@ -63,7 +63,7 @@ type Options struct {
 	// Permit is called before a manifest is put under a tag. The tag moves only if it returns nil.
 	// It may be called concurrently. See ErrRefused for its errors.
 	Permit func(ctx context.Context, repository, tag, digest string) error
-	// Log gets one line for each request that fails for a reason of the registry's or ours.
+	// Log gets one line for each request that fails because of the registry or the proxy.
 	Log logrus.FieldLogger
 	// Now returns the time; nil = time.Now.
 	Now func() time.Time
@@ -72,7 +72,7 @@ type Options struct {
 // A Proxy serves one registry during one attempt. It is an http.Handler and safe for concurrent
 // use.
 type Proxy struct {
-	attempt   context.Context // its end is the proxy's
+	attempt   context.Context // the proxy ends with it
 	names     []string
 	token     [sha256.Size]byte
 	allowed   []repository
@@ -93,7 +93,7 @@ type repository struct {
 	pullOnly bool
 }
 
-// scope is the access that the proxy asks a token server for.
+// scope is the access that the proxy requests from a token server.
 // Source: https://distribution.github.io/distribution/spec/auth/scope/
 func (r repository) scope() string {
 	if r.pullOnly {
@@ -102,8 +102,8 @@ func (r repository) scope() string {
 	return "repository:" + r.name + ":pull,push"
 }
 
-// New makes a proxy that serves until the attempt ends. after that it returns 403, and running
-// requests lose their connections. It fails for options that are missing or have another form.
+// New makes a proxy that serves until the attempt ends. After that it returns 403, and running requests
+// lose their connections. It fails for options that are missing or have another form.
 func New(attempt context.Context, o Options) (*Proxy, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("registry proxy: %w", err)
@@ -163,6 +163,5 @@ func (o Options) check() error {
 // ServeHTTP handles one request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }
 
-// Pushes returns all manifests that clients put, in the order in which they did, for the build's
-// result.
+// Pushes returns all manifests that clients put, in order, for the build's result.
 func (p *Proxy) Pushes() []Push { return p.pushes.list() }

@@ -16,9 +16,9 @@ import (
 // buffers holds buffers for bodies. Each is a pointer, so that the pool does not allocate.
 var buffers = sync.Pool{New: func() any { return new([2][bufferSize]byte) }}
 
-// writeResponse writes the registry's response with the given headers, and closes it. digest is the one that
-// the body must have, "" for any. Nothing is returned once the status is written: an error after
-// that can only be shown by cutting the connection.
+// writeResponse writes the registry's response with the given headers, and closes it. The body must have
+// the digest; "" = any. After the status is written, writeResponse can report an error only by cutting
+// the connection.
 func (p *Proxy) writeResponse(w http.ResponseWriter, r *http.Request, resp *http.Response, header http.Header,
 	digest string) error {
 	defer func() { _ = resp.Body.Close() }()
@@ -46,8 +46,8 @@ func (p *Proxy) writeResponse(w http.ResponseWriter, r *http.Request, resp *http
 	return nil
 }
 
-// copyVerified copies a body. If it has not the digest, it fails before the last part is written, so
-// the client cannot take it for whole.
+// copyVerified copies a body. If the body has another digest, it fails before it writes the last part. So
+// the client cannot accept the body as complete.
 func copyVerified(w io.Writer, body io.Reader, digest string) error {
 	sum := newHash(digest)
 	pair, _ := buffers.Get().(*[2][bufferSize]byte)

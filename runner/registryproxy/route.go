@@ -47,11 +47,11 @@ type route struct {
 	reference  string // a tag, a digest, or the proxy's ID of an upload
 }
 
-// errPath means that a path names none of the allowed repositories, or none of a registry's
-// resources in it.
+// errPath is the response to a path outside of the allowed repositories, or to an unknown resource in
+// one.
 var errPath = problem{http.StatusForbidden, "DENIED", "this build may not use that address of the registry"}
 
-// errQuery means that a query is malformed.
+// errQuery is the response to a malformed query.
 var errQuery = problem{http.StatusBadRequest, "UNSUPPORTED", "the query is malformed"}
 
 // parse reads a request line's address as it was sent. A valid path has nothing to decode, so
@@ -119,9 +119,9 @@ var parameters = map[string]*regexp.Regexp{
 	"artifactType":     regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+/-]{0,254}$`),
 }
 
-// parseQuery returns the known parameters of a query. It drops others, and mount and from if they
-// are malformed, which makes a mount an ordinary upload. Of every other parameter two values or a
-// malformed one are an error: a registry might read another value than the one that was checked.
+// parseQuery returns the known parameters of a query, and drops unknown ones. It also drops a malformed
+// mount or from, which makes the mount an ordinary upload. Any other parameter with two values or a
+// malformed value is an error, because the registry might read another value than the checked one.
 func parseQuery(raw string) (url.Values, error) {
 	all, err := url.ParseQuery(raw)
 	if err != nil {

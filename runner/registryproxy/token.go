@@ -77,8 +77,8 @@ func (a *authorizer) fetch(ctx context.Context, scopes []string) (token, error) 
 var errRefusedLogin = problem{http.StatusForbidden, "DENIED",
 	"the registry refuses the installation's credential for this repository; an administrator can check it"}
 
-// usableLife returns how long a token of a life in seconds is used: until one minute before its
-// end, or half of its life if that is shorter.
+// usableLife returns the time for which a token is used; seconds is its lifetime. Use ends one minute
+// before the token expires. If half of the lifetime is less than a minute, use ends after that half.
 func usableLife(seconds int64) time.Duration {
 	life := defaultLife
 	if seconds > 0 {
@@ -87,8 +87,8 @@ func usableLife(seconds int64) time.Duration {
 	return life - min(life/2, loginMargin)
 }
 
-// tokenRequest asks by GET with the user name and password, or by OAuth's POST with an identity
-// token.
+// tokenRequest makes a GET request with the user name and password, or OAuth's POST request with an
+// identity token.
 // Source: https://distribution.github.io/distribution/spec/auth/oauth/
 func (a *authorizer) tokenRequest(ctx context.Context, scopes []string) (*http.Request, error) {
 	target := *a.challenge.realm

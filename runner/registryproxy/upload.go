@@ -17,8 +17,8 @@ const (
 
 var errUploads = problem{http.StatusTooManyRequests, "TOOMANYREQUESTS", "this build has too many unfinished uploads"}
 
-// An upload is one that the attempt has begun at the registry. Its address stays here: with it, the
-// registry's own state would pass through the client.
+// An upload is one that the attempt has begun at the registry. The client does not get its address,
+// because the address contains the registry's own state.
 type upload struct {
 	repository string
 	location   *url.URL
@@ -67,8 +67,8 @@ func (u *uploads) remove(id string) {
 	delete(u.byID, id)
 }
 
-// startUpload begins an upload, or mounts a blob of another repository that the build may use.
-// From any other repository nothing is mounted: the registry would give it for the installation's
+// startUpload begins an upload, or mounts a blob of another repository that the build may use. It mounts
+// nothing from other repositories, because the registry would allow that for the installation's
 // credential.
 func (p *Proxy) startUpload(w http.ResponseWriter, r *http.Request, to route, query url.Values) error {
 	if r.Method != http.MethodPost {
