@@ -22,13 +22,13 @@ const (
 	mirrorName     = "PLUGIN_MIRROR"
 )
 
-// State is where the builder that a step starts keeps its cache.
+// State is the place of the cache of a builder that a step starts.
 type State struct {
 	Off bool   // nowhere, even if there is a volume for it
 	Dir string // absolute; empty = on the volume for it, if there is one
 }
 
-// An LocalBuilder is the configuration of the builder that a step starts.
+// A LocalBuilder is the configuration of the builder that a step starts.
 type LocalBuilder struct {
 	Mirrors        []string // of Docker Hub: https://host, http://host or host, and a path
 	DNS, DNSSearch []string // of RUN steps

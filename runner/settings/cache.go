@@ -8,8 +8,8 @@ import (
 	"slipway/runner/spec"
 )
 
-// cacheTable declares the caches. Without these settings nothing is cached outside of the builder,
-// because a client that may pull a cache of all stages can read files that the image does not contain.
+// cacheTable declares the caches. Without these settings nothing is cached outside of the builder. A
+// client that may pull a cache of all stages can read files that the image does not contain.
 func cacheTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{

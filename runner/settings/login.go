@@ -139,8 +139,9 @@ type StepLogins struct {
 	Notes      []string // on settings that have no effect
 }
 
-// applyLogins reads the settings of logins. If several have a login for one registry, the precedence is
-// username and password first, as in Docker's plugins; then logins, the base image's, and config.
+// applyLogins reads the settings of logins. If several have a login for one registry, the first of this
+// order counts: username and password, logins, the base image's, config. Docker's plugins also prefer
+// username and password.
 func (r *stepReader) applyLogins() error {
 	l, err := r.parseLogins(r.login)
 	return errors.Join(err, r.useLogins(l), r.checkRegistry(l.Named))

@@ -78,9 +78,9 @@ func (p *Plugin) addLogin(l Login) {
 	p.Logins = append(p.Logins, l)
 }
 
-// impliedRegistry returns the registry of user name and password if no setting names it: that of an
-// image for which no other setting has a login. Docker Hub precedes other registries, because it is
-// the default of Docker's plugins.
+// impliedRegistry returns the registry of user name and password if no setting names it. It is the
+// registry of an image for which no other setting has a login. Docker Hub precedes other registries,
+// because it is the default of Docker's plugins.
 func (p *Plugin) impliedRegistry(others []Login) string {
 	implied := ""
 	for _, image := range p.Images {
@@ -116,9 +116,9 @@ func (p *Plugin) checkRegistry(named string) error {
 	return nil
 }
 
-// applyInsecure marks the registries that use plain HTTP. true means one registry, as in Docker's
-// plugins, so that no password of another registry is sent in clear text: main, or else the registry of
-// the first image.
+// applyInsecure marks the registries that use plain HTTP. As in Docker's plugins, true means one
+// registry: main, or else the registry of the first image. So no password of another registry is sent in
+// clear text.
 func (p *Plugin) applyInsecure(text, main string) error {
 	if main == "" {
 		main = p.Image()

@@ -14,7 +14,7 @@ import (
 	"slipway/runner/settings/table"
 )
 
-// Copy is the image that a step pushes which builds nothing. Then either Reference or File is set.
+// Copy is the image of a step that pushes and does not build. Then either Reference or File is set.
 type Copy struct {
 	On        bool
 	Reference string // registry/name:tag or registry/name@sha256:…
@@ -52,8 +52,8 @@ func (c *Copy) setSource(name, text string) (err error) {
 	return nil
 }
 
-// applyCopy validates push_only. It runs after the tags and dry_run are known: the default source is
-// the image at the first tag, and a dry run that only pushes would do nothing.
+// applyCopy validates push_only. It runs after the tags and dry_run are known. The default source is the
+// image at the first tag, and a dry run that only pushes would do nothing.
 func (r *stepReader) applyCopy() error {
 	switch {
 	case !r.Copy.On:

@@ -143,7 +143,7 @@ func (r *runnerReader) readBuilder(origins map[string]string) (err error) {
 	return err
 }
 
-// Probe reports whether the step is to report if it could build, and build nothing.
+// Probe reports whether the step only checks if it could build, and builds nothing.
 func (s Settings) Probe() bool { return strings.HasSuffix(s.URL, spec.ProbePath) }
 
 // buildsPath is in front of a build's id in the addresses of the runner protocol.

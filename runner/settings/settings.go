@@ -29,8 +29,8 @@ func IsStep(environ []string) bool {
 	return given[pluginURLName] != "" || given[repoName] != "" || given[gatewayName] != ""
 }
 
-// RunsWithoutGateway reports whether an environment asks for the step without a gateway: it has settings of a
-// step, and no gateway's address by any of its names.
+// RunsWithoutGateway reports whether an environment requests the step without a gateway. Such an
+// environment has settings of a step, and no gateway's address by any of its names.
 func RunsWithoutGateway(environ []string) bool {
 	given := variables(environ)
 	if given[runnerURLName] != "" || isGiven(given, pluginURLName) || IsPipelineRequest(environ) {
@@ -44,9 +44,9 @@ func RunsWithoutGateway(environ []string) bool {
 	return false
 }
 
-// IsPipelineRequest reports whether an environment asks for the step of a pipeline of the user's own, under a
-// gateway. An empty setting asks for it too: the CI may not pass the secret that it takes its value
-// from.
+// IsPipelineRequest reports whether an environment requests the step of a pipeline of the user's own,
+// under a gateway. An empty setting requests it too, because the CI may withhold the secret that is its
+// value.
 func IsPipelineRequest(environ []string) bool {
 	given := variables(environ)
 	return given[runnerURLName] == "" && !isGiven(given, pluginURLName) &&

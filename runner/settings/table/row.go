@@ -1,7 +1,12 @@
-// Package table reads settings from environment variables. A table declares each setting once, as a
-// row: its names, default, help and dependencies, and the setter that parses and stores its value.
-// The help, the reference pages, the check for unknown names, the removal of secrets from the
-// environment and the list of values in a log derive from the rows.
+// Package table reads settings from environment variables. A table declares each setting once, as a row:
+// its names, default, help and dependencies, and the setter that parses and stores its value.
+//
+// The rows define:
+//
+//   - the help and the reference pages;
+//   - the check for unknown names;
+//   - the removal of secrets from the environment;
+//   - the list of values in a log.
 package table
 
 import (
