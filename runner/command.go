@@ -52,8 +52,8 @@ func hookCommand() *cli.Command {
 	}
 }
 
-// Bare returns the arguments of a program that was started without any: in the step of a pipeline it is
-// the runner, because some CIs run a plugin's program by its name alone.
+// Bare returns the arguments of a program that was started without any. In the step of a pipeline these
+// select the runner, because some CIs start a plugin's program by its name alone.
 func Bare(args, environ []string) []string {
 	if len(args) == 1 && settings.IsStep(environ) {
 		return []string{args[0], "runner"}
@@ -63,7 +63,7 @@ func Bare(args, environ []string) []string {
 
 type command struct{ builderProgram string }
 
-// run picks the mode by the environment.
+// run selects the mode from the environment.
 func (c command) run(ctx context.Context, cmd *cli.Command) error {
 	environ := os.Environ()
 	switch {

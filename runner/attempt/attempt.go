@@ -1,6 +1,6 @@
-// Package attempt is the build step under a gateway: it claims one attempt of a build, fetches the
-// commit, builds its Dockerfile with Docker Hub's build hooks around it, tests, asks for the permit,
-// pushes every tag and reports the result.
+// Package attempt is the build step under a gateway. It claims one attempt of a build, fetches the
+// commit, and builds its Dockerfile with Docker Hub's build hooks around it. Then it tests, requests the
+// permit, pushes every tag and reports the result.
 package attempt
 
 import (
@@ -40,10 +40,11 @@ type Options struct {
 	DialThrough func(ctx context.Context, open func(context.Context) (net.Conn, error)) (publish.Builder, error)
 	// UnconfinedHooks runs build hooks as this user, for tests.
 	UnconfinedHooks bool
-	// Control asks the builder service that started the runner; nil = another program started it.
+	// Control requests resources from the builder service that started the runner; nil = another program
+	// started it.
 	Control Control
 	Now     func() time.Time
-	Grace   time.Duration // that a build hook has to end after a stop; default 3 s
+	Grace   time.Duration // time for a build hook to end after a stop; default 3 s
 	Backoff func() backoff.BackOff
 	// StepLogins are the logins of a step in the repository's own pipeline; nil = an engine of the
 	// gateway started the runner.
@@ -53,7 +54,8 @@ type Options struct {
 	Failpoint func(operation string, done bool)
 }
 
-// A Control asks the builder service for what belongs to this attempt. *buildservice.Control is one.
+// A Control requests the resources of this attempt from the builder service. *buildservice.Control is
+// one.
 type Control interface {
 	// Builder connects to the builder of the attempt's trust domain.
 	Builder(ctx context.Context) (net.Conn, error)
@@ -158,7 +160,7 @@ func (o Options) runSession(ctx context.Context, client *report.Client, s spec.S
 	return result, nil
 }
 
-// closeSession sends the rest of the log. It has a timeout of its own, for ctx may have ended.
+// closeSession sends the rest of the log. It has a timeout of its own, because ctx may have ended.
 func closeSession(ctx context.Context, s *report.Session) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()

@@ -56,8 +56,8 @@ func (j *job) buildDockerfile(ctx context.Context, c checkout, builder *builderC
 	return b, err
 }
 
-// buildRequest finds where the Dockerfile and the context really are: hooks before the build may have
-// made them.
+// buildRequest resolves the paths of the Dockerfile and the context. Hooks before the build may have made
+// them.
 func (j *job) buildRequest(tree interface {
 	File(path string) (string, error)
 	Directory(path string) (string, error)
@@ -91,8 +91,8 @@ type builderConnection struct {
 	stop func() // ends the builder that was started for this attempt; nil = none was
 }
 
-// open connects to the builder that a setting names, or else to the one of the builder service, or else
-// starts one.
+// open connects to the builder that a setting names. Without such a setting it connects to the builder of
+// the builder service, and without that service it starts a builder.
 func (b *builderConnection) open(ctx context.Context, contextDir string) (err error) {
 	o := b.job.o
 	address := o.Settings.Builder

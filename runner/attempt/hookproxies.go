@@ -20,8 +20,8 @@ import (
 // permitTimeout bounds the time in which the gateway answers a hook's push.
 const permitTimeout = time.Minute
 
-// newHookProxies makes the servers for hooks in their sandbox: in place of the source provider, and in
-// place of the image's registry if a hook may push the image.
+// newHookProxies makes the servers for hooks in their sandbox. One replaces the source provider. If a
+// hook may push the image, another replaces the image's registry.
 func (j *job) newHookProxies(ctx context.Context, hooks buildhooks.Hooks) (*hookproxy.Proxies, error) {
 	gateway, err := j.o.Settings.GitProxy()
 	if err != nil {
@@ -57,7 +57,7 @@ func (j *job) warnings() logrus.FieldLogger {
 	return logger
 }
 
-// permitHook asks for the permit for a tag that a hook pushes.
+// permitHook requests the permit for a tag that a hook pushes.
 func (j *job) permitHook(ctx context.Context, tag, digest string) error {
 	ctx, cancel := context.WithTimeout(ctx, permitTimeout)
 	defer cancel()

@@ -34,7 +34,7 @@ func (unconfined) String() string        { return "no level of isolation, as the
 // inSandbox reports whether hooks run in a sandbox of the builder service, at level full.
 func (j *job) inSandbox() bool { return j.o.Control != nil && j.shared != j.dir }
 
-// openHookRunner returns the way to run the hooks of this attempt. proxies are nil outside of a sandbox.
+// openHookRunner returns the runner of this attempt's hooks. The proxies are nil outside of a sandbox.
 func (j *job) openHookRunner(ctx context.Context, proxies *hookproxy.Proxies) (hookRunner, error) {
 	switch {
 	case proxies != nil:
@@ -92,7 +92,7 @@ func (j *job) checkHooks(hooks buildhooks.Hooks) error {
 		return failed(reasonHook, fmt.Errorf("%s, and build hooks are off (%s)", hasHook(hooks), j.spec.HooksOff))
 	}
 	if !j.o.Settings.Hooks {
-		// Without its hooks the image would be another than the repository means.
+		// Without its hooks, the build would make a different image.
 		return failed(reasonHook, fmt.Errorf(
 			"%s, and build hooks are off on this runner (SLIPWAY_RUNNER_HOOKS=off): "+
 				"the embedded engine can isolate them only if the gateway runs as root",

@@ -23,13 +23,13 @@ const sandboxPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 type sandboxed struct {
 	client    *guest.Client
 	workspace string // directory outside that the sandbox shares
-	// networkOff is why hooks have no network, and so no proxies; empty = they have them.
+	// networkOff is the reason why hooks have no network and no proxies; empty = they have both.
 	networkOff string
 }
 
 var _ hookRunner = sandboxed{}
 
-// openSandbox asks the builder service for the sandbox, and starts the servers in it.
+// openSandbox requests the sandbox from the builder service, and starts the servers in it.
 func openSandbox(
 	ctx context.Context,
 	control Control,
@@ -55,7 +55,7 @@ func openSandbox(
 	return sandboxed{client: client, workspace: workspace}, nil
 }
 
-// clientOf takes a connection over.
+// clientOf returns a client on a connection, and closes the original connection.
 func clientOf(conn *net.UnixConn) (*guest.Client, error) {
 	defer conn.Close()
 	socket, err := conn.File()

@@ -80,8 +80,8 @@ type outcome struct {
 //   - permit: the gateway refuses it if a newer build of the ref got a permit for a tag;
 //   - push: hook pre_push, the upload, hook push (in place of moving the tags) and hook post_push.
 //
-// Each move of a tag asks for the permit again (moveTags). A hooks/build that must push asks before the
-// build (buildByHook). The outcome is valid also with an error.
+// Each move of a tag requests the permit again (moveTags). A hooks/build that must push requests it
+// before the build (buildByHook). The outcome is valid also with an error.
 func (j *job) buildAndPush(ctx context.Context) (done outcome, err error) {
 	j.logHeader()
 	if done, ok, err := j.findPushed(ctx); ok || err != nil {
@@ -246,7 +246,7 @@ func (j *job) makeDir(name string) (string, error) {
 	return dir, nil
 }
 
-// digestOf returns where a tag points; empty = the registry has no such tag.
+// digestOf returns the digest that a tag points at; empty = the registry has no such tag.
 func (j *job) digestOf(ctx context.Context, tag string) (string, error) {
 	return publish.Digest(ctx, j.registry, j.tag(tag))
 }

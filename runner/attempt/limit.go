@@ -11,7 +11,7 @@ import (
 	"slipway/runner/buildhooks"
 )
 
-// The settings of the limits that an attempt may meet besides those of its RUN steps.
+// diskSetting is the setting of the limit that an attempt may meet besides those of its RUN steps.
 const diskSetting = "SLIPWAY_BUILD_DISK"
 
 // A diskUse is the use of the disk of an attempt.
@@ -25,7 +25,7 @@ type diskUse struct {
 // lack of space has often deleted its last file.
 const fullBelow = 100
 
-// full returns why no file can be written; "" = files can be written.
+// full returns the reason why no file can be written; "" = files can be written.
 func (d diskUse) full() string {
 	switch {
 	case d.bytes == 0:

@@ -19,14 +19,14 @@ import (
 	"slipway/runner/spec"
 )
 
-// maxBuilds bounds the builds of one step: more than rules and attempts that one push makes.
+// maxBuilds bounds the builds of one step. The rules and retries of one push make fewer.
 const maxBuilds = 300
 
 // errStopped is the error of a step that got SIGTERM.
 var errStopped = errors.New("the step was stopped before it finished (SIGTERM)")
 
-// A PipelineRequest asks for the builds that a gateway has for a pipeline of the repository's own. Settings
-// is required.
+// A PipelineRequest requests the builds that a gateway has for a pipeline of the repository's own.
+// Settings is required.
 type PipelineRequest struct {
 	Settings settings.PipelineRequest
 	Run      Options       // of each build; its Settings are made here
@@ -100,7 +100,7 @@ func (p *pipeline) buildAll(ctx context.Context) error {
 	return fmt.Errorf("the gateway had more than %d builds for this pipeline", maxBuilds)
 }
 
-// options returns those of a build that the gateway handed out.
+// options returns the options of a build that the gateway handed out.
 func (p *pipeline) options(reply spec.PipelineReply) Options {
 	s, run := p.o.Settings, p.o.Run
 	run.Settings.URL = s.Gateway + "/runner/v1/builds/" + reply.BuildID
@@ -123,8 +123,8 @@ func (b buildErrors) joined() error {
 	return errors.Join(all...)
 }
 
-// next asks for a build until there is one, or until there is none for sure, or until Patience ends. For
-// the first build the gateway may not have received the push yet.
+// next requests a build until the gateway returns one, reports that there is none for sure, or Patience
+// ends. For the first build the gateway may not have received the push yet.
 func (p *pipeline) next(ctx context.Context, first bool) (spec.PipelineReply, error) {
 	patient, cancel := context.WithTimeout(ctx, p.o.Patience)
 	defer cancel()

@@ -40,7 +40,8 @@ func (j *job) push(ctx context.Context, c checkout, b built, builder *builderCon
 	return done, err
 }
 
-// upload sends the image that the builder made. An image of hooks/build is where the hook put it.
+// upload sends an image that the builder made. It does nothing for an image of hooks/build, because the
+// hook decides about its upload.
 func (j *job) upload(ctx context.Context, b built, builder *builderConnection) error {
 	if builder.Builder == nil {
 		return nil
@@ -53,8 +54,8 @@ func (j *job) upload(ctx context.Context, b built, builder *builderConnection) e
 	})
 }
 
-// moveTags points every tag at the image. It asks for the permit again before each try: since the last
-// answer an upload or earlier tries may have taken minutes, in which a newer build moved the tag.
+// moveTags points every tag at the image. It requests the permit again before each try. Since the last
+// reply, an upload or earlier tries may have taken minutes, and a newer build may have moved the tag.
 func (j *job) moveTags(ctx context.Context, b built) ([]spec.TagResult, error) {
 	var refused error
 	registry := j.registry.WithPermit(func(ctx context.Context) error {
@@ -90,8 +91,8 @@ func (j *job) tagResults(results []publish.TagResult) []spec.TagResult {
 	return all
 }
 
-// pushByHook runs the repository's hooks/push and then checks which tags exist: the hook decides what
-// it pushes, as at Docker Hub.
+// pushByHook runs the repository's hooks/push and then checks which tags exist. As at Docker Hub, the
+// hook chooses the tags that it pushes.
 func (j *job) pushByHook(
 	ctx context.Context,
 	c checkout,

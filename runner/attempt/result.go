@@ -35,6 +35,7 @@ const maxDetail = 500
 // A ResultError is the error of an attempt that did not succeed.
 type ResultError struct{ Result spec.Result }
 
+// Error returns the state, the reason and the detail of the result.
 func (e *ResultError) Error() string {
 	return fmt.Sprintf("build %s (%s): %s", e.Result.State, e.Result.Reason, e.Result.Detail)
 }
@@ -54,7 +55,7 @@ func failed(reason string, err error) error {
 	return &fault{state: spec.Failed, reason: reason, err: err}
 }
 
-// errTimeout is the cause with which the time of an attempt runs out.
+// errTimeout is the cause that ends the context of an attempt at its time limit.
 var errTimeout = errors.New("the build took longer than its time limit")
 
 // resultOf returns the result of an attempt that ended with an error, or with nil. Failed is the
@@ -70,7 +71,7 @@ func resultOf(ctx context.Context, err error) spec.Result {
 	return result(state, reason, err)
 }
 
-// resultOfCause is the result of an attempt whose context ended.
+// resultOfCause returns the result of an attempt whose context ended.
 func resultOfCause(cause error) spec.Result {
 	var cancelled *report.Cancelled
 	switch {

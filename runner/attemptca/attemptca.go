@@ -1,9 +1,9 @@
 // Package attemptca makes the certificate authority of one attempt.
 //
-// Programs of the repository (build hooks, tests) reach a registry and the source provider
-// through proxies that answer under the real host names. The proxies' certificates are signed by
-// an authority that exists for one attempt: it may sign only for the attempt's host names, it
-// ends with the attempt, and its key is forgotten as soon as the certificates are signed.
+// Programs of the repository (build hooks, tests) reach a registry and the source provider through
+// proxies that answer under the real host names. The proxies' certificates are signed by an authority
+// that exists for one attempt. It may sign only for the attempt's host names, and it ends with the
+// attempt. Its key is discarded as soon as the certificates are signed.
 package attemptca
 
 import (
@@ -27,7 +27,7 @@ import (
 // maxNames bounds the host names of one attempt. Each costs a key and a signature.
 const maxNames = 32
 
-// clockSkew is how far the clock of a container may be behind ours.
+// clockSkew is the lag of a container's clock behind this machine's that is tolerated.
 const clockSkew = time.Hour
 
 // noHost is permitted where an authority has no DNS name: a list of permitted names that is empty
@@ -192,9 +192,9 @@ func serial() *big.Int {
 // PEM returns the authority's certificate in PEM form.
 func (a *Authority) PEM() []byte { return slices.Clone(a.pem) }
 
-// TLSConfig returns a server's configuration with the certificates of the names, for a listener
-// that answers under all of them. It offers HTTP/1.1 only: uploads over HTTP/2 take 1.1 to 1.3
-// times as long. It fails for a name that New was not given.
+// TLSConfig returns a server's configuration with the certificates of the names, for a listener that
+// answers under all of them. It offers HTTP/1.1 only: uploads over HTTP/2 take 1.1 to 1.3 times as long.
+// It fails for a name that was not passed to New.
 func (a *Authority) TLSConfig(names ...string) (*tls.Config, error) {
 	if len(names) == 0 {
 		return nil, errors.New("certificate of the attempt: no host name")

@@ -35,7 +35,7 @@ func Parse(text []byte, names []string) (*Authority, error) {
 	return &Authority{pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})}, nil
 }
 
-// checkAuthority checks what authorityTemplate sets.
+// checkAuthority checks the fields that authorityTemplate sets.
 func checkAuthority(c *x509.Certificate, names []string) error {
 	switch {
 	case !c.IsCA || !c.BasicConstraintsValid:

@@ -43,7 +43,8 @@ var variables = []string{
 	"NODE_EXTRA_CA_CERTS",
 }
 
-// dockerCerts is where Docker, skopeo, podman, buildah and regctl look for a registry's authority.
+// dockerCerts is the directory in which Docker, skopeo, podman, buildah and regctl look for a registry's
+// authority.
 const dockerCerts = "/etc/docker/certs.d"
 
 // A File is one file of the root file system that programs of the attempt see.
@@ -55,8 +56,8 @@ type File struct {
 	Replace bool
 }
 
-// SystemBundle reads the system's trusted certificates in PEM form below a root file system
-// ("/" is this machine's). It returns nothing where the system has none.
+// SystemBundle reads the system's trusted certificates in PEM form below a root file system ("/" is this
+// machine's). It returns nothing if the system has none.
 func SystemBundle(root string) ([]byte, error) {
 	within, err := os.OpenRoot(root)
 	if err != nil {
@@ -113,10 +114,10 @@ func Environment(file string) []string {
 	return all
 }
 
-// Files returns all files that make programs of the attempt trust the authority: the system's
-// bundles and Java's, put over the existing ones, and Docker's directory of each registry, as
-// "registry.example.com" or "registry.example.com:5000". It fails for a registry that is no name of
-// a directory.
+// Files returns all files that make programs of the attempt trust the authority. These are the system's
+// bundles and Java's, which replace existing files, and Docker's directory of each registry. A registry
+// has the form "registry.example.com" or "registry.example.com:5000". Files fails for a registry that is
+// not the name of a directory.
 func (a *Authority) Files(system []byte, registries []string) ([]File, error) {
 	bundle := a.Bundle(system)
 	java := javaKeystore(bundle)

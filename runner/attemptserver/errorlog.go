@@ -8,14 +8,14 @@ import (
 )
 
 // NewErrorLog returns a logger for http.Server and httputil.ReverseProxy. The first reports failed TLS
-// handshakes: that a program does not trust the attempt's authority shows here. The second reports
-// responses that broke off.
+// handshakes, such as those of a program that does not trust the attempt's authority. The second reports
+// broken responses.
 func NewErrorLog(log logrus.FieldLogger) *stdlog.Logger {
 	return stdlog.New(lineWriter{log}, "", 0)
 }
 
-// lineWriter logs each line at debug level: the programs of the repository decide how many there
-// are.
+// lineWriter logs each line at debug level, because the programs of the repository determine the number
+// of lines.
 type lineWriter struct{ log logrus.FieldLogger }
 
 func (w lineWriter) Write(p []byte) (int, error) {

@@ -15,8 +15,8 @@ import (
 // (/proc/PID/ns/net). The caller serves from its own namespace. It needs CAP_SYS_ADMIN in both
 // namespaces' user namespaces; SendListener is the way without it.
 //
-// It ends a thread. A process with a parent death signal must have been started on a thread of its
-// own, as package child does, or it is killed with that thread.
+// It ends a thread. Start a process with a parent death signal on a thread of its own, as package
+// config/process does. Otherwise the process is killed with the ended thread.
 func Listen(ctx context.Context, namespace *os.File, address string) (net.Listener, error) {
 	type result struct {
 		listener net.Listener
@@ -41,10 +41,10 @@ func Listen(ctx context.Context, namespace *os.File, address string) (net.Listen
 	return r.listener, nil
 }
 
-// SendListener passes a listener to the process at the other end of a Unix socket (SCM_RIGHTS). The
-// first process in a new user and network namespace may listen on any port there, so an ordinary
-// user's runner gets its listeners this way. The sender must close the socket and the listener
-// before it starts code of the repository.
+// SendListener passes a listener to the process at the other end of a Unix socket (SCM_RIGHTS). The first
+// process in a new user and network namespace may listen on any port there. So an ordinary user's runner
+// gets its listeners this way. The sender must close the socket and the listener before it starts code of
+// the repository.
 func SendListener(socket *net.UnixConn, l *net.TCPListener) error {
 	file, err := l.File()
 	if err != nil {
