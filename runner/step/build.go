@@ -35,8 +35,8 @@ func (r run) buildFlow() flow {
 	}
 }
 
-// buildAndPush is the order of a step that builds. All that needs no network is checked first;
-// the logins are checked at the registries while the builder starts and builds.
+// buildAndPush runs the stages of a step that builds. All checks that need no network come first. The
+// logins are checked at the registries while the builder starts and builds.
 func (r run) buildAndPush(ctx context.Context) (outcome, error) {
 	started := r.o.Now()
 	request, err := r.buildRequest(r.buildArgs(ctx))
@@ -90,8 +90,8 @@ func (r run) build(ctx context.Context, b publish.Builder, request buildkit.Requ
 	return image, nil
 }
 
-// isPushed reports whether the image is where all of it is to go: by the step's own builder, which
-// reaches the registry that the step reaches.
+// isPushed reports whether the image is already in its only repository. Only a push by the step's own
+// builder counts, because that builder reaches the same registry as the step.
 func (r run) isPushed(image buildkit.Image) bool {
 	return image.Pushed && r.s.Builder == "" && len(r.s.Images) == 1
 }

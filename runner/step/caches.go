@@ -13,7 +13,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// maxInline is how many of the tags are read for an inline cache.
+// maxInline bounds the tags that are read for an inline cache.
 const maxInline = 4
 
 // buildOptions returns the settings' options, with the paths of local caches and of the image's file
@@ -49,8 +49,8 @@ func (r run) buildOptions(workspace string) (o spec.BuildOptions, err error) {
 	return o, nil
 }
 
-// withoutRegistryCaches leaves out caches that are written to a registry: later builds would take steps
-// from the cache of a build that is not published, as of a pull request.
+// withoutRegistryCaches leaves out caches that are written to a registry. Otherwise later builds would
+// take steps from the cache of a build that is not published, such as that of a pull request.
 func (r run) withoutRegistryCaches(caches []spec.Cache) []spec.Cache {
 	kept := slices.DeleteFunc(
 		slices.Clone(caches),
@@ -74,7 +74,7 @@ func (r run) pushesTo(ref string) bool {
 	})
 }
 
-// names are all tags that the step pushes, each with its image's name.
+// names returns all tags that the step pushes, each with its image's name.
 func (r run) names() (all []string) {
 	for _, image := range r.s.Images {
 		for _, tag := range r.s.Tags {
@@ -84,7 +84,7 @@ func (r run) names() (all []string) {
 	return all
 }
 
-// inlineSources are the tags of earlier images. The first tags are the most specific ones, and a new
+// inlineSources returns the tags of earlier images. The first tags are the most specific ones, and a new
 // version's does not exist yet, so latest is added.
 func inlineSources(image string, tags []string) (all []spec.Cache) {
 	tags = slices.Clone(tags[:min(len(tags), maxInline)])

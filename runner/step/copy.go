@@ -26,7 +26,7 @@ func (r run) copyFlow() flow {
 	}
 }
 
-// findAndPush is the order of a step that only pushes.
+// findAndPush runs the stages of a step that only pushes.
 func (r run) findAndPush(ctx context.Context) (outcome, error) {
 	started := r.o.Now()
 	key, r, err := r.prepare(ctx)

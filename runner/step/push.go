@@ -19,10 +19,9 @@ type sender interface {
 	moved(tag string) bool
 }
 
-// push publishes: the image by its digest first, everywhere, and then each tag. So no tag ever points
-// at an image that is not there, and no repository's tags are newer than another's because one
-// registry did not take the image. With builderTag, the step's own builder has moved the first tag as the
-// last thing that it pushed.
+// push publishes the image by its digest first, everywhere, and then each tag. So no tag ever points at a
+// missing image. If one registry fails, no repository's tags are newer than another's. With builderTag,
+// the step's own builder has moved the first tag at the end of its push.
 func (r run) push(ctx context.Context, key *cosign.Key, s sender) (done outcome, err error) {
 	if !r.publishes() {
 		return outcome{}, nil
@@ -53,8 +52,8 @@ func (r run) upload(ctx context.Context, s sender) error {
 	})
 }
 
-// sign signs the uploaded image before any tag points at it: a cluster that runs signed images only
-// must never find a tag at an image without a signature. A nil key signs nothing.
+// sign signs the uploaded image before any tag points at it. A cluster that runs only signed images must
+// never find a tag at an image without a signature. A nil key signs nothing.
 func (r run) sign(ctx context.Context, key *cosign.Key, digest string) error {
 	if key == nil {
 		return nil
@@ -110,8 +109,8 @@ func (r run) signingKey() (*cosign.Key, error) {
 	return key, nil
 }
 
-// prepare checks everything that needs no registry to check, and logs in where that takes a request of
-// its own. It returns the run with all logins.
+// prepare does all checks that need no registry. It also logs in at a registry whose login needs a
+// request of its own. It returns the run with all logins.
 func (r run) prepare(ctx context.Context) (*cosign.Key, run, error) {
 	if err := r.checkFiles(); err != nil {
 		return nil, r, err

@@ -121,9 +121,9 @@ func builderMayPush(address, image string) bool {
 }
 
 // builderTag returns the tag that the builder moves as the last of its push; empty = none. Only a builder
-// of this step's own moves it, because it reaches the same registry as the step. The image must have
-// one repository and no signature, which comes before the tag, and no cache may fail the build
-// after the tag has moved.
+// of this step's own moves it, because it reaches the same registry as the step. The image must have one
+// repository. It must have no signature, because a signature comes before the tag. No cache may fail the
+// build after the tag has moved.
 func (r run) builderTag(caches []spec.Cache) string {
 	if !r.publishes() || r.s.Builder != "" || len(r.s.Images) > 1 || !r.s.Sign.Key.IsZero() {
 		return ""

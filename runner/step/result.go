@@ -89,7 +89,7 @@ const (
 const maxStatusError = 500
 
 // A status reports a step to Bitbucket. It never fails a step, and delays it by at most the timeout of
-// one report: the start is reported beside the build, and an error is one line at the end.
+// one report. The start is reported beside the build, and an error is one line at the end.
 type status struct {
 	run      run
 	target   statusTarget

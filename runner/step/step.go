@@ -1,6 +1,5 @@
-// Package step is the build step of a pipeline without a gateway: it builds the image of a checked-out
-// workspace by its settings and pushes it. With push_only it builds nothing and pushes an image that is
-// there.
+// Package step is the build step of a pipeline without a gateway. It builds the image of a checked-out
+// workspace by its settings and pushes it. With push_only it builds nothing and pushes an existing image.
 package step
 
 import (
@@ -71,7 +70,7 @@ type outcome struct {
 	pushed []string // tags, each with its image's name
 	stages []stage
 	total  time.Duration
-	cached string   // how many steps came from the cache, for people; empty = nothing was built
+	cached string   // number of steps from the cache, for people; empty = nothing was built
 	hints  []string // advice for a faster build
 }
 
