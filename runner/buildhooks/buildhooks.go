@@ -1,5 +1,5 @@
-// Package buildhooks runs Docker Hub's build hooks: scripts in the folder hooks/ beside
-// the Dockerfile that run between the phases of a build, or in place of one.
+// Package buildhooks runs Docker Hub's build hooks. A hook is a script in the folder hooks/ beside the
+// Dockerfile. It runs between the phases of a build, or in place of one.
 // Source: https://docs.docker.com/docker-hub/repos/manage/builds/advanced/#override-build-test-or-push-commands
 package buildhooks
 
@@ -97,8 +97,9 @@ func (h Hooks) Present() []Name {
 	return present
 }
 
-// Pushing lists the hooks that may need a registry credential in a build that publishes, in order:
-// those around the push, and Build if no Push follows it, because it has to push itself.
+// Pushing lists the hooks that may need a registry credential in a build that publishes, in order. These
+// are the hooks around the push, and Build if no Push follows it. Without a Push, Build has to push
+// itself.
 func (h Hooks) Pushing() []Name {
 	return slices.DeleteFunc(h.Present(), func(n Name) bool {
 		return !n.Pushes() && (n != Build || h.Has(Push))
@@ -140,6 +141,7 @@ type Failure struct {
 	Why  string // used if Code is -1
 }
 
+// Error returns the hook and its exit code, or the reason Why.
 func (f *Failure) Error() string {
 	if f.Code >= 0 {
 		return fmt.Sprintf("build hook hooks/%s ended with exit code %d", f.Hook, f.Code)
@@ -176,7 +178,7 @@ func (h Hooks) Run(ctx context.Context, name Name, x Executor, e Execution) erro
 		return nil
 	}
 	if err := h.makeExecutable(file); err != nil {
-		// The file was there at first, so an earlier hook changed it.
+		// Find found the file, so an earlier hook has changed it since.
 		return &Failure{Hook: name, Code: -1, Why: fmt.Sprintf("cannot be made executable: %v", err)}
 	}
 	return x.Execute(ctx, Program{Hook: name, File: file, Dir: h.dir, Execution: e})

@@ -19,12 +19,13 @@ type Logins struct {
 	Push  []spec.RegistryCredential // used by this process only
 	Build []spec.RegistryCredential // sent to the builder on request, to read base images
 	Hooks []spec.RegistryCredential // of the build hooks that push
-	// HooksMayPush reports whether such hooks get Hooks. If not, a hook that has to push cannot work.
+	// HooksMayPush reports whether hooks that push get the logins in Hooks. If not, a hook that has to
+	// push cannot work.
 	HooksMayPush bool
 
 	image        string
 	inRepository bool
-	ofStep       bool // Push are the step's
+	ofStep       bool // Push holds the step's logins
 }
 
 // A Step is the logins that a step in the repository's own pipeline brings: secrets of its CI.
@@ -35,9 +36,9 @@ type Step struct {
 // Of returns the logins of an attempt. The gateway's push credential goes to no build, and to
 // hooks only with spec.PushHooks.
 //
-// step is nil if an engine of the gateway started the runner. If it is not, the users of the
-// repository hold its logins anyway: they push where they fit the image, and the build and its
-// hooks may use them as they could in any other step.
+// step is nil if an engine of the gateway started the runner. Otherwise the users of the repository hold
+// its logins anyway. So a login pushes if it fits the image, and the build and its hooks may use it as in
+// any other step.
 func Of(s spec.Spec, step *Step) Logins {
 	l := Logins{Push: s.PushCredentials(), Build: s.BuildCredentials(), HooksMayPush: s.PushHooks, image: s.Image}
 	if s.PushHooks {
@@ -74,8 +75,8 @@ func withLogin(all []spec.RegistryCredential) []spec.RegistryCredential {
 
 func hasLogin(l registry.Login) bool { return l.Username != "" || !l.Password.IsZero() }
 
-// Explain adds the fix to an error of a registry that refused a login, or a build its base image.
-// It returns other errors as they are.
+// Explain adds the fix to an error if a registry refused a login, or refused a base image to a build. It
+// returns other errors as they are.
 func (l Logins) Explain(err error) error {
 	if err == nil {
 		return nil
@@ -125,7 +126,7 @@ func (l Logins) explainPull(image string, err error) error {
 	)
 }
 
-// denied matches BuildKit's error if a registry does not let it read an image.
+// denied matches BuildKit's error for an image that the registry does not let it read.
 var denied = regexp.MustCompile(`(?s)failed to resolve source metadata for (\S+): ` +
 	`.*(401 Unauthorized|403 Forbidden|pull access denied|authorization failed|failed to authorize)`)
 

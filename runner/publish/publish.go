@@ -73,7 +73,7 @@ func ManifestOf(i buildkit.Image) registry.Manifest {
 	return registry.Manifest{Digest: i.Digest, Bytes: i.Manifest}
 }
 
-// Digest returns where a tag points; empty = the registry has no such tag.
+// Digest returns the digest that a tag points at; empty = the registry has no such tag.
 func Digest(ctx context.Context, c *registry.Client, t Tag) (string, error) {
 	digest, err := c.Digest(ctx, t.Image, t.Name, t.Login)
 	if errors.Is(err, registry.ErrNotFound) {
@@ -85,14 +85,14 @@ func Digest(ctx context.Context, c *registry.Client, t Tag) (string, error) {
 // A Repository is one place that an image is sent to.
 type Repository struct {
 	Image string // registry/name without a tag
-	// Account is the same for repositories that one login on one registry opens: such a registry
-	// takes an image over from one repository into the next.
+	// Account is the same for repositories that one login on one registry opens. Such a registry can
+	// mount the blobs of an image from one repository in the next.
 	Account string
 }
 
-// Upload sends an image to every repository, and to each registry once: send is given, as mountFrom, the
-// repository of the same account that has the image already, or "". A repository that fails does not
-// keep the others back, but the end of ctx does.
+// Upload sends an image to every repository, and to each registry once. The function send receives, as
+// mountFrom, the repository of the same account that already has the image, or "". An error of one
+// repository does not stop the others, but the end of ctx does.
 func Upload(
 	ctx context.Context,
 	repositories []Repository,

@@ -17,6 +17,7 @@ type Tag struct {
 	Login registry.Login
 }
 
+// String returns the full name, as registry.example.com/acme/app:1.2.
 func (t Tag) String() string { return t.Image + ":" + t.Name }
 
 // A TagResult is the result of the push of one tag.
@@ -28,6 +29,7 @@ type TagResult struct {
 // A TagsError lists the tags that were not pushed. Results has all of them.
 type TagsError struct{ Results []TagResult }
 
+// Error lists the tags that were not pushed, with their errors, and the tags that were.
 func (e *TagsError) Error() string {
 	var problems, pushed []string
 	for _, r := range e.Results {
@@ -70,8 +72,8 @@ func (e *abortError) Unwrap() error { return e.error }
 // Abort wraps an error of a move after which MoveTags tries no further tag. MoveTags returns err itself.
 func Abort(err error) error { return &abortError{err} }
 
-// MoveTags points each tag at the image, in order, by move. It logs each. A tag that fails does not keep
-// the others back: the error is a *TagsError then. The results are of the tags that were tried. MoveTags
+// MoveTags points each tag at the image, in order, by move. It logs each. An error of one tag does not
+// stop the others: the error is a *TagsError then. The results are of the tags that were tried. MoveTags
 // stops with ctx's cause when ctx ends, and with err when a move returns Abort(err).
 func MoveTags(
 	ctx context.Context,

@@ -1,7 +1,6 @@
-// Package report is the runner's side of the runner protocol (package spec): it claims an
-// attempt, reports its events with a heartbeat, streams its masked log, requests the permit and
-// sends the result. It survives restarts of the gateway, and stops at once if the gateway reports
-// that the attempt is over.
+// Package report is the runner's side of the runner protocol (package spec). It claims an attempt,
+// reports its events with a heartbeat, streams its masked log, requests the permit and sends the result.
+// It survives restarts of the gateway, and stops at once if the gateway reports that the attempt is over.
 package report
 
 import (
@@ -37,9 +36,10 @@ type StatusError struct {
 	RetryAfter time.Duration // how long to wait, at most maxRetryAfter; 0 = not set by the gateway
 }
 
-// maxRetryAfter is well below the time without a report after which a gateway gives a runner up.
+// maxRetryAfter is well below the time after which a gateway gives up a runner without reports.
 const maxRetryAfter = 30 * time.Second
 
+// Error returns the status and the gateway's message.
 func (e *StatusError) Error() string {
 	return fmt.Sprintf("the gateway returned %d: %s", e.Status, e.Message)
 }
@@ -47,6 +47,7 @@ func (e *StatusError) Error() string {
 // Cancelled is the cause of the end of a Session's context if the build was canceled.
 type Cancelled struct{ Reason string }
 
+// Error returns the reason after the word "cancelled".
 func (e *Cancelled) Error() string { return "cancelled: " + e.Reason }
 
 // Options make a Client. URL and Token are required.
@@ -111,7 +112,7 @@ func (c *Client) Claim(ctx context.Context) (s spec.Spec, err error) {
 	return s, wrap("claim", err)
 }
 
-// Probe asks once whether the gateway accepts a probe's token.
+// Probe checks, with one request, whether the gateway accepts a probe's token.
 func (c *Client) Probe(ctx context.Context) (reply spec.ProbeReply, err error) {
 	err = c.post(ctx, "probe", nil, func(body io.Reader) (err error) {
 		reply, err = spec.DecodeProbe(body)
@@ -120,13 +121,13 @@ func (c *Client) Probe(ctx context.Context) (reply spec.ProbeReply, err error) {
 	return reply, err
 }
 
-// Permit asks whether the build's tags may move to digest. It retries until ctx ends.
+// Permit requests a permit to move the build's tags to digest. It retries until ctx ends.
 func (c *Client) Permit(ctx context.Context, digest string, tags []string) (reply spec.PermitReply, err error) {
 	return c.permit(ctx, spec.PermitRequest{Digest: digest, Tags: tags})
 }
 
-// PermitExtra asks the same for tags that the build's rule does not name. It retries until ctx ends. It
-// returns a *StatusError with 422 if the build has too many of them.
+// PermitExtra is like Permit, for tags that the build's rule does not name. It returns a *StatusError
+// with 422 if the build has too many of them.
 func (c *Client) PermitExtra(ctx context.Context, digest string, tags []string) (reply spec.PermitReply, err error) {
 	return c.permit(ctx, spec.PermitRequest{Digest: digest, Tags: []string{}, ExtraTags: tags})
 }
@@ -205,7 +206,7 @@ func statusError(resp *http.Response, body io.Reader) error {
 	return refused
 }
 
-// retryAfter returns how long the gateway asks to wait; 0 if it does not.
+// retryAfter returns the wait that the gateway requests; 0 if it requests none.
 func retryAfter(err error) time.Duration {
 	var refused *StatusError
 	if errors.As(err, &refused) {

@@ -152,8 +152,8 @@ func (s *Session) loop(
 	})
 }
 
-// pause waits for the next tick or wake, or, after an error, for the time that the gateway asks for. It
-// returns false if the session is closed.
+// pause waits for the next tick or wake. After an error it waits for the time that the gateway requests.
+// It returns false if the session is closed.
 func (s *Session) pause(tick <-chan time.Time, wake <-chan struct{}, err error) bool {
 	if err != nil {
 		wake = nil // the gateway does not answer: only the tick starts the next try

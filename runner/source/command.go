@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// The arguments of git commands. A value from a repository or a payload follows --end-of-options, or
-// cannot begin with a dash, because it was checked to be a full hash or a full ref. A legal ref may be
-// refs/heads/--upload-pack=x (as in CVE-2026-40938).
+// The arguments of git commands. A value from a repository or a payload follows --end-of-options, or is a
+// full hash or a full ref. A full hash or ref was checked before and cannot begin with a dash. A legal
+// ref may be refs/heads/--upload-pack=x (as in CVE-2026-40938).
 // Source: https://git-scm.com/docs/gitcli
 
 func initArgs(commit string) []string {

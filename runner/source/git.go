@@ -22,7 +22,7 @@ var (
 	errTemporary = errors.New("it may work later")
 )
 
-// The bytes that are kept of a command's output: of its messages, and of the data that it prints.
+// The limits of a command's output that is kept, in bytes: of its messages, and of its data.
 const (
 	maxOutput = 8 << 10
 	maxRead   = 1 << 20

@@ -17,8 +17,8 @@ type Proxy struct {
 }
 
 // access returns the settings that make a fetch from an address go through the proxy. Use them only in
-// the environment of that fetch: the tree's configuration keeps the address, and no argument, which any
-// user of the machine may read, contains the token.
+// the environment of that fetch. Then the tree's configuration keeps the address. Also, no argument
+// contains the token, and any user of the machine may read arguments.
 // Source: https://git-scm.com/docs/git-config#Documentation/git-config.txt-urlltbasegtinsteadOf
 func (p Proxy) access(address string) []setting {
 	settings := []setting{

@@ -1,7 +1,7 @@
 // Package source fetches exactly one commit and its submodules with the git program. It treats every
-// repository as hostile: git runs no hook, reads only our configuration, uses only HTTP (and ssh for
-// submodules), follows no redirect, and never reads a value of a payload as an option. The package also
-// resolves paths of the checked-out tree.
+// repository as hostile. The program git runs no hook, reads only our configuration, and uses only HTTP
+// (and ssh for submodules). It follows no redirect, and never reads a value of a payload as an option.
+// The package also resolves paths of the checked-out tree.
 package source
 
 import (
@@ -72,7 +72,7 @@ type fetcher struct {
 }
 
 // fetch requests the commit by its hash. If the server serves only the heads of refs, fetch requests the
-// ref, with its history if necessary, and checks that the commit is part of it.
+// ref, with its history if necessary. Then it checks that the commit is part of that history.
 func (f *fetcher) fetch(ctx context.Context) error {
 	err := f.retry(ctx, fetchHashArgs(f.source.Commit))
 	if !errors.Is(err, errNotServed) {

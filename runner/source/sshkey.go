@@ -90,8 +90,8 @@ func configPath(path string) string { return `"` + strings.ReplaceAll(path, "%",
 // pem matches a key, also one without its line ends.
 var pem = regexp.MustCompile(`(?s)(-----BEGIN [A-Z ]+-----)(.*)(-----END [A-Z ]+-----)`)
 
-// parseKey parses a key in the forms that Docker Hub's users have: the file's text, with \n for each
-// line end, or on one line, as a form field leaves it.
+// parseKey parses a key in the forms that Docker Hub's users have. It accepts the file's text, also with
+// \n for each line end, and the text on one line, as a form field leaves it.
 // Source: https://docs.docker.com/docker-hub/repos/manage/builds/advanced/#build-repositories-with-linked-private-submodules
 func parseKey(key secret.Secret) (any, error) {
 	text := strings.TrimSpace(strings.ReplaceAll(key.Reveal(), `\n`, "\n"))

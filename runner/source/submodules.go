@@ -21,9 +21,9 @@ const (
 // error around it names the problem and the fix.
 var ErrSubmodule = errors.New("a submodule cannot be fetched")
 
-// Submodules fetches the submodules of a tree of Fetch, and their submodules, at the commits that the
-// trees name, as Docker Hub does: public ones over HTTP, private ones over ssh with o.SSHKey. Only a
-// submodule that is the build's own repository goes through the proxy, which serves no other one. So a
+// Submodules fetches the submodules of a tree of Fetch, and their submodules, at the commits in the
+// trees. Like Docker Hub, it fetches public ones over HTTP, and private ones over ssh with o.SSHKey. Only
+// a submodule that is the build's own repository goes through the proxy, which serves no other one. So a
 // push cannot open a repository by naming it. The package does not run `git submodule`, because the
 // repository writes its configuration. Errors: ErrSubmodule, ErrSSHKey, or the network's error after the
 // last attempt.

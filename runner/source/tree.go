@@ -23,6 +23,7 @@ type PathError struct {
 	Err     error
 }
 
+// Error returns the quoted path and the problem.
 func (e *PathError) Error() string { return fmt.Sprintf("%q %s", e.Path, e.Problem) }
 
 // Unwrap returns the operating system's error.

@@ -15,8 +15,8 @@ const (
 	ProbePath = "/runner/v1/probe"
 
 	// ProbeWell begins the line of a successful check. ProbeDone is the last line of a step that can
-	// build. Any other step ends with an error line, as every command of this program does: after
-	// ProbeSays comes the failed part (ProbeGateway, ProbeBuilder), or else the name of a setting.
+	// build. Any other step ends with an error line, as every command of this program does. After
+	// ProbeSays, that line names the failed part (ProbeGateway, ProbeBuilder) or a setting.
 	ProbeSays    = "slipway: "
 	ProbeWell    = ProbeSays + "well: "
 	ProbeDone    = ProbeSays + "this step can build"

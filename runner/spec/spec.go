@@ -1,6 +1,5 @@
-// Package spec holds the nouns of the runner: the work (Spec), its outcome (Result), and the wire form
-// in which a gateway and a runner exchange them. It imports only the standard library and
-// config/secret.
+// Package spec defines the data of the runner: the work (Spec), its outcome (Result), and their wire form
+// between a gateway and a runner. It imports only the standard library and config/secret.
 package spec
 
 import (
