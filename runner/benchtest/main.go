@@ -1,6 +1,6 @@
-// Command benchtest compares the time of a build step with the time of BuildKit's own client buildctl,
-// both with a running buildkitd and with a buildkitd that is started for each step. It times whole
-// processes, in turns, on the same Dockerfiles and the same registry:
+// Command benchtest compares the time of a build step with the time of BuildKit's own client buildctl. It
+// compares them with a running buildkitd, and with a buildkitd that is started for each step. It times
+// whole processes, in turns, on the same Dockerfiles and the same registry:
 //
 //	make bench-runner ARGS="-rows tiny,dag -rounds 5"
 //

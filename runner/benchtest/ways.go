@@ -119,8 +119,8 @@ func buildctl(ctx context.Context, p *place) (time.Duration, error) {
 	)
 }
 
-// step runs `slipway runner` with its defaults, except for labels. buildctl adds no labels, and the
-// label with the time would change the image in every build.
+// step runs `slipway runner` with its defaults, except for labels. They are off because buildctl adds
+// none, and because the label with the time would change the image in every build.
 func (p *place) step(ctx context.Context, environ ...string) (time.Duration, error) {
 	return p.e.timed(ctx, append([]string{
 		"PLUGIN_REPO=" + p.image(),

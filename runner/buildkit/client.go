@@ -20,7 +20,7 @@ import (
 	_ "github.com/moby/buildkit/client/connhelper/kubepod"         // kube-pod://
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // as buildctl has it; a message that is used again is to be reset before RecvMsg
+	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // as in buildctl; reset a reused message before RecvMsg
 	"github.com/tonistiigi/fsutil"
 	"google.golang.org/grpc"
 	transport "google.golang.org/grpc/credentials"

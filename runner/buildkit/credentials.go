@@ -22,8 +22,8 @@ type credentials struct {
 
 var _ session.Attachable = (*credentials)(nil)
 
-// newCredentials keys the logins by host. Of several for one host, the one that fits the
-// image is taken, else the one without a path.
+// newCredentials keys the logins by host. If a host has several, the login that fits the image has
+// precedence, and then the one without a path.
 func newCredentials(image string, all []spec.RegistryCredential) *credentials {
 	c := &credentials{logins: map[string]registry.Login{}}
 	for _, r := range all {
@@ -45,7 +45,8 @@ func newCredentials(image string, all []spec.RegistryCredential) *credentials {
 	return c
 }
 
-// splitHost takes a credential's or image's name apart. Docker Hub goes by several names.
+// splitHost splits the name of a credential or an image into host and path. Docker Hub has several host
+// names.
 func splitHost(name string) (host, path string) {
 	for _, scheme := range []string{"https://", "http://"} {
 		name = strings.TrimPrefix(name, scheme)

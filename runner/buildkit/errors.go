@@ -28,6 +28,7 @@ type BuildError struct {
 	Err      error
 }
 
+// Error returns the line in the Dockerfile, if it is known, and Limit or the text of Err.
 func (e *BuildError) Error() string {
 	where := ""
 	if e.Line > 0 {
@@ -39,6 +40,7 @@ func (e *BuildError) Error() string {
 	return where + plainMessage(e.Err)
 }
 
+// Unwrap returns the builder's error.
 func (e *BuildError) Unwrap() error { return e.Err }
 
 // OutOfMemory reports whether the command of a RUN step failed because memory was short. For a builder
@@ -50,8 +52,8 @@ func (e *BuildError) OutOfMemory() bool {
 // exitKilled is the exit code of a command that was ended by SIGKILL (signal 9).
 const exitKilled = 128 + 9
 
-// classify converts an error of a solve to ctx's cause, a *BuildError, or an error of the
-// infrastructure. step is the name of the failed step, if the progress contained it.
+// classify converts an error of a solve to ctx's cause, a *BuildError, or an error of the infrastructure.
+// The name of the failed step is step, if the progress contained it.
 func classify(ctx context.Context, err error, step string) error {
 	if err == nil {
 		return nil
@@ -142,7 +144,8 @@ var unknownHost = lazyRegexp(`no such host|Name or service not known`)
 // ofSource matches the errors of the sources in a Dockerfile, also if they have no line.
 var ofSource = lazyRegexp(`failed to load cache key|failed to resolve source metadata`)
 
-// refusalIn returns the part of a text from a refusal by the builder's policy of addresses, or "".
+// refusalIn returns the end of a text, from the refusal by the builder's policy of addresses; "" = the
+// text has none.
 func refusalIn(text string) string {
 	for _, start := range []string{RefusedADD, RefusedRegistry} {
 		if _, refusal, found := strings.Cut(text, ": "+start); found {

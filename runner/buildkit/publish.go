@@ -60,8 +60,8 @@ func (r Request) pushAttrs() map[string]string {
 // The log is not lost: the step has it.
 func (r Request) pushedByBuilder() bool { return r.Publish && !r.Whole }
 
-// start starts a build. If only the builder pushes, it needs no materialize: its push fetches missing
-// layers of a base image itself, and skips layers that the registry already has.
+// start starts a build. If only the builder pushes, the build needs no materialize. The push then fetches
+// missing layers of a base image itself, and skips layers that the registry already has.
 func (c *Client) start(
 	ctx context.Context,
 	r Request,

@@ -12,10 +12,10 @@ import (
 	"slipway/runner/registry"
 )
 
-// Push uploads the image of an earlier Build on the same builder to the registry of r.Image: blobs
-// and manifest, by digest. It moves no tag; package runner/registry does that. It uploads exactly the
-// bytes that were built and tested. It skips blobs that the registry already has, so a second call is
-// fast. It asks the registry to mount blobs from the repository r.MountFrom.
+// Push uploads the image of an earlier Build on the same builder to the registry of r.Image: blobs and
+// manifest, by digest. It moves no tag; package runner/registry does that. It uploads exactly the bytes
+// that were built and tested. It skips blobs that the registry already has, so a second call is fast. It
+// requests mounts of blobs from the repository r.MountFrom.
 func (c *Client) Push(ctx context.Context, r Request, digest string) error {
 	if r.Image == "" {
 		return errors.New("push: no image name")

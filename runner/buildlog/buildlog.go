@@ -34,7 +34,7 @@ func (l Log) Row(name, value string) {
 // StartStage writes the heading of a stage.
 func (l Log) StartStage(name string) { l.Line("\n=== %s", name) }
 
-// EndStage writes how long a stage took, and a few words on its result, which may be empty.
+// EndStage writes the duration of a stage and a short note on its result. The note may be empty.
 func (l Log) EndStage(name, detail string, took time.Duration) {
 	if detail != "" {
 		detail = " (" + detail + ")"
@@ -42,8 +42,8 @@ func (l Log) EndStage(name, detail string, took time.Duration) {
 	l.Line("=== %s took %s%s", name, took.Round(10*time.Millisecond), detail)
 }
 
-// Run runs a stage between its heading and its end and returns how long it took. A stage that fails
-// has no end line.
+// Run runs a stage, writes its heading and its end, and returns its duration. A stage that fails has no
+// end line.
 func (l Log) Run(name string, stage func() error) (took time.Duration, err error) {
 	started := l.now()
 	l.StartStage(name)
@@ -55,12 +55,12 @@ func (l Log) Run(name string, stage func() error) (took time.Duration, err error
 	return took, nil
 }
 
-// Attempt writes why an operation is tried again, when, and which try it will be.
+// Attempt writes the reason for a retry, the wait before it, and the number of the try.
 func (l Log) Attempt(err error, failed uint, wait time.Duration) {
 	l.Line("%s; attempt %d in %s", text.FirstLine(err.Error()), failed+1, wait.Round(100*time.Millisecond))
 }
 
-// Retry writes why an operation is tried again, and when.
+// Retry writes the reason for a retry and the wait before it.
 func (l Log) Retry(err error, wait time.Duration) {
 	l.Line("%s; again in %s", text.FirstLine(err.Error()), wait.Round(100*time.Millisecond))
 }

@@ -99,8 +99,8 @@ func stageSteps(stages []instructions.Stage, stage int, steps []Step) map[int]St
 	return found
 }
 
-// stageHints returns the hints for one stage: a cache mount for each slow RUN that ran again, and
-// --link for the first COPY or ADD after such a RUN.
+// stageHints returns the hints for one stage. They suggest a cache mount for each slow RUN that ran
+// again, and --link for the first COPY or ADD after such a RUN.
 func stageHints(commands []instructions.Command, steps map[int]Step) (found []Hint) {
 	rerun := false    // an earlier RUN of the stage ran again
 	linkHint := false // found has a hint about --link
@@ -135,8 +135,8 @@ func newLinkHint(c instructions.Command, name string) Hint {
 		name + " --link makes a layer of its own, which is kept while its files are the same"}
 }
 
-// A tool is a program that caches downloads or build results in a directory of the image. dir is the
-// one of root, because RUN runs as root unless the Dockerfile sets USER.
+// A tool is a program that caches downloads or build results in a directory of the image. The directory
+// dir is root's, because RUN runs as root unless the Dockerfile sets USER.
 type tool struct {
 	command *regexp.Regexp
 	dir     string

@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// Amend replaces the image at a tag by the result of edit. edit receives nil if the tag does not
-// exist, and returns nil to change nothing. It runs again with each retry.
+// Amend replaces the image at a tag by the result of edit. The function edit receives nil if the tag does
+// not exist, and returns nil to change nothing. It runs again with each retry.
 func (c *Client) Amend(ctx context.Context, image, tag string, l Login, edit func(v1.Image) (v1.Image, error)) error {
 	repo, err := repository(image, l)
 	if err != nil {

@@ -77,8 +77,8 @@ func (c *Client) get(ctx context.Context, ref name.Reference, l Login) (*remote.
 }
 
 // Copy copies a found image into another repository, by digest: blobs first, then manifests, for all
-// platforms, without a tag. It does not send content again that the repository has. Within one
-// registry it asks to mount the blobs, so most registries receive no blob.
+// platforms, without a tag. It does not send content again that the repository has. Within one registry
+// it requests to mount the blobs, so most registries receive no blob.
 // Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#mounting-a-blob-from-another-repository
 func (c *Client) Copy(ctx context.Context, from Found, image string, source, target Login) error {
 	repo, err := repository(from.Image, source)

@@ -23,6 +23,7 @@ type UnauthorizedError struct {
 	Err   error
 }
 
+// Error returns the registry, the image, the fix and the registry's response.
 func (e *UnauthorizedError) Error() string {
 	return fmt.Sprintf(
 		"registry %s does not let this credential push or read %s; check the registry's user name and password: %v",

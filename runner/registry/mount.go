@@ -8,9 +8,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Mountable returns an image or index whose blobs another repository has as well. If Upload sends it
-// to the registry of that repository, it asks to mount the blobs from there, and sends only the blobs that
-// the registry does not mount. Other registries receive all blobs.
+// Mountable returns an image or index whose blobs another repository has as well. If Upload sends it to
+// the registry of that repository, Upload requests to mount the blobs from there. It sends only the blobs
+// that the registry does not mount. Other registries receive all blobs.
 // Source: https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#mounting-a-blob-from-another-repository
 func Mountable(what remote.Taggable, from string) (remote.Taggable, error) {
 	repo, err := repository(from, Login{})

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// guardedTransport wraps the transport: every request ends with ctx and has Slipway's user agent. It refuses plain
-// HTTP to a registry that is not marked insecure: go-containerregistry by itself uses plain HTTP for
-// private addresses.
+// guardedTransport wraps the transport. Every request ends with ctx and has Slipway's user agent. It
+// refuses plain HTTP to a registry that is not marked insecure. By itself, go-containerregistry uses
+// plain HTTP for private addresses.
 func (c *Client) guardedTransport(ctx context.Context, l Login) http.RoundTripper {
 	return &guard{ctx: ctx, base: c.o.Transport, agent: c.o.UserAgent, insecure: l.Insecure}
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// RecordArguments reads the arguments of all programs that run on this machine, until stop is called,
-// which returns them.
+// RecordArguments reads the arguments of all programs that run on this machine, until stop is called. The
+// function stop returns them.
 func RecordArguments() (stop func() string) {
 	var seen strings.Builder
 	done, ended := make(chan struct{}), make(chan struct{})

@@ -1,5 +1,5 @@
-// Package runnertest is an environment for tests of the runner, in one process: a gateway with the runner
-// protocol, a git repository, a registry, and a builder without BuildKit.
+// Package runnertest provides an environment for tests of the runner, in one process. It has a gateway
+// with the runner protocol, a git repository, a registry, and a builder without BuildKit.
 package runnertest
 
 import (
@@ -28,7 +28,7 @@ type Env struct {
 	t testing.TB
 }
 
-// New starts all of it until the test ends.
+// New starts an environment that ends with the test.
 func New(t testing.TB) *Env {
 	t.Helper()
 	e := &Env{
@@ -38,7 +38,7 @@ func New(t testing.TB) *Env {
 	return e
 }
 
-// Tags are those of every build.
+// Tags returns the tags of every build.
 func Tags() []string { return []string{"1.2", "1", "latest"} }
 
 // specOf returns the spec of an attempt.
@@ -75,7 +75,7 @@ func (e *Env) Push(files map[string]string) Build {
 	return e.Gateway.add(Main, e.Head)
 }
 
-// Log is the log of the build's newest attempt.
+// Log returns the log of the build's newest attempt.
 func (e *Env) Log(b Build) string { return e.Gateway.Last(b).Log }
 
 // Dockerfile returns the files of a repository whose Dockerfile, svc/Dockerfile, has a text.

@@ -21,8 +21,8 @@ import (
 
 const buildsPath = "/runner/v1/builds/"
 
-// A Gateway serves the runner protocol of package spec, and a git proxy for one repository. It keeps
-// what runners report. It is safe for concurrent use.
+// A Gateway serves the runner protocol of package spec, and a git proxy for one repository. It stores the
+// reports of runners. It is safe for concurrent use.
 type Gateway struct {
 	*Server
 	git  *httputil.ReverseProxy
@@ -90,7 +90,7 @@ func newGateway(t testing.TB, remote *sourcetest.Remote, specOf func(Build, int)
 	return g
 }
 
-// BuildURL is the address of a build's runner protocol.
+// BuildURL returns the address of a build's runner protocol.
 func (g *Gateway) BuildURL(id string) string { return g.URL + buildsPath + id }
 
 // add adds a build.
@@ -278,7 +278,8 @@ func fail(w http.ResponseWriter, status int, message string) {
 
 func reply(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) }
 
-// decode reads a request. A malformed one is the zero value: report's own tests hold the form.
+// decode reads a request. A malformed one is the zero value, because the tests of package report check
+// the form.
 func decode[T any](body []byte) (v T) {
 	_ = json.Unmarshal(body, &v)
 	return v

@@ -26,10 +26,10 @@ func NewRegistry(t testing.TB) *Registry {
 	return &Registry{Server: newServer(t, ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0)))), t: t}
 }
 
-// Host is the registry's part of an image's name.
+// Host returns the registry's part of an image's name.
 func (r *Registry) Host() string { return strings.TrimPrefix(r.URL, "http://") }
 
-// Image is the name of the one image that most tests push.
+// Image returns the name of the one image that most tests push.
 func (r *Registry) Image() string { return r.Host() + "/acme/app" }
 
 // Tag returns the digest that a tag of Image points at; empty = there is no such tag.
@@ -72,7 +72,7 @@ func (r *Registry) Put(tag, text string) (digest string) {
 	return digestOf(r.t, img)
 }
 
-// Platforms lists those of a tag's index, each with its image's label arch.
+// Platforms lists the platforms of a tag's index, each with its image's label arch.
 func (r *Registry) Platforms(tag string) string {
 	r.t.Helper()
 	index, err := remote.Index(tagOf(r.t, r.Image()+":"+tag))

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A Server is an HTTP server that a test may put something in front of.
+// A Server is an HTTP server whose requests a test may intercept.
 type Server struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -37,14 +37,14 @@ func newServer(t testing.TB, next http.Handler) *Server {
 	return s
 }
 
-// Intercept puts a function around every request; nil removes it.
+// Intercept wraps every request with a function; nil removes it.
 func (s *Server) Intercept(around func(w http.ResponseWriter, r *http.Request, next http.Handler)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.around = around
 }
 
-// RequireLogin returns a function for Intercept that asks for a user name and password.
+// RequireLogin returns a function for Intercept that requires a user name and password.
 func RequireLogin(user, password string) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if u, p, _ := r.BasicAuth(); u != user || p != password {
