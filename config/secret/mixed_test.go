@@ -56,7 +56,7 @@ func (p printer) mixed(value string) string {
 	return b.String()
 }
 
-// wrapped prints an encoding over lines of unequal length, with what stands before them in a log.
+// wrapped prints an encoding over lines of unequal length, with the prefixes that lines have in a log.
 func (p printer) wrapped(text string) string {
 	ends := []string{"\n", "\r\n", "\n\t", "\n#7 0.123 ", "\n#12 345.6 ", "%0A", `\n`, "&#10;", `\r\n`, "\x1b[0m\n"}
 	var b strings.Builder

@@ -187,8 +187,8 @@ func TestStreamHoldsBackOnlyWhatMayBeASecret(t *testing.T) {
 	}
 }
 
-// A line is passed on when it ends, although its last bytes may begin a secret in base64 or hex that
-// continues in the next line: users follow logs.
+// A line is passed on when it ends, because users follow logs. Its last bytes may begin a secret in
+// base64 or hex that continues in the next line.
 func TestStreamPassesLinesOnAtTheirEnd(t *testing.T) {
 	const value = "hunter22-and-more"
 	for i := range 3 {
@@ -223,7 +223,7 @@ func TestStreamReturnsTheErrorOfItsWriter(t *testing.T) {
 	}
 }
 
-// A text that is made to take long is masked too much, never too little.
+// If a text takes too long, too much is masked, never too little.
 func TestMaskOfHostileText(t *testing.T) {
 	value := strings.Repeat("a%61", 20_000) + "b"
 	r := secret.NewRedactor(secret.New(value))
@@ -275,8 +275,8 @@ func BenchmarkMask(b *testing.B) {
 	}
 }
 
-// BenchmarkMaskHostile masks texts that are made to take long: the beginning of a long secret, over
-// and over, and escapes that can be read in two ways.
+// BenchmarkMaskHostile masks hostile texts. One repeats the beginning of a long secret, and one has
+// escapes that can be read in two ways.
 func BenchmarkMaskHostile(b *testing.B) {
 	for name, c := range map[string]struct{ value, text string }{
 		"repeated":  {strings.Repeat("a", 64<<10) + "b", "a"},

@@ -92,7 +92,7 @@ func TestHooksThatMayNotRunFailTheBuild(t *testing.T) {
 	)
 }
 
-// Without its hooks, an image could differ from what the repository means. So the build fails.
+// Without its hooks, the build would make a different image. So the build fails.
 func TestHooksThatTheGatewayTurnsOffFailTheBuild(t *testing.T) {
 	e := newEnv(t)
 	e.Edit = func(s *spec.Spec) { s.HooksOff = "SLIPWAY_HOOKS=off at the gateway" }

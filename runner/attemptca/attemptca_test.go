@@ -95,8 +95,8 @@ func TestAuthorityIsLimited(t *testing.T) {
 	}
 }
 
-// signed returns an authority for the allowed names and a certificate of it for another, as one
-// would sign it if the key were not forgotten.
+// signed returns an authority for the allowed names, and a certificate for another name that it signed. A
+// holder of the discarded key could sign such a certificate.
 func signed(t *testing.T, allowed []string, other string) (ca, leaf *x509.Certificate) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -276,8 +276,8 @@ func TestHooksThatNeedARegistryCredential(t *testing.T) {
 	}
 }
 
-// A hook may replace a later one by a symbolic link. The runner must not change the file that it leads to,
-// because the hook may be another user who could not.
+// A hook may replace a later hook by a symbolic link. The runner must not change the link's target,
+// because the hook may run as another user without access to it.
 func TestALinkOutOfTheTreeStaysAsItIs(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, nil, 0o600); err != nil {

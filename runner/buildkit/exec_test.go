@@ -13,8 +13,8 @@ import (
 	"slipway/runner/buildkit"
 )
 
-// asExec makes the test binary behave like docker and kubectl when they run BuildKit's
-// `buildctl dial-stdio` in a container: it copies between its standard streams and this socket.
+// asExec makes the test binary behave like docker and kubectl when they run BuildKit's `buildctl
+// dial-stdio` in a container. It copies between its standard streams and this socket.
 const asExec = "SLIPWAY_TEST_AS_EXEC"
 
 func dialStdio(socket string) int {

@@ -197,7 +197,7 @@ func TestEverythingElseIsRefused(t *testing.T) {
 	}
 }
 
-// Everything but a fetch of the repository goes on, if the relay has a handler for it.
+// If the relay has a handler for other requests, it receives everything but fetches of the repository.
 func TestOtherRequestsGoOn(t *testing.T) {
 	others := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s %s %q", r.Method, r.RequestURI, r.Header.Get("Authorization"))

@@ -78,7 +78,7 @@ func TestTheEndOfTheContextEndsTheMoves(t *testing.T) {
 	}
 }
 
-// An image is sent to each registry once; the next repository of the account takes it over.
+// An image is sent to each registry once. The next repository of the account mounts it.
 func TestUploadMountsWithinAnAccount(t *testing.T) {
 	var sent []string
 	repositories := []publish.Repository{

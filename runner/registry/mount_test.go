@@ -126,8 +126,8 @@ func TestASecondRepositoryIsSentNoBlobTwice(t *testing.T) {
 	}
 }
 
-// Blobs of another registry cannot be mounted, and the client does not ask: some registries then
-// expect to have the blob.
+// Blobs of another registry cannot be mounted. The client does not request it, because some registries
+// then expect to have the blob.
 func TestAnotherRegistryIsSentEverything(t *testing.T) {
 	img, err := random.Image(64, 2)
 	if err != nil {

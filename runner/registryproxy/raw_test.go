@@ -29,7 +29,7 @@ func rawRequest(t *testing.T, e *env, text string) string {
 	return string(all)
 }
 
-// Two framings of one request are how one is smuggled behind another.
+// A request with two framings can hide (smuggle) a second request.
 func TestAmbiguousFramingIsRefused(t *testing.T) {
 	e := newEnv(t)
 	head := "POST /v2/acme/app/blobs/uploads/ HTTP/1.1\r\nHost: x\r\n" + authorization

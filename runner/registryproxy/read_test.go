@@ -150,7 +150,7 @@ func TestStorageThatRefuses(t *testing.T) {
 	}
 }
 
-// A client that asks by digest, as curl does, may not check it.
+// A client that requests a digest, as curl does, may not check it.
 func TestContentWithAnotherDigestIsCut(t *testing.T) {
 	for _, content := range []string{"tampered", strings.Repeat("x", 300_000)} {
 		for _, redirected := range []bool{true, false} {
@@ -244,7 +244,7 @@ func TestListsHaveOurAddresses(t *testing.T) {
 	}
 }
 
-// Addresses have the configured name, not one that the client made up.
+// Addresses have the configured name, not a name that the client chose.
 func TestHostOfTheClientIsNotReflected(t *testing.T) {
 	e := newEnv(t, func(_ *env, o *registryproxy.Options) { o.Names = []string{proxyName, "index.docker.io"} })
 	for host, want := range map[string]string{

@@ -48,8 +48,8 @@ func TestParse(t *testing.T) {
 
 const uploadID = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-// Whatever a client asks for, the registry sees only a plain path of an allowed repository, and a
-// query with one checked value of each parameter.
+// For any request of a client, the registry sees only a plain path of an allowed repository. The query
+// has one checked value of each parameter.
 func FuzzParse(f *testing.F) {
 	d := "sha256:" + strings.Repeat("a", 64)
 	for _, uri := range []string{
@@ -93,7 +93,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// A challenge is the registry's to write. Whatever it is, the realm is an address that may be used.
+// The registry controls the challenge. For any challenge, the realm is an address that may be used.
 func FuzzParseChallenge(f *testing.F) {
 	for _, header := range []string{
 		`Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:acme/app:pull"`,

@@ -269,7 +269,7 @@ func TestAnonymousLogin(t *testing.T) {
 	}
 }
 
-// The registry's words about a refused credential may repeat it.
+// The registry's response to a refused credential may repeat the credential.
 func TestRefusedCredentials(t *testing.T) {
 	for name, protect := range map[string]func(*testing.T, *env, *tokenServer){
 		"Basic, 401": func(_ *testing.T, e *env, _ *tokenServer) { e.auth = refusing(401, `Basic realm="upstream-realm"`) },

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Where a file and the step have a variable, each CI's plugin takes another of them.
+// If a file and the step set the same variable, each CI's plugin uses a different one.
 func TestAFileOfVariablesIsReadFirst(t *testing.T) {
 	dir := t.TempDir()
 	write(

@@ -12,7 +12,7 @@ import (
 	"slipway/runner/settings"
 )
 
-// The files that users copy hold settings that the step takes.
+// The files that users copy contain settings that the step accepts.
 func TestTheExampleFilesHoldSettingsOfTheStep(t *testing.T) {
 	for _, file := range []string{".drone.yml", ".woodpecker.yaml"} {
 		text, err := os.ReadFile("../../deploy/own-pipeline/" + file)

@@ -12,7 +12,7 @@ import (
 )
 
 // FuzzReadPlugin checks that settings are either accepted and fit for a build, or rejected with the name
-// of the setting, and that the password is removed from the environment and not shown.
+// of the setting. The password must be removed from the environment and not shown.
 func FuzzReadPlugin(f *testing.F) {
 	f.Add(
 		"registry.example.com/acme/app",
@@ -87,7 +87,7 @@ func FuzzReadPlugin(f *testing.F) {
 	})
 }
 
-// FuzzRead is the same of a step that a gateway's engine started.
+// FuzzRead is like FuzzReadPlugin, for a step that a gateway's engine started.
 func FuzzRead(f *testing.F) {
 	f.Add("https://slipway.example.com/runner/v1/builds/x/", "canary-token", "on", "", "/work")
 	f.Add("https://u:p@h/x?q#f", "with blank", "yes", "tcp://h", "relative")
@@ -125,8 +125,8 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// FuzzLogins checks that logins are either accepted, each registry once and masked in the log, or rejected
-// with the name of the setting and without the password.
+// FuzzLogins checks that logins are either accepted or rejected. Accepted logins have each registry once
+// and are masked in the log. The error of rejected ones names the setting and does not show the password.
 func FuzzLogins(f *testing.F) {
 	f.Add(
 		`[{"registry":"ghcr.io","username":"u","password":"canary-password"},{"registry":"https://index.docker.io/v1/","username":"u","password":"p"}]`,

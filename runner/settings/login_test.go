@@ -144,7 +144,7 @@ func TestAnImageHasTheLoginOfItsLongestBeginning(t *testing.T) {
 	}
 }
 
-// A registry that is marked insecure is sent its password in clear, so no other one may be.
+// The password for an insecure registry is sent in clear text, so no other registry may be marked.
 func TestWhichRegistriesUsePlainHTTP(t *testing.T) {
 	for setting, want := range map[string][]string{
 		"false": {"a.example.com:5000 robot1:pw1 PLUGIN_LOGINS (entry 1)", "docker.io robot2:pw2 PLUGIN_LOGINS (entry 2)"},

@@ -127,8 +127,8 @@ func TestFaultsNameTheSetting(t *testing.T) {
 	})
 }
 
-// checkFaults checks that each line, set in an environment that is well, is refused in these
-// words and without a secret.
+// checkFaults checks each line in an otherwise valid environment. The error must have these words and no
+// secret.
 func checkFaults(t *testing.T, read func(line string) error, wants map[string]string) {
 	t.Helper()
 	for line, want := range wants {

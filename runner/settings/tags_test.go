@@ -15,9 +15,9 @@ import (
 	"slipway/runner/settings"
 )
 
-// A fragment is the settings of a step as its plugin's documentation shows them, the files
-// that an earlier step left in the workspace, and the result on a push to main, to a
-// branch, and of the Git tags 1.0.0 and 1.0.0-rc.1.
+// A fragment is an example of a step in its plugin's documentation. It has the settings, the files that
+// an earlier step left in the workspace, and the expected results. The results are those of a push to
+// main, of a push to a branch, and of the Git tags 1.0.0 and 1.0.0-rc.1.
 // Sources: https://plugins.drone.io/plugins/docker, https://woodpecker-ci.org/plugins/docker-buildx
 var fragments = []struct {
 	name, yaml                       string

@@ -33,10 +33,10 @@ type Options struct {
 	KnownHosts string        // lines of ssh's known_hosts, besides those of public servers
 }
 
-// Fetch checks out s.Commit into o.Dir, with as little history as the server allows. s must have passed
-// spec.Validate. git fetches from p; the remote origin of the tree is s.URL. Errors: ErrCommitGone,
-// ErrNotFound, ErrRelink, ErrAttemptOver, ErrUnauthorized, or the network's error after the last
-// attempt.
+// Fetch checks out s.Commit into o.Dir, with as little history as the server allows. The source must have
+// passed spec.Validate. The program git fetches from p, and the remote origin of the tree is s.URL.
+// Errors: ErrCommitGone, ErrNotFound, ErrRelink, ErrAttemptOver, ErrUnauthorized, or the network's error
+// after the last attempt.
 func Fetch(ctx context.Context, s spec.Source, p Proxy, o Options) (Tree, error) {
 	program, err := exec.LookPath("git")
 	if err != nil {

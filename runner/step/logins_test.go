@@ -207,8 +207,8 @@ func TestALoginThatIsRefusedIsNamedAndEndsTheBuild(t *testing.T) {
 	}
 }
 
-// A config.json may hold logins that are for other steps, and a registry that is only read may
-// be gone: neither is a reason to build nothing.
+// A config.json may hold logins that are for other steps, and a registry that is only read may be gone.
+// In both cases the step still builds.
 func TestALoginThatNothingNeedsFailsNoStep(t *testing.T) {
 	e := newEnv(t)
 	other := runnertest.NewRegistry(t)

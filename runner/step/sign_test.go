@@ -176,7 +176,7 @@ func TestAKeyThatCannotSignIsFoundBeforeTheBuild(t *testing.T) {
 	if len(e.Builder.Requests) != 0 {
 		t.Errorf("builds of an image that cannot be signed: got %d, want 0", len(e.Builder.Requests))
 	}
-	// Where nothing is pushed nothing is signed, so the key does not matter.
+	// If nothing is pushed, nothing is signed, so the key does not matter.
 	log, err := e.run("PLUGIN_DRY_RUN=true", "PLUGIN_COSIGN_PRIVATE_KEY="+private)
 	if err != nil {
 		t.Fatalf("step: %v\n%s", err, log)

@@ -95,8 +95,8 @@ func TestTagsDerivedFromAGitTag(t *testing.T) {
 	}
 }
 
-// A row has a ref, settings, and the result of each mode: the tags (none if the build is not pushed)
-// or "skip", then the kinds of the notes.
+// A row has a ref, settings, and the result of each mode. The result is the tags (none if the build is
+// not pushed) or "skip", then the kinds of the notes.
 func TestTagsOfOtherRefs(t *testing.T) {
 	auto := tags.Settings{Auto: true}
 	suffix := tags.Settings{Auto: true, Suffix: "linux-amd64"}

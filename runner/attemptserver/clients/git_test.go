@@ -23,8 +23,8 @@ import (
 
 const lfsContent = "a large file"
 
-// newGateway stands for the gateway's git proxy: it serves one build's repository for the attempt's
-// token, with the account's password to the host of the repository.
+// newGateway stands for the gateway's git proxy. It serves one build's repository for the attempt's
+// token, and sends the account's password to the repository's host.
 func newGateway(t *testing.T, remote *sourcetest.Remote) *httptest.Server {
 	t.Helper()
 	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

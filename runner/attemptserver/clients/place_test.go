@@ -1,6 +1,6 @@
-// Package clients_test runs real clients against the proxies of an attempt, in a place as build
-// hooks will have it: own network and mount namespaces, no way out, the real host names, and the
-// attempt's authority in one of the ways of trust.
+// Package clients_test runs real clients against the proxies of an attempt. They run in a place like that
+// of build hooks: own network and mount namespaces, no way out, and the real host names. The place has
+// the attempt's authority in one of the ways of trust.
 package clients_test
 
 import (
