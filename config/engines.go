@@ -79,8 +79,8 @@ func (c CI) validate(prefix string) error {
 	return errors.Join(append(errs, checkBuilder(prefix+"BUILDER", c.Builder, c.BuilderTLS))...)
 }
 
-// checkCaps checks the limits of one automated build and of one workspace; 0 = the default. The variable
-// of the limit of all builds is name, as SLIPWAY_CONCURRENCY.
+// checkCaps checks the limits of one automated build and of one workspace; 0 = the default. name is the
+// variable of the limit of all builds, as SLIPWAY_CONCURRENCY.
 func checkCaps(name string, perBuild, perWorkspace int) error {
 	var errs []error
 	if perBuild < 0 {
@@ -92,8 +92,8 @@ func checkCaps(name string, perBuild, perWorkspace int) error {
 	return errors.Join(errs...)
 }
 
-// checkBuilder checks a builder's address (empty = none) and the client certificate for it. The variable
-// of the address is name, as SLIPWAY_BUILDER. The variable of the certificate is name + "_TLS".
+// checkBuilder checks a builder's address (empty = none) and the client certificate for it. name is the
+// variable of the address, as SLIPWAY_BUILDER. The variable of the certificate is name + "_TLS".
 func checkBuilder(name, address string, tls secret.Secret) error {
 	client, err := identity.Read(tls)
 	switch {

@@ -27,7 +27,7 @@ import (
 // maxNames bounds the host names of one attempt. Each costs a key and a signature.
 const maxNames = 32
 
-// clockSkew is the lag of a container's clock behind this machine's that is tolerated.
+// clockSkew is the tolerated lag of a container's clock behind this machine's.
 const clockSkew = time.Hour
 
 // noHost is permitted where an authority has no DNS name: a list of permitted names that is empty

@@ -53,7 +53,7 @@ func (e *BuildError) OutOfMemory() bool {
 const exitKilled = 128 + 9
 
 // classify converts an error of a solve to ctx's cause, a *BuildError, or an error of the infrastructure.
-// The name of the failed step is step, if the progress contained it.
+// step is the name of the failed step, if the progress contained it.
 func classify(ctx context.Context, err error, step string) error {
 	if err == nil {
 		return nil

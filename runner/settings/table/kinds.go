@@ -97,8 +97,8 @@ func List[T any](field func(*T) *[]string) Setter[T] {
 	}
 }
 
-// ParseBool reads true, 1, yes and on as true, and false, 0, no and off as false. It ignores case. The
-// variable is name, for the error.
+// ParseBool reads true, 1, yes and on as true, and false, 0, no and off as false. It ignores case. name
+// is the variable, for the error.
 func ParseBool(name, text string) (bool, error) {
 	switch strings.ToLower(text) {
 	case "true", "1", "yes", "on":
