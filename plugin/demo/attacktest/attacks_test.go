@@ -32,6 +32,8 @@ func attacks() map[string]attack {
 		"a2-network":        several,
 		"a2-processes":      processes,
 		"a3-cache":          fromCache,
+		"a4-sources":        sources,
+		"a5-network":        several,
 		"a6-disk":           several,
 		"a6-memory":         func(e *env) string { return e.overLimit("killed: out of memory, limit 512 MB") },
 		"a6-processes":      func(e *env) string { return e.overLimit("fork failed, limit 300 processes") },

@@ -129,6 +129,16 @@ func symlinks(e *env) string {
 	return strings.Join(slices.Sorted(slices.Values(reached)), ", ")
 }
 
+// sources: Dockerfiles make the builder connect to addresses that are not public.
+func sources(e *env) string {
+	logs := e.branches(e.outside())
+	reached := e.world.connections()
+	if e.other() {
+		e.T.Logf("%d branches, connections: %q", len(logs), reached)
+	}
+	return strings.Join(reached, "\n")
+}
+
 // fromCache: builds of two repositories use the same caches.
 func fromCache(e *env) string {
 	victim := e.project("victim-of-"+filepath.Base(e.dir), map[string]string{"Dockerfile": "FROM scratch\n"})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -193,6 +194,13 @@ func (w *world) plant(t testing.TB, canary, data string) {
 	reader := filepath.Join(w.dir, "reader")
 	must.Succeed(t, run("cp", "/bin/cat", reader))
 	must.Succeed(t, os.Chmod(reader, 0o755|os.ModeSetuid))
+}
+
+// connections returns the connections to the world's services since plant.
+func (w *world) connections() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Compact(slices.Sorted(slices.Values(w.reached)))
 }
 
 // fill returns the values of names in the files of attacks.
