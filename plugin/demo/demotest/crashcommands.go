@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
+	"slipway/config/buildservice"
 	"slipway/plugin"
 	"slipway/plugin/demo/failpoint"
 	"slipway/runner/attempt"
@@ -50,6 +51,14 @@ func runnerWith(point failpoint.Point) cli.ActionFunc {
 		if err != nil {
 			return err
 		}
-		return attempt.Run(ctx, attempt.Options{Settings: own, Output: cmd.Root().Writer, Failpoint: point.Eval})
+		control, err := buildservice.OpenControl(os.Getenv)
+		if err != nil {
+			return err
+		}
+		o := attempt.Options{Settings: own, Output: cmd.Root().Writer, Failpoint: point.Eval}
+		if control != nil {
+			o.Control = control
+		}
+		return attempt.Run(ctx, o)
 	}
 }
