@@ -62,8 +62,13 @@ func TestUnifiedOwnerMovesInAndBack(t *testing.T) {
 		t.Errorf("got this process in %s, want in %s", got, want)
 	}
 	box := sleepIn(t, owner)
-	if removed, err := tree.Sweep(t.Context()); err != nil || removed != nil {
-		t.Errorf("sweep beside a living owner: got %q and %v, want none", removed, err)
+	removed, err := tree.Sweep(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Builders of other tests may have left groups.
+	if name := filepath.Base(owner.Path()); slices.Contains(removed, name) {
+		t.Errorf("sweep beside a living owner: got %q removed, want %s kept", removed, name)
 	}
 	if _, err := os.Stat(box.dir("hugetlb")); err != nil {
 		t.Errorf("after the sweep: got %v, want the group", err)
