@@ -20,7 +20,7 @@ VERSION       := $(shell git describe --always --dirty 2>/dev/null || echo unkno
 RELEASE       := -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)"
 GO_FILES      := $(shell git ls-files '*.go' 2>/dev/null)
 RUNTIME       := ca-certificates git openssh-client runc busybox-static iptables containernetworking-plugins slirp4netns uidmap e2fsprogs
-TESTING       := procps chromium nginx-light nodejs openjdk-17-jdk-headless postgresql docker-registry git-lfs skopeo curl openssl wget iproute2
+TESTING       := procps chromium nginx-light nodejs openjdk-17-jdk-headless postgresql docker-registry git-lfs skopeo curl openssl wget iproute2 sudo systemd
 
 # Without the race detector in SQLite, which is C translated to Go. Tests are four times as fast, and
 # our code is still checked.
