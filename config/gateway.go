@@ -25,7 +25,7 @@ type Gateway struct {
 	TrustedProxies []string `env:"SLIPWAY_TRUSTED_PROXIES" help:"addresses (CIDR) of reverse proxies whose X-Forwarded-* headers are trusted"`
 
 	MetricsToken  secret.Secret `env:"SLIPWAY_METRICS_TOKEN,unset" help:"bearer token for /metrics (16 characters or more); metrics are off without it and SLIPWAY_METRICS_LISTEN"`
-	MetricsListen string        `env:"SLIPWAY_METRICS_LISTEN" help:"separate address for /metrics, as 127.0.0.1:9090, in place of the public one; without a token everyone with access to the address can read the metrics"`
+	MetricsListen string        `env:"SLIPWAY_METRICS_LISTEN" help:"separate address for /metrics, for example 127.0.0.1:9090, in place of the public one; without a token everyone with access to the address can read the metrics"`
 
 	ProviderName string        `env:"SLIPWAY_BITBUCKET_NAME" envDefault:"bitbucket-cloud" help:"name of the first source provider"`
 	WebURL       string        `env:"SLIPWAY_BITBUCKET_URL" envDefault:"https://bitbucket.org" help:"origin of Bitbucket's pages, OAuth and git"`
@@ -48,13 +48,13 @@ type Gateway struct {
 	BuilderNetwork string        `env:"SLIPWAY_BUILDER_NETWORK" envDefault:"auto" help:"network of RUN steps: auto (cni, else slirp4netns, else none), cni, slirp4netns, host, none"`
 	BuilderIdle    time.Duration `env:"SLIPWAY_BUILDER_IDLE" envDefault:"10m" help:"a builder without work is stopped after this time"`
 	BuilderCache   string        `env:"SLIPWAY_BUILDER_CACHE" envDefault:"20GB" help:"size that the caches of all builders together are kept below"`
-	BuildMemory    string        `env:"SLIPWAY_BUILD_MEMORY" help:"memory of one build, as 4GB; default: three quarters of the machine's, divided by SLIPWAY_CONCURRENCY"`
+	BuildMemory    string        `env:"SLIPWAY_BUILD_MEMORY" help:"memory of one build, for example 4GB; default: three quarters of the machine's, divided by SLIPWAY_CONCURRENCY"`
 	BuildProcesses int64         `env:"SLIPWAY_BUILD_PROCESSES" envDefault:"0" help:"processes and threads of one build; 0 = 4096, or fewer on a small machine"`
-	BuildCPUs      float64       `env:"SLIPWAY_BUILD_CPUS" envDefault:"0" help:"processors of one build, as 1.5; 0 = all, after the gateway"`
-	BuildDisk      string        `env:"SLIPWAY_BUILD_DISK" help:"disk of one build, as 10GB: its checkout and what its hooks write; default: half of the free space, divided by SLIPWAY_CONCURRENCY, at most 20GB"`
+	BuildCPUs      float64       `env:"SLIPWAY_BUILD_CPUS" envDefault:"0" help:"processors of one build, for example 1.5; 0 = all, after the gateway"`
+	BuildDisk      string        `env:"SLIPWAY_BUILD_DISK" help:"disk of one build, for example 10GB: its checkout and what its hooks write; default: half of the free space, divided by SLIPWAY_CONCURRENCY, at most 20GB"`
 	CacheDomain    string        `env:"SLIPWAY_CACHE_DOMAIN" envDefault:"automated-build" help:"builds that share a cache and a builder process: automated-build (each has its own) or workspace; pull requests never share one"`
 	Frontends      []string      `env:"SLIPWAY_BUILDER_FRONTENDS" help:"further Dockerfile frontends (# syntax=) that builds may use, as image names"`
-	LocalRegistry  []string      `env:"SLIPWAY_BUILDER_LOCAL_REGISTRIES" help:"registries on this machine that builds may use, as 127.0.0.1:5000 or registry.example.com:443; builds reach no other service of this machine"`
+	LocalRegistry  []string      `env:"SLIPWAY_BUILDER_LOCAL_REGISTRIES" help:"registries on this machine that builds may use, for example 127.0.0.1:5000 or registry.example.com:443; builds reach no other service of this machine"`
 	Hooks          string        `env:"SLIPWAY_HOOKS" envDefault:"on" help:"on or off: whether build hooks run; with off, a build whose repository has hooks fails"`
 	PushHooks      string        `env:"SLIPWAY_PUSH_HOOKS" envDefault:"off" help:"on or off: whether build hooks that push (pre_push, push, post_push, and build without push) get the registry's credential in a CI's step; hooks of the embedded engine push through a proxy without it; with on, everyone who can push to a repository can replace every image that the credential opens"`
 	RunnerUser     string        `env:"SLIPWAY_RUNNER_USER" help:"uid:gid that embedded runners run as; default 64000:64000 when the gateway runs as root"`

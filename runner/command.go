@@ -22,7 +22,7 @@ const dryRunFlag = "dry-run"
 func Command(builderProgram string) *cli.Command {
 	return &cli.Command{
 		Name:  "runner",
-		Usage: "the build step: builds what a gateway has for it, or, without one, the checked-out workspace",
+		Usage: "the build step: builds the commit that a gateway assigns, or, without a gateway, the checked-out workspace",
 		Description: "Settings, from the environment:\n" + config.Help(settings.RunnerSettings()) +
 			"\nAs a step in a pipeline of your own, under a gateway (setting gateway is PLUGIN_GATEWAY):\n" +
 			config.Help(settings.PipelineRequestSettings()) +

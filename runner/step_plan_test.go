@@ -61,7 +61,7 @@ func TestDryRunFlagPrintsTheBuilder(t *testing.T) {
 	needBuildKit(t)
 	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n"})
 	for want, environ := range map[string]string{
-		"would ask the builder at unix:///b.sock (PLUGIN_BUILDER)": "PLUGIN_BUILDER=unix:///b.sock",
+		"would use the builder at unix:///b.sock (PLUGIN_BUILDER)": "PLUGIN_BUILDER=unix:///b.sock",
 		"would fail: no builder can run here: OCI runtime":         "SLIPWAY_BUILDER_RUNTIME=no-such-runtime",
 	} {
 		out, err := dryRun(t, dir, "PLUGIN_REPO=acme/app", environ)

@@ -29,13 +29,13 @@ func (c Client) Start(ctx context.Context, run Run) (*Attempt, error) {
 	if err != nil {
 		return nil, err
 	}
-	reply, err := ask(ctx, conn, Request{Run: &run})
+	reply, err := c.ask(ctx, conn, Request{Run: &run})
 	switch {
 	case err != nil:
 	case reply.Refused != "":
 		err = fmt.Errorf("%w: %s", ErrRefused, reply.Refused)
 	case reply.Started == nil:
-		err = errors.New("the builder service sent an unexpected message")
+		err = c.unexpectedMessage()
 	}
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -52,14 +52,14 @@ func (c Client) Level(ctx context.Context) (Level, error) {
 		return Level{}, err
 	}
 	defer conn.Close()
-	reply, err := ask(ctx, conn, Request{Check: &Empty{}})
+	reply, err := c.ask(ctx, conn, Request{Check: &Empty{}})
 	switch {
 	case err != nil:
 		return Level{}, err
 	case reply.Refused != "":
 		return Level{}, fmt.Errorf("%w: %s", ErrRefused, reply.Refused)
 	case reply.Level == nil:
-		return Level{}, errors.New("the builder service sent an unexpected message")
+		return Level{}, c.unexpectedMessage()
 	}
 	return *reply.Level, nil
 }
@@ -67,13 +67,13 @@ func (c Client) Level(ctx context.Context) (Level, error) {
 func (c Client) dial(ctx context.Context) (Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unixpacket", c.Socket)
 	if err != nil {
-		return Conn{}, fmt.Errorf("connect to the builder service: %w", err)
+		return Conn{}, fmt.Errorf("connect to the builder service: %w: check that it runs", err)
 	}
 	return Conn{conn.(*net.UnixConn)}, nil //nolint:forcetypeassert // of every Unix network
 }
 
 // ask sends a request and waits for one reply, at most until ctx ends.
-func ask(ctx context.Context, conn Conn, request Request) (reply Reply, err error) {
+func (c Client) ask(ctx context.Context, conn Conn, request Request) (reply Reply, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends Receive
 	defer stop()
 	if err := conn.Send(request, nil); err != nil {
@@ -83,9 +83,16 @@ func ask(ctx context.Context, conn Conn, request Request) (reply Reply, err erro
 		if ctx.Err() != nil {
 			return Reply{}, context.Cause(ctx)
 		}
-		return Reply{}, fmt.Errorf("the builder service does not answer: %w", err)
+		return Reply{}, fmt.Errorf("the builder service at %s does not answer: %w: check that it runs", c.Socket, err)
 	}
 	return reply, nil
+}
+
+// useOneRelease is the fix for messages that this release does not know.
+const useOneRelease = "use a gateway and a builder service of one release"
+
+func (c Client) unexpectedMessage() error {
+	return fmt.Errorf("the builder service at %s sent an unexpected message: %s", c.Socket, useOneRelease)
 }
 
 // Stop asks the runner to end, as SIGTERM does. It does not wait.
@@ -109,7 +116,7 @@ func (a *Attempt) awaitEnd() {
 	case err != nil:
 		a.end = Ended{Error: fmt.Sprintf("the builder service ended: %v", err)}
 	case reply.Ended == nil:
-		a.end = Ended{Error: "the builder service sent an unexpected message"}
+		a.end = Ended{Error: "the builder service sent an unexpected message: " + useOneRelease}
 	default:
 		a.end = *reply.Ended
 	}

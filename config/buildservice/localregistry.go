@@ -21,7 +21,7 @@ func ParseLocalRegistry(text string) (LocalRegistry, error) {
 	number, notNumber := strconv.ParseUint(port, 10, 16)
 	if err != nil || notNumber != nil || number == 0 || host == "" {
 		return LocalRegistry{}, fmt.Errorf(
-			"%q is no address: set one as 127.0.0.1:5000 or registry.example.com:443",
+			"%q is not a host and a port: set them, for example 127.0.0.1:5000 or registry.example.com:443",
 			text,
 		)
 	}

@@ -130,22 +130,32 @@ var attemptName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 func (r Run) Check() error {
 	switch {
 	case !attemptName.MatchString(r.Attempt):
-		return errors.New("the name of the attempt is invalid")
+		return fmt.Errorf("the name of the attempt is %.80q: 1 to 64 of a-z, A-Z, 0-9, _ and - are allowed", r.Attempt)
 	case r.Domain == "" || len(r.Domain) > maxDomain:
 		return fmt.Errorf("the trust domain has %d bytes: 1 to %d are allowed", len(r.Domain), maxDomain)
-	case r.Token.IsZero() || len(r.Token.Reveal()) > maxToken || hasControl(r.Token.Reveal()):
-		return errors.New("the token is invalid")
-	case len(r.Builder) > maxAddress || hasControl(r.Builder):
-		return errors.New("the address of the builder is invalid")
+	case r.Token.IsZero() || len(r.Token.Reveal()) > maxToken:
+		return fmt.Errorf("the token has %d bytes: 1 to %d are allowed", len(r.Token.Reveal()), maxToken)
+	case hasControl(r.Token.Reveal()):
+		return errors.New("the token has a control character: only other characters are allowed")
+	case len(r.Builder) > maxAddress:
+		return fmt.Errorf("the address of the builder has %d bytes: at most %d are allowed", len(r.Builder), maxAddress)
+	case hasControl(r.Builder):
+		return fmt.Errorf("the address of the builder is %q: control characters are not allowed", r.Builder)
 	}
 	return checkURL(r.URL)
 }
 
 func checkURL(text string) error {
+	if len(text) > maxURL {
+		return fmt.Errorf("the URL of the runner protocol has %d bytes: at most %d are allowed", len(text), maxURL)
+	}
 	u, err := url.Parse(text)
-	if err != nil || len(text) > maxURL || hasControl(text) || u.Host == "" ||
-		u.Scheme != "http" && u.Scheme != "https" {
-		return errors.New("the URL of the runner protocol is invalid")
+	if err != nil {
+		return fmt.Errorf("the URL of the runner protocol: %w", err)
+	}
+	if hasControl(text) || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("the URL of the runner protocol is %q: "+
+			"only http and https URLs with a host and without control characters are allowed", text)
 	}
 	return nil
 }
@@ -167,7 +177,7 @@ func decodeStrictly(data []byte, value any) error {
 		return err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more than one value")
+		return errors.New("more than one JSON value")
 	}
 	return nil
 }

@@ -128,8 +128,8 @@ func (j *job) writeHookLogins(c checkout) (buildhooks.DockerConfig, error) {
 	}
 	for _, r := range j.logins.Hooks {
 		j.log.Line(
-			"%s: get the credential of %s, so everyone who can push to this repository "+
-				"can replace every image that the credential can push",
+			"%s: run with the credential of %s, so everyone who can push to this repository "+
+				"can replace every image that the credential can push; SLIPWAY_PUSH_HOOKS=off turns this off",
 			buildhooks.Files(pushing),
 			r.Host,
 		)

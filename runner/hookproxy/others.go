@@ -29,7 +29,7 @@ func newOthers(provider *url.URL, log logrus.FieldLogger) http.Handler {
 		},
 		FlushInterval: -1, // as the responses of fetches
 		ErrorLog:      attemptserver.NewErrorLog(log),
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if errors.Is(err, netpolicy.ErrRefused) {
 				http.Error(
 					w,
@@ -38,7 +38,8 @@ func newOthers(provider *url.URL, log logrus.FieldLogger) http.Handler {
 				)
 				return
 			}
-			http.Error(w, provider.Host+" does not answer", http.StatusBadGateway)
+			log.WithError(err).Warnf("hook proxy: %s of %s", r.Method, provider.Host)
+			http.Error(w, provider.Host+" does not answer: "+err.Error(), http.StatusBadGateway)
 		},
 	}
 }

@@ -23,7 +23,7 @@ import (
 const maxDocument = 4 << 20
 
 // errKind reports a file that is not an image in one of the supported formats.
-var errKind = errors.New("is neither an OCI layout (a directory, or a tar archive of one) nor what docker save writes")
+var errKind = errors.New("is neither an OCI layout (a directory or tar archive) nor an archive of docker save")
 
 // An Image is an image, or an index of images for several platforms, in a file. Its blobs are read
 // from the file until Close.

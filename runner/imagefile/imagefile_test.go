@@ -156,7 +156,7 @@ func TestOpenErrorsNameTheReason(t *testing.T) {
 	for want, path := range map[string]string{
 		"no such file":             "/no/such/image.tar",
 		"is neither an OCI layout": t.TempDir(),
-		"nor what docker save":     text,
+		"nor an archive of docker": text,
 		"has 2 images":             writeLayout(t, one, two),
 		"it has 2 images":          several,
 		"has 0 images":             writeLayout(t),

@@ -134,7 +134,7 @@ func (a *authorizer) ask(ctx context.Context) (challenge, error) {
 	request.Header.Set("User-Agent", userAgent)
 	resp, err := a.http.RoundTrip(request)
 	if err != nil {
-		return challenge{}, fmt.Errorf("ask %s how to authenticate: %w", a.base.Host, err)
+		return challenge{}, fmt.Errorf("get the authentication challenge of %s: %w", a.base.Host, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	switch resp.StatusCode {
@@ -143,7 +143,11 @@ func (a *authorizer) ask(ctx context.Context) (challenge, error) {
 	case http.StatusUnauthorized:
 		return parseChallenge(resp.Header.Values("WWW-Authenticate"), a.base.Scheme == "http")
 	}
-	return challenge{}, fmt.Errorf("ask %s how to authenticate: %s", a.base.Host, resp.Status)
+	return challenge{}, fmt.Errorf(
+		"get the authentication challenge of %s: got %s, want 200 or 401",
+		a.base.Host,
+		resp.Status,
+	)
 }
 
 // renewLogin gets the credential if there is none, or if it ends soon. A new credential invalidates the
@@ -154,10 +158,10 @@ func (a *authorizer) renewLogin(ctx context.Context) error {
 	}
 	login, err := a.login(ctx)
 	if err != nil {
-		return fmt.Errorf("credential for %s: %w", a.base.Host, err)
+		return fmt.Errorf("get the credential for %s: %w", a.base.Host, err)
 	}
 	if strings.Contains(login.Username, ":") {
-		return fmt.Errorf("credential for %s: the user name contains a colon", a.base.Host)
+		return fmt.Errorf("get the credential for %s: the user name contains a colon", a.base.Host)
 	}
 	a.current, a.loggedIn = &login, a.now()
 	clear(a.tokens)

@@ -191,7 +191,7 @@ func (c *Client) post(ctx context.Context, path string, body []byte, read func(i
 }
 
 // errGap is the 409 of a log request. The reply has the offset to continue at.
-var errGap = errors.New("the gateway is at another place of the log")
+var errGap = errors.New("the gateway expects another offset of the log")
 
 func statusError(resp *http.Response, body io.Reader) error {
 	refused := &StatusError{Status: resp.StatusCode}

@@ -116,7 +116,7 @@ func startIn(ctx context.Context, candidate isolation, cmd *exec.Cmd, start star
 	}
 	control, err := newControlPipe(cmd)
 	if err != nil {
-		return launched{}, fmt.Errorf("start builder: %w", err)
+		return launched{}, fmt.Errorf("start the builder: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -160,7 +160,7 @@ func statusError(ctx context.Context, candidate isolation, status string) error 
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case status == "":
-		return errors.New("start builder: it ended without a status")
+		return errors.New("start the builder: it ended without a status: check its log")
 	}
 	return &modeError{candidate: candidate, err: errors.New(status)}
 }

@@ -135,7 +135,7 @@ func Run(ctx context.Context, o RunOptions, serve Serve) error {
 	}
 	inherited, err := s.inherit()
 	if err != nil {
-		return fmt.Errorf("start builder: %w", err)
+		return fmt.Errorf("start the builder: %w", err)
 	}
 	switch s.name {
 	case stageInit:
@@ -197,8 +197,8 @@ func awaitMap() error {
 		return fmt.Errorf("builder: user ids were not mapped: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
 	if err := os.Setenv(stageVar, stageInit); err != nil {
-		return fmt.Errorf("start builder again: %w", err)
+		return fmt.Errorf("start the builder after its user ids are mapped: %w", err)
 	}
 	err := syscall.Exec("/proc/self/exe", os.Args, os.Environ()) //nolint:gosec // this program itself
-	return fmt.Errorf("start builder again: %w", err)
+	return fmt.Errorf("start the builder after its user ids are mapped: %w", err)
 }

@@ -194,21 +194,21 @@ func (p *Plugin) setListedKey(e loginEntry, host, origin string) error {
 	found := ecrHost.FindStringSubmatch(host)
 	switch {
 	case found == nil:
-		return fmt.Errorf("%s has a key of AWS, and its registry, %s, is not Amazon's: "+
-			"ACCOUNT.dkr.ecr.REGION.amazonaws.com", origin, host)
+		return fmt.Errorf("%s has an AWS key, and its registry %s is not Amazon's: "+
+			"set the registry to ACCOUNT.dkr.ecr.REGION.amazonaws.com", origin, host)
 	case (e.AWSKeyID == "" || e.AWSKey == "") && p.DryRun:
 		p.warn("%s: no login at %s: aws_access_key_id or aws_secret_access_key is not set",
 			origin, host)
 		return nil
 	case e.AWSKeyID == "" || e.AWSKey == "":
-		return fmt.Errorf("%s, for %s, has no aws_access_key_id, or no aws_secret_access_key: give both; "+
+		return fmt.Errorf("%s, for %s, has no aws_access_key_id, or no aws_secret_access_key: set both; "+
 			"a CI keeps secrets from pull requests and from steps that do not name them", origin, host)
 	case e.AWSRegion != "" && e.AWSRegion != found[2]:
 		return fmt.Errorf("%s: aws_region is %s, and the registry is in %s: "+
 			"a login is valid in one region only", origin, e.AWSRegion, found[2])
 	case p.ECR.Host != "":
-		return fmt.Errorf("%s is the second with a key of AWS: "+
-			"give it the user name AWS, and as the password what `aws ecr get-login-password` prints", origin)
+		return fmt.Errorf("%s is the second login with an AWS key, and only one is allowed: "+
+			"set its username to AWS, and its password to the output of `aws ecr get-login-password`", origin)
 	}
 	p.ECR = ECR{Host: host, Region: found[2], KeyID: e.AWSKeyID, KeySecret: secret.New(e.AWSKey)}
 	p.Origins[awsKeyName] = origin

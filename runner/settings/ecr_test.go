@@ -97,7 +97,7 @@ func TestTheKeyOfAnEntryOfLoginsIsTheRegistrys(t *testing.T) {
 		func(line string) error { _, _, err := atECR(strings.Split(line, "\n")...); return err },
 		map[string]string{
 			"PLUGIN_LOGINS=[" + entry + "]\nPLUGIN_AWS_ACCESS_KEY_ID=A\nPLUGIN_AWS_SECRET_ACCESS_KEY=canary":       "PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_LOGINS (entry 1) are both set",
-			"PLUGIN_LOGINS=[" + entry + "," + strings.ReplaceAll(entry, "123456789012", "210987654321") + "]":      "PLUGIN_LOGINS (entry 2) is the second with a key of AWS",
+			"PLUGIN_LOGINS=[" + entry + "," + strings.ReplaceAll(entry, "123456789012", "210987654321") + "]":      "PLUGIN_LOGINS (entry 2) is the second login with an AWS key",
 			"PLUGIN_LOGINS=[" + strings.Replace(entry, `"aws_region":"eu-central-1"`, `"aws_region":"x"`, 1) + "]": "PLUGIN_LOGINS (entry 1): aws_region is x, and the registry is in eu-central-1",
 			"PLUGIN_LOGINS=[" + strings.Replace(entry, `AKIA1`, ``, 1) + "]":                                       "PLUGIN_LOGINS (entry 1), for " + host + ", has no aws_access_key_id, or no aws_secret_access_key",
 			"PLUGIN_REPO=acme/app\nPLUGIN_ECR_CREATE_REPOSITORY=true\nPLUGIN_LOGINS=[" + entry + "]":               "begin PLUGIN_REPO with",

@@ -198,7 +198,7 @@ func TestFaultsOfLoginsNameTheSetting(t *testing.T) {
 		`PLUGIN_LOGINS=[{"registry":"a b","username":"a","password":"canary"}]`:                             "PLUGIN_LOGINS (entry 1): registry: \"a b\" is no registry",
 		`PLUGIN_LOGINS=[{"registry":"https://a:canary@b.io","username":"a","password":"x"}]`:                "PLUGIN_LOGINS (entry 1): registry: a registry is named without",
 		logins("ghcr.io", "quay.io", "https://ghcr.io/v1/"):                                                 "PLUGIN_LOGINS (entry 3) is for ghcr.io, and so is PLUGIN_LOGINS (entry 1)",
-		`PLUGIN_LOGINS=[{"registry":"1.dkr.ecr.eu-west-1.amazonaws.com","aws_secret_access_key":"canary"}]`: "PLUGIN_LOGINS (entry 1) has a key of AWS, and its registry, 1.dkr.ecr.eu-west-1.amazonaws.com, is not Amazon's",
+		`PLUGIN_LOGINS=[{"registry":"1.dkr.ecr.eu-west-1.amazonaws.com","aws_secret_access_key":"canary"}]`: "PLUGIN_LOGINS (entry 1) has an AWS key, and its registry 1.dkr.ecr.eu-west-1.amazonaws.com is not Amazon's",
 		"PLUGIN_CONFIG=canary": "PLUGIN_CONFIG is not a config.json of Docker",
 		`DOCKER_PLUGIN_CONFIG={"auths":{"ghcr.io":{"auth":"canary"}}}`:            "DOCKER_PLUGIN_CONFIG is not a config.json of Docker",
 		`PLUGIN_CONFIG={"auths":{"ghcr.io":{"username":"canary-user"}}}`:          "PLUGIN_CONFIG (auths of ghcr.io) has no password",

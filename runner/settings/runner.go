@@ -47,7 +47,7 @@ func runnerTable() table.Table[runnerReader] {
 		{
 			Name: runnerURLName, Env: []string{pluginURLName},
 			Help: "the gateway's URL of this build: https://slipway.example.com/runner/v1/builds/{id}",
-			Required: "the runner gets its work from a gateway, whose engine sets it; " +
+			Required: "the gateway's engine sets it for each attempt; " +
 				"without a gateway, set PLUGIN_REPO",
 			Set: func(r *runnerReader, name, text string) error {
 				r.URL = strings.TrimRight(text, "/")
@@ -69,7 +69,7 @@ func runnerTable() table.Table[runnerReader] {
 		},
 		{
 			Name: "SLIPWAY_BUILDER", Env: []string{builderName},
-			Help:  "address of the builder, as unix:///run/slipway/builder.sock",
+			Help:  "address of the builder, for example unix:///run/slipway/builder.sock",
 			Unset: "one is started for this step",
 			Set:   table.Text(func(r *runnerReader) *string { return &r.builder.address }),
 		},

@@ -157,7 +157,7 @@ func (r run) planBuild(ctx context.Context) error {
 	}
 	r.log.Line("\nwould build %s", r.s.Image())
 	if r.s.Builder != "" {
-		r.log.Line("would ask the builder at %s (%s)", r.s.Builder, r.s.Origins["PLUGIN_BUILDER"])
+		r.log.Line("would use the builder at %s (%s)", r.s.Builder, r.s.Origins["PLUGIN_BUILDER"])
 		return nil
 	}
 	how, err := sandbox.PlanLocal(ctx, r.o.Environ)

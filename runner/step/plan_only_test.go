@@ -50,7 +50,7 @@ func TestThePlanOfAStepThatBuilds(t *testing.T) {
 	log := e.plan("PLUGIN_TAGS=1.2,latest", "PLUGIN_BUILDER=unix:///b.sock", "PLUGIN_DIGEST_FILE=digest")
 	for _, want := range []string{
 		"\nwould build " + e.Registry.Image() + "\n",
-		"would ask the builder at unix:///b.sock (PLUGIN_BUILDER)\n",
+		"would use the builder at unix:///b.sock (PLUGIN_BUILDER)\n",
 		"would push " + e.Registry.Image() + ":1.2\n",
 		"would push " + e.Registry.Image() + ":latest\n",
 		"/digest (PLUGIN_DIGEST_FILE)\n",

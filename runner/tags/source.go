@@ -25,7 +25,7 @@ func Choose(mode Mode, setting, namedFile, dotFile Source) (Source, []Note) {
 		case len(winner.Tags) == 0:
 			winner = source
 		default:
-			text := fmt.Sprintf("%s is not read (%d tags): %s goes before it (auto_tag_mode %s)",
+			text := fmt.Sprintf("%s is not used (%d tags): %s has precedence (auto_tag_mode %s)",
 				source.Name, len(source.Tags), winner.Name, mode)
 			notes = append(notes, Note{Kind: Unread, Text: text})
 		}

@@ -233,7 +233,7 @@ func TestChooseReadsTheSourceWithTheHighestPrecedence(t *testing.T) {
 				)
 			}
 			for _, n := range notes {
-				if n.Kind != tags.Unread || !strings.Contains(n.Text, want+" goes before it") {
+				if n.Kind != tags.Unread || !strings.Contains(n.Text, want+" has precedence") {
 					t.Errorf("%s: note: got %v, want %q before the unread source", mode, n, want)
 				}
 			}

@@ -100,7 +100,7 @@ func (s *Service) ensure(ctx context.Context) error {
 func (s *Service) start(ctx context.Context) error {
 	//nolint:gosec // runners pass through to their directories; the state below is 0700
 	if err := os.MkdirAll(s.o.Dir, 0o711); err != nil {
-		return fmt.Errorf("make its directory: %w", err)
+		return fmt.Errorf("make the directory of the builder service: %w", err)
 	}
 	deadline := time.Now().Add(stateTimeout)
 	for {

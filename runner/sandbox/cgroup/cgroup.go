@@ -113,7 +113,7 @@ type NotHeldError struct {
 
 // Error implements the interface error.
 func (e *NotHeldError) Error() string {
-	text := "limits are not held: " + e.Reason
+	text := "cannot enforce limits: " + e.Reason
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}

@@ -66,7 +66,7 @@ func TestPlanSaysWhyLimitsAreNotHeld(t *testing.T) {
 			if !errors.As(err, &held) {
 				t.Fatalf("got %T %v, want a NotHeldError", err, err)
 			}
-			if !strings.Contains(err.Error(), "limits are not held: ") || !strings.Contains(err.Error(), c.want) {
+			if !strings.Contains(err.Error(), "cannot enforce limits: ") || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %q, want %q in it", err, c.want)
 			}
 		})

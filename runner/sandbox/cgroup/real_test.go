@@ -255,7 +255,7 @@ func TestAnOrdinaryUserLearnsWhyNoLimitIsHeld(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	cmd.Stderr = nil
 	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "limits are not held: this process may not make cgroups") {
+	if err == nil || !strings.Contains(string(out), "cannot enforce limits: this process may not make cgroups") {
 		t.Errorf("got %v %s, want a NotHeldError", err, out)
 	}
 }

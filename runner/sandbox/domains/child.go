@@ -82,7 +82,7 @@ func (s *Supervisor) closeNetwork(network Network) {
 		return
 	}
 	if err := network.Close(); err != nil {
-		s.o.Log.WithError(err).Warn("the network of a builder stays")
+		s.o.Log.WithError(err).Warn("cannot remove the network of a builder; the next start tries again")
 	}
 }
 

@@ -54,7 +54,7 @@ func (d *domain) socket() string { return filepath.Join(d.dir, socketFile) }
 // parent directory, so an existing socket is that of a killed predecessor.
 func openDomain(id, dir string, group int) (*domain, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make its directory: %w", err)
+		return nil, fmt.Errorf("make the directory of a builder: %w", err)
 	}
 	path := filepath.Join(dir, socketFile)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -244,7 +244,7 @@ func (s *Supervisor) known(id string) (*domain, error) {
 // predecessor that is being killed has the lock.
 func (s *Supervisor) open(ctx context.Context) error {
 	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
-		return fmt.Errorf("make its directory: %w", err)
+		return fmt.Errorf("make the directory of the builders: %w", err)
 	}
 	deadline := time.NewTimer(stateTimeout)
 	defer deadline.Stop()

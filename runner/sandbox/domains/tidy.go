@@ -37,12 +37,12 @@ func (s *Supervisor) sweep() error {
 		}
 		s.o.Log.WithField("file", path).Info("delete the cache that all builds shared")
 		if err := s.discardPath(path); err != nil {
-			s.o.Log.WithError(err).Warn("the cache that all builds shared stays: delete it")
+			s.o.Log.WithError(err).Warn("cannot delete the cache that all builds shared: delete it by hand")
 		}
 	}
 	entries, err := os.ReadDir(s.o.Dir)
 	if err != nil {
-		return fmt.Errorf("read its directory: %w", err)
+		return fmt.Errorf("read the directory of the builders: %w", err)
 	}
 	for _, entry := range entries {
 		name := entry.Name()
@@ -129,7 +129,7 @@ func (s *Supervisor) dropState(d drop) {
 	delete(s.resting, d.name)
 	s.mu.Unlock()
 	if err := s.discard(d.name); err != nil {
-		log.WithError(err).Error("the cache of a domain stays")
+		log.WithError(err).Error("cannot delete the cache of a domain")
 		return
 	}
 	log.Info("the cache of a domain is deleted")
@@ -227,7 +227,7 @@ func (s *Supervisor) remove(dir string) {
 		}
 	}
 	if err != nil && s.ctx.Err() == nil {
-		s.o.Log.WithError(err).Warn("a deleted cache stays until the next start")
+		s.o.Log.WithError(err).Warn("cannot delete the files of a deleted cache; the next start tries again")
 	}
 }
 

@@ -65,11 +65,11 @@ func bridgeRules() [][]string {
 func openCNI(ctx context.Context, state string, f sandbox.NetworkFacts) (network.Provider, error) {
 	config, err := cniConfig()
 	if err != nil {
-		return nil, fmt.Errorf("CNI configuration: %w", err)
+		return nil, fmt.Errorf("encode the CNI configuration: %w", err)
 	}
 	path := filepath.Join(state, "slipway.conflist")
 	if err := os.WriteFile(path, config, 0o600); err != nil {
-		return nil, fmt.Errorf("write CNI configuration: %w", err)
+		return nil, fmt.Errorf("write the CNI configuration: %w", err)
 	}
 	if err := dropNamespaces(filepath.Join(state, "net", "cni"), cniLeases); err != nil {
 		return nil, err
@@ -90,7 +90,12 @@ func ensureRule(ctx context.Context, rule []string) error {
 	//nolint:gosec // constants
 	out, err := exec.CommandContext(ctx, "iptables", ruleArgs("-I", rule)...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("iptables: %w: %s", err, strings.TrimSpace(string(out)))
+		return fmt.Errorf(
+			"insert rule %q: iptables: %w: %s",
+			strings.Join(rule, " "),
+			err,
+			strings.TrimSpace(string(out)),
+		)
 	}
 	return nil
 }
@@ -108,11 +113,11 @@ func dropNamespaces(dir, leases string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("list remaining network namespaces: %w", err)
+		return fmt.Errorf("list the network namespaces of earlier builders: %w", err)
 	}
 	held, err := leasesByID(filepath.Join(leases, cniNetwork))
 	if err != nil {
-		return fmt.Errorf("list addresses of network namespaces: %w", err)
+		return fmt.Errorf("list the addresses of network namespaces: %w", err)
 	}
 	for _, namespace := range left {
 		paths := []string{filepath.Join(dir, namespace.Name())}
@@ -121,7 +126,7 @@ func dropNamespaces(dir, leases string) error {
 		}
 		for _, path := range paths {
 			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return fmt.Errorf("drop left network namespace: %w", err)
+				return fmt.Errorf("release the address of a network namespace of an earlier builder: %w", err)
 			}
 		}
 	}

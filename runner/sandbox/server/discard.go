@@ -2,7 +2,7 @@ package server
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -22,7 +22,10 @@ func discardCommand() *cli.Command {
 		Hidden:    true,
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if cmd.NArg() != 1 {
-				return cli.Exit(errors.New("give one directory"), 2)
+				return cli.Exit(
+					fmt.Errorf("got %d arguments, want one: slipway builder discard DIRECTORY", cmd.NArg()),
+					2,
+				)
 			}
 			dir, err := filepath.Abs(cmd.Args().First())
 			if err != nil {

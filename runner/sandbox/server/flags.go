@@ -97,7 +97,7 @@ func limitFlags() []cli.Flag {
 		},
 		&cli.StringFlag{
 			Name:    "build-memory",
-			Usage:   "memory of one build, as 4GB; default: three quarters of the machine's, divided by --builds",
+			Usage:   "memory of one build, for example 4GB; default: three quarters of the machine's, divided by --builds",
 			Sources: env(cgroup.MemorySetting),
 		},
 		&cli.Int64Flag{
@@ -107,7 +107,7 @@ func limitFlags() []cli.Flag {
 		},
 		&cli.FloatFlag{
 			Name:    "build-cpus",
-			Usage:   "processors of one build, as 1.5; 0 = all",
+			Usage:   "processors of one build, for example 1.5; 0 = all",
 			Sources: env(cgroup.CPUsSetting),
 		},
 		&cli.IntFlag{
@@ -118,7 +118,7 @@ func limitFlags() []cli.Flag {
 		},
 		&cli.IntFlag{
 			Name:    "own-builds",
-			Usage:   "builds at once on this builder, if there are others on this machine; 0 = as --builds",
+			Usage:   "builds at once on this builder, if there are others on this machine; 0 = the value of --builds",
 			Sources: env("SLIPWAY_BUILDER_OWN_BUILDS"),
 		},
 	}
@@ -147,7 +147,7 @@ func networkFlags() []cli.Flag {
 		},
 		&cli.StringSliceFlag{
 			Name:  "local-registry",
-			Usage: "registry on this machine, as host:port, that the builder of a builder service may use",
+			Usage: "host:port of a registry on this machine that the builder of a builder service may use",
 		},
 		&cli.StringSliceFlag{
 			Name:    "mirror",
@@ -156,7 +156,7 @@ func networkFlags() []cli.Flag {
 		},
 		&cli.StringFlag{
 			Name:    "certs",
-			Usage:   "directory of registry certificates, as Docker's: HOST:PORT/ca.crt",
+			Usage:   "directory of registry certificates in Docker's layout, HOST:PORT/ca.crt",
 			Value:   registry.CertsDir,
 			Sources: env("SLIPWAY_BUILDER_CERTS"),
 		},

@@ -38,7 +38,7 @@ func openLimits(ctx context.Context, c Config) *limits {
 	}
 	l, err := makeLimits(ctx, c)
 	if err != nil {
-		c.Log.WithField("why", err.Error()).Warn("limits of RUN steps are not held")
+		c.Log.WithField("why", err.Error()).Warn("RUN steps have no limits")
 		return nil
 	}
 	return l
@@ -58,7 +58,7 @@ func makeLimits(ctx context.Context, c Config) (*limits, error) {
 	sweep, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
 	if left, err := tree.Sweep(sweep); err != nil {
-		c.Log.WithError(err).Warn("cgroups of an ended builder stay")
+		c.Log.WithError(err).Warn("cannot remove the cgroups of an ended builder; the next start tries again")
 	} else if left != nil {
 		c.Log.WithField("groups", left).Info("removed the cgroups of a killed builder")
 	}
@@ -90,7 +90,7 @@ func (l *limits) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 	defer cancel()
 	if err := l.owner.Close(ctx); err != nil {
-		l.log.WithError(err).Warn("cgroups of this builder stay until the next start")
+		l.log.WithError(err).Warn("cannot remove the cgroups of this builder; the next start tries again")
 	}
 }
 

@@ -73,7 +73,7 @@ func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildserv
 	<-served
 	ended := a.result()
 	if err := a.removeDirs(); err != nil {
-		a.log.WithError(err).Warn("files of an ended attempt stay")
+		a.log.WithError(err).Warn("cannot remove the files of an ended attempt")
 	}
 	_ = conn.Send(buildservice.Reply{Ended: &ended}, nil) // the gateway may be gone
 }

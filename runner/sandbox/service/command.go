@@ -96,13 +96,13 @@ func serviceFlags() []cli.Flag {
 		},
 		&cli.StringSliceFlag{
 			Name: "local-registry",
-			Usage: "registry on this machine that builds may use, as 127.0.0.1:5000 or registry.example.com:443; " +
+			Usage: "registry on this machine that builds may use, for example 127.0.0.1:5000 or registry.example.com:443; " +
 				"builds reach no other service of this machine",
 			Sources: cli.EnvVars("SLIPWAY_BUILDER_LOCAL_REGISTRIES"),
 		},
 		&cli.StringFlag{
 			Name:    "disk",
-			Usage:   "size of the disk of one build, as 10GB; default: half of the free space, divided by --builds, at most 20GB",
+			Usage:   "size of the disk of one build, for example 10GB; default: half of the free space, divided by --builds, at most 20GB",
 			Sources: cli.EnvVars("SLIPWAY_BUILD_DISK"),
 		},
 	}
@@ -193,7 +193,7 @@ func parseSize(cmd *cli.Command, name string) (int64, error) {
 	}
 	size, err := units.FromHumanSize(text)
 	if err != nil || size < 0 {
-		return 0, fmt.Errorf("--%s is %q: give a size as 20GB", name, text)
+		return 0, fmt.Errorf("--%s is %q: give a size, for example 20GB", name, text)
 	}
 	return size, nil
 }
@@ -219,7 +219,7 @@ func (l commandLine) run(ctx context.Context) error {
 func (l commandLine) serve(ctx context.Context) error {
 	//nolint:gosec // runners pass through to their directories; the caches' directories are 0700
 	if err := os.MkdirAll(l.state, 0o711); err != nil {
-		return fmt.Errorf("make state directory: %w", err)
+		return fmt.Errorf("make the state directory: %w", err)
 	}
 	unlock, err := sandbox.LockState(l.state, 0)
 	if err != nil {
@@ -228,7 +228,7 @@ func (l commandLine) serve(ctx context.Context) error {
 	defer unlock()
 	// The cache of releases in which all builds shared one builder.
 	if err := os.RemoveAll(filepath.Join(l.state, "state")); err != nil {
-		l.log.WithError(err).Warn("the cache of an earlier release stays")
+		l.log.WithError(err).Warn("cannot delete the cache of an earlier release: delete it by hand")
 	}
 	builders := domains.New(domains.Options{
 		Executable: self,

@@ -20,7 +20,7 @@ func (a *attempt) serveRunner(ctx context.Context) {
 			return
 		}
 		if err := box.Close(); err != nil {
-			a.log.WithError(err).Warn("a part of the sandbox stays")
+			a.log.WithError(err).Warn("cannot remove the sandbox")
 		}
 	}()
 	for {
@@ -82,7 +82,7 @@ func (a *attempt) connectBuilder(ctx context.Context) (*os.File, error) {
 	defer conn.Close()
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
-		return nil, errors.New("the builder has no Unix socket")
+		return nil, fmt.Errorf("the connection to the builder is a %T: only Unix sockets are supported", conn)
 	}
 	return socket.File()
 }

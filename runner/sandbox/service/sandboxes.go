@@ -44,7 +44,7 @@ func NewHostSandboxes(ctx context.Context, o SandboxOptions) *HostSandboxes {
 	s.prepare = sync.OnceValues(func() (*container.Host, error) {
 		if sandbox.Privileged() {
 			if err := network.Sweep(); err != nil {
-				o.Log.WithError(err).Warn("networks of an earlier process stay")
+				o.Log.WithError(err).Warn("cannot remove the networks of an earlier builder service")
 			}
 		}
 		host, err := container.New(ctx, container.HostOptions{Dir: o.Dir})
@@ -86,7 +86,7 @@ func (s *HostSandboxes) Level() buildservice.Level {
 func (s *HostSandboxes) Close() {
 	if host, err := s.prepare(); err == nil {
 		if err := host.Close(); err != nil {
-			s.o.Log.WithError(err).Warn("files of sandboxes stay")
+			s.o.Log.WithError(err).Warn("cannot remove the files of the sandboxes")
 		}
 	}
 	owner := s.groups().owner
@@ -96,7 +96,7 @@ func (s *HostSandboxes) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if err := owner.Close(ctx); err != nil {
-		s.o.Log.WithError(err).Warn("cgroups of sandboxes stay")
+		s.o.Log.WithError(err).Warn("cannot remove the cgroups of the sandboxes")
 	}
 }
 

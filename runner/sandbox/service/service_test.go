@@ -153,14 +153,14 @@ func TestWrongRunsAreRefused(t *testing.T) {
 	e := newEnv(t, `exec sleep 100`, nil)
 	e.start(t, "twice")
 	for name, change := range map[string]func(*buildservice.Run){
-		"runs already":                  func(r *buildservice.Run) { r.Attempt = "twice" },
-		"name of the attempt":           func(r *buildservice.Run) { r.Attempt = "../b1" },
-		"trust domain has 0 bytes":      func(r *buildservice.Run) { r.Domain = "" },
-		"trust domain has 300 bytes":    func(r *buildservice.Run) { r.Domain = strings.Repeat("d", 300) },
-		"token is invalid":              func(r *buildservice.Run) { r.Token = secret.New("a\nB=c") },
-		"URL of the runner protocol":    func(r *buildservice.Run) { r.URL = "file:///etc/passwd" },
-		"address of the builder":        func(r *buildservice.Run) { r.Builder = "unix:///a\x00b" },
-		"URL of the runner protocol is": func(r *buildservice.Run) { r.URL = "http://" + strings.Repeat("h", 3000) },
+		"runs already":                      func(r *buildservice.Run) { r.Attempt = "twice" },
+		"name of the attempt":               func(r *buildservice.Run) { r.Attempt = "../b1" },
+		"trust domain has 0 bytes":          func(r *buildservice.Run) { r.Domain = "" },
+		"trust domain has 300 bytes":        func(r *buildservice.Run) { r.Domain = strings.Repeat("d", 300) },
+		"the token has a control character": func(r *buildservice.Run) { r.Token = secret.New("a\nB=c") },
+		"the runner protocol is \"file":     func(r *buildservice.Run) { r.URL = "file:///etc/passwd" },
+		"address of the builder":            func(r *buildservice.Run) { r.Builder = "unix:///a\x00b" },
+		"the runner protocol has 3007":      func(r *buildservice.Run) { r.URL = "http://" + strings.Repeat("h", 3000) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := run("b1-1")
