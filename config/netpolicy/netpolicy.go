@@ -5,6 +5,7 @@
 package netpolicy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,37 +34,79 @@ type Policy struct {
 	Allow []string
 	// Own are further addresses of this machine. A process in a network namespace does not see them.
 	Own []netip.Addr
-	// AllowNetworks are networks that the installation configured. If a network is allowed and another
-	// one is refused, the smaller one decides: 100.64.0.0/10 does not allow the metadata service
-	// 100.100.100.200, but 100.100.100.200/32 does. They never allow the machine's own addresses.
-	AllowNetworks []netip.Prefix
+	// Exceptions are allowed although a rule refuses them. If a network is allowed and another one is
+	// refused, the smaller one decides: 100.64.0.0/10 does not allow the metadata service
+	// 100.100.100.200, but 100.100.100.200/32 does. They allow the machine's own addresses and its
+	// loopback only with OpenOwn.
+	Exceptions []Exception
+	// OpenOwn lets an exception for one address allow this machine's own address or its loopback. It is
+	// for the gateway, which has no network of its own.
+	OpenOwn bool
 }
 
 // Check returns an error that wraps ErrRefused if the policy refuses the address. IPv4 addresses
 // inside IPv6 ones (mapped, translated, compatible, NAT64, 6to4) are checked as IPv4 addresses.
-func (p Policy) Check(a netip.Addr) error {
+// Exceptions for a port have no effect.
+func (p Policy) Check(a netip.Addr) error { return p.CheckPort(netip.AddrPortFrom(a, 0)) }
+
+// CheckPort is like Check, for a connection to a TCP port. The error names the address, the rule and the
+// setting that allows the address.
+func (p Policy) CheckPort(target netip.AddrPort) error {
+	a := target.Addr()
 	if !a.IsValid() {
 		return fmt.Errorf("%w: no address", ErrRefused)
 	}
 	a = embedded(a.WithZone(""))
-	kind := p.refusal(a)
-	if kind == "" && (slices.Contains(p.Own, a) || isOwn(a)) {
-		kind = "this machine's own"
+	target = netip.AddrPortFrom(a, target.Port())
+	rule := p.ruleFor(target)
+	if a.IsLoopback() || a.IsUnspecified() || slices.Contains(p.Own, a) || isOwn(a) {
+		return p.checkOwn(target, cmp.Or(rule.Refused, "this machine's own"))
 	}
-	if kind == "" {
+	if rule.Refused == "" {
 		return nil
 	}
-	return fmt.Errorf("%w: %s is %s", ErrRefused, a, kind)
+	why := ""
+	if rule.Refused == ofUsers {
+		why = ", which " + PrivateSetting + " refuses"
+	}
+	return fmt.Errorf("%w: %s is %s (%s)%s: to allow it, add %s to %s",
+		ErrRefused, a, rule.Refused, rule.Network, why, entryFor(target), AllowedSetting)
 }
 
-// refusal returns the kind of the address if a rule refuses it, else "".
-func (p Policy) refusal(a netip.Addr) string {
+// checkOwn is CheckPort for an address of this machine. kind describes the address.
+func (p Policy) checkOwn(target netip.AddrPort, kind string) error {
+	switch {
+	case !p.OpenOwn:
+		return fmt.Errorf("%w: %s is %s: builds reach only registries there, with %s",
+			ErrRefused, target.Addr(), kind, registriesSetting)
+	case p.namesOwn(target):
+		return nil
+	}
+	return fmt.Errorf("%w: %s is %s: to allow it, add %s to %s",
+		ErrRefused, target.Addr(), kind, entryFor(target), AllowedSetting)
+}
+
+// entryFor returns the smallest exception for a target.
+func entryFor(target netip.AddrPort) Exception {
+	a := target.Addr()
+	return Exception{Network: netip.PrefixFrom(a, a.BitLen()), Port: target.Port()}
+}
+
+// ruleFor returns the rule that decides on a target; the zero Rule allows it.
+func (p Policy) ruleFor(target netip.AddrPort) Rule {
 	for _, rule := range p.Rules() {
-		if rule.Network.Contains(a) {
-			return rule.Refused
+		if rule.Network.Contains(target.Addr()) && (rule.Port == 0 || rule.Port == target.Port()) {
+			return rule
 		}
 	}
-	return ""
+	return Rule{}
+}
+
+// namesOwn reports whether an exception names exactly this address.
+func (p Policy) namesOwn(target netip.AddrPort) bool {
+	return slices.ContainsFunc(p.Exceptions, func(e Exception) bool {
+		return e.Network.IsSingleIP() && e.Network.Addr() == target.Addr() && (e.Port == 0 || e.Port == target.Port())
+	})
 }
 
 // DialContext connects to "host:port" if the policy allows the address that the name resolves
@@ -86,7 +129,7 @@ func (p Policy) checkResolved(resolved string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %q", ErrRefused, resolved)
 	}
-	return p.Check(target.Addr())
+	return p.CheckPort(target)
 }
 
 // isOwn reports whether one of this machine's interfaces has the address. Services that listen

@@ -157,7 +157,7 @@ func TestAllowedNetworks(t *testing.T) {
 	allow := func(networks ...string) (p netpolicy.Policy) {
 		p.RefusePrivate = true
 		for _, network := range networks {
-			p.AllowNetworks = append(p.AllowNetworks, netip.MustParsePrefix(network))
+			p.Exceptions = append(p.Exceptions, netpolicy.Exception{Network: netip.MustParsePrefix(network)})
 		}
 		return p
 	}
@@ -181,7 +181,7 @@ func TestAllowedNetworks(t *testing.T) {
 	} {
 		err := test.policy.Check(netip.MustParseAddr(test.address))
 		if got := errors.Is(err, netpolicy.ErrRefused); got != test.refused {
-			t.Errorf("%s with %v: got refused %t, want %t", test.address, test.policy.AllowNetworks, got, test.refused)
+			t.Errorf("%s with %v: got refused %t, want %t", test.address, test.policy.Exceptions, got, test.refused)
 		}
 	}
 }

@@ -9,18 +9,19 @@ import (
 // A Rule decides on the addresses of one network.
 type Rule struct {
 	Network netip.Prefix
+	Port    uint16 // the rule is for this TCP port alone; 0 = for all packets
 	Refused string // kind of the refused addresses, as "loopback"; empty = allowed
 }
 
-// Rules returns the policy's rules. The first rule whose network contains an address decides on it. An
+// Rules returns the policy's rules. The first rule that matches an address and a port decides. An
 // address without a rule is allowed. Small networks come first.
 //
 // The rules are for packet filters, which know neither host names nor this machine. So they omit
 // Policy.Allow and this machine's addresses. A filter also needs Carriers.
 func (p Policy) Rules() []Rule {
-	rules := make([]Rule, 0, len(p.AllowNetworks)+len(special)+len(private))
-	for _, network := range p.AllowNetworks {
-		rules = append(rules, Rule{Network: network.Masked()})
+	rules := make([]Rule, 0, len(p.Exceptions)+len(special)+len(private))
+	for _, e := range p.Exceptions {
+		rules = append(rules, Rule{Network: e.Network.Masked(), Port: e.Port})
 	}
 	rules = append(rules, special...)
 	if p.RefusePrivate {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"slipway/config/netpolicy"
 	"slipway/config/process"
 )
 
@@ -221,5 +222,5 @@ func BuilderEnviron(environ []string) []string {
 		"SLIPWAY_BUILDER_NETWORK", "SLIPWAY_BUILDER_CACHE", "SLIPWAY_BUILDER_FRONTENDS",
 		"SLIPWAY_BUILDER_INSECURE_REGISTRIES", "SLIPWAY_BUILDER_MIRRORS", "SLIPWAY_BUILDER_CERTS",
 		"SLIPWAY_BUILDER_DNS", "SLIPWAY_BUILDER_DNS_SEARCH", "SLIPWAY_BUILDER_RUNTIME",
-		"SLIPWAY_BUILDER_PARALLEL")
+		"SLIPWAY_BUILDER_PARALLEL", netpolicy.PrivateSetting, netpolicy.AllowedSetting)
 }

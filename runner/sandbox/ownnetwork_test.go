@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"golang.org/x/net/http/httpproxy"
 )
 
 func TestABuilderLearnsOfItsNetwork(t *testing.T) {
@@ -38,21 +37,5 @@ func TestFilesOfANetwork(t *testing.T) {
 	hosts := n.hostsOf("127.0.0.1 localhost\n192.0.2.2 Registry.example.com host\n::1 localhost")
 	if want := "127.0.0.1 registry.example.com\n127.0.0.1 localhost\n::1 localhost\n"; hosts != want {
 		t.Errorf("hosts: got %q, want %q", hosts, want)
-	}
-}
-
-func TestAddressesOfProxies(t *testing.T) {
-	for text, want := range map[string][]string{
-		"":                                nil,
-		"http://127.0.0.1:3128":           {"127.0.0.1:3128"},
-		"https://u:p@proxy.example.com/":  {"proxy.example.com:443"},
-		"socks5://[::1]":                  {"[::1]:1080"},
-		"proxy.example.com:3128":          {"proxy.example.com:3128"},
-		"http://proxy.example.com:bad/%%": nil,
-	} {
-		got := proxyAddresses(&httpproxy.Config{HTTPProxy: text})
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%q (-want +got):\n%s", text, diff)
-		}
 	}
 }

@@ -83,7 +83,7 @@ func (f Filter) routerRules(version family, gateway netip.Addr, own []netip.Pref
 		}
 		for _, rule := range f.rules(version) {
 			if rule.Refused == "" {
-				line("-A FORWARD -i %s -o %s -d %s -j ACCEPT", bridgeName, uplinkName, rule.Network)
+				line("-A FORWARD -i %s -o %s -d %s%s -j ACCEPT", bridgeName, uplinkName, rule.Network, portOf(rule))
 				continue
 			}
 			line("-A FORWARD -d %s %s", rule.Network, reject(version))
@@ -120,7 +120,8 @@ func (f Filter) rules(version family) []netpolicy.Rule {
 		if is == version {
 			rules = append(rules, rule)
 		} else if version == ipv6 {
-			rules = append(rules, netpolicy.Rule{Network: inNAT64(rule.Network), Refused: rule.Refused})
+			rule.Network = inNAT64(rule.Network)
+			rules = append(rules, rule)
 		}
 	}
 	if version == ipv6 {
@@ -132,6 +133,14 @@ func (f Filter) rules(version family) []netpolicy.Rule {
 	}
 	slices.SortStableFunc(rules, func(a, b netpolicy.Rule) int { return b.Network.Bits() - a.Network.Bits() })
 	return rules
+}
+
+// portOf returns the words of a rule for a TCP port, with a blank before; "" = all packets.
+func portOf(rule netpolicy.Rule) string {
+	if rule.Port == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" -p tcp --dport %d", rule.Port)
 }
 
 // inNAT64 returns the network of the NAT64 addresses for an IPv4 network.
@@ -149,7 +158,7 @@ func reject(version family) string {
 }
 
 // listed returns the host's addresses that the filter must list, sorted. It omits addresses that another
-// rule refuses.
+// rule refuses at every port.
 func (f Filter) listed(host []netip.Addr) []netip.Addr {
 	var listed []netip.Addr
 	for _, address := range host {
@@ -162,11 +171,11 @@ func (f Filter) listed(host []netip.Addr) []netip.Addr {
 	return slices.Compact(listed)
 }
 
-// refusal returns the reason why a rule refuses the address, or "". It does not consider the host's
-// addresses.
+// refusal returns the reason why a rule refuses the address at every port, or "". It does not consider the
+// host's addresses.
 func (f Filter) refusal(address netip.Addr) string {
 	for _, rule := range f.rules(familyOf(address)) {
-		if rule.Network.Contains(address) {
+		if rule.Network.Contains(address) { // a rule for a port allows it there
 			return rule.Refused
 		}
 	}

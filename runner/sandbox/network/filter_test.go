@@ -3,6 +3,7 @@ package network
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,9 +13,15 @@ import (
 	"slipway/config/netpolicy"
 )
 
-// refuses evaluates the rules of a router's chain FORWARD for a new connection from the bridge to the
-// uplink, as the kernel does: the first rule that matches decides.
+// refuses is like refusesPort, for packets that are not TCP.
 func refuses(t interface{ Fatalf(string, ...any) }, rules string, address netip.Addr) bool {
+	return refusesPort(t, rules, netip.AddrPortFrom(address, 0))
+}
+
+// refusesPort evaluates the rules of a router's chain FORWARD for a new connection from the bridge to the
+// uplink, as the kernel does: the first rule that matches decides.
+func refusesPort(t interface{ Fatalf(string, ...any) }, rules string, target netip.AddrPort) bool {
+	address := target.Addr()
 	chain := func(name string) (verdict string) {
 		for line := range strings.Lines(rules) {
 			words := strings.Fields(line)
@@ -31,6 +38,8 @@ func refuses(t interface{ Fatalf(string, ...any) }, rules string, address netip.
 						network = netip.PrefixFrom(single, single.BitLen())
 					}
 					matches = matches && network.Contains(address)
+				case "--dport":
+					matches = matches && words[i+1] == strconv.Itoa(int(target.Port()))
 				case "-i":
 					matches = matches && words[i+1] == bridgeName
 				case "-o":
@@ -54,7 +63,7 @@ func refuses(t interface{ Fatalf(string, ...any) }, rules string, address netip.
 			return true
 		}
 		_, after, _ := strings.Cut(rules, "-j "+hostChain+"\n")
-		return refuses(t, after, address)
+		return refusesPort(t, after, target)
 	}
 	if verdict != "ACCEPT" && verdict != "REJECT" {
 		t.Fatalf("%s: got verdict %q, want ACCEPT or REJECT", address, verdict)
@@ -80,17 +89,21 @@ func TestFilterDecidesAsThePolicy(t *testing.T) {
 			"fd00:ec2::254/128",
 		}
 		for _, network := range rapid.SliceOfDistinct(rapid.SampledFrom(allowed), rapid.ID).Draw(t, "allowed") {
-			f.Policy.AllowNetworks = append(f.Policy.AllowNetworks, netip.MustParsePrefix(network))
+			f.Policy.Exceptions = append(f.Policy.Exceptions, netpolicy.Exception{
+				Network: netip.MustParsePrefix(network),
+				Port:    rapid.SampledFrom([]uint16{0, 80}).Draw(t, "port of "+network),
+			})
 		}
 		address := drawAddress(t)
+		target := netip.AddrPortFrom(address, rapid.SampledFrom([]uint16{0, 80, 81}).Draw(t, "port"))
 		if uplinkNetwork4.Contains(address) || uplinkNetwork6.Contains(address) {
 			t.Skip("the networks of uplinks are refused by the router alone")
 		}
-		want := f.Policy.Check(address) != nil
-		got := refuses(t, rulesFor(f, familyOf(address)), address)
+		want := f.Policy.CheckPort(target) != nil
+		got := refusesPort(t, rulesFor(f, familyOf(address)), target)
 		stricter := got && isCarried(address)
 		if got != want && !stricter {
-			t.Fatalf("%s with %+v: got refused %t, want %t", address, f.Policy, got, want)
+			t.Fatalf("%s with %+v: got refused %t, want %t", target, f.Policy, got, want)
 		}
 	})
 }
@@ -162,15 +175,21 @@ func TestAllowedNetworksDoNotContainTheHost(t *testing.T) {
 	f := Filter{
 		Policy: netpolicy.Policy{
 			RefusePrivate: true,
-			AllowNetworks: []netip.Prefix{netip.MustParsePrefix("10.1.2.3/32")},
+			Exceptions: []netpolicy.Exception{
+				{Network: netip.MustParsePrefix("10.1.2.3/32")},
+				{Network: netip.MustParsePrefix("10.1.2.4/32"), Port: 80},
+				{Network: netip.MustParsePrefix("127.0.0.1/32"), Port: 80},
+			},
 		},
 	}
-	host := netip.MustParseAddr("10.1.2.3")
-	if !refuses(t, rulesFor(f, ipv4, host), host) {
-		t.Error("got the host's address allowed, want it refused")
-	}
-	if refuses(t, rulesFor(f, ipv4), host) {
-		t.Error("another machine's address: got it refused, want it allowed")
+	for _, address := range []string{"10.1.2.3:80", "10.1.2.4:80", "127.0.0.1:80"} {
+		host := netip.MustParseAddrPort(address)
+		if !refusesPort(t, rulesFor(f, ipv4, host.Addr()), host) {
+			t.Errorf("%s: got the host's address allowed, want it refused", address)
+		}
+		if refusesPort(t, rulesFor(f, ipv4), host) {
+			t.Errorf("%s of another machine: got it refused, want it allowed", address)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/must"
+	"slipway/config/netpolicy"
 )
 
 // stageVariable names the stage that a test starts in another process, and orderVariable has its order.
@@ -59,6 +60,7 @@ type order struct {
 	Slirp         string // path of slirp4netns; empty = veth
 	Off           bool   // no filter
 	RefusePrivate bool
+	Allowed       []string // exceptions
 	ResolvConf    string
 	Dial          []string // addresses
 	Resolve       []string // names
@@ -82,7 +84,14 @@ func runOwner() error {
 		return err
 	}
 	options := Options{Slirp: o.Slirp, ResolvConf: o.ResolvConf, Log: logrus.New(), Filter: Filter{off: o.Off}}
-	options.Filter.Policy.RefusePrivate = o.RefusePrivate
+	var private string
+	if o.RefusePrivate {
+		private = netpolicy.PrivateRefuse
+	}
+	var err error
+	if options.Filter.Policy, err = netpolicy.Parse(private, o.Allowed); err != nil {
+		return err
+	}
 	router, err := NewRouter(context.Background(), options)
 	if err != nil {
 		return err

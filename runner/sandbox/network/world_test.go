@@ -105,9 +105,26 @@ const (
 
 // metadata are addresses of metadata services and other refused ones that answer in the test's internet.
 var metadata = []string{
-	"169.254.169.254", resolverAddress, "100.100.100.200", "192.0.0.192", "10.20.30.40",
-	"fd00:ec2::254", "fd20:ce::254", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "2002:a9fe:a9fe::1",
+	"169.254.169.254",
+	resolverAddress,
+	"100.100.100.200",
+	"192.0.0.192",
+	private4,
+	private6,
+	privateNAT64,
+	"fd00:ec2::254",
+	"fd20:ce::254",
+	"64:ff9b::a9fe:a9fe",
+	"64:ff9b:1::a9fe:a9fe",
+	"2002:a9fe:a9fe::1",
 }
+
+// Addresses of private networks. privateNAT64 is private4 on a host that has IPv6 alone.
+const (
+	private4     = "10.20.30.40"
+	private6     = "fd12:3456::40"
+	privateNAT64 = "64:ff9b::a14:1e28"
+)
 
 // publicNAT64 is public4 on a host that has IPv6 alone.
 const publicNAT64 = "64:ff9b::cb00:710a"

@@ -35,6 +35,7 @@ func Command() *cli.Command {
 			buildFlags(),
 			limitFlags(),
 			networkFlags(),
+			service.PolicyFlags(),
 			layerFlags(),
 			[]cli.Flag{probe},
 		),
@@ -89,6 +90,10 @@ func configOf(cmd *cli.Command) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	policy, err := service.ReadPolicy(cmd)
+	if err != nil {
+		return Config{}, err
+	}
 	log := logrus.New()
 	log.SetOutput(cmd.Root().ErrWriter)
 	return Config{
@@ -101,6 +106,7 @@ func configOf(cmd *cli.Command) (Config, error) {
 		Idle:               cmd.Duration("idle"),
 		InsecureRegistries: cmd.StringSlice("insecure-registry"),
 		LocalRegistries:    cmd.StringSlice("local-registry"),
+		Policy:             policy,
 		Mirrors:            cmd.StringSlice("mirror"),
 		Certs:              cmd.String("certs"),
 		DNS:                cmd.StringSlice("dns"),

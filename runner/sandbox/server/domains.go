@@ -16,6 +16,7 @@ import (
 	"slipway/config/process"
 	"slipway/runner/sandbox/domains"
 	"slipway/runner/sandbox/remote"
+	"slipway/runner/sandbox/service"
 )
 
 // domainIdle is the time without a client after which the builder of a cache domain stops, if --idle is
@@ -82,7 +83,7 @@ func domainIdleOf(cmd *cli.Command) time.Duration {
 func childArgs(cmd *cli.Command) []string {
 	supervised := []string{"state", "cache-size", "parallel"}
 	var args []string
-	for _, flag := range slices.Concat(buildFlags(), limitFlags(), networkFlags()) {
+	for _, flag := range slices.Concat(buildFlags(), limitFlags(), networkFlags(), service.PolicyFlags()) {
 		name := flag.Names()[0]
 		if slices.Contains(supervised, name) || !cmd.IsSet(name) {
 			continue

@@ -16,7 +16,6 @@ import (
 	resolverconfig "github.com/moby/buildkit/util/resolver/config"
 	"github.com/moby/buildkit/util/tracing"
 
-	"slipway/config/netpolicy"
 	"slipway/runner/buildkit"
 	"slipway/runner/registry"
 )
@@ -29,10 +28,11 @@ func (c Config) registryHosts() docker.RegistryHosts {
 	if !c.Environment.Network.Given {
 		return hosts
 	}
-	policy := netpolicy.Policy{Allow: c.LocalRegistries, Own: c.Environment.Network.Machine}
+	policy := c.policy()
+	policy.Allow = c.LocalRegistries
 	clients := &registryClients{
 		certs:  cmp.Or(c.Certs, registry.CertsDir),
-		dialer: newDialer(policy, buildkit.RefusedRegistry),
+		dialer: dialer{policy: policy, refused: buildkit.RefusedRegistry},
 		byHost: map[string]*http.Client{},
 	}
 	return func(name string) ([]docker.RegistryHost, error) {

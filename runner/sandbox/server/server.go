@@ -27,6 +27,7 @@ import (
 	// of files. A message that is used again must be reset before RecvMsg.
 	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto"
 
+	"slipway/config/netpolicy"
 	"slipway/config/process"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/cgroup"
@@ -43,12 +44,13 @@ type Config struct {
 	Frontends  []string      // frontend images allowed in addition to the built-in one
 	Idle       time.Duration // stop after this time without a call; 0 = never
 
-	InsecureRegistries []string // hosts with plain HTTP; loopback hosts always use it
-	LocalRegistries    []string // registries on this machine, as host:port; only for Environment.Network
-	Mirrors            []string // mirrors of Docker Hub, tried first: https://host, http://host or host
-	Certs              string   // directory of registries' certificates; empty = registry.CertsDir
-	DNS, DNSSearch     []string // name servers and search domains of RUN steps; nil = their network's
-	MaxParallelism     int      // steps at once; 0 = twice the processors
+	InsecureRegistries []string         // hosts with plain HTTP; loopback hosts always use it
+	LocalRegistries    []string         // registries on this machine, as host:port; only for Environment.Network
+	Policy             netpolicy.Policy // addresses that the server connects to for a Dockerfile
+	Mirrors            []string         // mirrors of Docker Hub, tried first: https://host, http://host or host
+	Certs              string           // directory of registries' certificates; empty = registry.CertsDir
+	DNS, DNSSearch     []string         // name servers and search domains of RUN steps; nil = their network's
+	MaxParallelism     int              // steps at once; 0 = twice the processors
 
 	Limited bool            // hold limits by cgroups, if they are writable
 	Limits  cgroup.Settings // limits of one build; the zero value = defaults that fit the machine

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/config/buildservice"
+	"slipway/config/netpolicy"
 	"slipway/config/process"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/cgroup"
@@ -37,7 +38,7 @@ func Command(limits LimitReader) *cli.Command {
 		ArgsUsage: "[-- flags of slipway builder]",
 		Description: "A gateway starts it, or systemd starts it as root for a gateway that is an ordinary user.\n" +
 			"The arguments after -- go to each builder, for example -- --network none.",
-		Flags: append(serviceFlags(), limits.Flags...),
+		Flags: slices.Concat(serviceFlags(), PolicyFlags(), limits.Flags),
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			line, err := parse(cmd)
 			if err == nil {
@@ -120,6 +121,7 @@ type commandLine struct {
 	limits        cgroup.Settings
 	limited       bool // the service can enforce the limits
 	registries    []buildservice.LocalRegistry
+	policy        netpolicy.Policy // addresses that builds and their hooks reach
 	builderArgs   []string
 	unsupported   string // reason why no sandbox can run here; empty = sandboxes may run
 	log           logrus.FieldLogger
@@ -150,6 +152,10 @@ func parse(cmd *cli.Command) (commandLine, error) {
 	if err != nil {
 		return commandLine{}, err
 	}
+	policy, err := ReadPolicy(cmd)
+	if err != nil {
+		return commandLine{}, err
+	}
 	log := logrus.New()
 	log.SetOutput(cmd.Root().ErrWriter)
 	return commandLine{
@@ -164,6 +170,7 @@ func parse(cmd *cli.Command) (commandLine, error) {
 		idle:        cmd.Duration("idle"),
 		running:     cmd.Int("running"),
 		registries:  registries,
+		policy:      policy,
 		builderArgs: cmd.Args().Slice(),
 		log:         log,
 	}, nil
@@ -233,7 +240,7 @@ func (l commandLine) serve(ctx context.Context) error {
 	builders := domains.New(domains.Options{
 		Executable: self,
 		Dir:        filepath.Join(l.state, "domains"),
-		Args:       slices.Concat(limitArgs(l.limits, l.limited), registryArgs(l.registries), l.builderArgs),
+		Args:       l.args(),
 		Network:    l.networks(),
 		Environ:    sandbox.BuilderEnviron(os.Environ()),
 		Idle:       l.idle,
@@ -264,6 +271,13 @@ func (l commandLine) serve(ctx context.Context) error {
 	return service.Serve(ctx, listener)
 }
 
+// args returns the arguments of each builder.
+func (l commandLine) args() []string {
+	return slices.Concat(
+		limitArgs(l.limits, l.limited), registryArgs(l.registries), PolicyArgs(l.policy), l.builderArgs,
+	)
+}
+
 // limitArgs returns the arguments of a builder with the same limits.
 func limitArgs(s cgroup.Settings, limited bool) []string {
 	return []string{
@@ -285,7 +299,7 @@ func (l commandLine) sandboxes(ctx context.Context) (Sandboxes, func()) {
 		return NoSandboxes{Why: l.unsupported}, func() {}
 	}
 	all := NewHostSandboxes(ctx, SandboxOptions{
-		Dir: sandboxDir(l.state), Limits: l.limits, Unlimited: !l.limited, Log: l.log,
+		Dir: sandboxDir(l.state), Policy: l.policy, Limits: l.limits, Unlimited: !l.limited, Log: l.log,
 	})
 	return all, all.Close
 }

@@ -1,6 +1,12 @@
 package service
 
-import "testing"
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v3"
+)
 
 func TestTheGatewaysUserIsANameOrANumber(t *testing.T) {
 	for text, want := range map[string]int{"": 0, "root": 0, "64500": 64500, "daemon": 1} {
@@ -11,6 +17,38 @@ func TestTheGatewaysUserIsANameOrANumber(t *testing.T) {
 	for _, text := range []string{"no-such-user", "-1", "1:2", "4294967295"} {
 		if got, err := parseGatewayUser(text); err == nil {
 			t.Errorf("user %q: got %d, want an error", text, got)
+		}
+	}
+}
+
+// The builders of a service have its policy, whatever else their arguments are.
+func TestTheServicesPolicyIsPassedToItsBuilders(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string // "" = an error
+	}{
+		{nil, "--private-networks allow"},
+		{
+			[]string{"--private-networks=refuse", "--allowed-network=10.1.2.3:5000,fd12::/16", "--allowed-network", "10.0.0.0/8"},
+			"--private-networks refuse --allowed-network 10.1.2.3:5000 --allowed-network fd12::/16 --allowed-network 10.0.0.0/8",
+		},
+		{[]string{"--private-networks=no"}, ""},
+		{[]string{"--allowed-network=registry.example.com"}, ""},
+	} {
+		var got string
+		cmd := &cli.Command{Flags: PolicyFlags(), Action: func(_ context.Context, cmd *cli.Command) error {
+			policy, err := ReadPolicy(cmd)
+			if err == nil {
+				got = strings.Join(PolicyArgs(policy), " ")
+			}
+			return err
+		}}
+		err := cmd.Run(t.Context(), append([]string{"service"}, test.args...))
+		if failed := err != nil; failed != (test.want == "") {
+			t.Errorf("%v: got error %v, want one %t", test.args, err, test.want == "")
+		}
+		if got != test.want {
+			t.Errorf("%v: got %q, want %q", test.args, got, test.want)
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (l commandLine) networks() func(context.Context, string) (domains.Network, 
 	case !sandbox.Privileged() && uplink == "":
 		why = "this service is not root, and slirp4netns or /dev/net/tun is missing (Debian: apt-get install slirp4netns)"
 	default:
-		return BuilderNetworks{Slirp: uplink, Registries: l.registries, Log: l.log}.Open
+		return BuilderNetworks{Slirp: uplink, Policy: l.policy, Registries: l.registries, Log: l.log}.Open
 	}
 	l.log.WithField("why", why).Warn("builders use the network of this machine: no packet filter keeps ADD of Git " +
 		"repositories from services of this machine and its networks")
@@ -113,7 +113,7 @@ func (b BuilderNetworks) join(ctx context.Context, n *builderNetwork) (err error
 		return err
 	}
 	forwards := map[string]string{} // by the address in the namespace
-	for _, proxy := range sandbox.ProxyAddresses() {
+	for _, proxy := range netpolicy.ProxyAddresses() {
 		if local, err := buildservice.ParseLocalRegistry(proxy); err == nil && local.Name == "" {
 			forwards[local.Listen] = local.Address
 		}

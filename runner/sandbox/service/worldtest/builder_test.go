@@ -15,6 +15,7 @@ import (
 	"slipway/config/buildservice"
 	"slipway/config/identity"
 	"slipway/config/must"
+	"slipway/config/netpolicy"
 	"slipway/runner/buildkit"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/domains"
@@ -24,6 +25,14 @@ import (
 // newBuilder starts the builder of a domain, with a network of its own or in the machine's. The log has
 // its output.
 func (w world) newBuilder(t *testing.T, own bool, args ...string) (*buildkit.Client, *logrustest.Hook) {
+	t.Helper()
+	return w.newBuilderWith(t, own, netpolicy.Policy{}, args...)
+}
+
+// newBuilderWith is like newBuilder, with a policy.
+func (w world) newBuilderWith(
+	t *testing.T, own bool, policy netpolicy.Policy, args ...string,
+) (*buildkit.Client, *logrustest.Hook) {
 	t.Helper()
 	if mode := sandbox.Probe(t.Context(), sandbox.ProbeOptions{})[0]; !mode.OK {
 		t.Skip("SKIPPED: no real builds here: " + mode.Fix)
@@ -35,8 +44,9 @@ func (w world) newBuilder(t *testing.T, own bool, args ...string) (*buildkit.Cli
 		Executable: "/proc/self/exe",
 		Dir:        dir,
 		Args: append([]string{
-			"--local-registry", w.registry, "--insecure-registry", publicAddress + ":80", "--limits=false",
-		}, args...),
+			"--local-registry", w.registry, "--insecure-registry", publicAddress + ":80",
+			"--insecure-registry", private + ":80", "--limits=false",
+		}, append(service.PolicyArgs(policy), args...)...),
 		Environ: []string{"PATH=" + os.Getenv("PATH")},
 		Idle:    time.Minute,
 		Log:     log,
@@ -44,7 +54,7 @@ func (w world) newBuilder(t *testing.T, own bool, args ...string) (*buildkit.Cli
 	if own {
 		registry := must.Get[buildservice.LocalRegistry](t)(buildservice.ParseLocalRegistry(w.registry))
 		networks := service.BuilderNetworks{
-			ResolvConf: w.resolvConf, Registries: []buildservice.LocalRegistry{registry}, Log: log,
+			ResolvConf: w.resolvConf, Policy: policy, Registries: []buildservice.LocalRegistry{registry}, Log: log,
 		}
 		o.Network = networks.Open
 	}

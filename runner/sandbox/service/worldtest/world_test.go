@@ -25,6 +25,7 @@ const (
 	machineAddress = "192.0.2.2"
 	publicAddress  = "203.0.113.10"
 	metadata       = "169.254.169.254"
+	private        = "10.20.30.40"
 	resolver       = "168.63.129.16" // as in one large cloud: at an address that builds do not reach
 )
 
@@ -57,10 +58,11 @@ func newWorld(t *testing.T) world {
 	t.Cleanup(func() { ip(t, "link del wan0") })
 	w.inside(t, func() {
 		ip(t, "link set lo up", "addr add 192.0.2.1/24 dev host0", "link set host0 up",
-			"addr add "+publicAddress+" dev lo", "addr add "+metadata+" dev lo", "addr add "+resolver+" dev lo")
+			"addr add "+publicAddress+" dev lo", "addr add "+metadata+" dev lo", "addr add "+private+" dev lo",
+			"addr add "+resolver+" dev lo")
 	})
 	repositories := newRepository(t)
-	for _, address := range []string{publicAddress, metadata} {
+	for _, address := range []string{publicAddress, metadata, private} {
 		w.serveHTTP(t, address)
 		w.serveGit(t, address, repositories)
 	}
@@ -166,10 +168,13 @@ func (w world) serveGit(t *testing.T, address, dir string) {
 	}
 }
 
-// serveNames serves the names public.test, and evil.test for the metadata service. It has no other names.
+// serveNames serves the names public.test, private.test, and evil.test for the metadata service. It has no
+// other names.
 func (w world) serveNames(t *testing.T) {
 	t.Helper()
-	records := map[string]string{"public.test.": publicAddress, "evil.test.": metadata}
+	records := map[string]string{
+		"public.test.": publicAddress, "evil.test.": metadata, "private.test.": private,
+	}
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, query *dns.Msg) {
 		answer := new(dns.Msg).SetReply(query)
 		address, known := records[query.Question[0].Name]
