@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
-	"github.com/docker/go-units"
 
 	"slipway/config/secret"
+	"slipway/config/size"
 )
 
 // LoadGateway reads the gateway's settings from environment variables in the form of os.Environ,
@@ -150,7 +150,7 @@ const maxCPUs = 10_000
 func (g Gateway) checkLimits() error {
 	var errs []error
 	if g.BuildMemory != "" {
-		if size, err := units.FromHumanSize(g.BuildMemory); err != nil || size < 1 {
+		if memory, err := size.Parse(g.BuildMemory); err != nil || memory < 1 {
 			errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_MEMORY is %q: give a size like 4GB", g.BuildMemory))
 		}
 	}

@@ -21,6 +21,7 @@ var layers = [][]string{
 		"config/process",
 		"config/netpolicy",
 		"config/safe",
+		"config/size",
 		"config/text",
 		"config/discard",
 	},
@@ -67,6 +68,7 @@ var alone = map[string][]string{
 	"config/process":      {},
 	"config/netpolicy":    {},
 	"config/safe":         {},
+	"config/size":         {},
 	"config/text":         {},
 	"config/discard":      {},
 	"config/identity":     {"config/secret"},
@@ -91,6 +93,7 @@ var leaves = []string{
 	"config/netpolicy",
 	"config/program",
 	"config/safe",
+	"config/size",
 	"config/text",
 	"config/discard",
 }

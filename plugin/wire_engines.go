@@ -12,11 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/go-units"
-
 	"slipway/config"
 	"slipway/config/buildservice"
 	"slipway/config/identity"
+	"slipway/config/size"
 	"slipway/plugin/assembly"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/dispatcher"
@@ -150,7 +149,7 @@ func serviceArgs(c config.Gateway) ([]string, error) {
 	err := errors.Join(
 		checkRunnerUser(c.RunnerUser, os.Geteuid()),
 		checkSize("SLIPWAY_BUILDER_CACHE", c.BuilderCache),
-		checkSize("SLIPWAY_BUILD_DISK", cmp.Or(c.BuildDisk, "0")),
+		checkSize("SLIPWAY_BUILD_DISK", c.BuildDisk),
 	)
 	if err != nil {
 		return nil, err
@@ -183,10 +182,10 @@ func serviceArgs(c config.Gateway) ([]string, error) {
 	return args, nil
 }
 
-// checkSize checks a setting as 20GB.
+// checkSize checks a setting as 20GB, which may be empty.
 func checkSize(name, text string) error {
-	if size, err := units.FromHumanSize(text); err != nil || size < 0 {
-		return fmt.Errorf("%s is %q: give a size as 20GB", name, text)
+	if _, err := size.ParseOptional(text); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }

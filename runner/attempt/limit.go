@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 
+	"slipway/config/size"
 	"slipway/runner/buildhooks"
 )
 
@@ -31,11 +31,7 @@ func (d diskUse) full() string {
 	case d.bytes == 0:
 		return ""
 	case d.freeBytes < d.bytes/fullBelow:
-		return fmt.Sprintf(
-			"the disk of the build is full, limit %s: %s",
-			units.HumanSize(float64(d.bytes)),
-			diskSetting,
-		)
+		return fmt.Sprintf("the disk of the build is full, limit %s: %s", size.Format(d.bytes), diskSetting)
 	case d.freeInodes == 0:
 		return fmt.Sprintf("the disk of the build has no room for another file: %s", diskSetting)
 	}

@@ -21,7 +21,7 @@ func TestADiskIsFull(t *testing.T) {
 		"unknown":             {diskUse{}, ""},
 		"has room":            {diskUse{bytes: 10e9, freeBytes: 5e9, freeInodes: 7}, ""},
 		"has little room":     {diskUse{bytes: 10e9, freeBytes: 100e6, freeInodes: 7}, ""},
-		"has almost no room":  {diskUse{bytes: 10e9, freeBytes: 99e6, freeInodes: 7}, "limit 10GB: SLIPWAY_BUILD_DISK"},
+		"has almost no room":  {diskUse{bytes: 10e9, freeBytes: 99e6, freeInodes: 7}, "limit 10 GB: SLIPWAY_BUILD_DISK"},
 		"has no further file": {diskUse{bytes: 10e9, freeBytes: 5e9}, "no room for another file: SLIPWAY_BUILD_DISK"},
 	} {
 		got := c.use.full()

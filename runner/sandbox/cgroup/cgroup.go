@@ -19,7 +19,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/docker/go-units"
+	"slipway/config/size"
 )
 
 // The environment variables of the limits, which the messages name.
@@ -43,7 +43,7 @@ type Limits struct {
 func (l Limits) String() string {
 	var all []string
 	if l.Memory > 0 {
-		all = append(all, "memory "+Size(l.Memory))
+		all = append(all, "memory "+size.Format(l.Memory))
 	}
 	if l.Processes > 0 {
 		all = append(all, fmt.Sprintf("%d processes", l.Processes))
@@ -55,11 +55,6 @@ func (l Limits) String() string {
 		return "no limits"
 	}
 	return strings.Join(all, ", ")
-}
-
-// Size returns a number of bytes as readable text, for example "4 GB" for 4,000,000,000.
-func Size(bytes int64) string {
-	return units.CustomSize("%.4g %s", float64(bytes), 1000, []string{"B", "kB", "MB", "GB", "TB", "PB"})
 }
 
 // Counters count how often processes met the limits of a group.
@@ -94,7 +89,7 @@ const (
 func (c Counters) Reason(l Limits) string {
 	switch {
 	case c.OOMKills > 0 && l.Memory > 0:
-		return fmt.Sprintf("%s, limit %s: %s", OutOfMemory, Size(l.Memory), MemorySetting)
+		return fmt.Sprintf("%s, limit %s: %s", OutOfMemory, size.Format(l.Memory), MemorySetting)
 	case c.OOMKills > 0:
 		return OutOfMemory
 	case c.FailedFork > 0 && l.Processes > 0:

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"slipway/config/size"
 )
 
 // The numbers of Decide.
@@ -56,13 +58,13 @@ func Decide(m Machine, s Settings) Decision {
 	switch {
 	case s.Memory > 0:
 		d.Build.Memory = s.Memory
-		add("memory %s: %s", Size(s.Memory), MemorySetting)
+		add("memory %s: %s", size.Format(s.Memory), MemorySetting)
 	case m.Memory > 0:
 		reserve := max(m.Memory/4, minReserve)
 		share := max((m.Memory-reserve)/int64(builds), minMemory)
 		d.Build.Memory = share - share%memoryStep
 		add("memory %s: the machine's %s without a reserve of %s, for %d builds at once",
-			Size(d.Build.Memory), Size(m.Memory), Size(reserve), builds)
+			size.Format(d.Build.Memory), size.Format(m.Memory), size.Format(reserve), builds)
 	default:
 		add("memory without a limit: the machine's memory is unknown")
 	}

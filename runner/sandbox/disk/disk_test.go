@@ -154,10 +154,10 @@ func TestAFullMachineIsAnErrorBeforeAnythingIsMounted(t *testing.T) {
 		o    disk.Options
 		want string
 	}{
-		"too large": {disk.Options{Dir: dir, Bytes: 1 << 30}, "make a disk of 1GiB: " + dir + " has"},
+		"too large": {disk.Options{Dir: dir, Bytes: 1 << 30}, "make a disk of 1.074 GB: " + dir + " has"},
 		"the reserve": {
 			disk.Options{Dir: dir, Bytes: 20 * mebi, Reserve: 50 * mebi},
-			", and 50MiB must remain free: free space there",
+			", and 52.43 MB must remain free: free space there",
 		},
 	} {
 		_, err := disk.New(t.Context(), c.o)

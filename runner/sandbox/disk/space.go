@@ -3,8 +3,9 @@ package disk
 import (
 	"fmt"
 
-	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
+
+	"slipway/config/size"
 )
 
 // A SpaceError reports that the machine has too little space for a disk.
@@ -19,10 +20,10 @@ type SpaceError struct {
 func (e *SpaceError) Error() string {
 	reserve := ""
 	if e.Reserve > 0 {
-		reserve = fmt.Sprintf(", and %s must remain free", units.BytesSize(float64(e.Reserve)))
+		reserve = fmt.Sprintf(", and %s must remain free", size.Format(e.Reserve))
 	}
 	return fmt.Sprintf("make a disk of %s: %s has %s free%s: free space there, or make the disk smaller",
-		units.BytesSize(float64(e.Bytes)), e.Dir, units.BytesSize(float64(max(e.Free, 0))), reserve)
+		size.Format(e.Bytes), e.Dir, size.Format(max(e.Free, 0)), reserve)
 }
 
 // Unwrap returns the error of the kernel, so that errors.Is(err, syscall.ENOSPC) works.

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/docker/go-units"
+	"slipway/config/size"
 )
 
 // keepUsed is the time for which a state stays after a request for its builder, even if there is no
@@ -66,11 +66,9 @@ func planDrops(all []cacheState, s space, now time.Time) []drop {
 func (s space) shortage(total int64) string {
 	switch {
 	case total > s.limit:
-		return fmt.Sprintf("the caches have %s, and the limit is %s", size(total), size(s.limit))
+		return fmt.Sprintf("the caches have %s, and the limit is %s", size.Format(total), size.Format(s.limit))
 	case s.free < s.floor:
-		return fmt.Sprintf("the disk has %s of free space, and %s should be free", size(s.free), size(s.floor))
+		return fmt.Sprintf("the disk has %s of free space, and %s should be free", size.Format(s.free), size.Format(s.floor))
 	}
 	return ""
 }
-
-func size(bytes int64) string { return units.HumanSize(float64(bytes)) }

@@ -99,7 +99,7 @@ func TestTheLeastRecentlyUsedCacheIsDeleted(t *testing.T) {
 	if _, err := os.Stat(newer); err != nil {
 		t.Errorf("the newer cache: got %v, want it kept", err)
 	}
-	if text := logOf(hook); !strings.Contains(text, "the caches have 12GB, and the limit is 10GB") {
+	if text := logOf(hook); !strings.Contains(text, "the caches have 12 GB, and the limit is 10 GB") {
 		t.Errorf("got log %s, want the reason in it", text)
 	}
 }
@@ -111,7 +111,7 @@ func TestCachesAreDeletedOnAFullDisk(t *testing.T) {
 	old := leaveState(t, s, "old", 6e9, 2*time.Hour)
 	openOnly(t, s)
 	waitGone(t, old)
-	if text := logOf(hook); !strings.Contains(text, "the disk has 5GB of free space, and 10GB should be free") {
+	if text := logOf(hook); !strings.Contains(text, "the disk has 5 GB of free space, and 10 GB should be free") {
 		t.Errorf("got log %s, want the reason in it", text)
 	}
 }

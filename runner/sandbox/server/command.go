@@ -8,11 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/docker/go-units"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v3"
 
 	"slipway/config/process"
+	"slipway/config/size"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/cgroup"
 	"slipway/runner/sandbox/remote"
@@ -82,7 +82,7 @@ func exitCode(err error) error {
 }
 
 func configOf(cmd *cli.Command) (Config, error) {
-	size, err := units.FromHumanSize(cmd.String("cache-size"))
+	cacheBytes, err := size.Parse(cmd.String("cache-size"))
 	if err != nil {
 		return Config{}, fmt.Errorf("--cache-size: %w", err)
 	}
@@ -101,7 +101,7 @@ func configOf(cmd *cli.Command) (Config, error) {
 		State:              cmd.String("state"),
 		Network:            cmd.String("network"),
 		OCIRuntime:         cmd.String("runtime"),
-		CacheBytes:         size,
+		CacheBytes:         cacheBytes,
 		Frontends:          cmd.StringSlice("frontend"),
 		Idle:               cmd.Duration("idle"),
 		InsecureRegistries: cmd.StringSlice("insecure-registry"),
@@ -129,16 +129,13 @@ func limitsOf(cmd *cli.Command) (cgroup.Settings, error) {
 		Builds:    cmd.Int("builds"),
 		Own:       cmd.Int("own-builds"),
 	}
-	if size := cmd.String("build-memory"); size != "" {
-		memory, err := units.FromHumanSize(size)
-		if err != nil {
-			return s, fmt.Errorf("--build-memory: %w", err)
-		}
-		s.Memory = memory
+	var err error
+	if s.Memory, err = size.ParseOptional(cmd.String("build-memory")); err != nil {
+		return s, fmt.Errorf("--build-memory: %w", err)
 	}
-	if s.Memory < 0 || s.Processes < 0 || s.CPUs < 0 || s.Builds < 0 || s.Own < 0 {
-		return s, errors.New("a limit of a build is negative: check --build-memory, --build-processes, " +
-			"--build-cpus, --builds and --own-builds")
+	if s.Processes < 0 || s.CPUs < 0 || s.Builds < 0 || s.Own < 0 {
+		return s, errors.New("a limit of a build is negative: check --build-processes, --build-cpus, --builds and " +
+			"--own-builds")
 	}
 	return s, nil
 }
