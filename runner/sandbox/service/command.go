@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -12,13 +11,13 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/docker/go-units"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v3"
 
 	"slipway/config/buildservice"
 	"slipway/config/netpolicy"
 	"slipway/config/process"
+	"slipway/config/size"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/cgroup"
 	"slipway/runner/sandbox/domains"
@@ -194,15 +193,11 @@ func parseGatewayUser(text string) (int, error) {
 
 // parseSize parses a flag as 20GB; 0 = it is empty.
 func parseSize(cmd *cli.Command, name string) (int64, error) {
-	text := cmd.String(name)
-	if text == "" {
-		return 0, nil
+	bytes, err := size.ParseOptional(cmd.String(name))
+	if err != nil {
+		return 0, fmt.Errorf("--%s: %w", name, err)
 	}
-	size, err := units.FromHumanSize(text)
-	if err != nil || size < 0 {
-		return 0, fmt.Errorf("--%s is %q: give a size, for example 20GB", name, text)
-	}
-	return size, nil
+	return bytes, nil
 }
 
 // run runs the service in namespaces of its own, or without if they are not possible.
@@ -237,6 +232,9 @@ func (l commandLine) serve(ctx context.Context) error {
 	if err := os.RemoveAll(filepath.Join(l.state, "state")); err != nil {
 		l.log.WithError(err).Warn("cannot delete the cache of an earlier release: delete it by hand")
 	}
+	// The sandboxes are closed after the builders, because Close kills the processes in their group.
+	sandboxes, stop := l.sandboxes(ctx)
+	defer stop()
 	builders := domains.New(domains.Options{
 		Executable: self,
 		Dir:        filepath.Join(l.state, "domains"),
@@ -253,8 +251,6 @@ func (l commandLine) serve(ctx context.Context) error {
 		Log: l.log,
 	})
 	defer builders.Close()
-	sandboxes, stop := l.sandboxes(ctx)
-	defer stop()
 	o, err := l.options(builders, sandboxes)
 	if err != nil {
 		return err
@@ -263,7 +259,7 @@ func (l commandLine) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listener, err := l.listen()
+	listener, err := listen(l.socket, l.gatewayUser)
 	if err != nil {
 		return err
 	}
@@ -330,23 +326,4 @@ func (l commandLine) options(builders Builders, sandboxes Sandboxes) (Options, e
 		o.DiskBytes, err = defaultMemoryDisk(l.limits.Builds)
 	}
 	return o, err
-}
-
-// listen opens the socket. Only the gateway's user, root and the service's own user may connect.
-func (l commandLine) listen() (*net.UnixListener, error) {
-	if err := os.Remove(l.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove the socket of a predecessor: %w", err)
-	}
-	listener, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: l.socket, Net: "unixpacket"})
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", l.socket, err)
-	}
-	err = os.Chmod(l.socket, 0o600)
-	if err == nil && l.gatewayUser != 0 {
-		err = os.Chown(l.socket, l.gatewayUser, -1)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("give the socket to the gateway: %w", err), listener.Close())
-	}
-	return listener, nil
 }
