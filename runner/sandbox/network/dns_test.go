@@ -180,3 +180,17 @@ func TestRouterFollowsTheHostsResolvers(t *testing.T) {
 		t.Errorf("addresses (-want +got):\n%s", diff)
 	}
 }
+
+// A namespace without a name is not found, also by a query for the root domain, whose name is empty.
+func TestANamespaceWithoutANameIsNotResolved(t *testing.T) {
+	r := &Router{members: map[*Namespace]struct{}{}, versions: []family{ipv4}}
+	for _, n := range []*Namespace{{router: r}, {router: r, name: "db"}} {
+		must.Succeed(t, r.admit(n))
+	}
+	if got := r.lookup("db"); len(got) != 1 {
+		t.Errorf("addresses of db: got %v, want one", got)
+	}
+	if got := r.lookup(""); got != nil {
+		t.Errorf("addresses of an empty name: got %v, want none", got)
+	}
+}

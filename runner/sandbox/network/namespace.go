@@ -140,7 +140,7 @@ func (r *Router) lookup(name string) []netip.Addr {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for member := range r.members {
-		if member.name == name {
+		if name != "" && member.name == name {
 			return member.Addresses()
 		}
 	}
