@@ -74,7 +74,14 @@ func openDomain(id, dir string, group int) (*domain, error) {
 	if err := writeRecord(dir, record{Domain: id, Bytes: readState(dir).bytes}); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	d := &domain{id: id, dir: dir, listener: listener, queue: queue, starting: make(chan struct{}, 1)}
+	d := &domain{
+		id:       id,
+		dir:      dir,
+		listener: listener,
+		queue:    queue,
+		starting: make(chan struct{}, 1),
+		used:     time.Now(), // else tidy could delete the state before the request that opens it
+	}
 	d.starting <- struct{}{}
 	return d, nil
 }

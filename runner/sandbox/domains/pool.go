@@ -27,6 +27,9 @@ const (
 	unpackTimeout = 15 * time.Minute
 	// unpackDelay is the longest time that an image waits for a time without builds.
 	unpackDelay = 10 * time.Minute
+	// maxImages bounds the images that the supervisor remembers. Builders run code of repositories, which may
+	// use any number of images.
+	maxImages = 10_000
 )
 
 // publicImage matches an image by digest, as docker.io/library/alpine@sha256:….
@@ -41,7 +44,7 @@ func (s *Supervisor) addImage(image string) {
 	}
 	s.mu.Lock()
 	_, known := s.images[image]
-	if !known {
+	if !known && len(s.images) < maxImages {
 		s.images[image] = false
 	}
 	s.mu.Unlock()
