@@ -16,6 +16,7 @@ import (
 
 	"slipway/config/buildservice"
 	"slipway/config/process"
+	"slipway/config/safe"
 	"slipway/config/text"
 	"slipway/runner/sandbox/disk"
 )
@@ -60,7 +61,10 @@ func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildserv
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		a.serveRunner(life)
+		// An error of one attempt must not end the others.
+		if err := safe.Do(func() error { a.serveRunner(life); return nil }); err != nil {
+			a.log.WithError(err).Error("requests of the runner are not served any more")
+		}
 	}()
 	_ = conn.Send(buildservice.Reply{Started: &buildservice.Empty{}}, nil) // gone is closed if it fails
 	select {
@@ -159,7 +163,7 @@ func (a *attempt) makeDirs(ctx context.Context) (err error) {
 		if a.uid == 0 {
 			continue
 		}
-		if err := os.Chown(dir, a.uid, a.service.o.GID); err != nil {
+		if err := os.Lchown(dir, a.uid, a.service.o.GID); err != nil {
 			return fmt.Errorf("give the runner its directory: %w", err)
 		}
 	}

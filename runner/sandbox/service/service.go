@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -140,6 +141,13 @@ func (s *Service) Serve(ctx context.Context, listener *net.UnixListener) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
+		case isTemporary(err):
+			s.o.Log.WithError(err).Warn("cannot accept a connection")
+			select {
+			case <-time.After(acceptDelay):
+			case <-ctx.Done():
+			}
+			continue
 		case err != nil:
 			return fmt.Errorf("accept a connection of the gateway: %w", err)
 		}
@@ -149,6 +157,15 @@ func (s *Service) Serve(ctx context.Context, listener *net.UnixListener) error {
 			s.admitConnection(ctx, conn)
 		})
 	}
+}
+
+// acceptDelay is the delay after an error of Accept that may go away.
+const acceptDelay = 100 * time.Millisecond
+
+// isTemporary reports whether a later Accept may work: too many files are open, or memory is short.
+func isTemporary(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && errno.Temporary()
 }
 
 // admitConnection serves a connection, unless its user has too many.

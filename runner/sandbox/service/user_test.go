@@ -3,6 +3,7 @@ package service_test
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,6 +122,31 @@ func TestARunnerGetsTheBuilderOfItsDomain(t *testing.T) {
 		t.Errorf("closed sandboxes: got %d, want 1", n)
 	}
 }
+
+// A panic in the service ends one attempt, and not the others.
+func TestAPanicEndsOneAttempt(t *testing.T) {
+	e := newEnv(t, "", func(o *service.Options) {
+		o.Program = "/proc/self/exe"
+		o.Builders = panicking{}
+	})
+	r := run("b1-1")
+	r.Token = secret.New(filepath.Join(e.dir, "answers"))
+	a, err := e.client.Start(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := e.read(t, "answers"); !strings.Contains(got, "error: connect to the builder") {
+		t.Errorf("replies: got %q, want an error", got)
+	}
+	a.Wait()
+	if _, err := e.client.Level(t.Context()); err != nil {
+		t.Errorf("a later request: got %v, want a reply", err)
+	}
+}
+
+type panicking struct{}
+
+func (panicking) Dial(context.Context, string) (net.Conn, error) { panic("a bug") }
 
 func TestWithoutHooksThereIsNoSandbox(t *testing.T) {
 	e := newEnv(t, "", func(o *service.Options) {
