@@ -16,15 +16,17 @@ import (
 )
 
 // rootService is the script that sudo runs. It starts a builder service, and when standard input closes,
-// it stops the service and removes its state. Its arguments are the program, a directory, the user
-// of the gateway, and the registry.
+// it stops the service and removes its state. Its arguments are the program, the directory of the
+// socket, the user of the gateway, and the registry. The state is in a directory of root, because a user
+// could replace directories in their own one by links.
 const rootService = `
-"$1" builder service --socket "$2/service.sock" --state "$2/state" --gateway-user "$3" --local-registry "$4" --builds 2 &
+state=$(mktemp -d /var/tmp/slipway-builder-XXXXXX) && chmod 0711 "$state" || exit
+"$1" builder service --socket "$2/service.sock" --state "$state" --gateway-user "$3" --local-registry "$4" --builds 2 &
 service=$!
 cat >/dev/null
 kill "$service"
 wait "$service"
-rm -rf "$2"
+rm -rf "$state" "$2"
 `
 
 // serviceTimeout is the maximum time for sudo to start a service, including the password prompt.

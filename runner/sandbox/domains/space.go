@@ -68,7 +68,11 @@ func (s space) shortage(total int64) string {
 	case total > s.limit:
 		return fmt.Sprintf("the caches have %s, and the limit is %s", size.Format(total), size.Format(s.limit))
 	case s.free < s.floor:
-		return fmt.Sprintf("the disk has %s of free space, and %s should be free", size.Format(s.free), size.Format(s.floor))
+		return fmt.Sprintf(
+			"the disk has %s of free space, and %s should be free",
+			size.Format(s.free),
+			size.Format(s.floor),
+		)
 	}
 	return ""
 }
