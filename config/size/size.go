@@ -12,7 +12,7 @@ import (
 func Parse(text string) (int64, error) {
 	bytes, err := units.FromHumanSize(text)
 	if err != nil || bytes < 0 { // a number that is too large overflows
-		return 0, fmt.Errorf("%q is no size: give one as 20GB", text)
+		return 0, fmt.Errorf("%q is not a size: give one, for example 20GB", text)
 	}
 	return bytes, nil
 }

@@ -17,7 +17,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, text := range []string{"", "-1GB", "GB", "20XB", "99999999999999999PB", "1 2"} {
 		got, err := size.Parse(text)
-		if err == nil || !strings.Contains(err.Error(), "give one as 20GB") {
+		if err == nil || !strings.Contains(err.Error(), "for example 20GB") {
 			t.Errorf("%q: got %d, error %v, want an error with an example", text, got, err)
 		}
 	}

@@ -142,7 +142,7 @@ func (s *Service) Serve(ctx context.Context, listener *net.UnixListener) error {
 		case ctx.Err() != nil:
 			return nil
 		case isTemporary(err):
-			s.o.Log.WithError(err).Warn("cannot accept a connection")
+			s.o.Log.WithError(err).Warn("cannot accept a connection: will retry")
 			select {
 			case <-time.After(acceptDelay):
 			case <-ctx.Done():
