@@ -28,6 +28,7 @@ import (
 	"slipway/plugin/store"
 	"slipway/plugin/watcher"
 	"slipway/plugin/web"
+	"slipway/plugin/web/pages"
 )
 
 // shutdownTimeout is how long active requests may take when the gateway stops.
@@ -54,6 +55,7 @@ type Gateway struct {
 	logs          *logs.Logs
 	reconciler    *reconciler.Reconciler
 	watcher       *watcher.Watcher
+	isolation     pages.Isolation // of builds on this machine; nil = it runs none
 	server        *http.Server
 	metricsServer *metricsServer // nil = metrics have no address of their own
 }
@@ -109,7 +111,7 @@ func construct(ctx context.Context, o Options, c *closers) (*Gateway, error) {
 	return &Gateway{
 		config: b.config, log: b.log, listener: b.listener, closers: c,
 		store: b.store, leader: elector, catalog: s.catalog, logs: s.logs,
-		reconciler: s.reconciler, watcher: st.watcher,
+		reconciler: s.reconciler, watcher: st.watcher, isolation: e.ownIsolation(),
 		server: web.Server(handler), metricsServer: metricsServer,
 	}, nil
 }
@@ -133,6 +135,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return g.store.Tasks().Run(ctx) })
 	group.Go(func() error { return g.watcher.Run(ctx) })
 	group.Go(func() error { g.tidyWebhooks(ctx); return nil })
+	group.Go(func() error { g.logIsolation(ctx); return nil })
 	group.Go(func() error {
 		return g.reconciler.Run(ctx, reconciler.Intervals{
 			Polled: g.config.PollInterval,

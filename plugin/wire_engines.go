@@ -42,6 +42,7 @@ type engines struct {
 	cis        map[string]pages.CI     // engines on CI servers
 	probes     pipeline.Probes         // of any CI, because all accept each other's; zero without a CI
 	isolation  pages.Isolation         // of the embedded engine
+	runsBuilds bool                    // the embedded engine is configured
 }
 
 // newEngines returns the configured engines. polls schedules a poll if a pipeline reports an unknown
@@ -54,18 +55,23 @@ func newEngines(
 		inrepo:     newInRepo(b, polls),
 		extensions: map[string]http.Handler{},
 		cis:        map[string]pages.CI{},
-		isolation: embedded.NewLevelCache(
-			buildservice.Client{Socket: assembly.ServiceSocket(b.config)}, b.store.Now,
-		),
 	}
 	all.byName[inrepo.Name] = dispatcher.Engine{Engine: all.inrepo, URL: b.config.URL, InRepository: true}
+	var levels embedded.LevelSource = buildservice.Client{Socket: assembly.ServiceSocket(b.config)}
 	if slices.Contains(b.config.Engines(), embedded.Name) {
-		e, err := newEmbedded(b)
+		service, err := newBuilderService(b)
+		if err != nil {
+			return engines{}, err
+		}
+		e, err := newEmbedded(b, service)
 		if err != nil {
 			return engines{}, err
 		}
 		all.byName[embedded.Name] = e
+		all.runsBuilds = true
+		levels = service
 	}
+	all.isolation = embedded.NewLevelCache(levels, b.store.Now)
 	cis, err := newCIs(ctx, b, rechecks)
 	if err != nil {
 		return engines{}, err
@@ -93,26 +99,45 @@ func newInRepo(b base, polls *reconciler.Requests) *inrepo.Engine {
 	})
 }
 
-// newEmbedded returns the embedded engine. Without the socket of a builder service, it starts its own.
-func newEmbedded(b base) (dispatcher.Engine, error) {
+// A builderService starts runners, and reports how they are isolated.
+type builderService interface {
+	embedded.Runners
+	embedded.LevelSource
+}
+
+// ownIsolation returns the isolation of builds on this machine, or nil if no engine runs them here.
+func (e engines) ownIsolation() pages.Isolation {
+	if e.runsBuilds {
+		return e.isolation
+	}
+	return nil
+}
+
+// newBuilderService returns the builder service at the configured socket. Without one, it returns a
+// service of the gateway's own.
+func newBuilderService(b base) (builderService, error) {
+	if b.config.BuilderService != "" {
+		return buildservice.Client{Socket: b.config.BuilderService}, nil
+	}
+	args, err := serviceArgs(b.config)
+	if err != nil {
+		return nil, err
+	}
+	service := embedded.NewService(embedded.ServiceOptions{
+		Executable: assembly.Executable,
+		Dir:        assembly.ServiceDir(b.config),
+		Args:       args,
+		Log:        b.log,
+	})
+	b.closers.add(service.Close)
+	return service, nil
+}
+
+// newEmbedded returns the embedded engine.
+func newEmbedded(b base, runners embedded.Runners) (dispatcher.Engine, error) {
 	id, err := identity.Read(b.config.BuilderTLS)
 	if err != nil {
 		return dispatcher.Engine{}, fmt.Errorf("SLIPWAY_BUILDER_TLS: %w", err)
-	}
-	var runners embedded.Runners = buildservice.Client{Socket: b.config.BuilderService}
-	if b.config.BuilderService == "" {
-		args, err := serviceArgs(b.config)
-		if err != nil {
-			return dispatcher.Engine{}, err
-		}
-		service := embedded.NewService(embedded.ServiceOptions{
-			Executable: assembly.Executable,
-			Dir:        assembly.ServiceDir(b.config),
-			Args:       args,
-			Log:        b.log,
-		})
-		b.closers.add(service.Close)
-		runners = service
 	}
 	engine := embedded.New(embedded.Options{Runners: runners, Builder: b.config.Builder, Log: b.log})
 	b.closers.add(engine.Close)

@@ -42,7 +42,7 @@ func isolation(ctx context.Context, c config.Gateway) []Finding {
 	level, err := buildservice.Client{Socket: assembly.ServiceSocket(c)}.Level(ctx)
 	switch {
 	case err != nil && c.BuilderService == "":
-		f.Note = "not known yet: the gateway's builder service starts with the first build"
+		f.Note = "not known: the gateway's builder service does not run: start the gateway, and see its log"
 	case err != nil:
 		f.Err = fmt.Errorf("SLIPWAY_BUILDER_SERVICE=%s: %w", c.BuilderService, err)
 		f.Fix = "start slipway-builder-service, and check its --gateway-user and --socket"

@@ -37,7 +37,11 @@ func serveLevel(t *testing.T, level buildservice.Level) (socket string) {
 func TestDoctorReportsTheIsolation(t *testing.T) {
 	all := settings(t, bitbucket(t, 0))
 	output, _ := run(t, all...)
-	wantLines(t, output, "✓ isolation    not known yet: the gateway's builder service starts with the first build")
+	wantLines(
+		t,
+		output,
+		"✓ isolation    not known: the gateway's builder service does not run: start the gateway, and see its log",
+	)
 	full := serveLevel(t, buildservice.Level{Hooks: buildservice.LevelFull, NotHeld: []string{"memory: no cgroups"}})
 	output, _ = run(t, append(all, "SLIPWAY_BUILDER_SERVICE="+full)...)
 	wantLines(t, output, "✓ isolation    full: build hooks run in a sandbox; limits without effect: memory: no cgroups")

@@ -42,6 +42,7 @@ func newEngine(t *testing.T, program string, log logrus.FieldLogger) *embedded.E
 	s, err := service.New(service.Options{
 		Program:   program,
 		Dir:       t.TempDir(),
+		Builders:  noBuilders{},
 		Sandboxes: service.NoSandboxes{Why: "none in this test"},
 		Grace:     50 * time.Millisecond,
 		Log:       discard.Logger(),
@@ -64,6 +65,13 @@ func newEngine(t *testing.T, program string, log logrus.FieldLogger) *embedded.E
 		}
 	})
 	return engineOn(t, buildservice.Client{Socket: path}, log)
+}
+
+// noBuilders is a machine without builders.
+type noBuilders struct{}
+
+func (noBuilders) Dial(context.Context, string) (net.Conn, error) {
+	return nil, errors.New("no builders in this test")
 }
 
 func engineOn(t *testing.T, runners embedded.Runners, log logrus.FieldLogger) *embedded.Engine {

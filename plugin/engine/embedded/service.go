@@ -23,8 +23,8 @@ type ServiceOptions struct {
 }
 
 // A Service supervises one process of `slipway builder service`, the builder service of this gateway.
-// It starts the process when a runner needs it, and starts it again after a crash. Close stops it. It
-// is safe for concurrent use.
+// The first call of Start or Level starts the process, and the next call after a crash starts it again.
+// Close stops it. It is safe for concurrent use.
 type Service struct {
 	o      ServiceOptions
 	client buildservice.Client

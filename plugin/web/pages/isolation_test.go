@@ -40,7 +40,7 @@ func TestThePageShowsTheLevelOfIsolation(t *testing.T) {
 		"Isolation off: build hooks do not run. runc is absent": isolation{level: buildservice.Level{
 			Hooks: "off", Why: "runc is absent",
 		}},
-		"Isolation not known: the builder service does not run": isolation{err: errors.New("no socket")},
+		"Isolation not known yet: the builder service is starting, or does not run": isolation{err: errors.New("no socket")},
 	} {
 		embedded := pagestest.Embedded()
 		embedded.Isolation = source

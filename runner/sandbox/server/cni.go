@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/moby/buildkit/util/network"
@@ -45,18 +46,20 @@ func cniConfig() ([]byte, error) {
 	}}}, "", "  ")
 }
 
-// bridgeRules returns the iptables rules of the bridge. They allow outgoing connections by NAT, also if
-// Docker or a firewall has set the policy of FORWARD to DROP. They reject connections to the cloud's
-// metadata service, because a Dockerfile could get this machine's credentials there. They drop packets
-// from one step to another, as isolateSteps does on the bridge. Each rule begins with its table and
-// chain. Each rule is inserted at the top, so the last one has precedence.
-func bridgeRules() [][]string {
-	return [][]string{
-		{"nat", "POSTROUTING", "-s", cniSubnet, "!", "-d", cniSubnet, "-j", "MASQUERADE"},
-		{"filter", "FORWARD", "-o", cniBridge, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"},
-		{"filter", "FORWARD", "-i", cniBridge, "-j", "ACCEPT"},
-		{"filter", "FORWARD", "-i", cniBridge, "-d", "169.254.0.0/16", "-j", "REJECT"},
-		{"filter", "FORWARD", "-i", cniBridge, "-o", cniBridge, "-j", "DROP"},
+// bridgeRules returns the iptables rules of the bridge by table, in the order and the form of
+// iptables-save. They allow outgoing connections by NAT, also if Docker or a firewall has set the policy
+// of FORWARD to DROP. They reject connections to the cloud's metadata service, because a Dockerfile could
+// get this machine's credentials there. They drop packets from one step to another, as isolateSteps does
+// on the bridge.
+func bridgeRules() map[string][]string {
+	return map[string][]string{
+		"filter": {
+			"FORWARD -i " + cniBridge + " -o " + cniBridge + " -j DROP",
+			"FORWARD -d 169.254.0.0/16 -i " + cniBridge + " -j REJECT --reject-with icmp-port-unreachable",
+			"FORWARD -i " + cniBridge + " -j ACCEPT",
+			"FORWARD -o " + cniBridge + " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+		},
+		"nat": {"POSTROUTING -s " + cniSubnet + " ! -d " + cniSubnet + " -j MASQUERADE"},
 	}
 }
 
@@ -74,35 +77,64 @@ func openCNI(ctx context.Context, state string, f sandbox.NetworkFacts) (network
 	if err := dropNamespaces(filepath.Join(state, "net", "cni"), cniLeases); err != nil {
 		return nil, err
 	}
-	for _, rule := range bridgeRules() {
-		if err := ensureRule(ctx, rule); err != nil {
-			return nil, err
-		}
+	if err := ensureRules(ctx); err != nil {
+		return nil, err
 	}
 	return cniprovider.New(cniprovider.Opt{Root: state, ConfigPath: path, BinaryDir: f.PluginDir, PoolSize: cniPool})
 }
 
-// ensureRule inserts an iptables rule if it does not exist yet.
-func ensureRule(ctx context.Context, rule []string) error {
-	if exec.CommandContext(ctx, "iptables", ruleArgs("-C", rule)...).Run() == nil { //nolint:gosec // constants
+// ensureRules completes the rules of the bridge. Two programs with all rules take a quarter of the time
+// that a program for each rule takes, and each builder needs the rules before its first step.
+func ensureRules(ctx context.Context) error {
+	saved, err := exec.CommandContext(ctx, "iptables-save").Output()
+	if err != nil {
+		return fmt.Errorf("iptables-save: %w", err)
+	}
+	missing := missingRules(string(saved))
+	if missing == "" {
 		return nil
 	}
-	//nolint:gosec // constants
-	out, err := exec.CommandContext(ctx, "iptables", ruleArgs("-I", rule)...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf(
-			"insert rule %q: iptables: %w: %s",
-			strings.Join(rule, " "),
-			err,
-			strings.TrimSpace(string(out)),
-		)
+	restore := exec.CommandContext(ctx, "iptables-restore", "--noflush", "--wait", "5")
+	restore.Stdin = strings.NewReader(missing)
+	if out, err := restore.CombinedOutput(); err != nil {
+		return fmt.Errorf("insert the rules of bridge %s: iptables-restore: %w: %s", cniBridge, err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }
 
-// ruleArgs returns the arguments of iptables for a rule. verb is -C (check) or -I (insert).
-func ruleArgs(verb string, rule []string) []string {
-	return append([]string{"-w", "5", "-t", rule[0], verb, rule[1]}, rule[2:]...)
+// missingRules returns the input of iptables-restore --noflush that puts the rules of the bridge at the
+// top of their chains, or "" if the machine has them all. saved is the output of iptables-save. If one
+// rule of a table is missing, the others are moved, because the order matters.
+func missingRules(saved string) string {
+	have := map[string]bool{} // by table and rule
+	table := ""
+	for line := range strings.Lines(saved) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "*"); ok {
+			table = name
+		}
+		have[table+" "+strings.TrimPrefix(line, "-A ")] = true
+	}
+	var input strings.Builder
+	for _, table := range []string{"filter", "nat"} {
+		var lines []string
+		complete := true
+		for _, rule := range bridgeRules()[table] {
+			if have[table+" "+rule] {
+				lines = append(lines, "-D "+rule)
+			} else {
+				complete = false
+			}
+		}
+		if complete {
+			continue
+		}
+		for _, rule := range slices.Backward(bridgeRules()[table]) { // the last one is at the top
+			lines = append(lines, "-I "+rule)
+		}
+		fmt.Fprintf(&input, "*%s\n%s\nCOMMIT\n", table, strings.Join(lines, "\n"))
+	}
+	return input.String()
 }
 
 // dropNamespaces releases the addresses of namespaces that a killed server left. The namespaces

@@ -58,6 +58,7 @@ func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildserv
 	}()
 	life, end := context.WithCancel(ctx)
 	defer end()
+	go a.prepareBuilder(life)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

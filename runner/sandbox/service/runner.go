@@ -87,6 +87,17 @@ func (a *attempt) connectBuilder(ctx context.Context) (*os.File, error) {
 	return socket.File()
 }
 
+// prepareBuilder starts the builder of the attempt's trust domain while the runner fetches the commit. The
+// runner gets the error, if any, when it connects.
+func (a *attempt) prepareBuilder(ctx context.Context) {
+	if a.run.Builder != "" {
+		return
+	}
+	if conn, err := a.service.o.Builders.Dial(ctx, a.run.Domain); err == nil {
+		_ = conn.Close() // nothing was written
+	}
+}
+
 // openSandbox makes the sandbox of the attempt.
 func (a *attempt) openSandbox(ctx context.Context, request buildservice.Sandbox, box *Sandbox) (*os.File, error) {
 	if !a.run.Hooks {

@@ -193,3 +193,28 @@ func (b *box) Close() error {
 	b.all.closed.Add(1)
 	return nil
 }
+
+// dialed are builders that report the first domain that somebody connects to.
+type dialed struct {
+	builders
+	domain chan<- string
+}
+
+func (d dialed) Dial(ctx context.Context, domain string) (net.Conn, error) {
+	select {
+	case d.domain <- domain:
+	default:
+	}
+	return d.builders.Dial(ctx, domain)
+}
+
+// A builder takes as long to start as a runner to fetch the commit, so the service does not wait for the
+// runner's request.
+func TestTheBuilderStartsBesideTheRunner(t *testing.T) {
+	domain := make(chan string, 1)
+	e := newEnv(t, "sleep 60", func(o *service.Options) { o.Builders = dialed{domain: domain} })
+	e.start(t, "b1-1")
+	if got, want := <-domain, "domain of b1-1"; got != want {
+		t.Errorf("domain of the started builder: got %q, want %q", got, want)
+	}
+}
