@@ -23,6 +23,7 @@ import (
 	"slipway/runner/logins"
 	"slipway/runner/publish"
 	"slipway/runner/report"
+	"slipway/runner/sandbox/confine"
 	"slipway/runner/settings"
 	"slipway/runner/spec"
 )
@@ -38,8 +39,9 @@ type Options struct {
 	Dial           func(ctx context.Context, address string, id identity.Identity) (publish.Builder, error)
 	// DialThrough connects to the builder of the builder service.
 	DialThrough func(ctx context.Context, open func(context.Context) (net.Conn, error)) (publish.Builder, error)
-	// UnconfinedHooks runs build hooks as this user, for tests.
-	UnconfinedHooks bool
+	// Confine returns the isolation of build hooks if no builder service started the runner; nil = that of
+	// package confine.
+	Confine func() (HookRunner, error)
 	// Control requests resources from the builder service that started the runner; nil = another program
 	// started it.
 	Control Control
@@ -214,6 +216,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.DialThrough == nil {
 		o.DialThrough = publish.DialThrough
+	}
+	if o.Confine == nil {
+		o.Confine = func() (HookRunner, error) { return confine.New(confine.Options{}) }
 	}
 	if o.Environ == nil {
 		o.Environ = os.Environ()

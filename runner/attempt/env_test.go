@@ -10,6 +10,7 @@ import (
 	"slipway/config/identity"
 	"slipway/config/secret"
 	"slipway/runner/attempt"
+	"slipway/runner/buildhooks"
 	"slipway/runner/publish"
 	"slipway/runner/runnertest"
 	"slipway/runner/settings"
@@ -51,16 +52,22 @@ func (e *env) options(b runnertest.Build, token string) attempt.Options {
 			Hooks:   e.hooks,
 			Workdir: e.t.TempDir(),
 		},
-		UnconfinedHooks: true, // the test binary is not the guard of a confined hook
-		Version:         "test",
-		Environ:         os.Environ(),
-		Grace:           100 * time.Millisecond,
+		Confine: func() (attempt.HookRunner, error) { return unconfined{}, nil },
+		Version: "test",
+		Environ: os.Environ(),
+		Grace:   100 * time.Millisecond,
 		Dial: func(ctx context.Context, _ string, _ identity.Identity) (publish.Builder, error) {
 			return e.Builder, e.Builder.Dial(ctx)
 		},
 		Backoff: runnertest.NoBackoff,
 	}
 }
+
+// unconfined runs hooks as this user, because they write into directories of their tests.
+type unconfined struct{ buildhooks.Process }
+
+func (unconfined) Share(...string) error { return nil }
+func (unconfined) String() string        { return "no level of isolation, as the runner's user" }
 
 // must runs the build and checks how its attempt ended.
 func (e *env) must(b runnertest.Build, state spec.State, reason string) ended {

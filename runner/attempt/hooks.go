@@ -16,8 +16,8 @@ import (
 	"slipway/runner/spec"
 )
 
-// A hookRunner runs the build hooks of one attempt, at one level of isolation.
-type hookRunner interface {
+// A HookRunner runs the build hooks of one attempt, at one level of isolation.
+type HookRunner interface {
 	buildhooks.Executor
 	// Share gives directories of the attempt to its hooks. It is not called while a hook runs.
 	Share(dirs ...string) error
@@ -25,24 +25,15 @@ type hookRunner interface {
 	String() string
 }
 
-// unconfined runs hooks as this user.
-type unconfined struct{ buildhooks.Process }
-
-func (unconfined) Share(...string) error { return nil }
-func (unconfined) String() string        { return "no level of isolation, as the runner's user" }
-
 // inSandbox reports whether hooks run in a sandbox of the builder service, at level full.
 func (j *job) inSandbox() bool { return j.o.Control != nil && j.shared != j.dir }
 
 // openHookRunner returns the runner of this attempt's hooks. The proxies are nil outside of a sandbox.
-func (j *job) openHookRunner(ctx context.Context, proxies *hookproxy.Proxies) (hookRunner, error) {
-	switch {
-	case proxies != nil:
+func (j *job) openHookRunner(ctx context.Context, proxies *hookproxy.Proxies) (HookRunner, error) {
+	if proxies != nil {
 		return openSandbox(ctx, j.o.Control, j.shared, proxies)
-	case j.o.UnconfinedHooks:
-		return unconfined{}, nil
 	}
-	return confine.New(confine.Options{})
+	return j.o.Confine()
 }
 
 // prepareHooks prepares to run the hooks of a checkout, if it has any.

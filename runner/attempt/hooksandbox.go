@@ -27,7 +27,7 @@ type sandboxed struct {
 	networkOff string
 }
 
-var _ hookRunner = sandboxed{}
+var _ HookRunner = sandboxed{}
 
 // openSandbox requests the sandbox from the builder service, and starts the servers in it.
 func openSandbox(
@@ -35,7 +35,7 @@ func openSandbox(
 	control Control,
 	workspace string,
 	proxies *hookproxy.Proxies,
-) (hookRunner, error) {
+) (HookRunner, error) {
 	conn, err := control.Sandbox(ctx, proxies.Sandbox())
 	if err != nil {
 		return nil, err

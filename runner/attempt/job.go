@@ -41,7 +41,7 @@ type checkout struct {
 	tree   source.Tree
 	root   fs.FileInfo // the tree's directory before the hooks
 	hooks  buildhooks.Hooks
-	runner hookRunner // nil = the repository has no hooks
+	runner HookRunner // nil = the repository has no hooks
 	home   string     // HOME of git
 	// proxies serve the hooks in their sandbox; nil = the hooks have none.
 	proxies  *hookproxy.Proxies
