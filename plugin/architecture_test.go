@@ -17,6 +17,7 @@ var layers = [][]string{
 		"config/buildservice",
 		"config/grammar",
 		"config/identity",
+		"config/logline",
 		"config/must",
 		"config/process",
 		"config/netpolicy",
@@ -63,6 +64,7 @@ var across = map[string][]string{
 var alone = map[string][]string{
 	"config/secret":       {},
 	"config/buildservice": {"config/secret"},
+	"config/logline":      {},
 	"config/must":         {},
 	"config/grammar":      {},
 	"config/process":      {},
@@ -89,6 +91,7 @@ var leaves = []string{
 	"config/buildservice",
 	"config/grammar",
 	"config/identity",
+	"config/logline",
 	"config/process",
 	"config/netpolicy",
 	"config/program",

@@ -60,8 +60,12 @@ func StartBuilderIn(cmd *exec.Cmd, setup func() error, onLine func(line string))
 	return b, nil
 }
 
-// IsWarning reports whether a line of a builder's output has a level above info.
-func IsWarning(line string) bool { return !strings.Contains(line, "level=info") }
+// IsWarning reports whether a line of a builder's output has a level above info. The level comes before
+// the message, which may contain any text.
+func IsWarning(line string) bool {
+	head, _, _ := strings.Cut(line, " msg=")
+	return !strings.Contains(head, "level=info")
+}
 
 func (b *Builder) keep(line string) {
 	b.mu.Lock()

@@ -196,3 +196,17 @@ func TestErrorOfSetup(t *testing.T) {
 		t.Errorf("got %v, want %v", err, want)
 	}
 }
+
+func TestIsWarning(t *testing.T) {
+	for line, want := range map[string]bool{
+		`time="2026-11-30T10:00:00Z" level=info msg="builder is ready"`:               false,
+		`time="2026-11-30T10:00:00Z" level=warning msg="a file has level=info in it"`: true,
+		`level=error msg=late`:       true,
+		`panic: a bug`:               true,
+		`level=info msg=level=error`: false,
+	} {
+		if got := process.IsWarning(line); got != want {
+			t.Errorf("%s: got warning %t, want %t", line, got, want)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/buildservice"
+	"slipway/config/logline"
 	"slipway/config/process"
 )
 
@@ -126,7 +127,8 @@ func (s *Service) startProcess() (*process.Builder, error) {
 	args := append([]string{"builder", "service", "--socket", s.client.Socket, "--state", s.o.Dir}, s.o.Args...)
 	cmd := exec.Command(s.o.Executable, args...) //nolint:gosec,noctx // our own binary, which outlives the call
 	cmd.Env = process.Environ(os.Environ())
-	child, err := process.StartBuilder(cmd, func(line string) { s.o.Log.WithField("from", "builder").Info(line) })
+	relay := logline.Relay{Log: s.o.Log, Fields: logrus.Fields{"from": "builder service"}}
+	child, err := process.StartBuilder(cmd, relay.Pass)
 	if err != nil {
 		return nil, err
 	}

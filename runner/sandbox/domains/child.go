@@ -11,10 +11,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
+	"slipway/config/logline"
 	"slipway/config/process"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/domains/link"
@@ -103,13 +105,13 @@ func (s *Supervisor) startIn(d *domain, network Network) (*child, error) {
 	cmd := exec.Command(s.o.Executable, s.args(d)...) //nolint:gosec,noctx // our own binary, which outlives the call
 	cmd.Env = append([]string{}, s.o.Environ...)
 	sandbox.Inheritance{Listener: socket, Link: linkFile}.Pass(cmd)
-	log := s.o.Log.WithField("from", "builder").WithField("domain", d.id)
+	relay := logline.Relay{Log: s.o.Log, Fields: logrus.Fields{"from": "builder", "domain": d.id}}
 	var enter func() error
 	if network != nil {
 		cmd.Env = append(cmd.Env, network.Environ()...)
 		enter = network.Enter
 	}
-	builder, err := process.StartBuilderIn(cmd, enter, func(line string) { log.Info(line) })
+	builder, err := process.StartBuilderIn(cmd, enter, relay.Pass)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err

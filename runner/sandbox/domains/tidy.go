@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"slipway/config/logline"
 	"slipway/config/process"
 	"slipway/runner/sandbox/domains/link"
 )
@@ -219,8 +220,8 @@ func (s *Supervisor) remove(dir string) {
 		//nolint:gosec,noctx // our own binary; the kernel ends it with this process
 		cmd := exec.Command(s.o.Executable, "builder", "discard", dir)
 		cmd.Env = append([]string{}, s.o.Environ...)
-		log := s.o.Log.WithField("from", "builder")
-		p, startErr := process.Start(cmd, process.Options{Line: func(line string) { log.Warn(line) }})
+		relay := logline.Relay{Log: s.o.Log, Fields: logrus.Fields{"from": "builder"}}
+		p, startErr := process.Start(cmd, process.Options{Line: relay.Pass})
 		if startErr == nil {
 			_ = p.Wait() // its output is logged
 			err = os.RemoveAll(dir)
