@@ -29,6 +29,9 @@ RACE          := -race -gcflags=modernc.org/...=-race=false
 # Packages whose tests mount, make namespaces or start builders. They run as root.
 PRIVILEGED    := ./runner ./runner/buildkit/... ./runner/sandbox/... ./runner/attemptserver/... ./plugin/engine/... ./plugin/demo/...
 
+# Ordinary users of Debian do not find iptables and mkfs.ext4.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
 ifneq ($(shell id -u),0)
 AS_ROOT       := -exec "sudo -E env PATH=$$PATH"
 else

@@ -15,8 +15,12 @@ import (
 )
 
 // Run runs the command that the arguments name and returns the exit code. SIGINT and SIGTERM cancel
-// the command's context. Run prints the command's error to standard error.
+// the command's context. Run prints the command's error to standard error. It adds the directories of
+// SystemPath to the process's PATH.
 func Run(app *cli.Command, args []string) int {
+	if err := os.Setenv("PATH", SystemPath(os.Getenv("PATH"))); err != nil { // the PATH has a NUL
+		return ExitCode(os.Stderr, fmt.Errorf("change PATH: %w", err))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	app.ExitErrHandler = func(context.Context, *cli.Command, error) {} // ExitCode handles errors

@@ -30,7 +30,7 @@ func TestPlanNetwork(t *testing.T) {
 		{NetworkAuto, noCNI, NetworkSlirp, "apt-get install containernetworking-plugins"},
 		{NetworkAuto, rootless, NetworkSlirp, "needs root"},
 		{NetworkAuto, noTables, NetworkNone, "apt-get install iptables"},
-		{NetworkAuto, NetworkFacts{}, NetworkNone, "no slirp4netns either"},
+		{NetworkAuto, NetworkFacts{NoSlirp: "slirp4netns is absent"}, NetworkNone, "slirp4netns is absent"},
 		{NetworkStep, all, NetworkCNI, "/usr/lib/cni"},
 		{NetworkStep, NetworkFacts{}, NetworkHost, "the network of the step's container; no CNI bridge"},
 		{NetworkCNI, noCNI, "", ""},

@@ -31,6 +31,7 @@ type NetworkFacts struct {
 	PluginDir string // directory of the plugins bridge, host-local and loopback; empty = not found
 	IPTables  bool   // iptables is installed
 	Slirp     string // path of slirp4netns; empty = not usable
+	NoSlirp   string // the reason if slirp4netns is not usable
 	Privilege bool   // this process is root of the machine, not of a user namespace
 }
 
@@ -44,10 +45,25 @@ func ReadNetworkFacts(privileged bool) NetworkFacts {
 	}
 	_, err := exec.LookPath("iptables")
 	f.IPTables = err == nil
-	if _, err := os.Stat("/dev/net/tun"); err == nil {
-		f.Slirp, _ = exec.LookPath("slirp4netns")
+	if f.Slirp, err = findSlirp(); err != nil {
+		f.NoSlirp = err.Error()
 	}
 	return f
+}
+
+// findSlirp returns the path of slirp4netns. It returns an error if the program is not installed, or if it
+// could not open its device.
+func findSlirp() (string, error) {
+	path, err := exec.LookPath("slirp4netns")
+	if err != nil {
+		return "", errors.New("slirp4netns is not installed (Debian: apt-get install slirp4netns)")
+	}
+	device, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		return "", fmt.Errorf("slirp4netns cannot be used: %w", err)
+	}
+	_ = device.Close() // nothing was written
+	return path, nil
 }
 
 func hasPlugins(dir string, names ...string) bool {
@@ -78,9 +94,7 @@ func PlanNetwork(asked string, f NetworkFacts) (NetworkPlan, error) {
 		}
 	case NetworkSlirp:
 		if f.Slirp == "" {
-			return NetworkPlan{}, errors.New(
-				"network slirp4netns: it needs the program slirp4netns and the device /dev/net/tun",
-			)
+			return NetworkPlan{}, fmt.Errorf("network slirp4netns: %s", f.NoSlirp)
 		}
 	case NetworkNone, NetworkHost:
 	default:
@@ -96,7 +110,7 @@ func planAuto(f NetworkFacts, cniLacks string) NetworkPlan {
 	case f.Slirp != "":
 		return NetworkPlan{Mode: NetworkSlirp, Reason: "slirp4netns is installed; no CNI bridge: " + cniLacks}
 	default:
-		return NetworkPlan{Mode: NetworkNone, Reason: "no CNI bridge: " + cniLacks + "; no slirp4netns either"}
+		return NetworkPlan{Mode: NetworkNone, Reason: "no CNI bridge: " + cniLacks + "; " + f.NoSlirp}
 	}
 }
 
@@ -119,7 +133,7 @@ func (f NetworkFacts) Without(mode string) NetworkFacts {
 	if mode == NetworkCNI {
 		f.PluginDir = ""
 	} else {
-		f.Slirp = ""
+		f.Slirp, f.NoSlirp = "", "slirp4netns does not work here"
 	}
 	return f
 }

@@ -89,13 +89,7 @@ func format(ctx context.Context, name string, o Options) error {
 	//nolint:gosec // G204: the name is ours, and a number
 	cmd := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-m", "0", "-b", "4096",
 		"-N", strconv.FormatInt(o.Inodes, 10), "-E", "nodiscard,lazy_itable_init=1,root_owner=0:0", name)
-	// Administrators' tools are not in every PATH.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"}
-	if cmd.Err != nil {
-		if path, err := lookSystemPath("mkfs.ext4"); err == nil {
-			cmd.Path, cmd.Err = path, nil
-		}
-	}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	out, err := cmd.CombinedOutput()
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
@@ -106,13 +100,4 @@ func format(ctx context.Context, name string, o Options) error {
 		return fmt.Errorf("make a disk: mkfs.ext4: %w: %s", err, bytes.TrimSpace(out))
 	}
 	return nil
-}
-
-func lookSystemPath(name string) (string, error) {
-	for _, dir := range []string{"/usr/sbin", "/sbin"} {
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path, nil
-		}
-	}
-	return "", exec.ErrNotFound
 }

@@ -235,11 +235,12 @@ func (l commandLine) serve(ctx context.Context) error {
 	// The sandboxes are closed after the builders, because Close kills the processes in their group.
 	sandboxes, stop := l.sandboxes(ctx)
 	defer stop()
+	network, shared := l.networks()
 	builders := domains.New(domains.Options{
 		Executable: self,
 		Dir:        filepath.Join(l.state, "domains"),
 		Args:       l.args(),
-		Network:    l.networks(),
+		Network:    network,
 		Environ:    sandbox.BuilderEnviron(os.Environ()),
 		Idle:       l.idle,
 		MaxRunning: l.running,
@@ -254,6 +255,9 @@ func (l commandLine) serve(ctx context.Context) error {
 	o, err := l.options(builders, sandboxes)
 	if err != nil {
 		return err
+	}
+	if shared != "" {
+		o.NotHeld = []string{"network: builders use the network of this machine: " + shared}
 	}
 	service, err := New(o)
 	if err != nil {

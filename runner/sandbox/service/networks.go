@@ -39,23 +39,27 @@ func registryArgs(all []buildservice.LocalRegistry) []string {
 	return args
 }
 
-// networks returns the networks of builders. If builders use the machine's network, it logs the reason.
-func (l commandLine) networks() func(context.Context, string) (domains.Network, error) {
-	uplink := slirp()
-	var why string
+// networks returns the networks of builders. If builders use the machine's network, it also returns the
+// reason.
+func (l commandLine) networks() (open func(context.Context, string) (domains.Network, error), why string) {
+	facts := sandbox.ReadNetworkFacts(sandbox.Privileged())
+	b := BuilderNetworks{Policy: l.policy, Registries: l.registries, Log: l.log}
 	switch {
 	case usesHostNetwork(l.builderArgs):
 		why = "--network is host"
 	case l.unsupported != "":
 		why = l.unsupported
-	case !sandbox.Privileged() && uplink == "":
-		why = "this service is not root, and slirp4netns or /dev/net/tun is missing (Debian: apt-get install slirp4netns)"
+	case facts.Privilege:
+		return b.Open, ""
+	case facts.Slirp == "":
+		why = "this service is not root, and " + facts.NoSlirp
 	default:
-		return BuilderNetworks{Slirp: uplink, Policy: l.policy, Registries: l.registries, Log: l.log}.Open
+		b.Slirp = facts.Slirp
+		return b.Open, ""
 	}
 	l.log.WithField("why", why).Warn("builders use the network of this machine: no packet filter keeps ADD of Git " +
 		"repositories from services of this machine and its networks")
-	return func(context.Context, string) (domains.Network, error) { return machineNetwork{}, nil }
+	return func(context.Context, string) (domains.Network, error) { return machineNetwork{}, nil }, why
 }
 
 // machineNetwork is the network of this machine.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -121,15 +120,7 @@ func (s *HostSandboxes) networkOff() string {
 	if sandbox.Privileged() {
 		return ""
 	}
-	if slirp() == "" {
-		return "slirp4netns or /dev/net/tun is missing"
-	}
-	device, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
-	if err != nil {
-		return err.Error()
-	}
-	_ = device.Close() // nothing was written
-	return ""
+	return sandbox.ReadNetworkFacts(false).NoSlirp
 }
 
 // slirp returns the path of slirp4netns for a service that is not root of the machine, else "".

@@ -43,7 +43,9 @@ type Options struct {
 	Grace         time.Duration // time between the stop signal to a runner and the kill; 0 = 5 s
 	// DiskBytes is the size of the disk of each attempt; 0 = attempts have directories of the state's disk.
 	DiskBytes int64
-	Log       logrus.FieldLogger
+	// NotHeld are limits of builders that have no effect on this machine, with the reason.
+	NotHeld []string
+	Log     logrus.FieldLogger
 }
 
 // Builders connects to the builders of trust domains, and starts them if necessary.
@@ -203,6 +205,7 @@ func (s *Service) serve(ctx context.Context, conn buildservice.Conn, uid uint32)
 	case err != nil:
 	case request.Check != nil:
 		level := s.o.Sandboxes.Level()
+		level.NotHeld = slices.Concat(s.o.NotHeld, level.NotHeld)
 		_ = conn.Send(buildservice.Reply{Level: &level}, nil) // the peer may be gone
 	case request.Run != nil:
 		s.run(ctx, conn, *request.Run)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"slipway/config/buildservice"
 	"slipway/config/secret"
 	"slipway/runner/sandbox/guest"
@@ -197,7 +199,7 @@ func TestAMalformedMessageHarmsNobody(t *testing.T) {
 }
 
 func TestTheLevelIsReported(t *testing.T) {
-	e := newEnv(t, `exit 0`, nil)
+	e := newEnv(t, `exit 0`, func(o *service.Options) { o.NotHeld = []string{"network: shared"} })
 	level, err := e.client.Level(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -207,5 +209,8 @@ func TestTheLevelIsReported(t *testing.T) {
 	}
 	if level.Why != "no sandbox in this test" {
 		t.Errorf("reason: got %q, want that of the test", level.Why)
+	}
+	if diff := cmp.Diff([]string{"network: shared"}, level.NotHeld); diff != "" {
+		t.Errorf("limits without effect (-want +got):\n%s", diff)
 	}
 }
