@@ -38,6 +38,7 @@ import (
 
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/layers"
+	"slipway/runner/sandbox/server/localcontext"
 )
 
 // parts are the parts of a worker that the server keeps.
@@ -89,7 +90,7 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p part
 		p.images.Watch(w)
 	}
 	if c.Environment.Context != "" {
-		if err := readContext(w, c.Environment.Context); err != nil {
+		if err := localcontext.Register(w, c.Environment.Context); err != nil {
 			return nil, err
 		}
 	}

@@ -1,4 +1,6 @@
-package server
+// Package localcontext makes builds read their context from a directory of this machine. Otherwise the
+// client sends it file by file, through a connection inside another one, to a builder with an empty cache.
+package localcontext
 
 import (
 	"context"
@@ -22,9 +24,8 @@ import (
 	"slipway/runner/buildkit"
 )
 
-// readContext makes builds read their context from a directory of this machine. Otherwise the client
-// sends it file by file, through a connection inside another one, to a builder with an empty cache.
-func readContext(w *base.Worker, dir string) error {
+// Register makes builds of a worker read their context from a directory.
+func Register(w *base.Worker, dir string) error {
 	clients, err := local.NewSource(local.Opt{CacheAccessor: w.CacheMgr})
 	if err != nil {
 		return fmt.Errorf("read context: %w", err)

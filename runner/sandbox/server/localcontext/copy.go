@@ -1,4 +1,4 @@
-package server
+package localcontext
 
 import (
 	"cmp"
