@@ -31,11 +31,11 @@ type Drone struct {
 	Platform string `env:"PLATFORM" envDefault:"linux/amd64" help:"platform of the runners"`
 }
 
-// platformPattern matches the platform of a Drone runner: os/arch, as linux/amd64.
+// platformPattern matches the platform of a Drone runner: os/arch, for example linux/amd64.
 const platformPattern = `^[a-z]+/[a-z0-9]+$`
 
-// validate returns one error for each invalid setting, joined. prefix is that of the environment
-// variables, as SLIPWAY_DRONE_.
+// validate returns one error for each invalid setting, joined. prefix begins the names of the environment
+// variables, for example SLIPWAY_DRONE_.
 func (d Drone) validate(prefix string) error {
 	if d.Server == "" {
 		return nil
@@ -55,8 +55,8 @@ func (d Drone) validate(prefix string) error {
 // fullNamePattern matches owner/name, in characters that need no escaping in URLs and in YAML.
 const fullNamePattern = `^[A-Za-z0-9_.~-]+/[A-Za-z0-9_.-]+$`
 
-// validate returns one error for each invalid setting, joined. prefix is that of the environment
-// variables, as SLIPWAY_WOODPECKER_.
+// validate returns one error for each invalid setting, joined. prefix begins the names of the environment
+// variables, for example SLIPWAY_WOODPECKER_.
 func (c CI) validate(prefix string) error {
 	if c.Server == "" {
 		return nil
@@ -80,7 +80,7 @@ func (c CI) validate(prefix string) error {
 }
 
 // checkCaps checks the limits of one automated build and of one workspace; 0 = the default. name is the
-// variable of the limit of all builds, as SLIPWAY_CONCURRENCY.
+// variable of the limit of all builds, for example SLIPWAY_CONCURRENCY.
 func checkCaps(name string, perBuild, perWorkspace int) error {
 	var errs []error
 	if perBuild < 0 {
@@ -93,7 +93,7 @@ func checkCaps(name string, perBuild, perWorkspace int) error {
 }
 
 // checkBuilder checks a builder's address (empty = none) and the client certificate for it. name is the
-// variable of the address, as SLIPWAY_BUILDER. The variable of the certificate is name + "_TLS".
+// variable of the address, for example SLIPWAY_BUILDER. The variable of the certificate is name + "_TLS".
 func checkBuilder(name, address string, tls secret.Secret) error {
 	client, err := identity.Read(tls)
 	switch {

@@ -59,7 +59,7 @@ func withVariableNames(err error) error {
 }
 
 // variableOf returns the environment variable of the field with this name. Embedded structs share
-// field names; then it returns all candidates, as "SLIPWAY_DRONE_TOKEN or SLIPWAY_WOODPECKER_TOKEN".
+// field names; then it returns all candidates, for example "SLIPWAY_DRONE_TOKEN or SLIPWAY_WOODPECKER_TOKEN".
 // It returns "" for an unknown field.
 func variableOf(t reflect.Type, field string) string {
 	var names []string

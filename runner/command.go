@@ -113,7 +113,7 @@ func (c command) runForPipeline(ctx context.Context, cmd *cli.Command) error {
 	return attempt.RunForPipeline(ctx, attempt.PipelineRequest{Settings: given, Run: c.attemptOptions(cmd)})
 }
 
-// attemptOptions returns the options of an attempt but its settings.
+// attemptOptions returns all options of an attempt except its settings.
 func (c command) attemptOptions(cmd *cli.Command) attempt.Options {
 	return attempt.Options{
 		Version:        config.Version,

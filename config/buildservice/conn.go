@@ -61,7 +61,7 @@ func (c Conn) Close() error { return c.socket.Close() }
 // SetReadDeadline sets the time at which Receive returns an error; the zero time = never.
 func (c Conn) SetReadDeadline(t time.Time) { _ = c.socket.SetReadDeadline(t) } // fails only if c is closed
 
-// Send sends a message with a file; nil = without one. The caller keeps the file.
+// Send sends a message, and a file unless it is nil. The caller keeps the file.
 func (c Conn) Send(message any, file *os.File) error {
 	data, err := json.Marshal(message)
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"strconv"
 )
 
-// A LocalRegistry is a registry on the machine of a builder service, as host and port of its images' names.
+// A LocalRegistry is a registry on the machine of a builder service. The names of its images begin with its
+// host and port.
 type LocalRegistry struct {
 	Address string // host:port, for example 127.0.0.1:5000, localhost:5000 or registry.example.com:443
 	Name    string // the host, if it is a name other than localhost

@@ -44,7 +44,7 @@ type Run struct {
 // A plainRun is a Run without its methods.
 type plainRun Run
 
-// A wireRun is a Run as it is sent. A Secret does not encode itself.
+// A wireRun is the JSON form of a Run. It has the token as text, because a Secret encodes as ***.
 type wireRun struct {
 	*plainRun
 	Token string `json:"token"`
@@ -96,7 +96,7 @@ const (
 
 // A RunnerRequest is a message of a runner. Exactly one field besides ID is set.
 type RunnerRequest struct {
-	ID      int    `json:"id"`                // the reply has the same
+	ID      int    `json:"id"`                // the reply has the same ID
 	Builder *Empty `json:"builder,omitempty"` // asks for a connection to the builder of the domain
 	// Sandbox asks for the socket of the sandbox's process 1, and Listen for a listener inside the sandbox.
 	Sandbox *Sandbox `json:"sandbox,omitempty"`
@@ -109,7 +109,7 @@ type RunnerRequest struct {
 type RunnerReply struct {
 	ID    int    `json:"id"`
 	Error string `json:"error,omitempty"`
-	Off   bool   `json:"off,omitempty"`   // there are no sandboxes here; with Error
+	Off   bool   `json:"off,omitempty"`   // this machine cannot run sandboxes; Error is the reason
 	Limit string `json:"limit,omitempty"` // e.g. "killed: out of memory, limit 4 GB: SLIPWAY_BUILD_MEMORY"
 }
 

@@ -10,7 +10,7 @@ import (
 // DefaultDomain is the cache domain of a client whose certificate names none.
 const DefaultDomain = "default"
 
-// domainPrefix begins the opaque part of the URI that names a cache domain in a certificate, as
+// domainPrefix begins the opaque part of the URI that names a cache domain in a certificate, for example
 // slipway:domain:acme.
 const domainPrefix = "domain:"
 

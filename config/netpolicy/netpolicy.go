@@ -29,8 +29,8 @@ const dialTimeout = 30 * time.Second
 type Policy struct {
 	// RefusePrivate refuses private networks, too: RFC 1918, RFC 4193, RFC 6598 and RFC 2544.
 	RefusePrivate bool
-	// Allow names the hosts that the installation configured, as "registry.example.com:443".
-	// They are allowed at any address. The comparison ignores case.
+	// Allow names the hosts that the installation configured, for example "registry.example.com:443". They
+	// are allowed at any address. The comparison ignores case.
 	Allow []string
 	// Own are further addresses of this machine. A process in a network namespace does not see them.
 	Own []netip.Addr

@@ -10,7 +10,7 @@ import (
 type Rule struct {
 	Network netip.Prefix
 	Port    uint16 // the rule is for this TCP port alone; 0 = for all packets
-	Refused string // kind of the refused addresses, as "loopback"; empty = allowed
+	Refused string // kind of the refused addresses, for example "loopback"; empty = allowed
 }
 
 // Rules returns the policy's rules. The first rule that matches an address and a port decides. An

@@ -24,9 +24,9 @@ type Options struct {
 	// Line is called with each non-empty line of stdout and stderr, without surrounding spaces.
 	// Calls do not overlap. If Line is nil, the command's own Stdout and Stderr are used.
 	Line func(line string)
-	// Setup runs on the thread that starts the process, before the start. The process inherits the
-	// thread's state, as its network namespace. No other goroutine ever runs on the thread. If Setup
-	// returns an error, the process is not started, and Start returns the error.
+	// Setup runs on the thread that starts the process, before the start. The process inherits the thread's
+	// state, for example its network namespace. No other goroutine ever runs on the thread. If Setup returns
+	// an error, the process is not started, and Start returns the error.
 	Setup func() error
 }
 

@@ -111,7 +111,7 @@ func hexDigit(c byte) rune {
 	return -1
 }
 
-// number reads digits up to an end, and returns the size of both.
+// number reads digits up to the byte end. It returns their value, and the number of bytes with end.
 func (d *decoder) number(from int, base rune, end byte) (value rune, size int, ok bool) {
 	for i := from; i <= from+maxDigits; i++ {
 		c := d.at(i)
@@ -251,8 +251,8 @@ func (d *decoder) csi(from int) int {
 	return 0
 }
 
-// margin returns the length of the prefix of a wrapped line: blanks, and BuildKit's prefix of each
-// line of a step, as "#12 3.456 ".
+// margin returns the length of the prefix of a wrapped line: blanks, and BuildKit's prefix of each line of a
+// step, for example "#12 3.456 ".
 func (d *decoder) margin(from int) int {
 	i := from
 	blanks := func() {

@@ -8,11 +8,10 @@ import (
 	"strings"
 )
 
-// minLength is the least length in bytes of a secret that is masked. Shorter ones would mask half
-// the text.
+// minLength is the minimum length of a masked secret, in bytes. Shorter ones would mask half the text.
 const minLength = 4
 
-// minLine is the least length in bytes of a masked line, if a secret has several lines. A log shows lines
+// minLine is the minimum length of a masked line of a secret with several lines, in bytes. A log shows lines
 // one by one.
 const minLine = 8
 
@@ -32,7 +31,7 @@ const star = '*'
 // Redactor masks nothing.
 type Redactor struct {
 	plain   patterns
-	wrapped patterns // those with line breaks between their bytes, behind the first four
+	wrapped patterns // patterns that may have line breaks after the first four bytes
 	seeker  *seeker
 	longest int // length of the longest pattern, in bytes
 }
@@ -43,7 +42,7 @@ type patterns struct {
 	first [256 + 1]int // texts[first[c]:first[c+1]] begin with the byte c
 }
 
-// index sorts the texts anew.
+// index sorts the texts, removes duplicates, and sets first.
 func (p *patterns) index() {
 	slices.Sort(p.texts)
 	p.texts = slices.Compact(p.texts)
@@ -59,7 +58,7 @@ func (p *patterns) index() {
 // A pattern is one form of a secret, before any escaping.
 type pattern struct {
 	text  string
-	wraps bool // line breaks may stand between its bytes, behind the first four
+	wraps bool // it may have line breaks after the first four bytes
 }
 
 // gramSize is the number of bytes that the lookup of a place compares, at most minLength.

@@ -28,7 +28,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// Options make a run. Settings is required.
+// Options configure Run. Settings is required.
 type Options struct {
 	Settings settings.Settings
 	Version  string
@@ -77,8 +77,8 @@ const (
 )
 
 // Run runs one attempt and reports its result. It returns a *ResultError if the attempt did not
-// succeed, and report.ErrOver if the gateway has ended it. When ctx ends, as by SIGTERM, the
-// attempt ends as cancelled.
+// succeed, and report.ErrOver if the gateway has ended it. When ctx ends, for example by SIGTERM, the attempt
+// ends as cancelled.
 func Run(ctx context.Context, o Options) error {
 	o = o.withDefaults()
 	client := report.New(report.Options{
@@ -187,7 +187,7 @@ func (j *job) run(ctx context.Context) (result spec.Result) {
 	return result
 }
 
-// validateAndBuild explains the errors of registries by the logins that were used.
+// validateAndBuild checks the spec and builds. It adds the fix to the errors of registries and limits.
 func (j *job) validateAndBuild(ctx context.Context) (outcome, error) {
 	if err := j.spec.Validate(); err != nil {
 		return outcome{}, failed(reasonConfig, fmt.Errorf("the spec of the gateway is invalid: %w", err))

@@ -21,7 +21,7 @@ type HookRunner interface {
 	buildhooks.Executor
 	// Share gives directories of the attempt to its hooks. It is not called while a hook runs.
 	Share(dirs ...string) error
-	// String describes the isolation for the log, as "level container: another user (uid 62017)".
+	// String describes the isolation for the log, for example "level container: another user (uid 62017)".
 	String() string
 }
 
@@ -71,7 +71,7 @@ func (j *job) prepareHooks(ctx context.Context, c *checkout) (err error) {
 	return c.runner.Share(c.tree.Dir, c.hookHome, c.temp)
 }
 
-// hasHook names the first hook, as "the repository has the build hook hooks/build".
+// hasHook names the first hook, for example "the repository has the build hook hooks/build".
 func hasHook(hooks buildhooks.Hooks) string {
 	return fmt.Sprintf("the repository has the build hook hooks/%s", hooks.Present()[0])
 }

@@ -195,8 +195,8 @@ func (j *job) test(ctx context.Context, c checkout) error {
 	})
 }
 
-// askPermit makes sure that no newer build of the ref has or had the tags. digest is empty if the image
-// is not built yet.
+// askPermit requests the permit for the tags. The gateway refuses it if a newer build of the ref got a permit
+// for one of them. digest is empty if the image is not built yet.
 func (j *job) askPermit(ctx context.Context, digest string) error {
 	var reply spec.PermitReply
 	err := j.o.atFailpoint("permit", func() (err error) {
@@ -212,7 +212,7 @@ func (j *job) askPermit(ctx context.Context, digest string) error {
 	return nil
 }
 
-// runStage runs a stage between its two events. The stage returns a few words on its result.
+// runStage runs a stage between its two events. The stage returns a short note on its result.
 func (j *job) runStage(name string, stage func() (detail string, err error)) error {
 	started := j.o.Now()
 	j.session.StageStarted(name)

@@ -11,7 +11,7 @@ import (
 	"slipway/runner/buildhooks"
 )
 
-// diskSetting is the setting of the limit that an attempt may meet besides those of its RUN steps.
+// diskSetting is the setting for the size of an attempt's disk.
 const diskSetting = "SLIPWAY_BUILD_DISK"
 
 // A diskUse is the use of the disk of an attempt.

@@ -105,7 +105,7 @@ func (a *Authority) Bundle(system []byte) []byte {
 	return b.Bytes()
 }
 
-// Environment returns the variables, as "SSL_CERT_FILE=/path", that name a file with the bundle.
+// Environment returns the variables that name a file with the bundle, for example "SSL_CERT_FILE=/path".
 func Environment(file string) []string {
 	all := make([]string, 0, len(variables))
 	for _, name := range variables {

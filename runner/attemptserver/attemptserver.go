@@ -24,13 +24,13 @@ const (
 	idleTimeout    = 2 * time.Minute
 )
 
-// EndWith returns a handler that serves by next while the attempt runs, and by ended after it. The
-// attempt's end cancels the context of a running request with ErrEnded. It also ends reads and writes of
-// the connection, because a context does not end a Write to a client that stopped reading.
+// EndWith returns a handler that calls next while the attempt runs, and ended afterwards. The attempt's end
+// cancels the context of a running request with ErrEnded. It also ends reads and writes of the connection,
+// because a context does not end a Write to a client that stopped reading.
 func EndWith(attempt context.Context, ended, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control, past := http.NewResponseController(w), time.Unix(1, 0)
-		// Setting a deadline fails if connections have none, as with a test's recorder.
+		// Setting a deadline fails if connections have none, for example with a test's recorder.
 		if attempt.Err() != nil {
 			_ = control.SetReadDeadline(past) // else the server waits for the rest of the body
 			ended.ServeHTTP(w, r)

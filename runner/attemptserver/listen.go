@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listen listens on a TCP address, as "127.0.0.1:443", inside a network namespace
-// (/proc/PID/ns/net). The caller serves from its own namespace. It needs CAP_SYS_ADMIN in both
-// namespaces' user namespaces; SendListener is the way without it.
+// Listen listens on a TCP address, for example "127.0.0.1:443", inside a network namespace
+// (/proc/PID/ns/net). The caller serves from its own namespace. It needs CAP_SYS_ADMIN in both namespaces'
+// user namespaces; SendListener is the way without it.
 //
 // It ends a thread. Start a process with a parent death signal on a thread of its own, as package
 // config/process does. Otherwise the process is killed with the ended thread.

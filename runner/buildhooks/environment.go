@@ -20,7 +20,7 @@ type Base struct {
 	Home         string       // HOME: a temporary directory
 	Temp         string       // TMPDIR: a temporary directory; empty = none
 	DockerConfig DockerConfig // for the hooks that push; zero = none
-	Trust        []string     // variables that name trusted certificates, as "SSL_CERT_FILE=/path"
+	Trust        []string     // variables that name trusted certificates, for example "SSL_CERT_FILE=/path"
 }
 
 // A DockerConfig is a Docker client's configuration with credentials of registries. The zero value

@@ -20,7 +20,7 @@ import (
 	_ "github.com/moby/buildkit/client/connhelper/kubepod"         // kube-pod://
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // as in buildctl; reset a reused message before RecvMsg
+	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // reset a message before RecvMsg uses it again
 	"github.com/tonistiigi/fsutil"
 	"google.golang.org/grpc"
 	transport "google.golang.org/grpc/credentials"
@@ -143,7 +143,7 @@ func (c *Client) Close() error {
 
 // Build builds the image into the builder's store. It pushes the image only with r.Publish. It returns
 // a *BuildError if the Dockerfile is the cause, and ctx's cause within a second after ctx has ended.
-// Any other error is one of the infrastructure, as the network.
+// Any other error is one of the infrastructure, for example of the network.
 func (c *Client) Build(ctx context.Context, r Request) (Image, error) {
 	if err := r.check(); err != nil {
 		return Image{}, err

@@ -24,7 +24,7 @@ type BuildError struct {
 	Line     int    // line in the Dockerfile, from 1; 0 = unknown
 	ExitCode int    // exit code of a RUN step's command; 0 = no command failed
 	Excerpt  string // the lines around Line, marked; may be empty
-	Limit    string // the limit that the command met and its setting, as cgroup.Counters.Reason; may be empty
+	Limit    string // result of cgroup.Counters.Reason: the limit that the command met; may be empty
 	Err      error
 }
 
@@ -137,15 +137,15 @@ var infrastructureErrors = lazyRegexp(
 		`transport is closing|error reading from server|no active session|context canceled|failed to mount|runc run failed: unable to start`,
 )
 
-// unknownHost matches the errors of names that no name server knows, in the words of Go and git. If a name
-// server does not answer, the words are others.
+// unknownHost matches the error texts of Go and git for a host name that does not exist. If a name server
+// does not answer, the texts are different.
 var unknownHost = lazyRegexp(`no such host|Name or service not known`)
 
-// ofSource matches the errors of the sources in a Dockerfile, also if they have no line.
+// ofSource matches the errors of base images and other sources in a Dockerfile. They may have no line.
 var ofSource = lazyRegexp(`failed to load cache key|failed to resolve source metadata`)
 
-// refusalIn returns the end of a text, from the refusal by the builder's policy of addresses; "" = the
-// text has none.
+// refusalIn returns the part of a text that begins with a refusal by the builder's address policy; "" = the
+// text has no refusal.
 func refusalIn(text string) string {
 	for _, start := range []string{RefusedADD, RefusedRegistry} {
 		if _, refusal, found := strings.Cut(text, ": "+start); found {
@@ -155,8 +155,8 @@ func refusalIn(text string) string {
 	return ""
 }
 
-// dockerfileErrors matches errors of the Dockerfile for which BuildKit reports no line. One is that of git,
-// which cannot reach an address that is refused.
+// dockerfileErrors matches errors of the Dockerfile for which BuildKit reports no line. For example, git
+// cannot reach a refused address.
 var dockerfileErrors = lazyRegexp(`failed to read dockerfile|dockerfile parse error|the Dockerfile cannot be empty|` +
 	`(security\.insecure|network\.host|device) is not allowed|build arg|git stderr:|invalid response status 4|target stage .* could not be found|failed to parse platform|not allowed by`)
 

@@ -14,7 +14,7 @@ import (
 	"slipway/runner/hints"
 )
 
-// stepName matches BuildKit's names for steps of a Dockerfile, as "[build 2/5] RUN make".
+// stepName matches BuildKit's names for steps of a Dockerfile, for example "[build 2/5] RUN make".
 var stepName = regexp.MustCompile(`^\[.*\b\d+/\d+\] `)
 
 // progress writes the status of a solve as plain lines, and counts its steps.

@@ -25,7 +25,7 @@ type Run struct {
 	CI string // Drone, Woodpecker, or empty
 
 	Event         string // as the CI names it: push, tag, pull_request, cron, custom, manual, promote, …
-	Ref           string // full, as refs/heads/main; some drivers give only the branch's name
+	Ref           string // full, for example refs/heads/main; some drivers give only the branch's name
 	Commit        string // hash
 	CommitLink    string // page of the commit or of the pull request
 	Message       string
@@ -40,7 +40,7 @@ type Run struct {
 	RepositoryName  string
 	RepositoryLink  string // page of the repository
 	RemoteURL       string // clone address, without a credential
-	Forge           string // kind of the Git host, as bitbucket or bitbucket_dc; only Woodpecker sets it
+	Forge           string // kind of the Git host, for example bitbucket or bitbucket_dc; only Woodpecker sets it
 	ForgeURL        string
 
 	PipelineLink   string // page of the pipeline's run
@@ -48,7 +48,7 @@ type Run struct {
 	Stage          string // pipeline or workflow of the step
 	Step           string
 
-	// Origins maps the name of each set field to the variable of its value, as "Ref" to
+	// Origins maps the name of each set field to the variable of its value, for example "Ref" to
 	// "DRONE_COMMIT_REF".
 	Origins map[string]string
 }

@@ -33,7 +33,7 @@ func (r Run) Kind() Kind {
 	return Branch // Drone's driver for Bitbucket Server omits refs/heads/ for a new branch
 }
 
-// Name returns the short name of a branch or tag, as main or v1.2. For other kinds it returns the
+// Name returns the short name of a branch or tag, for example main or v1.2. For other kinds it returns the
 // whole ref.
 func (r Run) Name() string {
 	switch r.Kind() {

@@ -67,7 +67,7 @@ func Find(run ci.Run, baseURL string) (Place, error) {
 type remote struct {
 	host, owner, slug string
 	base              string // base URL of a Data Center, known only from an https address; else empty
-	scm               bool   // the path contains /scm/, as those of Data Center do
+	scm               bool   // the path contains /scm/, so the server is a Data Center
 }
 
 // readRemote parses a clone address: https, ssh, or the scp form host:path.

@@ -25,7 +25,7 @@ const (
 	signatureAnnotation = "dev.cosignproject.cosign/signature"
 )
 
-// Tag returns the tag of the image that holds the signatures of a digest, as sha256-4f1d….sig.
+// Tag returns the tag of the image that holds the signatures of a digest, for example sha256-4f1d….sig.
 func Tag(digest string) string { return strings.Replace(digest, ":", "-", 1) + ".sig" }
 
 // Attach signs an image and adds the signature to the registry's signatures of the digest. It adds

@@ -28,7 +28,7 @@ const (
 
 // Options configure a Client. Region, KeyID and KeySecret are required.
 type Options struct {
-	Region    string // as eu-central-1
+	Region    string // for example eu-central-1
 	KeyID     string
 	KeySecret secret.Secret
 	Session   secret.Secret // session token of a temporary key; may be empty
@@ -103,7 +103,7 @@ func (c *Client) Login(ctx context.Context) (username string, password secret.Se
 
 // A Repository is the wanted state of a repository. Settings that are not set stay unchanged.
 type Repository struct {
-	Name      string // without the registry, as acme/app
+	Name      string // without the registry, for example acme/app
 	Create    bool   // create the repository if it does not exist
 	Scan      *bool  // scan images on push; nil = unchanged
 	Lifecycle string // lifecycle policy as JSON; empty = unchanged

@@ -27,14 +27,14 @@ const (
 
 // Options describe the repository of one attempt. All fields but Plain and Others are required.
 type Options struct {
-	// Host is the provider's name as addresses have it, as "bitbucket.org".
+	// Host is the provider's host name, for example "bitbucket.org".
 	Host string
-	// Plain means that addresses are of http, not https.
+	// Plain means that addresses use http, not https.
 	Plain bool
 	// Path is the repository's path at the provider without ".git": "acme/app", or on Data Center
 	// "scm/PROJ/app".
 	Path string
-	// Gateway is the build's address at the git proxy, as "https://slipway.example.com/git/BUILD".
+	// Gateway is the build's address at the git proxy, for example "https://slipway.example.com/git/BUILD".
 	Gateway *url.URL
 	// Token is the attempt's token.
 	Token secret.Secret

@@ -20,9 +20,8 @@ const (
 // errBatch means that the gateway's response about LFS objects is malformed.
 var errBatch = errors.New("the gateway's response about LFS objects has an unknown format")
 
-// A batch is the response about LFS objects. Fields that are not listed, as headers of an action,
-// are left out.
-// Source: https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md
+// A batch is the response about LFS objects. Fields that are not listed are left out, for example the headers
+// of an action. Source: https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md
 type batch struct {
 	Transfer string   `json:"transfer,omitempty"`
 	Objects  []object `json:"objects"`
@@ -84,8 +83,8 @@ func (l *Relay) rewriteBatch(resp *http.Response) error {
 	return nil
 }
 
-// objectAddress returns the relay's address of an object. Of the gateway's address only the id
-// counts: the gateway's public name may be another one than the runner's for it.
+// objectAddress returns the relay's address of an object. It uses only the id of the gateway's address,
+// because the gateway's public name may differ from the name that the runner uses.
 func (l *Relay) objectAddress(href string) (string, error) {
 	address, err := url.Parse(href)
 	if err != nil {

@@ -49,7 +49,7 @@ func (l *Relay) rewrite(p *httputil.ProxyRequest) {
 	}
 	p.Out.Host = l.o.Gateway.Host
 	p.Out.Header = attemptserver.Pick(p.In.Header, requestHeaders)
-	p.Out.Trailer = nil // headers, too
+	p.Out.Trailer = nil // trailers are headers, too
 	p.Out.Header.Set("Authorization", "Bearer "+l.o.Token.Reveal())
 	if strings.HasSuffix(path, batchPath) {
 		p.Out.Header.Del("Accept-Encoding") // the response is rewritten
@@ -78,7 +78,7 @@ func (l *Relay) checkResponse(resp *http.Response) error {
 	return nil
 }
 
-// fail handles a request that the gateway did not.
+// fail writes the response to a request that the gateway did not serve.
 func (l *Relay) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 		http.Error(w, "the request is larger than 32 MiB", http.StatusRequestEntityTooLarge)

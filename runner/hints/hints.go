@@ -23,7 +23,7 @@ const (
 
 // A Step is an instruction that a build reached.
 type Step struct {
-	Name   string // BuildKit's name, as "[build 2/5] RUN make"
+	Name   string // BuildKit's name, for example "[build 2/5] RUN make"
 	Cached bool
 	Took   time.Duration
 }
@@ -71,7 +71,8 @@ func countedCommands(stage instructions.Stage) (all []instructions.Command) {
 	return all
 }
 
-// stepName matches BuildKit's names, as "[build 2/5] RUN make" and "[linux/arm64 build 2/5] RUN make".
+// stepName matches BuildKit's names, for example "[build 2/5] RUN make" and "[linux/arm64 build 2/5] RUN
+// make".
 var stepName = regexp.MustCompile(`^\[(?:(.*) )?\s*(\d+)/(\d+)\] `)
 
 // stageSteps returns the steps of a stage by the index of its command in countedCommands. BuildKit

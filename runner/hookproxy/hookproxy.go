@@ -142,7 +142,7 @@ func (p *Proxies) report(s site, err error) {
 	}
 }
 
-// Environment returns the variables that make programs trust the servers, as "SSL_CERT_FILE=/path".
+// Environment returns the variables that make programs trust the servers, for example "SSL_CERT_FILE=/path".
 func (p *Proxies) Environment() []string {
 	if p.authority == nil {
 		return nil
@@ -153,7 +153,7 @@ func (p *Proxies) Environment() []string {
 // Problem returns the reason if hooks cannot fetch the repository; empty = they can.
 func (p *Proxies) Problem() string { return p.problem }
 
-// Close ends the servers, with the requests that run.
+// Close ends the servers and their running requests.
 func (p *Proxies) Close() {
 	p.end()
 	p.serving.Wait()

@@ -27,7 +27,7 @@ func newOthers(provider *url.URL, log logrus.FieldLogger) http.Handler {
 			DisableCompression: true,
 			MaxConnsPerHost:    maxFetches,
 		},
-		FlushInterval: -1, // as the responses of fetches
+		FlushInterval: -1, // send each part at once, as for fetches
 		ErrorLog:      attemptserver.NewErrorLog(log),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if errors.Is(err, netpolicy.ErrRefused) {

@@ -29,7 +29,7 @@ var errKind = errors.New("is neither an OCI layout (a directory or tar archive) 
 // from the file until Close.
 type Image struct {
 	Content remote.Taggable
-	// Digest is the digest under which the image is pushed, as sha256:4f1d…. An archive of docker
+	// Digest is the digest under which the image is pushed, for example sha256:4f1d…. An archive of docker
 	// save has no manifest, so its digest is computed here.
 	Digest string
 	Size   int64  // compressed size of all platforms, in bytes

@@ -55,12 +55,13 @@ func Build(ctx context.Context, b Builder, r buildkit.Request, log buildlog.Log)
 	return image, err
 }
 
-// NewRegistryClient returns a client that logs each retry. pause nil is the client's own backoff.
+// NewRegistryClient returns a client that logs each retry. If pause is nil, the client uses its own backoff.
 func NewRegistryClient(version string, pause backoff.BackOff, log buildlog.Log) *registry.Client {
 	return registry.New(registry.Options{UserAgent: "slipway/" + version, Backoff: pause, OnRetry: log.Attempt})
 }
 
-// NewBackoff calls a constructor of a backoff; a nil constructor returns nil, each package's own.
+// NewBackoff calls the constructor of a backoff. Without a constructor it returns nil, so that each package
+// uses its own backoff.
 func NewBackoff(constructor func() backoff.BackOff) backoff.BackOff {
 	if constructor == nil {
 		return nil

@@ -17,7 +17,7 @@ type Tag struct {
 	Login registry.Login
 }
 
-// String returns the full name, as registry.example.com/acme/app:1.2.
+// String returns the full name, for example registry.example.com/acme/app:1.2.
 func (t Tag) String() string { return t.Image + ":" + t.Name }
 
 // A TagResult is the result of the push of one tag.
@@ -72,8 +72,8 @@ func (e *abortError) Unwrap() error { return e.error }
 // Abort wraps an error of a move after which MoveTags tries no further tag. MoveTags returns err itself.
 func Abort(err error) error { return &abortError{err} }
 
-// MoveTags points each tag at the image, in order, by move. It logs each. An error of one tag does not
-// stop the others: the error is a *TagsError then. The results are of the tags that were tried. MoveTags
+// MoveTags calls move for each tag, in order, and logs each result. An error of one tag does not stop the
+// others; the returned error is then a *TagsError. It returns a result for each tag that it tried. MoveTags
 // stops with ctx's cause when ctx ends, and with err when a move returns Abort(err).
 func MoveTags(
 	ctx context.Context,

@@ -84,7 +84,7 @@ func (c *Client) pullOptions(ctx context.Context, repo name.Repository, l Login)
 	return options
 }
 
-// invalidate removes a cached transport, as after an error, so the next try authenticates again.
+// invalidate removes a cached transport, for example after an error, so the next try authenticates again.
 func (c *Client) invalidate(repo name.Repository, l Login) {
 	c.authCache.put(authKey{repo.Name(), l}, nil)
 }

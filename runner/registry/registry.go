@@ -132,7 +132,7 @@ func (c *Client) Tag(ctx context.Context, image string, m Manifest, tag string, 
 		var refused *permitError
 		if err != nil && cached && !isBusy(err) && !errors.As(err, &refused) {
 			// The cached token may have expired. A request that renews its token cannot send its body
-			// twice, and the error can be any one, as a closed connection. So try once more.
+			// twice, and the error can be any, for example a closed connection. So try once more.
 			err = c.putTag(ctx, target, m.Digest, known, l)
 		}
 		return struct{}{}, err

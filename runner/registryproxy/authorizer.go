@@ -78,8 +78,8 @@ func (a *authorizer) header(ctx context.Context, scopes []string) (string, error
 
 // forget drops the credential or token in a header that the registry refused before its expiry. It
 // reports whether the method header may return a better one. It reports false if the dropped one was new,
-// because the registry then refuses new ones as well. Of a request without a header, challenges are those
-// of the refusal.
+// because the registry then refuses new ones as well. For a request without a header, challenges are the
+// refusal's WWW-Authenticate headers.
 func (a *authorizer) forget(ctx context.Context, header string, challenges []string) (bool, error) {
 	if err := a.lock(ctx); err != nil {
 		return false, err

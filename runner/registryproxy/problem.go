@@ -28,7 +28,7 @@ var errEnded = problem{http.StatusForbidden, "DENIED", attemptserver.ErrEnded.Er
 
 func (p *Proxy) refuseEnded(w http.ResponseWriter, _ *http.Request) { writeProblem(w, errEnded) }
 
-// fail writes the response to a request that failed. It is the only place that does.
+// fail writes the response to a request that failed. No other function writes error responses.
 func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, to route, err error) {
 	var response problem
 	switch {

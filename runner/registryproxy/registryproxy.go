@@ -27,7 +27,7 @@ import (
 	"slipway/runner/attemptserver"
 )
 
-// ErrRefused is wrapped by errors of Options.Permit that the client may read, as "a newer build
+// ErrRefused is wrapped by errors of Options.Permit that the client may read, for example "a newer build
 // holds this tag". The text of other errors stays in the log.
 var ErrRefused = errors.New("permit refused")
 
@@ -42,20 +42,20 @@ type Login struct {
 
 // Options describe one registry of one attempt. A field is required unless its comment states a default.
 type Options struct {
-	// Names are the hosts that clients use, as "registry.example.com:5000" (without ":443").
-	// Docker Hub has several: index.docker.io, registry-1.docker.io, docker.io.
+	// Names are the hosts that clients use, for example "registry.example.com:5000" (without ":443"). Docker
+	// Hub has several: index.docker.io, registry-1.docker.io, docker.io.
 	Names []string
 	// Token is the attempt's token: the password of every client.
 	Token secret.Secret
-	// Repositories may be pulled and pushed, PullOnly only pulled, as "acme/app".
+	// Repositories may be pulled and pushed, PullOnly only pulled. An example is "acme/app".
 	Repositories, PullOnly []string
-	// Upstream is the registry's address without a path, as "https://registry.example.com:5000".
+	// Upstream is the registry's address without a path, for example "https://registry.example.com:5000".
 	// With http the registry is insecure: its token server and blob storage may be, too.
 	Upstream *url.URL
 	// TLS has the certificates for the registry itself; nil = the system's.
 	TLS *tls.Config
 	// Policy decides about every address: of the registry, and of the servers that it names (token server,
-	// blob storage). Policy.Allow holds the registry if it is in a refused network.
+	// blob storage). Policy.Allow has the registry if it is in a refused network.
 	Policy netpolicy.Policy
 	// Login returns the credential. It is called for the first request, before the credential
 	// ends, and after the registry refused it; never concurrently.

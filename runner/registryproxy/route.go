@@ -125,7 +125,7 @@ var parameters = map[string]*regexp.Regexp{
 func parseQuery(raw string) (url.Values, error) {
 	all, err := url.ParseQuery(raw)
 	if err != nil {
-		return nil, errQuery // as for ";", which some servers take for "&"
+		return nil, errQuery // for example for ";", which some servers read as "&"
 	}
 	known := url.Values{}
 	for name, form := range parameters {

@@ -76,8 +76,8 @@ func (p *Proxy) ping(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// address returns the proxy's own address of a route, under the name that the client used, if it is
-// one of ours.
+// address returns the proxy's own address of a route, under the name that the client used, if it is one of
+// the proxy's names.
 func (p *Proxy) address(r *http.Request, to route) string {
 	host := p.names[0]
 	for _, name := range p.names {

@@ -90,7 +90,7 @@ type call struct {
 	scopes []string // that the token must have
 
 	bytes  []byte    // the body, if it is held in memory
-	stream io.Reader // or as it comes from the client; nil = bytes
+	stream io.Reader // else the body, as it comes from the client; nil = use bytes
 	length int64     // of the stream; -1 = unknown
 }
 

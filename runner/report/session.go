@@ -71,7 +71,7 @@ func (s *Session) StageStarted(stage string) {
 	s.add(spec.Event{Kind: spec.StageStarted, Stage: stage})
 }
 
-// StageFinished reports that a stage ended. detail is a short note, as its result.
+// StageFinished reports that a stage ended. detail is a short note, for example its result.
 func (s *Session) StageFinished(stage, detail string) {
 	s.add(spec.Event{Kind: spec.StageFinished, Stage: stage, Detail: detail})
 }

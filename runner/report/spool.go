@@ -59,7 +59,7 @@ func (s *spool) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// chunk reads up to max bytes from offset. It returns none if offset is the end.
+// chunk reads up to max bytes from offset. It returns no bytes if offset is the end.
 func (s *spool) chunk(offset int64, max int) ([]byte, error) {
 	b := make([]byte, min(int64(max), s.length()-offset))
 	if len(b) == 0 {

@@ -16,11 +16,11 @@ import (
 
 // A Result is the result of a step.
 type Result struct {
-	Images       []string // without a tag, as docker.io/acme/app
-	Names        []string // pushed names, each with a tag, as docker.io/acme/app:1.2
-	Digest       string   // as sha256:4f1d…
+	Images       []string // without a tag, for example docker.io/acme/app
+	Names        []string // pushed names, each with a tag, for example docker.io/acme/app:1.2
+	Digest       string   // for example sha256:4f1d…
 	Size         int64    // compressed size in bytes; 0 = unknown
-	RegistryType string   // as Docker or ECR
+	RegistryType string   // for example Docker or ECR
 	RegistryURL  string
 	Time         time.Time // of the push
 }

@@ -26,13 +26,13 @@ const maxReason = 500
 type LocalCache struct {
 	Off    bool   // delete the cache with the builder, even if there is a volume
 	Dir    string // absolute path; empty = see above
-	Origin string // name of the setting that Dir comes from, as PLUGIN_STATE
+	Origin string // name of the setting that Dir comes from, for example PLUGIN_STATE
 }
 
 // A cacheChoice is the directory of a builder's cache, and the reason for the log.
 type cacheChoice struct {
 	dir  string // empty = the cache is deleted with the builder
-	name string // dir and its origin, as "/cache (PLUGIN_STATE)"
+	name string // dir and its origin, for example "/cache (PLUGIN_STATE)"
 	line string // line for the log
 }
 

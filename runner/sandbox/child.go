@@ -34,7 +34,7 @@ type ChildOptions struct {
 // A Child is a `slipway builder` process for one caller. The kernel ends it with the caller, even if
 // the caller crashes.
 type Child struct {
-	Address string // as unix:///tmp/x/builder.sock
+	Address string // for example unix:///tmp/x/builder.sock
 	Mode    string // mode for the log: privileged, rootless, …
 
 	builder *process.Builder

@@ -16,7 +16,7 @@ func CommandOf(path string) *cli.Command {
 		Name:            "builder",
 		Usage:           "BuildKit on a socket: builds Dockerfiles for the runners of this machine, or of others",
 		SkipFlagParsing: true,
-		HideHelp:        true, // the other program does both
+		HideHelp:        true, // the other program parses the flags and prints the help
 		Action: func(context.Context, *cli.Command) error {
 			err := syscall.Exec(path, os.Args, os.Environ()) //nolint:gosec // of Slipway, beside this one
 			return fmt.Errorf("start %s: %w", path, err)

@@ -16,7 +16,7 @@ const networkVar = "SLIPWAY_BUILDER_OWN_NETWORK"
 
 // A Network describes the network that a supervisor has given to a builder.
 type Network struct {
-	// Given means that a supervisor has chosen the network, so the builder holds the policy of addresses for
+	// Given means that a supervisor has chosen the network, so the builder applies the address policy to
 	// registries, too.
 	Given    bool
 	Resolver netip.Addr   // the name server of a network of its own; invalid = the machine's network

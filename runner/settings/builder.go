@@ -24,8 +24,8 @@ const (
 
 // State is the place of the cache of a builder that a step starts.
 type State struct {
-	Off bool   // nowhere, even if there is a volume for it
-	Dir string // absolute; empty = on the volume for it, if there is one
+	Off bool   // keep no cache, even if there is a volume for it
+	Dir string // absolute path; empty = the volume for it, if there is one
 }
 
 // A LocalBuilder is the configuration of the builder that a step starts.
@@ -37,7 +37,7 @@ type LocalBuilder struct {
 // builderValues are the settings of a builder that already runs.
 type builderValues struct {
 	address string
-	tls     secret.Secret // PEM, or the path of a file of it
+	tls     secret.Secret // PEM, or the path of a PEM file
 }
 
 // builderTable declares the settings of a builder that already runs. addresses are examples of its

@@ -35,8 +35,8 @@ type ECR struct {
 	Host         string
 	Repositories []string // of the images, without the registry
 	Create       bool
-	Scan         *bool  // on push; nil = leave it
-	Lifecycle    string // paths of policies, absolute or from the workspace; empty = leave it
+	Scan         *bool  // on push; nil = unchanged
+	Lifecycle    string // paths of policies, absolute or from the workspace; empty = unchanged
 	Policy       string
 }
 
@@ -173,9 +173,9 @@ func (r *stepReader) chooseKey(e *ECR, listed ECR) error {
 	return nil
 }
 
-// findImages sets Host to the first registry of Amazon's that an image is at, if it is not set, and
-// Repositories to the images there. It returns the region of a host that it set. Another registry of
-// Amazon's needs a login of its own.
+// findImages sets Host, if it is not set, to the first Amazon registry of an image. It sets Repositories to
+// the images there. It returns the region of a host that it set. Another registry of Amazon's needs a login
+// of its own.
 func (e *ECR) findImages(images []string) (region string) {
 	for _, image := range images {
 		host, name, _ := strings.Cut(image, "/")

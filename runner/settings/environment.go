@@ -35,7 +35,7 @@ func (OS) Environ() []string { return os.Environ() }
 // Unsetenv is os.Unsetenv.
 func (OS) Unsetenv(name string) error { return os.Unsetenv(name) }
 
-// A normalized environment has _ in the names of settings where the pipeline has -, as in auto-tag.
+// A normalized environment has _ in the names of settings where the pipeline has -, for example in auto-tag.
 // Woodpecker passes such a setting as PLUGIN_AUTO_TAG, and Drone as PLUGIN_AUTO-TAG.
 type normalized struct{ Environment }
 

@@ -205,7 +205,7 @@ func isGoogle(name string) bool {
 	return host == "gcr.io" || strings.HasSuffix(host, ".gcr.io") || strings.HasSuffix(host, "-docker.pkg.dev")
 }
 
-// baseLogin reads the login for base images. Without a registry it is for none, as in plugins/docker.
+// baseLogin reads the login for base images. Without a registry, the login is not used, as in plugins/docker.
 func (p *Plugin) baseLogin(v loginValues) (Login, error) {
 	if v.baseRegistry == "" {
 		if v.baseUser+v.basePassword != "" {

@@ -95,7 +95,7 @@ func (p *Plugin) impliedRegistry(others []Login) string {
 	return implied
 }
 
-// checkRegistry rejects a registry that no image is at, while an image has no login: the image would be
+// checkRegistry rejects a registry without an image if an image has no login. Otherwise the image would be
 // pushed elsewhere, and anonymously. A dry run pushes nothing, so it may name any registry.
 func (p *Plugin) checkRegistry(named string) error {
 	if named == "" || p.DryRun {

@@ -176,7 +176,7 @@ func (r *stepReader) setDryRun(origin string) {
 	r.Origins[dryRunName] = origin
 }
 
-// applyOutputAttr reads the attribute name.
+// applyOutputAttr applies the attribute with this name.
 func (r *stepReader) applyOutputAttr(name string, attrs map[string]string) (err error) {
 	var on bool
 	switch name {

@@ -88,7 +88,7 @@ const (
 
 // Sign is the key and the content of the image's signature. Without a key the image is not signed.
 type Sign struct {
-	Key         secret.Secret // PEM, or the path of a file of it if InFile is set
+	Key         secret.Secret // PEM, or the path of a PEM file if InFile is set
 	InFile      bool          // the path is absolute, or from the workspace
 	Password    secret.Secret
 	Annotations map[string]string
@@ -140,7 +140,7 @@ func (s *Sign) setParams(name, text string) error {
 	return nil
 }
 
-// addAnnotations adds NAME=value,NAME=value, as cosign does.
+// addAnnotations adds annotations in the form NAME=value,NAME=value, as cosign does.
 func (s *Sign) addAnnotations(setting, text string) error {
 	for one := range strings.SplitSeq(text, ",") {
 		name, value, found := strings.Cut(one, "=")

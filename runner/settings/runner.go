@@ -146,11 +146,11 @@ func (r *runnerReader) readBuilder(origins map[string]string) (err error) {
 // Probe reports whether the step only checks if it could build, and builds nothing.
 func (s Settings) Probe() bool { return strings.HasSuffix(s.URL, spec.ProbePath) }
 
-// buildsPath is in front of a build's id in the addresses of the runner protocol.
+// buildsPath precedes a build's id in the URLs of the runner protocol.
 const buildsPath = "/runner/v1/builds/"
 
-// GitProxy returns the address of the build's repository at the gateway's git proxy, which belongs
-// to URL by the runner protocol (package spec). It fails if URL is not of a build.
+// GitProxy returns the address of the build's repository at the gateway's git proxy. It derives the address
+// from URL (package spec). It fails if URL is not the URL of a build.
 func (s Settings) GitProxy() (string, error) {
 	gateway, build, ok := strings.Cut(s.URL, buildsPath)
 	if !ok || build == "" || strings.ContainsAny(build, "/?#") {

@@ -36,7 +36,7 @@ func run() int {
 func beside(name string) string {
 	self, err := os.Executable()
 	if err != nil {
-		self = "/usr/local/bin/slipway" // as in the image
+		self = "/usr/local/bin/slipway" // its path in the image
 	}
 	return filepath.Join(filepath.Dir(self), name)
 }

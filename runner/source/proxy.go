@@ -26,7 +26,7 @@ func (p Proxy) access(address string) []setting {
 		{"http." + p.URL + "/.extraHeader", "Authorization: Bearer " + p.Token.Reveal()},
 	}
 	if u, err := url.Parse(p.URL); err == nil && isLoopback(u.Hostname()) {
-		// Do not use an HTTP proxy for a gateway on this machine, as Go does.
+		// Like Go, use no HTTP proxy for a gateway on this machine.
 		settings = append(settings, setting{"http." + p.URL + "/.proxy", ""})
 	}
 	return settings

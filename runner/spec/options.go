@@ -23,7 +23,7 @@ type BuildOptions struct {
 	Annotations map[string]string // of its manifests; they need OCI's media types, as attestations and zstd do
 
 	Compression Compression
-	Provenance  string // attributes of the attestation, as mode=min; empty = none
+	Provenance  string // attributes of the attestation, for example mode=min; empty = none
 	SBOM        string // the same; SBOMDefault = BuildKit's own
 
 	OCI              bool // use OCI's media types even if nothing needs them

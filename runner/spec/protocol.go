@@ -78,7 +78,7 @@ type LogReply struct {
 type PermitRequest struct {
 	Digest string   `json:"digest"`
 	Tags   []string `json:"tags"` // of Spec.Tags
-	// ExtraTags are further tags, as a build hook may push: at most 100 a build, listed in
+	// ExtraTags are further tags, for example those that a build hook pushes: at most 100 a build, listed in
 	// Result.ExtraTags.
 	ExtraTags []string `json:"extra_tags,omitempty"`
 }
@@ -92,7 +92,7 @@ type PermitReply struct {
 // A PipelineRequest names a pipeline and the push that it builds.
 type PipelineRequest struct {
 	Commit   string `json:"commit"`   // full hash
-	Ref      string `json:"ref"`      // full name, as refs/heads/main
+	Ref      string `json:"ref"`      // full name, for example refs/heads/main
 	Pipeline string `json:"pipeline"` // its link or name; a build goes to one pipeline only
 }
 

@@ -54,7 +54,7 @@ type Source struct {
 	Ref     string `json:"ref"`      // full name; the hash decides, the ref is a hint where to look
 	RefName string `json:"ref_name"` // SOURCE_BRANCH: the branch or tag
 	Commit  string `json:"commit"`   // 40 hex
-	Message string `json:"message"`  // COMMIT_MSG
+	Message string `json:"message"`  // COMMIT_MSG: the message of the commit
 }
 
 // A Credential is a user name and password.

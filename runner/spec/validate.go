@@ -17,7 +17,7 @@ type FieldError struct {
 	Message string
 }
 
-// Error returns the field and the problem, as "image: ...".
+// Error returns the field and the problem, for example "image: ...".
 func (e *FieldError) Error() string { return e.Field + ": " + e.Message }
 
 // The grammar of image names and tags follows

@@ -19,7 +19,7 @@ func (r run) copyFlow() flow {
 	return flow{
 		header: []row{{"source", r.s.Copy.Source(), "PLUGIN_SOURCE_IMAGE"}},
 		verb:   "Copies ",
-		// A status beside that of the step that builds the same image.
+		// A step that builds the same image has another subject, so the commit shows both statuses.
 		subject: commitstatus.Subject{Image: r.s.Image(), Target: "push only"},
 		plan:    r.planCopy,
 		publish: r.findAndPush,

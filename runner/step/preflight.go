@@ -92,8 +92,9 @@ func (p *preflight) failure(err error) error {
 	return err
 }
 
-// checkLogins tries the logins that push no image, as of base images and caches: a wrong password would
-// show as a failed build. It leaves out those of a config.json, which may be for other steps.
+// checkLogins tries the logins that push no image, for example those of base images and caches. Otherwise a
+// wrong password would show as a failed build. It leaves out those of a config.json, which may be for other
+// steps.
 func (r run) checkLogins(ctx context.Context) error {
 	var problems []error
 	for _, l := range r.s.Logins {
@@ -156,7 +157,7 @@ func (r run) checkImage(ctx context.Context, image string) error {
 		"and PLUGIN_INSECURE if the registry uses plain HTTP: %w", image, err)
 }
 
-// checkBackoff waits between two tries of a check.
+// checkBackoff returns the pauses between the tries of a check.
 func (r run) checkBackoff() backoff.BackOff {
 	if own := publish.NewBackoff(r.o.Backoff); own != nil {
 		return own

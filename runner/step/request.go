@@ -172,7 +172,7 @@ func labels(s settings.Plugin, now time.Time) (labels, annotations map[string]st
 	return labels, annotations
 }
 
-// version returns the version that a tag names, as 1.2.3 for v1.2.3; empty for other tags.
+// version returns the version that a tag names, for example 1.2.3 for v1.2.3; empty for other tags.
 func version(tag string) string {
 	v := strings.TrimPrefix(tag, "v")
 	if !semver.IsValid("v" + v) {

@@ -89,7 +89,7 @@ const (
 const maxStatusError = 500
 
 // A status reports a step to Bitbucket. It never fails a step, and delays it by at most the timeout of
-// one report. The start is reported beside the build, and an error is one line at the end.
+// one report. The start is reported in the background, and an error is one line at the end.
 type status struct {
 	run      run
 	target   statusTarget
@@ -106,7 +106,7 @@ type statusTarget struct {
 	place    commitstatus.Place
 }
 
-// startStatus reports to Bitbucket that the step runs, beside it.
+// startStatus reports to Bitbucket, in the background, that the step runs.
 func (r run) startStatus(ctx context.Context, f flow) *status {
 	target, err := r.statusTarget(f.subject)
 	s := &status{run: r, target: target, problem: err, endLimit: r.o.StatusTimeout}

@@ -25,7 +25,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// Options make a step. Settings is required.
+// Options configure Run. Settings is required.
 type Options struct {
 	Settings settings.Plugin
 	Version  string
@@ -53,8 +53,8 @@ type run struct {
 
 // A flow is one of the two kinds of steps.
 type flow struct {
-	header  []row                // of the log
-	details []row                // that follow the logins and the notes on tags; they name no origin
+	header  []row                // rows of the log
+	details []row                // rows after the logins and the notes on tags, without an origin
 	verb    string               // of the commit status, with a space after it
 	subject commitstatus.Subject // of the commit status
 	plan    func(context.Context) error
@@ -83,8 +83,8 @@ type stage struct {
 // errStopped is the error of a step that got SIGTERM.
 var errStopped = errors.New("the step was stopped before it finished (SIGTERM)")
 
-// Run runs the step. Its error names the setting to correct. When ctx ends, as by SIGTERM, so does the
-// step.
+// Run runs the step. Its error names the setting to correct. The step ends when ctx ends, for example by
+// SIGTERM.
 func Run(ctx context.Context, o Options) error {
 	o = o.withDefaults()
 	s, err := readFiles(o.Settings)
@@ -118,7 +118,7 @@ func (r run) flow() flow {
 	return r.buildFlow()
 }
 
-// runFlow publishes the image, and reports that to Bitbucket beside it.
+// runFlow publishes the image, and reports the status to Bitbucket meanwhile.
 func (r run) runFlow(ctx context.Context, f flow) error {
 	status := r.startStatus(ctx, f)
 	done, err := f.publish(ctx)

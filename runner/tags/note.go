@@ -1,6 +1,6 @@
 package tags
 
-// A Kind is the subject of a note, as "latest-branch". docs/migrate-step.md has a row for each Kind.
+// A Kind is the subject of a note, for example "latest-branch". docs/migrate-step.md has a row for each Kind.
 type Kind string
 
 // The kinds of notes.

@@ -35,10 +35,10 @@ type Settings struct {
 	Mode       Mode
 	Auto       bool     // derive tags from the ref
 	Named      []string // tags that the pipeline or a file names; empty = not set
-	From       string   // source of Named, for errors, as PLUGIN_TAGS
-	AutoFrom   string   // source of Auto, for errors, as PLUGIN_AUTO_TAG
+	From       string   // source of Named, for errors, for example PLUGIN_TAGS
+	AutoFrom   string   // source of Auto, for errors, for example PLUGIN_AUTO_TAG
 	DefaultTag string   // tag of the default branch; empty = latest
-	Suffix     string   // suffix of derived tags, as linux-amd64; empty = none
+	Suffix     string   // suffix of derived tags, for example linux-amd64; empty = none
 }
 
 // A Plan lists the tags that a step pushes.

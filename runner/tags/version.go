@@ -14,11 +14,11 @@ import (
 // A version is the name of a Git tag, parsed as a semantic version. It may be short (1.2), have
 // leading zeros (18.06.0), and begin with v. If the name is not a version, numbers is empty.
 type version struct {
-	whole      string   // the Git tag, as v1.2.3-rc.1+b7
-	name       string   // without the v, as 1.2.3-rc.1+b7
-	numbers    []string // as written, as 1, 2, 3
-	prerelease string   // as -rc.1; may be empty
-	metadata   string   // as +b7; may be empty
+	whole      string   // the Git tag, for example v1.2.3-rc.1+b7
+	name       string   // without the v, for example 1.2.3-rc.1+b7
+	numbers    []string // as written, for example 1, 2, 3
+	prerelease string   // for example -rc.1; may be empty
+	metadata   string   // for example +b7; may be empty
 }
 
 var (
@@ -54,7 +54,7 @@ func versionOf(run ci.Run) version {
 	return v
 }
 
-// isExact reports whether the version gets only its own tag, and not those of its line (1 and 1.2).
+// isExact reports whether the version gets only its own tag, without the shorter tags 1 and 1.2.
 func (v version) isExact() bool { return v.prerelease != "" || v.metadata != "" }
 
 // tags returns the tags of the version in a mode.

@@ -13,15 +13,15 @@ import (
 	"slipway/config/size"
 )
 
-// The numbers of Decide.
+// The constants of Decide.
 const (
-	minReserve     = 512e6 // bytes that builds never get, for the kernel, the gateway and its database
-	minMemory      = 256e6 // bytes of a build at least, also on a small machine
+	minReserve     = 512e6 // bytes for the kernel, the gateway and its database
+	minMemory      = 256e6 // minimum bytes of a build, also on a small machine
 	memoryStep     = 1e6   // bytes to which a default is rounded down
-	maxProcesses   = 4096  // of a build by default
+	maxProcesses   = 4096  // default of a build
 	minProcesses   = 256
-	minBuilder     = 512e6 // bytes of the builder's own process at least
-	buildingWeight = 50    // of builds against the builder's own process and the gateway, with 100
+	minBuilder     = 512e6 // minimum bytes of the builder's own process
+	buildingWeight = 50    // of builds; the builder's own process and the gateway have 100
 )
 
 // A Machine describes the resources that builds share.

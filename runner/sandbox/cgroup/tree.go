@@ -16,8 +16,8 @@ import (
 // top is the directory of all groups of Slipway in each hierarchy.
 const top = "/slipway"
 
-// controllers are the parts of the kernel that hold the limits, in the order in which a process is
-// moved. The lock of Own and Sweep is in the hierarchy of the first.
+// controllers are the parts of the kernel that enforce the limits, in the order in which a process is moved.
+// The lock of Own and Sweep is in the hierarchy of the first.
 func controllers() []string { return []string{"memory", "pids", "cpu"} }
 
 // A Tree is the place for groups on this machine: one hierarchy of version 2, or several of version 1.

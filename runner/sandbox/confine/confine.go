@@ -66,7 +66,7 @@ func New(o Options) (*Sandbox, error) {
 	return s, err
 }
 
-// String describes the isolation for the log, as "level container: another user (uid 62017)".
+// String describes the isolation for the log, for example "level container: another user (uid 62017)".
 func (s *Sandbox) String() string {
 	if s.level == LevelUser {
 		return fmt.Sprintf("level container: %s (uid %d)", s.level, s.ids.Hook)

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	defaultGrace = 10 * time.Second // as of buildhooks.Process
+	defaultGrace = 10 * time.Second // the same as in buildhooks.Process
 	// killTimeout bounds how long the guard waits for killed processes. A process that waits for a disk
 	// ends late.
 	killTimeout = 10 * time.Second
@@ -71,7 +71,7 @@ func (s *Sandbox) runGuard(ctx context.Context, o order, output io.Writer) (r re
 	defer pipes.close()
 	//nolint:gosec,noctx // our own program; the control pipe ends it
 	cmd := exec.Command(s.o.Program[0], s.o.Program[1:]...)
-	cmd.Env = []string{} // nil would be that of the step, with its tokens
+	cmd.Env = []string{} // nil would pass on the step's environment, with its tokens
 	cmd.Dir = "/"
 	cmd.Stdin = pipes.control.read
 	cmd.Stdout, cmd.Stderr = pipes.output.write, pipes.output.write

@@ -34,8 +34,8 @@ type Facts struct {
 // A Plan is the chosen level, with the reasons.
 type Plan struct {
 	Level Level
-	// Reasons has one entry for each better level, which is not possible, as
-	// "another user: the step is not root (uid 1000)".
+	// Reasons has one entry for each better level, which is not possible, for example "another user: the step
+	// is not root (uid 1000)".
 	Reasons []string
 }
 

@@ -10,7 +10,7 @@
 //
 //   - the machine's programs, with a writable layer (package rootfs); apt-get install works
 //   - the workspace, in rootfs.WorkspacePath; its files belong to root
-//   - a /proc of its own, and devices as /dev/null
+//   - a /proc of its own, and devices such as /dev/null
 //   - a network namespace of the caller, or one with a loopback interface only
 //
 // There is no /sys, no cgroup file system, no socket and no descriptor of the machine. Set-user-ID bits

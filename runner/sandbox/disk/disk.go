@@ -5,7 +5,7 @@
 // The file is unlinked as soon as it is mounted. So the kernel frees all blocks when the mount ends,
 // even if the process is killed with its mount namespace.
 //
-// Anywhere else, a disk is a tmpfs: the same limits hold, but its content is in memory.
+// Anywhere else, a disk is a tmpfs: the same limits apply, but its content is in memory.
 //
 // A process that makes disks should run in a mount namespace of its own. Otherwise its mounts stay after
 // SIGKILL, until the next Sweep.

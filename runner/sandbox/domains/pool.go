@@ -32,7 +32,7 @@ const (
 	maxImages = 10_000
 )
 
-// publicImage matches an image by digest, as docker.io/library/alpine@sha256:….
+// publicImage matches an image by digest, for example docker.io/library/alpine@sha256:….
 var publicImage = regexp.MustCompile(`^[a-z0-9][a-z0-9._:/-]{0,400}@sha256:[0-9a-f]{64}$`)
 
 func (s *Supervisor) pool() layers.Pool { return layers.Pool{Dir: filepath.Join(s.o.Dir, poolDir)} }

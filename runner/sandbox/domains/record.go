@@ -14,7 +14,7 @@ const recordFile = "domain.json"
 
 // A record is the content of a recordFile.
 type record struct {
-	Domain string `json:"domain"` // id, for people
+	Domain string `json:"domain"` // id of the domain; only people read it
 	Bytes  int64  `json:"bytes"`  // size of the cache
 }
 

@@ -75,7 +75,8 @@ func isSharedCache(name string) bool {
 	return false
 }
 
-// tidy deletes states without space, after each report of a size and every minute, until Close.
+// tidy deletes states if there is too little space. It checks this after each report of a size and every
+// minute, until Close.
 func (s *Supervisor) tidy() {
 	ticker := time.NewTicker(tidyInterval)
 	defer ticker.Stop()
@@ -136,7 +137,7 @@ func (s *Supervisor) dropState(d drop) {
 	log.Info("the cache of a domain is deleted")
 }
 
-// byDir returns the open domain with this name of its directory, or nil.
+// byDir returns the open domain whose directory has this name, or nil.
 func (s *Supervisor) byDir(name string) *domain {
 	s.mu.Lock()
 	defer s.mu.Unlock()

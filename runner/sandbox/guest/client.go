@@ -36,7 +36,7 @@ var ErrDetached = errors.New("the socket of the sandbox was given to another pro
 type Command struct {
 	Dir  string   // working directory in the sandbox; empty = /
 	Args []string // the program, and its arguments. A name without slash is searched in PATH of Env
-	Env  []string // the complete environment, as NAME=value
+	Env  []string // the complete environment, in the form NAME=value
 	// Output receives standard output and standard error, in calls that do not overlap. nil = discard.
 	// If a call returns an error, the rest is discarded, and the command goes on.
 	Output io.Writer

@@ -1,4 +1,4 @@
-// Package guest runs commands inside a sandbox. Its two halves talk over one Unix socket:
+// Package guest runs commands inside a sandbox. Its two halves communicate over one Unix socket:
 //
 //   - Process 1 of the sandbox is this program, started with the argument "sandbox-init". It calls Main,
 //     which runs one command after another.

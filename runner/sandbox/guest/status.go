@@ -12,7 +12,7 @@ type Status struct {
 	Signal syscall.Signal // 0 = the command exited
 }
 
-// String returns the end in words, as "exit code 1" or "killed (signal 9: killed)".
+// String returns the end in words, for example "exit code 1" or "killed (signal 9: killed)".
 func (s Status) String() string {
 	if s.Signal != 0 {
 		return fmt.Sprintf("killed (signal %d: %s)", int(s.Signal), s.Signal)
@@ -20,8 +20,8 @@ func (s Status) String() string {
 	return fmt.Sprintf("exit code %d", s.Code)
 }
 
-// A StartError reports that a command could not be started. It wraps the error of the kernel, as ENOENT
-// for a file or an interpreter that does not exist.
+// A StartError reports that a command could not be started. It wraps the error of the kernel, for example
+// ENOENT for a file or an interpreter that does not exist.
 type StartError struct {
 	Program string // Command.Args[0]
 	Err     syscall.Errno

@@ -15,7 +15,8 @@ import (
 // Images remembers the images that a builder used, until one of their layers was missing in the pool.
 // It is safe for concurrent use.
 type Images struct {
-	// Report is called with an image that may have a missing layer, as docker.io/library/alpine@sha256:….
+	// Report is called with an image that may have a missing layer, for example
+	// docker.io/library/alpine@sha256:….
 	Report func(image string)
 
 	mu   sync.Mutex
@@ -68,7 +69,7 @@ func (s imageSource) Resolve(
 type imageInstance struct {
 	source.SourceInstance
 	images     *Images
-	repository string // as docker.io/library/alpine
+	repository string // for example docker.io/library/alpine
 
 	mu     sync.Mutex
 	digest string

@@ -58,8 +58,8 @@ func Enter(namespace *os.File) error {
 }
 
 // AllowPing lets the programs of this thread's network namespace use ping without a capability. Group IDs
-// that this process's user namespace does not have are an error, so it tries fewer. If none works, as with
-// a read-only /proc/sys, only ping fails.
+// that this process's user namespace does not have are an error, so it tries fewer. If none works, for
+// example with a read-only /proc/sys, only ping fails.
 func AllowPing() {
 	for _, groups := range []string{"0 2147483647", "0 65535", "0 0"} {
 		if os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte(groups), 0) == nil {

@@ -42,5 +42,5 @@ func addressAt(network netip.Prefix, n int) netip.Addr {
 	return address
 }
 
-// uplinkLink returns the name of uplink n on the host, as "slwn01f3".
+// uplinkLink returns the name of uplink n on the host, for example "slwn01f3".
 func uplinkLink(n int) string { return fmt.Sprintf("%s%04x", HostPrefix, n) }

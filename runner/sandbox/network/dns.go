@@ -226,8 +226,8 @@ func answers(answer, query *dns.Msg) bool {
 		strings.EqualFold(answer.Question[0].Name, query.Question[0].Name)
 }
 
-// readResolvers returns the resolvers of a resolv.conf, as "192.0.2.53:53". Without one, programs ask
-// the loopback address.
+// readResolvers returns the resolvers of a resolv.conf, for example "192.0.2.53:53". Without one, programs
+// ask the loopback address.
 func readResolvers(path string) ([]string, error) {
 	config, err := dns.ClientConfigFromFile(path)
 	if err != nil {

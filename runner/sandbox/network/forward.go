@@ -12,8 +12,8 @@ import (
 // maxForwarded is the number of connections of one forward. Further connections wait.
 const maxForwarded = 256
 
-// Forward listens on an address inside the namespace, as "127.0.0.1:5000", and connects each client to a
-// connection that dial makes outside. It is for a service on this machine's loopback that the filter
+// Forward listens on an address inside the namespace, for example "127.0.0.1:5000", and connects each client
+// to a connection that dial makes outside. It is for a service on this machine's loopback that the filter
 // refuses, for example the registry of a demo. It ends with ctx or Close, and ends its connections then.
 func (n *Namespace) Forward(ctx context.Context, listen string, dial func(context.Context) (net.Conn, error)) error {
 	listener, err := n.Listen(ctx, "tcp", listen)

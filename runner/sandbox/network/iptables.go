@@ -16,7 +16,7 @@ type loading struct {
 	output bytes.Buffer
 }
 
-// program returns a program of iptables for an IP version, as "ip6tables-restore".
+// program returns a program of iptables for an IP version, for example "ip6tables-restore".
 func program(version family, suffix string) string {
 	if version == ipv6 {
 		return "ip6tables" + suffix

@@ -32,7 +32,7 @@ type Namespace struct {
 // memberLink is the name of the interface in a namespace.
 const memberLink = "eth0"
 
-// Join makes a namespace on the router's bridge. Other namespaces of the router resolve the name, as
+// Join makes a namespace on the router's bridge. Other namespaces of the router resolve the name, for example
 // "db", to its addresses. An empty name is not resolved.
 func (r *Router) Join(ctx context.Context, name string) (_ *Namespace, err error) {
 	n := &Namespace{name: name, router: r}
@@ -147,7 +147,7 @@ func (r *Router) lookup(name string) []netip.Addr {
 	return nil
 }
 
-// Path returns a path of the namespace for other processes, as "/proc/12/fd/7". It is valid until
+// Path returns a path of the namespace for other processes, for example "/proc/12/fd/7". It is valid until
 // Close, and while this process runs.
 func (n *Namespace) Path() string { return netns.Path(n.file) }
 
@@ -172,8 +172,8 @@ func (n *Namespace) Do(f func() error) error { return netns.Do(n.file, f) }
 // namespace that ends with this one.
 func (n *Namespace) Enter() error { return netns.Enter(n.file) }
 
-// Listen listens inside the namespace, as net.Listen with an IP address. The caller serves from its own
-// namespace. Close closes the listener, too.
+// Listen is like net.Listen with an IP address, but listens inside the namespace. The caller serves from its
+// own namespace. Close closes the listener, too.
 func (n *Namespace) Listen(ctx context.Context, network, address string) (net.Listener, error) {
 	var listener net.Listener
 	err := n.openSocket(func() (closer io.Closer, err error) {

@@ -9,7 +9,7 @@ import (
 
 const sysctls = "/proc/sys/net/"
 
-// setSysctls sets values of the network namespace of this thread, as "ipv4/ip_forward" = "1".
+// setSysctls sets values of the network namespace of this thread, for example "ipv4/ip_forward" = "1".
 func setSysctls(values map[string]string) error {
 	for name, value := range values {
 		if err := os.WriteFile(sysctls+name, []byte(value), 0); err != nil {

@@ -33,8 +33,8 @@ type Front struct {
 	Log      logrus.FieldLogger
 }
 
-// Listen opens a TCP address, as 0.0.0.0:9443. It fails if the Front is not complete, because without
-// certificates every client could build and read the cache.
+// Listen listens on a TCP address, for example 0.0.0.0:9443. It fails if the Front is not complete, because
+// without certificates every client could build and read the cache.
 func (f Front) Listen(ctx context.Context, address string) (net.Listener, error) {
 	if f.Identity.IsZero() {
 		return nil, fmt.Errorf("builder: tcp://%s without --tls (SLIPWAY_BUILDER_TLS) would accept every client: "+

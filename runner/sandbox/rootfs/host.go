@@ -28,7 +28,7 @@ type HostOptions struct {
 // A Host has the list of this machine's files that sandboxes see. It is safe for concurrent use.
 type Host struct {
 	dir         string
-	directories []string            // as /usr; sorted, without links
+	directories []string            // for example /usr; sorted, without links
 	private     map[string][]string // by directory: paths below it that only their owner may read
 	mapsIDs     bool
 	base        string // directory with the files of /etc and empty directories; empty = copied each time

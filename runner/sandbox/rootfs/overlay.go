@@ -61,7 +61,7 @@ func (b *builder) makeParents(dir string) error {
 	return nil
 }
 
-// layerName returns the name of a directory's layer, as "var-lib-dpkg".
+// layerName returns the name of a directory's layer, for example "var-lib-dpkg".
 func layerName(dir string) string { return strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-") }
 
 // layerOptions configure the writable layer of an overlay.

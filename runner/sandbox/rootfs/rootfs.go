@@ -35,7 +35,7 @@ const InitPath = "/.slipway/init"
 
 // A File is a file to write into a root file system.
 type File struct {
-	Path string // absolute, as /etc/hosts
+	Path string // absolute, for example /etc/hosts
 	Data []byte
 	Mode os.FileMode // 0 = 0644
 	// Replace writes the file only if the root file system already has a file at the path.

@@ -207,7 +207,7 @@ func newFrontendPolicy(allowed []string) (frontendPolicy, error) {
 	return p, nil
 }
 
-// builtinMinor returns the minor number of a version, as 4 for 1.4.2, or 0 if it has none.
+// builtinMinor returns the minor number of a version, for example 4 for 1.4.2, or 0 if it has none.
 func builtinMinor(version string) int {
 	parts := strings.SplitN(version, ".", 3)
 	if len(parts) < 2 {

@@ -17,8 +17,8 @@ import (
 // sweepTimeout bounds the removal of the groups of this builder, or of killed builders.
 const sweepTimeout = 2 * time.Second
 
-// limits are the groups that hold the limits of a builder. One is for its own process. One is for all
-// RUN steps, with a slot for each running step. nil holds no limits. It is safe for concurrent use.
+// limits are the groups that enforce the limits of a builder. One is for its own process. One is for all RUN
+// steps, with a slot for each running step. nil = no limits. It is safe for concurrent use.
 type limits struct {
 	owner *cgroup.Owner
 	run   cgroup.Group
@@ -30,7 +30,7 @@ type limits struct {
 	made int            // number of slots
 }
 
-// openLimits makes the groups. It returns nil if no limits are wanted, or if they cannot be held; then
+// openLimits makes the groups. It returns nil if limits are off, or if this machine cannot enforce them; then
 // it logs the reason.
 func openLimits(ctx context.Context, c Config) *limits {
 	if !c.Limited {

@@ -45,14 +45,14 @@ type Config struct {
 	Idle       time.Duration // stop after this time without a call; 0 = never
 
 	InsecureRegistries []string         // hosts with plain HTTP; loopback hosts always use it
-	LocalRegistries    []string         // registries on this machine, as host:port; only for Environment.Network
+	LocalRegistries    []string         // registries on this machine, in the form host:port; only for Environment.Network
 	Policy             netpolicy.Policy // addresses that the server connects to for a Dockerfile
 	Mirrors            []string         // mirrors of Docker Hub, tried first: https://host, http://host or host
 	Certs              string           // directory of registries' certificates; empty = registry.CertsDir
 	DNS, DNSSearch     []string         // name servers and search domains of RUN steps; nil = their network's
 	MaxParallelism     int              // steps at once; 0 = twice the processors
 
-	Limited bool            // hold limits by cgroups, if they are writable
+	Limited bool            // enforce limits by cgroups, if they are writable
 	Limits  cgroup.Settings // limits of one build; the zero value = defaults that fit the machine
 
 	// Environment describes the process of the server.

@@ -175,7 +175,7 @@ func parse(cmd *cli.Command) (commandLine, error) {
 	}, nil
 }
 
-// parseGatewayUser returns the uid of a user; 0 = it is empty.
+// parseGatewayUser returns the uid of a user. An empty text is 0.
 func parseGatewayUser(text string) (int, error) {
 	if text == "" {
 		return 0, nil
@@ -191,7 +191,7 @@ func parseGatewayUser(text string) (int, error) {
 	return int(uid), nil
 }
 
-// parseSize parses a flag as 20GB; 0 = it is empty.
+// parseSize parses a size such as 20GB. An empty flag is 0.
 func parseSize(cmd *cli.Command, name string) (int64, error) {
 	bytes, err := size.ParseOptional(cmd.String(name))
 	if err != nil {
@@ -228,7 +228,7 @@ func (l commandLine) serve(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	// The cache of releases in which all builds shared one builder.
+	// Delete the cache of releases in which all builds shared one builder.
 	if err := os.RemoveAll(filepath.Join(l.state, "state")); err != nil {
 		l.log.WithError(err).Warn("cannot delete the cache of an earlier release: delete it by hand")
 	}

@@ -85,7 +85,7 @@ func usesHostNetwork(args []string) bool {
 	return false
 }
 
-// BuilderNetworks makes a network for each builder: a router with one namespace. The packet filter holds for
+// BuilderNetworks makes a network for each builder: a router with one namespace. The packet filter applies to
 // all programs of the builder. RUN steps have networks inside it.
 type BuilderNetworks struct {
 	Slirp      string // path of slirp4netns; empty = this process is root of the machine

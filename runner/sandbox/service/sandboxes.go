@@ -131,7 +131,7 @@ func slirp() string {
 	return sandbox.ReadNetworkFacts(false).Slirp
 }
 
-// groups hold the limits of sandboxes.
+// groups enforce the limits of sandboxes.
 type groups struct {
 	owner   *cgroup.Owner // nil = memory and processor time have no limit
 	limits  cgroup.Limits // of each attempt

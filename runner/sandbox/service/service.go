@@ -197,7 +197,7 @@ func (s *Service) serve(ctx context.Context, conn buildservice.Conn, uid uint32)
 	conn.SetReadDeadline(time.Now().Add(requestTimeout))
 	request, err := receive(conn)
 	if err == nil {
-		// After the request, because the peer loses a reply that it gets before.
+		// Refuse only after the request is read: the peer loses a reply that arrives before.
 		err = s.checkPeer(uid)
 	}
 	conn.SetReadDeadline(time.Time{})
