@@ -12,13 +12,13 @@ import (
 // CI configures an engine that runs pipelines on the server of an existing CI. The engine exists
 // only if Server is set.
 type CI struct {
-	Server       string            `env:"SERVER" help:"origin of the CI server, as https://ci.example.com; without it the engine is off"`
+	Server       string            `env:"SERVER" help:"origin of the CI server, for example https://ci.example.com; without it the engine is off"`
 	Token        secret.Secret     `env:"TOKEN,unset" help:"token of the user that starts the pipelines"`
-	Repository   string            `env:"REPOSITORY" help:"builder repository that runs all pipelines, as acme/builder; default: each repository runs its own"`
+	Repository   string            `env:"REPOSITORY" help:"builder repository that runs all pipelines, for example acme/builder; default: each repository runs its own"`
 	Image        string            `env:"IMAGE" envDefault:"slipway" help:"image of the build step, which contains this program; if steps run without containers, the path of the program"`
 	Builder      string            `env:"BUILDER" help:"address of the builder that steps use (tcp://…); default: each step starts its own, which needs privilege"`
 	BuilderTLS   secret.Secret     `env:"BUILDER_TLS,unset" help:"client certificate for that builder: the absolute path of a file of slipway builder keys, or its PEM; each step gets it from the gateway"`
-	Labels       map[string]string `env:"LABELS" envKeyValSeparator:"=" help:"labels of the agents that may run the step, as disk=ssd,zone=a"`
+	Labels       map[string]string `env:"LABELS" envKeyValSeparator:"=" help:"labels of the agents that may run the step, for example disk=ssd,zone=a"`
 	Concurrency  int               `env:"CONCURRENCY" envDefault:"0" help:"parallel builds; 0 = no limit"`
 	PerBuild     int               `env:"CONCURRENCY_PER_BUILD" help:"parallel builds of one automated build; default: half of all, rounded up"`
 	PerWorkspace int               `env:"CONCURRENCY_PER_WORKSPACE" help:"parallel builds of one workspace; default: one less than all, if automated builds of other workspaces use the engine"`
@@ -47,7 +47,7 @@ func (d Drone) validate(prefix string) error {
 		err = errors.Join(err, fmt.Errorf("%sTYPE is %q: use docker, kubernetes or exec", prefix, d.Type))
 	}
 	if !regexp.MustCompile(platformPattern).MatchString(d.Platform) {
-		err = errors.Join(err, fmt.Errorf("%sPLATFORM is %q: give it as linux/amd64", prefix, d.Platform))
+		err = errors.Join(err, fmt.Errorf("%sPLATFORM is %q: set os/arch, for example linux/amd64", prefix, d.Platform))
 	}
 	return err
 }
@@ -63,11 +63,14 @@ func (c CI) validate(prefix string) error {
 	}
 	errs := []error{checkOrigin(prefix+"SERVER", c.Server)}
 	if c.Token.IsZero() {
-		errs = append(errs, fmt.Errorf("%sTOKEN is not set: give the token of the user on %s that starts the pipelines",
+		errs = append(errs, fmt.Errorf("%sTOKEN is not set: set the token of the user on %s that starts the pipelines",
 			prefix, c.Server))
 	}
 	if c.Repository != "" && !regexp.MustCompile(fullNamePattern).MatchString(c.Repository) {
-		errs = append(errs, fmt.Errorf("%sREPOSITORY is %q: give it as acme/builder", prefix, c.Repository))
+		errs = append(
+			errs,
+			fmt.Errorf("%sREPOSITORY is %q: set owner/name, for example acme/builder", prefix, c.Repository),
+		)
 	}
 	if c.Image == "" {
 		errs = append(errs, fmt.Errorf("%sIMAGE is empty: name the image of the build step", prefix))
@@ -84,10 +87,10 @@ func (c CI) validate(prefix string) error {
 func checkCaps(name string, perBuild, perWorkspace int) error {
 	var errs []error
 	if perBuild < 0 {
-		errs = append(errs, fmt.Errorf("%s_PER_BUILD is %d: give at least 1", name, perBuild))
+		errs = append(errs, fmt.Errorf("%s_PER_BUILD is %d: set at least 1", name, perBuild))
 	}
 	if perWorkspace < 0 {
-		errs = append(errs, fmt.Errorf("%s_PER_WORKSPACE is %d: give at least 1", name, perWorkspace))
+		errs = append(errs, fmt.Errorf("%s_PER_WORKSPACE is %d: set at least 1", name, perWorkspace))
 	}
 	return errors.Join(errs...)
 }

@@ -15,11 +15,11 @@ import (
 // `slipway gateway --help` prints the help tags.
 type Gateway struct {
 	Listen string `env:"SLIPWAY_LISTEN" envDefault:":8080" help:"address to serve on"`
-	URL    string `env:"SLIPWAY_URL" help:"public base URL of the pages, the webhooks and the links in statuses, as https://slipway.example.com"`
+	URL    string `env:"SLIPWAY_URL" help:"public base URL of the pages, the webhooks and the links in statuses, for example https://slipway.example.com"`
 	Data   string `env:"SLIPWAY_DATA" envDefault:"data" help:"directory of the database, keys, logs and the builder's state"`
 	Key    string `env:"SLIPWAY_KEY_FILE" help:"key that encrypts stored secrets; default <data>/secret.key, made at the first start. With SLIPWAY_DATABASE it must be set, and be the same for all gateways"`
 
-	Database secret.Secret `env:"SLIPWAY_DATABASE,unset" help:"address of a PostgreSQL database, as postgres://user:password@host/name?sslmode=verify-full, that several gateways may share; default: SQLite in SLIPWAY_DATA"`
+	Database secret.Secret `env:"SLIPWAY_DATABASE,unset" help:"address of a PostgreSQL database that several gateways may share, for example postgres://user:password@host/name?sslmode=verify-full; default: SQLite in SLIPWAY_DATA"`
 
 	LogLevel       string   `env:"SLIPWAY_LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 	TrustedProxies []string `env:"SLIPWAY_TRUSTED_PROXIES" help:"addresses (CIDR) of reverse proxies whose X-Forwarded-* headers are trusted"`
@@ -53,7 +53,7 @@ type Gateway struct {
 	BuildCPUs      float64       `env:"SLIPWAY_BUILD_CPUS" envDefault:"0" help:"processors of one build, for example 1.5; 0 = all, after the gateway"`
 	BuildDisk      string        `env:"SLIPWAY_BUILD_DISK" help:"disk of one build, for example 10GB: its checkout and what its hooks write; default: half of the free space, divided by SLIPWAY_CONCURRENCY, at most 20GB"`
 	CacheDomain    string        `env:"SLIPWAY_CACHE_DOMAIN" envDefault:"automated-build" help:"builds that share a cache and a builder process: automated-build (each has its own) or workspace; pull requests never share one"`
-	Frontends      []string      `env:"SLIPWAY_BUILDER_FRONTENDS" help:"further Dockerfile frontends (# syntax=) that builds may use, as image names"`
+	Frontends      []string      `env:"SLIPWAY_BUILDER_FRONTENDS" help:"further Dockerfile frontends (# syntax=) that builds may use: image names"`
 	LocalRegistry  []string      `env:"SLIPWAY_BUILDER_LOCAL_REGISTRIES" help:"registries on this machine that builds may use, for example 127.0.0.1:5000 or registry.example.com:443; builds reach no other service of this machine"`
 	Hooks          string        `env:"SLIPWAY_HOOKS" envDefault:"on" help:"on or off: whether build hooks run; with off, a build whose repository has hooks fails"`
 	PushHooks      string        `env:"SLIPWAY_PUSH_HOOKS" envDefault:"off" help:"on or off: whether build hooks that push (pre_push, push, post_push, and build without push) get the registry's credential in a CI's step; hooks of the embedded engine push through a proxy without it; with on, everyone who can push to a repository can replace every image that the credential opens"`

@@ -85,8 +85,8 @@ const minToken = 16
 func (g Gateway) Validate() error {
 	var errs []error
 	if g.URL == "" {
-		errs = append(errs, errors.New("SLIPWAY_URL is not set: give the address of this gateway for people "+
-			"and Bitbucket, as https://slipway.example.com"))
+		errs = append(errs, errors.New("SLIPWAY_URL is not set: set the address of this gateway for people "+
+			"and Bitbucket, for example https://slipway.example.com"))
 	} else {
 		errs = append(errs, checkOrigin("SLIPWAY_URL", g.URL))
 	}
@@ -96,24 +96,27 @@ func (g Gateway) Validate() error {
 		checkOrigin("SLIPWAY_BITBUCKET_API_URL", g.APIURL),
 	)
 	if g.Concurrency < 1 {
-		errs = append(errs, fmt.Errorf("SLIPWAY_CONCURRENCY is %d: give at least 1", g.Concurrency))
+		errs = append(errs, fmt.Errorf("SLIPWAY_CONCURRENCY is %d: set at least 1", g.Concurrency))
 	}
 	if g.BuildTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_TIMEOUT is %s: give a time like 4h", g.BuildTimeout))
+		errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_TIMEOUT is %s: set a time, for example 4h", g.BuildTimeout))
 	}
 	errs = append(errs, g.checkLimits())
 	if g.PollInterval <= 0 {
-		errs = append(errs, fmt.Errorf("SLIPWAY_POLL_INTERVAL is %s: give a time like 5m", g.PollInterval))
+		errs = append(errs, fmt.Errorf("SLIPWAY_POLL_INTERVAL is %s: set a time, for example 5m", g.PollInterval))
 	}
 	if g.ReconcileInterval <= 0 {
-		errs = append(errs, fmt.Errorf("SLIPWAY_RECONCILE_INTERVAL is %s: give a time like 30m", g.ReconcileInterval))
+		errs = append(
+			errs,
+			fmt.Errorf("SLIPWAY_RECONCILE_INTERVAL is %s: set a time, for example 30m", g.ReconcileInterval),
+		)
 	}
 	if g.Keep < 24*time.Hour {
-		errs = append(errs, fmt.Errorf("SLIPWAY_KEEP is %s: give at least 24h", g.Keep))
+		errs = append(errs, fmt.Errorf("SLIPWAY_KEEP is %s: set at least 24h", g.Keep))
 	}
 	if n := len(g.MetricsToken.Reveal()); n > 0 && n < minToken {
-		errs = append(errs, fmt.Errorf("SLIPWAY_METRICS_TOKEN has %d characters: give %d or more, "+
-			"as openssl rand -hex 16 prints", n, minToken))
+		errs = append(errs, fmt.Errorf("SLIPWAY_METRICS_TOKEN has %d characters: set %d or more, "+
+			"for example the output of `openssl rand -hex 16`", n, minToken))
 	}
 	switch g.BuilderNetwork {
 	case "auto", "cni", "slirp4netns", "host", "none":
@@ -132,7 +135,7 @@ func (g Gateway) Validate() error {
 	}
 	if g.Key == "" {
 		errs = append(errs, errors.New("SLIPWAY_KEY_FILE is not set: with SLIPWAY_DATABASE, "+
-			"give the file of the key that all gateways share"))
+			"set it to the file of the key that all gateways share"))
 	}
 	errs = append(errs,
 		g.checkEngine(),
@@ -151,14 +154,17 @@ func (g Gateway) checkLimits() error {
 	var errs []error
 	if g.BuildMemory != "" {
 		if memory, err := size.Parse(g.BuildMemory); err != nil || memory < 1 {
-			errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_MEMORY is %q: give a size like 4GB", g.BuildMemory))
+			errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_MEMORY is %q: set a size, for example 4GB", g.BuildMemory))
 		}
 	}
 	if g.BuildProcesses < 0 {
-		errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_PROCESSES is %d: give a number like 4096", g.BuildProcesses))
+		errs = append(
+			errs,
+			fmt.Errorf("SLIPWAY_BUILD_PROCESSES is %d: set a number, for example 4096", g.BuildProcesses),
+		)
 	}
 	if !(g.BuildCPUs >= 0 && g.BuildCPUs <= maxCPUs) { // the comparisons are false for NaN
-		errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_CPUS is %g: give a number like 1.5", g.BuildCPUs))
+		errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_CPUS is %g: set a number, for example 1.5", g.BuildCPUs))
 	}
 	return errors.Join(errs...)
 }

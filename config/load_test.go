@@ -47,7 +47,7 @@ func TestLoadGatewayNamesInvalidSettings(t *testing.T) {
 			[]string{"SLIPWAY_CONCURRENCY is 0", `SLIPWAY_BUILDER_NETWORK is "vpn"`, `SLIPWAY_PUSH_HOOKS is "yes": use on or off`, `SLIPWAY_HOOKS is "no": use on or off`,
 				`SLIPWAY_CACHE_DOMAIN is "all": use automated-build or workspace`}},
 		{"negative limits", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_CONCURRENCY_PER_BUILD=-1", "SLIPWAY_CONCURRENCY_PER_WORKSPACE=-2"},
-			[]string{"SLIPWAY_CONCURRENCY_PER_BUILD is -1: give at least 1", "SLIPWAY_CONCURRENCY_PER_WORKSPACE is -2: give at least 1"}},
+			[]string{"SLIPWAY_CONCURRENCY_PER_BUILD is -1: set at least 1", "SLIPWAY_CONCURRENCY_PER_WORKSPACE is -2: set at least 1"}},
 		{"negative limits of a CI", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_DRONE_SERVER=https://x.example", "SLIPWAY_DRONE_CONCURRENCY_PER_BUILD=-1", "SLIPWAY_DRONE_CONCURRENCY_PER_WORKSPACE=-2"},
 			[]string{"SLIPWAY_DRONE_CONCURRENCY_PER_BUILD is -1", "SLIPWAY_DRONE_CONCURRENCY_PER_WORKSPACE is -2"}},
 		{"limits of a build", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILD_MEMORY=much", "SLIPWAY_BUILD_PROCESSES=-1", "SLIPWAY_BUILD_CPUS=-1"},

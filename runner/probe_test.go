@@ -146,7 +146,7 @@ func TestAProbesStepWithoutABuilder(t *testing.T) {
 	if !strings.HasPrefix(last, "slipway: the builder: no builder can run here") {
 		t.Errorf("last line: got %q, want the prefix %q", last, "slipway: the builder: no builder can run here")
 	}
-	runnertest.CheckHas(t, "the last line", last, "apt-get install runc; or name a builder elsewhere")
+	runnertest.CheckHas(t, "the last line", last, "apt-get install runc; or use a builder elsewhere")
 	if strings.Contains(string(out), "probe-token") {
 		t.Errorf("output: got:\n%s\nwant no token in it", out)
 	}

@@ -57,8 +57,8 @@ func TestStepInAContainerWithoutPrivilegeNamesTheFix(t *testing.T) {
 		environ string
 		want    []string
 	}{
-		"on Drone":      {container{seccomp: true}, drone, []string{"Either name a builder elsewhere: setting builder (PLUGIN_BUILDER", "set DRONE_RUNNER_PRIVILEGED_IMAGES of Drone's runner", "security_opt seccomp=unconfined"}},
-		"on Woodpecker": {container{seccomp: true}, woodpecker, []string{"Either name a builder elsewhere", "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server"}},
+		"on Drone":      {container{seccomp: true}, drone, []string{"Either use a builder elsewhere: setting builder (PLUGIN_BUILDER", "set DRONE_RUNNER_PRIVILEGED_IMAGES of Drone's runner", "security_opt seccomp=unconfined"}},
+		"on Woodpecker": {container{seccomp: true}, woodpecker, []string{"Either use a builder elsewhere", "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server"}},
 		"CAP_SYS_ADMIN": {container{seccomp: true, capabilities: defaultCapabilities("CAP_SYS_ADMIN")}, drone, []string{"may not use the kernel's keyring", "seccomp=unconfined"}},
 		"an ordinary user without subordinate ids": {container{uid: 1000}, drone, []string{"user 1000 has no 65536 subordinate ids", "/etc/subuid"}},
 		"an ordinary user with set-uid helpers": {container{uid: 1000, files: map[string]string{"/etc/subuid": "step:100000:65536\n", "/etc/subgid": "step:100000:65536\n"}}, drone,

@@ -106,7 +106,7 @@ func TestTheErrorOfAStepWithAFullDiskNamesTheFix(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
 	out, err := cmd.CombinedOutput()
-	want := "give it space below TMPDIR (" + disk + ") or on a volume of its own (setting state, PLUGIN_STATE)"
+	want := "free space below TMPDIR (" + disk + "), set a volume for its cache (setting state, PLUGIN_STATE)"
 	if err == nil {
 		t.Fatalf("step: got no error, want one\n%s", out)
 	}

@@ -70,7 +70,7 @@ func (s Sandbox) Plan() ([]Site, error) {
 		}
 		site := Site{host, netip.AddrPortFrom(siteAddress(host, slices.Index(hosts, host)), port)}
 		if slices.Contains(sites, site) {
-			return nil, fmt.Errorf("the site %s is given twice", text)
+			return nil, fmt.Errorf("the site %s is set twice", text)
 		}
 		sites = append(sites, site)
 	}
@@ -94,7 +94,7 @@ var siteLabel = regexp.MustCompile(`^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$`)
 
 // parseSite returns the host and the port of a site.
 func parseSite(text string) (host string, port uint16, err error) {
-	invalid := fmt.Errorf("the site %.300q is invalid: give a host name in lower case with a port", text)
+	invalid := fmt.Errorf("the site %.300q is invalid: set a host name in lower case with a port", text)
 	if address, err := netip.ParseAddrPort(text); err == nil {
 		if !address.Addr().IsLoopback() || address.Addr().Is4In6() || address.Addr().Zone() != "" {
 			return "", 0, fmt.Errorf("the site %s is an address: a host name or a loopback address is needed", address)

@@ -32,7 +32,7 @@ func CheckAddress(address string, client Identity) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("%q is no address of a builder: give it as unix:///run/slipway/builder.sock "+
+	return fmt.Errorf("%q is not an address of a builder: set unix:///run/slipway/builder.sock, "+
 		"tcp://builder.example.com:9443, docker-container://NAME or kube-pod://NAME", address)
 }
 

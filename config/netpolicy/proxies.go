@@ -10,7 +10,7 @@ import (
 	"strconv"
 )
 
-// ProxyAddresses returns the addresses of the proxies in this process's environment, as host:port. They are
+// ProxyAddresses returns the addresses of the proxies in this process's environment, in the form host:port. They are
 // HTTP_PROXY and HTTPS_PROXY, as net/http reads them.
 func ProxyAddresses() []string {
 	var addresses []string
@@ -33,7 +33,7 @@ func defaultPorts() map[string]string {
 	return map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
 }
 
-// hostPort returns the host and the port of a URL, as host:port.
+// hostPort returns the host and the port of a URL, in the form host:port.
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {

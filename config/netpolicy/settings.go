@@ -29,7 +29,7 @@ type Exception struct {
 	Port    uint16 // only this TCP port; 0 = all ports and protocols
 }
 
-// String returns the exception in the form that ParseException reads, as "10.0.0.0/8" or "10.1.2.3:5000".
+// String returns the exception in the form that ParseException reads, for example "10.0.0.0/8" or "10.1.2.3:5000".
 func (e Exception) String() string {
 	host := e.Network.String()
 	if e.Network.IsSingleIP() {

@@ -1,4 +1,4 @@
-// Package size parses and prints numbers of bytes in decimal units, as "20GB".
+// Package size parses and prints numbers of bytes in decimal units, for example "20GB".
 package size
 
 import (
@@ -7,12 +7,12 @@ import (
 	"github.com/docker/go-units"
 )
 
-// Parse returns the number of bytes of a text as 20GB, 1.5 TB or 1000. The units are decimal: 1 kB has
+// Parse returns the number of bytes of a text such as 20GB, 1.5 TB or 1000. The units are decimal: 1 kB has
 // 1000 bytes. A size is 0 or more.
 func Parse(text string) (int64, error) {
 	bytes, err := units.FromHumanSize(text)
 	if err != nil || bytes < 0 { // a number that is too large overflows
-		return 0, fmt.Errorf("%q is not a size: give one, for example 20GB", text)
+		return 0, fmt.Errorf("%q is not a size: set one, for example 20GB", text)
 	}
 	return bytes, nil
 }

@@ -79,7 +79,7 @@ func New(names []string, end time.Time) (*Authority, error) {
 // normalize checks the names and returns them in lower case without duplicates.
 func normalize(names []string) ([]string, error) {
 	if len(names) == 0 || len(names) > maxNames {
-		return nil, fmt.Errorf("make the attempt's authority: %d host names: give 1 to %d", len(names), maxNames)
+		return nil, fmt.Errorf("make the attempt's authority: got %d host names, want 1 to %d", len(names), maxNames)
 	}
 	normal := make([]string, 0, len(names))
 	for _, name := range names {
@@ -88,7 +88,7 @@ func normalize(names []string) ([]string, error) {
 			name = address.Unmap().String()
 		} else if !isHostName(name) {
 			return nil, fmt.Errorf(
-				"make the attempt's authority: %q is no host name: give one as registry.example.com",
+				"make the attempt's authority: %q is not a host name, for example registry.example.com",
 				name,
 			)
 		}

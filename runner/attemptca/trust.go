@@ -130,7 +130,7 @@ func (a *Authority) Files(system []byte, registries []string) ([]File, error) {
 	}
 	for _, registry := range registries {
 		if registry == "" || registry == "." || registry == ".." || strings.ContainsAny(registry, "/\x00") {
-			return nil, fmt.Errorf("trust of the attempt: %q is no registry: give host or host:port", registry)
+			return nil, fmt.Errorf("trust of the attempt: %q is not a registry: set host or host:port", registry)
 		}
 		files = append(files, File{Path: path.Join(dockerCerts, registry, "ca.crt"), Content: a.PEM()})
 	}

@@ -122,7 +122,7 @@ func sshAgent(key string) (session.Attachable, error) {
 	agent, err := sshprovider.NewSSHAgentProvider([]sshprovider.AgentConfig{{Paths: []string{file.Name()}}})
 	if err != nil {
 		return nil, errors.New("the ssh key (setting ssh_agent_key) cannot be used: " +
-			"give a private key in PEM form, all of its lines, without a passphrase")
+			"set a private key in PEM form, with all of its lines, without a passphrase")
 	}
 	return agent, nil
 }

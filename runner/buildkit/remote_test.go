@@ -225,15 +225,15 @@ func TestKeysRefuses(t *testing.T) {
 	other := keys(t)
 	for want, args := range map[string][]string{
 		"x.pem exists, and it is empty": {"keys", empty, "--client", "x"},
-		"give one directory":            {"keys"},
-		"give --host":                   {"keys", t.TempDir()},
+		"set one directory":             {"keys"},
+		"set --host":                    {"keys", t.TempDir()},
 		"--client is \"../x\"":          {"keys", t.TempDir(), "--host", "h", "--client", "../x"},
 		"--client is \"ca\"":            {"keys", t.TempDir(), "--host", "h", "--client", "ca"},
 		"--days is 0":                   {"keys", t.TempDir(), "--host", "h", "--days", "0"},
 		"both files are":                {"keys", broken, "--client", "x"},
 		"its cache domain is default":   {"keys", other, "--client", "client", "--domain", "acme"},
 		"--domain is \"A\"":             {"keys", other, "--client", "y", "--domain", "A"},
-		"give one address":              {"check"},
+		"set one address":               {"check"},
 		"no/such.pem":                   {"check", "--tls", "no/such.pem", "tcp://127.0.0.1:1"},
 		"does not answer":               {"check", "tcp://127.0.0.1:1"},
 		"only clients with":             {"check", "tcp://builder.example.com:1"},

@@ -101,16 +101,16 @@ func (r *Reporter) explain(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, bitbucket.ErrUnauthorized) && r.o.Place.DataCenter:
-		return fmt.Errorf("%w; give an HTTP access token in PLUGIN_BITBUCKET_TOKEN", err)
+		return fmt.Errorf("%w; set PLUGIN_BITBUCKET_TOKEN to an HTTP access token", err)
 	case errors.Is(err, bitbucket.ErrUnauthorized):
-		return fmt.Errorf("%w; give a repository access token in PLUGIN_BITBUCKET_TOKEN, "+
-			"or an e-mail address and an API token in PLUGIN_BITBUCKET_USERNAME and PLUGIN_BITBUCKET_PASSWORD", err)
+		return fmt.Errorf("%w; set PLUGIN_BITBUCKET_TOKEN to a repository access token, "+
+			"or PLUGIN_BITBUCKET_USERNAME and PLUGIN_BITBUCKET_PASSWORD to an e-mail address and an API token", err)
 	case errors.Is(err, bitbucket.ErrForbidden), errors.Is(err, bitbucket.ErrNotFound):
 		return fmt.Errorf("%w; the credential must be allowed to read %s/%s "+
 			"(scope repository, read:repository:bitbucket or REPO_READ)", err, r.o.Place.Owner, r.o.Place.Slug)
 	case errors.Is(err, bitbucket.ErrInvalid) && strings.Contains(err.Error(), "url"):
-		return fmt.Errorf("%w; Bitbucket takes no link to localhost or a name without a dot: "+
-			"give the CI its public address (DRONE_SERVER_HOST, WOODPECKER_HOST)", err)
+		return fmt.Errorf("%w; Bitbucket rejects links to localhost or a name without a dot: "+
+			"set the CI server's public address (DRONE_SERVER_HOST, WOODPECKER_HOST)", err)
 	case errors.As(err, &apiErr) && apiErr.Status >= http.StatusMultipleChoices && apiErr.Status < http.StatusBadRequest:
 		return fmt.Errorf("%w; the server redirects: "+
 			"set PLUGIN_BITBUCKET_URL to the new address", err)

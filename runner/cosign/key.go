@@ -19,7 +19,7 @@ import (
 // ErrKey reports a key that cannot be parsed, and ErrPassword a wrong password. Neither error contains
 // any part of the key.
 var (
-	ErrKey = errors.New("is not a readable private key: give the private key that cosign generate-key-pair wrote, " +
+	ErrKey = errors.New("is not a readable private key: set the private key of cosign generate-key-pair, " +
 		"or an ECDSA, RSA or Ed25519 key in PEM")
 	ErrPassword = errors.New("does not open the key")
 )

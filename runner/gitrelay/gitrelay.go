@@ -87,9 +87,9 @@ func (o Options) check() error {
 	case o.Token.IsZero():
 		return errors.New("no token")
 	case !pathForm.MatchString(o.Path):
-		return fmt.Errorf("%q is no repository's path: give it as acme/app", o.Path)
+		return fmt.Errorf("%q is not the path of a repository, for example acme/app", o.Path)
 	case o.Gateway.Host == "", !pathForm.MatchString(strings.TrimPrefix(o.Gateway.Path, "/")), o.Gateway.RawQuery != "":
-		return fmt.Errorf("%q is no build's address: give it as https://host/git/BUILD", o.Gateway.Redacted())
+		return fmt.Errorf("%q is not the address of a build: set https://host/git/BUILD", o.Gateway.Redacted())
 	}
 	return nil
 }

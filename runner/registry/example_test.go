@@ -17,7 +17,7 @@ func ExampleParseImage() {
 	// Output:
 	// "docker.io/acme/app" <nil>
 	// "registry.example.com/acme/app" <nil>
-	// "" image "registry.example.com/acme/app:1.2" holds a tag; the rules make the tags, give the name alone
+	// "" image "registry.example.com/acme/app:1.2" has a tag: set the name without it, because the rules make the tags
 }
 
 // The longest matching prefix of the image's name determines the login.

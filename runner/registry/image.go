@@ -16,19 +16,19 @@ const dockerHub = "docker.io"
 // acme/app and index.docker.io/acme/app are docker.io/acme/app.
 func ParseImage(image string) (string, error) {
 	if strings.Contains(image, "@") {
-		return "", fmt.Errorf("image %q holds a digest; give the name alone", image)
+		return "", fmt.Errorf("image %q has a digest: set the name without it", image)
 	}
 	if strings.Contains(image[strings.LastIndex(image, "/")+1:], ":") {
-		return "", fmt.Errorf("image %q holds a tag; the rules make the tags, give the name alone", image)
+		return "", fmt.Errorf("image %q has a tag: set the name without it, because the rules make the tags", image)
 	}
 	repo, err := name.NewRepository(image)
 	if err != nil {
-		return "", fmt.Errorf("image %q is not a legal name: %w", image, err)
+		return "", fmt.Errorf("image %q is not a valid name: %w", image, err)
 	}
 	full := displayHost(repo.RegistryStr()) + "/" + repo.RepositoryStr()
 	if !spec.LegalImage(full) {
 		return "", fmt.Errorf(
-			"image %q is not a legal name: use lower-case letters, digits and single . _ - between them",
+			"image %q is not a valid name: use lower-case letters, digits and single . _ - between them",
 			image,
 		)
 	}

@@ -21,10 +21,10 @@ func TestParseImage(t *testing.T) {
 		{in: "busybox", want: "docker.io/library/busybox"},
 		{in: "registry.example.com/acme/app:1.2", fault: "tag"},
 		{in: "acme/app@sha256:" + strings.Repeat("0", 64), fault: "digest"},
-		{in: "acme/App", fault: "legal"},
-		{in: "acme/a..b", fault: "legal"},
-		{in: "https://registry.example.com/app", fault: "legal"},
-		{in: "", fault: "legal"},
+		{in: "acme/App", fault: "valid"},
+		{in: "acme/a..b", fault: "valid"},
+		{in: "https://registry.example.com/app", fault: "valid"},
+		{in: "", fault: "valid"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) {

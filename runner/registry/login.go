@@ -24,14 +24,14 @@ const maxIgnored = 64 << 10
 func ParseHost(host string) (string, error) {
 	if strings.Contains(host, "@") {
 		return "", errors.New(
-			"a registry is named without a user name or password in it: give a host, as registry.example.com:5000",
+			"the registry has a user name or password in it: set only the host, for example registry.example.com:5000",
 		)
 	}
 	normal := normalHost(strings.TrimSpace(host))
 	first := grammar.ImageHost(normal)
 	if _, err := name.NewRegistry(first, name.StrictValidation); err != nil || !spec.LegalImage(normal+"/x") {
 		return "", fmt.Errorf(
-			"%q is no registry: give a host, as registry.example.com:5000, or with a path, as ghcr.io/acme",
+			"%q is not a registry: set a host, for example registry.example.com:5000, or a host with a path, for example ghcr.io/acme",
 			host,
 		)
 	}

@@ -146,15 +146,18 @@ func (o Options) check() error {
 		return errors.New("an option is missing: Upstream, Login, Permit and Log are required")
 	case o.Upstream.Scheme != "https" && o.Upstream.Scheme != "http", o.Upstream.Host == "", o.Upstream.User != nil:
 		return fmt.Errorf(
-			"%q is not a registry's address: give https://host or https://host:port",
+			"%q is not the address of a registry: set https://host or https://host:port",
 			o.Upstream.Redacted(),
 		)
 	case o.Upstream.Path != "", o.Upstream.RawQuery != "", o.Upstream.Fragment != "":
-		return fmt.Errorf("%q is not a registry's address: give it without a path", o.Upstream.Redacted())
+		return fmt.Errorf("%q is not the address of a registry: set it without a path", o.Upstream.Redacted())
 	}
 	for _, name := range slices.Concat(o.Repositories, o.PullOnly) {
 		if len(name) > maxRepository || !repositoryForm.MatchString(name) {
-			return fmt.Errorf("%q is not a repository's name: give it without the registry, as acme/app", name)
+			return fmt.Errorf(
+				"%q is not the name of a repository: set it without the registry, for example acme/app",
+				name,
+			)
 		}
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 )
 
 // remoteBuilderHint is the fix that works in every CI. The step then needs no privilege.
-const remoteBuilderHint = "name a builder elsewhere: setting builder (PLUGIN_BUILDER, or SLIPWAY_BUILDER)"
+const remoteBuilderHint = "use a builder elsewhere: setting builder (PLUGIN_BUILDER, or SLIPWAY_BUILDER)"
 
 // withHint adds a fix to the error of a builder that cannot start. environ is the step's environment,
 // which identifies the CI.

@@ -21,9 +21,9 @@ func TestHintsForEachCI(t *testing.T) {
 		"Woodpecker":               {forbidden, []string{"CI=woodpecker", "DRONE_COMMIT_SHA=x"}, "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server to the step's image with its tag; the step may have settings alone"},
 		"Woodpecker on Kubernetes": {forbidden, []string{"CI=woodpecker", "KUBERNETES_SERVICE_HOST=10.0.0.1"}, "backend_options.kubernetes.securityContext with seccompProfile {type: Unconfined}"},
 		"Kubernetes":               {forbidden, []string{"KUBERNETES_SERVICE_HOST=10.0.0.1"}, "give the container securityContext with privileged: true"},
-		"no CI":                    {fmt.Errorf("start: %w", forbidden), nil, "it may not mount. Either name a builder elsewhere: setting builder (PLUGIN_BUILDER, or SLIPWAY_BUILDER); then no step needs privilege. Or give the step privilege: do this"},
-		"no runc":                  {&NotSupportedError{Name: "runtime", Detail: "runc is not installed", Fix: "install it"}, []string{"DRONE=true"}, "no builder can run here: runc is not installed: install it; or name a builder elsewhere"},
-		"another fault":            {errors.New("boom"), []string{"DRONE=true"}, "boom; or name a builder elsewhere"},
+		"no CI":                    {fmt.Errorf("start: %w", forbidden), nil, "it may not mount. Either use a builder elsewhere: setting builder (PLUGIN_BUILDER, or SLIPWAY_BUILDER); then no step needs privilege. Or give the step privilege: do this"},
+		"no runc":                  {&NotSupportedError{Name: "runtime", Detail: "runc is not installed", Fix: "install it"}, []string{"DRONE=true"}, "no builder can run here: runc is not installed: install it; or use a builder elsewhere"},
+		"another fault":            {errors.New("boom"), []string{"DRONE=true"}, "boom; or use a builder elsewhere"},
 	} {
 		got := withHint(c.err, c.environ).Error()
 		if !strings.Contains(got, c.want) {

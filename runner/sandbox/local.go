@@ -38,7 +38,7 @@ func StartLocal(ctx context.Context, b LocalBuilder) (address string, stop func(
 	dir, err := os.MkdirTemp("", "slipway-")
 	if err != nil {
 		return "", nil, fmt.Errorf(
-			"create a directory for the builder: %w: set TMPDIR to a writable directory, as a volume",
+			"create a directory for the builder: %w: set TMPDIR to a writable directory, for example a volume",
 			err,
 		)
 	}

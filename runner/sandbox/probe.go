@@ -26,7 +26,7 @@ const (
 	findingState   = "state"
 )
 
-const fixSpace = "set TMPDIR to a directory on a larger file system, as a volume"
+const fixSpace = "set TMPDIR to a directory on a larger file system, for example a volume"
 
 // ProbeOptions holds the builder's settings that Probe checks. All may be empty.
 type ProbeOptions struct {
@@ -120,7 +120,7 @@ func probeState(state string) Finding {
 		return Finding{
 			Name:   findingState,
 			Detail: fmt.Sprintf("%s: %v", state, err),
-			Fix:    "give the directory to the user that runs the builder",
+			Fix:    "make the user that runs the builder the owner of the directory",
 		}
 	}
 	unlock, err := LockState(state, 0)
@@ -132,7 +132,7 @@ func probeState(state string) Finding {
 		return Finding{
 			Name:   findingState,
 			Detail: err.Error(),
-			Fix:    "give the directory to the user that runs the builder",
+			Fix:    "make the user that runs the builder the owner of the directory",
 		}
 	}
 	unlock()

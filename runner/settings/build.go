@@ -36,7 +36,7 @@ func buildTable() table.Table[stepReader] {
 	return slices.Concat(argTable(), secretTable(), table.Table[stepReader]{
 		{
 			Name: "PLUGIN_ADD_HOST",
-			Help: "host names for RUN, as name:address, a list",
+			Help: "host names for RUN: a list of name:address",
 			Set:  (*stepReader).addHosts,
 		},
 		{
@@ -138,7 +138,7 @@ func (r *stepReader) mergeBuildArgs() (err error) {
 	for _, name := range r.args.fromEnv {
 		value, origin := firstSet(r.given, "", name, strings.ToUpper(name))
 		if origin == Default {
-			r.warn("the build argument %s is not given: the step's environment has no %s (PLUGIN_BUILD_ARGS_FROM_ENV)",
+			r.warn("the build argument %s is not set: the step's environment has no %s (PLUGIN_BUILD_ARGS_FROM_ENV)",
 				name, name)
 			continue
 		}
@@ -199,11 +199,11 @@ func (r *stepReader) addHosts(name, text string) error {
 	for _, entry := range entries {
 		at := strings.IndexAny(entry, ":=")
 		if at <= 0 {
-			return fmt.Errorf("%s has %q: give name:address", name, entry)
+			return fmt.Errorf("%s has %q: set name:address", name, entry)
 		}
 		address, parseErr := netip.ParseAddr(strings.Trim(entry[at+1:], "[]"))
 		if parseErr != nil || strings.ContainsAny(entry[:at], " ,\"") {
-			return fmt.Errorf("%s has %q: give name:address with an IP address "+
+			return fmt.Errorf("%s has %q: set name:address with an IP address "+
 				"(host-gateway is Docker's own, and there is no Docker here)", name, entry)
 		}
 		r.Build.Hosts = append(r.Build.Hosts, spec.Host{Name: entry[:at], Address: address})

@@ -151,7 +151,7 @@ func TestBuildOptionFaultsNameTheSetting(t *testing.T) {
 			"PLUGIN_SECRET=id=a,env=TOKEN,src=x":           "PLUGIN_SECRET: the secret a has both",
 			"PLUGIN_SECRETS=id=a,mode=1":                   `PLUGIN_SECRETS: entry 1 has "mode"`,
 			`PLUGIN_SECRETS=id=a,"env=x`:                   "PLUGIN_SECRETS: entry 1 is not of the form",
-			"PLUGIN_SECRETS=id=a,env=TOKEN,id=a,env=TOKEN": "PLUGIN_SECRETS: the secret a is given twice",
+			"PLUGIN_SECRETS=id=a,env=TOKEN,id=a,env=TOKEN": "PLUGIN_SECRETS: the secret a is set twice",
 			"PLUGIN_SECRETS=[1]":                           "PLUGIN_SECRETS begins with [",
 			"PLUGIN_SECRETS_FROM_ENV=a/b=TOKEN":            `PLUGIN_SECRETS_FROM_ENV: "a/b" is not an id`,
 			"PLUGIN_SECRETS_FROM_ENV=TOKEN":                "PLUGIN_SECRETS_FROM_ENV: entry 1 is not id=NAME",

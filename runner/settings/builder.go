@@ -46,7 +46,7 @@ func builderTable(addresses string) table.Table[builderValues] {
 	return table.Table[builderValues]{
 		{
 			Name: builderName, Env: []string{"SLIPWAY_BUILDER"},
-			Help:  "address of a running builder, as " + addresses,
+			Help:  "address of a running builder, for example " + addresses,
 			Unset: "one is started for this step",
 			Set:   table.Text(func(b *builderValues) *string { return &b.address }),
 		},
@@ -95,7 +95,7 @@ func localBuilderTable() table.Table[localBuilderValues] {
 	return table.Table[localBuilderValues]{
 		{
 			Name: mirrorName, Env: []string{"DOCKER_PLUGIN_MIRROR"},
-			Help: "mirrors of Docker Hub for base images, as https://mirror.example.com, a list; " +
+			Help: "mirrors of Docker Hub for base images: a list, for example https://mirror.example.com; " +
 				"of the builder that the step starts",
 			Set: (*localBuilderValues).setMirrors,
 		},
@@ -135,7 +135,7 @@ func (b *localBuilderValues) setDNS(name, text string) (err error) {
 	}
 	for _, server := range b.dns {
 		if _, err := netip.ParseAddr(server); err != nil {
-			return fmt.Errorf("%s has %q: give IP addresses", name, server)
+			return fmt.Errorf("%s has %q: set IP addresses", name, server)
 		}
 	}
 	return nil
@@ -150,7 +150,11 @@ func checkMirrors(origin string, mirrors []string) error {
 		}
 		_, err := registry.ParseHost(strings.TrimSuffix(address, "/"))
 		if err != nil || (scheme != "https" && scheme != "http") {
-			return fmt.Errorf("%s is %q: give the mirror's address, as https://mirror.example.com", origin, mirror)
+			return fmt.Errorf(
+				"%s is %q: set the mirror's address, for example https://mirror.example.com",
+				origin,
+				mirror,
+			)
 		}
 	}
 	return nil
@@ -192,7 +196,7 @@ func (r *stepReader) checkRemoteBuilders() error {
 	case len(remote) > 0 && r.Builder == "":
 		return fmt.Errorf(
 			"PLUGIN_REMOTE_BUILDERS has %q, and builders over ssh are not supported: "+
-				"run `slipway builder` there, and name it in PLUGIN_BUILDER, as tcp://host:9443 (docs/builder.md)",
+				"run `slipway builder` there, and set PLUGIN_BUILDER to its address, for example tcp://host:9443 (docs/builder.md)",
 			remote[0],
 		)
 	case len(remote) > 0:
@@ -207,7 +211,7 @@ func stateTable() table.Table[State] {
 	return table.Table[State]{{
 		Name: "PLUGIN_STATE", Env: []string{"SLIPWAY_BUILDER_STATE"},
 		Help: "directory on a volume that keeps the cache of the step's own builder for later steps, " +
-			"as an absolute path, or off",
+			"an absolute path, or off",
 		Unset: "/var/lib/slipway/builder if that is a volume",
 		Set:   (*State).set,
 	}}
@@ -222,8 +226,8 @@ func (s *State) set(name, text string) error {
 	case filepath.IsAbs(text) && filepath.Clean(text) != "/":
 		s.Dir = filepath.Clean(text)
 	default:
-		return fmt.Errorf("%s is %q: give the absolute path of a directory on a volume, "+
-			"as /var/lib/slipway/builder, or off", name, text)
+		return fmt.Errorf("%s is %q: set the absolute path of a directory on a volume, "+
+			"for example /var/lib/slipway/builder, or off", name, text)
 	}
 	return nil
 }

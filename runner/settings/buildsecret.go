@@ -23,12 +23,12 @@ func secretTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
 			Name: "PLUGIN_SECRET", Masked: true,
-			Help: "a secret for RUN --mount=type=secret, as id=npm,src=path or id=npm,env=NAME",
+			Help: "a secret for RUN --mount=type=secret, for example id=npm,src=path or id=npm,env=NAME",
 			Set:  (*stepReader).addSecretEntries,
 		},
 		{
 			Name: "PLUGIN_SECRETS", Masked: true,
-			Help: "several secrets, as for secret: a list",
+			Help: "several secrets in the form of secret: a list",
 			Set:  (*stepReader).addSecretEntries,
 		},
 		{
@@ -77,7 +77,7 @@ func (r *stepReader) addSecretEntry(name string, fields map[string]string) error
 	}
 	switch {
 	case path != "" && variable != "":
-		return fmt.Errorf("%s: the secret %s has both src and env: give one", name, id)
+		return fmt.Errorf("%s: the secret %s has both src and env: set one", name, id)
 	case fields["type"] == "env" && path != "":
 		return r.addSecretFromEnv(name, id, path)
 	case path != "":
@@ -132,7 +132,7 @@ func (r *stepReader) addSecret(name string, s spec.BuildSecret) error {
 		return fmt.Errorf("%s: %q is not an id of a secret: letters, digits, _, . and -", name, s.ID)
 	}
 	if slices.ContainsFunc(r.Build.Secrets, func(other spec.BuildSecret) bool { return other.ID == s.ID }) {
-		return fmt.Errorf("%s: the secret %s is given twice", name, s.ID)
+		return fmt.Errorf("%s: the secret %s is set twice", name, s.ID)
 	}
 	r.Build.Secrets = append(r.Build.Secrets, s)
 	return nil

@@ -120,7 +120,7 @@ func (r *stepReader) applyECR() error {
 	asked := e.changes() || v.keyID != "" || !v.keySecret.IsZero()
 	if e.Region == "" || (e.changes() && len(e.Repositories) == 0) {
 		if asked && r.Image() != "" {
-			return fmt.Errorf("PLUGIN_REPO is %s, and settings for Amazon's registry are given: "+
+			return fmt.Errorf("PLUGIN_REPO is %s, and settings for Amazon's registry are set: "+
 				"begin PLUGIN_REPO with ACCOUNT.dkr.ecr.REGION.amazonaws.com/", r.Image())
 		}
 		return nil
@@ -154,7 +154,7 @@ func (r *stepReader) chooseKey(e *ECR, listed ECR) error {
 		e.KeyID, e.KeySecret = v.envKeyID, v.envKeySecret
 	}
 	if (e.KeyID == "") != e.KeySecret.IsZero() {
-		err := errors.New(awsKeyName + " or " + awsSecretName + " is not set, the other is: give both; " +
+		err := errors.New(awsKeyName + " or " + awsSecretName + " is not set, the other is: set both; " +
 			"a CI keeps secrets from pull requests and from steps that do not name them")
 		if !r.DryRun {
 			return err
@@ -164,7 +164,7 @@ func (r *stepReader) chooseKey(e *ECR, listed ECR) error {
 	}
 	switch {
 	case listed.KeyID != "" && v.keyID != "":
-		return fmt.Errorf("%s and %s are both set: give one key", awsKeyName, r.Origins[awsKeyName])
+		return fmt.Errorf("%s and %s are both set: set only one key", awsKeyName, r.Origins[awsKeyName])
 	case listed.KeyID != "":
 		e.KeyID, e.KeySecret = listed.KeyID, listed.KeySecret
 	case v.keyID == "" && e.KeyID != "":

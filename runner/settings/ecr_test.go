@@ -66,7 +66,7 @@ func TestTheEnvironmentsKeyIsTakenAsAWhole(t *testing.T) {
 	checkEqual(t, "origin", got.Origins["PLUGIN_AWS_ACCESS_KEY_ID"], "AWS_ACCESS_KEY_ID")
 	checkRemoved(t, e, "AWS_SESSION_TOKEN")
 	_, _, err = atECR("PLUGIN_AWS_ACCESS_KEY_ID=AKIA1", "AWS_SECRET_ACCESS_KEY=canary")
-	checkError(t, "half of each", err, "give both")
+	checkError(t, "half of each", err, "set both")
 }
 
 func TestTheKeyOfAnEntryOfLoginsIsTheRegistrys(t *testing.T) {

@@ -45,10 +45,10 @@ func TestOutputFaultsNameTheSetting(t *testing.T) {
 	for line, want := range map[string]string{
 		"type=local,dest=out":                  `has type "local"`,
 		"push=true":                            `has type ""`,
-		"type=oci":                             "type=oci without a file: give dest=path",
+		"type=oci":                             "type=oci without a file: set dest=path",
 		"type=tar,dest=-":                      "type=tar without a file",
 		"type=image,dest=x":                    "type=image does not write",
-		"type=image,name=acme/other":           "give the image's name in PLUGIN_REPO",
+		"type=image,name=acme/other":           "set the image's name in PLUGIN_REPO",
 		"type=image,push-by-digest=true":       `has "push-by-digest"`,
 		"type=image,push=maybe":                `push is "maybe"`,
 		"type=image,compression=estargz":       `compression is "estargz"`,

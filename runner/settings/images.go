@@ -20,7 +20,7 @@ import (
 const maxImages = 20
 
 // repoRequired is the part of an error that explains how to set the image's name.
-const repoRequired = "give the image's name (setting repo), as registry.example.com/acme/app"
+const repoRequired = "set the image's name (setting repo), for example registry.example.com/acme/app"
 
 // Image returns the first name of the image. The step and its status are named by it.
 func (p Plugin) Image() string {
@@ -44,7 +44,7 @@ func (r *stepReader) setImages(name, text string) error {
 	for _, entry := range entries {
 		base := entry[strings.LastIndex(entry, "/")+1:]
 		if strings.Contains(base, ":") && !strings.Contains(base, "@") {
-			return fmt.Errorf("%s is %q: give the name alone, and tags in PLUGIN_TAGS", name, entry)
+			return fmt.Errorf("%s is %q: set the name without a tag, and the tags in PLUGIN_TAGS", name, entry)
 		}
 		image, err := registry.ParseImage(entry)
 		if err != nil {
@@ -106,7 +106,7 @@ func tagTable() table.Table[tagValues] {
 		},
 		{
 			Name: "PLUGIN_AUTO_TAG_SUFFIX", Aliases: []string{"PLUGIN_DEFAULT_SUFFIX"},
-			Help: "suffix of the tags that auto_tag makes, as linux-amd64 for 1.2-linux-amd64, " +
+			Help: "suffix of the tags that auto_tag makes, for example linux-amd64 for 1.2-linux-amd64, " +
 				"and for linux-amd64 in place of latest",
 			Set: table.Text(func(t *tagValues) *string { return &t.suffix }),
 		},
@@ -202,7 +202,12 @@ func (r *stepReader) readTagsFile(name, path string) (tags.Source, error) {
 	}
 	real, err := source.Tree{Dir: top}.File(filepath.Clean(path))
 	if err != nil {
-		return tags.Source{}, fmt.Errorf("%s: the file of tags %w; give its path from the workspace %s", name, err, top)
+		return tags.Source{}, fmt.Errorf(
+			"%s: the file of tags %w; set its path relative to the workspace %s",
+			name,
+			err,
+			top,
+		)
 	}
 	f, err := os.Open(real)
 	if err != nil {

@@ -241,6 +241,6 @@ func (p *Plugin) checkPair(l Login, userSetting, passwordSetting string) (Login,
 		p.warn("no login from %s: %s is not set", given, missing)
 		return Login{}, nil
 	}
-	return Login{}, fmt.Errorf("%s is not set, %s is: give both; "+
+	return Login{}, fmt.Errorf("%s is not set, %s is: set both; "+
 		"a CI keeps secrets from pull requests and from steps that do not name them", missing, given)
 }

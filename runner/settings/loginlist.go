@@ -37,7 +37,7 @@ func (p *Plugin) parseLoginList(value secret.Secret) (all []Login, err error) {
 	}
 	var raw []json.RawMessage
 	if err := json.Unmarshal([]byte(value.Reveal()), &raw); err != nil { // not wrapped: it may show a secret
-		return nil, errors.New("PLUGIN_LOGINS is not a JSON list: give a list of entries with registry, username and " +
+		return nil, errors.New("PLUGIN_LOGINS is not a JSON list: set a list of entries with registry, username and " +
 			"password, which the CI passes as JSON")
 	}
 	for i, text := range raw {
@@ -45,8 +45,8 @@ func (p *Plugin) parseLoginList(value secret.Secret) (all []Login, err error) {
 		l, entryErr := p.parseLoginEntry(text, origin, i == 0)
 		for _, other := range all {
 			if entryErr == nil && other.Host == l.Host && !l.Anonymous() {
-				entryErr = fmt.Errorf("%s is for %s, and so is %s: give each registry once",
-					origin, l.Host, other.Origin)
+				entryErr = fmt.Errorf("%s and %s are both for %s: set each registry once",
+					other.Origin, origin, l.Host)
 			}
 		}
 		err = errors.Join(err, entryErr)
@@ -104,9 +104,9 @@ func describeShape(err error) string {
 		return kind.Field + " has the wrong type: put text in quotes, and several mirrors in a list"
 	}
 	if name, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
-		return "has " + name + ", which is unknown: give registry, username and password"
+		return "has " + name + ", which is unknown: set registry, username and password"
 	}
-	return "is not an object: give registry, username and password"
+	return "is not an object: set registry, username and password"
 }
 
 // addMirrors adds the mirrors of Docker Hub that an entry has. Mirrors of another registry do nothing.
@@ -132,14 +132,14 @@ func configLogins(text secret.Secret, origin string) (all []Login, err error) {
 	file, err := config.LoadFromReader(strings.NewReader(text.Reveal()))
 	switch {
 	case err != nil: // not wrapped: it may show a secret
-		return nil, fmt.Errorf("%s is not a config.json of Docker: give its content, as "+
+		return nil, fmt.Errorf("%s is not a config.json of Docker: set its content, for example "+
 			"{\"auths\":{\"registry.example.com\":{\"auth\":\"…\"}}}, where auth is user:password in Base64", origin)
 	case file.CredentialsStore != "":
 		return nil, fmt.Errorf("%s names the credsStore %q, a program that this step does not have: "+
-			"give a config.json with the logins in it, or PLUGIN_LOGINS", origin, file.CredentialsStore)
+			"set a config.json with the logins in it, or PLUGIN_LOGINS", origin, file.CredentialsStore)
 	case len(file.CredentialHelpers) > 0:
 		return nil, fmt.Errorf("%s names credHelpers (for %s), programs that this step does not have: "+
-			"give a config.json with the logins in it, or PLUGIN_LOGINS",
+			"set a config.json with the logins in it, or PLUGIN_LOGINS",
 			origin, strings.Join(slices.Sorted(maps.Keys(file.CredentialHelpers)), ", "))
 	}
 	for _, name := range slices.Sorted(maps.Keys(file.AuthConfigs)) {
@@ -156,7 +156,7 @@ func configLogins(text secret.Secret, origin string) (all []Login, err error) {
 			err = errors.Join(err, fmt.Errorf("%s: auths: %w", origin, hostErr))
 		case auth.RegistryToken != "":
 			err = errors.Join(err, fmt.Errorf(
-				"%s has a registrytoken, which is for one request: give auth, or username and password", l.Origin))
+				"%s has a registrytoken, which is for one request: set auth, or username and password", l.Origin))
 		case l.Username != "" && l.Password.IsZero():
 			err = errors.Join(err, fmt.Errorf("%s has no password", l.Origin))
 		case l.Anonymous(): // docker login writes such an entry if a program keeps the login

@@ -109,7 +109,7 @@ func (p *Plugin) checkRegistry(named string) error {
 	for _, image := range p.Images {
 		if p.LoginFor(image).Anonymous() {
 			return fmt.Errorf("%s is %s, and PLUGIN_REPO is %s, which is not there: "+
-				"begin PLUGIN_REPO with the registry, or give %s a login in PLUGIN_LOGINS",
+				"begin PLUGIN_REPO with the registry, or add a login for %s to PLUGIN_LOGINS",
 				p.Origins[registryName], named, image, grammar.ImageHost(image))
 		}
 	}
@@ -139,7 +139,7 @@ func (p *Plugin) applyInsecure(text, main string) error {
 	for _, entry := range entries {
 		host, hostErr := registry.ParseHost(entry)
 		if hostErr != nil || !strings.ContainsAny(host, ".:") && host != "localhost" {
-			return fmt.Errorf("%w, or the registries that use plain HTTP, as registry.example.com:5000", err)
+			return fmt.Errorf("%w, or the registries that use plain HTTP, for example registry.example.com:5000", err)
 		}
 		hosts = append(hosts, host)
 	}

@@ -26,7 +26,7 @@ func outputTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
 			Name: platformName, Unset: "the builder's own",
-			Help: "platform to build for, as linux/amd64",
+			Help: "platform to build for, for example linux/amd64",
 			Set:  (*stepReader).addPlatforms,
 		},
 		{
@@ -76,7 +76,7 @@ func (r *stepReader) addPlatforms(name, text string) error {
 	for _, platform := range entries {
 		if !grammar.IsPlatform(platform) {
 			return fmt.Errorf(
-				"%s has %q, which is not a platform: give it as linux/amd64 or linux/arm/v7",
+				"%s has %q, which is not a platform: set os/arch, for example linux/amd64 or linux/arm/v7",
 				name,
 				platform,
 			)
@@ -147,7 +147,7 @@ func (r *stepReader) applyOutput() error {
 		return err
 	}
 	if len(entries) > 1 {
-		return fmt.Errorf("%s has more than one output: use one, as type=image,push=true", outputName)
+		return fmt.Errorf("%s has more than one output: use one, for example type=image,push=true", outputName)
 	}
 	attrs := entries[0]
 	switch kind := attrs["type"]; kind {
@@ -156,7 +156,7 @@ func (r *stepReader) applyOutput() error {
 		r.setDryRun(outputName)
 	case spec.ArchiveOCI, spec.ArchiveDocker, spec.ArchiveTar:
 		if attrs["dest"] == "" || attrs["dest"] == "-" {
-			return fmt.Errorf("%s has type=%s without a file: give dest=path", outputName, kind)
+			return fmt.Errorf("%s has type=%s without a file: set dest=path", outputName, kind)
 		}
 		r.Build.Archive = spec.Archive{Type: kind, Path: attrs["dest"]}
 	default:
@@ -208,7 +208,10 @@ func (r *stepReader) applyOutputAttr(name string, attrs map[string]string) (err 
 				outputName, attrs["type"])
 		}
 	case "name":
-		return fmt.Errorf("%s has name: give the image's name in PLUGIN_REPO, and its tags in PLUGIN_TAGS", outputName)
+		return fmt.Errorf(
+			"%s has name, which this step does not support: set the image's name in PLUGIN_REPO, and its tags in PLUGIN_TAGS",
+			outputName,
+		)
 	default:
 		return fmt.Errorf("%s has %q, which this step does not support: remove it", outputName, name)
 	}

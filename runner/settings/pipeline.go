@@ -56,9 +56,9 @@ func requestTable() table.Table[requestReader] {
 		table.Table[requestReader]{
 			{
 				Name: gatewayName,
-				Help: "the gateway's URL, as https://slipway.example.com: " +
+				Help: "the gateway's URL, for example https://slipway.example.com: " +
 					"it chooses the builds, and receives the log and the status",
-				Required: "give the gateway's URL, as " + gatewayExample,
+				Required: "set the gateway's URL, for example " + gatewayExample,
 				Set: func(r *requestReader, name, text string) error {
 					r.Gateway = strings.TrimRight(text, "/")
 					return checkURL(name, r.Gateway, gatewayExample)
@@ -66,7 +66,7 @@ func requestTable() table.Table[requestReader] {
 			},
 			{
 				Name:     automatedBuildName,
-				Help:     "id of the automated build, as its page shows it",
+				Help:     "id of the automated build, from its page",
 				Required: copyID,
 				Set:      (*requestReader).setAutomatedBuild,
 			},
@@ -131,7 +131,7 @@ func readStepLogins(v loginValues, report table.Report) (StepLogins, error) {
 	l, err := p.parseLogins(v)
 	if len(p.LocalBuilder.Mirrors) > 0 {
 		p.warn("the mirrors in PLUGIN_LOGINS have no effect under a gateway: " +
-			"give them to the builder that PLUGIN_BUILDER names")
+			"configure them in the builder that PLUGIN_BUILDER names")
 	}
 	l.Notes = p.Warnings
 	const anyImage = "registry.example.com/image"

@@ -163,9 +163,9 @@ func TestPluginFaultsNameTheSetting(t *testing.T) {
 		t,
 		func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err },
 		map[string]string{
-			"PLUGIN_REPO=": "PLUGIN_REPO is not set: give the image's name",
-			"PLUGIN_REPO=registry.example.com/acme/app:1": "give the name alone, and tags in PLUGIN_TAGS",
-			"PLUGIN_REPO=acme/app@sha256:00":              "holds a digest",
+			"PLUGIN_REPO=": "PLUGIN_REPO is not set: set the image's name",
+			"PLUGIN_REPO=registry.example.com/acme/app:1": "set the name without a tag, and the tags in PLUGIN_TAGS",
+			"PLUGIN_REPO=acme/app@sha256:00":              "has a digest",
 			"PLUGIN_REPO=registry.example.com/Acme/App":   "PLUGIN_REPO: image",
 			"PLUGIN_REGISTRY=a b":                         "PLUGIN_REGISTRY: ",
 			"PLUGIN_REGISTRY=ghcr.io":                     "begin PLUGIN_REPO with the registry",

@@ -32,8 +32,9 @@ func copyTable() table.Table[Copy] {
 			Set:  table.Bool(func(c *Copy) *bool { return &c.On }),
 		},
 		{
-			Name: sourceName, Needs: pushOnlyName,
-			Help: "for push_only: an image in a registry, as registry.example.com/acme/app:1.2 or …@sha256:…; " +
+			Name:  sourceName,
+			Needs: pushOnlyName,
+			Help: "for push_only: an image in a registry, for example registry.example.com/acme/app:1.2 or …@sha256:…; " +
 				"or a file, whose path begins with / or ./: an OCI layout, or the output of docker save",
 			Unset: "repo at the first of the tags",
 			Set:   (*Copy).setSource,
@@ -197,7 +198,7 @@ func statusTable() table.Table[statusValues] {
 	return table.Table[statusValues]{
 		{
 			Name: "PLUGIN_BITBUCKET_STATUS", Default: "on",
-			Help: "on or off: report the status of the commit to Bitbucket, if a credential for it is given",
+			Help: "on or off: report the status of the commit to Bitbucket, if a credential for it is set",
 			Set:  table.OnOff(func(s *statusValues) *bool { return &s.on }),
 		},
 		{
@@ -218,7 +219,7 @@ func statusTable() table.Table[statusValues] {
 		},
 		{
 			Name:  "PLUGIN_BITBUCKET_URL",
-			Help:  "address of Data Center, as https://bitbucket.example.com, or of a proxy of Cloud's API",
+			Help:  "address of Data Center, for example https://bitbucket.example.com, or of a proxy of Cloud's API",
 			Unset: "Cloud, or the address that the CI clones from",
 			Set:   (*statusValues).setURL,
 		},
@@ -255,8 +256,8 @@ func (r *stepReader) applyStatus() error {
 	case s.username != "":
 		r.Status.Credential = commitstatus.Credential{Username: s.username, Password: s.password}
 	case !s.password.IsZero() && r.Origins[bitbucketTokenName] == Default:
-		return errors.New("PLUGIN_BITBUCKET_USERNAME is not set, PLUGIN_BITBUCKET_PASSWORD is: " +
-			"give both, or PLUGIN_BITBUCKET_TOKEN alone")
+		return errors.New("PLUGIN_BITBUCKET_PASSWORD is set without PLUGIN_BITBUCKET_USERNAME: " +
+			"set both, or only PLUGIN_BITBUCKET_TOKEN")
 	}
 	return nil
 }

@@ -104,7 +104,7 @@ func runnerTable() table.Table[runnerReader] {
 func absolutePath(field func(*runnerReader) *string) func(r *runnerReader, name, text string) error {
 	return func(r *runnerReader, name, text string) error {
 		if !filepath.IsAbs(text) {
-			return fmt.Errorf("%s is %q: give an absolute path", name, text)
+			return fmt.Errorf("%s is %q: set an absolute path", name, text)
 		}
 		*field(r) = text
 		return nil
@@ -165,7 +165,7 @@ func (s Settings) GitProxy() (string, error) {
 func checkURL(name, text, example string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-		return fmt.Errorf("%s is not an http or https address: give it as %s", name, example)
+		return fmt.Errorf("%s is not an http or https address: set a URL such as %s", name, example)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return errors.New(name + " must have no user, query or fragment")

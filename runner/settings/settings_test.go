@@ -123,7 +123,7 @@ func TestFaultsNameTheSetting(t *testing.T) {
 		"SLIPWAY_BUILDER_TLS=x":                   "SLIPWAY_BUILDER_TLS: it is no certificate",
 		"SLIPWAY_BUILDER=/run/builder.sock":       "SLIPWAY_BUILDER: ",
 		"SLIPWAY_RUNNER_HOOKS=yes":                "use on or off",
-		"SLIPWAY_WORKDIR=work":                    "give an absolute path",
+		"SLIPWAY_WORKDIR=work":                    "set an absolute path",
 	})
 }
 

@@ -33,7 +33,7 @@ func TestStateThatDependsOnWhereTheStepRunsIsRefused(t *testing.T) {
 		t,
 		func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err },
 		map[string]string{
-			"PLUGIN_STATE=cache":            `PLUGIN_STATE is "cache": give the absolute path`,
+			"PLUGIN_STATE=cache":            `PLUGIN_STATE is "cache": set the absolute path`,
 			"PLUGIN_STATE=../../cache":      "PLUGIN_STATE is",
 			"PLUGIN_STATE=/":                "PLUGIN_STATE is",
 			"SLIPWAY_BUILDER_STATE=./state": "SLIPWAY_BUILDER_STATE is",

@@ -55,7 +55,7 @@ func TestStatusFaultsNameTheSetting(t *testing.T) {
 	}, map[string]string{
 		"PLUGIN_BITBUCKET_STATUS=maybe":                                  `PLUGIN_BITBUCKET_STATUS is "maybe": use on or off`,
 		"PLUGIN_BITBUCKET_TOKEN=canary PLUGIN_BITBUCKET_PASSWORD=canary": "PLUGIN_BITBUCKET_TOKEN and PLUGIN_BITBUCKET_PASSWORD are both set",
-		"PLUGIN_BITBUCKET_PASSWORD=canary":                               "PLUGIN_BITBUCKET_USERNAME is not set",
+		"PLUGIN_BITBUCKET_PASSWORD=canary":                               "PLUGIN_BITBUCKET_PASSWORD is set without PLUGIN_BITBUCKET_USERNAME",
 		"PLUGIN_BITBUCKET_URL=git.example.com":                           "PLUGIN_BITBUCKET_URL is not an http or https address",
 		"PLUGIN_BITBUCKET_URL=https://ann:canary@git.example.com":        "PLUGIN_BITBUCKET_URL must have no user",
 		"PLUGIN_BITBUCKET_KEY=" + strings.Repeat("k", 41):                "PLUGIN_BITBUCKET_KEY has 41 characters",

@@ -52,7 +52,7 @@ func imageTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
 			Name: repoName,
-			Help: "image to build, without a tag, as registry.example.com/acme/app, or several names of it: a list; " +
+			Help: "image to build, without a tag, for example registry.example.com/acme/app, or several names of it: a list; " +
 				"builds the checked-out workspace without a gateway",
 			Required: repoRequired,
 			Set:      (*stepReader).setImages,
@@ -102,7 +102,7 @@ func fileTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
 			Name: "PLUGIN_ARTIFACT_FILE",
-			Help: "file for the pushed tags, as JSON in the form of plugins/docker (docker/v1)",
+			Help: "file for the pushed tags: JSON in the form of plugins/docker (docker/v1)",
 			Set:  table.Text(func(r *stepReader) *string { return &r.Files.Artifact }),
 		},
 		{
@@ -112,7 +112,7 @@ func fileTable() table.Table[stepReader] {
 		},
 		{
 			Name: "PLUGIN_METADATA_FILE",
-			Help: "file for the image's digest and names, as JSON in the form of docker buildx --metadata-file",
+			Help: "file for the image's digest and names: JSON in the form of docker buildx --metadata-file",
 			Set:  table.Text(func(r *stepReader) *string { return &r.Files.Metadata }),
 		},
 		{

@@ -17,7 +17,7 @@ func ReadFile(workspace, path string, most int) ([]byte, error) {
 			return nil, fmt.Errorf("has no workspace: %w", err)
 		}
 		if path, err = (Tree{Dir: top}).File(filepath.Clean(path)); err != nil {
-			return nil, fmt.Errorf("%w; give its path from the workspace %s", err, top)
+			return nil, fmt.Errorf("%w; set its path relative to the workspace %s", err, top)
 		}
 	}
 	file, err := os.Open(path)

@@ -26,7 +26,7 @@ func TestReadFileAcceptsWorkspacePathsAndAbsolutePaths(t *testing.T) {
 			t.Errorf("ReadFile(%s): got %q, error %v, want %q", path, got, err, want)
 		}
 	}
-	for path, want := range map[string]string{"link": "leads out of", "../outside": "is not a path within", "absent": "give its path from the workspace " + dir, "/no/such/file": "cannot be read"} {
+	for path, want := range map[string]string{"link": "leads out of", "../outside": "is not a path within", "absent": "set its path relative to the workspace " + dir, "/no/such/file": "cannot be read"} {
 		_, err := source.ReadFile(dir, path, 8)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("ReadFile(%s): got error %v, want %q in it", path, err, want)

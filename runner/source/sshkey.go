@@ -104,7 +104,7 @@ func parseKey(key secret.Secret) (any, error) {
 	case errors.As(err, &locked):
 		return nil, fmt.Errorf("%w: it has a passphrase: use a key without one", ErrSSHKey)
 	case err != nil: // its text could contain parts of the key
-		return nil, fmt.Errorf("%w: give the whole file, from -----BEGIN to -----END", ErrSSHKey)
+		return nil, fmt.Errorf("%w: set the whole file, from -----BEGIN to -----END", ErrSSHKey)
 	}
 	return private, nil
 }

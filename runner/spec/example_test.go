@@ -24,5 +24,5 @@ func ExampleCheckVariable() {
 	fmt.Println(spec.CheckVariable("LD_PRELOAD", "/tmp/x.so"))
 	// Output:
 	// <nil>
-	// LD_PRELOAD is reserved; give the variable another name
+	// LD_PRELOAD is reserved: choose another name for the variable
 }

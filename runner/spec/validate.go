@@ -71,7 +71,7 @@ func (s Spec) Validate() error {
 		check(grammar.IsVariable(name), "build_args", "%q is not a name of a build argument", name)
 	}
 	for _, p := range s.Platforms {
-		check(grammar.IsPlatform(p), "platforms", "%q is not like linux/amd64", p)
+		check(grammar.IsPlatform(p), "platforms", "%q is not a platform: set os/arch, for example linux/amd64", p)
 	}
 	return errors.Join(faults...)
 }
@@ -81,7 +81,7 @@ type checker func(ok bool, field, format string, args ...any)
 func (s Source) check(check checker) {
 	check(isFetchable(s.URL), "source.url", "is not an http or https address without a user")
 	check(isFullHash(s.Commit), "source.commit", "%q is not a full hash of 40 or 64 lower-case hex digits", s.Commit)
-	check(isFullRef(s.Ref), "source.ref", "%q is not a full ref name like refs/heads/main", s.Ref)
+	check(isFullRef(s.Ref), "source.ref", "%q is not a full ref name, for example refs/heads/main", s.Ref)
 	check(isPrintable(s.RefName), "source.ref_name", "%q holds control characters", s.RefName)
 }
 
@@ -89,7 +89,7 @@ func (s Spec) checkImage(check checker) {
 	check(
 		LegalImage(s.Image),
 		"image",
-		"%q is not an image name without a tag, like registry.example.com/acme/app",
+		"%q is not an image name without a tag, for example registry.example.com/acme/app",
 		s.Image,
 	)
 	check(!s.Publish || len(s.Tags) > 0, "tags", "are missing: there is nothing to publish")
@@ -101,7 +101,12 @@ func (s Spec) checkImage(check checker) {
 			tag,
 		)
 	}
-	check(s.BuiltDigest == "" || LegalDigest(s.BuiltDigest), "built_digest", "%q is not like sha256:…", s.BuiltDigest)
+	check(
+		s.BuiltDigest == "" || LegalDigest(s.BuiltDigest),
+		"built_digest",
+		"%q is not a digest: use sha256: and 64 lower-case hex digits",
+		s.BuiltDigest,
+	)
 }
 
 func isFetchable(raw string) bool {

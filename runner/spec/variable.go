@@ -21,7 +21,7 @@ func CheckVariable(name, value string) error {
 		return fmt.Errorf("the value of %s holds a NUL byte", name)
 	}
 	if isReserved(strings.ToUpper(name)) {
-		return fmt.Errorf("%s is reserved; give the variable another name", name)
+		return fmt.Errorf("%s is reserved: choose another name for the variable", name)
 	}
 	return nil
 }

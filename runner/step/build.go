@@ -172,8 +172,8 @@ func (r run) explainBuildError(err error) error {
 		)
 	}
 	return fmt.Errorf(
-		"%w; the disk of the step's own builder is full: give it space below TMPDIR (%s) "+
-			"or on a volume of its own (setting state, PLUGIN_STATE), or name a builder elsewhere (setting builder, PLUGIN_BUILDER)",
+		"%w; the disk of the step's own builder is full: free space below TMPDIR (%s), "+
+			"set a volume for its cache (setting state, PLUGIN_STATE), or use a builder elsewhere (setting builder, PLUGIN_BUILDER)",
 		err,
 		cmp.Or(env.ToMap(r.o.Environ)["TMPDIR"], "/tmp"),
 	)

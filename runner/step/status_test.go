@@ -253,7 +253,7 @@ func TestStepStatusThatFailsChangesNothingElse(t *testing.T) {
 	}{
 		"no credential":     {nil, "none: PLUGIN_BITBUCKET_TOKEN is not set"},
 		"half a credential": {[]string{"PLUGIN_BITBUCKET_USERNAME=alice@example.com"}, "none: PLUGIN_BITBUCKET_TOKEN is not set"},
-		"a wrong one":       {[]string{"PLUGIN_BITBUCKET_TOKEN=wrong-canary"}, "401 Unauthorized: Token is invalid, expired, or not supported for this endpoint.; give a repository access token"},
+		"a wrong one":       {[]string{"PLUGIN_BITBUCKET_TOKEN=wrong-canary"}, "401 Unauthorized: Token is invalid, expired, or not supported for this endpoint.; set PLUGIN_BITBUCKET_TOKEN to a repository access token"},
 		"another's":         {[]string{good, "DRONE_REMOTE_URL=https://bitbucket.org/acme/web.git"}, "must be allowed to read acme/web"},
 		"not at Bitbucket":  {[]string{good, "PLUGIN_BITBUCKET_URL=", "DRONE_REMOTE_URL=https://github.com/acme/app.git"}, "none: the CI clones from github.com"},
 		"no commit":         {[]string{good, "DRONE_COMMIT_SHA="}, "none: the CI does not set the commit"},

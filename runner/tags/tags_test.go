@@ -193,7 +193,7 @@ func TestDecideErrorsNameTheSetting(t *testing.T) {
 		`the tag made of "main" with auto_tag_suffix "-x" is "-x"`:           {runOf(mainBranch), tags.Settings{Auto: true, Suffix: "-x"}},
 		`PLUGIN_TAGS has "a/b", which is no tag`:                             {runOf(mainBranch), tags.Settings{Named: []string{"1", "a/b"}, From: "PLUGIN_TAGS"}},
 		`"v1.2" is not a version like v1.2.3 in full (auto_tag_mode docker)`: {runOf("refs/tags/v1.2"), tags.Settings{Mode: tags.Docker, Auto: true}},
-		"name them (setting tags":                                            {runOf("refs/tags/foo"), tags.Settings{Mode: tags.Slipway, Auto: true}},
+		"set the tags (setting tags":                                         {runOf("refs/tags/foo"), tags.Settings{Mode: tags.Slipway, Auto: true}},
 	} {
 		if p, err := tags.Decide(c.run, c.s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v of %+v: got %+v, %v, want %q", c.s, c.run, p, err, want)

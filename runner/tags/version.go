@@ -86,7 +86,7 @@ func (v version) tags(mode Mode) ([]string, error) {
 // noVersionError returns the error for a Git tag that is not a version of the wanted form.
 func (v version) noVersionError(want string) error {
 	return fmt.Errorf("the Git tag %q is not a version like v%s, so no image tags can be derived from it: "+
-		"name them (setting tags, and auto_tag off), or run the step only for versions", v.whole, want)
+		"set the tags (setting tags, with auto_tag off), or run the step only for versions", v.whole, want)
 }
 
 // linesOf returns 1, 1.2 and 1.2.3 for 1.2.3. It never returns 0, because versions below 1 are not

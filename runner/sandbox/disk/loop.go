@@ -16,7 +16,7 @@ const loopAttempts = 50
 func mountLoop(backing *os.File, path string) error {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
-		return fmt.Errorf("%w: load the kernel module loop, or give the container the machine's loop devices", err)
+		return fmt.Errorf("%w: load the kernel module loop, or add the machine's loop devices to the container", err)
 	}
 	defer control.Close()
 	for range loopAttempts {

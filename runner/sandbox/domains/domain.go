@@ -92,7 +92,7 @@ func shareSocket(path string, group int) error {
 	if group != 0 {
 		mode = 0o660
 		if err := os.Chown(path, -1, group); err != nil {
-			return fmt.Errorf("give socket to group %d: %w", group, err)
+			return fmt.Errorf("change the group of the socket to %d: %w", group, err)
 		}
 	}
 	if err := os.Chmod(path, mode); err != nil {

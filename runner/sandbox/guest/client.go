@@ -30,7 +30,7 @@ var ErrEnded = errors.New("the sandbox has ended")
 var ErrProtocol = errors.New("process 1 of the sandbox did not answer correctly")
 
 // ErrDetached reports that another process has the socket.
-var ErrDetached = errors.New("the socket of the sandbox was given to another process")
+var ErrDetached = errors.New("another process has the socket of the sandbox")
 
 // A Command is a command to run. Args is required.
 type Command struct {

@@ -78,7 +78,7 @@ func subordinate(users, groups string) (IDs, error) {
 	count := min(mapped(users), mapped(groups)) - 1
 	if count < Count-1 {
 		return IDs{}, fmt.Errorf("this user namespace has %d IDs, and sandboxes need %d: "+
-			"add a line to /etc/subuid and /etc/subgid, as USER:100000:%d", count+1, Count, Count)
+			"add a line USER:100000:%d to /etc/subuid and /etc/subgid", count+1, Count, Count)
 	}
 	return IDs{First: 1, Count: Count - 1}, nil
 }

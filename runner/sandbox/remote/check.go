@@ -27,7 +27,7 @@ func CheckCommand() *cli.Command {
 		Flags:     []cli.Flag{TLSFlag("certificate of the client, a file of `slipway builder keys`")},
 		Action: func(ctx context.Context, cmd *cli.Command) error {
 			if cmd.NArg() != 1 {
-				return cli.Exit(errors.New("give one address, for example tcp://builder.example.com:9443"), 2)
+				return cli.Exit(errors.New("set one address, for example tcp://builder.example.com:9443"), 2)
 			}
 			client, err := ReadIdentity(cmd.String("tls"))
 			if err != nil {

@@ -73,7 +73,7 @@ const maxSubjectName = 63
 // keyRequestOf reads and checks the arguments.
 func keyRequestOf(cmd *cli.Command) (keyRequest, error) {
 	if cmd.NArg() != 1 {
-		return keyRequest{}, errors.New("give one directory: slipway builder keys DIRECTORY --host builder.example.com")
+		return keyRequest{}, errors.New("set one directory: slipway builder keys DIRECTORY --host builder.example.com")
 	}
 	if cmd.Int("days") < 1 {
 		return keyRequest{}, fmt.Errorf("--days is %d: use 1 or more", cmd.Int("days"))
@@ -106,7 +106,10 @@ func (r keyRequest) write(w io.Writer) error {
 	}
 	if len(r.subjects) > 0 && r.subjects[0].name != serverName {
 		if _, err := os.Stat(filepath.Join(r.dir, authorityCert)); err != nil {
-			return fmt.Errorf("no builder in %s yet: give --host, the builder's host name for its clients", r.dir)
+			return fmt.Errorf(
+				"%s has no certificate of a builder yet: set --host to the builder's host name for its clients",
+				r.dir,
+			)
 		}
 	}
 	a, err := openAuthority(r.dir, time.Now().Add(authorityTime))

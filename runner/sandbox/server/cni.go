@@ -97,7 +97,12 @@ func ensureRules(ctx context.Context) error {
 	restore := exec.CommandContext(ctx, "iptables-restore", "--noflush", "--wait", "5")
 	restore.Stdin = strings.NewReader(missing)
 	if out, err := restore.CombinedOutput(); err != nil {
-		return fmt.Errorf("insert the rules of bridge %s: iptables-restore: %w: %s", cniBridge, err, strings.TrimSpace(string(out)))
+		return fmt.Errorf(
+			"insert the rules of bridge %s: iptables-restore: %w: %s",
+			cniBridge,
+			err,
+			strings.TrimSpace(string(out)),
+		)
 	}
 	return nil
 }

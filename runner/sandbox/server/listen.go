@@ -65,7 +65,7 @@ func listenUnix(ctx context.Context, path string, group int) (net.Listener, erro
 func shareSocket(path string, group int) error {
 	if group != 0 && group != os.Getegid() {
 		if err := os.Chown(path, -1, group); err != nil {
-			return fmt.Errorf("give socket to group %d: %w", group, err)
+			return fmt.Errorf("change the group of the socket to %d: %w", group, err)
 		}
 	}
 	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // the group needs access

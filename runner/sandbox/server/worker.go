@@ -55,7 +55,7 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p part
 	if name == nativeSnapshotter && mountedNoexec(c.State) {
 		return nil, fmt.Errorf(
 			"RUN steps cannot start programs: %s is mounted noexec, and overlayfs does not work there: "+
-				"set TMPDIR to another directory, as a volume",
+				"set TMPDIR to another directory, for example a volume",
 			c.State,
 		)
 	}

@@ -165,7 +165,7 @@ func (a *attempt) makeDirs(ctx context.Context) (err error) {
 			continue
 		}
 		if err := os.Lchown(dir, a.uid, a.service.o.GID); err != nil {
-			return fmt.Errorf("give the runner its directory: %w", err)
+			return fmt.Errorf("change the owner of the runner's directory: %w", err)
 		}
 	}
 	return nil

@@ -186,7 +186,7 @@ func parseGatewayUser(text string) (int, error) {
 	}
 	uid, err := strconv.ParseUint(number, 10, 31)
 	if err != nil {
-		return 0, fmt.Errorf("--gateway-user is %q: give the name or the uid of a user of this machine", text)
+		return 0, fmt.Errorf("--gateway-user is %q: set the name or the uid of a user of this machine", text)
 	}
 	return int(uid), nil
 }

@@ -20,7 +20,10 @@ func listen(path string, user int) (*net.UnixListener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
 	if err := giveSocket(path, user); err != nil {
-		return nil, errors.Join(fmt.Errorf("give the socket to the gateway: %w", err), listener.Close())
+		return nil, errors.Join(
+			fmt.Errorf("change the owner of the socket to the gateway's user: %w", err),
+			listener.Close(),
+		)
 	}
 	return listener, nil
 }

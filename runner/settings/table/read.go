@@ -37,7 +37,7 @@ func (t Table[T]) Read(given map[string]string, to *T) (Report, error) {
 			report.Notes = append(report.Notes, fmt.Sprintf("%s is not used: %s is not true", from, r.Needs))
 			continue
 		case text != "" && r.Conflicts != "" && t.isSet(given, r.Conflicts):
-			err = fmt.Errorf("%s and %s are both set: give one of them", from, r.Conflicts)
+			err = fmt.Errorf("%s and %s are both set: set only one of them", from, r.Conflicts)
 		case text == "":
 			text = r.Default
 		}
