@@ -12,6 +12,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"slipway/config/netpolicy"
 	"slipway/config/secret"
 	"slipway/config/size"
 )
@@ -126,6 +127,9 @@ func (g Gateway) Validate() error {
 	}
 	if g.CacheDomain != "automated-build" && g.CacheDomain != "workspace" {
 		errs = append(errs, fmt.Errorf("SLIPWAY_CACHE_DOMAIN is %q: use automated-build or workspace", g.CacheDomain))
+	}
+	if _, err := netpolicy.Parse(g.Private, g.Allowed); err != nil {
+		errs = append(errs, err)
 	}
 	if g.Hooks != On && g.Hooks != Off {
 		errs = append(errs, fmt.Errorf("SLIPWAY_HOOKS is %q: use on or off", g.Hooks))

@@ -52,6 +52,11 @@ func TestLoadGatewayNamesInvalidSettings(t *testing.T) {
 			[]string{"SLIPWAY_DRONE_CONCURRENCY_PER_BUILD is -1", "SLIPWAY_DRONE_CONCURRENCY_PER_WORKSPACE is -2"}},
 		{"limits of a build", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILD_MEMORY=much", "SLIPWAY_BUILD_PROCESSES=-1", "SLIPWAY_BUILD_CPUS=-1"},
 			[]string{`SLIPWAY_BUILD_MEMORY is "much"`, "SLIPWAY_BUILD_PROCESSES is -1", "SLIPWAY_BUILD_CPUS is -1"}},
+		{"networks", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_PRIVATE_NETWORKS=no", "SLIPWAY_ALLOWED_NETWORKS=10.1.2.3, 10.1.2.3/8"},
+			[]string{
+				`SLIPWAY_PRIVATE_NETWORKS is "no": use allow or refuse`,
+				`SLIPWAY_ALLOWED_NETWORKS: entry 2: "10.1.2.3/8" is not the first address of its network: write 10.0.0.0/8`,
+			}},
 		{"no memory", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILD_MEMORY=0"}, []string{"SLIPWAY_BUILD_MEMORY"}},
 		{"no number of processors", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILD_CPUS=NaN"}, []string{"SLIPWAY_BUILD_CPUS"}},
 		{"endless processors", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILD_CPUS=Inf"}, []string{"SLIPWAY_BUILD_CPUS"}},

@@ -23,13 +23,17 @@ func TestTheServiceGetsTheLimitsAndTheNetwork(t *testing.T) {
 		BuildDisk:      "2GB",
 		Frontends:      []string{"example.com/a", "example.com/b"},
 		LocalRegistry:  []string{"127.0.0.1:5000"},
+		Private:        "refuse",
+		Allowed:        []string{"10.1.2.3:5000", " fd12::/16"},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := strings.Fields(
 		"--idle 1m0s --running 10 --cache-size 5GB --build-processes 1000 --build-cpus 1.5 --builds 2 " +
-			"--own-builds 1 --build-memory 3GB --disk 2GB --local-registry 127.0.0.1:5000 -- --network none --frontend example.com/a --frontend example.com/b",
+			"--own-builds 1 --build-memory 3GB --disk 2GB --local-registry 127.0.0.1:5000 " +
+			"--private-networks refuse --allowed-network 10.1.2.3:5000 --allowed-network fd12::/16 " +
+			"-- --network none --frontend example.com/a --frontend example.com/b",
 	)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("arguments (-want +got):\n%s", diff)

@@ -15,6 +15,7 @@ import (
 	"slipway/config"
 	"slipway/config/buildservice"
 	"slipway/config/identity"
+	"slipway/config/netpolicy"
 	"slipway/config/size"
 	"slipway/plugin/assembly"
 	"slipway/plugin/autobuild"
@@ -117,6 +118,10 @@ func (e engines) ownIsolation() pages.Isolation {
 // service of the gateway's own.
 func newBuilderService(b base) (builderService, error) {
 	if b.config.BuilderService != "" {
+		if b.config.Private == netpolicy.PrivateRefuse || len(b.config.Allowed) > 0 {
+			b.log.Infof("%s and %s are for the gateway's own requests: the builder service at %s has its own settings",
+				netpolicy.PrivateSetting, netpolicy.AllowedSetting, b.config.BuilderService)
+		}
 		return buildservice.Client{Socket: b.config.BuilderService}, nil
 	}
 	args, err := serviceArgs(b.config)
@@ -199,6 +204,10 @@ func serviceArgs(c config.Gateway) ([]string, error) {
 			return nil, fmt.Errorf("SLIPWAY_BUILDER_LOCAL_REGISTRIES: %w", err)
 		}
 		args = append(args, "--local-registry", host)
+	}
+	args = append(args, "--private-networks", cmp.Or(c.Private, netpolicy.PrivateAllow))
+	for _, network := range c.Allowed {
+		args = append(args, "--allowed-network", strings.TrimSpace(network))
 	}
 	args = append(args, "--", "--network", c.BuilderNetwork)
 	for _, image := range c.Frontends {

@@ -52,6 +52,7 @@ func newServices(b base, elector *leader.Elector) services {
 		Store:         b.store,
 		Connector:     linked,
 		URL:           b.config.URL,
+		Registry:      catalog.RemoteRegistry{Policy: assembly.RegistryPolicy(b.config)},
 		DefaultEngine: b.config.Engine,
 		Engines:       b.config.Engines(),
 		Now:           b.store.Now,
@@ -120,7 +121,7 @@ func newStations(b base, elector *leader.Elector, s services, e engines, recheck
 	git := gitproxy.New(gitproxy.Options{
 		Store:     b.store,
 		Connector: s.accounts,
-		Policy:    netpolicy.Policy{Allow: hostsOf(b.config.WebURL, b.config.APIURL)},
+		Policy:    objectPolicy(b.config),
 		Log:       b.log,
 		BaseURL:   func(engine string) string { return strings.TrimSuffix(e.byName[engine].URL, "/") },
 	})
@@ -128,6 +129,14 @@ func newStations(b base, elector *leader.Elector, s services, e engines, recheck
 	dispatch.Register(b.store.Tasks())
 	report.Register(b.store.Tasks())
 	return stations{dispatcher: dispatch, watcher: watch, git: git}
+}
+
+// objectPolicy returns the policy for the addresses of LFS objects, which repositories can name. Bitbucket
+// itself is allowed. No exception opens an address of this machine.
+func objectPolicy(c config.Gateway) netpolicy.Policy {
+	p := assembly.Policy(c)
+	p.Allow = hostsOf(c.WebURL, c.APIURL)
+	return p
 }
 
 // hostsOf returns the "host:port" of configured URLs.

@@ -29,7 +29,7 @@ type Options struct {
 	Store         Store
 	Connector     autobuild.Connector
 	URL           string           // the gateway's public base URL; empty means every repository is polled
-	Registry      RegistryChecker  // nil means RemoteRegistry
+	Registry      RegistryChecker  // nil means RemoteRegistry with the zero Policy
 	DefaultEngine string           // used if an automated build has no engine
 	Engines       []string         // other engines that automated builds may use
 	Now           func() time.Time // nil means time.Now

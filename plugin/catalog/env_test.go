@@ -5,6 +5,7 @@ import (
 	"io"
 	"log"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	containers "github.com/google/go-containerregistry/pkg/registry"
 
 	"slipway/config/must"
+	"slipway/config/netpolicy"
 	"slipway/config/secret"
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
@@ -90,6 +92,10 @@ func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 		Connector:     accounts.New(accounts.Options{Store: e.store, URL: publicURL}),
 		URL:           publicURL + "/",
 		DefaultEngine: "embedded",
+		Registry: catalog.RemoteRegistry{Policy: netpolicy.Policy{
+			Exceptions: []netpolicy.Exception{{Network: netip.MustParsePrefix("127.0.0.1/32")}},
+			OpenOwn:    true,
+		}},
 	}
 	e.Catalog = catalog.New(e.options)
 	return e

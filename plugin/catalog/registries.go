@@ -6,19 +6,23 @@ import (
 	"fmt"
 	"strings"
 
+	"slipway/config/netpolicy"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/credentials"
 	"slipway/runner/registry"
 )
 
 // RemoteRegistry checks credentials with requests to the registry.
-type RemoteRegistry struct{}
+type RemoteRegistry struct {
+	// Policy decides on the addresses of registries, which people type, and of their token servers.
+	Policy netpolicy.Policy
+}
 
 var _ RegistryChecker = RemoteRegistry{}
 
 // Check starts a push of the image and cancels it. Without an image it only logs in.
-func (RemoteRegistry) Check(ctx context.Context, image string, r autobuild.Registry) error {
-	client := registry.New(registry.Options{})
+func (c RemoteRegistry) Check(ctx context.Context, image string, r autobuild.Registry) error {
+	client := registry.New(registry.Options{Guard: c.Policy.Transport})
 	login := registry.Login{Username: r.Username, Password: r.Password, Insecure: r.Insecure}
 	if image == "" {
 		return client.CheckLogin(ctx, r.Host, login)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"slipway/config/discard"
+	"slipway/config/netpolicy"
 	"slipway/plugin/assembly"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
@@ -67,7 +68,7 @@ func (d stored) registries(ctx context.Context) []Finding {
 	if err != nil {
 		return []Finding{{Check: "registry", Err: err}}
 	}
-	checker := catalog.RemoteRegistry{}
+	checker := catalog.RemoteRegistry{Policy: assembly.RegistryPolicy(d.config)}
 	seen := map[string]bool{}
 	var all []Finding
 	for _, ab := range builds {
@@ -84,7 +85,9 @@ func (d stored) registries(ctx context.Context) []Finding {
 		}
 		if err := checker.Check(ctx, ab.Image, r); err != nil {
 			f.Err = fmt.Errorf("%s: %w", r.Host, err)
-			f.Fix = "enter it again under Settings → Registries"
+			if !errors.Is(err, netpolicy.ErrRefused) { // its message has the fix
+				f.Fix = "enter it again under Settings → Registries"
+			}
 		}
 		all = append(all, f)
 	}

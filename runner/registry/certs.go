@@ -25,14 +25,28 @@ const maxCert = 1 << 20
 // certsTransport is a transport that uses, for each registry, the certificates in its directory below dir.
 // For registries without a directory it uses base. It is safe for concurrent use.
 type certsTransport struct {
-	dir  string
-	base *http.Transport
+	dir     string
+	base    *http.Transport
+	guard   func(*http.Transport) http.RoundTripper
+	guarded http.RoundTripper // the guarded base
 
 	mu     sync.Mutex
-	byHost map[string]*http.Transport
+	byHost map[string]http.RoundTripper
 }
 
 var _ http.RoundTripper = (*certsTransport)(nil)
+
+// newCertsTransport returns a transport that guards each transport that it uses. guard may be nil.
+func newCertsTransport(
+	dir string, base *http.Transport, guard func(*http.Transport) http.RoundTripper,
+) *certsTransport {
+	if guard == nil {
+		guard = func(t *http.Transport) http.RoundTripper { return t }
+	}
+	return &certsTransport{
+		dir: dir, base: base, guard: guard, guarded: guard(base), byHost: map[string]http.RoundTripper{},
+	}
+}
 
 func (t *certsTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	transport, err := t.transportFor(r.URL.Host)
@@ -42,20 +56,21 @@ func (t *certsTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return transport.RoundTrip(r)
 }
 
-func (t *certsTransport) transportFor(host string) (*http.Transport, error) {
+func (t *certsTransport) transportFor(host string) (http.RoundTripper, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if known := t.byHost[host]; known != nil {
 		return known, nil
 	}
-	transport := t.base
+	transport := t.guarded
 	config, err := TLSConfigIn(t.dir, host)
 	if err != nil {
 		return nil, err
 	}
 	if config != nil {
-		transport = t.base.Clone()
-		transport.TLSClientConfig = config
+		own := t.base.Clone()
+		own.TLSClientConfig = config
+		transport = t.guard(own)
 	}
 	t.byHost[host] = transport
 	return transport, nil

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"slipway/config/netpolicy"
 )
 
 // ErrNotFound reports a tag or digest that the registry does not have.
@@ -66,7 +68,7 @@ func isBusy(err error) bool {
 // 408, 429 and 5xx.
 func isTemporary(err error) bool {
 	var refused *permitError
-	if errors.As(err, &refused) {
+	if errors.As(err, &refused) || errors.Is(err, netpolicy.ErrRefused) {
 		return false
 	}
 	var response *transport.Error

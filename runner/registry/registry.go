@@ -31,11 +31,14 @@ type Login struct {
 // Options configure a Client. The zero value is usable.
 type Options struct {
 	Transport http.RoundTripper // nil = go-containerregistry's, with proxies from the environment and certificates of Certs
-	Certs     string            // directory of registries' certificates; default CertsDir
-	UserAgent string            // default "slipway"
-	Attempts  uint              // of each operation; default 5
-	Timeout   time.Duration     // of each attempt; default one minute
-	Backoff   backoff.BackOff   // nil = exponential from 1 s to 30 s, jittered
+	// Guard wraps each transport that connects to registries, for example netpolicy.Policy.Transport. nil =
+	// none. It has no effect if Transport is set.
+	Guard     func(*http.Transport) http.RoundTripper
+	Certs     string          // directory of registries' certificates; default CertsDir
+	UserAgent string          // default "slipway"
+	Attempts  uint            // of each operation; default 5
+	Timeout   time.Duration   // of each attempt; default one minute
+	Backoff   backoff.BackOff // nil = exponential from 1 s to 30 s, jittered
 	// OnRetry is called before each wait. nil = no call.
 	OnRetry func(err error, attempt uint, wait time.Duration)
 }
@@ -54,7 +57,7 @@ func New(o Options) *Client {
 		o.Transport = remote.DefaultTransport
 		if base, ok := o.Transport.(*http.Transport); ok {
 			dir := cmp.Or(o.Certs, CertsDir)
-			o.Transport = &certsTransport{dir: dir, base: base, byHost: map[string]*http.Transport{}}
+			o.Transport = newCertsTransport(dir, base, o.Guard)
 		}
 	}
 	if o.UserAgent == "" {

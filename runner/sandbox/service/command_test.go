@@ -5,7 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v3"
+
+	"slipway/config/must"
+	"slipway/config/netpolicy"
 )
 
 func TestTheGatewaysUserIsANameOrANumber(t *testing.T) {
@@ -50,5 +54,19 @@ func TestTheServicesPolicyIsPassedToItsBuilders(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%v: got %q, want %q", test.args, got, test.want)
 		}
+	}
+}
+
+func TestTheServiceWarnsOfProxiesThatBuildsDoNotReach(t *testing.T) {
+	policy := must.Get[netpolicy.Policy](t)(netpolicy.Parse("refuse", []string{"10.1.2.3:3128"}))
+	proxies := []string{"127.0.0.1:3128", "10.1.2.3:3128", "10.1.2.4:3128", "[fd12::1]:3128", "203.0.113.7:80", "bad"}
+	want := []string{
+		"builds do not reach the proxy 10.1.2.4:3128: address not allowed: 10.1.2.4 is private (10.0.0.0/8), " +
+			"which SLIPWAY_PRIVATE_NETWORKS refuses: to allow it, add 10.1.2.4:3128 to SLIPWAY_ALLOWED_NETWORKS",
+		"builds do not reach the proxy [fd12::1]:3128: address not allowed: fd12::1 is private (fc00::/7), " +
+			"which SLIPWAY_PRIVATE_NETWORKS refuses: to allow it, add [fd12::1]:3128 to SLIPWAY_ALLOWED_NETWORKS",
+	}
+	if diff := cmp.Diff(want, refusedProxies(proxies, policy)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

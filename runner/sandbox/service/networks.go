@@ -50,11 +50,15 @@ func (l commandLine) networks() (open func(context.Context, string) (domains.Net
 	case l.unsupported != "":
 		why = l.unsupported
 	case facts.Privilege:
-		return b.Open, ""
 	case facts.Slirp == "":
 		why = "this service is not root, and " + facts.NoSlirp
 	default:
 		b.Slirp = facts.Slirp
+	}
+	if why == "" {
+		for _, problem := range refusedProxies(netpolicy.ProxyAddresses(), l.policy) {
+			l.log.Warn(problem)
+		}
 		return b.Open, ""
 	}
 	l.log.WithField("why", why).Warn("builders use the network of this machine: no packet filter keeps ADD of Git " +

@@ -1,6 +1,13 @@
 package service
 
 import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
 	"github.com/urfave/cli/v3"
 
 	"slipway/config/netpolicy"
@@ -38,4 +45,36 @@ func PolicyArgs(p netpolicy.Policy) []string {
 		args = append(args, "--allowed-network", network)
 	}
 	return args
+}
+
+// lookupTimeout bounds the look-up of a proxy's name.
+const lookupTimeout = 2 * time.Second
+
+// refusedProxies returns a message for each proxy that the policy refuses. Builders use the proxies, and a
+// packet filter does not know their names. A proxy on the machine's loopback is forwarded.
+func refusedProxies(proxies []string, p netpolicy.Policy) []string {
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	var problems []string
+	for _, proxy := range proxies {
+		host, port, err := net.SplitHostPort(proxy)
+		if err != nil {
+			continue // the transport reports it
+		}
+		number, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			continue // the transport reports it
+		}
+		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			continue // the transport reports it
+		}
+		for _, address := range addresses {
+			target := netip.AddrPortFrom(address.Unmap(), uint16(number))
+			if err := p.CheckPort(target); err != nil && !address.IsLoopback() {
+				problems = append(problems, fmt.Sprintf("builds do not reach the proxy %s: %v", proxy, err))
+			}
+		}
+	}
+	return problems
 }
