@@ -40,11 +40,15 @@ func TestAWideRegistryCredentialIsWarnedOf(t *testing.T) {
 	if got := strings.Count(text, want); got != 1 {
 		t.Errorf("warnings in the log: got %d, want 1:\n%s", got, text)
 	}
-	output, err := runDoctor(t, environ)
+	output, err := runDoctor(t, append(environ, "SLIPWAY_ALLOWED_NETWORKS="+host))
 	if err == nil {
 		t.Error("doctor with a stopped gateway: got no error, want one")
 	}
 	wantOutput(t, output, "✓ registry     "+host+" accepts the credential; "+want)
+	if output, err = runDoctor(t, environ); err == nil {
+		t.Error("doctor without the setting: got no error, want one")
+	}
+	wantOutput(t, output, "127.0.0.1 is loopback: to allow it, add "+host+" to SLIPWAY_ALLOWED_NETWORKS\n")
 }
 
 // served starts a gateway, waits until it serves, stops it, and returns its log.

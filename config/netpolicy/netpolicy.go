@@ -20,6 +20,21 @@ import (
 // ErrRefused is the cause of every refusal. Match it with errors.Is.
 var ErrRefused = errors.New("address not allowed")
 
+// A RefusedError reports an address that a policy refuses. It wraps ErrRefused.
+type RefusedError struct {
+	Reason string // the address, the rule and the setting
+}
+
+// Error returns the reason.
+func (e *RefusedError) Error() string { return ErrRefused.Error() + ": " + e.Reason }
+
+// Unwrap returns ErrRefused.
+func (*RefusedError) Unwrap() error { return ErrRefused }
+
+func refused(format string, args ...any) error {
+	return &RefusedError{Reason: fmt.Sprintf(format, args...)}
+}
+
 // dialTimeout bounds one connection attempt.
 const dialTimeout = 30 * time.Second
 
@@ -54,7 +69,7 @@ func (p Policy) Check(a netip.Addr) error { return p.CheckPort(netip.AddrPortFro
 func (p Policy) CheckPort(target netip.AddrPort) error {
 	a := target.Addr()
 	if !a.IsValid() {
-		return fmt.Errorf("%w: no address", ErrRefused)
+		return refused("no address")
 	}
 	a = embedded(a.WithZone(""))
 	target = netip.AddrPortFrom(a, target.Port())
@@ -69,21 +84,21 @@ func (p Policy) CheckPort(target netip.AddrPort) error {
 	if rule.Refused == ofUsers {
 		why = ", which " + PrivateSetting + " refuses"
 	}
-	return fmt.Errorf("%w: %s is %s (%s)%s: to allow it, add %s to %s",
-		ErrRefused, a, rule.Refused, rule.Network, why, entryFor(target), AllowedSetting)
+	return refused("%s is %s (%s)%s: to allow it, add %s to %s",
+		a, rule.Refused, rule.Network, why, entryFor(target), AllowedSetting)
 }
 
 // checkOwn is CheckPort for an address of this machine. kind describes the address.
 func (p Policy) checkOwn(target netip.AddrPort, kind string) error {
 	switch {
 	case !p.OpenOwn:
-		return fmt.Errorf("%w: %s is %s: builds reach only registries there, with %s",
-			ErrRefused, target.Addr(), kind, registriesSetting)
+		return refused("%s is %s: builds reach only registries there, with %s",
+			target.Addr(), kind, registriesSetting)
 	case p.namesOwn(target):
 		return nil
 	}
-	return fmt.Errorf("%w: %s is %s: to allow it, add %s to %s",
-		ErrRefused, target.Addr(), kind, entryFor(target), AllowedSetting)
+	return refused("%s is %s: to allow it, add %s to %s",
+		target.Addr(), kind, entryFor(target), AllowedSetting)
 }
 
 // entryFor returns the smallest exception for a target.
@@ -127,7 +142,7 @@ func (p Policy) isNamed(address string) bool {
 func (p Policy) checkResolved(resolved string) error {
 	target, err := netip.ParseAddrPort(resolved)
 	if err != nil {
-		return fmt.Errorf("%w: %q", ErrRefused, resolved)
+		return refused("%q", resolved)
 	}
 	return p.CheckPort(target)
 }

@@ -44,8 +44,13 @@ type permitError struct{ error }
 func (r *permitError) Unwrap() error { return r.error }
 
 // explain adds the operation and the repository to an error, and maps statuses to ErrNotFound and
-// *UnauthorizedError.
+// *UnauthorizedError. Of a refused address it keeps only the reason, because the same address is tried with
+// HTTPS and HTTP.
 func explain(operation string, repo name.Repository, err error) error {
+	var refused *netpolicy.RefusedError
+	if errors.As(err, &refused) {
+		return fmt.Errorf("%s %s: %w", operation, repo.Name(), refused)
+	}
 	var response *transport.Error
 	if errors.As(err, &response) {
 		switch response.StatusCode {
