@@ -97,35 +97,63 @@ func Dial(ctx context.Context, address string, id identity.Identity) (*Client, e
 	if id.IsZero() && strings.HasPrefix(address, "tcp:") {
 		hint = " (no client certificate was sent, and a builder on TCP usually requires one)"
 	}
-	return dial(ctx, address, hint, options...)
+	return dial(ctx, target{address: address, name: "builder at " + address, hint: hint}, options...)
 }
 
 // DialThrough is like Dial for a builder whose connections a function opens. The function may be
 // called again if a connection breaks.
 func DialThrough(ctx context.Context, open func(ctx context.Context) (net.Conn, error)) (*Client, error) {
-	dialer := func(ctx context.Context, _ string) (net.Conn, error) { return open(ctx) }
-	return dial(ctx, "unix:///builder", "", client.WithContextDialer(dialer)) // the address names nothing
+	// gRPC bounds each connection to 20 s. The first one may start the builder, which can take longer.
+	conn, err := open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("dial the builder: %w", err)
+	}
+	first := make(chan net.Conn, 1)
+	first <- conn
+	dialer := func(ctx context.Context, _ string) (net.Conn, error) {
+		select {
+		case conn := <-first:
+			return conn, nil
+		default:
+			return open(ctx)
+		}
+	}
+	unused := "unix:///builder" // gRPC requires an address, and errors must not show it
+	c, err := dial(ctx, target{address: unused, name: "the builder"}, client.WithContextDialer(dialer))
+	select {
+	case conn := <-first: // gRPC did not use it
+		_ = conn.Close() // nothing was sent
+	default:
+	}
+	return c, err
 }
 
-// dial connects to a builder. hint follows the words "does not answer" of an error.
-func dial(ctx context.Context, address, hint string, options ...client.ClientOpt) (*Client, error) {
-	bk, err := client.New(ctx, address, options...)
+// A target describes a builder.
+type target struct {
+	address string
+	name    string // in errors, for example "builder at tcp://builder.example.com:9443"
+	hint    string // follows the words "does not answer" of an error
+}
+
+// dial connects to a builder.
+func dial(ctx context.Context, to target, options ...client.ClientOpt) (*Client, error) {
+	bk, err := client.New(ctx, to.address, options...)
 	if err != nil {
-		return nil, fmt.Errorf("dial builder at %s: %w", address, err)
+		return nil, fmt.Errorf("dial %s: %w", to.name, err)
 	}
 	info, err := bk.Info(ctx)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("builder at %s does not answer%s: %w", address, hint, err), bk.Close())
+		return nil, errors.Join(fmt.Errorf("%s does not answer%s: %w", to.name, to.hint, err), bk.Close())
 	}
 	if err := checkVersion(info.BuildkitVersion.Version); err != nil {
-		return nil, errors.Join(fmt.Errorf("builder at %s: %w", address, err), bk.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", to.name, err), bk.Close())
 	}
 	// An open call keeps the server from becoming idle between Build and Push.
 	life, hold := context.WithCancel(context.Background())
 	events, err := bk.ControlClient().ListenBuildHistory(life, &controlapi.BuildHistoryRequest{ActiveOnly: true})
 	if err != nil {
 		hold()
-		return nil, errors.Join(fmt.Errorf("builder at %s: %w", address, err), bk.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", to.name, err), bk.Close())
 	}
 	go func() {
 		for err := error(nil); err == nil; {
