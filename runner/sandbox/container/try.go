@@ -12,14 +12,21 @@ import (
 	"slipway/runner/sandbox/rootfs"
 )
 
-// tryBytes is the size of the disk of a sandbox that runs nothing.
-const tryBytes = 64 << 20
+// The size of the disk of a sandbox that runs nothing, without the files that are copied from the machine.
+const (
+	tryBytes = 64 << 20
+	tryFiles = 4096
+)
 
 // Try runs a program in a sandbox, and returns an error if that does not work on this machine.
 // Namespaces, seccomp, AppArmor and a masked /proc each deny different calls, so only a real start shows
 // whether a sandbox works.
 func (h *Host) Try(ctx context.Context) (err error) {
-	d, err := disk.New(ctx, disk.Options{Dir: h.dir, Bytes: tryBytes})
+	bytes, files, err := h.files.Copied()
+	if err != nil {
+		return fmt.Errorf("try a sandbox: %w", err)
+	}
+	d, err := disk.New(ctx, disk.Options{Dir: h.dir, Bytes: tryBytes + 2*bytes, Inodes: tryFiles + 2*files})
 	if err != nil {
 		return fmt.Errorf("try a sandbox: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -123,6 +124,23 @@ func (h *Host) Close() error {
 		return fmt.Errorf("remove the skeletons of root file systems: %w", err)
 	}
 	return nil
+}
+
+// Copied returns the bytes and the number of files that each root file system has as copies of this
+// machine's. Both are 0 if the kernel can map IDs. Otherwise the package database is copied, which has a
+// few files for each installed package.
+func (h *Host) Copied() (bytes, files int64, err error) {
+	if h.MapsIDs() {
+		return 0, 0, nil
+	}
+	bytes, files, err = treeSize(packageDatabase)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, nil // not a Debian
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("measure %s: %w", packageDatabase, err)
+	}
+	return bytes, files, nil
 }
 
 // MapsIDs reports whether the kernel maps the owners of this machine's files, so that sandboxes can change

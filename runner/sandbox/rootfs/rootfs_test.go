@@ -273,3 +273,27 @@ func TestRemovedPrivateFilesAreSkipped(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+// A copy needs whole blocks, and an inode for each directory.
+func TestTheSizeOfACopyCountsBlocks(t *testing.T) {
+	dir := t.TempDir()
+	for name, bytes := range map[string]int{"empty": 0, "small": 1, "large": 4097} {
+		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, bytes), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes, files, err := treeSize(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (info.Size()+4095)/4096*4096 + 3*4096; bytes != want {
+		t.Errorf("bytes: got %d, want %d", bytes, want)
+	}
+	if want := int64(4); files != want {
+		t.Errorf("files: got %d, want %d", files, want)
+	}
+}

@@ -88,6 +88,26 @@ func copyTree(from, to string) error {
 	})
 }
 
+// treeSize returns the bytes and the number of files and directories that a copy of a directory needs on a
+// disk with blocks of 4 KiB.
+func treeSize(dir string) (bytes, files int64, err error) {
+	const block = 4096
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // deleted meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		files++
+		if info, err := d.Info(); err == nil { // else deleted meanwhile
+			bytes += (info.Size() + block - 1) / block * block
+		}
+		return nil
+	})
+	return bytes, files, err
+}
+
 func copyLink(from, to string) error {
 	target, err := os.Readlink(from)
 	if err != nil {
