@@ -35,10 +35,15 @@ func serveDomains(ctx context.Context, cmd *cli.Command, c Config, address strin
 		return err
 	}
 	defer func() { _ = listener.Close() }()
+	networks, err := domainNetworks(ctx, cmd, c)
+	if err != nil {
+		return err
+	}
 	supervisor := domains.New(domains.Options{
 		Executable: "/proc/self/exe",
 		Dir:        c.State,
 		Args:       childArgs(cmd),
+		Network:    networks,
 		Environ:    childEnviron(os.Environ()),
 		Idle:       domainIdleOf(cmd),
 		Parallel:   c.MaxParallelism,

@@ -146,8 +146,10 @@ func networkFlags() []cli.Flag {
 			Sources: env("SLIPWAY_BUILDER_INSECURE_REGISTRIES"),
 		},
 		&cli.StringSliceFlag{
-			Name:  "local-registry",
-			Usage: "host:port of a registry on this machine that the builder of a builder service may use",
+			Name: "local-registry",
+			Usage: "registry on this machine that builds may use, as 127.0.0.1:5000 or registry.example.com:443; " +
+				"for builders of a builder service, and on TCP, whose builds reach no other service of this machine",
+			Sources: env("SLIPWAY_BUILDER_LOCAL_REGISTRIES"),
 		},
 		&cli.StringSliceFlag{
 			Name:    "mirror",

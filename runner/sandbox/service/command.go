@@ -147,7 +147,7 @@ func parse(cmd *cli.Command) (commandLine, error) {
 	if err != nil {
 		return commandLine{}, err
 	}
-	registries, err := parseRegistries(cmd.StringSlice("local-registry"))
+	registries, err := ParseRegistries(cmd.StringSlice("local-registry"))
 	if err != nil {
 		return commandLine{}, err
 	}

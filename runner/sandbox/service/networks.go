@@ -17,8 +17,8 @@ import (
 	"slipway/runner/sandbox/network"
 )
 
-// parseRegistries parses the values of --local-registry.
-func parseRegistries(values []string) ([]buildservice.LocalRegistry, error) {
+// ParseRegistries parses the values of --local-registry.
+func ParseRegistries(values []string) ([]buildservice.LocalRegistry, error) {
 	var all []buildservice.LocalRegistry
 	for _, value := range values {
 		registry, err := buildservice.ParseLocalRegistry(value)
@@ -40,30 +40,45 @@ func registryArgs(all []buildservice.LocalRegistry) []string {
 }
 
 // networks returns the networks of builders. If builders use the machine's network, it also returns the
-// reason.
+// reason, and logs it.
 func (l commandLine) networks() (open func(context.Context, string) (domains.Network, error), why string) {
-	facts := sandbox.ReadNetworkFacts(sandbox.Privileged())
 	b := BuilderNetworks{Policy: l.policy, Registries: l.registries, Log: l.log}
+	why = l.unsupported
+	if why == "" {
+		open, why = b.Choose(l.builderArgs)
+	}
+	if why != "" {
+		open = b.Machine(why)
+	}
+	return open, why
+}
+
+// Choose returns a function that opens a network for each builder, or the reason why it cannot. args are the
+// arguments of the builders.
+func (b BuilderNetworks) Choose(args []string) (
+	open func(context.Context, string) (domains.Network, error), why string,
+) {
+	facts := sandbox.ReadNetworkFacts(sandbox.Privileged())
 	switch {
-	case usesHostNetwork(l.builderArgs):
-		why = "--network is host"
-	case l.unsupported != "":
-		why = l.unsupported
+	case usesHostNetwork(args):
+		return nil, "--network is host"
 	case facts.Privilege:
 	case facts.Slirp == "":
-		why = "this service is not root, and " + facts.NoSlirp
+		return nil, "this service is not root, and " + facts.NoSlirp
 	default:
 		b.Slirp = facts.Slirp
 	}
-	if why == "" {
-		for _, problem := range refusedProxies(netpolicy.ProxyAddresses(), l.policy) {
-			l.log.Warn(problem)
-		}
-		return b.Open, ""
+	for _, problem := range refusedProxies(netpolicy.ProxyAddresses(), b.Policy) {
+		b.Log.Warn(problem)
 	}
-	l.log.WithField("why", why).Warn("builders use the network of this machine: no packet filter keeps ADD of Git " +
+	return b.Open, ""
+}
+
+// Machine returns a function that returns the machine's network for each builder, and logs the reason.
+func (b BuilderNetworks) Machine(why string) func(context.Context, string) (domains.Network, error) {
+	b.Log.WithField("why", why).Warn("builders use the network of this machine: no packet filter keeps ADD of Git " +
 		"repositories from services of this machine and its networks")
-	return func(context.Context, string) (domains.Network, error) { return machineNetwork{}, nil }, why
+	return func(context.Context, string) (domains.Network, error) { return machineNetwork{}, nil }
 }
 
 // machineNetwork is the network of this machine.
