@@ -44,7 +44,9 @@ type attempt struct {
 // run starts the runner of an attempt, and reports its end. If the connection closes first, it kills
 // the runner.
 func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildservice.Run) {
-	a, release, err := s.start(ctx, run)
+	life, end := context.WithCancel(ctx)
+	defer end()
+	a, release, err := s.start(life, run)
 	if err != nil {
 		s.o.Log.WithError(err).WithField("attempt", run.Attempt).Warn("runner not started")
 		_ = conn.Send(buildservice.Reply{Refused: err.Error()}, nil)
@@ -56,9 +58,6 @@ func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildserv
 		defer close(gone)
 		a.followGateway(conn)
 	}()
-	life, end := context.WithCancel(ctx)
-	defer end()
-	go a.prepareBuilder(life)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -83,7 +82,8 @@ func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildserv
 	_ = conn.Send(buildservice.Reply{Ended: &ended}, nil) // the gateway may be gone
 }
 
-// start checks a Run and starts its runner. The caller calls release at the end of the attempt.
+// start checks a Run and starts its runner. The caller calls release at the end of the attempt, and then
+// ends ctx.
 func (s *Service) start(ctx context.Context, run buildservice.Run) (a *attempt, release func(), err error) {
 	if err := run.Check(); err != nil {
 		return nil, nil, err
@@ -99,6 +99,7 @@ func (s *Service) start(ctx context.Context, run buildservice.Run) (a *attempt, 
 		uid:     uid,
 		output:  &text.LastLines{Limit: maxOutput},
 	}
+	go a.prepareBuilder(ctx)
 	if err := a.startRunner(ctx); err != nil {
 		release()
 		return nil, nil, errors.Join(err, a.removeDirs())

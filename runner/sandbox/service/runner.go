@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"slipway/config/buildservice"
+	"slipway/config/safe"
 )
 
 // serveRunner serves the control socket of a runner until the runner closes it or ctx ends, and then
@@ -87,14 +88,21 @@ func (a *attempt) connectBuilder(ctx context.Context) (*os.File, error) {
 	return socket.File()
 }
 
-// prepareBuilder starts the builder of the attempt's trust domain while the runner fetches the commit. The
-// runner gets the error, if any, when it connects.
+// prepareBuilder starts the builder of the attempt's trust domain, while the service makes the attempt's
+// disk and the runner fetches the commit. The runner gets the error, if any, when it connects.
 func (a *attempt) prepareBuilder(ctx context.Context) {
 	if a.run.Builder != "" {
 		return
 	}
-	if conn, err := a.service.o.Builders.Dial(ctx, a.run.Domain); err == nil {
-		_ = conn.Close() // nothing was written
+	err := safe.Do(func() error {
+		conn, err := a.service.o.Builders.Dial(ctx, a.run.Domain)
+		if err != nil {
+			return nil //nolint:nilerr // the runner gets it
+		}
+		return conn.Close()
+	})
+	if err != nil {
+		a.log.WithError(err).Warn("the builder is not prepared for the runner")
 	}
 }
 
