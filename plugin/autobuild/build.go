@@ -106,6 +106,7 @@ type Build struct {
 	Platforms        []string
 	Caching          bool
 	Publish          bool
+	Internal         bool // of a pull request: Change.Internal. false = of a fork, or unknown
 	Cause            Cause
 	CauseKey         string // idempotency key of manual and trigger builds
 	CausedBy         string // the name of a user or token, for the pages

@@ -34,7 +34,7 @@ type Change struct {
 
 	// For pull requests only.
 	Source, Target string // branch names
-	Fork           bool
+	Fork           bool   // the source branch is in another repository, or in one that was deleted
 
 	// Paths are the changed paths, if they were requested. nil means unknown: rules with paths then
 	// build.
@@ -43,3 +43,7 @@ type Change struct {
 
 // Ref returns the ref that changed.
 func (c Change) Ref() Ref { return Ref{Kind: c.Kind, Name: c.Name} }
+
+// Internal reports whether the change is a pull request from a branch of the repository itself. Only people
+// with write access can push to this branch.
+func (c Change) Internal() bool { return c.Kind == PullRequest && !c.Fork }

@@ -153,18 +153,17 @@ func TestTheRunnerGetsTheSettingPushHooks(t *testing.T) {
 	}
 }
 
-// People without write access may have written the code of a pull request.
+// The code of a pull request is not merged, and people without write access may have written it.
 func TestTheRunnerOfAPullRequestGetsNoSecrets(t *testing.T) {
+	for name, internal := range map[string]bool{"fork": false, "internal": true} {
+		t.Run(name, func(t *testing.T) { checkNoSecrets(t, internal) })
+	}
+}
+
+func checkNoSecrets(t *testing.T, internal bool) {
 	e := newEnv(t, 2)
 	storeCredentials(t, e)
-	b, _, err := e.store.CreateBuild(t.Context(), autobuild.Build{
-		AutomatedBuildID: e.owner.ID, RuleID: "rule", Repository: e.repo,
-		Ref:    autobuild.Ref{Kind: autobuild.Branch, Name: "feature"},
-		Commit: autobuild.Commit{Hash: strings.Repeat("b", 40)},
-		Image:  e.owner.Image, Dockerfile: "Dockerfile", Context: ".",
-		Cause: autobuild.CausePullRequest,
-	})
-	must.Succeed(t, err)
+	b := e.pullRequest("7", internal)
 	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h", e.now.Add(time.Hour), autobuild.Limits{})
 	must.Succeed(t, err)
 	s, err := e.Spec(t.Context(), a)
@@ -180,16 +179,34 @@ func TestTheRunnerOfAPullRequestGetsNoSecrets(t *testing.T) {
 	}
 }
 
+// pullRequest stores a queued build of a pull request.
+func (e *env) pullRequest(id string, internal bool) autobuild.Build {
+	e.t.Helper()
+	b, _, err := e.store.CreateBuild(e.t.Context(), autobuild.Build{
+		AutomatedBuildID: e.owner.ID, RuleID: "rule", Repository: e.repo,
+		Ref:    autobuild.Ref{Kind: autobuild.PullRequest, Name: id},
+		Commit: autobuild.Commit{Hash: strings.Repeat("b", 40)},
+		Image:  e.owner.Image, Dockerfile: "Dockerfile", Context: ".",
+		Cause: autobuild.CausePullRequest, Internal: internal,
+	})
+	must.Succeed(e.t, err)
+	return b
+}
+
 func TestThePipelineGetsTheCacheDomainOfItsBuild(t *testing.T) {
-	e := newEnv(t, 2)
+	e := newEnv(t, 4)
 	first, second := e.build(e.owner), e.build(e.automate("registry.example.com/acme/other", "embedded"))
-	e.dispatch(first)
-	e.dispatch(second)
+	for _, b := range []autobuild.Build{first, second, e.pullRequest("7", true), e.pullRequest("8", false)} {
+		e.dispatch(b)
+	}
 	var got []string
 	for _, p := range e.engine.started {
 		got = append(got, p.CacheDomain)
 	}
-	want := []string{"automated-build/" + first.AutomatedBuildID, "automated-build/" + second.AutomatedBuildID}
+	own := "automated-build/" + first.AutomatedBuildID
+	want := []string{
+		own, "automated-build/" + second.AutomatedBuildID, own + "/pull-requests", own + "/pull-request/8",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("cache domains (-want +got):\n%s", diff)
 	}

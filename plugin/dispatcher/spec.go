@@ -46,7 +46,7 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 	s.BuiltDigest = digest
 	s.HooksOff = d.hooksOff(owner)
 	s.Timeout = max(a.Deadline.Sub(d.o.Now()), time.Second)
-	if !rules.IsForeign(b) {
+	if !rules.IsPullRequest(b) {
 		s.Registries, s.Environment = registries, owner.Environment
 		s.BuilderTLS, s.PushHooks = d.BuilderTLS(a.Engine), d.o.PushHooks
 	}

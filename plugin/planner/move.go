@@ -32,6 +32,7 @@ func (r *planning) planMove(
 			}
 			b := compose(a, a.Rules[i], d, c.Ref(), commit)
 			b.Cause, b.DeliveryID, b.ReceivedAt = r.cause, r.delivery.ID, r.received
+			b.Internal = c.Internal()
 			m.Builds = append(m.Builds, b)
 		}
 	}

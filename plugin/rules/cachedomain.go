@@ -22,18 +22,26 @@ type CacheDomain struct {
 	Reason string // why it is this domain, for the log
 }
 
-// DecideCacheDomain returns the cache domain of a build. The builds of an automated build share one, or
-// those of a workspace. The pull requests of forks never do: each has a domain of its own.
+// DecideCacheDomain returns the cache domain of a build. The builds of pushes of an automated build share
+// one, or those of a workspace. Pull requests never do: a rule may build only a branch that the provider
+// protects, and code that nobody has merged must not change its cache. Those from the repository itself
+// share a domain, because people with write access have pushed all their code. Each one from a fork has a
+// domain of its own.
 func DecideCacheDomain(scope CacheScope, b autobuild.Build) CacheDomain {
 	own := CacheDomain{
 		ID:     "automated-build/" + b.AutomatedBuildID,
 		Reason: "builds of the automated build share a cache",
 	}
 	switch {
-	case IsForeign(b):
+	case IsPullRequest(b) && b.Internal:
+		return CacheDomain{
+			ID:     own.ID + "/pull-requests",
+			Reason: "pull requests from the repository itself share a cache, apart from that of pushes",
+		}
+	case IsPullRequest(b):
 		return CacheDomain{
 			ID:     fmt.Sprintf("%s/pull-request/%s", own.ID, cmp.Or(b.Ref.Name, b.ID)),
-			Reason: "a pull request may come from a fork, so it has a cache of its own",
+			Reason: "the pull request comes from a fork, or its source is unknown, so it has a cache of its own",
 		}
 	case scope != CacheByWorkspace:
 		return own
@@ -47,9 +55,7 @@ func DecideCacheDomain(scope CacheScope, b autobuild.Build) CacheDomain {
 	}
 }
 
-// IsForeign reports whether people without write access to the repository may have written the code of
-// a build. A build does not record whether its pull request comes from a fork, so every pull request
-// counts.
-func IsForeign(b autobuild.Build) bool {
+// IsPullRequest reports whether a build tests a pull request, whose code is not merged.
+func IsPullRequest(b autobuild.Build) bool {
 	return b.Cause == autobuild.CausePullRequest || b.Ref.Kind == autobuild.PullRequest
 }

@@ -20,6 +20,10 @@ func TestDecideCacheDomain(t *testing.T) {
 	byBranch.Cause = autobuild.CausePullRequest
 	unnamed := pull
 	unnamed.Ref.Name = ""
+	internal := pull
+	internal.Internal = true
+	pushed := push
+	pushed.Internal = true // it has a meaning for pull requests only
 	project := push
 	project.Repository.WorkspaceID = ""
 	for name, c := range map[string]struct {
@@ -35,6 +39,9 @@ func TestDecideCacheDomain(t *testing.T) {
 		"pull request, by workspace":       {rules.CacheByWorkspace, pull, "automated-build/ab/pull-request/7"},
 		"pull request with a branch's ref": {rules.CacheByWorkspace, byBranch, "automated-build/ab/pull-request/main"},
 		"pull request without a name":      {rules.CacheByWorkspace, unnamed, "automated-build/ab/pull-request/b"},
+		"internal":                         {rules.CacheByAutomatedBuild, internal, "automated-build/ab/pull-requests"},
+		"internal, by workspace":           {rules.CacheByWorkspace, internal, "automated-build/ab/pull-requests"},
+		"internal push":                    {rules.CacheByAutomatedBuild, pushed, "automated-build/ab"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := rules.DecideCacheDomain(c.scope, c.build)

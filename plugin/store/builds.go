@@ -14,7 +14,7 @@ const selectBuild = `SELECT b.id, b.number, b.automated_build_id, b.rule_id, ` +
 	b.image, b.tags, b.dockerfile, b.context, b.build_args, b.platforms, b.caching, b.publish,
 	b.cause, b.cause_key, b.caused_by, b.delivery_id,
 	b.state, b.reason, b.detail, b.attempt, b.tries, b.digest, b.size,
-	b.received_at, b.retried_at, b.created_at, b.started_at, b.finished_at, b.stages, b.extra_tags
+	b.received_at, b.retried_at, b.created_at, b.started_at, b.finished_at, b.stages, b.extra_tags, b.internal
 	FROM builds b JOIN repositories r ON r.provider_id = b.provider_id AND r.id = b.repository_id`
 
 func scanBuild(r scanner) (b autobuild.Build, err error) {
@@ -54,6 +54,7 @@ func scanBuild(r scanner) (b autobuild.Build, err error) {
 		at(&b.FinishedAt),
 		fromJSON(&b.Stages),
 		fromJSON(&b.ExtraTags),
+		&b.Internal,
 	)...)
 	return b, err
 }

@@ -87,14 +87,14 @@ func insertBuildRow(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
 		commit_hash, commit_message, commit_author, commit_date,
 		image, tags, dockerfile, context, build_args, platforms, caching, publish,
 		cause, cause_key, caused_by, delivery_id, received_at, created_at,
-		state, reason, detail, attempt, tries, digest, size, started_at, finished_at, stages, account_id)
+		state, reason, detail, attempt, tries, digest, size, started_at, finished_at, stages, internal, account_id)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
 		$22, $23, $24, $25, $26, $27,
-		'queued', '', '', 0, 0, '', 0, 0, 0, 'null', COALESCE((SELECT account_id FROM automated_builds
+		'queued', '', '', 0, 0, '', 0, 0, 0, 'null', $28, COALESCE((SELECT account_id FROM automated_builds
 		WHERE id = $3), ''))`,
 		b.ID, b.Number, b.AutomatedBuildID, b.RuleID, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind,
 		b.Ref.Name, b.Seq, b.Commit.Hash, b.Commit.Message, b.Commit.Author, ms(b.Commit.Date), b.Image,
 		asJSON(b.Tags), b.Dockerfile, b.Context, asJSON(b.BuildArgs), asJSON(b.Platforms), b.Caching, b.Publish,
-		b.Cause, b.CauseKey, b.CausedBy, b.DeliveryID, ms(b.ReceivedAt), ms(b.CreatedAt))
+		b.Cause, b.CauseKey, b.CausedBy, b.DeliveryID, ms(b.ReceivedAt), ms(b.CreatedAt), b.Internal)
 	return err
 }

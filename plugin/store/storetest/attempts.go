@@ -345,3 +345,16 @@ func tokens(t *testing.T, s *store.Store) {
 		t.Errorf("finished attempt: got %+v, error %v, want its state and ErrFenced", got, err)
 	}
 }
+
+func pullRequestsInternal(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	for id, internal := range map[string]bool{"7": true, "8": false} {
+		draft := Draft(a, autobuild.Ref{Kind: autobuild.PullRequest, Name: id}, Commit(1), autobuild.CausePullRequest)
+		draft.Internal = internal
+		made, _, err := s.CreateBuild(t.Context(), draft)
+		must.Succeed(t, err)
+		if stored := must.Get[autobuild.Build](t)(s.Build(t.Context(), made.ID)); stored.Internal != internal {
+			t.Errorf("pull request %s: got internal %t, want %t", id, stored.Internal, internal)
+		}
+	}
+}

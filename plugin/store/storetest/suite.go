@@ -24,6 +24,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"a plan numbers the builds in its outcome":                       planOutcome,
 		"two tags on one commit are two builds (H5)":                     planTwoTags,
 		"a manual build is made once for its key":                        createOnce,
+		"the source of a pull request is stored":                         pullRequestsInternal,
 		"builds are listed and paged":                                    buildsList,
 		"a build succeeds":                                               buildSucceeds,
 		"an error is retried up to three attempts":                       buildRetries,
