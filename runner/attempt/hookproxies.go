@@ -32,6 +32,7 @@ func (j *job) newHookProxies(ctx context.Context, hooks buildhooks.Hooks) (*hook
 		Gateway: gateway,
 		Token:   j.o.Settings.Token,
 		End:     j.o.Now().Add(j.spec.Timeout),
+		Policy:  j.o.Settings.Networks,
 		Log:     j.warnings(),
 	}
 	if pushing := hooks.Pushing(); j.spec.Publish && len(pushing) > 0 {

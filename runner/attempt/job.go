@@ -173,6 +173,7 @@ func (j *job) fetchCommit(ctx context.Context, home string) (source.Tree, error)
 		Environ:    j.o.Environ,
 		Log:        j.log,
 		Backoff:    publish.NewBackoff(j.o.Backoff),
+		Policy:     j.o.Settings.Networks,
 		SSHKey:     j.spec.Environment["SSH_PRIVATE"],
 		KnownHosts: j.spec.Environment["SSH_KNOWN_HOSTS"].Reveal(),
 	}

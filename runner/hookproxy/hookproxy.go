@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/buildservice"
+	"slipway/config/netpolicy"
 	"slipway/config/secret"
 	"slipway/runner/attemptca"
 	"slipway/runner/attemptserver"
@@ -24,11 +25,12 @@ import (
 
 // Options describe the attempt. All fields but Image are required.
 type Options struct {
-	Source  string        // address of the repository at the provider, e.g. https://bitbucket.org/acme/app.git
-	Gateway string        // the build's address at the gateway's git proxy
-	Token   secret.Secret // of the attempt, for the gateway
-	Image   *Image        // that hooks may push; nil = none
-	End     time.Time     // when the attempt ends at the latest
+	Source  string           // address of the repository at the provider, e.g. https://bitbucket.org/acme/app.git
+	Gateway string           // the build's address at the gateway's git proxy
+	Token   secret.Secret    // of the attempt, for the gateway
+	Image   *Image           // that hooks may push; nil = none
+	End     time.Time        // when the attempt ends at the latest
+	Policy  netpolicy.Policy // addresses that the registry, and the source provider's name, may lead to
 	Log     logrus.FieldLogger
 }
 
@@ -36,6 +38,7 @@ type Options struct {
 type Proxies struct {
 	attempt   context.Context
 	end       context.CancelFunc
+	policy    netpolicy.Policy
 	log       logrus.FieldLogger
 	sites     []site
 	authority *attemptca.Authority // nil = no site has TLS
@@ -58,7 +61,7 @@ func (s site) address() string { return net.JoinHostPort(s.host, strconv.Itoa(s.
 // New makes the servers of an attempt, which end with ctx. It fails if the image's registry cannot be
 // served.
 func New(ctx context.Context, o Options) (_ *Proxies, err error) {
-	p := &Proxies{log: o.Log}
+	p := &Proxies{policy: o.Policy, log: o.Log}
 	p.attempt, p.end = context.WithCancel(ctx)
 	defer func() {
 		if err != nil {

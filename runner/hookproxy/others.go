@@ -13,10 +13,9 @@ import (
 )
 
 // newOthers returns a handler that passes the other requests of hooks on to the provider unchanged.
-// Examples are downloads and public repositories. It adds no credential. If the provider is in a private
-// network, it refuses the requests, because a setting may deny hooks such networks.
-func newOthers(provider *url.URL, log logrus.FieldLogger) http.Handler {
-	policy := netpolicy.Policy{RefusePrivate: true}
+// Examples are downloads and public repositories. It adds no credential. policy is that of the sandbox's
+// network: the relay reaches no address that hooks do not reach themselves.
+func newOthers(provider *url.URL, policy netpolicy.Policy, log logrus.FieldLogger) http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(provider)

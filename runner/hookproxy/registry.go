@@ -72,7 +72,7 @@ func (p *Proxies) addRegistry(image Image) error {
 		Repositories: []string{repository.RepositoryStr()},
 		Upstream:     upstream,
 		TLS:          config,
-		Policy:       netpolicy.Policy{Allow: []string{withPort(upstream)}},
+		Policy:       p.allowing(upstream),
 		Login: func(context.Context) (registryproxy.Login, error) {
 			return registryproxy.Login{Username: image.Login.Username, Password: image.Login.Password}, nil
 		},
@@ -98,6 +98,13 @@ func (p *Proxies) addRegistry(image Image) error {
 	return nil
 }
 
+// allowing returns the attempt's policy, which also allows the registry itself.
+func (p *Proxies) allowing(registry *url.URL) netpolicy.Policy {
+	policy := p.policy
+	policy.Allow = []string{withPort(registry)}
+	return policy
+}
+
 // respondsWithTLS reports whether a registry responds to a request with TLS.
 func respondsWithTLS(ctx context.Context, upstream *url.URL, config *tls.Config) bool {
 	ctx, cancel := context.WithTimeout(ctx, tlsTimeout)
@@ -106,7 +113,7 @@ func respondsWithTLS(ctx context.Context, upstream *url.URL, config *tls.Config)
 	if err != nil {
 		return false
 	}
-	policy := netpolicy.Policy{Allow: []string{withPort(upstream)}}
+	policy := netpolicy.Policy{Allow: []string{withPort(upstream)}} // no other address is dialed
 	transport := &http.Transport{DialContext: policy.DialContext, TLSClientConfig: config, DisableKeepAlives: true}
 	response, err := transport.RoundTrip(request)
 	if err != nil {

@@ -49,7 +49,7 @@ func (p *Proxies) addSource(o Options) error {
 		Path:      strings.TrimSuffix(strings.Trim(source.Path, "/"), ".git"),
 		Gateway:   gateway,
 		Token:     o.Token,
-		Others:    newOthers(&url.URL{Scheme: source.Scheme, Host: host}, o.Log),
+		Others:    newOthers(&url.URL{Scheme: source.Scheme, Host: host}, o.Policy, o.Log),
 		Transport: newTransport(),
 		Log:       o.Log,
 	})

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"slipway/config/identity"
+	"slipway/config/netpolicy"
 	"slipway/config/secret"
 	"slipway/runner/settings/table"
 	"slipway/runner/spec"
@@ -32,12 +33,16 @@ type Settings struct {
 	// Workspace is a directory of this attempt that is shared with the sandbox of its build hooks; empty =
 	// the attempt has no such sandbox.
 	Workspace string
+	// Networks decides on addresses that the repository or its registry names.
+	Networks netpolicy.Policy
 }
 
 // A runnerReader holds the settings of a runner while they are read.
 type runnerReader struct {
 	Settings
 	builder builderValues
+	private string   // value of netpolicy.PrivateSetting
+	allowed []string // values of netpolicy.AllowedSetting
 }
 
 // runnerTable declares the settings of a runner that a gateway's engine started. The engine sets the
@@ -97,6 +102,21 @@ func runnerTable() table.Table[runnerReader] {
 			Unset: "there is no sandbox",
 			Set:   absolutePath(func(r *runnerReader) *string { return &r.Workspace }),
 		},
+		{
+			Name: netpolicy.PrivateSetting, Default: netpolicy.PrivateAllow,
+			Help: "allow or refuse: whether submodules and the proxies of build hooks reach private networks; " +
+				"the builder service sets it",
+			Set: table.Text(func(r *runnerReader) *string { return &r.private }),
+		},
+		{
+			Name:  netpolicy.AllowedSetting,
+			Help:  "addresses and networks that they reach although they are refused; the builder service sets it",
+			Unset: "there are none",
+			Set: func(r *runnerReader, _, text string) error {
+				r.allowed = strings.Split(text, ",")
+				return nil
+			},
+		},
 	}
 }
 
@@ -120,8 +140,10 @@ func Read(e Environment) (Settings, error) {
 		return Settings{}, err
 	}
 	var r runnerReader
+	var policyErr error
 	report, err := rows.Read(given, &r)
-	err = errors.Join(err, r.readBuilder(report.Origins))
+	r.Networks, policyErr = netpolicy.Parse(r.private, r.allowed)
+	err = errors.Join(err, policyErr, r.readBuilder(report.Origins))
 	if err != nil {
 		return Settings{}, err
 	}

@@ -151,6 +151,30 @@ func TestEveryFaultIsReported(t *testing.T) {
 	}
 }
 
+func TestNetworksOfARunner(t *testing.T) {
+	e := good()
+	got, err := settings.Read(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, allowed := got.Networks.Settings()
+	checkEqual(t, "private networks", private, "allow")
+	checkEqual(t, "allowed networks", strings.Join(allowed, " "), "")
+	e = good()
+	e.lines = append(e.lines, "SLIPWAY_PRIVATE_NETWORKS=refuse", "SLIPWAY_ALLOWED_NETWORKS=10.1.2.3:5000,fd12::/16")
+	if got, err = settings.Read(e); err != nil {
+		t.Fatal(err)
+	}
+	private, allowed = got.Networks.Settings()
+	checkEqual(t, "private networks", private, "refuse")
+	checkEqual(t, "allowed networks", strings.Join(allowed, " "), "10.1.2.3:5000 fd12::/16")
+	e = good()
+	e.lines = append(e.lines, "SLIPWAY_ALLOWED_NETWORKS=registry.example.com")
+	if _, err := settings.Read(e); err == nil || !strings.Contains(err.Error(), "SLIPWAY_ALLOWED_NETWORKS: entry 1") {
+		t.Errorf("a name: got error %v, want the setting and the entry in it", err)
+	}
+}
+
 func TestATokenThatStaysIsAFault(t *testing.T) {
 	e := good()
 	e.err = errors.New("read-only")
@@ -174,8 +198,8 @@ func TestOSEnvironmentLosesTheToken(t *testing.T) {
 
 func TestEverySettingIsDescribed(t *testing.T) {
 	all := settings.RunnerSettings()
-	if len(all) != 7 {
-		t.Fatalf("got %d settings, want 7", len(all))
+	if len(all) != 9 {
+		t.Fatalf("got %d settings, want 9", len(all))
 	}
 	checkEqual(t, "first setting", all[0].Name, "SLIPWAY_RUNNER_URL")
 	checkEqual(t, "default of the hooks", all[4].Default, "on")

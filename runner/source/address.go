@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,14 +12,15 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"slipway/config/netpolicy"
 )
 
 var (
-	errNoKey  = errors.New("its address uses ssh, and no key is set")
-	errOurOwn = errors.New("it is an address of the build machine, or only the build machine can reach it")
+	errNoKey   = errors.New("its address uses ssh, and no key is set")
+	errRefused = errors.New("builds may not connect to it")
 )
 
 // scpLike matches git's short form of ssh addresses: git@bitbucket.org:acme/lib.git.
@@ -65,7 +67,7 @@ func resolveAddress(base, given string, key bool) (address, error) {
 		}
 		return a, nil
 	case u.Scheme == "ssh":
-		return address{text: given, host: u.Hostname(), ssh: true}, nil
+		return address{text: given, host: u.Hostname(), port: cmp.Or(u.Port(), "22"), ssh: true}, nil
 	}
 	return address{}, fmt.Errorf("its url has %s://: use https, http or ssh", u.Scheme)
 }
@@ -78,10 +80,10 @@ func expandSCP(given string) string {
 	return given
 }
 
-// pin resolves the host and refuses the build machine's own addresses, as ADD does. It returns the
+// pin resolves the host and refuses the addresses that the policy refuses, as ADD does. It returns the
 // setting that makes git connect to the checked addresses, because a second lookup could return others.
 // The host of the repository itself is configured at the gateway and not checked.
-func (a address) pin(ctx context.Context, origin string) ([]setting, error) {
+func (a address) pin(ctx context.Context, origin string, policy netpolicy.Policy) ([]setting, error) {
 	if u, err := url.Parse(origin); err == nil && u.Hostname() == a.host {
 		return nil, nil
 	}
@@ -89,11 +91,16 @@ func (a address) pin(ctx context.Context, origin string) ([]setting, error) {
 	if err != nil {
 		return nil, nil //nolint:nilerr // git reports it as well, or uses a proxy that knows the name
 	}
+	number, err := strconv.ParseUint(a.port, 10, 16)
+	if err != nil {
+		number = 0 // git reports it
+	}
+	port := uint16(number)
 	var texts []string
 	for _, ip := range found {
 		ip = ip.Unmap()
-		if err := (netpolicy.Policy{}).Check(ip); err != nil {
-			return nil, fmt.Errorf("%w: %w", errOurOwn, err)
+		if err := policy.CheckPort(netip.AddrPortFrom(ip, port)); err != nil {
+			return nil, fmt.Errorf("%w: %w", errRefused, err)
 		}
 		texts = append(texts, ip.String())
 	}
@@ -143,8 +150,8 @@ func explainSubmodule(shown string, a address, err error) error {
 		fix = "if it is private, set its url in .gitmodules to git@host:path, and set the environment variable SSH_PRIVATE of the automated build to a private key that may read it"
 	case errors.Is(err, ErrCommitGone):
 		fix = "push that commit to it, or commit another one"
-	case errors.Is(err, errOurOwn):
-		fix = "submodules are not fetched from there"
+	case errors.Is(err, errRefused): // it names the fix
+		return fmt.Errorf("%w: %q (%s): %w", ErrSubmodule, shown, where, err)
 	case errors.Is(err, errRedirected):
 		fix = "correct its url in .gitmodules"
 	default:

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"slipway/config/netpolicy"
 	"slipway/config/secret"
 	"slipway/runner/spec"
 )
@@ -28,6 +29,8 @@ type Options struct {
 	Log      io.Writer       // gets a line for each retry; nil = none
 	Attempts uint            // of each network operation; default 6, enough for a restart of the gateway
 	Backoff  backoff.BackOff // nil = exponential from 1 s to 20 s, jittered
+
+	Policy netpolicy.Policy // addresses of submodules
 
 	SSHKey     secret.Secret // for submodules by ssh; zero = none
 	KnownHosts string        // lines of ssh's known_hosts, besides those of public servers

@@ -222,7 +222,7 @@ func (m *modules) network(ctx context.Context, a address) ([]string, error) {
 	if a.own {
 		return environment(m.o.Home, m.o.Environ, append(settings, m.proxy.access(a.text)...)...), nil
 	}
-	pinned, err := a.pin(ctx, m.origin)
+	pinned, err := a.pin(ctx, m.origin, m.o.Policy)
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ func TestSubmoduleFaultsNameTheFix(t *testing.T) {
 		"a path":            {url: "/etc", want: "cannot be fetched: use"},
 		"git's own":         {url: "git://example.com/x", want: "use https, http or ssh"},
 		"an option":         {url: "ssh://-oProxyCommand=x/y", want: "cannot be fetched: use"},
-		"this machine":      {url: "http://localhost:1/x", want: "an address of the build machine"},
+		"this machine":      {url: "http://localhost:1/x", want: "builds may not connect to it: address not allowed: 127.0.0.1 is loopback"},
 		"not a key":         {url: server.URL("lib"), key: secret.New("canary"), want: "from -----BEGIN to -----END"},
 	} {
 		t.Run(name, func(t *testing.T) {

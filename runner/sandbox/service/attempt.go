@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/buildservice"
+	"slipway/config/netpolicy"
 	"slipway/config/process"
 	"slipway/config/safe"
 	"slipway/config/text"
@@ -195,6 +197,11 @@ func (a *attempt) environment() []string {
 		"SLIPWAY_WORKDIR=" + a.dir,
 		"SLIPWAY_WORKSPACE=" + a.workspace(),
 		buildservice.ControlVar + "=3",
+	}
+	private, allowed := a.service.o.Policy.Settings()
+	environ = append(environ, netpolicy.PrivateSetting+"="+private)
+	if len(allowed) > 0 {
+		environ = append(environ, netpolicy.AllowedSetting+"="+strings.Join(allowed, ","))
 	}
 	if a.run.Builder != "" {
 		environ = append(environ, "SLIPWAY_BUILDER="+a.run.Builder)

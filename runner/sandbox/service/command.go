@@ -311,6 +311,7 @@ func (l commandLine) options(builders Builders, sandboxes Sandboxes) (Options, e
 		Builders:  builders,
 		Sandboxes: sandboxes,
 		DiskBytes: l.disk,
+		Policy:    l.policy,
 		Log:       l.log,
 	}
 	if l.gatewayUser != 0 {

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,5 +69,19 @@ func TestTheServiceWarnsOfProxiesThatBuildsDoNotReach(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, refusedProxies(proxies, policy)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A runner gets the service's policy, not one of the gateway.
+func TestARunnerGetsTheServicesPolicy(t *testing.T) {
+	policy := must.Get[netpolicy.Policy](t)(netpolicy.Parse("refuse", []string{"10.1.2.3:5000", "fd12::/16"}))
+	a := &attempt{service: &Service{o: Options{Policy: policy}}}
+	environ := a.environment()
+	for _, want := range []string{
+		"SLIPWAY_PRIVATE_NETWORKS=refuse", "SLIPWAY_ALLOWED_NETWORKS=10.1.2.3:5000,fd12::/16",
+	} {
+		if !slices.Contains(environ, want) {
+			t.Errorf("got %q, want %q in it", environ, want)
+		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/buildservice"
+	"slipway/config/netpolicy"
 	"slipway/config/safe"
 	"slipway/runner/attemptca"
 	"slipway/runner/sandbox/disk"
@@ -43,6 +44,8 @@ type Options struct {
 	Grace         time.Duration // time between the stop signal to a runner and the kill; 0 = 5 s
 	// DiskBytes is the size of the disk of each attempt; 0 = attempts have directories of the state's disk.
 	DiskBytes int64
+	// Policy are the addresses that runners connect to for a repository. The gateway cannot change it.
+	Policy netpolicy.Policy
 	// NotHeld are limits of builders that have no effect on this machine, with the reason.
 	NotHeld []string
 	Log     logrus.FieldLogger
