@@ -76,7 +76,7 @@ func (c CI) validate(prefix string) error {
 		errs = append(errs, fmt.Errorf("%sIMAGE is empty: name the image of the build step", prefix))
 	}
 	if c.Concurrency < 0 {
-		errs = append(errs, fmt.Errorf("%sCONCURRENCY is %d: 0 is no limit", prefix, c.Concurrency))
+		errs = append(errs, fmt.Errorf("%sCONCURRENCY is %d: set 1 or more, or 0 for no limit", prefix, c.Concurrency))
 	}
 	errs = append(errs, checkCaps(prefix+"CONCURRENCY", c.PerBuild, c.PerWorkspace))
 	return errors.Join(append(errs, checkBuilder(prefix+"BUILDER", c.Builder, c.BuilderTLS))...)

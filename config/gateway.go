@@ -17,7 +17,7 @@ type Gateway struct {
 	Listen string `env:"SLIPWAY_LISTEN" envDefault:":8080" help:"address to serve on"`
 	URL    string `env:"SLIPWAY_URL" help:"public base URL of the pages, the webhooks and the links in statuses, for example https://slipway.example.com"`
 	Data   string `env:"SLIPWAY_DATA" envDefault:"data" help:"directory of the database, keys, logs and the builder's state"`
-	Key    string `env:"SLIPWAY_KEY_FILE" help:"key that encrypts stored secrets; default <data>/secret.key, made at the first start. With SLIPWAY_DATABASE it must be set, and be the same for all gateways"`
+	Key    string `env:"SLIPWAY_KEY_FILE" help:"file of the key that encrypts stored secrets; default: <data>/secret.key, created at the first start; with SLIPWAY_DATABASE, all gateways need the same key"`
 
 	Database secret.Secret `env:"SLIPWAY_DATABASE,unset" help:"address of a PostgreSQL database that several gateways may share, for example postgres://user:password@host/name?sslmode=verify-full; default: SQLite in SLIPWAY_DATA"`
 
@@ -37,17 +37,17 @@ type Gateway struct {
 	Concurrency       int           `env:"SLIPWAY_CONCURRENCY" envDefault:"2" help:"parallel builds on the embedded engine, of all gateways together"`
 	PerBuild          int           `env:"SLIPWAY_CONCURRENCY_PER_BUILD" help:"parallel builds of one automated build; default: half of SLIPWAY_CONCURRENCY, rounded up"`
 	PerWorkspace      int           `env:"SLIPWAY_CONCURRENCY_PER_WORKSPACE" help:"parallel builds of one workspace; default: SLIPWAY_CONCURRENCY less one, if automated builds of other workspaces use the engine"`
-	BuildTimeout      time.Duration `env:"SLIPWAY_BUILD_TIMEOUT" envDefault:"4h" help:"longest time of one attempt of a build"`
-	PollInterval      time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"how often repositories without a webhook are polled"`
-	ReconcileInterval time.Duration `env:"SLIPWAY_RECONCILE_INTERVAL" envDefault:"30m" help:"how often repositories with a webhook are polled, for pushes that Bitbucket did not deliver, and the webhook is checked; less often with more than 125 repositories"`
-	Keep              time.Duration `env:"SLIPWAY_KEEP" envDefault:"2160h" help:"how long deliveries, logs and builds are kept (2160h = 90 days); of each automated build the newest ten builds stay"`
+	BuildTimeout      time.Duration `env:"SLIPWAY_BUILD_TIMEOUT" envDefault:"4h" help:"maximum duration of one attempt of a build"`
+	PollInterval      time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"time between two polls of a repository without a webhook"`
+	ReconcileInterval time.Duration `env:"SLIPWAY_RECONCILE_INTERVAL" envDefault:"30m" help:"time between two polls of a repository with a webhook, which find undelivered pushes and check the webhook; longer with more than 125 repositories"`
+	Keep              time.Duration `env:"SLIPWAY_KEEP" envDefault:"2160h" help:"time for which deliveries, logs and builds are kept (2160h = 90 days); the newest ten builds of each automated build are always kept"`
 
 	Builder        string        `env:"SLIPWAY_BUILDER" help:"address of a running builder (unix:///… or tcp://host:port); default: a builder is started when needed"`
 	BuilderService string        `env:"SLIPWAY_BUILDER_SERVICE" help:"socket of a running builder service (slipway builder service), an absolute path; default: the gateway starts its own"`
 	BuilderTLS     secret.Secret `env:"SLIPWAY_BUILDER_TLS,unset" help:"client certificate for a builder on another machine: the absolute path of a file of slipway builder keys, or its PEM"`
 	BuilderNetwork string        `env:"SLIPWAY_BUILDER_NETWORK" envDefault:"auto" help:"network of RUN steps: auto (cni, else slirp4netns, else none), cni, slirp4netns, host, none"`
-	BuilderIdle    time.Duration `env:"SLIPWAY_BUILDER_IDLE" envDefault:"10m" help:"a builder without work is stopped after this time"`
-	BuilderCache   string        `env:"SLIPWAY_BUILDER_CACHE" envDefault:"20GB" help:"size that the caches of all builders together are kept below"`
+	BuilderIdle    time.Duration `env:"SLIPWAY_BUILDER_IDLE" envDefault:"10m" help:"time without work after which a builder stops"`
+	BuilderCache   string        `env:"SLIPWAY_BUILDER_CACHE" envDefault:"20GB" help:"maximum size of the caches of all builders together"`
 	BuildMemory    string        `env:"SLIPWAY_BUILD_MEMORY" help:"memory of one build, for example 4GB; default: three quarters of the machine's, divided by SLIPWAY_CONCURRENCY"`
 	BuildProcesses int64         `env:"SLIPWAY_BUILD_PROCESSES" envDefault:"0" help:"processes and threads of one build; 0 = 4096, or fewer on a small machine"`
 	BuildCPUs      float64       `env:"SLIPWAY_BUILD_CPUS" envDefault:"0" help:"processors of one build, for example 1.5; 0 = all, after the gateway"`
@@ -58,8 +58,8 @@ type Gateway struct {
 	Private        string        `env:"SLIPWAY_PRIVATE_NETWORKS" envDefault:"allow" help:"allow or refuse: whether builds, their hooks, and the gateway for the address of a registry or an LFS object reach private networks; a builder service or builder that you start has its own setting"`
 	Allowed        []string      `env:"SLIPWAY_ALLOWED_NETWORKS" help:"addresses and networks that are reachable although they are refused, each with or without a TCP port, as 10.1.2.3:5000,10.0.0.0/8,[fd12::1]:443; an address of this machine is only opened for the gateway"`
 	Hooks          string        `env:"SLIPWAY_HOOKS" envDefault:"on" help:"on or off: whether build hooks run; with off, a build whose repository has hooks fails"`
-	PushHooks      string        `env:"SLIPWAY_PUSH_HOOKS" envDefault:"off" help:"on or off: whether build hooks that push (pre_push, push, post_push, and build without push) get the registry's credential in a CI's step; hooks of the embedded engine push through a proxy without it; with on, everyone who can push to a repository can replace every image that the credential opens"`
-	RunnerUser     string        `env:"SLIPWAY_RUNNER_USER" help:"uid:gid that embedded runners run as; default 64000:64000 when the gateway runs as root"`
+	PushHooks      string        `env:"SLIPWAY_PUSH_HOOKS" envDefault:"off" help:"on or off: whether build hooks that push (pre_push, push, post_push, and build without push) get the registry's credential in a CI's step; hooks of the embedded engine push through a proxy without it; with on, everyone who can push to a repository can replace every image that the credential can push"`
+	RunnerUser     string        `env:"SLIPWAY_RUNNER_USER" help:"uid:gid of embedded runners; default: 64000:64000 if the gateway runs as root"`
 
 	Drone      Drone `envPrefix:"SLIPWAY_DRONE_"`
 	Woodpecker CI    `envPrefix:"SLIPWAY_WOODPECKER_"`

@@ -69,7 +69,7 @@ func TestLoadGatewayNamesInvalidSettings(t *testing.T) {
 		{"a remote builder without a certificate", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILDER=tcp://builder:9443", "SLIPWAY_DRONE_SERVER=https://x.example", "SLIPWAY_DRONE_TOKEN=hush", "SLIPWAY_DRONE_BUILDER=tcp://10.0.0.1:9443"},
 			[]string{"SLIPWAY_BUILDER_TLS is not set", "SLIPWAY_DRONE_BUILDER_TLS is not set", "slipway builder keys"}},
 		{"no builder's address", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILDER=builder:9443"}, []string{"SLIPWAY_BUILDER: ", "tcp://builder.example.com:9443"}},
-		{"no certificate", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILDER=tcp://builder:9443", "SLIPWAY_BUILDER_TLS=hush"}, []string{"SLIPWAY_BUILDER_TLS: it is no certificate"}},
+		{"not a certificate", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILDER=tcp://builder:9443", "SLIPWAY_BUILDER_TLS=hush"}, []string{"SLIPWAY_BUILDER_TLS: it is not a certificate"}},
 		{"a database without a key", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_DATABASE=postgres://u:hush@db/slipway", "SLIPWAY_ENGINE=own"}, []string{"SLIPWAY_KEY_FILE is not set"}},
 		{"several gateways without a builder", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_DATABASE=postgres://u:hush@db/slipway", "SLIPWAY_KEY_FILE=/key"}, []string{"set SLIPWAY_BUILDER"}},
 		{"a token that can be guessed", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_METRICS_TOKEN=hush-hush-hush-"}, []string{"SLIPWAY_METRICS_TOKEN has 15 characters"}},

@@ -33,7 +33,7 @@ func FileConn(file *os.File) (Conn, error) {
 	socket, ok := c.(*net.UnixConn)
 	if !ok {
 		return Conn{}, errors.Join(
-			errors.New("open the socket of the builder service: it is no Unix socket"),
+			errors.New("open the socket of the builder service: it is not a Unix socket"),
 			c.Close(),
 		)
 	}
@@ -68,7 +68,7 @@ func (c Conn) Send(message any, file *os.File) error {
 		return fmt.Errorf("encode a message: %w", err)
 	}
 	if len(data) > maxMessage {
-		return fmt.Errorf("a message has %d bytes, and %d are allowed", len(data), maxMessage)
+		return fmt.Errorf("a message has %d bytes: at most %d are allowed", len(data), maxMessage)
 	}
 	var rights []byte
 	if file != nil {

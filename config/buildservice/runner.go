@@ -31,7 +31,7 @@ func OpenControl(getenv func(string) string) (*Control, error) {
 	}
 	fd, err := strconv.Atoi(text)
 	if err != nil || fd < 3 {
-		return nil, fmt.Errorf("%s=%q is no inherited descriptor", ControlVar, text)
+		return nil, fmt.Errorf("%s=%q is not an inherited descriptor", ControlVar, text)
 	}
 	conn, err := FileConn(os.NewFile(uintptr(fd), "control"))
 	if err != nil {

@@ -42,20 +42,20 @@ func Parse(text secret.Secret) (Identity, error) {
 	own, err := tls.X509KeyPair(all, all)
 	if err != nil {
 		return Identity{}, fmt.Errorf(
-			"it is no certificate with its authority's and its key in PEM (cat cert.pem ca.pem key.pem): %w",
+			"it is not a certificate with its authority and its key in PEM (cat cert.pem ca.pem key.pem): %w",
 			err,
 		)
 	}
 	if len(own.Certificate) < 2 {
 		return Identity{}, errors.New(
-			"it has one certificate, its own: put the authority's after it (cat cert.pem ca.pem key.pem)",
+			"it has only one certificate: add the certificate of the authority after it (cat cert.pem ca.pem key.pem)",
 		)
 	}
 	id := Identity{text: text, own: own, trusted: x509.NewCertPool()}
 	for _, der := range own.Certificate[1:] {
 		authority, err := x509.ParseCertificate(der)
 		if err != nil {
-			return Identity{}, fmt.Errorf("a certificate after its own: %w", err)
+			return Identity{}, fmt.Errorf("a certificate of an authority: %w", err)
 		}
 		id.trusted.AddCert(authority)
 	}
@@ -79,7 +79,7 @@ func Read(value secret.Secret) (Identity, error) {
 	case err != nil:
 		return Identity{}, fmt.Errorf("read %s: %w", path, err)
 	case len(text) == 0 || len(text) > maxFile:
-		return Identity{}, fmt.Errorf("%s has %d bytes or more: it is no certificate", path, len(text))
+		return Identity{}, fmt.Errorf("%s has %d bytes or more: it is not a certificate", path, len(text))
 	}
 	id, err := Parse(secret.New(string(text)))
 	if err != nil {

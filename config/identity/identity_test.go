@@ -56,10 +56,10 @@ func TestReadRefuses(t *testing.T) {
 	cert, key := identitytest.Pair(t)
 	other, _ := identitytest.Pair(t)
 	for name, c := range map[string]struct{ value, want string }{
-		"no PEM":           {"hunter2", "no certificate"},
-		"no key":           {cert + cert, "no certificate"},
-		"key of another":   {other + cert + key, "no certificate"},
-		"no authority":     {cert + key, "put the authority's after it"},
+		"no PEM":           {"hunter2", "not a certificate"},
+		"no key":           {cert + cert, "not a certificate"},
+		"key of another":   {other + cert + key, "not a certificate"},
+		"no authority":     {cert + key, "add the certificate of the authority after it"},
 		"no file":          {"/no/such/file.pem", "/no/such/file.pem"},
 		"an empty file":    {write(t, ""), "0 bytes"},
 		"a long file":      {write(t, strings.Repeat("x", 1<<20)), "bytes"},

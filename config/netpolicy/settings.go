@@ -103,7 +103,7 @@ func splitPort(text string) (host string, port uint16, err error) {
 	if inner, ok := strings.CutPrefix(text, "["); ok {
 		host, digits, found = strings.Cut(inner, "]")
 		if !found {
-			return "", 0, fmt.Errorf("%q has no closing bracket: write it as [fd12::1]:5000", text)
+			return "", 0, fmt.Errorf("%q has no closing bracket: write it in the form [fd12::1]:5000", text)
 		}
 		if digits, found = strings.CutPrefix(digits, ":"); !found && digits != "" {
 			return "", 0, fmt.Errorf("%q has text after the bracket: write it as [fd12::1]:5000", text)
@@ -131,8 +131,10 @@ func parseNetwork(text string) (netip.Prefix, error) {
 		}
 	}
 	if err != nil {
-		return network, errors.New("is no address and no network: write it as 10.1.2.3, 10.0.0.0/8 or " +
-			"10.1.2.3:5000. Names are not possible, because a packet filter sees addresses only")
+		return network, errors.New(
+			"is neither an address nor a network: write it in the form 10.1.2.3, 10.0.0.0/8 or " +
+				"10.1.2.3:5000. Names are not possible, because a packet filter sees addresses only",
+		)
 	}
 	if network != network.Masked() {
 		return network, fmt.Errorf("is not the first address of its network: write %s for the network, or %s",

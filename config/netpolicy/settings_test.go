@@ -55,8 +55,8 @@ func TestParseExceptionErrors(t *testing.T) {
 		"registry.example.com": "Names are not possible",
 		"registry:5000":        "Names are not possible",
 		"10.1.2.3/8":           "write 10.0.0.0/8 for the network, or 10.1.2.3",
-		"10.1.2.3/33":          "is no address and no network",
-		"010.1.2.3":            "is no address and no network",
+		"10.1.2.3/33":          "is neither an address nor a network",
+		"010.1.2.3":            "is neither an address nor a network",
 		"10.1.2.3:0":           "use a number from 1 to 65535",
 		"10.1.2.3:65536":       "use a number from 1 to 65535",
 		"10.1.2.3:":            "use a number from 1 to 65535",
@@ -91,8 +91,8 @@ func TestParseNamesTheSettingAndTheEntry(t *testing.T) {
 		t.Fatal("got no error, want one")
 	}
 	want := `SLIPWAY_PRIVATE_NETWORKS is "deny": use allow or refuse
-SLIPWAY_ALLOWED_NETWORKS: entry 3: "registry.example.com" is no address and no network: ` +
-		`write it as 10.1.2.3, 10.0.0.0/8 or 10.1.2.3:5000. ` +
+SLIPWAY_ALLOWED_NETWORKS: entry 3: "registry.example.com" is neither an address nor a network: ` +
+		`write it in the form 10.1.2.3, 10.0.0.0/8 or 10.1.2.3:5000. ` +
 		`Names are not possible, because a packet filter sees addresses only`
 	if diff := cmp.Diff(want, err.Error()); diff != "" {
 		t.Errorf("error (-want +got):\n%s", diff)

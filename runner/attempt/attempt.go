@@ -122,7 +122,7 @@ func finishUnclaimed(ctx context.Context, client *report.Client, err error) erro
 func (o Options) runSession(ctx context.Context, client *report.Client, s spec.Spec) (spec.Result, error) {
 	dir, err := os.MkdirTemp(o.Settings.Workdir, "slipway-")
 	if err != nil {
-		return resultOf(ctx, fmt.Errorf("make a directory to work in: %w", err)), nil
+		return resultOf(ctx, fmt.Errorf("make the work directory: %w", err)), nil
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	stepLogins, notes, err := o.stepLogins(s.Image)

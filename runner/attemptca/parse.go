@@ -39,7 +39,7 @@ func Parse(text []byte, names []string) (*Authority, error) {
 func checkAuthority(c *x509.Certificate, names []string) error {
 	switch {
 	case !c.IsCA || !c.BasicConstraintsValid:
-		return errors.New("is no certificate authority")
+		return errors.New("is not a certificate authority")
 	case !c.MaxPathLenZero:
 		return errors.New("can sign for further authorities")
 	case !c.PermittedDNSDomainsCritical:

@@ -50,7 +50,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 	private := []*net.IPNet{{IP: net.IPv4(10, 0, 0, 0).To4(), Mask: net.CIDRMask(8, 32)}}
 	for reason, change := range map[string]func(*x509.Certificate){
-		"is no certificate authority":           func(c *x509.Certificate) { c.IsCA, c.MaxPathLenZero = false, false },
+		"is not a certificate authority":        func(c *x509.Certificate) { c.IsCA, c.MaxPathLenZero = false, false },
 		"can sign for further authorities":      func(c *x509.Certificate) { c.MaxPathLenZero = false },
 		"has no critical name constraints":      func(c *x509.Certificate) { c.PermittedDNSDomainsCritical = false },
 		"has expired":                           func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) },

@@ -48,7 +48,7 @@ func Environment(s spec.Spec, b Base) ([]string, error) {
 	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
 		value := s.Environment[name].Reveal()
 		if err := spec.CheckVariable(name, value); err != nil {
-			return nil, fmt.Errorf("environment: %w", err)
+			return nil, fmt.Errorf("set the environment of the hook: %w", err)
 		}
 		env = append(env, name+"="+value)
 	}

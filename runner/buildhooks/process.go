@@ -102,7 +102,7 @@ func (e Execution) grace() time.Duration {
 func StartProblem(err error) string {
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOEXEC) {
 		return fmt.Sprintf(
-			"could not be started: check that its first line names a program of this machine, as #!/bin/sh: %v",
+			"could not be started: check that its first line names a program of this machine, for example #!/bin/sh: %v",
 			err,
 		)
 	}

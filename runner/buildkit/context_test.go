@@ -69,7 +69,7 @@ func TestWhichProcessReadsTheContext(t *testing.T) {
 			if diff := cmp.Diff(c.want, files(t, r.Image, image.Digest)); diff != "" {
 				t.Errorf("files of the image (-want +got):\n%s", diff)
 			}
-			const reason = "the builder cannot read it, so the client sends it: "
+			const reason = "the builder cannot read the context, so the client sends it: "
 			if got := strings.Contains(log.String(), reason); got != c.reported {
 				t.Errorf("reason in the log: got %t, want %t:\n%s", got, c.reported, &log)
 			}

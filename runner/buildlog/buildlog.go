@@ -62,5 +62,5 @@ func (l Log) Attempt(err error, failed uint, wait time.Duration) {
 
 // Retry writes the reason for a retry and the wait before it.
 func (l Log) Retry(err error, wait time.Duration) {
-	l.Line("%s; again in %s", text.FirstLine(err.Error()), wait.Round(100*time.Millisecond))
+	l.Line("%s; retry in %s", text.FirstLine(err.Error()), wait.Round(100*time.Millisecond))
 }

@@ -33,7 +33,7 @@ func TestLog(t *testing.T) {
 	want := "  image       acme/app\n" +
 		"\n=== build\nstep 1\n=== build took 1.23s\n" +
 		"\n=== push\n" +
-		"busy; attempt 2 in 1s\nbusy; again in 300ms\n"
+		"busy; attempt 2 in 1s\nbusy; retry in 300ms\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)
 	}

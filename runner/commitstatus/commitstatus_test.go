@@ -40,7 +40,7 @@ func TestFind(t *testing.T) {
 		{remote: "https://bitbucket.org.evil.example/acme/app.git", why: "not a known Bitbucket"},
 		{remote: "https://bitbucket.org/acme", why: "does not have the form"},
 		{remote: "https://bitbucket.org/acme/app/more.git", why: "does not have the form"},
-		{remote: "file:///srv/app.git", why: "names no server"},
+		{remote: "file:///srv/app.git", why: "has no host"},
 		{why: "DRONE_REMOTE_URL"},
 	} {
 		got, err := commitstatus.Find(

@@ -80,7 +80,7 @@ func readRemote(address string) (remote, error) {
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Hostname() == "" {
-		return remote{}, fmt.Errorf("the clone address (DRONE_REMOTE_URL or CI_REPO_CLONE_URL) names no server")
+		return remote{}, fmt.Errorf("the clone address (DRONE_REMOTE_URL or CI_REPO_CLONE_URL) has no host")
 	}
 	r := remote{host: strings.ToLower(u.Hostname())}
 	path := strings.Trim(u.Path, "/")

@@ -21,7 +21,7 @@ import (
 var (
 	ErrKey = errors.New("is not a readable private key: set the private key of cosign generate-key-pair, " +
 		"or an ECDSA, RSA or Ed25519 key in PEM")
-	ErrPassword = errors.New("does not open the key")
+	ErrPassword = errors.New("is not the password of the key")
 )
 
 // A Key is a private key for signatures. It is safe for concurrent use.

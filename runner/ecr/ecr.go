@@ -175,8 +175,8 @@ func scanning(on bool) *types.ImageScanningConfiguration {
 // ErrKey reports that Amazon does not know the key ID, or that the secret does not match it. ErrDenied
 // reports that the key lacks the permission for the action.
 var (
-	ErrKey    = errors.New("unknown access key at Amazon, or a wrong secret")
-	ErrDenied = errors.New("the access key may not do that")
+	ErrKey    = errors.New("the access key is unknown at Amazon, or its secret is wrong")
+	ErrDenied = errors.New("the access key does not have the permission")
 )
 
 // explain adds the action to an error, and maps Amazon's error codes to ErrKey and ErrDenied.

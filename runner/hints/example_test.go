@@ -19,5 +19,5 @@ func ExampleFind() {
 		fmt.Printf("%d: %s\n", h.Line, h.Text)
 	}
 	// Output:
-	// 4: RUN ran again for 9s; with --mount=type=cache on /root/.npm, npm install does not begin anew
+	// 4: RUN ran again for 9s; with --mount=type=cache on /root/.npm, npm install would keep its files
 }

@@ -132,7 +132,7 @@ func stageHints(commands []instructions.Command, steps map[int]Step) (found []Hi
 }
 
 func newLinkHint(c instructions.Command, name string) Hint {
-	return Hint{line(c), name + " ran again after a RUN before it did; " +
+	return Hint{line(c), name + " ran again because an earlier RUN did; " +
 		name + " --link makes a layer of its own, which is kept while its files are the same"}
 }
 
@@ -175,7 +175,7 @@ func newCacheHint(c *instructions.RunCommand, step Step) (Hint, bool) {
 			name, _, _ = strings.Cut(name, "\n")
 			return Hint{
 				line(c),
-				fmt.Sprintf("RUN ran again for %s; with --mount=type=cache on %s, %s does not begin anew",
+				fmt.Sprintf("RUN ran again for %s; with --mount=type=cache on %s, %s would keep its files",
 					step.Took.Round(time.Second), t.dir, name),
 			}, true
 		}

@@ -87,7 +87,7 @@ func TestNoMoreThanFiveHints(t *testing.T) {
 		t.Errorf("line of the first hint: got %d, want 2", got[0].Line)
 	case !strings.Contains(got[0].Text, "9s"):
 		t.Errorf("first hint: got %q, want its duration 9s in it", got[0].Text)
-	case !strings.Contains(got[0].Text, "/root/.npm, npm ci does not"):
+	case !strings.Contains(got[0].Text, "/root/.npm, npm ci would"):
 		t.Errorf("first hint: got %q, want the cache folder of npm in it", got[0].Text)
 	}
 }

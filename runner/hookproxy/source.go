@@ -26,7 +26,7 @@ const (
 func (p *Proxies) addSource(o Options) error {
 	source, err := url.Parse(o.Source)
 	if err != nil || source.Scheme != "https" && source.Scheme != "http" {
-		return errors.New("the repository's address is not one of https")
+		return errors.New("the repository's address does not use https")
 	}
 	gateway, err := url.Parse(o.Gateway)
 	if err != nil {

@@ -16,11 +16,14 @@ import (
 func ParseReference(text string) (string, error) {
 	ref, err := name.ParseReference(text)
 	if err != nil {
-		return "", fmt.Errorf("%q names no image: %w", text, err)
+		return "", fmt.Errorf("%q is not the name of an image: %w", text, err)
 	}
 	image := displayHost(ref.Context().RegistryStr()) + "/" + ref.Context().RepositoryStr()
 	if !spec.LegalImage(image) {
-		return "", fmt.Errorf("%q names no image: use lower-case letters, digits and single . _ - between them", text)
+		return "", fmt.Errorf(
+			"%q is not the name of an image: use lower-case letters, digits and single . _ - between them",
+			text,
+		)
 	}
 	if _, byDigest := ref.(name.Digest); byDigest {
 		return image + "@" + ref.Identifier(), nil
@@ -70,7 +73,7 @@ func (c *Client) get(ctx context.Context, ref name.Reference, l Login) (*remote.
 		return desc, what, err
 	}
 	if !desc.MediaType.IsImage() {
-		return nil, nil, fmt.Errorf("%s is no image but %s", desc.Digest, desc.MediaType)
+		return nil, nil, fmt.Errorf("%s is not an image: its type is %s", desc.Digest, desc.MediaType)
 	}
 	what, err := desc.Image()
 	return desc, what, err
@@ -109,7 +112,7 @@ func Size(what remote.Taggable) (int64, error) {
 	if !several {
 		image, ok := what.(v1.Image)
 		if !ok {
-			return 0, fmt.Errorf("%T is no image", what)
+			return 0, fmt.Errorf("%T is not an image", what)
 		}
 		return imageSize(image)
 	}

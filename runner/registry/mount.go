@@ -24,7 +24,7 @@ func Mountable(what remote.Taggable, from string) (remote.Taggable, error) {
 	case v1.ImageIndex:
 		return mountedIndex{what, mark}, nil
 	}
-	return nil, fmt.Errorf("%T is no image", what)
+	return nil, fmt.Errorf("%T is not an image", what)
 }
 
 // mounts reports whether Mountable returned the value.

@@ -46,7 +46,7 @@ func (c *Client) write(
 	case v1.ImageIndex:
 		err = remote.WriteIndex(repo.Digest(digest), what, options...)
 	default:
-		err = fmt.Errorf("%T is no image", what)
+		err = fmt.Errorf("%T is not an image", what)
 	}
 	if err != nil {
 		return explain("push "+digest+" to", repo, err)

@@ -43,7 +43,7 @@ func parseChallenge(headers []string, insecure bool) (challenge, error) {
 func parseRealm(text string, insecure bool) (*url.URL, error) {
 	realm, err := url.Parse(text)
 	if err != nil || realm.Host == "" || realm.User != nil || realm.Opaque != "" {
-		return nil, errors.New("the registry's token server has no usable address")
+		return nil, errors.New("the registry's token server has an invalid address")
 	}
 	if realm.Scheme != "https" && (realm.Scheme != "http" || !insecure) {
 		return nil, fmt.Errorf("the registry's token server %s does not use https", realm.Host)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -43,7 +44,11 @@ func (p *pushes) start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.started >= maxPushes {
-		return problem{http.StatusTooManyRequests, "TOOMANYREQUESTS", "this build has pushed too many manifests"}
+		return problem{
+			http.StatusTooManyRequests,
+			"TOOMANYREQUESTS",
+			fmt.Sprintf("this build has pushed %d manifests, and no more are allowed", maxPushes),
+		}
 	}
 	p.started++
 	return nil
@@ -82,7 +87,7 @@ func (p *Proxy) putManifest(w http.ResponseWriter, r *http.Request, to route) er
 	if digestForm.MatchString(to.reference) {
 		push.Digest = digestOf(body, to.reference)
 		if push.Digest != to.reference {
-			return problem{http.StatusBadRequest, "DIGEST_INVALID", "the manifest has another digest"}
+			return problem{http.StatusBadRequest, "DIGEST_INVALID", "the manifest has the digest " + push.Digest}
 		}
 	} else {
 		push.Tag = to.reference
@@ -115,7 +120,7 @@ func (p *Proxy) putManifest(w http.ResponseWriter, r *http.Request, to route) er
 	stored := resp.Header.Get("Docker-Content-Digest")
 	if stored != "" && stored != push.Digest && stored != digestOf(body, "sha256:") {
 		_ = resp.Body.Close()
-		return unavailable("the registry stored another manifest than the one that was sent")
+		return unavailable("the registry stored the manifest with another digest")
 	}
 	header := attemptserver.Pick(resp.Header, responseHeaders)
 	header.Set("Docker-Content-Digest", push.Digest)
@@ -129,7 +134,11 @@ func readManifest(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, problem{http.StatusRequestEntityTooLarge, "SIZE_INVALID", "the manifest is larger than 4 MiB"}
 	}
 	if err != nil {
-		return nil, problem{http.StatusBadRequest, "MANIFEST_INVALID", "the manifest was not sent whole"}
+		return nil, problem{
+			http.StatusBadRequest,
+			"MANIFEST_INVALID",
+			"the manifest is incomplete: the connection ended",
+		}
 	}
 	return body, nil
 }
@@ -146,7 +155,7 @@ func (p *Proxy) askPermit(r *http.Request, push Push) error {
 	return problem{
 		http.StatusServiceUnavailable,
 		"UNAVAILABLE",
-		"the permit for this tag cannot be asked for: try again",
+		"the gateway did not answer the permit request for this tag: try again",
 	}
 }
 

@@ -97,7 +97,7 @@ func TestRegistryThatStoresAnotherManifest(t *testing.T) {
 	}
 	got := e.do("PUT", "/v2/acme/app/manifests/latest", "{}")
 	wantStatus(t, "PUT", got, 502)
-	if !strings.Contains(got.body, "another manifest") {
+	if !strings.Contains(got.body, "another digest") {
 		t.Errorf("manifest: got %q, want it whole, with another length than the registry's", got.body)
 	}
 }

@@ -38,7 +38,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, to route, err error
 	case errors.Is(err, netpolicy.ErrRefused):
 		response = unavailable("the registry names an address that this installation does not allow")
 	default:
-		response = unavailable("the registry does not answer")
+		response = unavailable("the registry does not answer: try again")
 	}
 	if response.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Basic realm="build"`)
@@ -67,5 +67,5 @@ func writeProblem(w http.ResponseWriter, response problem) {
 func methodNotAllowed(w http.ResponseWriter, allowed ...string) problem {
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	return problem{http.StatusMethodNotAllowed, "UNSUPPORTED",
-		"this build may not do that; allowed: " + strings.Join(allowed, ", ")}
+		"this build may not use that method; allowed: " + strings.Join(allowed, ", ")}
 }

@@ -3,6 +3,7 @@ package registryproxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -112,14 +113,14 @@ func (u *upstream) follow(ctx context.Context, r *http.Request, resp *http.Respo
 		}
 	}
 	_ = resp.Body.Close()
-	return nil, unavailable("the registry's blob storage redirects too often")
+	return nil, unavailable(fmt.Sprintf("the registry's blob storage redirects more than %d times", maxRedirects))
 }
 
 // redirectTarget returns the address of a redirect: https, unless the registry is insecure.
 func (u *upstream) redirectTarget(resp *http.Response) (*url.URL, error) {
 	next, err := resp.Location()
 	if err != nil || next.Host == "" || next.User != nil {
-		return nil, unavailable("the registry redirects to no usable address")
+		return nil, unavailable("the registry redirects to an invalid address")
 	}
 	if next.Scheme != "https" && (next.Scheme != "http" || u.base.Scheme != "http") {
 		return nil, unavailable("the registry redirects to an address without https")
@@ -154,16 +155,16 @@ func nextPage(link string) (url.Values, error) {
 	address, rest, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(link), "<"), ">")
 	parsed, err := url.Parse(address)
 	if !ok || err != nil || !strings.Contains(rest, "next") {
-		return nil, unavailable("the registry names the next page of the list in an unknown form")
+		return nil, unavailable("the registry's Link header for the next page of the list has an unknown form")
 	}
 	query, err := parseQuery(parsed.RawQuery)
 	if err != nil {
-		return nil, unavailable("the registry names the next page of the list in an unknown form")
+		return nil, unavailable("the registry's Link header for the next page of the list has an unknown form")
 	}
 	next := only(query, "n", "last", "next_page", "artifactType")
 	if !next.Has("last") && !next.Has("next_page") {
 		// Without a position, the client would read the same page forever.
-		return nil, unavailable("the registry names the next page of the list in an unknown form")
+		return nil, unavailable("the registry's Link header for the next page of the list has an unknown form")
 	}
 	return next, nil
 }

@@ -137,7 +137,7 @@ func New(attempt context.Context, o Options) (*Proxy, error) {
 func (o Options) check() error {
 	switch {
 	case len(o.Names) == 0:
-		return errors.New("no registry name")
+		return errors.New("Options.Names is empty")
 	case o.Token.IsZero():
 		return errors.New("no token")
 	case len(o.Repositories)+len(o.PullOnly) == 0:

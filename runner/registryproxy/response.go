@@ -40,7 +40,8 @@ func (p *Proxy) writeResponse(w http.ResponseWriter, r *http.Request, resp *http
 		return nil
 	}
 	if err := copyVerified(w, body, digest); err != nil {
-		p.log.WithError(err).Debugf("registry proxy: %s: body cut", r.Method)
+		p.log.WithError(err).
+			Debugf("registry proxy: %s: the connection was closed before the end of the body", r.Method)
 		panic(http.ErrAbortHandler)
 	}
 	return nil
@@ -63,7 +64,7 @@ func copyVerified(w io.Writer, body io.Reader, digest string) error {
 			return err
 		}
 		if ended && sum != nil && hex.EncodeToString(sum.Sum(nil)) != digest[strings.IndexByte(digest, ':')+1:] {
-			return fmt.Errorf("the content is not %s", digest)
+			return fmt.Errorf("the content does not have the digest %s", digest)
 		}
 		if _, err := w.Write(pair[1-i][:held]); err != nil {
 			return err

@@ -75,7 +75,7 @@ func (a *authorizer) fetch(ctx context.Context, scopes []string) (token, error) 
 // errRefusedLogin is the response if the installation's credential is refused. The registry's own
 // text is not read: it may repeat the credential.
 var errRefusedLogin = problem{http.StatusForbidden, "DENIED",
-	"the registry refuses the installation's credential for this repository; an administrator can check it"}
+	"the registry refuses the installation's credential for this repository: an administrator must check it"}
 
 // usableLife returns the time for which a token is used; seconds is its lifetime. Use ends one minute
 // before the token expires. If half of the lifetime is less than a minute, use ends after that half.

@@ -2,6 +2,7 @@ package registryproxy
 
 import (
 	"crypto/rand"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,7 +16,11 @@ const (
 	maxLocation = 4 << 10 // bytes of an upload's address
 )
 
-var errUploads = problem{http.StatusTooManyRequests, "TOOMANYREQUESTS", "this build has too many unfinished uploads"}
+var errUploads = problem{
+	http.StatusTooManyRequests,
+	"TOOMANYREQUESTS",
+	fmt.Sprintf("this build has %d unfinished uploads, and no more are allowed", maxUploads),
+}
 
 // An upload is one that the attempt has begun at the registry. The client does not get its address,
 // because the address contains the registry's own state.
@@ -127,7 +132,7 @@ func (p *Proxy) continueUpload(w http.ResponseWriter, r *http.Request, to route,
 		c.stream, c.length = r.Body, r.ContentLength
 	case http.MethodPut:
 		if !query.Has("digest") {
-			return problem{http.StatusBadRequest, "DIGEST_INVALID", "the digest is missing"}
+			return problem{http.StatusBadRequest, "DIGEST_INVALID", "the query parameter digest is missing"}
 		}
 		withDigest := "digest=" + url.QueryEscape(query.Get("digest"))
 		if target.RawQuery != "" { // kept as it is: registries sign it
@@ -174,7 +179,7 @@ func (p *Proxy) writeBlobResponse(
 ) error {
 	if !digestForm.MatchString(digest) {
 		_ = resp.Body.Close()
-		return unavailable("the registry stored a blob that was not named")
+		return unavailable("the registry stored a blob without a digest")
 	}
 	header := attemptserver.Pick(resp.Header, responseHeaders)
 	header.Set("Docker-Content-Digest", digest)
@@ -192,7 +197,7 @@ func (p *Proxy) writeUploadResponse(w http.ResponseWriter, r *http.Request, to r
 	}
 	if len(next.String()) > maxLocation {
 		_ = resp.Body.Close()
-		return unavailable("the registry gives an upload an address that is too long")
+		return unavailable(fmt.Sprintf("the registry's address of an upload has more than %d bytes", maxLocation))
 	}
 	id, err := p.uploads.put(to.reference, upload{to.repository.name, next})
 	if err != nil {

@@ -134,7 +134,7 @@ func (c *Client) PermitExtra(ctx context.Context, digest string, tags []string) 
 
 func (c *Client) permit(ctx context.Context, r spec.PermitRequest) (reply spec.PermitReply, err error) {
 	err = c.call(ctx, "permit", r, decode(&reply))
-	return reply, wrap("ask for the permit", err)
+	return reply, wrap("request the permit", err)
 }
 
 // Finish sends the result. It has its own timeout, Options.Patience, because ctx may have ended.

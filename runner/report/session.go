@@ -250,12 +250,12 @@ func (s *Session) drain(ctx context.Context) error {
 				continue
 			}
 			if isPermanent(err) {
-				return wrap("report the rest", err)
+				return wrap("send the rest of the log", err)
 			}
 			more = true
 			select {
 			case <-ctx.Done():
-				return fmt.Errorf("report the rest: %w (%w)", err, context.Cause(ctx))
+				return fmt.Errorf("send the rest of the log: %w (%w)", err, context.Cause(ctx))
 			case <-time.After(max(pause.NextBackOff(), retryAfter(err))):
 			}
 		}

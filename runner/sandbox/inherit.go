@@ -50,7 +50,7 @@ func (s stage) inherit() (Inheritance, error) {
 			return Inheritance{}, fmt.Errorf("%s is set, but descriptor %d is not open: %w", inheritedVar, fd, err)
 		}
 		if stat.Mode&syscall.S_IFMT != syscall.S_IFSOCK {
-			return Inheritance{}, fmt.Errorf("%s is set, but descriptor %d is no socket", inheritedVar, fd)
+			return Inheritance{}, fmt.Errorf("%s is set, but descriptor %d is not a socket", inheritedVar, fd)
 		}
 		syscall.CloseOnExec(fd)
 	}

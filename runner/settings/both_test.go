@@ -211,7 +211,7 @@ func TestNoPushIsADryRun(t *testing.T) {
 	checkEqual(t, "dry run", got.DryRun, true)
 	checkEqual(t, "origin", got.Origins["PLUGIN_DRY_RUN"], "PLUGIN_NO_PUSH")
 	checkError(t, "two values", pluginError("PLUGIN_NO_PUSH=true", "PLUGIN_DRY_RUN=false"),
-		"PLUGIN_DRY_RUN and PLUGIN_NO_PUSH differ")
+		"PLUGIN_DRY_RUN and PLUGIN_NO_PUSH are one setting")
 }
 
 func TestAutoLabelsByTheNameOfItsManual(t *testing.T) {

@@ -132,7 +132,9 @@ func (r *stepReader) mergeBuildArgs() (err error) {
 	if r.args.several {
 		r.BuildArgs, err = parseArgs(argsNewName, r.args.newArgs)
 		if r.Origins[argsName] == argsName {
-			r.warn("PLUGIN_BUILD_ARGS is not used, PLUGIN_BUILD_ARGS_NEW is: PLUGIN_MULTIPLE_BUILD_ARGS is true")
+			r.warn(
+				"PLUGIN_BUILD_ARGS is not used: PLUGIN_MULTIPLE_BUILD_ARGS is true, so PLUGIN_BUILD_ARGS_NEW replaces it",
+			)
 		}
 	}
 	for _, name := range r.args.fromEnv {

@@ -200,7 +200,7 @@ func (r *stepReader) checkRemoteBuilders() error {
 			remote[0],
 		)
 	case len(remote) > 0:
-		r.warn("PLUGIN_REMOTE_BUILDERS is not used, %s is", r.Origins[builderName])
+		r.warn("PLUGIN_REMOTE_BUILDERS is not used, because %s is set", r.Origins[builderName])
 	case !r.sshKey.IsZero():
 		r.warn("PLUGIN_SSH_KEY is not used: builders over ssh are not supported")
 	}

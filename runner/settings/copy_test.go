@@ -19,14 +19,14 @@ func TestPushOnlyHasASource(t *testing.T) {
 		checkEqual(t, source, got.Copy, want)
 	}
 	for want, environ := range map[string][]string{
-		"PLUGIN_PUSH_ONLY and PLUGIN_DRY_RUN are both true":    {"PLUGIN_PUSH_ONLY=true", "PLUGIN_DRY_RUN=true"},
-		"PLUGIN_PUSH_ONLY and PLUGIN_NO_PUSH are both true":    {"PLUGIN_PUSH_ONLY=true", "PLUGIN_NO_PUSH=true"},
-		"PLUGIN_PUSH_ONLY is true, and PLUGIN_OUTPUT prevents": {"PLUGIN_PUSH_ONLY=true", "PLUGIN_OUTPUT=type=image,push=false"},
-		"PLUGIN_OUTPUT asks for a file of the image":           {"PLUGIN_PUSH_ONLY=true", "PLUGIN_OUTPUT=type=oci,dest=image.tar"},
-		`PLUGIN_PUSH_ONLY is "maybe"`:                          {"PLUGIN_PUSH_ONLY=maybe"},
-		`PLUGIN_SOURCE_IMAGE: "Out/Image.tar" names no image`:  {"PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE=Out/Image.tar"},
-		`PLUGIN_SOURCE_IMAGE: "a b" names no image`:            {"PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE=a b"},
-		"a file's path begins with / or ./":                    {"PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE=../Image"},
+		"PLUGIN_PUSH_ONLY and PLUGIN_DRY_RUN are both true":                {"PLUGIN_PUSH_ONLY=true", "PLUGIN_DRY_RUN=true"},
+		"PLUGIN_PUSH_ONLY and PLUGIN_NO_PUSH are both true":                {"PLUGIN_PUSH_ONLY=true", "PLUGIN_NO_PUSH=true"},
+		"PLUGIN_PUSH_ONLY is true, and PLUGIN_OUTPUT prevents":             {"PLUGIN_PUSH_ONLY=true", "PLUGIN_OUTPUT=type=image,push=false"},
+		"PLUGIN_OUTPUT asks for a file of the image":                       {"PLUGIN_PUSH_ONLY=true", "PLUGIN_OUTPUT=type=oci,dest=image.tar"},
+		`PLUGIN_PUSH_ONLY is "maybe"`:                                      {"PLUGIN_PUSH_ONLY=maybe"},
+		`PLUGIN_SOURCE_IMAGE: "Out/Image.tar" is not the name of an image`: {"PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE=Out/Image.tar"},
+		`PLUGIN_SOURCE_IMAGE: "a b" is not the name of an image`:           {"PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE=a b"},
+		"a file's path begins with / or ./":                                {"PLUGIN_PUSH_ONLY=true", "PLUGIN_SOURCE_IMAGE=../Image"},
 	} {
 		checkError(t, strings.Join(environ, " "), pluginError(environ...), want)
 	}

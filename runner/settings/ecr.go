@@ -154,7 +154,7 @@ func (r *stepReader) chooseKey(e *ECR, listed ECR) error {
 		e.KeyID, e.KeySecret = v.envKeyID, v.envKeySecret
 	}
 	if (e.KeyID == "") != e.KeySecret.IsZero() {
-		err := errors.New(awsKeyName + " or " + awsSecretName + " is not set, the other is: set both; " +
+		err := errors.New("only one of " + awsKeyName + " and " + awsSecretName + " is set: set both; " +
 			"a CI keeps secrets from pull requests and from steps that do not name them")
 		if !r.DryRun {
 			return err

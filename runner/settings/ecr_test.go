@@ -120,7 +120,7 @@ func TestSettingsWithoutAnAWSLogin(t *testing.T) {
 // A CI keeps secrets from pull requests, and a dry run changes no repository.
 func TestADryRunNeedsNoKeyOfAmazons(t *testing.T) {
 	for want, line := range map[string]string{
-		"no login at Amazon's registry: PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set": "PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
+		"no login at Amazon's registry: only one of PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_AWS_SECRET_ACCESS_KEY is set": "PLUGIN_AWS_ACCESS_KEY_ID=AKIA1",
 		"": "PLUGIN_ECR_CREATE_REPOSITORY=true",
 	} {
 		got := readPlugin(t, "PLUGIN_REPO="+ecrImage, "PLUGIN_NO_PUSH=true", line)
@@ -145,8 +145,8 @@ func TestAmazonsRegistryIsNeverInsecure(t *testing.T) {
 func TestInvalidECRSettingsAreNamedInTheError(t *testing.T) {
 	for setting, want := range map[string]string{
 		"PLUGIN_AWS_REGION=us-east-1":                                                          "PLUGIN_AWS_REGION is us-east-1, and PLUGIN_REPO is in eu-central-1",
-		"PLUGIN_AWS_ACCESS_KEY_ID=AKIA1":                                                       "PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set",
-		"PLUGIN_AWS_SECRET_ACCESS_KEY=canary":                                                  "PLUGIN_AWS_ACCESS_KEY_ID or PLUGIN_AWS_SECRET_ACCESS_KEY is not set",
+		"PLUGIN_AWS_ACCESS_KEY_ID=AKIA1":                                                       "only one of PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_AWS_SECRET_ACCESS_KEY is set",
+		"PLUGIN_AWS_SECRET_ACCESS_KEY=canary":                                                  "only one of PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_AWS_SECRET_ACCESS_KEY is set",
 		"PLUGIN_ECR_CREATE_REPOSITORY=perhaps":                                                 `PLUGIN_ECR_CREATE_REPOSITORY is "perhaps"`,
 		"PLUGIN_ECR_SCAN_ON_PUSH=perhaps":                                                      `PLUGIN_ECR_SCAN_ON_PUSH is "perhaps"`,
 		"PLUGIN_ECR_SCAN_ON_PUSH=false":                                                        "needs an AWS key",

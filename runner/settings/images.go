@@ -121,7 +121,7 @@ func tagTable() table.Table[tagValues] {
 func (t *tagValues) setNamed(name, text string) (err error) {
 	t.named, err = table.ParseList(name, text)
 	if err == nil && len(t.named) == 0 {
-		err = fmt.Errorf("%s names no tag: name one, or remove the setting for latest", name)
+		err = fmt.Errorf("%s has no tag: set one, or remove the setting to push latest", name)
 	}
 	return err
 }
@@ -172,7 +172,7 @@ func (r *stepReader) namedTags(mode tags.Mode) (tags.Source, []tags.Note, error)
 		name := r.Origins[tagsFileName]
 		var err error
 		if file, err = r.readTagsFile(name, path); err == nil && len(file.Tags) == 0 {
-			err = fmt.Errorf("%s: %q names no tag", name, path)
+			err = fmt.Errorf("%s: the file %q has no tag", name, path)
 		}
 		if err != nil {
 			return tags.Source{}, nil, err

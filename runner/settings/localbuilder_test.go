@@ -64,5 +64,5 @@ func TestBuildersOverSSH(t *testing.T) {
 	checkMasked(t, got, "canary-key")
 	checkRemoved(t, e, "PLUGIN_SSH_KEY")
 	got = readPlugin(t, "PLUGIN_REMOTE_BUILDERS=local,root@build.example.com", "PLUGIN_BUILDER=tcp://127.0.0.1:1234")
-	checkNotes(t, "another builder", got.Warnings, "PLUGIN_REMOTE_BUILDERS is not used, PLUGIN_BUILDER is")
+	checkNotes(t, "another builder", got.Warnings, "PLUGIN_REMOTE_BUILDERS is not used, because PLUGIN_BUILDER is set")
 }

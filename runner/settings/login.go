@@ -177,7 +177,7 @@ func (p *Plugin) mainLogin(v loginValues) (Login, error) {
 	if v.password == "" && token != "" {
 		origin := p.Origins[accessTokenName]
 		if v.user != "" {
-			p.warn("%s is not used, %s is: the user of an access token is %s", user, origin, googleUser)
+			p.warn("%s is not used, because %s is set: the user of an access token is %s", user, origin, googleUser)
 		}
 		return newLogin(googleUser, token, origin), nil
 	}
@@ -241,6 +241,6 @@ func (p *Plugin) checkPair(l Login, userSetting, passwordSetting string) (Login,
 		p.warn("no login from %s: %s is not set", given, missing)
 		return Login{}, nil
 	}
-	return Login{}, fmt.Errorf("%s is not set, %s is: set both; "+
-		"a CI keeps secrets from pull requests and from steps that do not name them", missing, given)
+	return Login{}, fmt.Errorf("%s is set without %s: set both; "+
+		"a CI keeps secrets from pull requests and from steps that do not name them", given, missing)
 }

@@ -206,11 +206,11 @@ func TestFaultsOfLoginsNameTheSetting(t *testing.T) {
 		`PLUGIN_CONFIG={"auths":{"a b":{"username":"u","password":"canary"}}}`:    `PLUGIN_CONFIG: auths: "a b" is not a registry`,
 		`PLUGIN_CONFIG={"credsStore":"desktop"}`:                                  `PLUGIN_CONFIG names the credsStore "desktop"`,
 		`PLUGIN_CONFIG={"credHelpers":{"b.io":"x","a.io":"y"}}`:                   "PLUGIN_CONFIG names credHelpers (for a.io, b.io)",
-		"PLUGIN_BASE_IMAGE_REGISTRY=ghcr.io && PLUGIN_BASE_IMAGE_USERNAME=a":      "PLUGIN_BASE_IMAGE_PASSWORD is not set, PLUGIN_BASE_IMAGE_USERNAME is: set both",
-		"PLUGIN_BASE_IMAGE_REGISTRY=ghcr.io && DOCKER_BASE_IMAGE_PASSWORD=canary": "PLUGIN_BASE_IMAGE_USERNAME is not set, DOCKER_BASE_IMAGE_PASSWORD is",
+		"PLUGIN_BASE_IMAGE_REGISTRY=ghcr.io && PLUGIN_BASE_IMAGE_USERNAME=a":      "PLUGIN_BASE_IMAGE_USERNAME is set without PLUGIN_BASE_IMAGE_PASSWORD: set both",
+		"PLUGIN_BASE_IMAGE_REGISTRY=ghcr.io && DOCKER_BASE_IMAGE_PASSWORD=canary": "DOCKER_BASE_IMAGE_PASSWORD is set without PLUGIN_BASE_IMAGE_USERNAME",
 		"PLUGIN_BASE_IMAGE_REGISTRY=a b":                                          "PLUGIN_BASE_IMAGE_REGISTRY: \"a b\" is not a registry",
-		"PLUGIN_BASE_IMAGE_REGISTRY=ghcr.io && PLUGIN_DOCKER_REGISTRY=quay.io":    "PLUGIN_BASE_IMAGE_REGISTRY and PLUGIN_DOCKER_REGISTRY differ",
-		"DOCKER_USERNAME=ci":      "PLUGIN_PASSWORD is not set, DOCKER_USERNAME is",
+		"PLUGIN_BASE_IMAGE_REGISTRY=ghcr.io && PLUGIN_DOCKER_REGISTRY=quay.io":    "PLUGIN_BASE_IMAGE_REGISTRY and PLUGIN_DOCKER_REGISTRY are one setting",
+		"DOCKER_USERNAME=ci":      "DOCKER_USERNAME is set without PLUGIN_PASSWORD",
 		"DOCKER_REGISTRY=ghcr.io": "DOCKER_REGISTRY is ghcr.io, and PLUGIN_REPO is registry.example.com/acme/app, which is not there",
 		"PLUGIN_REPO=acme/app,quay.io/xx && PLUGIN_REGISTRY=ghcr.io && " + logins(hubURL): "PLUGIN_REPO is quay.io/xx, which is not there: begin PLUGIN_REPO with the registry, or add a login for quay.io",
 		"PLUGIN_REPO=acme/app, quay.io/x:1":                                               `PLUGIN_REPO is "quay.io/x:1": set the name without a tag`,
@@ -256,7 +256,7 @@ func TestAnUnusedLoginIsNoted(t *testing.T) {
 		[]string{"docker.io" + mainIs, "registry.example.com robot1:pw1 PLUGIN_LOGINS (entry 1)"})
 	p = readPlugin(t, "PLUGIN_REGISTRY=registry.example.com", user, password, logins("registry.example.com"))
 	want := "the login of PLUGIN_LOGINS (entry 1) is not used: " +
-		"that of PLUGIN_USERNAME and PLUGIN_PASSWORD is for registry.example.com, too"
+		"the login of PLUGIN_USERNAME and PLUGIN_PASSWORD is for registry.example.com, too"
 	if !slices.Contains(p.Warnings, want) {
 		t.Errorf("got notes %q, want %q", p.Warnings, want)
 	}

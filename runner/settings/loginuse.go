@@ -71,7 +71,7 @@ func (p *Plugin) addLogin(l Login) {
 	}
 	for _, other := range p.Logins {
 		if other.Host == l.Host {
-			p.warn("the login of %s is not used: that of %s is for %s, too", l.Origin, other.Origin, l.Host)
+			p.warn("the login of %s is not used: the login of %s is for %s, too", l.Origin, other.Origin, l.Host)
 			return
 		}
 	}

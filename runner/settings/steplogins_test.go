@@ -120,8 +120,8 @@ func TestFaultsInLoginsOfAStepUnderAGateway(t *testing.T) {
 		t,
 		func(line string) error { _, err := settings.ReadPipelineRequest(pipelineStep(line)); return err },
 		map[string]string{
-			"PLUGIN_USERNAME=ci":        "PLUGIN_PASSWORD is not set, PLUGIN_USERNAME is: set both",
-			"PLUGIN_PASSWORD=canary":    "PLUGIN_USERNAME is not set, PLUGIN_PASSWORD is: set both",
+			"PLUGIN_USERNAME=ci":        "PLUGIN_USERNAME is set without PLUGIN_PASSWORD: set both",
+			"PLUGIN_PASSWORD=canary":    "PLUGIN_PASSWORD is set without PLUGIN_USERNAME: set both",
 			"PLUGIN_REGISTRY=a b":       "PLUGIN_REGISTRY: ",
 			"PLUGIN_INSECURE=sometimes": "PLUGIN_INSECURE",
 			"PLUGIN_LOGINS=canary":      "PLUGIN_LOGINS is not a JSON list",

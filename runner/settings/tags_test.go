@@ -262,22 +262,22 @@ func TestTagFaultsNameTheSetting(t *testing.T) {
 		return err
 	}
 	checkFaults(t, read, map[string]string{
-		"PLUGIN_TAG=1 PLUGIN_TAGS=2":                       "PLUGIN_TAGS and PLUGIN_TAG differ",
+		"PLUGIN_TAG=1 PLUGIN_TAGS=2":                       "PLUGIN_TAGS and PLUGIN_TAG are one setting",
 		"PLUGIN_TAG=a/b":                                   `PLUGIN_TAG has "a/b"`,
-		"PLUGIN_AUTO_TAG=true PLUGIN_DEFAULT_TAGS=false":   "PLUGIN_AUTO_TAG and PLUGIN_DEFAULT_TAGS differ",
+		"PLUGIN_AUTO_TAG=true PLUGIN_DEFAULT_TAGS=false":   "PLUGIN_AUTO_TAG and PLUGIN_DEFAULT_TAGS are one setting",
 		"PLUGIN_DEFAULT_TAGS=perhaps":                      `PLUGIN_DEFAULT_TAGS is "perhaps": use true or false`,
-		"PLUGIN_AUTO_TAG_SUFFIX=a PLUGIN_DEFAULT_SUFFIX=b": "PLUGIN_AUTO_TAG_SUFFIX and PLUGIN_DEFAULT_SUFFIX differ",
+		"PLUGIN_AUTO_TAG_SUFFIX=a PLUGIN_DEFAULT_SUFFIX=b": "PLUGIN_AUTO_TAG_SUFFIX and PLUGIN_DEFAULT_SUFFIX are one setting",
 		"PLUGIN_AUTO_TAG_MODE=kaniko":                      `PLUGIN_AUTO_TAG_MODE is "kaniko": use docker, buildx or slipway`,
 		"PLUGIN_AUTO_TAG=true":                             `PLUGIN_AUTO_TAG: the Git tag "x1.0.0" is not a version`,
 		"PLUGIN_TAGS_FILE=none":                            `PLUGIN_TAGS_FILE: the file of tags "none" does not exist`,
 		"PLUGIN_TAGS_FILE=../x":                            "is not a path within",
 		"PLUGIN_TAGS_FILE=link":                            "leads out of the repository",
 		"PLUGIN_TAGS_FILE=.":                               "is not a file",
-		"PLUGIN_TAG_FILE=empty":                            `PLUGIN_TAG_FILE: "empty" names no tag`,
+		"PLUGIN_TAG_FILE=empty":                            `PLUGIN_TAG_FILE: the file "empty" has no tag`,
 		"PLUGIN_TAG_FILE=wrong":                            `PLUGIN_TAG_FILE has "a/b"`,
 		"PLUGIN_TAG_FILE=large":                            "is larger than 64 KiB",
 		"PLUGIN_TAG_FILE=many":                             "PLUGIN_TAG_FILE has 101 tags: the limit is 100",
-		"PLUGIN_TAGS_FILE=empty PLUGIN_TAG_FILE=wrong":     "PLUGIN_TAGS_FILE and PLUGIN_TAG_FILE differ",
+		"PLUGIN_TAGS_FILE=empty PLUGIN_TAG_FILE=wrong":     "PLUGIN_TAGS_FILE and PLUGIN_TAG_FILE are one setting",
 	})
 }
 
@@ -315,7 +315,7 @@ func TestSettingsComeWithHyphensToo(t *testing.T) {
 		"PLUGIN_PASSWORD=p",
 	)
 	p, err := settings.ReadPlugin(e)
-	checkError(t, "certificate", err, "PLUGIN_BUILDER_TLS: it is no certificate")
+	checkError(t, "certificate", err, "PLUGIN_BUILDER_TLS: it is not a certificate")
 	if diff := cmp.Diff([]string{"edge"}, p.Tags, cmp.Comparer(secret.Secret.Equal)); diff != "" {
 		t.Errorf("tags (-want +got):\n%s", diff)
 	}

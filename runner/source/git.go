@@ -19,7 +19,7 @@ var (
 	ErrAttemptOver  = errors.New("the attempt is over")
 
 	errNotServed = errors.New("the server refuses to send it")
-	errTemporary = errors.New("it may work later")
+	errTemporary = errors.New("try again later")
 )
 
 // The limits of a command's output that is kept, in bytes: of its messages, and of its data.

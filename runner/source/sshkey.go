@@ -17,7 +17,7 @@ import (
 )
 
 // ErrSSHKey reports an unusable private key for submodules.
-var ErrSSHKey = errors.New("the environment variable SSH_PRIVATE has no usable private key")
+var ErrSSHKey = errors.New("the environment variable SSH_PRIVATE does not have a valid private key")
 
 // knownHosts are the published keys of the servers that host most submodules.
 // Sources: https://support.atlassian.com/bitbucket-cloud/docs/configure-ssh-and-two-step-verification/,

@@ -82,7 +82,7 @@ func (s Source) check(check checker) {
 	check(isFetchable(s.URL), "source.url", "is not an http or https address without a user")
 	check(isFullHash(s.Commit), "source.commit", "%q is not a full hash of 40 or 64 lower-case hex digits", s.Commit)
 	check(isFullRef(s.Ref), "source.ref", "%q is not a full ref name, for example refs/heads/main", s.Ref)
-	check(isPrintable(s.RefName), "source.ref_name", "%q holds control characters", s.RefName)
+	check(isPrintable(s.RefName), "source.ref_name", "%q has control characters", s.RefName)
 }
 
 func (s Spec) checkImage(check checker) {

@@ -18,7 +18,7 @@ func CheckVariable(name, value string) error {
 		return fmt.Errorf("%.130q is not a variable name: use letters, digits and _, no digit first", name)
 	}
 	if strings.ContainsRune(value, 0) {
-		return fmt.Errorf("the value of %s holds a NUL byte", name)
+		return fmt.Errorf("the value of %s has a NUL byte", name)
 	}
 	if isReserved(strings.ToUpper(name)) {
 		return fmt.Errorf("%s is reserved: choose another name for the variable", name)

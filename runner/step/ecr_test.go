@@ -102,7 +102,7 @@ func TestAMissingRepositoryEndsTheBuildWithItsName(t *testing.T) {
 		t,
 		"the error",
 		err.Error(),
-		"has no repository acme/app: make it, or set PLUGIN_ECR_CREATE_REPOSITORY to true",
+		"has no repository acme/app: create it, or set PLUGIN_ECR_CREATE_REPOSITORY to true",
 	)
 }
 
@@ -153,11 +153,11 @@ func TestFaultsAtAmazonsRegistryNameTheSetting(t *testing.T) {
 		deny    string
 		environ string
 	}{
-		"PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_AWS_SECRET_ACCESS_KEY: ecr:GetAuthorizationToken: unknown access key at Amazon": {"", "PLUGIN_AWS_SECRET_ACCESS_KEY=other-canary"},
-		"PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_AWS_SECRET_ACCESS_KEY: ecr:CreateRepository: the access key may not do that":    {"CreateRepository", "PLUGIN_ECR_CREATE_REPOSITORY=true"},
-		"Amazon's registry: ecr:PutImageScanningConfiguration: RepositoryNotFoundException":                                  {"", "PLUGIN_ECR_SCAN_ON_PUSH=true"},
-		`PLUGIN_ECR_LIFECYCLE_POLICY: the file "gone.json" does not exist`:                                                   {"", "PLUGIN_ECR_LIFECYCLE_POLICY=gone.json"},
-		`PLUGIN_ECR_REPOSITORY_POLICY: the file "../x" is not a path within`:                                                 {"", "PLUGIN_ECR_REPOSITORY_POLICY=../x"},
+		"PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_AWS_SECRET_ACCESS_KEY: ecr:GetAuthorizationToken: the access key is unknown at Amazon":    {"", "PLUGIN_AWS_SECRET_ACCESS_KEY=other-canary"},
+		"PLUGIN_AWS_ACCESS_KEY_ID and PLUGIN_AWS_SECRET_ACCESS_KEY: ecr:CreateRepository: the access key does not have the permission": {"CreateRepository", "PLUGIN_ECR_CREATE_REPOSITORY=true"},
+		"Amazon's registry: ecr:PutImageScanningConfiguration: RepositoryNotFoundException":                                            {"", "PLUGIN_ECR_SCAN_ON_PUSH=true"},
+		`PLUGIN_ECR_LIFECYCLE_POLICY: the file "gone.json" does not exist`:                                                             {"", "PLUGIN_ECR_LIFECYCLE_POLICY=gone.json"},
+		`PLUGIN_ECR_REPOSITORY_POLICY: the file "../x" is not a path within`:                                                           {"", "PLUGIN_ECR_REPOSITORY_POLICY=../x"},
 	} {
 		amazon := ecrtest.New(t)
 		amazon.Deny = c.deny

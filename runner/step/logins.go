@@ -114,7 +114,7 @@ func (r run) explainAWSError(err error) error {
 // noECRRepository explains a push to a repository that does not exist. Amazon's registry does not create it.
 func noECRRepository(name string, err error) error {
 	return fmt.Errorf(
-		"PLUGIN_REPO: Amazon's registry has no repository %s: make it, or set PLUGIN_ECR_CREATE_REPOSITORY to true: %w",
+		"PLUGIN_REPO: Amazon's registry has no repository %s: create it, or set PLUGIN_ECR_CREATE_REPOSITORY to true: %w",
 		name,
 		err,
 	)

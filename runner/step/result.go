@@ -173,7 +173,7 @@ func (s *status) finish(ctx context.Context, done outcome, failure error) (line 
 	defer cancel()
 	state, description := s.run.describeEnd(done, failure)
 	if err := s.target.reporter.Post(ctx, s.target.report, state, description); err != nil {
-		return "not reported, the step's result is the same: " + text.OneLine(err.Error(), maxStatusError)
+		return "not reported; the step's result does not change: " + text.OneLine(err.Error(), maxStatusError)
 	}
 	place := s.target.place
 	return fmt.Sprintf("%s at %s/%s@%s", state, place.Owner, place.Slug, text.Short(s.target.report.Commit))

@@ -161,7 +161,7 @@ func TestAKeyThatCannotSignIsFoundBeforeTheBuild(t *testing.T) {
 	private, _ := keyPair(t)
 	for want, environ := range map[string][]string{
 		"PLUGIN_COSIGN_PASSWORD is not set, and PLUGIN_COSIGN_PRIVATE_KEY is encrypted": {"PLUGIN_COSIGN_PRIVATE_KEY=" + private},
-		"PLUGIN_COSIGN_PASSWORD does not open the key":                                  {"PLUGIN_COSIGN_PRIVATE_KEY=" + private, "PLUGIN_COSIGN_PASSWORD=canary"},
+		"PLUGIN_COSIGN_PASSWORD is not the password of the key":                         {"PLUGIN_COSIGN_PRIVATE_KEY=" + private, "PLUGIN_COSIGN_PASSWORD=canary"},
 		"PLUGIN_COSIGN_PRIVATE_KEY is not a readable private key":                       {"PLUGIN_COSIGN_PRIVATE_KEY=-----BEGIN canary"},
 		"nor the path of a readable file":                                               {"PLUGIN_COSIGN_PRIVATE_KEY=canary"},
 	} {

@@ -306,7 +306,7 @@ func TestStepDoesNotWaitForABitbucketThatHangs(t *testing.T) {
 	if err != nil {
 		t.Fatalf("step: %v\n%s", err, log)
 	}
-	runnertest.CheckHas(t, "the log", log, "not reported, the step's result is the same: ")
+	runnertest.CheckHas(t, "the log", log, "not reported; the step's result does not change: ")
 	if e.Registry.Tag("latest") == "" {
 		t.Error("tag latest: got no image, want one")
 	}

@@ -47,7 +47,7 @@ func TestStepSkipsABranchThatAutoTagLeavesOut(t *testing.T) {
 			t,
 			mode+": the log",
 			log,
-			"skipped: auto_tag makes tags of the default branch and of Git tags alone: this is branch \"feature/x\"",
+			"skipped: auto_tag makes tags of the default branch and of Git tags only: this is branch \"feature/x\"",
 		)
 	}
 }

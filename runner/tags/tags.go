@@ -74,7 +74,7 @@ func Decide(run ci.Run, s Settings) (Plan, error) {
 	d.plan.Tags = unique(append(derived, named...))
 	if len(d.plan.Tags) == 0 {
 		d.plan.Skip = fmt.Sprintf(
-			"auto_tag makes tags of the default branch and of Git tags alone: %s",
+			"auto_tag makes tags of the default branch and of Git tags only: %s",
 			d.latestBlocked(),
 		)
 	}
@@ -90,7 +90,7 @@ type decision struct {
 }
 
 // tagGrammar describes a legal tag, for errors.
-const tagGrammar = "which is no tag: up to 128 letters, digits, _, . and -, not beginning with . or -"
+const tagGrammar = "which is not a tag: up to 128 letters, digits, _, . and -, not beginning with . or -"
 
 // legalNamed returns the tags that the pipeline or a file names, with + replaced. The error lists
 // all tags that are not legal.
@@ -139,7 +139,7 @@ func (d *decision) derive() ([]string, error) {
 			"name the tags (setting tags)")
 	}
 	if !spec.LegalTag(d.s.DefaultTag) {
-		return nil, fmt.Errorf("default_tag is %q, which is no tag", d.s.DefaultTag)
+		return nil, fmt.Errorf("default_tag is %q, which is not a tag", d.s.DefaultTag)
 	}
 	var all []string
 	switch {

@@ -191,7 +191,7 @@ func TestDecideErrorsNameTheSetting(t *testing.T) {
 		"the CI does not set the ref":                                        {ci.Run{DefaultBranch: "main"}, tags.Settings{Auto: true}},
 		`default_tag is "-x"`:                                                {runOf(mainBranch), tags.Settings{Auto: true, DefaultTag: "-x"}},
 		`the tag made of "main" with auto_tag_suffix "-x" is "-x"`:           {runOf(mainBranch), tags.Settings{Auto: true, Suffix: "-x"}},
-		`PLUGIN_TAGS has "a/b", which is no tag`:                             {runOf(mainBranch), tags.Settings{Named: []string{"1", "a/b"}, From: "PLUGIN_TAGS"}},
+		`PLUGIN_TAGS has "a/b", which is not a tag`:                          {runOf(mainBranch), tags.Settings{Named: []string{"1", "a/b"}, From: "PLUGIN_TAGS"}},
 		`"v1.2" is not a version like v1.2.3 in full (auto_tag_mode docker)`: {runOf("refs/tags/v1.2"), tags.Settings{Mode: tags.Docker, Auto: true}},
 		"set the tags (setting tags":                                         {runOf("refs/tags/foo"), tags.Settings{Mode: tags.Slipway, Auto: true}},
 	} {

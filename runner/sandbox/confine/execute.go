@@ -55,7 +55,7 @@ func (s *Sandbox) order(p buildhooks.Program) order {
 // short of memory. It cannot find the processes of a Landlock domain, which end with the container.
 func (s *Sandbox) killLost() error {
 	if s.level != LevelUser {
-		return errors.New("processes of the hook may be left")
+		return errors.New("the guard has ended, so processes of the hook may still run until the container ends")
 	}
 	onlyKill := order{Level: s.level, IDs: s.ids, Processes: s.o.Processes}
 	got, err := s.runGuard(context.Background(), onlyKill, io.Discard)

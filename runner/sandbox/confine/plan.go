@@ -91,7 +91,7 @@ func (f Facts) denyLandlock() string {
 	case f.Landlock == 0:
 		return "not available: " + f.LandlockErr
 	case f.Landlock < minLandlock:
-		const tooOld = "the kernel has version %d, and signals need version %d (Linux 6.12)"
+		const tooOld = "the kernel has version %d, and version %d (Linux 6.12) is required"
 		return fmt.Sprintf(tooOld, f.Landlock, minLandlock)
 	}
 	return ""

@@ -40,7 +40,7 @@ func TestMakePlan(t *testing.T) {
 		"an ordinary user on Linux 6.1": {func(f *Facts) { f.UID, f.Landlock = 1000, 2 }, Plan{
 			LevelNone, []string{
 				"another user: the step is not root (uid 1000)",
-				"Landlock: the kernel has version 2, and signals need version 6 (Linux 6.12)",
+				"Landlock: the kernel has version 2, and version 6 (Linux 6.12) is required",
 			},
 		}},
 		"an ordinary user without Landlock": {func(f *Facts) { f.UID, f.Landlock, f.LandlockErr = 1000, 0, "not implemented" }, Plan{
@@ -65,7 +65,7 @@ func TestUnavailableErrorHasTheReasons(t *testing.T) {
 	var err error = &UnavailableError{MakePlan(f).Reasons}
 	const want = "build hooks need a step that runs as root, or Linux 6.12 with Landlock: " +
 		"another user: the step is not root (uid 1000); " +
-		"Landlock: the kernel has version 4, and signals need version 6 (Linux 6.12)"
+		"Landlock: the kernel has version 4, and version 6 (Linux 6.12) is required"
 	if err.Error() != want {
 		t.Errorf("error: got %q, want %q", err, want)
 	}

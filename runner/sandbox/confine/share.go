@@ -22,7 +22,7 @@ func (s *Sandbox) Share(dirs ...string) error {
 			return err
 		}
 		if err := s.giveAway(dir); err != nil {
-			return fmt.Errorf("give build hooks the directory %s: %w", dir, err)
+			return fmt.Errorf("make build hooks the owner of %s: %w", dir, err)
 		}
 	}
 	return nil

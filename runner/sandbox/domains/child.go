@@ -99,7 +99,7 @@ func (s *Supervisor) startIn(d *domain, network Network) (*child, error) {
 	socket, err := d.listener.File()
 	if err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("pass on the socket: %w", err)
+		return nil, fmt.Errorf("pass the socket to the builder: %w", err)
 	}
 	defer func() { _ = socket.Close() }()             // the child has it
 	cmd := exec.Command(s.o.Executable, s.args(d)...) //nolint:gosec,noctx // our own binary, which outlives the call
@@ -163,7 +163,7 @@ func (s *Supervisor) recordSize(d *domain, bytes int64) {
 		return
 	}
 	if err := writeRecord(d.dir, record{Domain: d.id, Bytes: bytes}); err != nil {
-		s.o.Log.WithError(err).Warn("the size of a cache is not stored")
+		s.o.Log.WithError(err).Warn("cannot store the size of a cache")
 	}
 	s.checkSpace()
 }

@@ -58,7 +58,7 @@ func openDomain(id, dir string, group int) (*domain, error) {
 	}
 	path := filepath.Join(dir, socketFile)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove the socket of a predecessor: %w", err)
+		return nil, fmt.Errorf("remove the socket of an earlier process: %w", err)
 	}
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {

@@ -66,7 +66,7 @@ func (s *Supervisor) shareLayers() {
 			}
 			log := s.o.Log.WithField("image", image)
 			if err != nil { // a private image, for example
-				log.WithError(err).Info("the layers of an image are not shared")
+				log.WithError(err).Info("cannot share the layers of an image")
 			} else {
 				log.Info("the layers of an image are shared")
 			}
@@ -139,7 +139,7 @@ func (s *Supervisor) unpack(image string) error {
 		d.queue.close()
 		_ = d.listener.Close() // no client is left
 		if err := s.discard(unpackDir); err != nil {
-			s.o.Log.WithError(err).Warn("the files of an unpacked image stay until the next start")
+			s.o.Log.WithError(err).Warn("cannot delete the files of an unpacked image; the next start tries again")
 		}
 	}()
 	builder, err := s.startChild(ctx, d)

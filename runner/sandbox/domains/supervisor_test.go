@@ -111,7 +111,7 @@ func TestConnectionsStartABuilderAfterAnIdleStop(t *testing.T) {
 	s, hook := newSupervisor(t, func(o *domains.Options) { o.Idle = time.Millisecond })
 	a := address(t, s, "a")
 	for stop := 1; stop <= 3; stop++ {
-		waitForLog(t, hook, "builder stops", stop)
+		waitForLog(t, hook, "the builder stops", stop)
 		var clients sync.WaitGroup
 		for range 3 {
 			clients.Go(func() { ping(t, a) }) // without Address: a connection is enough
@@ -127,7 +127,7 @@ func TestTheOldestIdleBuilderStopsForAnother(t *testing.T) {
 	busy := dial(t, a) // a is older, but it has a client
 	pidA := pidOf(t, a)
 	ping(t, address(t, s, "c"))
-	waitForLog(t, hook, "builder stops", 1)
+	waitForLog(t, hook, "the builder stops", 1)
 	if _, err := syscall.Getpgid(pidA); err != nil {
 		t.Errorf("the builder with a client: got %v, want a running process", err)
 	}

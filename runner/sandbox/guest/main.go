@@ -38,7 +38,7 @@ func runMain() error {
 	}
 	// Before anything else: the kernel then denies commands this process's memory and descriptors.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("become not dumpable: %w", err)
+		return fmt.Errorf("hide the memory of this process: %w", err)
 	}
 	// Commands inherit no descriptor, even if the parent left some open.
 	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {

@@ -160,7 +160,7 @@ func encodeCert(cert *x509.Certificate) []byte {
 func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("write a key: %w", err)
+		return nil, fmt.Errorf("encode a key: %w", err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
@@ -169,7 +169,7 @@ func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 func writeNew(path string, text []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
-		return fmt.Errorf("write: %w", err)
+		return fmt.Errorf("write a certificate: %w", err)
 	}
 	_, err = f.Write(text)
 	return errors.Join(err, f.Close())

@@ -31,7 +31,7 @@ func newEngine(ctx context.Context, c Config, p parts) (_ *control.Controller, e
 	}()
 	sessions, err := session.NewManager()
 	if err != nil {
-		return nil, fmt.Errorf("sessions: %w", err)
+		return nil, fmt.Errorf("open the sessions: %w", err)
 	}
 	hosts := c.registryHosts()
 	w, err := newWorker(ctx, c, hosts, p)

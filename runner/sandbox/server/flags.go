@@ -72,7 +72,7 @@ func buildFlags() []cli.Flag {
 		},
 		&cli.IntFlag{
 			Name:    "parallel",
-			Usage:   "build steps at once; 0 = twice the processors",
+			Usage:   "maximum number of concurrent build steps; 0 = twice the processors",
 			Sources: env("SLIPWAY_BUILDER_PARALLEL"),
 		},
 	}
@@ -112,13 +112,13 @@ func limitFlags() []cli.Flag {
 		},
 		&cli.IntFlag{
 			Name:    "builds",
-			Usage:   "builds at once on this machine, which share its memory",
+			Usage:   "number of concurrent builds on this machine, which share its memory",
 			Value:   1,
 			Sources: env("SLIPWAY_BUILDER_BUILDS"),
 		},
 		&cli.IntFlag{
 			Name:    "own-builds",
-			Usage:   "builds at once on this builder, if there are others on this machine; 0 = the value of --builds",
+			Usage:   "number of concurrent builds on this builder, if this machine has others; 0 = the value of --builds",
 			Sources: env("SLIPWAY_BUILDER_OWN_BUILDS"),
 		},
 	}

@@ -18,7 +18,7 @@ import (
 func skipSyncs() error {
 	arch, known := map[string]uint32{"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64}[runtime.GOARCH]
 	if !known {
-		return fmt.Errorf("skip syncs: not on %s", runtime.GOARCH)
+		return fmt.Errorf("skip syncs: processor %s is not supported", runtime.GOARCH)
 	}
 	raw, err := bpf.Assemble(syncFilter(arch))
 	if err != nil {

@@ -84,7 +84,7 @@ func Serve(ctx context.Context, c Config) error {
 		return err
 	}
 	if err := os.MkdirAll(c.State, 0o700); err != nil {
-		return fmt.Errorf("make state directory: %w", err)
+		return fmt.Errorf("make the state directory: %w", err)
 	}
 	unlock, err := sandbox.LockState(c.State, c.Environment.PID)
 	if err != nil {
@@ -111,11 +111,11 @@ func Serve(ctx context.Context, c Config) error {
 	slots := newSlots(parallelism(c.MaxParallelism))
 	engine, err := newEngine(ctx, c, parts{limits: limits, slots: slots, images: follower.images()})
 	if err != nil {
-		return fmt.Errorf("start builder in %s: %w", c.State, err)
+		return fmt.Errorf("start the builder in %s: %w", c.State, err)
 	}
 	defer func() {
 		if err := engine.Close(); err != nil {
-			c.Log.WithError(err).Warn("close builder")
+			c.Log.WithError(err).Warn("cannot close the builder")
 		}
 	}()
 	if err := follower.follow(ctx, c, counter, slots, engine); err != nil {
@@ -154,7 +154,7 @@ func run(ctx context.Context, server *grpc.Server, listener net.Listener, counte
 		return fmt.Errorf("serve %s: %w", c.Address, err)
 	case <-ctx.Done():
 	}
-	c.Log.WithField("why", context.Cause(ctx).Error()).Info("builder stops")
+	c.Log.WithField("why", context.Cause(ctx).Error()).Info("the builder stops")
 	_ = listener.Close()
 	counter.WaitSolves(sandbox.StopGrace)
 	server.Stop()
@@ -173,7 +173,7 @@ func (c Config) sandbox() sandbox.RunOptions {
 // complete validates c and returns it with the defaults set.
 func (c Config) complete() (Config, error) {
 	if c.State == "" {
-		return c, errors.New("builder: no state directory")
+		return c, errors.New("builder: the state directory is empty: set --state")
 	}
 	state, err := filepath.Abs(c.State)
 	if err != nil {

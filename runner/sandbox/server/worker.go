@@ -61,7 +61,7 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p part
 	}
 	root := filepath.Join(c.State, "runc-"+name)
 	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, fmt.Errorf("make worker directory: %w", err)
+		return nil, fmt.Errorf("make the worker's directory: %w", err)
 	}
 	opt, err := openStores(root, name, newSnapshotter)
 	if err != nil {
@@ -84,7 +84,7 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p part
 	}
 	w, err := base.NewWorker(ctx, opt)
 	if err != nil {
-		return nil, fmt.Errorf("make worker: %w", err)
+		return nil, fmt.Errorf("make the worker: %w", err)
 	}
 	if shared {
 		p.images.Watch(w)
@@ -152,7 +152,7 @@ func openStores(
 	}
 	id, err := base.ID(root)
 	if err != nil {
-		return opt, fmt.Errorf("worker id: %w", err)
+		return opt, fmt.Errorf("make the worker's ID: %w", err)
 	}
 	content := containerdsnapshot.NewContentStore(meta.ContentStore(), "buildkit")
 	return base.WorkerOpt{

@@ -50,7 +50,7 @@ func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildserv
 	defer end()
 	a, release, err := s.start(life, run)
 	if err != nil {
-		s.o.Log.WithError(err).WithField("attempt", run.Attempt).Warn("runner not started")
+		s.o.Log.WithError(err).WithField("attempt", run.Attempt).Warn("cannot start the runner")
 		_ = conn.Send(buildservice.Reply{Refused: err.Error()}, nil)
 		return
 	}

@@ -72,7 +72,7 @@ func serviceFlags() []cli.Flag {
 		},
 		&cli.StringFlag{
 			Name:    "runner-user",
-			Usage:   "uid:gid of runners; each running one has its own uid, counted up",
+			Usage:   "uid:gid of the first runner; each further concurrent runner has the next free uid",
 			Value:   buildservice.DefaultRunnerUser,
 			Sources: cli.EnvVars("SLIPWAY_RUNNER_USER"),
 		},
@@ -84,7 +84,7 @@ func serviceFlags() []cli.Flag {
 		},
 		&cli.IntFlag{
 			Name:    "running",
-			Usage:   "builders that run at once",
+			Usage:   "maximum number of builders that run at once",
 			Value:   domains.DefaultMaxRunning,
 			Sources: cli.EnvVars("SLIPWAY_BUILDER_RUNNING"),
 		},

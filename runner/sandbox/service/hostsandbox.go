@@ -95,7 +95,7 @@ func (b *hostSandbox) Socket() *os.File { return b.socket }
 func (b *hostSandbox) Listen(ctx context.Context, site int) (*os.File, error) {
 	switch {
 	case site < 0 || site >= len(b.sites):
-		return nil, errors.New("the sandbox has no such site")
+		return nil, fmt.Errorf("the sandbox has %d sites, and the request is for site %d", len(b.sites), site)
 	case b.network == nil:
 		return nil, fmt.Errorf("%w: the sandbox has no network", ErrOff)
 	}
@@ -106,7 +106,7 @@ func (b *hostSandbox) Listen(ctx context.Context, site int) (*os.File, error) {
 	defer listener.Close()
 	tcp, ok := listener.(*net.TCPListener)
 	if !ok {
-		return nil, errors.New("the listener has no descriptor")
+		return nil, fmt.Errorf("the listener is a %T: only TCP listeners are supported", listener)
 	}
 	return tcp.File()
 }

@@ -76,8 +76,8 @@ func (b BuilderNetworks) Choose(args []string) (
 
 // Machine returns a function that returns the machine's network for each builder, and logs the reason.
 func (b BuilderNetworks) Machine(why string) func(context.Context, string) (domains.Network, error) {
-	b.Log.WithField("why", why).Warn("builders use the network of this machine: no packet filter keeps ADD of Git " +
-		"repositories from services of this machine and its networks")
+	b.Log.WithField("why", why).Warn("builders use the network of this machine: no packet filter stops ADD of Git " +
+		"repositories from connecting to services of this machine and its networks")
 	return func(context.Context, string) (domains.Network, error) { return machineNetwork{}, nil }
 }
 

@@ -235,7 +235,7 @@ func (s *Service) checkPeer(uid uint32) error {
 func receive(conn buildservice.Conn) (request buildservice.Request, err error) {
 	file, err := conn.Receive(&request)
 	if file != nil {
-		return request, errors.Join(errors.New("a request has a file, which is not allowed"), file.Close())
+		return request, errors.Join(errors.New("the request has a file: files are not allowed"), file.Close())
 	}
 	return request, err
 }

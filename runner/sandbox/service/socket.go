@@ -13,7 +13,7 @@ import (
 // user may connect.
 func listen(path string, user int) (*net.UnixListener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove the socket of a predecessor: %w", err)
+		return nil, fmt.Errorf("remove the socket of an earlier process: %w", err)
 	}
 	listener, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
 	if err != nil {

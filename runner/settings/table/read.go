@@ -61,7 +61,7 @@ func (r Row[T]) lookup(given map[string]string) (text, from string, err error) {
 		case text == "":
 			text, from = value, name
 		case value != "" && value != text && i <= len(r.Aliases):
-			return "", from, fmt.Errorf("%s and %s differ, and are one setting: remove one", from, name)
+			return "", from, fmt.Errorf("%s and %s are one setting and have different values: remove one", from, name)
 		}
 	}
 	return text, from, nil

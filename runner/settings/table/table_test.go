@@ -83,7 +83,7 @@ func TestErrorsNameEverySetting(t *testing.T) {
 		"TOKEN": "t", "PLUGIN_MIRROR": "m",
 	}, &got)
 	for _, want := range []string{
-		"PLUGIN_TAGS and PLUGIN_TAG differ",
+		"PLUGIN_TAGS and PLUGIN_TAG are one setting",
 		`PLUGIN_PUSH is "2"`,
 		`PLUGIN_MODE is "x": use fast, small or none`,
 		"TOKEN and PLUGIN_MIRROR are both set",

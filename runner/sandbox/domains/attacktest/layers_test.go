@@ -70,7 +70,7 @@ func TestLayersOfPrivateImagesAreNotShared(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	e.waitForLog(t, "the layers of an image are not shared")
+	e.waitForLog(t, "cannot share the layers of an image")
 	entries, err := layers.Pool{Dir: filepath.Join(e.dir, "layers")}.Entries()
 	if err != nil {
 		t.Fatal(err)

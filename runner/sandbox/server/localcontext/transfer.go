@@ -57,7 +57,7 @@ func (t *transfer) end() {
 func (t *transfer) fail(err error) {
 	now := time.Now()
 	_ = t.log.Write(
-		"the builder cannot read it, so the client sends it: "+err.Error(),
+		"the builder cannot read the context, so the client sends it: "+err.Error(),
 		progress.Status{Started: &now, Completed: &now},
 	)
 }
