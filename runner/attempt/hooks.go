@@ -84,11 +84,8 @@ func (j *job) checkHooks(hooks buildhooks.Hooks) error {
 	}
 	if !j.o.Settings.Hooks {
 		// Without its hooks, the build would make a different image.
-		return failed(reasonHook, fmt.Errorf(
-			"%s, and build hooks are off on this runner (SLIPWAY_RUNNER_HOOKS=off): "+
-				"the embedded engine can isolate them only if the gateway runs as root",
-			hasHook(hooks),
-		))
+		return failed(reasonHook, fmt.Errorf("%s, and build hooks are off on this runner: "+
+			"set SLIPWAY_RUNNER_HOOKS=on, or remove the hooks", hasHook(hooks)))
 	}
 	if j.inSandbox() {
 		return nil // hooks fetch and push through the proxies
