@@ -24,11 +24,10 @@ func program(version family, suffix string) string {
 	return "iptables" + suffix
 }
 
-// startRestore starts iptables-restore in the network namespace of this thread. The caller must wait.
+// startRestore starts iptables-restore in the network namespace of this thread, one of ours. The caller must
+// wait.
 func startRestore(ctx context.Context, version family, rules string, args ...string) (*loading, error) {
-	l := &loading{cmd: exec.CommandContext(ctx, program(version, "-restore"), args...)} //nolint:gosec // constants
-	l.cmd.Stdin = strings.NewReader(rules)
-	l.cmd.Stdout, l.cmd.Stderr = &l.output, &l.output
+	l := newLoading(ctx, version, rules, args...)
 	// Old versions lock a file of the machine that an ordinary user cannot open. The lock is not needed,
 	// because each of our namespaces has one writer.
 	l.cmd.Env = append(os.Environ(), "XTABLES_LOCKFILE=/dev/null")
@@ -36,6 +35,26 @@ func startRestore(ctx context.Context, version family, rules string, args ...str
 		return nil, withInstallHint(err)
 	}
 	return l, nil
+}
+
+// lockTime is the time in seconds to wait for the lock of the machine's rules.
+const lockTime = "5"
+
+// restoreOnHost adds rules to those of the machine. Other programs change them, too. Old versions replace a
+// whole table, so without the lock the rules of another program could get lost.
+func restoreOnHost(ctx context.Context, version family, rules string) error {
+	l := newLoading(ctx, version, rules, "--noflush", "--wait", lockTime)
+	if err := l.cmd.Start(); err != nil {
+		return withInstallHint(err)
+	}
+	return l.wait()
+}
+
+func newLoading(ctx context.Context, version family, rules string, args ...string) *loading {
+	l := &loading{cmd: exec.CommandContext(ctx, program(version, "-restore"), args...)} //nolint:gosec // constants
+	l.cmd.Stdin = strings.NewReader(rules)
+	l.cmd.Stdout, l.cmd.Stderr = &l.output, &l.output
+	return l
 }
 
 func (l *loading) wait() error {

@@ -50,7 +50,7 @@ func (r *Router) ensureHostRules(ctx context.Context, version family) error {
 	if missing == "" {
 		return nil
 	}
-	if err := restore(ctx, version, missing, "--noflush"); err != nil {
+	if err := restoreOnHost(ctx, version, missing); err != nil {
 		return fmt.Errorf("add rules to this machine: %w", err)
 	}
 	if saved, err = save(ctx, version); err != nil {
