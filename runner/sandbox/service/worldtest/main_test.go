@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"slipway/runner/sandbox/guest"
 	"slipway/runner/sandbox/netns"
 	"slipway/runner/sandbox/server"
 )
@@ -25,6 +26,8 @@ const worldVariable = "SLIPWAY_TEST_WORLD"
 // in namespaces of their own.
 func TestMain(m *testing.M) {
 	switch {
+	case guest.Requested(os.Args):
+		os.Exit(guest.Main())
 	case len(os.Args) > 1 && os.Args[1] == "builder":
 		os.Exit(runBuilder())
 	case os.Getenv(worldVariable) != "" || os.Geteuid() != 0:
