@@ -34,8 +34,8 @@ type Request struct {
 type Run struct {
 	Attempt string        `json:"attempt"` // name of the attempt, e.g. "b1-2": at most 64 of a-z, A-Z, 0-9, _ and -
 	Domain  string        `json:"domain"`  // trust domain of the caches, e.g. "b1": at most 256 bytes
-	URL     string        `json:"url"`     // of the runner protocol
-	Token   secret.Secret `json:"-"`       // of the attempt
+	URL     string        `json:"url"`     // base URL of the runner protocol
+	Token   secret.Secret `json:"-"`       // token of the attempt
 	Hooks   bool          `json:"hooks"`   // build hooks may run
 	// Builder is the address of a builder that is not the service's; empty = the domain's own builder.
 	Builder string `json:"builder,omitempty"`

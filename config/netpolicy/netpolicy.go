@@ -69,7 +69,7 @@ func (p Policy) Check(a netip.Addr) error { return p.CheckPort(netip.AddrPortFro
 func (p Policy) CheckPort(target netip.AddrPort) error {
 	a := target.Addr()
 	if !a.IsValid() {
-		return refused("no address")
+		return refused("the address is invalid")
 	}
 	a = embedded(a.WithZone(""))
 	target = netip.AddrPortFrom(a, target.Port())

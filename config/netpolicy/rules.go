@@ -46,14 +46,14 @@ var special = []Rule{
 	refuse("0.0.0.0/32", "unspecified"), // Linux connects it to loopback
 	refuse("0.0.0.0/8", reserved),       // "this network"
 	refuse("127.0.0.0/8", loopback),
-	refuse("169.254.0.0/16", linkLocal),    // with the metadata service of most clouds
+	refuse("169.254.0.0/16", linkLocal),    // it has the metadata service of most clouds
 	refuse("192.0.0.0/24", reserved),       // protocol assignments; 192.0.0.192 is Oracle Cloud's metadata service
 	refuse("192.88.99.0/24", reserved),     // relays of 6to4, deprecated
 	refuse("168.63.129.16/32", reserved),   // Azure's host
 	refuse("100.100.100.200/32", reserved), // Alibaba Cloud's metadata service
 	refuse("224.0.0.0/24", linkLocal),
 	refuse("224.0.0.0/4", multicast),
-	refuse("240.0.0.0/4", reserved), // with the broadcast address
+	refuse("240.0.0.0/4", reserved), // it has the broadcast address
 	refuse("::/128", "unspecified"),
 	refuse("::1/128", loopback),
 	refuse("2001::/32", reserved),     // Teredo, which tunnels to an IPv4 address that is written in it

@@ -11,8 +11,8 @@ const (
 	esc       = 0x1b
 	maxCSI    = 64 // bytes of one color code
 	maxMargin = 32 // bytes before a line's text
-	maxName   = 32 // of an HTML entity; the longest has 31 letters
-	maxDigits = 8  // of a number in an escape
+	maxName   = 32 // maximum length of an HTML entity; the longest has 31 letters
+	maxDigits = 8  // maximum number of digits in an escape
 )
 
 // A token is one reading of the first bytes of a text.

@@ -26,7 +26,7 @@ type scanner struct {
 	redactor *Redactor
 	text     []byte
 	next     int      // the first place without a finished walk
-	threads  []thread // of the walk from next, by pos; empty = it did not begin
+	threads  []thread // threads of the walk from next, sorted by pos; empty = the walk did not begin
 	best     int      // end of the longest secret that the walk found
 	gaveUp   bool     // the walk was too long
 	covered  int      // all text before this place is masked; it may be beyond the end of the text

@@ -6,7 +6,7 @@ import "strings"
 // and jumps over bytes with which no pattern begins. It may stop where no pattern begins.
 // Source: Wu and Manber, "A fast algorithm for multi-pattern searching", 1994
 type seeker struct {
-	blocks [1 << 16]block        // by two bytes of text
+	blocks [1 << 16]block        // indexed by two bytes of text
 	grams  [1 << (16 - 6)]uint64 // a Bloom filter of the first four bytes of patterns
 	// first holds the bytes with which a pattern begins, introducer the bytes that may stand for
 	// another byte or for none.

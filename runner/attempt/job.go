@@ -31,7 +31,7 @@ type job struct {
 	session  *report.Session
 	log      buildlog.Log
 	redactor *secret.Redactor // masks the result; the session masks the log
-	dir      string           // of the attempt alone
+	dir      string           // directory of the attempt alone
 	shared   string           // directory for files that build hooks see: dir, or the workspace of the sandbox
 	logins   logins.Logins
 }
@@ -59,7 +59,7 @@ func (c checkout) close() {
 // A built is the result of the build stage.
 type built struct {
 	image   buildkit.Image
-	request buildkit.Request // of the build by the Dockerfile; zero = hooks/build made the image
+	request buildkit.Request // the request of the build by the Dockerfile; zero = hooks/build made the image
 	// hookLogins are the registry's credentials that were given to hooks/build; zero = none were.
 	hookLogins buildhooks.DockerConfig
 }

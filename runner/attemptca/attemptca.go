@@ -38,7 +38,7 @@ const noHost = "attempt.invalid"
 // key, so it can sign nothing more. It is immutable and safe for concurrent use.
 type Authority struct {
 	pem    []byte
-	leaves map[string]tls.Certificate // by host name or address
+	leaves map[string]tls.Certificate // certificates by host name or address
 }
 
 // New makes an authority for host names ("registry.example.com", without port) and IP addresses
@@ -130,7 +130,7 @@ func authorityTemplate(names []string, end time.Time) *x509.Certificate {
 		BasicConstraintsValid:       true,
 		MaxPathLenZero:              true,
 		KeyUsage:                    x509.KeyUsageCertSign,
-		PermittedDNSDomainsCritical: true, // of all name constraints
+		PermittedDNSDomainsCritical: true, // it covers all name constraints
 	}
 	for _, name := range names {
 		if address, err := netip.ParseAddr(name); err == nil {

@@ -18,7 +18,7 @@ import (
 var ErrEnded = errors.New("the attempt has ended")
 
 const (
-	maxConnections = 256      // of one listener; more wait
+	maxConnections = 256      // concurrent connections of one listener; more wait
 	maxHeader      = 32 << 10 // bytes of a request's header
 	headerTimeout  = 10 * time.Second
 	idleTimeout    = 2 * time.Minute

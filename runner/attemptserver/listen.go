@@ -68,7 +68,7 @@ func ReceiveListener(socket *net.UnixConn) (net.Listener, error) {
 }
 
 func receiveListener(socket *net.UnixConn) (net.Listener, error) {
-	rights := make([]byte, unix.CmsgSpace(4)) // of one descriptor
+	rights := make([]byte, unix.CmsgSpace(4)) // room for one descriptor
 	_, n, _, _, err := socket.ReadMsgUnix(make([]byte, 1), rights)
 	if err != nil {
 		return nil, err

@@ -52,8 +52,8 @@ type Tree interface {
 
 // Hooks are the hooks that one Dockerfile has.
 type Hooks struct {
-	root  string // of the tree
-	dir   string // of the Dockerfile
+	root  string // root of the tree
+	dir   string // directory of the Dockerfile
 	files map[Name]string
 }
 

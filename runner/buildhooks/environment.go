@@ -41,7 +41,7 @@ func Environment(s spec.Spec, b Base) ([]string, error) {
 		env = append(env,
 			"DOCKER_CONFIG="+dir,
 			"DOCKERCFG="+b.DockerConfig.Content.Reveal(),
-			"REGISTRY_AUTH_FILE="+filepath.Join(dir, configFile), // of skopeo, podman and buildah
+			"REGISTRY_AUTH_FILE="+filepath.Join(dir, configFile), // skopeo, podman and buildah read it
 		)
 	}
 	env = append(env, b.Trust...)

@@ -60,14 +60,14 @@ type Request struct {
 
 	Registries []spec.RegistryCredential // each is used only for its own host
 	Progress   io.Writer                 // receives plain lines; nil = discard
-	SharedKey  string                    // the same for builds of one repository, so that only changed files are sent
+	SharedKey  string                    // the same for builds of one repository: only changed files are sent
 	Options    spec.BuildOptions         // further options of the build
 	MountFrom  string                    // repository to which Push has pushed the same image before; may be empty
 }
 
 // An Image is the result of a build.
 type Image struct {
-	Digest   string // of the manifest: sha256:…
+	Digest   string // digest of the manifest: sha256:…
 	Manifest []byte // manifest or index; nil = unknown
 	Size     int64  // compressed size of the config and all layers, in bytes; 0 = unknown
 	Steps    int    // number of the Dockerfile's steps
@@ -351,7 +351,7 @@ func (r Request) frontendAttrs() map[string]string {
 	if len(r.Options.NoCacheStages) > 0 {
 		attrs["no-cache"] = strings.Join(r.Options.NoCacheStages, ",")
 	}
-	if r.NoCache { // of all stages
+	if r.NoCache { // an empty value means all stages
 		attrs["no-cache"] = ""
 	}
 	maps.Copy(attrs, optionAttrs(r.Options))

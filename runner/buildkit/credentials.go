@@ -17,7 +17,7 @@ import (
 // configuration, no credential helper. A host that is not in it is read anonymously.
 type credentials struct {
 	auth.UnimplementedAuthServer
-	logins map[string]registry.Login // by host
+	logins map[string]registry.Login // logins by host
 }
 
 var _ session.Attachable = (*credentials)(nil)

@@ -91,7 +91,7 @@ func limitOf(text string) string {
 	switch {
 	case strings.HasPrefix(reason, cgroup.OutOfMemory), strings.HasPrefix(reason, cgroup.ForkFailed):
 		return reason
-	case reason == "cannot allocate memory": // of buildkitd with cgroups of version 2
+	case reason == "cannot allocate memory": // buildkitd reports this with cgroups of version 2
 		return cgroup.OutOfMemory
 	}
 	return ""

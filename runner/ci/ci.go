@@ -33,7 +33,7 @@ type Run struct {
 	SourceBranch  string // source branch of a pull request
 	Tag           string
 	PullRequest   string // number of the pull request
-	DefaultBranch string // of the repository
+	DefaultBranch string // default branch of the repository
 
 	Repository      string // owner/name
 	RepositoryOwner string // workspace or project

@@ -36,7 +36,7 @@ type Report struct {
 	Name   string
 	URL    string // page of the pipeline
 	Branch string // the branch, or a pull request's source branch; empty for tags and if unknown
-	Parent string // the same for every ref; Data Center's merge check "required builds" uses it
+	Parent string // key that is the same for every ref; Data Center's merge check "required builds" uses it
 }
 
 // Describe returns the report of a step. key is the status key that the user set; empty = derive it.

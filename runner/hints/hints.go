@@ -30,7 +30,7 @@ type Step struct {
 
 // A Hint is one suggested change.
 type Hint struct {
-	Line int // of the Dockerfile, from 1; 0 = unknown
+	Line int // line of the Dockerfile, from 1; 0 = unknown
 	Text string
 }
 

@@ -27,8 +27,8 @@ import (
 type Options struct {
 	Source  string           // address of the repository at the provider, e.g. https://bitbucket.org/acme/app.git
 	Gateway string           // the build's address at the gateway's git proxy
-	Token   secret.Secret    // of the attempt, for the gateway
-	Image   *Image           // that hooks may push; nil = none
+	Token   secret.Secret    // the attempt's token for the gateway
+	Image   *Image           // image that hooks may push; nil = none
 	End     time.Time        // when the attempt ends at the latest
 	Policy  netpolicy.Policy // addresses that the registry, and the source provider's name, may lead to
 	Log     logrus.FieldLogger

@@ -64,7 +64,7 @@ func newTransport() http.RoundTripper {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment, // as for the runner's own requests
+		Proxy:                 http.ProxyFromEnvironment, // the runner's own requests use the same proxy
 		Protocols:             protocols,
 		DisableCompression:    true, // bodies are passed on as they are
 		MaxConnsPerHost:       maxFetches,

@@ -18,7 +18,7 @@ import (
 type Logins struct {
 	Push  []spec.RegistryCredential // used by this process only
 	Build []spec.RegistryCredential // sent to the builder on request, to read base images
-	Hooks []spec.RegistryCredential // of the build hooks that push
+	Hooks []spec.RegistryCredential // credentials of the build hooks that push
 	// HooksMayPush reports whether hooks that push get the logins in Hooks. If not, a hook that has to
 	// push cannot work.
 	HooksMayPush bool

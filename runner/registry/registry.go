@@ -36,8 +36,8 @@ type Options struct {
 	Guard     func(*http.Transport) http.RoundTripper
 	Certs     string          // directory of registries' certificates; default CertsDir
 	UserAgent string          // default "slipway"
-	Attempts  uint            // of each operation; default 5
-	Timeout   time.Duration   // of each attempt; default one minute
+	Attempts  uint            // attempts of each operation; default 5
+	Timeout   time.Duration   // time limit of each attempt; default one minute
 	Backoff   backoff.BackOff // nil = exponential from 1 s to 30 s, jittered
 	// OnRetry is called before each wait. nil = no call.
 	OnRetry func(err error, attempt uint, wait time.Duration)
@@ -47,7 +47,7 @@ type Options struct {
 // for a whole step. It is safe for concurrent use unless Options.Backoff is set.
 type Client struct {
 	o         Options
-	permit    func(context.Context) error // to move a tag
+	permit    func(context.Context) error // requests the permit to move a tag
 	authCache *authCache
 }
 

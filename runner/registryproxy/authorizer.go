@@ -34,7 +34,7 @@ type authorizer struct {
 	challenge *challenge       // nil = not known yet
 	current   *Login           // nil = not known yet
 	loggedIn  time.Time        // when current was obtained
-	tokens    map[string]token // by their scopes
+	tokens    map[string]token // tokens by their scopes
 }
 
 func newAuthorizer(o Options, rt http.RoundTripper) *authorizer {
@@ -111,7 +111,7 @@ func (a *authorizer) forget(ctx context.Context, header string, challenges []str
 		delete(a.tokens, scopes)
 		a.challenge = nil
 	}
-	return true, nil // also if another request has dropped it
+	return true, nil // the result is the same if another request has dropped it
 }
 
 func (a *authorizer) lock(ctx context.Context) error {

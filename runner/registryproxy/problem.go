@@ -13,7 +13,7 @@ import (
 // A problem is an error whose text the client reads.
 type problem struct {
 	status int
-	code   string // of the distribution specification
+	code   string // error code of the distribution specification
 	text   string
 }
 

@@ -9,7 +9,7 @@ import (
 
 const (
 	maxRepository = 255                                     // characters of a repository's name
-	partText      = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*` // of a repository's name
+	partText      = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*` // a part of a repository's name
 	digestText    = `sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}`
 	tagText       = `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`
 	uploadText    = `[A-Z2-7]{26}` // the form of rand.Text's results

@@ -87,11 +87,11 @@ type call struct {
 	method string
 	target string // the whole address
 	header http.Header
-	scopes []string // that the token must have
+	scopes []string // scopes that the token must have
 
 	bytes  []byte    // the body, if it is held in memory
 	stream io.Reader // else the body, as it comes from the client; nil = use bytes
-	length int64     // of the stream; -1 = unknown
+	length int64     // length of the stream, in bytes; -1 = unknown
 }
 
 // send sends a call with the credential, and returns the registry's response. If the registry refuses

@@ -32,7 +32,7 @@ var (
 // A StatusError is any other error status of the gateway.
 type StatusError struct {
 	Status     int
-	Message    string        // from the gateway's reply
+	Message    string        // message in the gateway's reply
 	RetryAfter time.Duration // how long to wait, at most maxRetryAfter; 0 = not set by the gateway
 }
 
@@ -52,9 +52,9 @@ func (e *Cancelled) Error() string { return "cancelled: " + e.Reason }
 
 // Options make a Client. URL and Token are required.
 type Options struct {
-	URL       string // …/runner/v1/builds/{id}; of a probe …/runner/v1
+	URL       string // URL of the build, …/runner/v1/builds/{id}; for a probe …/runner/v1
 	Token     secret.Secret
-	Version   string                 // of this program
+	Version   string                 // version of this program
 	HTTP      *http.Client           // nil = one with a time-out of 30 s; redirects are never followed
 	Heartbeat time.Duration          // default 1 s
 	Patience  time.Duration          // how long claim and finish try to reach the gateway; default 2 min

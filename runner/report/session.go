@@ -21,7 +21,7 @@ const flushEvery = 250 * time.Millisecond
 // background, until Close. It is safe for concurrent use.
 type Session struct {
 	client *Client
-	end    context.CancelCauseFunc // of the context that Begin returned
+	end    context.CancelCauseFunc // ends the context that Begin returned
 	spool  *spool
 	log    *secret.Writer
 	stop   chan struct{}

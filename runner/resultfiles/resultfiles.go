@@ -22,7 +22,7 @@ type Result struct {
 	Size         int64    // compressed size in bytes; 0 = unknown
 	RegistryType string   // for example Docker or ECR
 	RegistryURL  string
-	Time         time.Time // of the push
+	Time         time.Time // time of the push
 }
 
 // Artifact returns the artifact file of plugins/docker: each pushed name with the digest.

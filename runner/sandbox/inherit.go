@@ -32,7 +32,7 @@ func (i Inheritance) Pass(cmd *exec.Cmd) {
 	if i.Listener == nil {
 		return
 	}
-	cmd.ExtraFiles = append([]*os.File{nil, nil}, i.files()...) // from descriptor 3 on; nil = closed
+	cmd.ExtraFiles = append([]*os.File{nil, nil}, i.files()...) // the files begin at descriptor 3; nil = closed
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
 	}

@@ -31,7 +31,7 @@ const fixSpace = "set TMPDIR to a directory on a larger file system, for example
 // ProbeOptions holds the builder's settings that Probe checks. All may be empty.
 type ProbeOptions struct {
 	State      string // directory of the cache
-	Network    string // of RUN steps; empty = NetworkAuto
+	Network    string // network of RUN steps; empty = NetworkAuto
 	OCIRuntime string // path or name; empty = runc
 }
 

@@ -41,7 +41,7 @@ const (
 
 	// StopGrace is the time that running solves get to finish after a stop request.
 	StopGrace = 3 * time.Second
-	killGrace = StopGrace + 5*time.Second // from SIGTERM until SIGKILL
+	killGrace = StopGrace + 5*time.Second // time from SIGTERM until SIGKILL
 
 	// File descriptors of the pipes in init.
 	controlFD = 3 // closed when launch ends; receives one byte after the ids are mapped

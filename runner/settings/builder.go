@@ -30,8 +30,8 @@ type State struct {
 
 // A LocalBuilder is the configuration of the builder that a step starts.
 type LocalBuilder struct {
-	Mirrors        []string // of Docker Hub: https://host, http://host or host, and a path
-	DNS, DNSSearch []string // of RUN steps
+	Mirrors        []string // mirrors of Docker Hub: https://host, http://host or host, and a path
+	DNS, DNSSearch []string // name servers and search domains of RUN steps
 }
 
 // builderValues are the settings of a builder that already runs.

@@ -30,12 +30,12 @@ type ECR struct {
 	Region       string
 	KeyID        string
 	KeySecret    secret.Secret
-	Session      secret.Secret // of a temporary key; may be empty
-	Endpoint     string        // of the API; empty = Amazon's
+	Session      secret.Secret // session token of a temporary key; may be empty
+	Endpoint     string        // address of the API; empty = Amazon's
 	Host         string
-	Repositories []string // of the images, without the registry
+	Repositories []string // names of the images, without the registry
 	Create       bool
-	Scan         *bool  // on push; nil = unchanged
+	Scan         *bool  // scan images on push; nil = unchanged
 	Lifecycle    string // paths of policies, absolute or from the workspace; empty = unchanged
 	Policy       string
 }

@@ -12,8 +12,8 @@ const labelSchemaName = "PLUGIN_LABEL_SCHEMA"
 
 // Labels are the labels of the image that the settings give.
 type Labels struct {
-	Named  map[string]string // by their whole names
-	Schema map[string]string // by their names without org.opencontainers.image.
+	Named  map[string]string // labels by their whole names
+	Schema map[string]string // labels by their names without org.opencontainers.image.
 	Link   string            // the repository's page; empty = the CI's
 	Auto   bool              // label and annotate the image with facts of the CI
 }

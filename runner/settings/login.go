@@ -130,13 +130,13 @@ func newLogin(user, password, origin string) Login {
 
 // StepLogins are the logins of a step's settings, before the image is known.
 type StepLogins struct {
-	Main       Login // by user name and password; its Host follows from Named or from the image
+	Main       Login // login of username and password; its Host follows from Named or from the image
 	Named      string
 	Several    []Login
 	Base       Login // for base images
 	Configured []Login
-	Insecure   string   // PLUGIN_INSECURE
-	Notes      []string // on settings that have no effect
+	Insecure   string   // the value of PLUGIN_INSECURE
+	Notes      []string // notes on settings that have no effect
 }
 
 // applyLogins reads the settings of logins. If several have a login for one registry, the first of this

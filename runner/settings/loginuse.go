@@ -162,7 +162,7 @@ func (p *Plugin) markInsecure(host string) {
 	}
 	if owner != "" {
 		p.warn("PLUGIN_INSECURE has no effect for %s, which uses HTTPS; "+
-			"if another registry uses plain HTTP, name it there", owner)
+			"if another registry uses plain HTTP, set PLUGIN_INSECURE to its name", owner)
 		return
 	}
 	found := false

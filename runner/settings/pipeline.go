@@ -31,7 +31,7 @@ type PipelineRequest struct {
 	Builder        string            // address; empty = start one
 	BuilderTLS     identity.Identity // client certificate for the builder
 	Hooks          bool              // build hooks may run here
-	Commit, Ref    string            // of the pipeline
+	Commit, Ref    string            // commit and ref of the pipeline
 	Pipeline       string            // the CI's name for it; empty = unknown
 	// Logins are the step's own logins at registries. The gateway gives such a step no credential of
 	// the installation except credentials that are bound to its automated build.

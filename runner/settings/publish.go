@@ -181,7 +181,7 @@ const (
 type Status struct {
 	Off        bool
 	Credential commitstatus.Credential // zero = report nothing
-	URL        string                  // of Data Center, or of a proxy of Cloud's API; empty = find out
+	URL        string                  // address of Data Center, or of a proxy of Cloud's API; empty = find out
 	Key        string                  // empty = make one
 }
 

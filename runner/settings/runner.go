@@ -23,7 +23,7 @@ const (
 
 // Settings are those of a runner that a gateway's engine started.
 type Settings struct {
-	URL     string // of the runner protocol for this build, without a trailing slash
+	URL     string // URL of the runner protocol for this build, without a trailing slash
 	Token   secret.Secret
 	Builder string // address; empty = start one
 	// BuilderTLS is the certificate of the step for that builder. If it is zero, the gateway sends one.

@@ -94,7 +94,7 @@ func sourceTable() table.Table[stepReader] {
 // written. Relative paths start at the workspace.
 type Files struct {
 	Artifact, Metadata, Digest string
-	RegistryType, RegistryURL  string // as the artifact names them
+	RegistryType, RegistryURL  string // kind and URL of the registry in the artifact file
 	Card                       string // where the CI wants a card: /dev/stdout, or a file
 }
 

@@ -32,7 +32,7 @@ var scpLike = regexp.MustCompile(
 type address struct {
 	text string // for git
 	host string
-	port string // of http and https
+	port string // port of an http or https URL
 	ssh  bool
 	own  bool // the build's own repository, which the proxy serves
 }

@@ -27,7 +27,7 @@ type Options struct {
 	Home     string          // an empty directory: git's HOME
 	Environ  []string        // the runner's environment; git gets only the variables of passedVariables()
 	Log      io.Writer       // gets a line for each retry; nil = none
-	Attempts uint            // of each network operation; default 6, enough for a restart of the gateway
+	Attempts uint            // attempts of each network operation; default 6, enough for a restart of the gateway
 	Backoff  backoff.BackOff // nil = exponential from 1 s to 20 s, jittered
 
 	Policy netpolicy.Policy // addresses of submodules

@@ -19,8 +19,8 @@ type BuildOptions struct {
 	CacheFrom []Cache // caches to read; a missing one is no error
 	CacheTo   []Cache
 
-	Labels      map[string]string // of the image's configuration
-	Annotations map[string]string // of its manifests; they need OCI's media types, as attestations and zstd do
+	Labels      map[string]string // labels in the image's configuration
+	Annotations map[string]string // annotations of its manifests; they need OCI's media types
 
 	Compression Compression
 	Provenance  string // attributes of the attestation, for example mode=min; empty = none

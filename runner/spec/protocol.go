@@ -77,7 +77,7 @@ type LogReply struct {
 // image is not built yet.
 type PermitRequest struct {
 	Digest string   `json:"digest"`
-	Tags   []string `json:"tags"` // of Spec.Tags
+	Tags   []string `json:"tags"` // tags of Spec.Tags
 	// ExtraTags are further tags, for example those that a build hook pushes: at most 100 a build, listed in
 	// Result.ExtraTags.
 	ExtraTags []string `json:"extra_tags,omitempty"`

@@ -19,8 +19,8 @@ type Spec struct {
 
 	Image      string            `json:"image"` // registry/name, no tag: DOCKER_REPO
 	Tags       []string          `json:"tags"`
-	Dockerfile string            `json:"dockerfile"` // from the repository's root, clean and relative
-	Context    string            `json:"context"`    // from the repository's root; "." is the root
+	Dockerfile string            `json:"dockerfile"` // path from the repository's root, clean and relative
+	Context    string            `json:"context"`    // path from the repository's root; "." is the root
 	BuildArgs  map[string]string `json:"build_args,omitempty"`
 	Platforms  []string          `json:"platforms,omitempty"`
 	Caching    bool              `json:"caching"`
@@ -39,7 +39,7 @@ type Spec struct {
 	// In a sandbox it has no effect: such hooks push through a proxy.
 	PushHooks bool `json:"push_hooks,omitempty"`
 
-	Timeout time.Duration `json:"timeout"` // of the whole attempt, nanoseconds
+	Timeout time.Duration `json:"timeout"` // time limit of the whole attempt, in nanoseconds
 
 	Registries  []RegistryCredential     `json:"-"`
 	Environment map[string]secret.Secret `json:"-"` // for build hooks and tests, never build args
@@ -90,9 +90,9 @@ type Result struct {
 	State  State       `json:"state"`
 	Reason string      `json:"reason,omitempty"` // one of autobuild.Reason
 	Detail string      `json:"detail,omitempty"` // a sentence for people
-	Digest string      `json:"digest,omitempty"` // of the image: sha256:…
+	Digest string      `json:"digest,omitempty"` // digest of the image: sha256:…
 	Size   int64       `json:"size,omitempty"`   // bytes, compressed, of all layers and the config
-	Tags   []TagResult `json:"tags,omitempty"`   // of Spec.Tags
+	Tags   []TagResult `json:"tags,omitempty"`   // results of Spec.Tags
 	// ExtraTags are the further tags that permits granted.
 	ExtraTags []TagResult `json:"extra_tags,omitempty"`
 }
@@ -123,7 +123,7 @@ const (
 
 // An Event is one numbered step of an attempt. Sending it twice is harmless.
 type Event struct {
-	Seq    int64     `json:"seq"` // from 1, without gaps
+	Seq    int64     `json:"seq"` // number of the event, from 1, without gaps
 	Kind   EventKind `json:"kind"`
 	Stage  string    `json:"stage,omitempty"`
 	At     time.Time `json:"at"`

@@ -22,7 +22,7 @@ import (
 type preflight struct {
 	cancel     context.CancelFunc
 	loginsDone chan struct{} // closed when loginErr is set
-	loginErr   error         // of logins that push no image
+	loginErr   error         // error of logins that push no image
 	done       chan struct{} // closed when err is set
 	err        error
 }

@@ -55,8 +55,8 @@ type run struct {
 type flow struct {
 	header  []row                // rows of the log
 	details []row                // rows after the logins and the notes on tags, without an origin
-	verb    string               // of the commit status, with a space after it
-	subject commitstatus.Subject // of the commit status
+	verb    string               // verb of the commit status, with a space after it
+	subject commitstatus.Subject // subject of the commit status
 	plan    func(context.Context) error
 	publish func(context.Context) (outcome, error)
 }

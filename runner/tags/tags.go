@@ -85,7 +85,7 @@ func Decide(run ci.Run, s Settings) (Plan, error) {
 type decision struct {
 	run     ci.Run
 	s       Settings
-	version version // of the Git tag; zero for other refs
+	version version // version of the Git tag; zero for other refs
 	plan    Plan
 }
 

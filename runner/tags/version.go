@@ -16,7 +16,7 @@ import (
 type version struct {
 	whole      string   // the Git tag, for example v1.2.3-rc.1+b7
 	name       string   // without the v, for example 1.2.3-rc.1+b7
-	numbers    []string // as written, for example 1, 2, 3
+	numbers    []string // numbers as written, for example 1, 2, 3
 	prerelease string   // for example -rc.1; may be empty
 	metadata   string   // for example +b7; may be empty
 }

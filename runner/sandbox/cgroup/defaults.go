@@ -21,7 +21,7 @@ const (
 	maxProcesses   = 4096  // default of a build
 	minProcesses   = 256
 	minBuilder     = 512e6 // minimum bytes of the builder's own process
-	buildingWeight = 50    // of builds; the builder's own process and the gateway have 100
+	buildingWeight = 50    // weight of builds; the builder's own process and the gateway have 100
 )
 
 // A Machine describes the resources that builds share.
@@ -42,9 +42,9 @@ type Settings struct {
 
 // A Decision holds the limits of a builder, and the reasons for them.
 type Decision struct {
-	Build   Limits // of each RUN step and each build hook
-	All     Limits // of all RUN steps of a builder together
-	Builder Limits // of the builder's own process, with the programs that it starts besides RUN steps
+	Build   Limits // limits of each RUN step and each build hook
+	All     Limits // limits of all RUN steps of a builder together
+	Builder Limits // limits of the builder's own process, with the programs that it starts besides RUN steps
 	Reasons []string
 }
 

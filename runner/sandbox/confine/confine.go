@@ -36,7 +36,7 @@ type Options struct {
 type Sandbox struct {
 	o     Options
 	level Level
-	ids   ids // of LevelUser
+	ids   ids // ids of LevelUser
 
 	mu     sync.Mutex // held while a hook runs
 	shared []string   // directories that hooks may change; for LevelLandlock

@@ -91,7 +91,7 @@ type guard struct {
 	children chan os.Signal // SIGCHLD
 	control  <-chan byte    // closed when the step closes its end
 	overdue  <-chan time.Time
-	failures *os.File // of the stage enter; nil = none
+	failures *os.File // reports of the stage enter; nil = none
 }
 
 // start starts the hook.

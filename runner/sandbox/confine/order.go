@@ -38,7 +38,7 @@ type order struct {
 type report struct {
 	Problem string        // the hook could not be confined, so it did not run
 	Errno   syscall.Errno // the kernel did not execute the hook's file
-	Status  uint32        // of wait(2), if Problem and Errno are empty
+	Status  uint32        // status of wait(2), if Problem and Errno are empty
 	Left    bool          // a killed process did not end in time
 }
 

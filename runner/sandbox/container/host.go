@@ -89,7 +89,7 @@ func (h *Host) chooseIDs() error {
 	case h.files.MapsIDs():
 		h.ranges = idmap.NewRanges()
 	default:
-		h.ids = idmap.Shared() // with a range for each sandbox, each would need a skeleton, which takes a second
+		h.ids = idmap.Shared() // a range for each sandbox would need a skeleton for each, which takes a second
 	}
 	return nil
 }

@@ -10,10 +10,10 @@ import (
 
 // A SpaceError reports that the machine has too little space for a disk.
 type SpaceError struct {
-	Dir     string // as in Options
-	Bytes   int64  // as in Options
-	Reserve int64  // as in Options
-	Free    int64  // of the file system of Dir, in bytes
+	Dir     string // the value of Options.Dir
+	Bytes   int64  // the value of Options.Bytes
+	Reserve int64  // the value of Options.Reserve
+	Free    int64  // free space on the file system of Dir, in bytes
 }
 
 // Error implements the interface error.

@@ -26,7 +26,7 @@ type domain struct {
 
 	// The fields below are guarded by Supervisor.mu.
 	child  *child    // nil = no builder runs
-	used   time.Time // of the last request for the builder
+	used   time.Time // time of the last request for the builder
 	bytes  int64     // size of the cache, as the builder last reported it
 	closed bool      // the state was deleted, and the socket is closed
 }

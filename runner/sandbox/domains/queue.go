@@ -12,7 +12,7 @@ import (
 // A queue is the queue of connections that wait in a listening socket. It detects them without accepting
 // them, so that a builder that inherits the socket can accept them.
 type queue struct {
-	file *os.File // of the listening socket
+	file *os.File // the listening socket
 	conn syscall.RawConn
 }
 

@@ -15,9 +15,9 @@ const keepUsed = time.Minute
 
 // A cacheState is the state directory of a domain.
 type cacheState struct {
-	name  string    // of the directory
+	name  string    // name of the directory
 	bytes int64     // size of the cache, as its builder last reported it
-	used  time.Time // of the last request for the builder
+	used  time.Time // time of the last request for the builder
 	busy  bool      // a client is using the builder
 }
 
@@ -31,7 +31,7 @@ type space struct {
 
 // A drop is the decision to delete a state.
 type drop struct {
-	name   string // of the directory
+	name   string // name of the directory
 	reason string
 }
 

@@ -68,7 +68,7 @@ const DefaultCacheBytes = 20e9
 
 // The time limits of a Supervisor.
 const (
-	stopTimeout  = 15 * time.Second // from the stop signal to the kill of a child
+	stopTimeout  = 15 * time.Second // time from the stop signal to the kill of a child
 	stateTimeout = 5 * time.Second  // how long a killed predecessor may take to release a directory
 	statePoll    = 20 * time.Millisecond
 )
@@ -88,9 +88,9 @@ type Supervisor struct {
 	mu      sync.Mutex
 	closed  bool
 	unlock  func()                // releases the directory; nil = it is not open
-	domains map[string]*domain    // by id
+	domains map[string]*domain    // open domains by id
 	running int                   // children that run or are being started
-	resting map[string]cacheState // of earlier supervisors, by the name of the directory
+	resting map[string]cacheState // states of earlier supervisors, by the name of the directory
 	changed chan struct{}         // closed and replaced when a child ends or its load changes
 	images  map[string]bool       // images with layers that builders had to unpack; false = to be unpacked for all
 	pooling chan struct{}         // holds a token if there may be an image to unpack
@@ -226,7 +226,7 @@ func (s *Supervisor) find(ctx context.Context, id string) (*domain, error) {
 	s.mu.Unlock()
 	s.watches.Go(func() { s.watch(d) })
 	s.checkSpace()  // another domain's cache may have to be deleted for it
-	wake(s.pooling) // with a second domain, sharing begins
+	wake(s.pooling) // sharing begins with the second domain
 	return d, nil
 }
 

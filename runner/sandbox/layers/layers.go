@@ -33,7 +33,7 @@ type Pool struct {
 
 // A Layer is the content of the file KEY.json.
 type Layer struct {
-	DiffID digest.Digest `json:"diff_id"` // of the layer's uncompressed tar file
+	DiffID digest.Digest `json:"diff_id"` // digest of the layer's uncompressed tar file
 	Bytes  int64         `json:"bytes"`   // disk space of the files
 }
 

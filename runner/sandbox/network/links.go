@@ -190,7 +190,7 @@ func ipNet(p netip.Prefix) *net.IPNet {
 
 const (
 	defaultMTU = 1500
-	minMTU     = 1280 // of IPv6
+	minMTU     = 1280 // smallest MTU of IPv6
 	maxMTU     = 65521
 )
 

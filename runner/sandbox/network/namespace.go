@@ -19,7 +19,7 @@ type Namespace struct {
 	name   string
 	router *Router
 	file   *os.File
-	number int // of its addresses
+	number int // number of its addresses
 
 	mu     sync.Mutex
 	open   []io.Closer // sockets of this process in the namespace

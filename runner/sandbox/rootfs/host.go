@@ -30,12 +30,12 @@ type HostOptions struct {
 type Host struct {
 	dir         string
 	directories []string            // for example /usr; sorted, without links
-	private     map[string][]string // by directory: paths below it that only their owner may read
+	private     map[string][]string // paths that only their owner may read, by the directory above them
 	mapsIDs     bool
 	base        string // directory with the files of /etc and empty directories; empty = copied each time
 
 	mu        sync.Mutex
-	skeletons map[string]string // by directory and owner
+	skeletons map[string]string // skeletons by directory and owner
 }
 
 // defaultDirectories have the machine's programs, and the database of installed packages. On most machines

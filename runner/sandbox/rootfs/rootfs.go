@@ -104,7 +104,7 @@ func (h *Host) New(ctx context.Context, o Options) (_ *Root, err error) {
 type builder struct {
 	host   *Host
 	root   string // becomes /
-	layers string // of the overlays
+	layers string // directory of the layers of the overlays
 	ids    idmap.IDs
 	mapped *os.File // user namespace that maps the machine's IDs; nil = the kernel cannot
 }

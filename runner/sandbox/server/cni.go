@@ -111,7 +111,7 @@ func ensureRules(ctx context.Context) error {
 // top of their chains, or "" if the machine has them all. saved is the output of iptables-save. If one
 // rule of a table is missing, the others are moved, because the order matters.
 func missingRules(saved string) string {
-	have := map[string]bool{} // by table and rule
+	have := map[string]bool{} // existing rules, by table and rule
 	table := ""
 	for line := range strings.Lines(saved) {
 		line = strings.TrimSpace(line)

@@ -22,7 +22,7 @@ const sweepTimeout = 2 * time.Second
 type limits struct {
 	owner *cgroup.Owner
 	run   cgroup.Group
-	build cgroup.Limits // of each slot
+	build cgroup.Limits // limits of each slot
 	log   logrus.FieldLogger
 
 	mu   sync.Mutex

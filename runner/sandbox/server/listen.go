@@ -69,7 +69,7 @@ func shareSocket(path string, group int) error {
 		}
 	}
 	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // the group needs access
-		return fmt.Errorf("open socket to group %d: %w", group, err)
+		return fmt.Errorf("make the socket writable for group %d: %w", group, err)
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func skipSyncs() error {
 // syncFilter returns a filter that makes sync calls return success. It allows all other calls, and all
 // calls of programs for another processor.
 func syncFilter(arch uint32) []bpf.Instruction {
-	const numberAt, archAt, word = 0, 4, 4 // of struct seccomp_data
+	const numberAt, archAt, word = 0, 4, 4 // offsets and size in struct seccomp_data
 	calls := []uint32{unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNC, unix.SYS_SYNCFS}
 	program := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: archAt, Size: word},

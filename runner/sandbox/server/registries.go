@@ -59,7 +59,7 @@ type registryClients struct {
 	dialer dialer
 
 	mu     sync.Mutex
-	byHost map[string]*http.Client // "" = of hosts without certificates
+	byHost map[string]*http.Client // clients by host; "" = the client of hosts without certificates
 }
 
 // get returns the client for the host with a directory of certificates. Hosts without one share a client.

@@ -37,7 +37,7 @@ type attempt struct {
 	log     logrus.FieldLogger
 	uid     int
 	disk    *disk.Disk // nil = the attempt has no disk of its own
-	dir     string     // of the attempt alone: the runner's work directory
+	dir     string     // the runner's work directory, which only this attempt uses
 	runner  *process.Process
 	output  *text.LastLines
 	control buildservice.Conn // the service's end of the runner's control socket

@@ -112,7 +112,7 @@ func serviceFlags() []cli.Flag {
 type commandLine struct {
 	socket, state string
 	gatewayUser   int // 0 = the service's own
-	uid, gid      int // of runners
+	uid, gid      int // ids of runners
 	idle          time.Duration
 	running       int
 	disk          int64 // bytes; 0 = the default

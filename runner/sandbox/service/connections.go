@@ -10,7 +10,7 @@ const maxConnections = maxAttempts + 64
 // service's descriptors and memory. It is safe for concurrent use.
 type connections struct {
 	mu   sync.Mutex
-	open map[uint32]int  // by user
+	open map[uint32]int  // numbers of open connections by user
 	full map[uint32]bool // users at the limit, to log it once
 }
 

@@ -135,7 +135,7 @@ func (b BuilderNetworks) join(ctx context.Context, n *builderNetwork) (err error
 	if n.Namespace, err = n.router.Join(ctx, ""); err != nil {
 		return err
 	}
-	forwards := map[string]string{} // by the address in the namespace
+	forwards := map[string]string{} // targets by the address in the namespace
 	for _, proxy := range netpolicy.ProxyAddresses() {
 		if local, err := buildservice.ParseLocalRegistry(proxy); err == nil && local.Name == "" {
 			forwards[local.Listen] = local.Address

@@ -21,7 +21,7 @@ import (
 type SandboxOptions struct {
 	Dir    string // for the sandboxes of this process alone; all users can traverse it
 	Policy netpolicy.Policy
-	Limits cgroup.Settings // of each attempt's build hooks
+	Limits cgroup.Settings // limits of each attempt's build hooks
 	// Unlimited means that memory, processes and processor time have no limit.
 	Unlimited bool
 	Log       logrus.FieldLogger
@@ -134,7 +134,7 @@ func slirp() string {
 // groups enforce the limits of sandboxes.
 type groups struct {
 	owner   *cgroup.Owner // nil = memory and processor time have no limit
-	limits  cgroup.Limits // of each attempt
+	limits  cgroup.Limits // limits of each attempt
 	notHeld string        // the reason, if owner is nil
 }
 

@@ -68,8 +68,8 @@ type Sandboxes interface {
 type Place struct {
 	Attempt   string     // name of the attempt, e.g. "b1-2"
 	Workspace string     // directory that hooks may change
-	UID, GID  int        // of the runner, which owns the workspace
-	Disk      *disk.Disk // of the attempt
+	UID, GID  int        // ids of the runner, which owns the workspace
+	Disk      *disk.Disk // disk of the attempt
 	// Sites are the servers that the runner serves inside the sandbox. Trust are the files that make
 	// programs in the sandbox trust them.
 	Sites []buildservice.Site
@@ -115,7 +115,7 @@ type Service struct {
 
 	mu       sync.Mutex
 	attempts map[string]bool // running ones, by name
-	uids     map[int]bool    // of running attempts
+	uids     map[int]bool    // uids of running attempts
 	wg       sync.WaitGroup  // connections
 }
 

@@ -27,8 +27,8 @@ type Counter struct {
 	mu       sync.Mutex
 	active   int
 	solves   int
-	last     time.Time     // of the last activity: the start of the server, or the end of a call
-	accepted time.Time     // of the last connection of the gate
+	last     time.Time     // time of the last activity: the start of the server, or the end of a call
+	accepted time.Time     // time of the last connection of the gate
 	changed  chan struct{} // closed and replaced when solves reaches zero
 	timer    *time.Timer
 }

@@ -15,7 +15,7 @@ import (
 // use.
 type transfer struct {
 	log   progress.Writer
-	limit *rate.Limiter // of the lines in the log
+	limit *rate.Limiter // limit of the lines in the log
 
 	mu    sync.Mutex
 	state progress.Status
