@@ -9,14 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"slipway/config/process"
+	"slipway/config/text"
 	"slipway/runner/sandbox/guest"
 )
 
@@ -40,26 +39,27 @@ func (r runc) command(ctx context.Context, args ...string) *exec.Cmd {
 type runcProcess struct {
 	runc
 	process *process.Process
-	socket  *os.File // a copy of the client's socket
-
-	mu   sync.Mutex
-	last []string // lines of output, of runc and process 1
+	socket  *os.File        // a copy of the client's socket
+	last    *text.LastLines // of the output of runc and process 1
 }
 
 // exitTimeout is the time that a container gets to end before it is killed in a harder way.
 const exitTimeout = time.Second
 
-// maxLines is the number of lines of runc's output that an error contains.
-const maxLines = 5
+// maxOutput and maxLine bound the output of runc that an error contains, in bytes.
+const (
+	maxOutput = 2 << 10
+	maxLine   = 1 << 10
+)
 
 // start starts the container and waits until process 1 is ready. If it returns a process, the caller must
 // kill and remove it, also if there is an error.
 func (r runc) start(ctx context.Context, spec *specs.Spec) (*guest.Client, *runcProcess, error) {
-	text, err := json.Marshal(spec)
+	config, err := json.Marshal(spec)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := os.WriteFile(filepath.Join(r.bundle, "config.json"), text, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.bundle, "config.json"), config, 0o600); err != nil {
 		return nil, nil, err
 	}
 	ours, theirs, err := socketPair()
@@ -77,10 +77,10 @@ func (r runc) start(ctx context.Context, spec *specs.Spec) (*guest.Client, *runc
 		socket.Close()
 		return nil, nil, err
 	}
-	p := &runcProcess{runc: r, socket: socket}
+	p := &runcProcess{runc: r, socket: socket, last: &text.LastLines{Limit: maxOutput}}
 	cmd := r.runCommand()
 	cmd.ExtraFiles = []*os.File{theirs}
-	p.process, err = process.Start(cmd, process.Options{Line: p.keep})
+	p.process, err = process.Start(cmd, process.Options{Line: func(line string) { fmt.Fprintln(p.last, text.OneLine(line, maxLine)) }})
 	if err != nil {
 		_ = client.Close() // nothing was sent
 		socket.Close()
@@ -125,21 +125,8 @@ func duplicate(file *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), file.Name()), nil
 }
 
-// keep keeps a line of output for an error.
-func (p *runcProcess) keep(line string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.last = append(p.last, line)
-	if len(p.last) > maxLines {
-		p.last = p.last[1:]
-	}
-}
-
-func (p *runcProcess) output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return strings.Join(p.last, "; ")
-}
+// output returns the last lines of output in one line.
+func (p *runcProcess) output() string { return text.OneLine(string(p.last.Bytes()), 0) }
 
 // waitReady waits for the greeting of process 1.
 func (p *runcProcess) waitReady(ctx context.Context, client *guest.Client) error {

@@ -8,12 +8,11 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"slipway/config/process"
+	"slipway/config/text"
 	"slipway/runner/sandbox/netns"
 )
 
@@ -32,6 +31,12 @@ const (
 
 // slirpStart bounds the start of slirp4netns.
 const slirpStart = 5 * time.Second
+
+// maxOutput and maxLine bound the output of slirp4netns that an error contains, in bytes.
+const (
+	maxOutput = 2 << 10
+	maxLine   = 1 << 10
+)
 
 // A slirpUplink is a process of slirp4netns. It is in the host's network and has an interface in a router.
 type slirpUplink struct{ process *process.Process }
@@ -65,8 +70,8 @@ func (r *Router) startSlirp(ctx context.Context) (_ io.Closer, err error) {
 	//nolint:gosec,noctx // the caller's program; Close ends it
 	cmd := exec.Command(r.options.Slirp, slirpArgs(netns.Path(r.file), r.versions)...)
 	cmd.ExtraFiles = []*os.File{theirs}
-	var output lastLines
-	started, err := process.Start(cmd, process.Options{Line: output.add})
+	output := &text.LastLines{Limit: maxOutput}
+	started, err := process.Start(cmd, process.Options{Line: func(line string) { fmt.Fprintln(output, text.OneLine(line, maxLine)) }})
 	theirs.Close()
 	if err != nil {
 		return nil, fmt.Errorf("start slirp4netns: %w", err)
@@ -83,7 +88,7 @@ func (r *Router) startSlirp(ctx context.Context) (_ io.Closer, err error) {
 		return nil, fmt.Errorf("start slirp4netns: %w", err)
 	}
 	if _, err := ready.Read(make([]byte, 1)); err != nil {
-		return nil, fmt.Errorf("start slirp4netns: %w: %s", err, output.text())
+		return nil, fmt.Errorf("start slirp4netns: %w: %s", err, text.OneLine(string(output.Bytes()), 0))
 	}
 	if !hasIPv6(r.versions) {
 		return u, nil
@@ -93,27 +98,4 @@ func (r *Router) startSlirp(ctx context.Context) (_ io.Closer, err error) {
 		r.links.addAddress(uplinkName, bridgeAddress(slirpNetwork6, slirpMember6)),
 		r.links.addDefaultRoute(uplinkName, addressAt(slirpNetwork6, slirpGateway)),
 	)
-}
-
-// lastLines keeps the last lines of a process's output.
-type lastLines struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-const keptLines = 5
-
-func (l *lastLines) add(line string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines = append(l.lines, line)
-	if len(l.lines) > keptLines {
-		l.lines = l.lines[1:]
-	}
-}
-
-func (l *lastLines) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.lines, "; ")
 }

@@ -27,6 +27,9 @@ import (
 // over the runner protocol.
 const maxOutput = 8 << 10
 
+// maxError bounds the text of an error in a message, in bytes. A message that is too long is not sent.
+const maxError = 8 << 10
+
 // minFree is the free space that the disks of attempts leave to other programs, in bytes.
 const minFree = 1 << 30
 
@@ -51,7 +54,7 @@ func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildserv
 	a, release, err := s.start(life, run)
 	if err != nil {
 		s.o.Log.WithError(err).WithField("attempt", run.Attempt).Warn("cannot start the runner")
-		_ = conn.Send(buildservice.Reply{Refused: err.Error()}, nil)
+		_ = conn.Send(buildservice.Reply{Refused: text.Clip(err.Error(), maxError)}, nil)
 		return
 	}
 	defer release()

@@ -9,6 +9,7 @@ import (
 
 	"slipway/config/buildservice"
 	"slipway/config/safe"
+	"slipway/config/text"
 )
 
 // serveRunner serves the control socket of a runner until the runner closes it or ctx ends, and then
@@ -39,7 +40,7 @@ func (a *attempt) serveRunner(ctx context.Context) {
 			reply.Limit = box.Limit()
 		}
 		if err != nil {
-			reply.Error = err.Error()
+			reply.Error = text.Clip(err.Error(), maxError)
 			reply.Off = errors.Is(err, ErrOff)
 		}
 		err = a.control.Send(reply, connection)

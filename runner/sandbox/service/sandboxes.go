@@ -50,7 +50,10 @@ func NewHostSandboxes(ctx context.Context, o SandboxOptions) *HostSandboxes {
 		if err != nil {
 			return nil, err
 		}
-		return host, host.Try(ctx)
+		if err := host.Try(ctx); err != nil {
+			return nil, errors.Join(err, host.Close())
+		}
+		return host, nil
 	})
 	s.groups = sync.OnceValue(func() groups { return makeGroups(o) })
 	go func() {

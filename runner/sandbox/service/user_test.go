@@ -144,6 +144,28 @@ func TestAPanicEndsOneAttempt(t *testing.T) {
 	}
 }
 
+// A message has a maximum size, and an error with the output of a program may be longer.
+func TestALongErrorReachesTheRunner(t *testing.T) {
+	e := newEnv(t, "", func(o *service.Options) {
+		o.Program = "/proc/self/exe"
+		o.Sandboxes = verbose{&sandboxes{}}
+	})
+	r := run("b1-1")
+	r.Token = secret.New(filepath.Join(e.dir, "answers"))
+	if _, err := e.client.Start(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.read(t, "answers"); !strings.Contains(got, "error: open the sandbox for build hooks: \x01\x01") {
+		t.Errorf("replies: got %.300q, want the beginning of the error", got)
+	}
+}
+
+type verbose struct{ *sandboxes }
+
+func (verbose) Open(context.Context, service.Place) (service.Sandbox, error) {
+	return nil, errors.New(strings.Repeat("\x01", 100_000))
+}
+
 type panicking struct{}
 
 func (panicking) Dial(context.Context, string) (net.Conn, error) { panic("a bug") }
