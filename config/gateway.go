@@ -52,6 +52,7 @@ type Gateway struct {
 	BuildProcesses int64         `env:"SLIPWAY_BUILD_PROCESSES" envDefault:"0" help:"processes and threads of one build; 0 = 4096, or fewer on a small machine"`
 	BuildCPUs      float64       `env:"SLIPWAY_BUILD_CPUS" envDefault:"0" help:"processors of one build, for example 1.5; 0 = all, after the gateway"`
 	BuildDisk      string        `env:"SLIPWAY_BUILD_DISK" help:"disk of one build, for example 10GB: its checkout and what its hooks write; default: half of the free space, divided by SLIPWAY_CONCURRENCY, at most 20GB"`
+	BuilderDisk    string        `env:"SLIPWAY_BUILDER_DISK" help:"disk of one cache domain, for example 20GB: its cache and what its RUN, COPY and ADD write; another size deletes the caches; default: an eighth of the disk, at least 2GB and at most 20GB"`
 	CacheDomain    string        `env:"SLIPWAY_CACHE_DOMAIN" envDefault:"automated-build" help:"builds that share a cache and a builder process: automated-build (each has its own) or workspace; pull requests have others"`
 	Frontends      []string      `env:"SLIPWAY_BUILDER_FRONTENDS" help:"further Dockerfile frontends (# syntax=) that builds may use: image names"`
 	LocalRegistry  []string      `env:"SLIPWAY_BUILDER_LOCAL_REGISTRIES" help:"registries on this machine that builds may use, for example 127.0.0.1:5000 or registry.example.com:443; builds reach no other service of this machine"`

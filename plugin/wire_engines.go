@@ -180,6 +180,7 @@ func serviceArgs(c config.Gateway) ([]string, error) {
 		checkRunnerUser(c.RunnerUser, os.Geteuid()),
 		checkSize("SLIPWAY_BUILDER_CACHE", c.BuilderCache),
 		checkSize("SLIPWAY_BUILD_DISK", c.BuildDisk),
+		checkSize("SLIPWAY_BUILDER_DISK", c.BuilderDisk),
 	)
 	if err != nil {
 		return nil, err
@@ -198,6 +199,9 @@ func serviceArgs(c config.Gateway) ([]string, error) {
 	}
 	if c.BuildDisk != "" {
 		args = append(args, "--disk", c.BuildDisk)
+	}
+	if c.BuilderDisk != "" {
+		args = append(args, "--builder-disk", c.BuilderDisk)
 	}
 	for _, host := range c.LocalRegistry {
 		if _, err := buildservice.ParseLocalRegistry(host); err != nil {

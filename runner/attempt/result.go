@@ -100,6 +100,8 @@ func classify(err error) (spec.State, string) {
 		return own.state, own.reason
 	case errors.As(err, &dockerfile) && dockerfile.OutOfMemory():
 		return spec.Failed, reasonOOM
+	case errors.As(err, &dockerfile) && dockerfile.DiskFull():
+		return spec.Failed, reasonDisk
 	case errors.As(err, &dockerfile):
 		return spec.Failed, reasonBuild
 	case errors.As(err, &hook):

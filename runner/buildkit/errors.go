@@ -24,7 +24,7 @@ type BuildError struct {
 	Line     int    // line in the Dockerfile, from 1; 0 = unknown
 	ExitCode int    // exit code of a RUN step's command; 0 = no command failed
 	Excerpt  string // the lines around Line, marked; may be empty
-	Limit    string // result of cgroup.Counters.Reason: the limit that the command met; may be empty
+	Limit    string // the limit that the build met, with its setting (cgroup.Counters.Reason, DiskFull); may be empty
 	Err      error
 }
 
@@ -49,6 +49,9 @@ func (e *BuildError) OutOfMemory() bool {
 	return e.ExitCode == exitKilled && e.Limit == "" || strings.HasPrefix(e.Limit, cgroup.OutOfMemory)
 }
 
+// DiskFull reports whether the build failed because the disk of its builder was full.
+func (e *BuildError) DiskFull() bool { return strings.HasPrefix(e.Limit, DiskFull) }
+
 // exitKilled is the exit code of a command that was ended by SIGKILL (signal 9).
 const exitKilled = 128 + 9
 
@@ -69,6 +72,8 @@ func classify(ctx context.Context, err error, step string) error {
 	if errors.As(err, &exit) {
 		e.ExitCode = int(exit.ExitCode)
 		e.Limit = limitOf(err.Error())
+	} else {
+		e.Limit = diskFullIn(err.Error())
 	}
 	for _, source := range errdefs.Sources(err) {
 		var text strings.Builder
@@ -89,7 +94,8 @@ func limitOf(text string) string {
 	}
 	reason := text[i+len(afterCommand):]
 	switch {
-	case strings.HasPrefix(reason, cgroup.OutOfMemory), strings.HasPrefix(reason, cgroup.ForkFailed):
+	case strings.HasPrefix(reason, cgroup.OutOfMemory), strings.HasPrefix(reason, cgroup.ForkFailed),
+		strings.HasPrefix(reason, DiskFull):
 		return reason
 	case reason == "cannot allocate memory": // buildkitd reports this with cgroups of version 2
 		return cgroup.OutOfMemory
@@ -105,7 +111,7 @@ func isDockerfileError(err error) bool {
 	if errors.As(err, &exit) {
 		return exit.ExitCode != gatewaypb.UnknownExitStatus
 	}
-	if refusalIn(err.Error()) != "" {
+	if refusalIn(err.Error()) != "" || diskFullIn(err.Error()) != "" {
 		return true
 	}
 	switch grpcerrors.Code(err) {
@@ -151,6 +157,14 @@ func refusalIn(text string) string {
 		if _, refusal, found := strings.Cut(text, ": "+start); found {
 			return start + refusal
 		}
+	}
+	return ""
+}
+
+// diskFullIn returns the end of a text, from the full disk of the builder; "" = the text has none.
+func diskFullIn(text string) string {
+	if _, reason, found := strings.Cut(text, ": "+DiskFull); found {
+		return DiskFull + reason
 	}
 	return ""
 }

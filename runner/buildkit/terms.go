@@ -8,6 +8,8 @@ const (
 	RefusedADD = "ADD may not fetch from "
 	// RefusedRegistry is the beginning of a refusal of a registry, or of an address that a registry names.
 	RefusedRegistry = "builds may not connect to "
+	// DiskFull is the beginning of the reason for which a build failed on the full disk of its builder.
+	DiskFull = "the disk of the builder is full"
 	// ContextName is the name of the build context in Dockerfile frontends.
 	ContextName = "context"
 )

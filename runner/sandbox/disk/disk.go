@@ -100,11 +100,7 @@ func (d *Disk) InMemory() bool { return d.backing == nil }
 
 // Usage returns how much of the disk is in use.
 func (d *Disk) Usage() (Usage, error) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(d.path, &s); err != nil {
-		return Usage{}, fmt.Errorf("read the usage of a disk: %w", err)
-	}
-	return usageOf(s), nil
+	return Read(d.path)
 }
 
 // Close unmounts the disk with everything that is mounted on it, and frees its blocks. Files that are

@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// sectorBytes is the unit of the number of blocks in stat(2).
+const sectorBytes = 512
+
 const mountFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOATIME
 
 // mountFile mounts a new file with a file system at path. It returns the open file, which is already
@@ -43,7 +46,7 @@ func mountFile(ctx context.Context, path string, o Options) (backing *os.File, e
 	if err := allocateBlocks(backing, o); err != nil {
 		return backing, err
 	}
-	if err := mountLoop(backing, path); err != nil {
+	if err := mountLoop(backing, path, mountFlags); err != nil {
 		return backing, fmt.Errorf("mount a disk: %w", err)
 	}
 	// mke2fs makes a directory that only fsck needs. The disk is empty without it.
@@ -53,18 +56,21 @@ func mountFile(ctx context.Context, path string, o Options) (backing *os.File, e
 	return backing, nil
 }
 
-// allocate takes the blocks of the file from the file system. It returns a *SpaceError if there are
-// too few.
+// allocate takes the blocks of the file from the file system, except those that the file has already. It
+// returns a *SpaceError if there are too few.
 func allocate(f *os.File, o Options) error {
 	var s unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil {
+	var file unix.Stat_t
+	err := errors.Join(unix.Fstatfs(int(f.Fd()), &s), unix.Fstat(int(f.Fd()), &file))
+	if err != nil {
 		return fmt.Errorf("make a disk: %w", err)
 	}
 	full := &SpaceError{Dir: o.Dir, Bytes: o.Bytes, Reserve: o.Reserve, Free: usageOf(s).FreeBytes}
-	if full.Free < o.Bytes+o.Reserve {
+	missing := max(o.Bytes-file.Blocks*sectorBytes, 0)
+	if full.Free < missing+o.Reserve {
 		return full
 	}
-	err := allocateBlocks(f, o)
+	err = allocateBlocks(f, o)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return full // another program was faster, or the user has a quota
 	}

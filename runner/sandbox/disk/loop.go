@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,9 +12,9 @@ import (
 // loopAttempts bounds the retries when other processes take the free loop device first.
 const loopAttempts = 50
 
-// mountLoop mounts the file system of a file. The kernel frees the loop device with the last mount of it.
+// mountLoop mounts the file system of a file with these flags. The kernel frees the loop device with the last mount of it.
 // https://man7.org/linux/man-pages/man4/loop.4.html
-func mountLoop(backing *os.File, path string) error {
+func mountLoop(backing *os.File, path string, flags uintptr) error {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("%w: load the kernel module loop, or add the machine's loop devices to the container", err)
@@ -28,8 +29,8 @@ func mountLoop(backing *os.File, path string) error {
 			return err
 		}
 		// Without noinit_itable, the kernel writes all tables of inodes in the background. nobarrier:
-		// nothing of the disk outlives a crash of the machine.
-		err = unix.Mount(device.Name(), path, "ext4", mountFlags, "noinit_itable,nobarrier")
+		// nothing of the disk is used after a crash of the machine.
+		err = unix.Mount(device.Name(), path, "ext4", flags, "noinit_itable,nobarrier")
 		device.Close()
 		if err != nil {
 			return fmt.Errorf("mount %s: %w", device.Name(), err)
@@ -79,4 +80,29 @@ func shutDown(path string, backing *os.File) {
 	}
 	defer root.Close()
 	_ = unix.IoctlSetPointerInt(int(root.Fd()), ext4Shutdown, noLogFlush) // only to save time
+}
+
+// isAttached reports whether a loop device of this machine has the file.
+func isAttached(file *os.File) (bool, error) {
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
+		return false, err
+	}
+	// The kernel makes this directory when a device gets a file.
+	dirs, err := filepath.Glob("/sys/block/loop*/loop")
+	if err != nil {
+		return false, err
+	}
+	for _, dir := range dirs {
+		device, err := os.Open(filepath.Join("/dev", filepath.Base(filepath.Dir(dir))))
+		if err != nil {
+			continue // it was removed meanwhile
+		}
+		info, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
+		_ = device.Close() // nothing was written
+		if err == nil && info.Device == stat.Dev && info.Inode == stat.Ino {
+			return true, nil
+		}
+	}
+	return false, nil
 }

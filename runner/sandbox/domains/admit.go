@@ -51,7 +51,7 @@ func (s *Supervisor) admit(ctx context.Context) error {
 		changed := s.changed
 		s.mu.Unlock()
 		if victim != nil {
-			_ = link.SendStop(victim) // fails only if it has ended
+			s.askToStop(victim)
 		}
 		select {
 		case <-changed:
@@ -61,6 +61,9 @@ func (s *Supervisor) admit(ctx context.Context) error {
 		}
 	}
 }
+
+// askToStop asks a builder to stop, if no client is using it.
+func (*Supervisor) askToStop(c *child) { _ = link.SendStop(c) } // fails only if it has ended
 
 // chooseVictim returns the running builder to stop, or nil. The caller holds s.mu.
 func (s *Supervisor) chooseVictim() *child {

@@ -2,6 +2,7 @@ package domains
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -56,14 +57,23 @@ func (c *child) stop() {
 
 func (c *child) isStopped() bool { return c.stopped.Load() }
 
-// startChild starts the builder of a domain in its network, and waits until it accepts connections.
+// startChild starts the builder of a domain on its disk and in its network, and waits until it accepts
+// connections.
 func (s *Supervisor) startChild(ctx context.Context, d *domain) (*child, error) {
+	ready := make(chan error, 1)
+	go func() { ready <- s.prepareDisk(ctx, d) }()
 	var network Network
+	var err error
 	if s.o.Network != nil {
-		var err error
-		if network, err = s.o.Network(ctx, d.id); err != nil {
-			return nil, fmt.Errorf("make the network of the builder: %w", err)
+		network, err = s.o.Network(ctx, d.id)
+		if err != nil {
+			err = fmt.Errorf("make the network of the builder: %w", err)
 		}
+	}
+	err = errors.Join(err, <-ready)
+	if err != nil {
+		s.closeNetwork(network)
+		return nil, err
 	}
 	c, err := s.startIn(d, network)
 	if err != nil {
@@ -123,6 +133,9 @@ func (s *Supervisor) args(d *domain) []string {
 	var shared []string
 	if s.o.ShareLayers {
 		shared = append(shared, "--layers", s.pool().Dir)
+	}
+	if s.hasDisk(d) {
+		shared = append(shared, "--disk", d.diskFile())
 	}
 	if d.writesLayers {
 		shared = append(shared, "--write-layers")

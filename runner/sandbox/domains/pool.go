@@ -120,15 +120,14 @@ func (s *Supervisor) waitQuiet() bool {
 
 // unpack adds the layers of an image to the pool, if it can be pulled without credentials.
 func (s *Supervisor) unpack(image string) error {
-	free, total, err := s.o.DiskSpace(s.o.Dir)
-	if err != nil {
+	if err := s.checkFloor(); err != nil {
 		return err
-	}
-	if free < total/floorShare {
-		return errors.New("the disk has not enough free space")
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, unpackTimeout)
 	defer cancel()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	s.watches.Go(func() { s.watchFloor(ctx, stop) })
 	dir := filepath.Join(s.o.Dir, unpackDir)
 	d, err := openDomain(unpackDir, dir, 0)
 	if err != nil {
@@ -158,6 +157,42 @@ func (s *Supervisor) unpack(image string) error {
 		return fmt.Errorf("unpack %s: %w", image, err)
 	}
 	_, err = c.Solve(ctx, definition, client.SolveOpt{}, nil)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// floorPoll is the interval in which the free space is read while an image is unpacked.
+const floorPoll = 50 * time.Millisecond
+
+// errNoSpace is the error of an image that is not unpacked for lack of space.
+var errNoSpace = errors.New("the disk has not enough free space")
+
+// watchFloor calls stop if the disk has less free space than the states leave free. An image may become very
+// large when it is unpacked, and the builder of the pool has no disk of its own.
+func (s *Supervisor) watchFloor(ctx context.Context, stop context.CancelCauseFunc) {
+	ticker := time.NewTicker(floorPoll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := s.checkFloor(); err != nil {
+			stop(err)
+			return
+		}
+	}
+}
+
+// checkFloor returns errNoSpace if the disk has less free space than the states leave free.
+func (s *Supervisor) checkFloor() error {
+	free, total, err := s.o.DiskSpace(s.o.Dir)
+	if err == nil && free < total/floorShare {
+		err = errNoSpace
+	}
 	return err
 }
 

@@ -34,6 +34,12 @@ type Options struct {
 	Parallel   int           // steps that all builders together run at once; 0 = twice the processors
 	CacheBytes int64         // maximum size of all caches together, in bytes; 0 = DefaultCacheBytes
 
+	// DiskBytes is the size of the disk of each domain, in bytes: the cache, and what its builds write.
+	// 0 = domains have no disks, and share that of Dir. Disks need a privileged process. DiskReserve is the
+	// space that disks leave free on the disk of Dir, in bytes.
+	DiskBytes   int64
+	DiskReserve int64
+
 	// ShareLayers unpacks the layers of public images once for all domains (pool.go).
 	ShareLayers bool
 

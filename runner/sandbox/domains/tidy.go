@@ -100,19 +100,10 @@ func (s *Supervisor) planDrops() []drop {
 		s.o.Log.WithError(err).Warn("cannot read the free space of the caches' disk")
 		free, total = 1, 1
 	}
+	free += s.reserved() // builders give it back when they end
 	floor := total / floorShare
 	shared := s.trimPool(free < floor)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var all []cacheState
-	for _, state := range s.resting {
-		all = append(all, state)
-	}
-	for _, d := range s.domains {
-		busy := d.child != nil && d.child.busy
-		all = append(all, cacheState{name: filepath.Base(d.dir), bytes: d.bytes, used: d.used, busy: busy})
-	}
-	return planDrops(all, space{limit: s.o.CacheBytes, shared: shared, free: free, floor: floor}, time.Now())
+	return planDrops(s.states(), space{limit: s.o.CacheBytes, shared: shared, free: free, floor: floor}, time.Now())
 }
 
 // dropState deletes a state, unless a client uses it meanwhile.

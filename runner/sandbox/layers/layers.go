@@ -29,6 +29,9 @@ type Pool struct {
 	Write bool
 	// Missed is called after a layer was unpacked that is not in the pool. It may be nil.
 	Missed func()
+	// State is the directory of the builder's state, if the builder's snapshots are on a disk that only the
+	// builder mounts; else empty. The links are recorded there, so that Links finds them.
+	State string
 }
 
 // A Layer is the content of the file KEY.json.
@@ -130,6 +133,9 @@ func (p Pool) link(key, upper string) (layer Layer, found bool, err error) {
 	layer, err = p.read(key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return layer, false, nil
+	}
+	if err == nil {
+		err = p.record(filepath.Join(p.Dir, key))
 	}
 	if err == nil {
 		err = replaceByLink(upper, filepath.Join(p.Dir, key))

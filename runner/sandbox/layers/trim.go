@@ -115,14 +115,24 @@ func planTrim(entries []Entry, linked map[string]bool, limit int64) []string {
 	return keys
 }
 
-// Links returns the targets of the links from the state directory of a builder.
+// Links returns the targets of the links from the state directory of a builder. It also returns recorded
+// links whose snapshot was deleted since the builder started.
 func Links(state string) []string {
-	snapshots, err := filepath.Glob(filepath.Join(state, "*", "snapshots", "snapshots", "*", "fs"))
+	return append(snapshotLinks(state), readLinks(filepath.Join(state, recordDir, "*"))...)
+}
+
+// snapshotLinks returns the targets of the links of snapshots.
+func snapshotLinks(state string) []string {
+	return readLinks(filepath.Join(state, "*", "snapshots", "snapshots", "*", "fs"))
+}
+
+func readLinks(pattern string) []string {
+	paths, err := filepath.Glob(pattern)
 	if err != nil {
 		return nil
 	}
 	var targets []string
-	for _, path := range snapshots {
+	for _, path := range paths {
 		if target, err := os.Readlink(path); err == nil {
 			targets = append(targets, target)
 		}

@@ -116,6 +116,7 @@ func configOf(cmd *cli.Command) (Config, error) {
 		Limits:             limits,
 		Layers:             cmd.String("layers"),
 		WriteLayers:        cmd.Bool("write-layers"),
+		Disk:               cmd.String("disk"),
 		SocketGroup:        cmd.Int("socket-group"),
 		Log:                log,
 	}.complete()

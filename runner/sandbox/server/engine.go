@@ -17,12 +17,14 @@ import (
 	"github.com/moby/buildkit/util/db/boltutil"
 	"github.com/moby/buildkit/worker"
 	bolt "go.etcd.io/bbolt"
+
+	"slipway/runner/sandbox/server/builddisk"
 )
 
 // newEngine creates a BuildKit controller for Dockerfile builds, as buildkitd's main does: one worker,
 // the frontends, the cache and the history. The history keeps the content of recent results, because
-// Push reads it.
-func newEngine(ctx context.Context, c Config, p parts) (_ *control.Controller, err error) {
+// Push reads it. cache prunes the cache.
+func newEngine(ctx context.Context, c Config, p parts) (_ *control.Controller, cache builddisk.Pruner, err error) {
 	var undo closers
 	defer func() {
 		if err != nil {
@@ -31,42 +33,45 @@ func newEngine(ctx context.Context, c Config, p parts) (_ *control.Controller, e
 	}()
 	sessions, err := session.NewManager()
 	if err != nil {
-		return nil, fmt.Errorf("open the sessions: %w", err)
+		return nil, nil, fmt.Errorf("open the sessions: %w", err)
 	}
 	hosts := c.registryHosts()
 	w, err := newWorker(ctx, c, hosts, p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	undo.add(w.Close)
 	workers := &worker.Controller{}
 	if err := workers.Add(w); err != nil {
-		return nil, fmt.Errorf("add worker: %w", err)
+		return nil, nil, fmt.Errorf("add worker: %w", err)
 	}
 	fronts, err := frontends(workers.Infos(), c.Frontends)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	cache, err := bboltcachestorage.NewStore(filepath.Join(c.State, "cache.db"))
+	if err := p.disk.PruneAtStart(ctx, w); err != nil {
+		return nil, nil, err
+	}
+	store, err := bboltcachestorage.NewStore(filepath.Join(c.State, "cache.db"))
 	if err != nil {
-		return nil, fmt.Errorf("open cache: %w", err)
+		return nil, nil, fmt.Errorf("open cache: %w", err)
 	}
-	undo.add(cache.Close)
+	undo.add(store.Close)
 	history, err := boltutil.SafeOpen(
 		filepath.Join(c.State, "history.db"),
 		0o600,
 		&bolt.Options{FreelistType: bolt.FreelistMapType},
 	)
 	if err != nil {
-		return nil, fmt.Errorf("open history: %w", err)
+		return nil, nil, fmt.Errorf("open history: %w", err)
 	}
 	undo.add(history.Close)
-	return control.NewController(control.Opt{
+	controller, err := control.NewController(control.Opt{
 		SessionManager:   sessions,
 		WorkerController: workers,
 		Frontends:        fronts,
-		CacheManager:     solver.NewCacheManager(ctx, "local", cache, worker.NewCacheResultStorage(workers)),
-		CacheStore:       cache,
+		CacheManager:     solver.NewCacheManager(ctx, "local", store, worker.NewCacheResultStorage(workers)),
+		CacheStore:       store,
 		HistoryDB:        history,
 		ResolveCacheExporterFuncs: map[string]remotecache.ResolveCacheExporterFunc{
 			"registry": registry.ResolveCacheExporterFunc(sessions, hosts),
@@ -83,6 +88,7 @@ func newEngine(ctx context.Context, c Config, p parts) (_ *control.Controller, e
 		GracefulStop:   ctx.Done(),
 		Entitlements:   nil, // no network.host, no security.insecure, no devices
 	})
+	return controller, w, err
 }
 
 // closers closes the parts of an engine whose start failed, in reverse order.

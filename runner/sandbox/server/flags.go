@@ -83,6 +83,7 @@ func layerFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "layers", Usage: "directory of unpacked layers that builders share", Hidden: true},
 		&cli.BoolFlag{Name: "write-layers", Usage: "add the layers of images to that directory", Hidden: true},
+		&cli.StringFlag{Name: "disk", Usage: "file with a disk for the content of the cache", Hidden: true},
 	}
 }
 

@@ -31,6 +31,7 @@ import (
 	"slipway/config/process"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/cgroup"
+	"slipway/runner/sandbox/server/builddisk"
 	"slipway/runner/sandbox/server/calls"
 )
 
@@ -62,6 +63,10 @@ type Config struct {
 	// empty = none. WriteLayers adds layers to it.
 	Layers      string
 	WriteLayers bool
+
+	// Disk is the file of a disk for the content and the snapshots of the cache (package builddisk); empty =
+	// they are on the file system of State. The server needs a mount namespace of its own.
+	Disk string
 
 	SocketGroup int    // gid that may use the socket in addition to the owner; 0 = the owner's group
 	Ready       func() // called once when the server accepts connections; may be nil
@@ -106,10 +111,19 @@ func Serve(ctx context.Context, c Config) error {
 	}
 	defer func() { _ = listener.Close() }()
 
+	own, err := builddisk.Open(c.Disk, c.State)
+	if err != nil {
+		return fmt.Errorf("start builder: %w", err)
+	}
+	defer func() {
+		if err := own.Close(); err != nil {
+			c.Log.WithError(err).Warn("the disk of this builder keeps free space of the machine")
+		}
+	}()
 	limits := openLimits(ctx, c)
 	defer limits.close()
 	slots := newSlots(parallelism(c.MaxParallelism))
-	engine, err := newEngine(ctx, c, parts{limits: limits, slots: slots, images: follower.images()})
+	engine, cache, err := newEngine(ctx, c, parts{limits: limits, slots: slots, images: follower.images(), disk: own})
 	if err != nil {
 		return fmt.Errorf("start the builder in %s: %w", c.State, err)
 	}
@@ -122,14 +136,16 @@ func Serve(ctx context.Context, c Config) error {
 		return err
 	}
 
-	server := newGRPCServer(counter)
+	solver := builddisk.Solver{Disk: own, State: c.State, Cache: cache, Log: c.Log}
+	server := newGRPCServer(counter, solver.Unary)
 	engine.Register(server)
 	return run(ctx, server, listener, counter, c)
 }
 
-func newGRPCServer(counter *calls.Counter) *grpc.Server {
+// newGRPCServer returns a server without services of BuildKit. solve sees the errors of BuildKit itself.
+func newGRPCServer(counter *calls.Counter, solve grpc.UnaryServerInterceptor) *grpc.Server {
 	server := grpc.NewServer(
-		grpc.ChainUnaryInterceptor(counter.Unary, guardSolve, grpcerrors.UnaryServerInterceptor),
+		grpc.ChainUnaryInterceptor(counter.Unary, guardSolve, grpcerrors.UnaryServerInterceptor, solve),
 		grpc.ChainStreamInterceptor(counter.Stream, grpcerrors.StreamServerInterceptor),
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
 		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),

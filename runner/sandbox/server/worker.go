@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/containerd/v2/plugins/snapshots/native"
@@ -38,6 +39,7 @@ import (
 
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/layers"
+	"slipway/runner/sandbox/server/builddisk"
 	"slipway/runner/sandbox/server/localcontext"
 )
 
@@ -46,33 +48,35 @@ type parts struct {
 	limits *limits
 	slots  *slots
 	images *layers.Images
+	disk   *builddisk.Disk
 }
 
 // newWorker returns BuildKit's runc worker with Slipway's networks. It follows BuildKit's
 // worker/runc.NewWorkerOpt, which cannot run steps without a network.
 func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p parts) (*base.Worker, error) {
-	name, newSnapshotter := chooseSnapshotter(c.State)
-	if name == nativeSnapshotter && mountedNoexec(c.State) {
+	data := p.disk.Dir(c.State)
+	name, newSnapshotter := chooseSnapshotter(data)
+	if name == nativeSnapshotter && mountedNoexec(data) {
 		return nil, fmt.Errorf(
 			"RUN steps cannot start programs: %s is mounted noexec, and overlayfs does not work there: "+
 				"set TMPDIR to another directory, for example a volume",
-			c.State,
+			data,
 		)
 	}
 	root := filepath.Join(c.State, "runc-"+name)
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, fmt.Errorf("make the worker's directory: %w", err)
 	}
-	opt, err := openStores(root, name, newSnapshotter)
+	opt, err := openStores(root, p.disk.Dir(root), name, newSnapshotter)
 	if err != nil {
 		return nil, err
 	}
 	if err := addExecutor(ctx, &opt, c, root); err != nil {
 		return nil, err
 	}
-	opt.Executor = p.limits.wrap(opt.Executor)
+	opt.Executor = p.limits.wrap(p.disk.Wrap(opt.Executor))
 	opt.RegistryHosts = hosts
-	opt.GCPolicy = gcPolicy(c.CacheBytes, c.minFree())
+	opt.GCPolicy = gcPolicy(p.disk.CacheLimits(c.CacheBytes, c.minFree()))
 	opt.ParallelismSem = p.slots.sem
 	opt.BuildkitVersion = client.BuildkitVersion{
 		Package: version.Package, Version: version.Version, Revision: version.Revision,
@@ -80,6 +84,12 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p part
 	shared := c.Layers != "" && name != nativeSnapshotter
 	if shared {
 		pool := layers.Pool{Dir: c.Layers, Write: c.WriteLayers, Missed: p.images.Missed}
+		if p.disk != nil {
+			pool.State = c.State
+		}
+		if err := pool.Record(); err != nil {
+			return nil, err
+		}
 		opt.Applier = pool.Wrap(opt.Applier)
 	}
 	w, err := base.NewWorker(ctx, opt)
@@ -111,26 +121,36 @@ func mountedNoexec(dir string) bool {
 
 // chooseSnapshotter returns the overlayfs snapshotter if the kernel and the file system support it,
 // else the native one, which copies files.
-func chooseSnapshotter(state string) (string, func(root string) (snapshots.Snapshotter, error)) {
+func chooseSnapshotter(state string) (string, func(root, database string) (snapshots.Snapshotter, error)) {
 	if overlayutils.Supported(state) != nil {
-		return nativeSnapshotter, native.NewSnapshotter
+		return nativeSnapshotter, func(root, _ string) (snapshots.Snapshotter, error) {
+			return native.NewSnapshotter(root)
+		}
 	}
-	return "overlayfs", func(root string) (snapshots.Snapshotter, error) {
-		return overlay.NewSnapshotter(root, overlay.AsynchronousRemove)
+	return "overlayfs", func(root, database string) (snapshots.Snapshotter, error) {
+		metadata, err := storage.NewMetaStore(database)
+		if err != nil {
+			return nil, err
+		}
+		return overlay.NewSnapshotter(root, overlay.AsynchronousRemove, overlay.WithMetaStore(metadata))
 	}
 }
 
-// openStores opens the stores of content, snapshots and metadata below root.
+// openStores opens the databases below root, and the stores of content and snapshots below data.
 func openStores(
-	root, snapshotter string,
-	newSnapshotter func(string) (snapshots.Snapshotter, error),
+	root, data, snapshotter string,
+	newSnapshotter func(root, database string) (snapshots.Snapshotter, error),
 ) (base.WorkerOpt, error) {
 	var opt base.WorkerOpt
-	snaps, err := newSnapshotter(filepath.Join(root, "snapshots"))
+	snapshotDir := filepath.Join(root, "snapshots")
+	if err := os.MkdirAll(snapshotDir, 0o700); err != nil {
+		return opt, fmt.Errorf("open snapshots: %w", err)
+	}
+	snaps, err := newSnapshotter(filepath.Join(data, "snapshots"), filepath.Join(snapshotDir, "metadata.db"))
 	if err != nil {
 		return opt, fmt.Errorf("open snapshots: %w", err)
 	}
-	blobs, err := local.NewStore(filepath.Join(root, "content"))
+	blobs, err := local.NewStore(filepath.Join(data, "content"))
 	if err != nil {
 		return opt, fmt.Errorf("open content: %w", err)
 	}
@@ -157,7 +177,7 @@ func openStores(
 	content := containerdsnapshot.NewContentStore(meta.ContentStore(), "buildkit")
 	return base.WorkerOpt{
 		ID:             id,
-		Root:           root,
+		Root:           data, // BuildKit reads the free space there
 		Labels:         map[string]string{wlabel.Executor: "oci", wlabel.Snapshotter: snapshotter},
 		MetadataStore:  cacheMeta,
 		Snapshotter:    containerdsnapshot.NewSnapshotter(snapshotter, meta.Snapshotter(snapshotter), "buildkit", nil),

@@ -20,6 +20,7 @@ import (
 	"slipway/config/size"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/cgroup"
+	"slipway/runner/sandbox/disk"
 	"slipway/runner/sandbox/domains"
 )
 
@@ -105,6 +106,12 @@ func serviceFlags() []cli.Flag {
 			Usage:   "size of the disk of one build, for example 10GB; default: half of the free space, divided by --builds, at most 20GB",
 			Sources: cli.EnvVars("SLIPWAY_BUILD_DISK"),
 		},
+		&cli.StringFlag{
+			Name: "builder-disk",
+			Usage: "size of the disk of one builder, for example 20GB: its cache and what its builds write; " +
+				"default: an eighth of the disk of --state, at least 2GB and at most 20GB",
+			Sources: cli.EnvVars(disk.KeptSetting),
+		},
 	}
 }
 
@@ -117,6 +124,7 @@ type commandLine struct {
 	running       int
 	disk          int64 // bytes; 0 = the default
 	cache         int64 // bytes
+	builderDisk   int64 // bytes; 0 = the default
 	limits        cgroup.Settings
 	limited       bool // the service can enforce the limits
 	registries    []buildservice.LocalRegistry
@@ -135,11 +143,15 @@ func parse(cmd *cli.Command) (commandLine, error) {
 	if err != nil {
 		return commandLine{}, fmt.Errorf("--state: %w", err)
 	}
-	disk, err := parseSize(cmd, "disk")
+	diskBytes, err := parseSize(cmd, "disk")
 	if err != nil {
 		return commandLine{}, err
 	}
 	cache, err := parseSize(cmd, "cache-size")
+	if err != nil {
+		return commandLine{}, err
+	}
+	builderDisk, err := parseSize(cmd, "builder-disk")
 	if err != nil {
 		return commandLine{}, err
 	}
@@ -158,8 +170,9 @@ func parse(cmd *cli.Command) (commandLine, error) {
 	log := logrus.New()
 	log.SetOutput(cmd.Root().ErrWriter)
 	return commandLine{
-		disk:        disk,
+		disk:        diskBytes,
 		cache:       cache,
+		builderDisk: builderDisk,
 		limited:     cmd.Bool("limits"),
 		socket:      cmd.String("socket"),
 		state:       state,
@@ -232,6 +245,10 @@ func (l commandLine) serve(ctx context.Context) error {
 	if err := os.RemoveAll(filepath.Join(l.state, "state")); err != nil {
 		l.log.WithError(err).Warn("cannot delete the cache of an earlier release: delete it by hand")
 	}
+	builderDisk, err := l.builderDiskBytes()
+	if err != nil {
+		return err
+	}
 	// The sandboxes are closed after the builders, because Close kills the processes in their group.
 	sandboxes, stop := l.sandboxes(ctx)
 	defer stop()
@@ -245,6 +262,9 @@ func (l commandLine) serve(ctx context.Context) error {
 		Idle:       l.idle,
 		MaxRunning: l.running,
 		CacheBytes: l.cache,
+
+		DiskBytes:   builderDisk,
+		DiskReserve: minFree,
 
 		ShareLayers: true,
 		Obsolete:    []string{filepath.Join(l.state, "state")}, // state of the former shared builder

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"slipway/runner/sandbox"
 )
 
 // The bounds of the default size of an attempt's disk, in bytes.
@@ -17,6 +19,34 @@ const (
 // logs.
 func diskSize(free int64, builds int) int64 {
 	return max(minDisk, min(free/2/int64(max(builds, 1)), maxDisk))
+}
+
+// The bounds of the default size of a domain's disk, in bytes.
+const (
+	minBuilderDisk = 2 << 30
+	maxBuilderDisk = 20e9
+)
+
+// builderDiskSize returns the default size of a domain's disk: an eighth of the disk of the machine. It
+// must not depend on the free space, because a disk of another size cannot keep its cache.
+func builderDiskSize(total int64) int64 {
+	return max(minBuilderDisk, min(total/8, maxBuilderDisk)) &^ (1<<20 - 1) // whole blocks
+}
+
+// builderDiskBytes returns the size of a domain's disk; 0 = domains have no disks, because this process may
+// not mount them.
+func (l commandLine) builderDiskBytes() (int64, error) {
+	switch {
+	case l.unsupported != "" || !sandbox.Privileged():
+		return 0, nil
+	case l.builderDisk != 0:
+		return l.builderDisk, nil
+	}
+	var s unix.Statfs_t
+	if err := unix.Statfs(l.state, &s); err != nil {
+		return 0, fmt.Errorf("read the size of the disk of %s: %w", l.state, err)
+	}
+	return builderDiskSize(int64(s.Blocks) * s.Bsize), nil //nolint:gosec // a number of blocks fits
 }
 
 // defaultDisk returns the default size of an attempt's disk in a directory.

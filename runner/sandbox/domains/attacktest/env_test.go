@@ -33,6 +33,7 @@ import (
 type env struct {
 	supervisor *domains.Supervisor
 	dir        string // of the supervisor
+	diskBytes  int64  // size of each domain's disk
 	log        *logrustest.Hook
 	base       string // public image with a shell
 	cache      string // repository that the attacker may write
@@ -53,7 +54,7 @@ func newEnv(t testing.TB) *env {
 	needBuilder(t)
 	shell := readShell(t)
 	open := serve(t, newRegistry())
-	e := &env{base: open + "/base:1", cache: open + "/cache"}
+	e := &env{diskBytes: 1 << 30, base: open + "/base:1", cache: open + "/cache"}
 	push(t, e.base, newImage(t, shell, "public"), authn.Anonymous)
 
 	secret := login{user: "victim", password: "s3cret"}
@@ -86,6 +87,7 @@ func (e *env) start(t testing.TB) {
 		Parallel:   64, // some attacks wait in a step until another build has run
 		Log:        log,
 
+		DiskBytes:   e.diskBytes,
 		ShareLayers: true,
 	})
 	t.Cleanup(e.supervisor.Close)

@@ -1,0 +1,162 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Kept is a disk whose content outlives the process that mounts it, for example the cache of a builder.
+// Its file stays, and only one mount namespace mounts it at a time.
+//
+// The owner calls Allocate, and then starts the process that calls Mount in its own mount namespace. The
+// kernel unmounts the disk with that namespace, even after SIGKILL. Before that process ends, it calls
+// Trim. So a disk that is not in use has only the blocks of its content.
+type Kept struct {
+	File    string // path of the file
+	Bytes   int64  // size, at least 16 MiB
+	Reserve int64  // as in Options
+}
+
+// KeptSetting is the name of the setting for the size of the disks of builders.
+const KeptSetting = "SLIPWAY_BUILDER_DISK"
+
+// ErrStale is the error of Allocate for a file that cannot be used any more: the machine crashed while it
+// was mounted, or it has another size. Delete it with everything that refers to its content.
+var ErrStale = errors.New("the disk has another size, or the machine crashed while it was mounted")
+
+// The time limits of Allocate.
+const (
+	detachTimeout = 10 * time.Second      // for the kernel, to unmount the disk of a process that has ended
+	detachPoll    = 10 * time.Millisecond // interval of the checks
+)
+
+// Allocate makes the disk, or makes it ready for another Mount: it takes all its blocks from the machine,
+// so the machine cannot run out of them while the disk is written. It waits until an earlier mount has
+// ended. If the machine has too little space, the error is a *SpaceError.
+func (k Kept) Allocate(ctx context.Context) error {
+	o := Options{Dir: filepath.Dir(k.File), Bytes: k.Bytes, Reserve: k.Reserve}
+	if err := o.complete(); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(k.File, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return k.make(ctx, o)
+	}
+	if err != nil {
+		return fmt.Errorf("open a disk: %w", err)
+	}
+	defer file.Close()
+	if err := waitDetached(ctx, file); err != nil {
+		return err
+	}
+	if err := k.check(file); err != nil {
+		return err
+	}
+	return allocate(file, o)
+}
+
+// make makes the file under another name, so a file with the right name is complete.
+func (k Kept) make(ctx context.Context, o Options) (err error) {
+	name := k.File + ".new"
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("make a disk: %w", err)
+	}
+	defer file.Close()
+	err = allocate(file, o)
+	if err == nil {
+		err = format(ctx, name, o)
+	}
+	if err == nil {
+		err = allocateBlocks(file, o) // see mountFile
+	}
+	if err == nil {
+		err = os.Rename(name, k.File)
+	}
+	if err != nil {
+		_ = os.Remove(name) // the first error is the one to report
+	}
+	return err
+}
+
+// The fields of a superblock of ext4 that check reads.
+// https://www.kernel.org/doc/html/latest/filesystems/ext4/globals.html
+const (
+	superblockAt  = 1024
+	magicAt       = 0x38
+	stateAt       = 0x3a
+	ext4Magic     = 0xef53
+	cleanlyClosed = 1 // without a journal, the kernel clears this bit while the disk is mounted
+)
+
+// check returns ErrStale unless the file has the right size and was unmounted.
+func (k Kept) check(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("open a disk: %w", err)
+	}
+	super := make([]byte, 64)
+	if _, err := file.ReadAt(super, superblockAt); err != nil || info.Size() != k.Bytes {
+		return ErrStale
+	}
+	magic := uint(super[magicAt]) | uint(super[magicAt+1])<<8
+	if magic != ext4Magic || super[stateAt] != cleanlyClosed {
+		return ErrStale
+	}
+	return nil
+}
+
+// waitDetached waits until no loop device has the file.
+func waitDetached(ctx context.Context, file *os.File) error {
+	deadline := time.NewTimer(detachTimeout)
+	defer deadline.Stop()
+	for {
+		attached, err := isAttached(file)
+		if err != nil {
+			return fmt.Errorf("open a disk: %w", err)
+		}
+		if !attached {
+			return nil
+		}
+		select {
+		case <-time.After(detachPoll):
+		case <-deadline.C:
+			return fmt.Errorf("the disk %s is still mounted by another process: end that process", file.Name())
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// MountKept mounts the disk of an allocated file at a directory, which it makes. Use it in a mount
+// namespace of the caller alone.
+func MountKept(file, dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("mount a disk: %w", err)
+	}
+	backing, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("mount a disk: %w", err)
+	}
+	defer backing.Close()
+	if err := mountLoop(backing, dir, unix.MS_NOATIME); err != nil {
+		return fmt.Errorf("mount a disk: %w", err)
+	}
+	return nil
+}
+
+// Read returns how much of the file system of a directory is in use.
+func Read(dir string) (Usage, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return Usage{}, fmt.Errorf("read the usage of a disk: %w", err)
+	}
+	return usageOf(s), nil
+}
