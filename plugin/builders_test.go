@@ -21,6 +21,7 @@ func TestTheServiceGetsTheLimitsAndTheNetwork(t *testing.T) {
 		BuilderIdle:    time.Minute,
 		BuilderCache:   "5GB",
 		BuildDisk:      "2GB",
+		BuilderDisk:    "8GB",
 		Frontends:      []string{"example.com/a", "example.com/b"},
 		LocalRegistry:  []string{"127.0.0.1:5000"},
 		Private:        "refuse",
@@ -31,7 +32,7 @@ func TestTheServiceGetsTheLimitsAndTheNetwork(t *testing.T) {
 	}
 	want := strings.Fields(
 		"--idle 1m0s --running 10 --cache-size 5GB --build-processes 1000 --build-cpus 1.5 --builds 2 " +
-			"--own-builds 1 --build-memory 3GB --disk 2GB --local-registry 127.0.0.1:5000 " +
+			"--own-builds 1 --build-memory 3GB --disk 2GB --builder-disk 8GB --local-registry 127.0.0.1:5000 " +
 			"--private-networks refuse --allowed-network 10.1.2.3:5000 --allowed-network fd12::/16 " +
 			"-- --network none --frontend example.com/a --frontend example.com/b",
 	)
@@ -44,6 +45,7 @@ func TestAnInvalidSettingIsReportedAtTheStart(t *testing.T) {
 	for name, c := range map[string]config.Gateway{
 		"SLIPWAY_BUILDER_CACHE":            {BuilderCache: "many"},
 		"SLIPWAY_BUILD_DISK":               {BuilderCache: "1GB", BuildDisk: "-1GB"},
+		"SLIPWAY_BUILDER_DISK":             {BuilderCache: "1GB", BuilderDisk: "large"},
 		"SLIPWAY_BUILDER_LOCAL_REGISTRIES": {BuilderCache: "1GB", LocalRegistry: []string{"192.0.2.1:5000"}},
 	} {
 		if _, err := serviceArgs(c); err == nil || !strings.Contains(err.Error(), name) {

@@ -15,26 +15,27 @@ import (
 
 func TestClassifyBuildErrors(t *testing.T) {
 	for text, dockerfiles := range map[string]bool{
-		"failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory":    true,
-		"failed to load LLB: network.host is not allowed":                                           true,
-		`failed to do request: Head "https://r/v2/x": dial tcp 10.0.0.1:443: i/o timeout`:           false,
-		"unexpected status from HEAD request to http://r/v2/x/manifests/1: 503 Service Unavailable": false,
-		"toomanyrequests: You have reached your pull rate limit":                                    false,
-		"failed to read dockerfile: failed to mount /x: no space left on device":                    false,
-		"push r/x: failed to do request: dial tcp: lookup r: no such host":                          false,
-		"failed to load cache key: Get \"http://r/\": dial tcp: lookup r: no such host":             true,
-		"failed to resolve source metadata for r/x: dial tcp: lookup r: no such host":               true,
-		"failed to load cache key: Get \"http://r/\": dial tcp: lookup r: server misbehaving":       false,
-		"failed to load cache key: invalid response status 404":                                     true,
-		"failed to load cache key: invalid response status 503":                                     false,
-		"failed to fetch remote git://r/x: git stderr:\nr[0: 10.0.0.1]: errno=No route to host":     true,
-		"failed to fetch remote git://r/x: git stderr:\nr[0: 10.0.0.1]: errno=Connection refused":   false,
-		"failed to fetch remote https://r/x: git stderr:\nThe requested URL returned error: 503":    false,
-		"failed to do request: Head \"http://r/\": builds may not connect to r:80: not allowed":     true,
-		"something that nobody has seen before":                                                     false,
-		"error reading from server: EOF":                                                            false,
-		"dockerfile parse error on line 3: unknown instruction: COPI":                               true,
-		"target stage \"x\" could not be found":                                                     true,
+		"failed to solve: failed to read dockerfile: open Dockerfile: no such file or directory":       true,
+		"failed to load LLB: network.host is not allowed":                                              true,
+		`failed to do request: Head "https://r/v2/x": dial tcp 10.0.0.1:443: i/o timeout`:              false,
+		"unexpected status from HEAD request to http://r/v2/x/manifests/1: 503 Service Unavailable":    false,
+		"toomanyrequests: You have reached your pull rate limit":                                       false,
+		"failed to read dockerfile: failed to mount /x: no space left on device":                       false,
+		"push r/x: failed to do request: dial tcp: lookup r: no such host":                             false,
+		"failed to load cache key: Get \"http://r/\": dial tcp: lookup r: no such host":                true,
+		"failed to resolve source metadata for r/x: dial tcp: lookup r: no such host":                  true,
+		"failed to load cache key: Get \"http://r/\": dial tcp: lookup r: server misbehaving":          false,
+		"failed to load cache key: invalid response status 404":                                        true,
+		"failed to load cache key: invalid response status 503":                                        false,
+		"failed to fetch remote git://r/x: git stderr:\nr[0: 10.0.0.1]: errno=No route to host":        true,
+		"failed to fetch remote git://r/x: git stderr:\nr[0: 10.0.0.1]: errno=Connection refused":      false,
+		"failed to fetch remote https://r/x: git stderr:\nThe requested URL returned error: 503":       false,
+		"failed to do request: Head \"http://r/\": builds may not connect to r:80: not allowed":        true,
+		"failed to copy files: no space left on device: the disk of the builder is full, limit 2GB: X": true,
+		"something that nobody has seen before":                                                        false,
+		"error reading from server: EOF":                                                               false,
+		"dockerfile parse error on line 3: unknown instruction: COPI":                                  true,
+		"target stage \"x\" could not be found":                                                        true,
 	} {
 		if got := isDockerfileError(errors.New(text)); got != dockerfiles {
 			t.Errorf("%q: got %t, want %t", text, got, dockerfiles)
@@ -70,9 +71,11 @@ func TestClassifyBuildErrors(t *testing.T) {
 
 func TestTheLimitIsReadAfterTheCommandOnly(t *testing.T) {
 	const oom = "killed: out of memory, limit 4 GB: SLIPWAY_BUILD_MEMORY"
+	const full = "the disk of the builder is full, limit 2GB: SLIPWAY_BUILDER_DISK"
 	const fork = "fork failed, limit 9 processes: SLIPWAY_BUILD_PROCESSES"
 	for text, want := range map[string]string{
 		`failed to solve: process "/bin/sh -c make" did not complete successfully: ` + oom:                      oom,
+		`failed to solve: process "/bin/sh -c make" did not complete successfully: ` + full:                     full,
 		`failed to solve: process "/bin/sh -c make" did not complete successfully: ` + fork:                     fork,
 		`process "/bin/sh -c make" did not complete successfully: cannot allocate memory`:                       "killed: out of memory",
 		`process "/bin/sh -c make" did not complete successfully: exit code: 137`:                               "",

@@ -35,6 +35,7 @@ func attacks() map[string]attack {
 		"a4-sources":        sources,
 		"a5-network":        several,
 		"a6-disk":           several,
+		"a6-disk-run":       fillDisk,
 		"a6-memory":         func(e *env) string { return e.overLimit("killed: out of memory, limit 512 MB") },
 		"a6-processes":      func(e *env) string { return e.overLimit("fork failed, limit 300 processes") },
 		"a7.3-digest":       func(e *env) string { return e.reached(e.claimByHand("")) },

@@ -36,8 +36,12 @@ func open(t *testing.T) *env {
 	o := localenv.Options{
 		RegistryPassword: secret.New("registry-password-7fb2c1"),
 		Environment: []string{
-			"SLIPWAY_CONCURRENCY=4", "SLIPWAY_CONCURRENCY_PER_BUILD=4", "SLIPWAY_BUILD_DISK=1GB",
-			"SLIPWAY_BUILD_MEMORY=512MB", "SLIPWAY_BUILD_PROCESSES=300",
+			"SLIPWAY_CONCURRENCY=4",
+			"SLIPWAY_CONCURRENCY_PER_BUILD=4",
+			"SLIPWAY_BUILD_DISK=1GB",
+			"SLIPWAY_BUILDER_DISK=1GB",
+			"SLIPWAY_BUILD_MEMORY=512MB",
+			"SLIPWAY_BUILD_PROCESSES=300",
 		},
 	}
 	if program := os.Getenv(programVariable); program != "" {

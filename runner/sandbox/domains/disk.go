@@ -61,12 +61,16 @@ func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 
 // dropOtherLayout deletes a state with a disk if domains have none, and the reverse.
 func (s *Supervisor) dropOtherLayout(d *domain) error {
-	_, diskErr := os.Lstat(d.diskFile())
-	_, stateErr := os.Lstat(filepath.Join(d.dir, stateDir, "cache.db"))
-	if stateErr != nil || (diskErr == nil) == s.hasDisk(d) {
+	used := exists(filepath.Join(d.dir, stateDir, "cache.db"))
+	if !used || exists(d.diskFile()) == s.hasDisk(d) {
 		return nil
 	}
 	return s.dropDomainState(d, "the caches of builds now have disks of their own, or no longer")
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // dropDomainState deletes the state of a domain whose builder does not run.

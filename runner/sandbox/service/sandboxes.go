@@ -77,8 +77,11 @@ func (s *HostSandboxes) Level() buildservice.Level {
 		level.NotHeld = append(level.NotHeld, "network: build hooks have none: "+why)
 	}
 	if !sandbox.Privileged() {
-		level.NotHeld = append(level.NotHeld, "disk: the disk of a build is in memory, and caches can fill the disk of the machine, "+
-			"because the builder service is not root of the machine")
+		level.NotHeld = append(
+			level.NotHeld,
+			"disk: the disk of a build is in memory, and caches can fill the disk of the machine, "+
+				"because the builder service is not root of the machine",
+		)
 	}
 	return level
 }

@@ -21,7 +21,7 @@ var diskAttacks = map[string]string{
 	"a million files":           "RUN i=0; while echo >/tmp/$i; do i=$((i+1)); done; exit 1",
 	"a step that goes on":       "RUN busybox dd if=/dev/zero of=/x bs=1M || true\nRUN echo 1 >/1 && cp /bin/busybox /2",
 	"a large COPY":              "RUN busybox dd if=/dev/zero of=/x bs=1M count=60\nFROM scratch\nCOPY --from=0 /x /1\nCOPY --from=0 /x /2",
-	"layers that fit only once": "RUN busybox dd if=/dev/zero of=/x bs=1M count=60\nRUN busybox dd if=/dev/zero of=/y bs=1M count=60",
+	"layers that fit only once": "RUN busybox dd if=/dev/zero of=/x bs=1M count=70\nRUN busybox dd if=/dev/zero of=/y bs=1M count=70",
 }
 
 // A build that runs out of space fails with the limit. The machine keeps its space, builds of another

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/moby/buildkit/executor"
 	resourcestypes "github.com/moby/buildkit/executor/resources/types"
 	gatewaypb "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/solver/llbsolver/errdefs"
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
 
@@ -23,8 +25,11 @@ const (
 	// samplePeriod is the interval in which the free space is read while a step runs. A program that fails
 	// for lack of space may delete its files before it ends.
 	samplePeriod = 20 * time.Millisecond
-	// pruneTimeout bounds the time of a failed build until the cache is pruned.
-	pruneTimeout = time.Minute
+	// pruneTimeout bounds the time of a failed build until the cache is deleted. Another build may use the
+	// disk for longer.
+	pruneTimeout = 10 * time.Second
+	// prunePeriod is the interval of the attempts to delete the cache.
+	prunePeriod = 50 * time.Millisecond
 	// noSpace is the kernel's error text for a full disk. BuildKit's errors have no type for it.
 	noSpace = "no space left on device"
 )
@@ -106,8 +111,12 @@ func (s Solver) Unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, nex
 	if err == nil {
 		return resp, nil
 	}
-	err, full := s.explain(err)
+	full, err := s.explain(err)
 	if full {
+		var step *errdefs.ExecError
+		if errors.As(err, &step) {
+			_ = step.Release() // it has the files of the failed step
+		}
 		s.deleteCache()
 	}
 	return resp, err
@@ -115,27 +124,39 @@ func (s Solver) Unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, nex
 
 // explain adds the limit to the error of a COPY, an ADD or a base image without space. full reports whether
 // the disk was full. Only the databases of BuildKit are on the disk of the state.
-func (s Solver) explain(err error) (explained error, full bool) {
+func (s Solver) explain(err error) (full bool, explained error) {
 	var exit *gatewaypb.ExitError
 	if errors.As(err, &exit) {
-		return err, exit.Err != nil && strings.HasPrefix(exit.Err.Error(), buildkit.DiskFull)
+		return exit.Err != nil && strings.HasPrefix(exit.Err.Error(), buildkit.DiskFull), err
 	}
 	if !strings.Contains(err.Error(), noSpace) {
-		return err, false
+		return false, err
 	}
 	if usage, readErr := disk.Read(s.State); readErr == nil && usage.Full() {
-		return err, false
+		return false, err
 	}
-	return fmt.Errorf("%w: %s", err, s.Disk.reason()), true
+	return true, fmt.Errorf("%w: %s", err, s.Disk.reason())
 }
 
-// deleteCache deletes all unused entries of the cache.
+// deleteCache deletes all unused entries of the cache until half of the disk is free. BuildKit releases the
+// files of a failed step only some time after its error.
 func (s Solver) deleteCache() {
 	ctx, cancel := context.WithTimeout(context.Background(), pruneTimeout)
 	defer cancel()
-	if err := prune(ctx, s.Cache, client.PruneInfo{All: true}); err != nil {
-		s.Log.WithError(err).Warn("the disk of the builder stays full")
-		return
+	ticker := time.NewTicker(prunePeriod)
+	defer ticker.Stop()
+	for {
+		err := prune(ctx, s.Cache, client.PruneInfo{All: true})
+		if err == nil && s.Disk.isHalfFree() {
+			s.Log.Info("a build filled the disk of the builder; its cache is deleted")
+			return
+		}
+		runtime.GC() // BuildKit releases the files of some errors with a finalizer
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			s.Log.WithError(err).Warn("the disk of the builder stays full, because other builds use it")
+			return
+		}
 	}
-	s.Log.Info("a build filled the disk of the builder; its cache is deleted")
 }

@@ -7,6 +7,7 @@ package builddisk
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/docker/go-units"
@@ -29,8 +30,9 @@ const (
 
 // A Disk is a mounted disk. All methods work with nil, which is no disk. It is safe for concurrent use.
 type Disk struct {
-	dir  string
-	size int64 // in bytes
+	dir   string
+	limit int64 // size of its file in bytes: the setting
+	size  int64 // size of its file system in bytes, which is smaller
 }
 
 // Open mounts the disk of an allocated file below a builder's state. The builder must have a mount
@@ -47,7 +49,11 @@ func Open(file, state string) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Disk{dir: dir, size: usage.Bytes}, nil
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, fmt.Errorf("mount a disk: %w", err)
+	}
+	return &Disk{dir: dir, limit: info.Size(), size: usage.Bytes}, nil
 }
 
 // Dir returns the directory of the disk, or root if there is no disk.
@@ -93,7 +99,7 @@ func (d *Disk) full() string {
 
 // reason returns the error text of a build that filled the disk.
 func (d *Disk) reason() string {
-	return fmt.Sprintf("%s, limit %s: %s", buildkit.DiskFull, units.HumanSize(float64(d.size)), disk.KeptSetting)
+	return fmt.Sprintf("%s, limit %s: %s", buildkit.DiskFull, units.HumanSize(float64(d.limit)), disk.KeptSetting)
 }
 
 // A Pruner deletes entries of a cache, the least recently used first. BuildKit's worker is one.
@@ -119,13 +125,20 @@ func (d *Disk) PruneAtStart(ctx context.Context, cache Pruner) error {
 	return nil
 }
 
+// isHalfFree reports whether half of the disk is free.
+func (d *Disk) isHalfFree() bool {
+	usage, err := disk.Read(d.dir)
+	return err == nil && usage.FreeBytes >= usage.Bytes/2 && usage.FreeInodes >= usage.Inodes/2
+}
+
 // prune deletes unused entries of the cache.
 func prune(ctx context.Context, cache Pruner, rule client.PruneInfo) error {
 	deleted := make(chan client.UsageInfo)
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		for range deleted { //nolint:revive // the entries do not matter
+		for range deleted {
+			continue // the entries do not matter
 		}
 	}()
 	err := cache.Prune(ctx, deleted, rule)
