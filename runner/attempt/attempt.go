@@ -150,7 +150,8 @@ func (o Options) runSession(ctx context.Context, client *report.Client, s spec.S
 	for _, note := range notes {
 		j.log.Line("note: %s", note)
 	}
-	j.registry = publish.NewRegistryClient(o.Version, publish.NewBackoff(o.Backoff), j.log)
+	j.guard = registryGuard(o.Settings, s.Image)
+	j.registry = publish.NewRegistryClient(o.Version, publish.NewBackoff(o.Backoff), j.guard, j.log)
 	result := j.run(work)
 	if errors.Is(context.Cause(work), report.ErrOver) {
 		return result, errors.Join(report.ErrOver, closeSession(ctx, session))

@@ -80,6 +80,7 @@ func (j *job) buildRequest(tree interface {
 		Registries: j.logins.Build,
 		Progress:   j.log,
 		SharedKey:  j.spec.Source.URL,
+		Guard:      j.guard,
 	}, nil
 }
 

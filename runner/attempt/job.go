@@ -28,6 +28,7 @@ type job struct {
 	spec     spec.Spec
 	client   *report.Client
 	registry *registry.Client
+	guard    registry.Guard // of requests to registries; nil = none
 	session  *report.Session
 	log      buildlog.Log
 	redactor *secret.Redactor // masks the result; the session masks the log

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"slipway/config/netpolicy"
 	"slipway/config/text"
 	"slipway/runner/buildhooks"
 	"slipway/runner/buildkit"
@@ -112,7 +113,7 @@ func classify(err error) (spec.State, string) {
 		return spec.Failed, reasonConfig
 	case errors.Is(err, source.ErrCommitGone):
 		return spec.Failed, reasonCommitGone
-	case errors.As(err, &denied):
+	case errors.As(err, &denied), errors.Is(err, netpolicy.ErrRefused):
 		return spec.Error, reasonConfig
 	}
 	return spec.Error, reasonInfrastructure

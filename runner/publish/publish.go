@@ -56,8 +56,13 @@ func Build(ctx context.Context, b Builder, r buildkit.Request, log buildlog.Log)
 }
 
 // NewRegistryClient returns a client that logs each retry. If pause is nil, the client uses its own backoff.
-func NewRegistryClient(version string, pause backoff.BackOff, log buildlog.Log) *registry.Client {
-	return registry.New(registry.Options{UserAgent: "slipway/" + version, Backoff: pause, OnRetry: log.Attempt})
+// guard may be nil.
+func NewRegistryClient(
+	version string, pause backoff.BackOff, guard registry.Guard, log buildlog.Log,
+) *registry.Client {
+	return registry.New(registry.Options{
+		UserAgent: "slipway/" + version, Backoff: pause, Guard: guard, OnRetry: log.Attempt,
+	})
 }
 
 // NewBackoff calls the constructor of a backoff. Without a constructor it returns nil, so that each package

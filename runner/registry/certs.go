@@ -27,7 +27,7 @@ const maxCert = 1 << 20
 type certsTransport struct {
 	dir     string
 	base    *http.Transport
-	guard   func(*http.Transport) http.RoundTripper
+	guard   Guard
 	guarded http.RoundTripper // the guarded base
 
 	mu     sync.Mutex
@@ -37,9 +37,7 @@ type certsTransport struct {
 var _ http.RoundTripper = (*certsTransport)(nil)
 
 // newCertsTransport returns a transport that guards each transport that it uses. guard may be nil.
-func newCertsTransport(
-	dir string, base *http.Transport, guard func(*http.Transport) http.RoundTripper,
-) *certsTransport {
+func newCertsTransport(dir string, base *http.Transport, guard Guard) *certsTransport {
 	if guard == nil {
 		guard = func(t *http.Transport) http.RoundTripper { return t }
 	}

@@ -2,6 +2,8 @@ package registry
 
 import (
 	"fmt"
+	"net"
+	"net/url"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -33,6 +35,21 @@ func ParseImage(image string) (string, error) {
 		)
 	}
 	return full, nil
+}
+
+// Endpoints returns the addresses of an image's registry, as registry.example.com:443. Without a port in
+// the image's name, they are those of HTTPS and HTTP.
+func Endpoints(image string) ([]string, error) {
+	repo, err := repository(image, Login{})
+	if err != nil {
+		return nil, err
+	}
+	host := repo.RegistryStr()
+	if u := (&url.URL{Host: host}); u.Port() != "" {
+		return []string{host}, nil
+	}
+	host = strings.Trim(host, "[]")
+	return []string{net.JoinHostPort(host, "443"), net.JoinHostPort(host, "80")}, nil
 }
 
 // LoginFor returns the login whose host or path prefix matches the image's name in whole segments. Of

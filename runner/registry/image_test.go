@@ -75,3 +75,24 @@ func TestLoginFor(t *testing.T) {
 		}
 	}
 }
+
+func TestEndpoints(t *testing.T) {
+	for image, want := range map[string]string{
+		"registry.example.com/acme/app":      "registry.example.com:443 registry.example.com:80",
+		"registry.example.com:5000/acme/app": "registry.example.com:5000",
+		"127.0.0.1:5000/app":                 "127.0.0.1:5000",
+		"acme/app":                           "index.docker.io:443 index.docker.io:80",
+		"[fd12::1]:5000/app":                 "[fd12::1]:5000",
+	} {
+		got, err := registry.Endpoints(image)
+		if err != nil {
+			t.Errorf("%s: %v", image, err)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: got %q, want %q", image, got, want)
+		}
+	}
+	if _, err := registry.Endpoints("A B"); err == nil {
+		t.Error("an invalid name: got no error, want one")
+	}
+}

@@ -28,12 +28,15 @@ type Login struct {
 	Insecure bool // plain HTTP
 }
 
+// A Guard wraps a transport that connects to registries, for example netpolicy.Policy.Transport.
+type Guard func(*http.Transport) http.RoundTripper
+
 // Options configure a Client. The zero value is usable.
 type Options struct {
 	Transport http.RoundTripper // nil = go-containerregistry's, with proxies from the environment and certificates of Certs
-	// Guard wraps each transport that connects to registries, for example netpolicy.Policy.Transport. nil =
-	// none. It has no effect if Transport is set.
-	Guard     func(*http.Transport) http.RoundTripper
+	// Guard wraps each transport that connects to registries; nil = none. It has no effect if Transport is
+	// set.
+	Guard     Guard
 	Certs     string          // directory of registries' certificates; default CertsDir
 	UserAgent string          // default "slipway"
 	Attempts  uint            // attempts of each operation; default 5

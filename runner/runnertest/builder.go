@@ -93,7 +93,7 @@ func (b *Builder) Push(ctx context.Context, r buildkit.Request, digest string) e
 		b.OnUpload = nil
 		act()
 	}
-	client := registry.New(registry.Options{Backoff: NoBackoff()})
+	client := registry.New(registry.Options{Backoff: NoBackoff(), Guard: r.Guard})
 	return client.Upload(ctx, r.Image, digest, img, registry.LoginFor(r.Image, r.Registries))
 }
 

@@ -33,8 +33,10 @@ type Settings struct {
 	// Workspace is a directory of this attempt that is shared with the sandbox of its build hooks; empty =
 	// the attempt has no such sandbox.
 	Workspace string
-	// Networks decides on addresses that the repository or its registry names.
-	Networks netpolicy.Policy
+	// Networks decides on addresses that the repository or its registry names. If NetworksSet, the builder
+	// service has set it, and it also holds for the runner's own requests to registries.
+	Networks    netpolicy.Policy
+	NetworksSet bool
 }
 
 // A runnerReader holds the settings of a runner while they are read.
@@ -103,10 +105,11 @@ func runnerTable() table.Table[runnerReader] {
 			Set:   absolutePath(func(r *runnerReader) *string { return &r.Workspace }),
 		},
 		{
-			Name: netpolicy.PrivateSetting, Default: netpolicy.PrivateAllow,
-			Help: "allow or refuse: whether submodules and the proxies of build hooks reach private networks; " +
-				"the builder service sets it",
-			Set: table.Text(func(r *runnerReader) *string { return &r.private }),
+			Name: netpolicy.PrivateSetting,
+			Help: "allow or refuse: whether submodules, the proxies of build hooks, and addresses that a registry " +
+				"names reach private networks; the builder service sets it",
+			Unset: "they do, and the runner does not check addresses that a registry names",
+			Set:   table.Text(func(r *runnerReader) *string { return &r.private }),
 		},
 		{
 			Name:  netpolicy.AllowedSetting,
@@ -142,6 +145,7 @@ func Read(e Environment) (Settings, error) {
 	var r runnerReader
 	var policyErr error
 	report, err := rows.Read(given, &r)
+	r.NetworksSet = r.private != ""
 	r.Networks, policyErr = netpolicy.Parse(r.private, r.allowed)
 	err = errors.Join(err, policyErr, r.readBuilder(report.Origins))
 	if err != nil {

@@ -159,6 +159,7 @@ func TestNetworksOfARunner(t *testing.T) {
 	}
 	private, allowed := got.Networks.Settings()
 	checkEqual(t, "private networks", private, "allow")
+	checkEqual(t, "set", got.NetworksSet, false)
 	checkEqual(t, "allowed networks", strings.Join(allowed, " "), "")
 	e = good()
 	e.lines = append(e.lines, "SLIPWAY_PRIVATE_NETWORKS=refuse", "SLIPWAY_ALLOWED_NETWORKS=10.1.2.3:5000,fd12::/16")
@@ -167,6 +168,7 @@ func TestNetworksOfARunner(t *testing.T) {
 	}
 	private, allowed = got.Networks.Settings()
 	checkEqual(t, "private networks", private, "refuse")
+	checkEqual(t, "set", got.NetworksSet, true)
 	checkEqual(t, "allowed networks", strings.Join(allowed, " "), "10.1.2.3:5000 fd12::/16")
 	e = good()
 	e.lines = append(e.lines, "SLIPWAY_ALLOWED_NETWORKS=registry.example.com")

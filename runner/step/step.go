@@ -94,7 +94,7 @@ func Run(ctx context.Context, o Options) error {
 	out := secret.NewRedactor(s.Secrets()...).NewWriter(o.Output)
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
 	r := run{o: o, s: s, out: out, log: buildlog.New(out, o.Now)}
-	r.registry = publish.NewRegistryClient(o.Version, publish.NewBackoff(o.Backoff), r.log)
+	r.registry = publish.NewRegistryClient(o.Version, publish.NewBackoff(o.Backoff), nil, r.log)
 	f := r.flow()
 	r.printHeader(f)
 	if o.PlanOnly || s.DryRun || s.Log.Debug {
