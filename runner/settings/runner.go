@@ -47,9 +47,12 @@ type runnerReader struct {
 	allowed []string // values of netpolicy.AllowedSetting
 }
 
-// runnerTable declares the settings of a runner that a gateway's engine started. The engine sets the
+// runnerTable declares the settings of a runner that a gateway's engine started.
+func runnerTable() table.Table[runnerReader] { return append(attemptTable(), networkTable()...) }
+
+// attemptTable declares the settings of a runner for its attempt. The engine sets the
 // variables, not the user. A CI that passes settings to a plugin step uses the names PLUGIN_….
-func runnerTable() table.Table[runnerReader] {
+func attemptTable() table.Table[runnerReader] {
 	return table.Table[runnerReader]{
 		{
 			Name: runnerURLName, Env: []string{pluginURLName},
@@ -104,6 +107,12 @@ func runnerTable() table.Table[runnerReader] {
 			Unset: "there is no sandbox",
 			Set:   absolutePath(func(r *runnerReader) *string { return &r.Workspace }),
 		},
+	}
+}
+
+// networkTable declares the settings of networks, which the builder service sets.
+func networkTable() table.Table[runnerReader] {
+	return table.Table[runnerReader]{
 		{
 			Name: netpolicy.PrivateSetting,
 			Help: "allow or refuse: whether submodules, the proxies of build hooks, and addresses that a registry " +
