@@ -80,7 +80,10 @@ func (r runc) start(ctx context.Context, spec *specs.Spec) (*guest.Client, *runc
 	p := &runcProcess{runc: r, socket: socket, last: &text.LastLines{Limit: maxOutput}}
 	cmd := r.runCommand()
 	cmd.ExtraFiles = []*os.File{theirs}
-	p.process, err = process.Start(cmd, process.Options{Line: func(line string) { fmt.Fprintln(p.last, text.OneLine(line, maxLine)) }})
+	p.process, err = process.Start(
+		cmd,
+		process.Options{Line: func(line string) { fmt.Fprintln(p.last, text.OneLine(line, maxLine)) }},
+	)
 	if err != nil {
 		_ = client.Close() // nothing was sent
 		socket.Close()

@@ -71,7 +71,10 @@ func (r *Router) startSlirp(ctx context.Context) (_ io.Closer, err error) {
 	cmd := exec.Command(r.options.Slirp, slirpArgs(netns.Path(r.file), r.versions)...)
 	cmd.ExtraFiles = []*os.File{theirs}
 	output := &text.LastLines{Limit: maxOutput}
-	started, err := process.Start(cmd, process.Options{Line: func(line string) { fmt.Fprintln(output, text.OneLine(line, maxLine)) }})
+	started, err := process.Start(
+		cmd,
+		process.Options{Line: func(line string) { fmt.Fprintln(output, text.OneLine(line, maxLine)) }},
+	)
 	theirs.Close()
 	if err != nil {
 		return nil, fmt.Errorf("start slirp4netns: %w", err)
