@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -24,6 +25,7 @@ import (
 
 	"slipway/runner/attemptca"
 	"slipway/runner/attemptserver"
+	"slipway/runner/sandbox/netns"
 )
 
 // craneVariable makes this program crane: go-containerregistry's own calls, inside the place.
@@ -233,8 +235,11 @@ func (p *place) serve(attempt context.Context, authority *attemptca.Authority, a
 	namespace, err := os.Open("/proc/" + p.pid + "/ns/net")
 	p.must(err)
 	defer namespace.Close()
-	l, err := attemptserver.Listen(p.t.Context(), namespace, address)
-	p.must(err)
+	var l net.Listener
+	p.must(netns.Do(namespace, func() (err error) {
+		l, err = net.Listen("tcp", address)
+		return err
+	}))
 	config, err := authority.TLSConfig(s.hosts...)
 	p.must(err)
 	logger := logrus.New()

@@ -124,7 +124,12 @@ func New(o Options) (*Service, error) {
 	if o.Grace == 0 {
 		o.Grace = 5 * time.Second
 	}
-	if err := os.RemoveAll(o.attemptsDir()); err != nil {
+	// A killed service without a mount namespace of its own leaves its disks mounted.
+	err := disk.Sweep(o.attemptsDir())
+	if err == nil {
+		err = os.RemoveAll(o.attemptsDir())
+	}
+	if err != nil {
 		return nil, fmt.Errorf("delete the files of earlier attempts: %w", err)
 	}
 	//nolint:gosec // each runner passes through to its own directory
