@@ -23,7 +23,7 @@ type Control struct {
 }
 
 // OpenControl returns the control socket that the environment names, or nil if the service did not
-// start this runner. It closes the descriptor for programs that this process executes.
+// start this runner. Programs that this process executes do not inherit the descriptor.
 func OpenControl(getenv func(string) string) (*Control, error) {
 	text := getenv(ControlVar)
 	if text == "" {

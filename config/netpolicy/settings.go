@@ -106,7 +106,7 @@ func splitPort(text string) (host string, port uint16, err error) {
 			return "", 0, fmt.Errorf("%q has no closing bracket: write it in the form [fd12::1]:5000", text)
 		}
 		if digits, found = strings.CutPrefix(digits, ":"); !found && digits != "" {
-			return "", 0, fmt.Errorf("%q has text after the bracket: write it as [fd12::1]:5000", text)
+			return "", 0, fmt.Errorf("%q has text after the bracket: write it in the form [fd12::1]:5000", text)
 		}
 	} else if strings.Count(text, ":") == 1 {
 		host, digits, found = strings.Cut(text, ":")

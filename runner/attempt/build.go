@@ -129,7 +129,7 @@ func (b *builderConnection) open(ctx context.Context, contextDir string) (err er
 // close closes the connection and ends the builder that open started.
 func (b *builderConnection) close() {
 	if b.Builder != nil {
-		_ = b.Close() // the image is pushed by now, or is not wanted
+		_ = b.Close() // the image has been pushed, or is not needed
 	}
 	if b.stop != nil {
 		b.stop()

@@ -30,7 +30,7 @@ var errStopped = errors.New("the step was stopped before it finished (SIGTERM)")
 type PipelineRequest struct {
 	Settings settings.PipelineRequest
 	Run      Options       // options of each build; its Settings are made here
-	Patience time.Duration // how long to wait for the first build: the push's webhook may be late; default 2 min
+	Patience time.Duration // time limit for the first build, because the push's webhook may be late; default 2 min
 	Pace     func() backoff.BackOff
 }
 

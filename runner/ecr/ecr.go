@@ -101,7 +101,7 @@ func (c *Client) Login(ctx context.Context) (username string, password secret.Se
 	return username, secret.New(token), nil
 }
 
-// A Repository is the wanted state of a repository. Settings that are not set stay unchanged.
+// A Repository is the desired state of a repository. Settings that are not set stay unchanged.
 type Repository struct {
 	Name      string // without the registry, for example acme/app
 	Create    bool   // create the repository if it does not exist
@@ -110,8 +110,8 @@ type Repository struct {
 	Policy    string // access policy as JSON; empty = unchanged
 }
 
-// EnsureRepository creates the repository if wanted, and applies its settings. It is idempotent. It returns the
-// applied changes as words for the log, also together with an error. The error wraps ErrKey or
+// EnsureRepository creates the repository if Create is set, and applies its settings. It is idempotent. It
+// returns the applied changes as text for the log, also together with an error. The error wraps ErrKey or
 // ErrDenied.
 func (c *Client) EnsureRepository(ctx context.Context, want Repository) (done []string, err error) {
 	if want.Create {

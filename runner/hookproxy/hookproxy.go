@@ -29,7 +29,7 @@ type Options struct {
 	Gateway string           // the build's address at the gateway's git proxy
 	Token   secret.Secret    // the attempt's token for the gateway
 	Image   *Image           // image that hooks may push; nil = none
-	End     time.Time        // when the attempt ends at the latest
+	End     time.Time        // latest end of the attempt
 	Policy  netpolicy.Policy // addresses that the registry, and the source provider's name, may lead to
 	Log     logrus.FieldLogger
 }

@@ -47,7 +47,7 @@ func (m Manifest) taggable() (remote.Taggable, error) {
 		return nil, fmt.Errorf("manifest %s: %w", m.Digest, err)
 	}
 	if kind.MediaType == "" {
-		return nil, nil // OCI allows to omit it; the registry knows it from the upload
+		return nil, nil // optional in OCI; the registry has it from the upload
 	}
 	return rawManifest{m.Bytes, kind.MediaType}, nil
 }

@@ -33,7 +33,7 @@ type authorizer struct {
 
 	challenge *challenge       // nil = not known yet
 	current   *Login           // nil = not known yet
-	loggedIn  time.Time        // when current was obtained
+	loggedIn  time.Time        // time at which current was obtained
 	tokens    map[string]token // tokens by their scopes
 }
 

@@ -14,7 +14,7 @@ var requestHeaders = []string{
 }
 
 // responseHeaders are the headers of the registry that a client gets. Location, Link,
-// Docker-Content-Digest of a push and Docker-Upload-Uuid are written anew.
+// Docker-Content-Digest of a push and Docker-Upload-Uuid have values of the proxy.
 var responseHeaders = []string{
 	"Accept-Ranges",
 	"Content-Encoding",

@@ -5,8 +5,8 @@
 // names. The proxy holds the registry's real credential, which never reaches them.
 //
 // It follows https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md. No part of a
-// request is passed on unchecked. Paths are matched against the allowed repositories, queries are written
-// anew from checked values, and headers come from a short list.
+// request is passed on unchecked. Paths are matched against the allowed repositories, queries are built from
+// checked values, and headers come from a short list.
 package registryproxy
 
 import (

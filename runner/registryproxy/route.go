@@ -52,7 +52,7 @@ type route struct {
 var errPath = problem{http.StatusForbidden, "DENIED", "this build may not use that address of the registry"}
 
 // errQuery is the response to a malformed query.
-var errQuery = problem{http.StatusBadRequest, "UNSUPPORTED", "the query is malformed"}
+var errQuery = problem{http.StatusBadRequest, "UNSUPPORTED", "the query has an invalid parameter"}
 
 // parse reads a request line's address as it was sent. A valid path has nothing to decode, so
 // encoded slashes and dots match nothing.

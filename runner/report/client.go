@@ -33,7 +33,7 @@ var (
 type StatusError struct {
 	Status     int
 	Message    string        // message in the gateway's reply
-	RetryAfter time.Duration // how long to wait, at most maxRetryAfter; 0 = not set by the gateway
+	RetryAfter time.Duration // time to wait, at most maxRetryAfter; 0 = not set by the gateway
 }
 
 // maxRetryAfter is well below the time after which a gateway gives up a runner without reports.
@@ -57,7 +57,7 @@ type Options struct {
 	Version   string                 // version of this program
 	HTTP      *http.Client           // nil = one with a time-out of 30 s; redirects are never followed
 	Heartbeat time.Duration          // default 1 s
-	Patience  time.Duration          // how long claim and finish try to reach the gateway; default 2 min
+	Patience  time.Duration          // time for which claim and finish try to reach the gateway; default 2 min
 	Backoff   func() backoff.BackOff // nil = exponential from 200 ms to 5 s, jittered
 	Now       func() time.Time       // nil = time.Now
 }

@@ -50,7 +50,7 @@ func privilegeHint(environ map[string]string, fix string) string {
 			"with seccompProfile {type: Unconfined}"
 	case name == ci.Woodpecker:
 		hint = "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server to the step's image with its tag; " +
-			"the step may have settings alone, no commands"
+			"the step may have settings, but no commands"
 	case kubernetes:
 		hint = "give the container securityContext with privileged: true, or with seccompProfile {type: Unconfined}"
 	default:

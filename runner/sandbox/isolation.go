@@ -56,7 +56,7 @@ const (
 // against others. Only an attempt shows whether one really works.
 type isolationPlan struct {
 	candidates []isolation
-	reasons    []string // why candidates were omitted or failed
+	reasons    []string // reasons why candidates were omitted or failed
 	fix        string   // the setting that would allow a candidate
 }
 

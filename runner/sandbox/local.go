@@ -19,7 +19,7 @@ const DialTimeout = time.Minute
 type LocalBuilder struct {
 	Program    string                    // path of a program with the command builder; empty = this program
 	Context    string                    // directory of the build context
-	Cache      LocalCache                // where the builder keeps its cache
+	Cache      LocalCache                // place of the builder's cache
 	Registries []spec.RegistryCredential // the insecure ones are read over plain HTTP
 	Environ    []string                  // the step's environment; the builder gets only the variables that it needs
 	Output     io.Writer                 // the step's log; nil = discard

@@ -17,8 +17,8 @@ import (
 // machineFacts describes the process and its machine for planIsolation.
 type machineFacts struct {
 	uid        int
-	admin      bool                   // CAP_SYS_ADMIN
-	setIDs     bool                   // CAP_SETUID and CAP_SETGID
+	admin      bool                   // this process has CAP_SYS_ADMIN
+	setIDs     bool                   // this process has CAP_SETUID and CAP_SETGID
 	seccomp    bool                   // a seccomp filter is active
 	apparmor   string                 // AppArmor profile; empty = none
 	cgroups    bool                   // /sys/fs/cgroup is writable, so runc can create cgroups

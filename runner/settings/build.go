@@ -51,7 +51,7 @@ func buildTable() table.Table[stepReader] {
 		},
 		{
 			Name: "PLUGIN_NO_CACHE_FILTER",
-			Help: "stages of the Dockerfile to run again, as for docker build --no-cache-filter: a list",
+			Help: "stages of the Dockerfile to run again: a list in the form of docker build --no-cache-filter",
 			Set:  table.List(func(r *stepReader) *[]string { return &r.Build.NoCacheStages }),
 		},
 		proxyRow("HTTP_PROXY", "proxy for RUN"),

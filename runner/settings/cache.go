@@ -14,7 +14,7 @@ func cacheTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
 			Name: "PLUGIN_CACHE_FROM",
-			Help: "caches to read, as for docker build --cache-from: a list, " +
+			Help: "caches to read: a list in the form of docker build --cache-from, " +
 				"whose entries' own commas have a backslash before them",
 			Set: func(r *stepReader, name, text string) (err error) {
 				r.Build.CacheFrom, err = parseCaches(name, text, "src")
@@ -23,7 +23,7 @@ func cacheTable() table.Table[stepReader] {
 		},
 		{
 			Name: "PLUGIN_CACHE_TO",
-			Help: "caches to write, as for docker build --cache-to",
+			Help: "caches to write: a list in the form of docker build --cache-to",
 			Set: func(r *stepReader, name, text string) (err error) {
 				r.Build.CacheTo, err = parseCaches(name, text, "dest")
 				return err

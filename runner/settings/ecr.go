@@ -126,7 +126,7 @@ func (r *stepReader) applyECR() error {
 		return nil
 	}
 	if v.region != "" && v.region != e.Region {
-		return fmt.Errorf("%s is %s, and PLUGIN_REPO is in %s: a login is valid in one region only",
+		return fmt.Errorf("%s is %s, and PLUGIN_REPO is in %s: set it to that region, or remove it",
 			awsRegionName, v.region, e.Region)
 	}
 	if err := r.chooseKey(&e, listed); err != nil {
@@ -205,7 +205,7 @@ func (p *Plugin) setListedKey(e loginEntry, host, origin string) error {
 			"a CI keeps secrets from pull requests and from steps that do not name them", origin, host)
 	case e.AWSRegion != "" && e.AWSRegion != found[2]:
 		return fmt.Errorf("%s: aws_region is %s, and the registry is in %s: "+
-			"a login is valid in one region only", origin, e.AWSRegion, found[2])
+			"set it to that region, or remove it", origin, e.AWSRegion, found[2])
 	case p.ECR.Host != "":
 		return fmt.Errorf("%s is the second login with an AWS key, and only one is allowed: "+
 			"set its username to AWS, and its password to the output of `aws ecr get-login-password`", origin)

@@ -101,7 +101,7 @@ func tagTable() table.Table[tagValues] {
 		{
 			Name: "PLUGIN_AUTO_TAG_MODE", Default: string(tags.Slipway),
 			Help: "rules to apply: docker (plugins/docker), buildx (Woodpecker's docker-buildx), or slipway, " +
-				"which moves latest from the default branch alone, unless a release's tags name it",
+				"which moves latest only from the default branch, unless a release's tags name it",
 			Set: table.OneOf(func(t *tagValues) *tags.Mode { return &t.mode }, tags.Docker, tags.Buildx, tags.Slipway),
 		},
 		{

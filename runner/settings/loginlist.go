@@ -93,7 +93,7 @@ func (p *Plugin) parseLoginEntry(text json.RawMessage, origin string, isFirst bo
 		p.warn("%s: no login at %s: %s is not set", origin, l.Host, missing)
 		return Login{}, nil
 	}
-	return Login{}, fmt.Errorf("%s, for %s, has no %s; "+
+	return Login{}, fmt.Errorf("%s, for %s, has no %s: set it; "+
 		"a CI keeps secrets from pull requests and from steps that do not name them", origin, l.Host, missing)
 }
 

@@ -19,7 +19,7 @@ func (l StepLogins) For(image string) (all []spec.RegistryCredential, notes []st
 	err = p.useLogins(l)
 	if !l.Main.Anonymous() && p.LoginFor(image).Anonymous() {
 		p.warn(
-			"the login of %s is for %s, and the image is %s: nothing is pushed with it",
+			"the login of %s is for %s, and the image is %s: the push does not use the login",
 			l.Main.Origin,
 			l.Named,
 			image,

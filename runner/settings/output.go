@@ -59,9 +59,9 @@ func outputTable() table.Table[stepReader] {
 		},
 		{
 			Name: outputName,
-			Help: "outputs, as for docker buildx --output: type=image with push, compression, compression-level, " +
+			Help: "outputs in the form of docker buildx --output: type=image with push, compression, compression-level, " +
 				"force-compression, oci-mediatypes, rewrite-timestamp; or type=oci, docker or tar with dest=path, " +
-				"a file that is written besides",
+				"a file in addition to the push",
 			Set: table.Text(func(r *stepReader) *string { return &r.output }),
 		},
 	}

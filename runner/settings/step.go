@@ -95,7 +95,7 @@ func sourceTable() table.Table[stepReader] {
 type Files struct {
 	Artifact, Metadata, Digest string
 	RegistryType, RegistryURL  string // kind and URL of the registry in the artifact file
-	Card                       string // where the CI wants a card: /dev/stdout, or a file
+	Card                       string // path of the card that the CI requests: /dev/stdout, or a file
 }
 
 func fileTable() table.Table[stepReader] {
@@ -117,7 +117,7 @@ func fileTable() table.Table[stepReader] {
 		},
 		{
 			Name: "PLUGIN_DIGEST_FILE",
-			Help: "file for the image's digest alone: sha256:…",
+			Help: "file for only the image's digest: sha256:…",
 			Set:  table.Text(func(r *stepReader) *string { return &r.Files.Digest }),
 		},
 		{

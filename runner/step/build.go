@@ -118,7 +118,7 @@ func (r run) openBuilder(
 		)
 	}
 	closeBuilder = func() {
-		_ = b.Close() // the image is pushed by now, or is not wanted
+		_ = b.Close() // the image has been pushed, or is not needed
 		stop()
 	}
 	if r.s.Log.Quiet {

@@ -11,7 +11,7 @@ import (
 	"slipway/runner/publish"
 )
 
-// A sender sends the step's image to a repository by its digest. It returns the image as it is then.
+// A sender sends the step's image to a repository by its digest. It returns the sent image.
 type sender interface {
 	send(ctx context.Context, image, mountFrom string) error
 	current() buildkit.Image

@@ -93,7 +93,7 @@ const maxStatusError = 500
 type status struct {
 	run      run
 	target   statusTarget
-	problem  error         // why nothing is reported although the settings may expect it
+	problem  error         // reason why nothing is reported although the settings may expect it
 	started  chan struct{} // closed when the start was reported, or could not be; nil = nothing is reported
 	giveUp   context.CancelFunc
 	endLimit time.Duration

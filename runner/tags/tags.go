@@ -136,10 +136,10 @@ func (d *decision) tagsWithoutAuto(named []string) []string {
 func (d *decision) derive() ([]string, error) {
 	if d.run.Ref == "" {
 		return nil, errors.New("the CI does not set the ref (DRONE_COMMIT_REF, CI_COMMIT_REF): " +
-			"name the tags (setting tags)")
+			"set the tags (setting tags)")
 	}
 	if !spec.LegalTag(d.s.DefaultTag) {
-		return nil, fmt.Errorf("default_tag is %q, which is not a tag", d.s.DefaultTag)
+		return nil, fmt.Errorf("default_tag is %q, "+tagGrammar, d.s.DefaultTag)
 	}
 	var all []string
 	switch {

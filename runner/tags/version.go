@@ -83,7 +83,7 @@ func (v version) tags(mode Mode) ([]string, error) {
 	return linesOf(numbers), nil
 }
 
-// noVersionError returns the error for a Git tag that is not a version of the wanted form.
+// noVersionError returns the error for a Git tag that is not a version of the required form.
 func (v version) noVersionError(want string) error {
 	return fmt.Errorf("the Git tag %q is not a version like v%s, so no image tags can be derived from it: "+
 		"set the tags (setting tags, with auto_tag off), or run the step only for versions", v.whole, want)

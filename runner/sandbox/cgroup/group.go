@@ -54,7 +54,7 @@ func (g Group) set(l Limits) error {
 // start in the group. On version 2 the group must have no groups below it.
 func (g Group) Add(pid int) error { return g.addIn(g.tree.dirs, pid) }
 
-// addIn moves a process into the group in some hierarchies.
+// addIn moves a process into the group in the given hierarchies.
 func (g Group) addIn(hierarchies []string, pid int) error {
 	for _, dir := range hierarchies {
 		err := write(filepath.Join(dir, g.path, procs), strconv.Itoa(pid))

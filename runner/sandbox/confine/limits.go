@@ -41,7 +41,7 @@ func dropPrivileges() error {
 	}
 	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
-		// Without CAP_SETPCAP the set stays. It has no effect with no_new_privs. The kernel may know fewer
+		// Without CAP_SETPCAP the set stays. It has no effect with no_new_privs. The kernel may support fewer
 		// capabilities than this program.
 		if err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("drop capability %d: %w", c, err)

@@ -28,7 +28,7 @@ type Facts struct {
 	OtherIDs     bool   // the user namespace has the user and group ids of hooks
 	SetGroups    bool   // the supplementary groups can be removed
 	Landlock     int    // version; 0 = none
-	LandlockErr  string // why Landlock is not available
+	LandlockErr  string // reason why Landlock is not available
 }
 
 // A Plan is the chosen level, with the reasons.

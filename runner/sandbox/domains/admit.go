@@ -20,7 +20,7 @@ type load struct {
 	domain    string // id
 	busy      bool
 	idleSince time.Time
-	refusedAt time.Time // when it last refused to stop; zero = never
+	refusedAt time.Time // time at which it last refused to stop; zero = never
 }
 
 // chooseVictim returns the builder that has been idle for the longest time. It skips a builder that

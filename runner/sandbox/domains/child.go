@@ -35,7 +35,7 @@ type child struct {
 	// The fields below are guarded by Supervisor.mu.
 	busy      bool      // a client is using it
 	idleSince time.Time // if it is not busy
-	refusedAt time.Time // when it last refused to stop
+	refusedAt time.Time // time at which it last refused to stop
 }
 
 // sendTimeout is the time limit of a message to a builder.

@@ -75,7 +75,7 @@ const DefaultCacheBytes = 20e9
 // The time limits of a Supervisor.
 const (
 	stopTimeout  = 15 * time.Second // time from the stop signal to the kill of a child
-	stateTimeout = 5 * time.Second  // how long a killed predecessor may take to release a directory
+	stateTimeout = 5 * time.Second  // time that a killed predecessor gets to release a directory
 	statePoll    = 20 * time.Millisecond
 )
 

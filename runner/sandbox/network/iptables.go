@@ -24,8 +24,8 @@ func program(version family, suffix string) string {
 	return "iptables" + suffix
 }
 
-// startRestore starts iptables-restore in the network namespace of this thread, one of ours. The caller must
-// wait.
+// startRestore starts iptables-restore in the network namespace of this thread, which Slipway made. The
+// caller must wait.
 func startRestore(ctx context.Context, version family, rules string, args ...string) (*loading, error) {
 	l := newLoading(ctx, version, rules, args...)
 	// Old versions lock a file of the machine that an ordinary user cannot open. The lock is not needed,

@@ -31,7 +31,7 @@ func listenFlags() []cli.Flag {
 		},
 		&cli.IntFlag{
 			Name:    "socket-group",
-			Usage:   "gid that may use the socket besides the owner",
+			Usage:   "gid that may use the socket in addition to the owner",
 			Value:   os.Getegid(),
 			Sources: env("SLIPWAY_BUILDER_SOCKET_GROUP"),
 		},
@@ -60,7 +60,7 @@ func buildFlags() []cli.Flag {
 		},
 		&cli.StringSliceFlag{
 			Name: "frontend",
-			Usage: "Dockerfile frontend image (# syntax=) to allow besides docker/dockerfile:1, " +
+			Usage: "Dockerfile frontend image (# syntax=) to allow in addition to docker/dockerfile:1, " +
 				"which is built in",
 			Sources: env("SLIPWAY_BUILDER_FRONTENDS"),
 		},

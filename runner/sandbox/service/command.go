@@ -68,7 +68,7 @@ func serviceFlags() []cli.Flag {
 		},
 		&cli.StringFlag{
 			Name:    "gateway-user",
-			Usage:   "user of the gateway, a name or a uid, which may use the service besides the service's own user",
+			Usage:   "user of the gateway, a name or a uid, which may use the service in addition to the service's own user",
 			Sources: cli.EnvVars("SLIPWAY_SERVICE_GATEWAY_USER"),
 		},
 		&cli.StringFlag{

@@ -51,7 +51,7 @@ func PolicyArgs(p netpolicy.Policy) []string {
 const lookupTimeout = 2 * time.Second
 
 // refusedProxies returns a message for each proxy that the policy refuses. Builders use the proxies, and a
-// packet filter does not know their names. A proxy on the machine's loopback is forwarded.
+// packet filter sees no names. A proxy on the machine's loopback is forwarded.
 func refusedProxies(proxies []string, p netpolicy.Policy) []string {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
 	defer cancel()

@@ -59,7 +59,7 @@ func SendParallel(w io.Writer, steps int) error { return send(w, parallel, strco
 
 // Reports receives the messages of a builder. Calls do not overlap.
 type Reports struct {
-	Busy    func(busy bool)   // whether a client is using the builder
+	Busy    func(busy bool)   // reports whether a client is using the builder
 	Refused func()            // the builder does not stop, because a client is using it
 	Size    func(bytes int64) // size of the builder's cache
 	Image   func(name string) // an image with layers that the builder had to unpack; its name is not checked
