@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// The settings of the policy. The gateway, the builder service and builders have the same ones.
+// The settings of the policy. The gateway, the builder service and builders have the same settings.
 const (
 	PrivateSetting = "SLIPWAY_PRIVATE_NETWORKS"
 	AllowedSetting = "SLIPWAY_ALLOWED_NETWORKS"

@@ -32,7 +32,7 @@ func EndWith(attempt context.Context, ended, next http.Handler) http.Handler {
 		control, past := http.NewResponseController(w), time.Unix(1, 0)
 		// Setting a deadline fails if connections have none, for example with a test's recorder.
 		if attempt.Err() != nil {
-			_ = control.SetReadDeadline(past) // else the server waits for the rest of the body
+			_ = control.SetReadDeadline(past) // without it, the server waits for the rest of the body
 			ended.ServeHTTP(w, r)
 			return
 		}

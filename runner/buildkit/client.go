@@ -44,7 +44,7 @@ type Client struct {
 // A Request describes a build. Context and Dockerfile are paths on disk. Symbolic links out of their
 // directories are not followed.
 type Request struct {
-	Context    string            // directory
+	Context    string            // directory of the build context
 	Dockerfile string            // file, inside or outside of Context
 	Target     string            // stage to stop at; empty = the last
 	BuildArgs  map[string]string // values of ARG instructions by name

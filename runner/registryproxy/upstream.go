@@ -90,7 +90,7 @@ type call struct {
 	scopes []string // scopes that the token must have
 
 	bytes  []byte    // the body, if it is held in memory
-	stream io.Reader // else the body, as it comes from the client; nil = use bytes
+	stream io.Reader // the body, as the client sends it; nil = use bytes
 	length int64     // length of the stream, in bytes; -1 = unknown
 }
 

@@ -20,7 +20,7 @@ type LocalBuilder struct {
 	Program    string                    // path of a program with the command builder; empty = this program
 	Context    string                    // directory of the build context
 	Cache      LocalCache                // place of the builder's cache
-	Registries []spec.RegistryCredential // the insecure ones are read over plain HTTP
+	Registries []spec.RegistryCredential // logins; insecure registries are read over plain HTTP
 	Environ    []string                  // the step's environment; the builder gets only the variables that it needs
 	Output     io.Writer                 // the step's log; nil = discard
 }

@@ -26,9 +26,9 @@ const (
 // from a gateway.
 type PipelineRequest struct {
 	Gateway        string // without a trailing slash
-	AutomatedBuild string // id
+	AutomatedBuild string // id of the automated build
 	Token          secret.Secret
-	Builder        string            // address; empty = start one
+	Builder        string            // address of the builder; empty = start one
 	BuilderTLS     identity.Identity // client certificate for the builder
 	Hooks          bool              // build hooks may run here
 	Commit, Ref    string            // commit and ref of the pipeline

@@ -34,13 +34,13 @@ type Plugin struct {
 	CI         ci.Run
 	Dockerfile string // relative to Workspace, as Context is
 	Context    string
-	Target     string   // stage; empty = the last
+	Target     string   // stage to build; empty = the last
 	Platforms  []string // none = the builder's own
 	BuildArgs  map[string]string
 	Logins     []Login // each registry, or beginning of image names, once
 	DryRun     bool
 	NoCache    bool
-	Builder    string            // address; empty = start one
+	Builder    string            // address of the builder; empty = start one
 	BuilderTLS identity.Identity // client certificate for the builder
 	Build      spec.BuildOptions
 	Labels     Labels

@@ -161,9 +161,9 @@ func (r *stepReader) applySign() {
 	key := r.Sign.Key
 	r.Sign.InFile = !key.IsZero() && !strings.Contains(key.Reveal(), "-----BEGIN")
 	if key.IsZero() && (!r.Sign.Password.IsZero() || r.Origins[signParamsName] != Default) {
-		r.warn("the image is not signed: %s is not set, though %s or %s is; "+
+		r.warn("the image is not signed: %s or %s is set without %s; "+
 			"a CI keeps secrets from pull requests and from steps that do not name them",
-			signKeyName, signPasswordName, signParamsName)
+			signPasswordName, signParamsName, signKeyName)
 	}
 }
 

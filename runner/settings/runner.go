@@ -25,7 +25,7 @@ const (
 type Settings struct {
 	URL     string // URL of the runner protocol for this build, without a trailing slash
 	Token   secret.Secret
-	Builder string // address; empty = start one
+	Builder string // address of the builder; empty = start one
 	// BuilderTLS is the certificate of the step for that builder. If it is zero, the gateway sends one.
 	BuilderTLS identity.Identity
 	Hooks      bool   // build hooks may run here
@@ -115,14 +115,15 @@ func networkTable() table.Table[runnerReader] {
 	return table.Table[runnerReader]{
 		{
 			Name: netpolicy.PrivateSetting,
-			Help: "allow or refuse: whether submodules, the proxies of build hooks, and addresses that a registry " +
-				"names reach private networks; the builder service sets it",
-			Unset: "they do, and the runner does not check addresses that a registry names",
+			Help: "allow or refuse connections to private networks: of submodules, of build hooks, and to " +
+				"addresses that a registry names; the builder service sets it",
+			Unset: "allow, and the runner does not check addresses that a registry names",
 			Set:   table.Text(func(r *runnerReader) *string { return &r.private }),
 		},
 		{
-			Name:  netpolicy.AllowedSetting,
-			Help:  "addresses and networks that they reach although they are refused; the builder service sets it",
+			Name: netpolicy.AllowedSetting,
+			Help: "addresses and networks that submodules and build hooks may reach although a rule refuses them; " +
+				"the builder service sets it",
 			Unset: "there are none",
 			Set: func(r *runnerReader, _, text string) error {
 				r.allowed = strings.Split(text, ",")

@@ -60,7 +60,7 @@ type modules struct {
 	proxy   Proxy
 	origin  string // URL of the repository itself
 	program string
-	ssh     string // command; empty = no key
+	ssh     string // ssh command; empty = no key
 	fetched int
 }
 

@@ -27,7 +27,7 @@ type Facts struct {
 	Capabilities uint64 // effective, as a set of bits
 	OtherIDs     bool   // the user namespace has the user and group ids of hooks
 	SetGroups    bool   // the supplementary groups can be removed
-	Landlock     int    // version; 0 = none
+	Landlock     int    // version of Landlock; 0 = none
 	LandlockErr  string // reason why Landlock is not available
 }
 

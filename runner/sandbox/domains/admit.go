@@ -17,7 +17,7 @@ const (
 
 // A load is the part of a child's state that decides whether it is stopped for another one.
 type load struct {
-	domain    string // id
+	domain    string // id of the domain
 	busy      bool
 	idleSince time.Time
 	refusedAt time.Time // time at which it last refused to stop; zero = never

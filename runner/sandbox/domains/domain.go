@@ -80,7 +80,7 @@ func openDomain(id, dir string, group int) (*domain, error) {
 		listener: listener,
 		queue:    queue,
 		starting: make(chan struct{}, 1),
-		used:     time.Now(), // else tidy could delete the state before the request that opens it
+		used:     time.Now(), // so that tidy does not delete the state before the request that opens it
 	}
 	d.starting <- struct{}{}
 	return d, nil

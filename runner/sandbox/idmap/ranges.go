@@ -1,7 +1,6 @@
 package idmap
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -46,7 +45,10 @@ func (r *Ranges) Acquire() (ids IDs, release func(), err error) {
 		r.used[n] = true
 		return IDs{First: firstRange + n*Count, Count: Count}, func() { r.release(n) }, nil
 	}
-	return IDs{}, nil, errors.New("all ranges of IDs for sandboxes are in use")
+	return IDs{}, nil, fmt.Errorf(
+		"all %d ranges of IDs for sandboxes are in use: wait until a sandbox ends",
+		rangeCount,
+	)
 }
 
 func (r *Ranges) release(n int) {

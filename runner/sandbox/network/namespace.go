@@ -120,7 +120,7 @@ func (r *Router) admit(n *Namespace) error {
 		used[member.number] = true
 	}
 	if len(used) == maxNumber-gatewayNumber {
-		return errors.New("the network is full")
+		return fmt.Errorf("the network is full: it has %d namespaces", len(used))
 	}
 	for {
 		r.last++

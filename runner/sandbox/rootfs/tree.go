@@ -100,7 +100,7 @@ func treeSize(dir string) (bytes, files int64, err error) {
 			return err
 		}
 		files++
-		if info, err := d.Info(); err == nil { // else deleted meanwhile
+		if info, err := d.Info(); err == nil { // an error means that it was deleted meanwhile
 			bytes += (info.Size() + block - 1) / block * block
 		}
 		return nil

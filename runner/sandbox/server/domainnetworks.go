@@ -30,7 +30,7 @@ func domainNetworks(ctx context.Context, cmd *cli.Command, c Config) (networkOpe
 		return open, nil
 	}
 	if c.Policy.RefusePrivate || len(c.Policy.Exceptions) > 0 {
-		return nil, fmt.Errorf("%s and %s need a network of its own for each builder: %s",
+		return nil, fmt.Errorf("%s and %s need a separate network for each builder: %s",
 			netpolicy.PrivateSetting, netpolicy.AllowedSetting, why)
 	}
 	return b.Machine(why), nil

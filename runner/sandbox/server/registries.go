@@ -55,7 +55,7 @@ const dockerHub = "registry-1.docker.io"
 
 // registryClients are the clients of registries. It is safe for concurrent use.
 type registryClients struct {
-	certs  string // directory
+	certs  string // directory of certificates
 	dialer dialer
 
 	mu     sync.Mutex

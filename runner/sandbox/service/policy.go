@@ -14,7 +14,7 @@ import (
 )
 
 // PolicyFlags returns the flags for the addresses that builds may reach. The builder service and builders
-// have the same ones.
+// have the same flags.
 func PolicyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
@@ -25,7 +25,7 @@ func PolicyFlags() []cli.Flag {
 		},
 		&cli.StringSliceFlag{
 			Name: "allowed-network",
-			Usage: "address or network that is reachable although it is refused, with or without a TCP port: " +
+			Usage: "address or network that builds may reach although a rule refuses it, with or without a TCP port: " +
 				"10.1.2.3:5000, 10.0.0.0/8 or [fd12::1]:443",
 			Sources: cli.EnvVars(netpolicy.AllowedSetting),
 		},

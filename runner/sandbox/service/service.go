@@ -114,7 +114,7 @@ type Service struct {
 	conns *connections
 
 	mu       sync.Mutex
-	attempts map[string]bool // running ones, by name
+	attempts map[string]bool // running attempts by name
 	uids     map[int]bool    // uids of running attempts
 	wg       sync.WaitGroup  // connections
 }
