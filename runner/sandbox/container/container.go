@@ -40,9 +40,6 @@ type Options struct {
 	// Files are written into the root file system, for example /etc/resolv.conf or a bundle of
 	// certificate authorities.
 	Files []rootfs.File
-	// OnStopped is called by Close, after all processes have ended and before the sandbox's cgroup is
-	// removed. So its counters can be read. It may be nil.
-	OnStopped func()
 }
 
 // A Container is a running sandbox. It is safe for concurrent use.
@@ -51,16 +48,15 @@ type Container struct {
 	client *guest.Client
 	run    *runcProcess
 
-	onStopped func()
-	undo      []func() error // undo functions of Start, called in reverse order
-	stopOnce  sync.Once
-	stopErr   error
+	undo     []func() error // undo functions of Start, called in reverse order
+	stopOnce sync.Once
+	stopErr  error
 }
 
 // Start starts a sandbox and waits until process 1 is ready. The caller must close it. If Start returns
 // an error, it has removed everything that it made.
 func (h *Host) Start(ctx context.Context, o Options) (*Container, error) {
-	c := &Container{onStopped: o.OnStopped}
+	c := &Container{}
 	if err := c.start(ctx, h, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("start a sandbox: %w", err), c.Close(context.WithoutCancel(ctx)))
 	}
@@ -143,8 +139,8 @@ func (c *Container) Ended() <-chan struct{} { return c.run.ended() }
 // command that took over process 1 can write any text to it.
 func (c *Container) Output() string { return c.run.output() }
 
-// Close kills all processes of the sandbox, calls OnStopped, and removes everything but the files on the
-// disk. A container may be closed twice.
+// Close kills all processes of the sandbox, and removes everything but the files on the disk, also the
+// counters of its cgroup. A container may be closed twice.
 func (c *Container) Close(ctx context.Context) error {
 	c.stopOnce.Do(func() { c.stopErr = c.stop(ctx) })
 	return c.stopErr
@@ -157,9 +153,6 @@ func (c *Container) stop(ctx context.Context) error {
 	if c.run != nil {
 		_ = c.client.Close() // TakeSocket may have closed it
 		errs = append(errs, c.run.kill(ctx))
-		if c.onStopped != nil {
-			c.onStopped()
-		}
 		errs = append(errs, c.run.remove(ctx))
 	}
 	for _, undo := range slices.Backward(c.undo) {

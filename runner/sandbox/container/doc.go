@@ -29,7 +29,6 @@
 //		Network:   namespace.Path(),                                                // package network
 //		Cgroup:    group.Path(),                                                    // package cgroup
 //		Files:     []rootfs.File{{Path: "/etc/resolv.conf", Data: resolvers}},
-//		OnStopped: func() { counters = group.Counters() },
 //	})
 //	status, err := c.Client().Run(ctx, guest.Command{...})  // in this process, or:
 //	socket, err := c.TakeSocket()                           // for guest.NewClient in the runner's process
