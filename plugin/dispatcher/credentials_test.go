@@ -144,6 +144,20 @@ func TestTheRunnerGetsTheReasonWhyHooksAreOff(t *testing.T) {
 	}
 }
 
+// The builder service then makes no sandbox for hooks, whatever the runner requests.
+func TestThePipelineOfABuildWithoutHooksMayRunNone(t *testing.T) {
+	for _, off := range []bool{false, true} {
+		e := newEnv(t, 2)
+		e.owner.HooksOff = off
+		_, err := e.store.SaveAutomatedBuild(t.Context(), e.owner)
+		must.Succeed(t, err)
+		e.dispatch(e.build(e.owner))
+		if got := e.engine.started[0].Hooks; got != !off {
+			t.Errorf("hooks off %t: got that hooks may run %t, want %t", off, got, !off)
+		}
+	}
+}
+
 func TestTheRunnerGetsTheSettingPushHooks(t *testing.T) {
 	e := newEnv(t, 2)
 	o := dispatcher.Options{Store: e.store, Connector: e.account, PushHooks: true, Now: e.clock}

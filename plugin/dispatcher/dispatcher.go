@@ -113,18 +113,17 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 	if b.State != autobuild.Queued {
 		return nil
 	}
-	name, err := d.engineOf(ctx, b)
+	owner, err := d.ownerOf(ctx, b)
 	if errors.Is(err, errRemoved) {
 		return d.cancelRemoved(ctx, b)
 	}
 	if err != nil {
 		return d.postpone(ctx, b, err)
 	}
-	engine := d.o.Engines[name]
-	if err := d.circuit.check(ctx, name, engine.Engine, b); err != nil {
+	if err := d.circuit.check(ctx, owner.Engine, d.o.Engines[owner.Engine].Engine, b); err != nil {
 		return d.postpone(ctx, b, err)
 	}
-	return d.start(context.WithoutCancel(ctx), b, name, engine)
+	return d.start(context.WithoutCancel(ctx), b, owner)
 }
 
 // OpenCircuits returns the names of the engines on which no builds are started at the moment, because

@@ -22,33 +22,33 @@ type notReadyError struct {
 
 func (e notReadyError) Error() string { return e.detail }
 
-// engineOf returns the name of a build's engine, after it checked that the engine is configured and
-// that the linked account works. It makes no network call. It returns errRemoved if the automated
+// ownerOf returns the automated build of a build, after it checked that its engine is configured and that
+// the linked account works. It makes no network call. It returns errRemoved if the automated
 // build was deleted, and a notReadyError if a user must fix the configuration.
-func (d *Dispatcher) engineOf(ctx context.Context, b autobuild.Build) (string, error) {
+func (d *Dispatcher) ownerOf(ctx context.Context, b autobuild.Build) (autobuild.AutomatedBuild, error) {
 	a, err := d.o.Store.AutomatedBuild(ctx, b.AutomatedBuildID)
 	if errors.Is(err, autobuild.ErrNotFound) {
-		return "", errRemoved
+		return a, errRemoved
 	}
 	if err != nil {
-		return "", fmt.Errorf("load automated build of %d: %w", b.Number, err)
+		return a, fmt.Errorf("load automated build of %d: %w", b.Number, err)
 	}
 	if _, ok := d.o.Engines[a.Engine]; !ok {
 		detail := fmt.Sprintf("this gateway has no engine %q: configure it, or choose another one", a.Engine)
-		return "", notReadyError{detail, configRetryDelay}
+		return a, notReadyError{detail, configRetryDelay}
 	}
 	_, err = d.o.Connector.Connect(ctx, a.AccountID)
 	switch {
 	case errors.Is(err, autobuild.ErrUnauthorized):
 		detail := "the linked account's access ended: link it again under Settings → Source providers"
-		return "", notReadyError{detail, configRetryDelay}
+		return a, notReadyError{detail, configRetryDelay}
 	case errors.Is(err, autobuild.ErrNotFound):
 		detail := "the linked account was removed: choose another one for the automated build"
-		return "", notReadyError{detail, configRetryDelay}
+		return a, notReadyError{detail, configRetryDelay}
 	case err != nil:
-		return "", fmt.Errorf("connect the account of build %d: %w", b.Number, err)
+		return a, fmt.Errorf("connect the account of build %d: %w", b.Number, err)
 	}
-	return a.Engine, nil
+	return a, nil
 }
 
 // cancelRemoved cancels a build whose automated build was deleted. Such a build was planned during the

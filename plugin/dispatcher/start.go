@@ -14,7 +14,8 @@ import (
 
 // start creates the attempt and its pipeline. The caller's context is not cancelled when the gateway
 // stops; startTimeout bounds it.
-func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, engine Engine) error {
+func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, owner autobuild.AutomatedBuild) error {
+	name, engine := owner.Engine, d.o.Engines[owner.Engine]
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	token := autobuild.NewToken()
@@ -33,7 +34,7 @@ func (d *Dispatcher) start(ctx context.Context, b autobuild.Build, name string, 
 	caches := rules.DecideCacheDomain(d.o.Caches, b)
 	ref, err := engine.Engine.Start(ctx, autobuild.Pipeline{
 		BuildID: b.ID, Number: b.Number, Attempt: a.Number,
-		URL: RunnerURL(engine.URL, b.ID), Token: token, Hooks: true,
+		URL: RunnerURL(engine.URL, b.ID), Token: token, Hooks: d.hooksOff(owner) == "",
 		Repository: b.Repository, Ref: b.Ref, Commit: b.Commit.Hash, CacheDomain: caches.ID,
 	})
 	if err != nil {
