@@ -14,10 +14,11 @@ import (
 // Gateway is the gateway's configuration. Every field is one environment variable.
 // `slipway gateway --help` prints the help tags.
 type Gateway struct {
-	Listen string `env:"SLIPWAY_LISTEN" envDefault:":8080" help:"address to serve on"`
-	URL    string `env:"SLIPWAY_URL" help:"public base URL of the pages, the webhooks and the links in statuses, for example https://slipway.example.com"`
-	Data   string `env:"SLIPWAY_DATA" envDefault:"data" help:"directory of the database, keys, logs and the builder's state"`
-	Key    string `env:"SLIPWAY_KEY_FILE" help:"file of the key that encrypts stored secrets; default: <data>/secret.key, created at the first start; with SLIPWAY_DATABASE, all gateways need the same key"`
+	Listen      string `env:"SLIPWAY_LISTEN" envDefault:":8080" help:"address to serve on"`
+	URL         string `env:"SLIPWAY_URL" help:"public base URL of the pages, the webhooks and the links in statuses, for example https://slipway.example.com"`
+	Data        string `env:"SLIPWAY_DATA" envDefault:"data" help:"directory of the database, keys, logs and the builder's state"`
+	DataReserve string `env:"SLIPWAY_DATA_RESERVE" envDefault:"500MB" help:"free space that the disk of SLIPWAY_DATA keeps for the database: with less, no build starts, and pushes are still stored"`
+	Key         string `env:"SLIPWAY_KEY_FILE" help:"file of the key that encrypts stored secrets; default: <data>/secret.key, created at the first start; with SLIPWAY_DATABASE, all gateways need the same key"`
 
 	Database secret.Secret `env:"SLIPWAY_DATABASE,unset" help:"address of a PostgreSQL database that several gateways may share, for example postgres://user:password@host/name?sslmode=verify-full; default: SQLite in SLIPWAY_DATA"`
 

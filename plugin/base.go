@@ -22,6 +22,7 @@ type base struct {
 	log      logrus.FieldLogger
 	listener net.Listener // of the public address
 	store    *store.Store
+	reserve  assembly.Reserve // of the disk of the data directory
 	closers  *closers
 }
 
@@ -36,11 +37,18 @@ func openBase(ctx context.Context, o Options, c *closers) (base, error) {
 	if err != nil {
 		return base{}, err
 	}
-	s, err := openStore(ctx, o, c)
+	reserve, err := assembly.DataReserve(o.Config)
 	if err != nil {
 		return base{}, err
 	}
-	return base{config: o.Config, log: o.Log, listener: listener, store: s, closers: c}, nil
+	s, err := openStore(ctx, o, c)
+	if err != nil {
+		if cause := reserve.Check(); cause != nil {
+			err = fmt.Errorf("%w: %w", err, cause)
+		}
+		return base{}, err
+	}
+	return base{config: o.Config, log: o.Log, listener: listener, store: s, reserve: reserve, closers: c}, nil
 }
 
 func listenPublic(ctx context.Context, o Options) (net.Listener, error) {

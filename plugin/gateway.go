@@ -103,7 +103,8 @@ func construct(ctx context.Context, o Options, c *closers) (*Gateway, error) {
 		Intake:  intake.New(intake.Options{Store: b.store, Now: b.store.Now, Observe: m.Received, Log: b.log}),
 		Planner: s.planner, Dispatcher: st.dispatcher, Watcher: st.watcher,
 		Pipelines: e.inrepo, Git: st.git, Extensions: e.extensions, Probes: e.probes, CIs: e.cis,
-		Isolation: e.isolation, Metrics: m.Handler(), Observe: m.Requested, Now: b.store.Now, Log: b.log,
+		Isolation: e.isolation, Metrics: m.Handler(), Observe: m.Requested, Space: b.reserve.Check,
+		Now: b.store.Now, Log: b.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("construct the HTTP handler: %w", err)

@@ -99,6 +99,7 @@ func newStations(b base, elector *leader.Elector, s services, e engines, recheck
 		HooksOff:  b.config.Hooks == config.Off,
 		PushHooks: b.config.PushHooks == config.On,
 		Caches:    rules.CacheScope(b.config.CacheDomain),
+		Space:     b.reserve.Check,
 	})
 	watched := make(map[string]autobuild.Engine, len(e.byName))
 	for name, engine := range e.byName {

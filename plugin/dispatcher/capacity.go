@@ -27,6 +27,23 @@ func (d *Dispatcher) waitForCapacity(ctx context.Context, b autobuild.Build, wai
 	return queue.Snooze(d.retryDelay(ctx, b))
 }
 
+// checkSpace returns a notReadyError while the gateway's disk has too little space for another build. Its
+// text does not change with the free space, so that it is stored only once.
+func (d *Dispatcher) checkSpace(ctx context.Context) error {
+	if d.o.Space == nil {
+		return nil
+	}
+	err := d.o.Space()
+	if err == nil {
+		return nil
+	}
+	logctx.Log(ctx, d.o.Log).WithError(err).Warn("no build starts")
+	return notReadyError{
+		"the gateway's disk has too little free space: an administrator must free some",
+		spaceRetryDelay,
+	}
+}
+
 // retryDelay returns the delay before a build checks again for free capacity on its engine. The check
 // itself is in StartAttempt of the store, in the transaction that creates the attempt.
 func (d *Dispatcher) retryDelay(ctx context.Context, b autobuild.Build) time.Duration {

@@ -30,6 +30,8 @@ const (
 	// configRetryDelay is the delay before a build that waits for a user, for example for a new
 	// link of its account, is tried again.
 	configRetryDelay = 30 * time.Second
+	// spaceRetryDelay is the delay before a build that waits for space on the gateway's disk is tried again.
+	spaceRetryDelay = 10 * time.Second
 )
 
 // An Engine is a configured engine with its limits of active builds.
@@ -52,6 +54,7 @@ type Options struct {
 	Timeout   time.Duration     // of one attempt; default 4 h
 	HooksOff  bool              // no build hooks run (spec.Spec)
 	PushHooks bool              // build hooks that push get the registry credential (spec.Spec)
+	Space     func() error      // the reason why no build may write to the gateway's disk; nil = not checked
 	Caches    rules.CacheScope  // the builds that share a build cache; empty means those of an automated build
 	Now       func() time.Time  // nil means time.Now
 	Log       logrus.FieldLogger
@@ -112,6 +115,9 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 	ctx = logctx.Build(ctx, b)
 	if b.State != autobuild.Queued {
 		return nil
+	}
+	if err := d.checkSpace(ctx); err != nil {
+		return d.postpone(ctx, b, err)
 	}
 	owner, err := d.ownerOf(ctx, b)
 	if errors.Is(err, errRemoved) {

@@ -102,6 +102,20 @@ func TestTheBuildsPageShowsTheFix(t *testing.T) {
 	e.wantSnooze(withoutEngine, 30*time.Second, 30*time.Second, `no engine "drone"`)
 }
 
+func TestBuildsWaitForSpaceOnTheDiskOfTheGateway(t *testing.T) {
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
+	e.space = errors.New("the disk of SLIPWAY_DATA=/data has 3 MB free")
+	e.wantSnooze(b, 10*time.Second, 10*time.Second, "the gateway's disk has too little free space")
+	e.wantState(b, autobuild.Queued)
+	if got := e.reload(b).Attempt; got != 0 {
+		t.Errorf("attempts without space: got %d, want none", got)
+	}
+	e.space = nil
+	e.dispatch(b)
+	e.wantState(b, autobuild.Starting)
+}
+
 // If the engine is down, a build makes one attempt and then waits until the engine answers.
 func TestBuildsWaitWhileTheEngineIsDown(t *testing.T) {
 	e := newEnv(t, 2)

@@ -21,6 +21,7 @@ import (
 
 // env is a dispatcher with a real store, a scripted engine and a scripted account.
 type env struct {
+	space error // of the gateway's disk
 	*dispatcher.Dispatcher
 	t       *testing.T
 	store   *store.Store
@@ -41,6 +42,7 @@ func newEnv(t *testing.T, limit int) *env {
 	e.owner = e.automate("registry.example.com/acme/app", "embedded")
 	e.account = &account{}
 	e.Dispatcher = dispatcher.New(dispatcher.Options{
+		Space: func() error { return e.space },
 		Store: e.store, Connector: e.account, Engines: map[string]dispatcher.Engine{
 			"embedded": {
 				Engine:     e.engine,

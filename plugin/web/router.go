@@ -29,6 +29,7 @@ type router struct {
 	Sessions       *session.Manager
 	MountAPI       func(gin.IRouter)               // adds the routes for programs: webhooks, runner protocol, git
 	Ready          func(ctx context.Context) error // returns nil if the gateway can work
+	Space          func() error                    // returns the reason why no build starts for lack of space; nil means not shown
 	Metrics        httpx.HandlerFunc               // GET /metrics; nil means not served at this address
 	Observe        Observe                         // nil means requests are not observed
 	Log            logrus.FieldLogger
@@ -88,9 +89,25 @@ func (s router) engine() (*gin.Engine, error) {
 	return e, nil
 }
 
+// ready reports whether the database accepts writes. While only the reserve of its disk is left, the gateway
+// stays ready, because it still stores pushes. The response has the cause in both cases.
 func (s router) ready(c *gin.Context) error {
+	shortage := ""
+	if s.Space != nil {
+		if err := s.Space(); err != nil {
+			shortage = err.Error()
+		}
+	}
 	if err := s.Ready(c.Request.Context()); err != nil {
-		return &httpx.Error{Status: http.StatusServiceUnavailable, Message: "not ready", Err: err}
+		message := "not ready"
+		if shortage != "" {
+			message += ": " + shortage
+		}
+		return &httpx.Error{Status: http.StatusServiceUnavailable, Message: message, Err: err}
+	}
+	if shortage != "" {
+		c.String(http.StatusOK, "ready, but no build starts: %s\n", shortage)
+		return nil
 	}
 	c.String(http.StatusOK, "ready\n")
 	return nil

@@ -239,6 +239,31 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// While pushes can still be stored, the gateway stays ready with too little space.
+func TestReadinessNamesAFullDisk(t *testing.T) {
+	const cause = "the disk of SLIPWAY_DATA=/data has 3 MB free"
+	for name, c := range map[string]struct {
+		ping   error
+		status int
+	}{
+		"the reserve is in use": {nil, http.StatusOK},
+		"the disk is full":      {errors.New("disk full"), http.StatusServiceUnavailable},
+	} {
+		w := newEnv(t, func(s *router) {
+			s.Ready = func(context.Context) error { return c.ping }
+			s.Space = func() error { return errors.New(cause) }
+		})
+		r := w.do("GET", "/readyz", nil)
+		text := read(t, r)
+		if r.StatusCode != c.status {
+			t.Errorf("%s: status: got %d, want %d", name, r.StatusCode, c.status)
+		}
+		if !strings.Contains(text, cause) {
+			t.Errorf("%s: body: got %q, want %q in it", name, text, cause)
+		}
+	}
+}
+
 func TestFormsAreBounded(t *testing.T) {
 	w := newEnv(t, nil)
 	r := httptest.NewRequest("POST", "/automated-builds/new", strings.NewReader("image="+strings.Repeat("x", maxForm)))

@@ -48,6 +48,7 @@ type Options struct {
 	Metrics    http.Handler // writes the metrics; this package checks the token
 	Observe    Observe
 	Log        logrus.FieldLogger
+	Space      func() error     // the reason why no build starts for lack of space on the disk; nil = not shown
 	Now        func() time.Time // nil means time.Now
 }
 
@@ -95,6 +96,6 @@ func New(o Options) (http.Handler, error) {
 			}
 		},
 		Metrics: publicMetrics(o.Metrics, o.Config.MetricsToken, o.Config.MetricsListen != ""), Observe: o.Observe,
-		Ready: func(ctx context.Context) error { return o.Store.Ping(ctx) }, Log: o.Log, Now: o.Now,
+		Ready: func(ctx context.Context) error { return o.Store.Ping(ctx) }, Space: o.Space, Log: o.Log, Now: o.Now,
 	}.engine()
 }

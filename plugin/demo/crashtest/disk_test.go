@@ -11,10 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"slipway/plugin/assembly"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/demo/demotest"
 	"slipway/plugin/logs"
 	"slipway/plugin/store/storetest"
+	"slipway/runner/sandbox/disk"
 )
 
 // smallDisk mounts a file system of a size, e.g. "3m", until the test ends. grow makes it larger.
@@ -73,6 +75,58 @@ func TestF3AFullDiskRefusesAndRecovers(t *testing.T) {
 	}
 	if waiting != len(accepted)+1 {
 		t.Errorf("tasks: got %d, want one for each of %d deliveries", waiting, len(accepted)+1)
+	}
+}
+
+// F3: on a full disk of ext4 the database reports that it is not ready, the reserve names the disk, and both
+// recover without a restart.
+func TestF3AFullDiskIsReportedUntilItHasRoom(t *testing.T) {
+	demotest.RequireTools(t)
+	d, err := disk.New(t.Context(), disk.Options{Dir: t.TempDir(), Bytes: 32 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	now := time.Now()
+	s := storetest.OpenAt(t, d.Path(), func() time.Time { now = now.Add(time.Minute); return now })
+	reserve := assembly.Reserve{Dir: d.Path(), Bytes: 8 << 20}
+	if err := reserve.Check(); err != nil {
+		t.Errorf("reserve of an empty disk: got %v, want no error", err)
+	}
+	other := filepath.Join(d.Path(), "other")
+	if err := os.WriteFile(other, random(40<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("fill the disk: got %v, want %v", err, syscall.ENOSPC)
+	}
+	if err := reserve.Check(); err == nil || !strings.Contains(err.Error(), d.Path()) {
+		t.Errorf("reserve of a full disk: got %v, want an error with %s", err, d.Path())
+	}
+	refused := 0
+	for range 100 {
+		if _, err := s.ReceiveDelivery(
+			t.Context(),
+			autobuild.Delivery{HookID: "h", Body: random(256 << 10)},
+		); err != nil {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Error("deliveries of 25 MB to a full disk: got no error, want one")
+	}
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("ping after space was freed: got %v, want no error", err)
+	}
+	if _, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: random(1 << 10)}); err != nil {
+		t.Errorf("receive a delivery after space was freed: got %v, want no error", err)
+	}
+	if err := reserve.Check(); err != nil {
+		t.Errorf("reserve after space was freed: got %v, want no error", err)
 	}
 }
 
