@@ -20,8 +20,8 @@ type CI struct {
 	BuilderTLS   secret.Secret     `env:"BUILDER_TLS,unset" help:"client certificate for that builder: the absolute path of a file of slipway builder keys, or its PEM; each step gets it from the gateway"`
 	Labels       map[string]string `env:"LABELS" envKeyValSeparator:"=" help:"labels of the agents that may run the step, for example disk=ssd,zone=a"`
 	Concurrency  int               `env:"CONCURRENCY" envDefault:"0" help:"parallel builds; 0 = no limit"`
-	PerBuild     int               `env:"CONCURRENCY_PER_BUILD" help:"parallel builds of one automated build; default: half of all, rounded up"`
-	PerWorkspace int               `env:"CONCURRENCY_PER_WORKSPACE" help:"parallel builds of one workspace; default: one less than all, if automated builds of other workspaces use the engine"`
+	PerBuild     int               `env:"CONCURRENCY_PER_BUILD" help:"parallel builds of one automated build; default: half of CONCURRENCY, rounded up"`
+	PerWorkspace int               `env:"CONCURRENCY_PER_WORKSPACE" help:"parallel builds of one workspace; default: CONCURRENCY less one, if automated builds of other workspaces use the engine"`
 }
 
 // Drone configures the engine that runs pipelines on Drone. Drone has several kinds of runners.

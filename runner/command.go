@@ -70,7 +70,10 @@ func (c command) run(ctx context.Context, cmd *cli.Command) error {
 	case settings.RunsWithoutGateway(environ):
 		return c.runStep(ctx, cmd)
 	case cmd.Bool(dryRunFlag):
-		return cli.Exit("--dry-run is for a step without a gateway: set PLUGIN_REPO and no gateway's address", 2)
+		return cli.Exit(
+			"--dry-run is for a step without a gateway: set PLUGIN_REPO, and do not set the address of a gateway",
+			2,
+		)
 	case settings.IsPipelineRequest(environ):
 		return c.runForPipeline(ctx, cmd)
 	}

@@ -1,7 +1,7 @@
 package buildservice
 
 import (
-	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -15,7 +15,11 @@ func ParseUser(text string) (uid, gid int, err error) {
 	uid, errU := strconv.Atoi(u)
 	gid, errG := strconv.Atoi(g)
 	if !found || errU != nil || errG != nil || uid <= 0 || gid <= 0 {
-		return 0, 0, errors.New("set numbers above 0 as uid:gid, for example " + DefaultRunnerUser)
+		return 0, 0, fmt.Errorf(
+			"%q is not uid:gid with numbers above 0: set it, for example %s",
+			text,
+			DefaultRunnerUser,
+		)
 	}
 	return uid, gid, nil
 }

@@ -16,7 +16,7 @@ import (
 	"slipway/runner/spec"
 )
 
-// probeDialTimeout bounds how long a builder may take to answer a probe, which has little time.
+// probeDialTimeout bounds the connection of a probe to a builder, because a probe has little time.
 const probeDialTimeout = 20 * time.Second
 
 // Probe checks whether this step could build: whether the gateway knows its token, and whether its

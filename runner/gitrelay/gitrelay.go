@@ -85,7 +85,7 @@ func (o Options) check() error {
 	case o.Host == "", o.Gateway == nil, o.Transport == nil, o.Log == nil:
 		return errors.New("an option is missing: Host, Gateway, Transport and Log are required")
 	case o.Token.IsZero():
-		return errors.New("no token")
+		return errors.New("Options.Token is empty")
 	case !pathForm.MatchString(o.Path):
 		return fmt.Errorf("%q is not the path of a repository, for example acme/app", o.Path)
 	case o.Gateway.Host == "", !pathForm.MatchString(strings.TrimPrefix(o.Gateway.Path, "/")), o.Gateway.RawQuery != "":

@@ -139,9 +139,9 @@ func (o Options) check() error {
 	case len(o.Names) == 0:
 		return errors.New("Options.Names is empty")
 	case o.Token.IsZero():
-		return errors.New("no token")
+		return errors.New("Options.Token is empty")
 	case len(o.Repositories)+len(o.PullOnly) == 0:
-		return errors.New("no repository")
+		return errors.New("Options.Repositories and Options.PullOnly are empty")
 	case o.Upstream == nil, o.Login == nil, o.Permit == nil, o.Log == nil:
 		return errors.New("an option is missing: Upstream, Login, Permit and Log are required")
 	case o.Upstream.Scheme != "https" && o.Upstream.Scheme != "http", o.Upstream.Host == "", o.Upstream.User != nil:

@@ -14,7 +14,7 @@ import (
 type Finding struct {
 	Name   string // mode, runtime, network, state
 	OK     bool
-	Detail string // the result
+	Detail string // description of the result
 	Fix    string // the fix; empty if OK
 }
 

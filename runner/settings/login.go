@@ -101,7 +101,7 @@ func loginTable() table.Table[loginValues] {
 		{
 			Name: insecureName, Default: "false",
 			Help: "true: the registry (setting registry, else that of the first login, else the image's) " +
-				"uses plain HTTP; or the registries that do, a list",
+				"uses plain HTTP; or a list of the registries that use it",
 			Set: table.Text(func(l *loginValues) *string { return &l.insecure }),
 		},
 	}

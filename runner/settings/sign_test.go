@@ -54,6 +54,10 @@ func TestCosignKeyIsPEMOrAFile(t *testing.T) {
 
 // A pull request's pipeline has no secrets, and builds all the same.
 func TestAMissingCosignKeyIsNoted(t *testing.T) {
-	checkNotes(t, "without a key", readPlugin(t, "PLUGIN_COSIGN_PARAMS=-a build=7").Warnings,
-		"the image is not signed: PLUGIN_COSIGN_PASSWORD or PLUGIN_COSIGN_PARAMS is set without PLUGIN_COSIGN_PRIVATE_KEY")
+	checkNotes(
+		t,
+		"without a key",
+		readPlugin(t, "PLUGIN_COSIGN_PARAMS=-a build=7").Warnings,
+		"the image is not signed: PLUGIN_COSIGN_PASSWORD or PLUGIN_COSIGN_PARAMS is set without PLUGIN_COSIGN_PRIVATE_KEY",
+	)
 }

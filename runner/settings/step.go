@@ -7,7 +7,7 @@ import (
 	"slipway/runner/settings/table"
 )
 
-// The settings that others refer to.
+// The names of settings that other settings refer to.
 const (
 	repoName     = "PLUGIN_REPO"
 	envFileName  = "PLUGIN_ENV_FILE"

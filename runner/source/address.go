@@ -147,7 +147,7 @@ func explainSubmodule(shown string, a address, err error) error {
 	case a.ssh && errors.Is(err, ErrUnauthorized):
 		fix = "add the public half of SSH_PRIVATE there, as an access key or to an account that may read it"
 	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrNotFound):
-		fix = "if it is private, set its url in .gitmodules to git@host:path, and set the environment variable SSH_PRIVATE of the automated build to a private key that may read it"
+		fix = "if it is private, set its url in .gitmodules to git@host:path, and the variable SSH_PRIVATE of the automated build to a private key that may read it"
 	case errors.Is(err, ErrCommitGone):
 		fix = "push that commit to it, or commit another one"
 	case errors.Is(err, errRefused): // it names the fix

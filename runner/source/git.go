@@ -22,7 +22,8 @@ var (
 	errTemporary = errors.New("try again later")
 )
 
-// The limits of a command's output that is kept, in bytes: of its messages, and of its data.
+// The limits of a git command's output, in bytes. Messages beyond the limit are discarded, and more data is
+// an error.
 const (
 	maxOutput = 8 << 10
 	maxRead   = 1 << 20

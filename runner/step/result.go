@@ -78,8 +78,8 @@ func (r run) writeCard(result resultfiles.Result) {
 	}
 }
 
-// The time that reports may take of a step. A CI sends SIGTERM and kills the step 10 s later, and the
-// builder needs some of that time to stop.
+// The time limits of one report. After SIGTERM, a CI kills the step within 10 s, and the builder needs a part
+// of that time to stop.
 const (
 	statusTimeout        = 5 * time.Second
 	stoppedStatusTimeout = 3 * time.Second

@@ -25,7 +25,7 @@ func ExampleDecide() {
 	// docker [1 1.2 1.2.3]
 	// buildx [1 1.2 1.2.3 latest]
 	// slipway [1 1.2 1.2.3]
-	//   note: latest is not moved: the default branch moves it (to move it with each release, too, name it in tags) [latest-release]
+	//   note: latest is not moved: the default branch moves it (to move it with each release, too, add latest to tags) [latest-release]
 }
 
 // A feature branch never becomes latest.

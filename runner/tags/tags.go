@@ -215,7 +215,7 @@ func (d *decision) dropLatest(named []string, blocked string) []string {
 	}
 	if blocked == "" && d.run.Kind() == ci.Tag && !slices.Contains(kept, latest) {
 		d.note(Release, "latest is not moved: the default branch moves it "+
-			"(to move it with each release, too, name it in tags)")
+			"(to move it with each release, too, add latest to tags)")
 	}
 	return kept
 }

@@ -23,7 +23,7 @@ type cacheState struct {
 
 // A space is the space for all states together.
 type space struct {
-	limit  int64 // maximum of all sizes, in bytes
+	limit  int64 // maximum sum of all sizes, in bytes
 	shared int64 // size of the shared layers, which count too, in bytes
 	free   int64 // free space of the disk, in bytes
 	floor  int64 // free space that the states must leave, in bytes

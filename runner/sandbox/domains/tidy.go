@@ -100,7 +100,7 @@ func (s *Supervisor) planDrops() []drop {
 		s.o.Log.WithError(err).Warn("cannot read the free space of the caches' disk")
 		free, total = 1, 1
 	}
-	free += s.reserved() // builders give it back when they end
+	free += s.reserved() // builders release their reserved space when they end
 	floor := total / floorShare
 	shared := s.trimPool(free < floor)
 	return planDrops(s.states(), space{limit: s.o.CacheBytes, shared: shared, free: free, floor: floor}, time.Now())

@@ -150,7 +150,11 @@ func (g *guardedGateway) Solve(
 		return nil, grpcerrors.WrapCode(fmt.Errorf("%s", v.reason), codes.FailedPrecondition)
 	}
 	if name, ok := findReplacement(opt); ok {
-		err := fmt.Errorf("frontend %s may not be replaced by the build context %q", opt[attrSource], name)
+		err := fmt.Errorf(
+			"frontend %s may not be replaced by the build context %q: remove that context",
+			opt[attrSource],
+			name,
+		)
 		return nil, grpcerrors.WrapCode(err, codes.FailedPrecondition)
 	}
 	return g.inner.Solve(ctx, llb, exec, opt, inputs, sid, sm)
