@@ -16,7 +16,7 @@ func fillDisk(e *env) string {
 	if evidence := e.reached(log); evidence != "" {
 		return evidence
 	}
-	const why = "the disk of the builder is full, limit 1GB: SLIPWAY_BUILDER_DISK"
+	const why = "the disk of the builder is full, limit 1 GB: SLIPWAY_BUILDER_DISK"
 	if state != "FAILED" || !strings.Contains(log, why) {
 		e.T.Fatalf("got status %s, want FAILED with %q in the log:\n%s", state, why, clip(log))
 	}

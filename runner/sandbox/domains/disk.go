@@ -88,13 +88,15 @@ func (s *Supervisor) makeRoom(ctx context.Context) bool {
 	s.mu.Unlock()
 	if victim == nil {
 		drops := planDrops(s.states(), space{limit: math.MaxInt64, floor: math.MaxInt64}, time.Now())
+		if len(drops) == 0 && !others {
+			return false
+		}
 		if len(drops) > 0 {
 			drops[0].reason = "another builder needs space for its disk"
-			s.dropState(drops[0])
-			return ctx.Err() == nil
-		}
-		if !others {
-			return false
+			if s.dropState(drops[0]) {
+				return ctx.Err() == nil
+			}
+			// Its builder is being started, so wait.
 		}
 	}
 	if victim != nil {

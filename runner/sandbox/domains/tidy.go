@@ -106,26 +106,27 @@ func (s *Supervisor) planDrops() []drop {
 	return planDrops(s.states(), space{limit: s.o.CacheBytes, shared: shared, free: free, floor: floor}, time.Now())
 }
 
-// dropState deletes a state, unless a client uses it meanwhile.
-func (s *Supervisor) dropState(d drop) {
+// dropState deletes a state, unless a client uses it meanwhile. It reports whether it deleted the state.
+func (s *Supervisor) dropState(d drop) (dropped bool) {
 	select {
 	case <-s.opening: // so that nothing opens the directory meanwhile
 	case <-s.ctx.Done():
-		return
+		return false
 	}
 	defer func() { s.opening <- struct{}{} }()
 	log := s.o.Log.WithFields(logrus.Fields{"directory": d.name, "why": d.reason})
 	if open := s.byDir(d.name); open != nil && !s.closeIdle(open) {
-		return
+		return false
 	}
 	s.mu.Lock()
 	delete(s.resting, d.name)
 	s.mu.Unlock()
 	if err := s.discard(d.name); err != nil {
 		log.WithError(err).Error("cannot delete the cache of a domain")
-		return
+		return false
 	}
 	log.Info("the cache of a domain is deleted")
+	return true
 }
 
 // byDir returns the open domain whose directory has this name, or nil.

@@ -13,7 +13,9 @@ import (
 	"github.com/sirupsen/logrus"
 	logrustest "github.com/sirupsen/logrus/hooks/test"
 
+	"slipway/config/discard"
 	"slipway/config/identity"
+	"slipway/config/must"
 	"slipway/runner/buildkit"
 )
 
@@ -240,4 +242,29 @@ func logOf(hook *logrustest.Hook) string {
 		text.Write(line)
 	}
 	return text.String()
+}
+
+// A builder that waits for space must not take all processor time while the only cache to delete belongs
+// to a builder that is being started.
+func TestMakeRoomWaitsForAStart(t *testing.T) {
+	s := New(Options{Dir: t.TempDir(), Log: discard.Logger()})
+	defer s.Close()
+	for id, used := range map[string]time.Time{"old": time.Now().Add(-time.Hour), "new": time.Now()} {
+		d := must.Get[*domain](t)(openDomain(id, s.dirOf(id), 0))
+		d.used = used
+		s.domains[id] = d
+	}
+	old := s.domains["old"]
+	<-old.starting
+	defer func() { old.starting <- struct{}{} }()
+	began := time.Now()
+	if !s.makeRoom(t.Context()) {
+		t.Error("got no room, want another try")
+	}
+	if took := time.Since(began); took < admitPoll {
+		t.Errorf("time until the next try: got %s, want at least %s", took, admitPoll)
+	}
+	if _, err := os.Stat(old.dir); err != nil {
+		t.Errorf("the directory of the starting builder: got %v, want it unchanged", err)
+	}
 }

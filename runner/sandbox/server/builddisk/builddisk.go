@@ -10,9 +10,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/docker/go-units"
 	"github.com/moby/buildkit/client"
 
+	"slipway/config/size"
 	"slipway/runner/buildkit"
 	"slipway/runner/sandbox/disk"
 )
@@ -99,7 +99,7 @@ func (d *Disk) full() string {
 
 // reason returns the error text of a build that filled the disk.
 func (d *Disk) reason() string {
-	return fmt.Sprintf("%s, limit %s: %s", buildkit.DiskFull, units.HumanSize(float64(d.limit)), disk.KeptSetting)
+	return fmt.Sprintf("%s, limit %s: %s", buildkit.DiskFull, size.Format(d.limit), disk.KeptSetting)
 }
 
 // A Pruner deletes entries of a cache, the least recently used first. BuildKit's worker is one.
