@@ -128,7 +128,7 @@ func (c *Control) receive(ctx context.Context, id int) (RunnerReply, *os.File, e
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return reply, nil, context.Cause(ctx)
-		case errors.Is(err, os.ErrDeadlineExceeded): // of an earlier call, whose context ended
+		case errors.Is(err, os.ErrDeadlineExceeded): // the deadline is that of an earlier call, whose context ended
 			c.conn.SetReadDeadline(time.Time{})
 			if ctx.Err() != nil { // that may have removed the deadline of this call
 				return reply, nil, context.Cause(ctx)

@@ -28,7 +28,7 @@ type job struct {
 	spec     spec.Spec
 	client   *report.Client
 	registry *registry.Client
-	guard    registry.Guard // of requests to registries; nil = none
+	guard    registry.Guard // checks requests to registries; nil = no check
 	session  *report.Session
 	log      buildlog.Log
 	redactor *secret.Redactor // masks the result; the session masks the log

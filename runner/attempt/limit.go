@@ -17,7 +17,7 @@ const diskSetting = "SLIPWAY_BUILD_DISK"
 // A diskUse is the use of the disk of an attempt.
 type diskUse struct {
 	bytes      int64  // size of the disk
-	freeBytes  int64  // for users other than root
+	freeBytes  int64  // free space for users other than root, in bytes
 	freeInodes uint64 // number of files that can still be made
 }
 

@@ -19,7 +19,7 @@ type Base struct {
 	Path         string       // PATH
 	Home         string       // HOME: a temporary directory
 	Temp         string       // TMPDIR: a temporary directory; empty = none
-	DockerConfig DockerConfig // for the hooks that push; zero = none
+	DockerConfig DockerConfig // credentials for the hooks that push; zero = none
 	Trust        []string     // variables that name trusted certificates, for example "SSL_CERT_FILE=/path"
 }
 

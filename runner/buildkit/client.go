@@ -62,7 +62,7 @@ type Request struct {
 	Progress   io.Writer                 // receives plain lines; nil = discard
 	SharedKey  string                    // the same for builds of one repository: only changed files are sent
 	Options    spec.BuildOptions         // further options of the build
-	Guard      registry.Guard            // of Push's requests to the registry; nil = none
+	Guard      registry.Guard            // checks Push's requests to the registry; nil = no check
 	MountFrom  string                    // repository to which Push has pushed the same image before; may be empty
 }
 

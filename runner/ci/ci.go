@@ -29,7 +29,7 @@ type Run struct {
 	Commit        string // hash
 	CommitLink    string // page of the commit or of the pull request
 	Message       string
-	Branch        string // for a pull request, the target branch; empty for a tag
+	Branch        string // target branch of a pull request, else the branch; empty for a tag
 	SourceBranch  string // source branch of a pull request
 	Tag           string
 	PullRequest   string // number of the pull request

@@ -30,7 +30,7 @@ func (p *Proxies) addSource(o Options) error {
 	}
 	gateway, err := url.Parse(o.Gateway)
 	if err != nil {
-		return fmt.Errorf("the gateway's git proxy: %w", err)
+		return fmt.Errorf("parse the address of the gateway's git proxy: %w", err)
 	}
 	s := site{host: strings.ToLower(source.Hostname()), port: httpsPort, plain: source.Scheme == "http"}
 	if s.plain {

@@ -37,8 +37,8 @@ func ParseImage(image string) (string, error) {
 	return full, nil
 }
 
-// Endpoints returns the addresses of an image's registry, as registry.example.com:443. Without a port in
-// the image's name, they are those of HTTPS and HTTP.
+// Endpoints returns the addresses of an image's registry, for example registry.example.com:443. Without a
+// port in the image's name, they are those of HTTPS and HTTP.
 func Endpoints(image string) ([]string, error) {
 	repo, err := repository(image, Login{})
 	if err != nil {

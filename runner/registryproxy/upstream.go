@@ -17,7 +17,7 @@ const (
 	maxUpstreamHeader = 64 << 10 // bytes of a response's header
 	bufferSize        = 64 << 10 // bytes
 	headerTimeout     = 2 * time.Minute
-	continueTimeout   = time.Second // for registries that do not support Expect
+	continueTimeout   = time.Second // wait for registries that do not support Expect
 )
 
 // An upstream sends requests to the registry with the installation's credential, and to its blob

@@ -6,7 +6,7 @@ import "fmt"
 type NotSupportedError struct {
 	Name   string // name of the failed Finding
 	Detail string // the cause
-	Fix    string // for the operator of the container or the machine
+	Fix    string // the fix for the operator of the container or the machine
 }
 
 // Error implements the interface error.

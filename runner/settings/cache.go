@@ -77,7 +77,7 @@ func (r *stepReader) addRegistryCache(ref string) {
 	})
 }
 
-// addCache adds a cache that is read with the attributes from, and written with those of to.
+// addCache adds a cache. from are its attributes for reads, and to those for writes.
 func (r *stepReader) addCache(kind string, from, to map[string]string) {
 	r.Build.CacheFrom = append(r.Build.CacheFrom, spec.Cache{Type: kind, Attrs: from})
 	r.Build.CacheTo = append(r.Build.CacheTo, spec.Cache{Type: kind, Attrs: to})

@@ -133,7 +133,7 @@ type StepLogins struct {
 	Main       Login // login of username and password; its Host follows from Named or from the image
 	Named      string
 	Several    []Login
-	Base       Login // for base images
+	Base       Login // login for base images
 	Configured []Login
 	Insecure   string   // the value of PLUGIN_INSECURE
 	Notes      []string // notes on settings that have no effect

@@ -59,7 +59,7 @@ type Plugin struct {
 	// Default: {"PLUGIN_TAGS": "PLUGIN_TAG", "workspace": "DRONE_WORKSPACE"}.
 	Origins map[string]string
 	shown   []Shown
-	sshKey  secret.Secret // for builders over ssh, which are not supported: it is masked, and used for nothing
+	sshKey  secret.Secret // key for builders over ssh, which are not supported: it is masked, and used for nothing
 }
 
 // A stepReader holds the settings of a step while they are read: the result, and the values that

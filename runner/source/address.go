@@ -30,7 +30,7 @@ var scpLike = regexp.MustCompile(
 
 // An address is the parsed URL of a submodule.
 type address struct {
-	text string // for git
+	text string // URL for git
 	host string
 	port string // port of an http or https URL
 	ssh  bool

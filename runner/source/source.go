@@ -32,7 +32,7 @@ type Options struct {
 
 	Policy netpolicy.Policy // addresses of submodules
 
-	SSHKey     secret.Secret // for submodules by ssh; zero = none
+	SSHKey     secret.Secret // key for submodules by ssh; zero = none
 	KnownHosts string        // lines of ssh's known_hosts, besides those of public servers
 }
 

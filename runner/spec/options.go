@@ -8,7 +8,7 @@ import (
 
 // BuildOptions are the optional parts of a build request. The zero value requests none.
 type BuildOptions struct {
-	Secrets []BuildSecret // for RUN --mount=type=secret
+	Secrets []BuildSecret // secrets for RUN --mount=type=secret
 	SSHKey  secret.Secret // private key for RUN --mount=type=ssh, without a passphrase
 	Proxies []Proxy
 	Hosts   []Host // additional host names for RUN

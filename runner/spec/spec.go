@@ -42,7 +42,7 @@ type Spec struct {
 	Timeout time.Duration `json:"timeout"` // time limit of the whole attempt, in nanoseconds
 
 	Registries  []RegistryCredential     `json:"-"`
-	Environment map[string]secret.Secret `json:"-"` // for build hooks and tests, never build args
+	Environment map[string]secret.Secret `json:"-"` // variables for build hooks and tests, never build args
 	// BuilderTLS is the runner's client certificate for a builder on another machine (package
 	// config/identity). It is used if the step has no certificate of its own.
 	BuilderTLS secret.Secret `json:"-"`

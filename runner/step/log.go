@@ -118,7 +118,7 @@ func (r run) printSummary(done outcome, status string) {
 
 func seconds(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
 
-// maxDockerfile bounds the Dockerfile that hints are looked for in, in bytes.
+// maxDockerfile bounds the Dockerfile that is searched for hints, in bytes.
 const maxDockerfile = 1 << 20
 
 // findHints returns the changes to the Dockerfile that make the build faster, each with its line. Hints

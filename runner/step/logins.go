@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	ecrTimeout    = 2 * time.Minute // for all calls of Amazon's API before a build
+	ecrTimeout    = 2 * time.Minute // time limit for all calls of Amazon's API before a build
 	maxPolicySize = 64 << 10        // bytes; Amazon accepts less of either kind
 )
 

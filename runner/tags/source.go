@@ -4,7 +4,7 @@ import "fmt"
 
 // A Source is a setting or a file that names tags.
 type Source struct {
-	Name string // for log messages, for example PLUGIN_TAGS or .tags
+	Name string // name in log messages, for example PLUGIN_TAGS or .tags
 	Tags []string
 }
 

@@ -102,7 +102,7 @@ func (c Counters) Reason(l Limits) string {
 // without limits.
 type NotHeldError struct {
 	Reason string // for example "/sys/fs/cgroup/memory is mounted read-only"
-	Fix    string // for the operator; may be empty
+	Fix    string // the fix for the operator; may be empty
 	Err    error  // may be nil
 }
 

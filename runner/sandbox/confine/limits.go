@@ -11,7 +11,7 @@ import (
 // hideFromHook denies the hook this process's memory, and the descriptors that it inherited.
 func hideFromHook() error {
 	if err := unix.CloseRange(orderFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fmt.Errorf("keep inherited files from the hook: %w", err)
+		return fmt.Errorf("close the inherited files for the hook: %w", err)
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("hide the memory of this process: %w", err)

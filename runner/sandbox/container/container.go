@@ -139,8 +139,8 @@ func (c *Container) Ended() <-chan struct{} { return c.run.ended() }
 // command that took over process 1 can write any text to it.
 func (c *Container) Output() string { return c.run.output() }
 
-// Close kills all processes of the sandbox, and removes everything but the files on the disk, also the
-// counters of its cgroup. A container may be closed twice.
+// Close kills all processes of the sandbox. It removes everything except the files on the disk, so the
+// counters of its cgroup are lost. A container may be closed twice.
 func (c *Container) Close(ctx context.Context) error {
 	c.stopOnce.Do(func() { c.stopErr = c.stop(ctx) })
 	return c.stopErr

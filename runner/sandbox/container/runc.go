@@ -40,10 +40,10 @@ type runcProcess struct {
 	runc
 	process *process.Process
 	socket  *os.File        // a copy of the client's socket
-	last    *text.LastLines // of the output of runc and process 1
+	last    *text.LastLines // last lines of the output of runc and process 1
 }
 
-// exitTimeout is the time that a container gets to end before it is killed in a harder way.
+// exitTimeout is the time that a container gets to end before it is killed by the next method.
 const exitTimeout = time.Second
 
 // maxOutput and maxLine bound the output of runc that an error contains, in bytes.

@@ -33,7 +33,7 @@ var ErrStale = errors.New("the disk has another size, or the machine crashed whi
 
 // The time limits of Allocate.
 const (
-	detachTimeout = 10 * time.Second      // for the kernel, to unmount the disk of a process that has ended
+	detachTimeout = 10 * time.Second      // time for the kernel to unmount the disk of a process that has ended
 	detachPoll    = 10 * time.Millisecond // interval of the checks
 )
 

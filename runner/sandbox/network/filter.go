@@ -13,7 +13,7 @@ import (
 // allows, except the host's. Names in Policy.Allow have no effect, because packets have no names.
 type Filter struct {
 	Policy netpolicy.Policy
-	off    bool // for counter-tests: refuse nothing
+	off    bool // refuse nothing, for counter-tests
 }
 
 // family is an IP version.

@@ -10,7 +10,7 @@ import (
 // and no other part of Slipway uses it.
 const HostPrefix = "slwn"
 
-// Our chains in the host's tables.
+// Slipway's chains in the host's tables.
 const (
 	inputChain   = "SLIPWAY-NET-INPUT"
 	forwardChain = "SLIPWAY-NET-FORWARD"

@@ -148,7 +148,7 @@ func networkFlags() []cli.Flag {
 		},
 		&cli.StringSliceFlag{
 			Name: "local-registry",
-			Usage: "registry on this machine that builds may use, as 127.0.0.1:5000 or registry.example.com:443; " +
+			Usage: "registry on this machine that builds may use, for example 127.0.0.1:5000 or registry.example.com:443; " +
 				"for builders of a builder service, and on TCP, whose builds reach no other service of this machine",
 			Sources: env("SLIPWAY_BUILDER_LOCAL_REGISTRIES"),
 		},

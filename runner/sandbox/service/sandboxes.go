@@ -19,7 +19,7 @@ import (
 
 // SandboxOptions configure HostSandboxes. Dir and Log are required.
 type SandboxOptions struct {
-	Dir    string // for the sandboxes of this process alone; all users can traverse it
+	Dir    string // directory for the sandboxes of this process alone; all users can traverse it
 	Policy netpolicy.Policy
 	Limits cgroup.Settings // limits of each attempt's build hooks
 	// Unlimited means that memory, processes and processor time have no limit.

@@ -29,7 +29,7 @@ type Row[T any] struct {
 	Env     []string // variables to read, in this order, if Name and Aliases are not set: "DOCKER_USERNAME"
 
 	Default string // text to parse if no variable is set
-	Unset   string // for the help: the effect if no variable is set and there is no Default
+	Unset   string // effect, in the help, if no variable is set and there is no Default
 	Help    string // parts end with "; ", without a full stop
 
 	Required  string // the setting must be set; for the error: how to set it
