@@ -30,5 +30,5 @@ func parseID(text string) (int, error) {
 	if err == nil && id == 0 {
 		err = strconv.ErrRange
 	}
-	return int(id), err //nolint:gosec // 31 bits
+	return int(id), err
 }
