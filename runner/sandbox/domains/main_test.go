@@ -20,6 +20,7 @@ import (
 	"slipway/config/discard"
 	"slipway/config/identity"
 	"slipway/runner/buildkit"
+	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/domains"
 	"slipway/runner/sandbox/server"
 )
@@ -31,7 +32,11 @@ const asSupervisor = "SLIPWAY_TEST_SUPERVISOR"
 // TestMain makes the test binary behave like the slipway binary if it runs as a child.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(asSupervisor); dir != "" {
-		s := domains.New(options(dir, discard.Logger()))
+		o := options(dir, discard.Logger())
+		if sandbox.Privileged() {
+			o.DiskBytes = 64 << 20
+		}
+		s := domains.New(o)
 		_, err := s.Address(context.Background(), "a")
 		fmt.Fprintln(os.Stdout, err)
 		select {}

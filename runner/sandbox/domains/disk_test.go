@@ -1,0 +1,128 @@
+package domains_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"slipway/config/discard"
+	"slipway/runner/sandbox"
+	"slipway/runner/sandbox/domains"
+)
+
+func needDisks(t testing.TB) {
+	t.Helper()
+	if !sandbox.Privileged() {
+		t.Skip("SKIPPED: a disk needs root of the machine, which is absent")
+	}
+}
+
+// mountSmall mounts a file system of 80 MiB.
+func mountSmall(t *testing.T, dir string) {
+	t.Helper()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=80m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// loopsOf returns the loop devices of files below a directory.
+func loopsOf(t testing.TB, dir string) (found []string) {
+	t.Helper()
+	files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err == nil && strings.HasPrefix(string(text), dir) { // a device may be removed meanwhile
+			found = append(found, strings.TrimSpace(string(text)))
+		}
+	}
+	return found
+}
+
+// The kernel removes the mount and the loop device with a killed builder, and this mount namespace never has
+// them. So nothing has to be swept.
+func TestAKilledSupervisorLeavesNoDisk(t *testing.T) {
+	needBuilder(t)
+	needDisks(t)
+	dir := shortDir(t)
+	child := exec.Command("/proc/self/exe")
+	child.Env = append(os.Environ(), asSupervisor+"="+dir)
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var result string
+	if _, err := fmt.Fscanln(out, &result); err != nil || result != "<nil>" {
+		t.Fatalf("supervisor: got %q and %v, want a builder", result, err)
+	}
+	if loops := loopsOf(t, dir); len(loops) != 1 {
+		t.Errorf("loop devices of a running builder: got %v, want one", loops)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(mounts), dir) {
+		t.Errorf("mounts outside of the builder: got one of %s, want none", dir)
+	}
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait() // it was killed
+	waitUntil(t, "the loop device is gone", func() bool { return len(loopsOf(t, dir)) == 0 })
+}
+
+func TestDomainsWithoutSpaceForTheirDisksReplaceEachOther(t *testing.T) {
+	needBuilder(t)
+	needDisks(t)
+	s, _ := newSupervisor(t, func(o *domains.Options) {
+		mountSmall(t, o.Dir)
+		o.DiskBytes = 64 << 20
+	})
+	for _, id := range []string{"a", "b", "c", "a"} { // the file system has space for one
+		ping(t, address(t, s, id))
+	}
+}
+
+// BenchmarkStart measures the start of a new domain's builder, without and with a disk of 20 GB.
+//
+//	go test -run '^$' -bench Start -benchtime 10x ./runner/sandbox/domains
+func BenchmarkStart(b *testing.B) {
+	needDisks(b)
+	for _, size := range []int64{0, 20e9} {
+		for _, kind := range []string{"first", "again"} {
+			b.Run(fmt.Sprintf("disk=%d/%s", size, kind), func(b *testing.B) {
+				o := options(b.TempDir(), discard.Logger())
+				o.DiskBytes = size
+				for i := 0; b.Loop(); i++ {
+					id := "a"
+					if kind == "first" {
+						id = fmt.Sprint(i)
+					}
+					s := domains.New(o)
+					if _, err := s.Address(b.Context(), id); err != nil {
+						b.Fatal(err)
+					}
+					b.StopTimer()
+					s.Close()
+					b.StartTimer()
+				}
+			})
+		}
+	}
+}
