@@ -123,7 +123,7 @@ func (h Hooks) CheckPush() error {
 	switch {
 	case h.Has(Push):
 		return fmt.Errorf("build hook hooks/push has to push the image, and %s: "+
-			"delete the hook, and Slipway pushes every tag, or set SLIPWAY_PUSH_HOOKS=on", off)
+			"delete the hook, so that Slipway pushes every tag, or set SLIPWAY_PUSH_HOOKS=on", off)
 	case h.Has(Build):
 		return fmt.Errorf(
 			"build hook hooks/build builds in place of the Dockerfile, so it has to push the image, and %s: "+

@@ -187,7 +187,7 @@ func (a *authorizer) bearer(ctx context.Context, scopes []string) (string, error
 		t, err = token{err: err, renewAt: a.now().Add(refusalPause)}, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("token for %s: %w", a.base.Host, err)
+		return "", fmt.Errorf("get the token for %s: %w", a.base.Host, err)
 	}
 	a.tokens[key] = t
 	return t.header, t.err

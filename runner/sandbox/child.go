@@ -72,13 +72,13 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	case errors.As(err, &unsupported):
 		return nil, unsupported
 	case err != nil:
-		return nil, fmt.Errorf("start builder: %w", err)
+		return nil, fmt.Errorf("start the builder: %w", err)
 	}
 	c.control = server.control
 	c.Mode = server.candidate.String()
 	if err := c.builder.WaitReady(ctx); err != nil {
 		c.Stop()
-		return nil, fmt.Errorf("start builder: %w", err)
+		return nil, fmt.Errorf("start the builder: %w", err)
 	}
 	return c, nil
 }

@@ -18,7 +18,7 @@ func TestHintsForEachCI(t *testing.T) {
 	}{
 		"Drone":                    {forbidden, []string{"DRONE=true"}, "set DRONE_RUNNER_PRIVILEGED_IMAGES of Drone's runner to the step's image, or make the repository trusted and the step privileged (privileged: true); or else do this"},
 		"Drone on Kubernetes":      {forbidden, []string{"DRONE=true", "KUBERNETES_SERVICE_HOST=10.0.0.1"}, "DRONE_RUNNER_PRIVILEGED_IMAGES"},
-		"Woodpecker":               {forbidden, []string{"CI=woodpecker", "DRONE_COMMIT_SHA=x"}, "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server to the step's image with its tag; the step may have settings alone"},
+		"Woodpecker":               {forbidden, []string{"CI=woodpecker", "DRONE_COMMIT_SHA=x"}, "set WOODPECKER_PLUGINS_PRIVILEGED of Woodpecker's server to the step's image with its tag; the step may have settings, but no commands"},
 		"Woodpecker on Kubernetes": {forbidden, []string{"CI=woodpecker", "KUBERNETES_SERVICE_HOST=10.0.0.1"}, "backend_options.kubernetes.securityContext with seccompProfile {type: Unconfined}"},
 		"Kubernetes":               {forbidden, []string{"KUBERNETES_SERVICE_HOST=10.0.0.1"}, "give the container securityContext with privileged: true"},
 		"no CI":                    {fmt.Errorf("start: %w", forbidden), nil, "it may not mount. Either use a builder elsewhere: setting builder (PLUGIN_BUILDER, or SLIPWAY_BUILDER); then no step needs privilege. Or give the step privilege: do this"},

@@ -51,7 +51,7 @@ func (s stage) runServer(ctx context.Context, env []string, inherited Inheritanc
 		}
 	}
 	if err := process.Start(); err != nil {
-		return fmt.Errorf("start builder: %w", err)
+		return fmt.Errorf("start the builder: %w", err)
 	}
 	stop := forward(ctx, execProcess{process})
 	defer stop()
@@ -66,7 +66,7 @@ func setEnv(env []string) error {
 	for _, v := range env {
 		name, value, _ := strings.Cut(v, "=")
 		if err := os.Setenv(name, value); err != nil {
-			return fmt.Errorf("start builder: %w", err)
+			return fmt.Errorf("start the builder: %w", err)
 		}
 	}
 	return nil
@@ -148,7 +148,7 @@ func reapUntil(pid int) (code int, err error) {
 		case errors.Is(err, syscall.EINTR):
 			continue
 		case err != nil:
-			return 0, fmt.Errorf("wait for builder: %w", err)
+			return 0, fmt.Errorf("wait for the builder: %w", err)
 		case ended != pid:
 			continue
 		case status.Exited():

@@ -47,7 +47,7 @@ type run struct {
 	o        Options
 	s        settings.Plugin
 	log      buildlog.Log
-	out      *secret.Writer // below log; masks secrets
+	out      *secret.Writer // the writer of log, which masks secrets
 	registry *registry.Client
 }
 

@@ -149,7 +149,7 @@ func (s *Supervisor) Address(ctx context.Context, id string) (string, error) {
 		switch {
 		case errors.Is(err, errDropped): // find opens the domain again
 		case err != nil:
-			return "", fmt.Errorf("start builder: %w", err)
+			return "", fmt.Errorf("start the builder: %w", err)
 		default:
 			return "unix://" + d.socket(), nil
 		}
@@ -164,7 +164,7 @@ func (s *Supervisor) Dial(ctx context.Context, id string) (net.Conn, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", s.socketOf(id))
 	if err != nil {
-		return nil, fmt.Errorf("connect to builder: %w", err)
+		return nil, fmt.Errorf("connect to the builder: %w", err)
 	}
 	return conn, nil
 }

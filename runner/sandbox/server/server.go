@@ -113,11 +113,11 @@ func Serve(ctx context.Context, c Config) error {
 
 	own, err := builddisk.Open(c.Disk, c.State)
 	if err != nil {
-		return fmt.Errorf("start builder: %w", err)
+		return fmt.Errorf("start the builder: %w", err)
 	}
 	defer func() {
 		if err := own.Close(); err != nil {
-			c.Log.WithError(err).Warn("the disk of this builder keeps free space of the machine")
+			c.Log.WithError(err).Warn("cannot remove the disk of this builder, which still uses space of the machine")
 		}
 	}()
 	limits := openLimits(ctx, c)

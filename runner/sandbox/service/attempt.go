@@ -68,7 +68,7 @@ func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildserv
 		defer close(served)
 		// An error of one attempt must not end the others.
 		if err := safe.Do(func() error { a.serveRunner(life); return nil }); err != nil {
-			a.log.WithError(err).Error("requests of the runner are not served any more")
+			a.log.WithError(err).Error("cannot serve further requests of the runner")
 		}
 	}()
 	_ = conn.Send(buildservice.Reply{Started: &buildservice.Empty{}}, nil) // gone is closed if it fails

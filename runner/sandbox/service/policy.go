@@ -19,7 +19,7 @@ func PolicyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name:    "private-networks",
-			Usage:   "allow or refuse: whether builds and their hooks reach private networks",
+			Usage:   "allow or refuse connections of builds and their hooks to private networks",
 			Value:   netpolicy.PrivateAllow,
 			Sources: cli.EnvVars(netpolicy.PrivateSetting),
 		},

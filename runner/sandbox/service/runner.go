@@ -103,7 +103,7 @@ func (a *attempt) prepareBuilder(ctx context.Context) {
 		return conn.Close()
 	})
 	if err != nil {
-		a.log.WithError(err).Warn("the builder is not prepared for the runner")
+		a.log.WithError(err).Warn("cannot prepare the builder for the runner")
 	}
 }
 
