@@ -149,7 +149,7 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	}
 	for _, rule := range private {
 		if network.Bits() < rule.Network.Bits() && network.Overlaps(rule.Network) {
-			return network, fmt.Errorf("is larger than %s, which a rule of its own refuses: write %[1]s", rule.Network)
+			return network, fmt.Errorf("is larger than %s, which another rule refuses: write %[1]s", rule.Network)
 		}
 	}
 	return network, nil

@@ -126,8 +126,8 @@ func (h Hooks) CheckPush() error {
 			"delete the hook, so that Slipway pushes every tag, or set SLIPWAY_PUSH_HOOKS=on", off)
 	case h.Has(Build):
 		return fmt.Errorf(
-			"build hook hooks/build builds in place of the Dockerfile, so it has to push the image, and %s: "+
-				"build with the Dockerfile and build arguments, or set SLIPWAY_PUSH_HOOKS=on",
+			"build hook hooks/build has to push the image, and %s: "+
+				"build with the Dockerfile instead, or set SLIPWAY_PUSH_HOOKS=on",
 			off,
 		)
 	}

@@ -252,7 +252,7 @@ func TestHooksThatNeedARegistryCredential(t *testing.T) {
 		"none that pushes":      {[]buildhooks.Name{buildhooks.PreBuild, buildhooks.Test}, "", ""},
 		"around the push":       {[]buildhooks.Name{buildhooks.PostPush, buildhooks.PrePush}, "hooks/pre_push, hooks/post_push", ""},
 		"in place of the push":  {[]buildhooks.Name{buildhooks.Push}, "hooks/push", "hooks/push has to push"},
-		"in place of the build": {[]buildhooks.Name{buildhooks.Build, buildhooks.PostPush}, "hooks/build, hooks/post_push", "hooks/build builds in place of the Dockerfile"},
+		"in place of the build": {[]buildhooks.Name{buildhooks.Build, buildhooks.PostPush}, "hooks/build, hooks/post_push", "hooks/build has to push the image"},
 		"in place of both":      {[]buildhooks.Name{buildhooks.Build, buildhooks.Push}, "hooks/push", "hooks/push has to push"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,7 @@ type Session struct {
 	spool  *spool
 	log    *secret.Writer
 	stop   chan struct{}
-	wake   chan struct{} // has room for one: there is an event to send
+	wake   chan struct{} // holds a token if there is an event to send
 	loops  sync.WaitGroup
 
 	mu      sync.Mutex

@@ -15,7 +15,7 @@ const maxSpool = 256 << 20
 type spool struct {
 	file *os.File
 	max  int64
-	wake chan struct{} // has room for one: something was written
+	wake chan struct{} // holds a token if something was written
 
 	mu   sync.Mutex
 	size int64

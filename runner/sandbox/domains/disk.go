@@ -39,7 +39,7 @@ func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 	kept := disk.Kept{File: d.diskFile(), Bytes: s.o.DiskBytes, Reserve: s.o.DiskReserve}
 	for {
 		if err := os.MkdirAll(filepath.Dir(kept.File), 0o700); err != nil {
-			return fmt.Errorf("make its directory: %w", err)
+			return fmt.Errorf("make the directory of a domain's disk: %w", err)
 		}
 		err := kept.Allocate(ctx)
 		var space *disk.SpaceError
