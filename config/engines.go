@@ -73,7 +73,7 @@ func (c CI) validate(prefix string) error {
 		)
 	}
 	if c.Image == "" {
-		errs = append(errs, fmt.Errorf("%sIMAGE is empty: name the image of the build step", prefix))
+		errs = append(errs, fmt.Errorf("%sIMAGE is empty: set the image of the build step", prefix))
 	}
 	if c.Concurrency < 0 {
 		errs = append(errs, fmt.Errorf("%sCONCURRENCY is %d: set 1 or more, or 0 for no limit", prefix, c.Concurrency))

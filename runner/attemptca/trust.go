@@ -32,9 +32,9 @@ var javaBundles = []string{
 	"/etc/pki/java/cacerts",
 }
 
-// variables name the bundle for programs that do not read the system's. Which program reads which:
-// Go, OpenSSL and curl SSL_CERT_FILE; git GIT_SSL_CAINFO; Python's requests REQUESTS_CA_BUNDLE or
-// CURL_CA_BUNDLE; Node NODE_EXTRA_CA_CERTS.
+// variables name the bundle for programs that do not read the system's. Go, OpenSSL and curl read
+// SSL_CERT_FILE, git reads GIT_SSL_CAINFO, and Node reads NODE_EXTRA_CA_CERTS. Python's requests reads
+// REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE.
 var variables = []string{
 	"SSL_CERT_FILE",
 	"GIT_SSL_CAINFO",

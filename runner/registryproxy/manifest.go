@@ -159,7 +159,7 @@ func (p *Proxy) askPermit(r *http.Request, push Push) error {
 	}
 }
 
-// digestOf returns the digest of a body by the algorithm that like begins with.
+// digestOf returns the digest of a body. like begins with the algorithm and a colon, for example "sha256:".
 func digestOf(body []byte, like string) string {
 	algorithm := like[:strings.IndexByte(like, ':')+1]
 	sum := newHash(algorithm)

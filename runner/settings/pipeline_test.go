@@ -89,7 +89,7 @@ func TestJoinFaultsNameTheSetting(t *testing.T) {
 			"PLUGIN_AUTOMATED_BUILD=":           "PLUGIN_AUTOMATED_BUILD is not set",
 			"PLUGIN_AUTOMATED_BUILD=../x":       "PLUGIN_AUTOMATED_BUILD is not an id",
 			"PLUGIN_TOKEN=":                     "PLUGIN_TOKEN is not set: make a token",
-			"PLUGIN_TOKEN=can ary":              "PLUGIN_TOKEN contains white space",
+			"PLUGIN_TOKEN=can ary":              "PLUGIN_TOKEN has white space",
 			"DRONE_COMMIT_SHA=":                 "the commit or its ref is unknown",
 			"DRONE_COMMIT_REF=":                 "the commit or its ref is unknown",
 			"PLUGIN_REPO=acme/app":              "PLUGIN_REPO: this step has no such setting",

@@ -240,7 +240,7 @@ func (s *statusValues) setURL(name, text string) error {
 func (s *statusValues) setKey(name, text string) error {
 	s.key = text
 	if n := utf8.RuneCountInString(text); n > maxStatusKey {
-		return fmt.Errorf("%s has %d characters: Bitbucket takes up to %d", name, n, maxStatusKey)
+		return fmt.Errorf("%s has %d characters: Bitbucket accepts at most %d", name, n, maxStatusKey)
 	}
 	return nil
 }

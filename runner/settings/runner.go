@@ -212,7 +212,7 @@ func checkURL(name, text, example string) error {
 // checkToken checks that a token has no white space. action is the operation on it, for example "copied".
 func checkToken(name, token, action string) error {
 	if strings.ContainsAny(token, " \t\r\n\x00") {
-		return fmt.Errorf("%s contains white space: it was not %s completely", name, action)
+		return fmt.Errorf("%s has white space: check that it was %s completely", name, action)
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func TestFaultsNameTheSetting(t *testing.T) {
 		"SLIPWAY_RUNNER_URL=https://a:canary@b/x": "SLIPWAY_RUNNER_URL must have no user",
 		"SLIPWAY_RUNNER_URL=%":                    "SLIPWAY_RUNNER_URL is not an http",
 		"SLIPWAY_RUNNER_TOKEN=":                   "SLIPWAY_RUNNER_TOKEN is not set",
-		"SLIPWAY_RUNNER_TOKEN=can ary":            "SLIPWAY_RUNNER_TOKEN contains white space",
+		"SLIPWAY_RUNNER_TOKEN=can ary":            "SLIPWAY_RUNNER_TOKEN has white space",
 		"SLIPWAY_BUILDER_TLS=x":                   "SLIPWAY_BUILDER_TLS: it is not a certificate",
 		"SLIPWAY_BUILDER=/run/builder.sock":       "SLIPWAY_BUILDER: ",
 		"SLIPWAY_RUNNER_HOOKS=yes":                "use on or off",

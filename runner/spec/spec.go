@@ -32,7 +32,7 @@ type Spec struct {
 	BuiltDigest string `json:"built_digest,omitempty"`
 
 	// HooksOff is the reason why build hooks must not run, e.g. "SLIPWAY_HOOKS=off at the gateway". Empty
-	// means that they may. A build whose repository has hooks then fails.
+	// means that they may run. With a reason, a build whose repository has hooks fails.
 	HooksOff string `json:"hooks_off,omitempty"`
 	// PushHooks gives the push credential to the build hooks that push: pre_push, push, post_push, and
 	// build if there is no push. Without it hooks/push, and a hooks/build that has to push, fail the build.

@@ -136,7 +136,7 @@ func (r run) runFlow(ctx context.Context, f flow) error {
 	return nil
 }
 
-// maxSecret is the most that BuildKit takes as a secret, in bytes.
+// maxSecret is the largest secret that BuildKit accepts, in bytes.
 const maxSecret = 500 << 10
 
 // readFiles returns the settings with the secrets that are in files. It comes before the first line of the
