@@ -135,7 +135,7 @@ func (s *Supervisor) args(d *domain) []string {
 		shared = append(shared, "--layers", s.pool().Dir)
 	}
 	if s.hasDisk(d) {
-		shared = append(shared, "--disk", d.diskFile())
+		shared = append(shared, "--disk", s.diskFile(d))
 	}
 	if d.writesLayers {
 		shared = append(shared, "--write-layers")

@@ -7,8 +7,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
+	"slipway/config/size"
 	"slipway/runner/sandbox/disk"
 )
 
@@ -16,19 +20,20 @@ import (
 // the machine nor the cache of another domain. While a builder runs, all blocks of its disk are taken from
 // the machine. When it ends, it gives the free ones back.
 
-// diskFile is the file of the disk in a state directory. It is deleted with BuildKit's databases, which
-// refer to its content.
-const diskFile = "disk.img"
-
 // hasDisk reports whether a domain's builder has a disk. The builder that fills the pool has none, because
 // it moves its layers to the pool. unpack limits it.
 func (s *Supervisor) hasDisk(d *domain) bool { return s.o.DiskBytes > 0 && !d.writesLayers }
 
-func (d *domain) diskFile() string { return filepath.Join(d.dir, stateDir, diskFile) }
+// diskFile returns the file of a domain's disk in its state directory. It is deleted with BuildKit's
+// databases, which refer to its content. Its name has the size by the setting, because the disk itself may
+// be smaller (smallerDisk).
+func (s *Supervisor) diskFile(d *domain) string {
+	return filepath.Join(d.dir, stateDir, fmt.Sprintf("disk-%d.img", s.o.DiskBytes))
+}
 
 // prepareDisk makes the disk of a domain ready for its builder. It deletes a state that does not fit: one
-// without a disk, one with a disk of another size, or one after a crash of the machine. Without space, it
-// deletes other caches, or waits for other builders. The caller owns d.starting.
+// without a disk, one with a disk of another size, or one after a crash of the machine. The caller owns
+// d.starting.
 func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 	if err := s.dropOtherLayout(d); err != nil {
 		return err
@@ -36,7 +41,7 @@ func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 	if !s.hasDisk(d) {
 		return nil
 	}
-	kept := disk.Kept{File: d.diskFile(), Bytes: s.o.DiskBytes, Reserve: s.o.DiskReserve}
+	kept := disk.Kept{File: s.diskFile(d), Bytes: s.diskSize(d), Reserve: s.o.DiskReserve}
 	for {
 		if err := os.MkdirAll(filepath.Dir(kept.File), 0o700); err != nil {
 			return fmt.Errorf("make the directory of a domain's disk: %w", err)
@@ -46,10 +51,8 @@ func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 		switch {
 		case errors.Is(err, disk.ErrStale):
 			err = s.dropDomainState(d, err.Error())
-		case errors.As(err, &space) && s.makeRoom(ctx):
-			err = nil
 		case errors.As(err, &space):
-			return fmt.Errorf("%w (%s)", err, disk.KeptSetting)
+			kept.Bytes, err = s.relieve(ctx, d, space)
 		default:
 			return err
 		}
@@ -59,13 +62,79 @@ func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 	}
 }
 
-// dropOtherLayout deletes a state with a disk if domains have none, and the reverse.
+// relieve reacts to a disk that does not fit on the machine's, and returns the size to try next. It stops
+// idle builders, deletes other caches, makes the disk smaller, and waits for other builders, in this order.
+func (s *Supervisor) relieve(ctx context.Context, d *domain, e *disk.SpaceError) (int64, error) {
+	if s.makeRoom(ctx) {
+		return e.Bytes, nil
+	}
+	if smaller := smallerDisk(e, s.o.MinDiskBytes); smaller > 0 {
+		s.o.Log.WithFields(logrus.Fields{
+			"domain": d.id, "disk": size.Format(smaller), "free": size.Format(e.Free),
+		}).Warnf("the disk of a cache is smaller than %s: free space on the disk of %s", size.Format(s.o.DiskBytes), s.o.Dir)
+		if exists(s.diskFile(d)) {
+			return smaller, s.dropDomainState(d, e.Error())
+		}
+		return smaller, nil
+	}
+	if s.waitForOthers(ctx) {
+		return e.Bytes, nil
+	}
+	return 0, fmt.Errorf("%w (%s)", e, disk.KeptSetting)
+}
+
+// smallerDisk returns the size of a disk that fits: half of the available space, because the next domain
+// needs a disk, too. least is the smallest useful size. It returns 0 if no disk fits.
+func smallerDisk(e *disk.SpaceError, least int64) int64 {
+	available := max(e.Free-e.Reserve, 0)
+	smaller := max(available/2, least) &^ (1<<20 - 1) // whole blocks
+	if smaller > available || smaller >= e.Bytes {
+		return 0
+	}
+	return smaller
+}
+
+// diskSize returns the size of the disk for the next builder of a domain. A disk that was made smaller for
+// lack of space keeps its size, with its cache, until the machine has room for twice the usual size.
+func (s *Supervisor) diskSize(d *domain) int64 {
+	bytes := s.fileSize(d)
+	if bytes == s.o.DiskBytes || bytes < s.o.MinDiskBytes {
+		return s.o.DiskBytes
+	}
+	free, _, err := s.o.DiskSpace(s.o.Dir)
+	if err == nil && free-s.o.DiskReserve >= 2*s.o.DiskBytes {
+		return s.o.DiskBytes
+	}
+	return min(bytes, s.o.DiskBytes)
+}
+
+// fileSize returns the size of a domain's disk, in bytes; 0 = it has none.
+func (s *Supervisor) fileSize(d *domain) int64 {
+	info, err := os.Stat(s.diskFile(d))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// dropOtherLayout deletes a state with a disk if domains have none, and the reverse, and one with a disk for
+// another size.
 func (s *Supervisor) dropOtherLayout(d *domain) error {
-	used := exists(filepath.Join(d.dir, stateDir, "cache.db"))
-	if !used || exists(d.diskFile()) == s.hasDisk(d) {
+	if !exists(filepath.Join(d.dir, stateDir, "cache.db")) {
 		return nil
 	}
-	return s.dropDomainState(d, "the caches of builds now have disks of their own, or no longer")
+	found, err := filepath.Glob(filepath.Join(d.dir, stateDir, "disk-*.img"))
+	if err != nil {
+		return fmt.Errorf("find the disk of a cache: %w", err)
+	}
+	var want []string
+	if s.hasDisk(d) {
+		want = []string{s.diskFile(d)}
+	}
+	if slices.Equal(found, want) {
+		return nil
+	}
+	return s.dropDomainState(d, "its disk does not have the size of the setting "+disk.KeptSetting)
 }
 
 func exists(path string) bool {
@@ -79,29 +148,38 @@ func (s *Supervisor) dropDomainState(d *domain, why string) error {
 	return s.discard(filepath.Join(filepath.Base(d.dir), stateDir))
 }
 
-// makeRoom frees space of the machine for the disk of a builder. It stops an idle builder, or deletes the
-// least recently used cache, or waits until another builder ends. It returns false if none of them can
-// help.
+// makeRoom frees space of the machine for the disk of a builder: it stops an idle builder, or deletes the
+// least recently used cache. It returns false if there is neither, or if ctx ends.
 func (s *Supervisor) makeRoom(ctx context.Context) bool {
 	s.mu.Lock()
-	victim, changed, others := s.chooseVictim(), s.changed, s.running > 1
+	victim, changed := s.chooseVictim(), s.changed
 	s.mu.Unlock()
 	if victim == nil {
 		drops := planDrops(s.states(), space{limit: math.MaxInt64, floor: math.MaxInt64}, time.Now())
-		if len(drops) == 0 && !others {
+		if len(drops) == 0 {
 			return false
 		}
-		if len(drops) > 0 {
-			drops[0].reason = "another builder needs space for its disk"
-			if s.dropState(drops[0]) {
-				return ctx.Err() == nil
-			}
-			// Its builder is being started, so wait.
+		drops[0].reason = "another builder needs space for its disk"
+		if s.dropState(drops[0]) {
+			return ctx.Err() == nil
 		}
-	}
-	if victim != nil {
+		// Its builder is being started, so wait.
+	} else {
 		s.askToStop(victim)
 	}
+	return waitChange(ctx, changed)
+}
+
+// waitForOthers waits until another builder may have ended. It returns false if none runs, or if ctx ends.
+func (s *Supervisor) waitForOthers(ctx context.Context) bool {
+	s.mu.Lock()
+	changed, others := s.changed, s.running > 1
+	s.mu.Unlock()
+	return others && waitChange(ctx, changed)
+}
+
+// waitChange waits for a change of a builder, or for a moment. It returns false if ctx ends first.
+func waitChange(ctx context.Context, changed <-chan struct{}) bool {
 	select {
 	case <-changed:
 	case <-time.After(admitPoll):
@@ -133,7 +211,7 @@ func (s *Supervisor) reserved() int64 {
 	var sum int64
 	for _, d := range s.domains {
 		if d.child != nil && s.hasDisk(d) {
-			sum += max(s.o.DiskBytes-d.bytes, 0)
+			sum += max(s.fileSize(d)-d.bytes, 0)
 		}
 	}
 	return sum

@@ -5,9 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"slipway/config/discard"
@@ -96,6 +98,47 @@ func TestDomainsWithoutSpaceForTheirDisksReplaceEachOther(t *testing.T) {
 	})
 	for _, id := range []string{"a", "b", "c", "a"} { // the file system has space for one
 		ping(t, address(t, s, id))
+	}
+}
+
+// A machine with too little space for the usual disk gets a smaller one, which keeps its cache. Another
+// setting takes effect at once.
+func TestADiskIsSmallerIfThereIsLittleSpace(t *testing.T) {
+	needBuilder(t)
+	needDisks(t)
+	dir := shortDir(t)
+	mountSmall(t, dir)
+	for _, c := range []struct {
+		setting, want int64
+		dropped       bool
+	}{
+		{60 << 20, 60 << 20, false},
+		{200 << 20, 40 << 20, true},
+		{200 << 20, 40 << 20, false},
+		{50 << 20, 50 << 20, true},
+	} {
+		s, hook := newSupervisor(t, func(o *domains.Options) {
+			o.Dir, o.DiskBytes, o.MinDiskBytes = dir, c.setting, 20<<20
+		})
+		ping(t, address(t, s, "a"))
+		s.Close()
+		files, err := filepath.Glob(filepath.Join(dir, "*", "state", "disk-*.img"))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("setting %d: got disks %v and error %v, want one disk", c.setting, files, err)
+		}
+		info, err := os.Stat(files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Size(); got > c.want || got < c.want-(3<<20) { // the databases of the builder take some space
+			t.Errorf("setting %d: got a disk of %d bytes, want about %d", c.setting, got, c.want)
+		}
+		dropped := slices.ContainsFunc(hook.AllEntries(), func(e *logrus.Entry) bool {
+			return e.Message == "the cache of a domain is deleted"
+		})
+		if dropped != c.dropped {
+			t.Errorf("setting %d: cache deleted: got %v, want %v", c.setting, dropped, c.dropped)
+		}
 	}
 }
 

@@ -36,9 +36,11 @@ type Options struct {
 
 	// DiskBytes is the size of the disk of each domain, in bytes: the cache, and what its builds write.
 	// 0 = domains have no disks, and share that of Dir. Disks need a privileged process. DiskReserve is the
-	// space that disks leave free on the disk of Dir, in bytes.
-	DiskBytes   int64
-	DiskReserve int64
+	// space that disks leave free on the disk of Dir, in bytes. MinDiskBytes is the size of the smallest disk
+	// that a domain gets if there is too little space for DiskBytes; 0 = DefaultMinDiskBytes.
+	DiskBytes    int64
+	DiskReserve  int64
+	MinDiskBytes int64
 
 	// ShareLayers unpacks the layers of public images once for all domains (pool.go).
 	ShareLayers bool
@@ -71,6 +73,9 @@ const DefaultMaxRunning = 10
 
 // DefaultCacheBytes is the default of Options.CacheBytes.
 const DefaultCacheBytes = 20e9
+
+// DefaultMinDiskBytes is the default of Options.MinDiskBytes.
+const DefaultMinDiskBytes = 2 << 30
 
 // The time limits of a Supervisor.
 const (
@@ -110,6 +115,9 @@ func New(o Options) *Supervisor {
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = DefaultCacheBytes
+	}
+	if o.MinDiskBytes == 0 {
+		o.MinDiskBytes = DefaultMinDiskBytes
 	}
 	if o.DiskSpace == nil {
 		o.DiskSpace = diskSpace

@@ -68,7 +68,7 @@ func (e *env) free(t *testing.T) int64 {
 // images returns the files of all disks with their allocated bytes.
 func (e *env) images(t *testing.T) map[string]int64 {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(e.dir, "*", "state", "disk.img"))
+	paths, err := filepath.Glob(filepath.Join(e.dir, "*", "state", "disk-*.img"))
 	if err != nil {
 		t.Fatal(err)
 	}
