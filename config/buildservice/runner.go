@@ -65,7 +65,8 @@ func (c *Control) Sandbox(ctx context.Context, s Sandbox) (*net.UnixConn, error)
 	}
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
-		return nil, errors.Join(errors.New("the sandbox has no Unix socket"), conn.Close())
+		err := fmt.Errorf("open the sandbox for build hooks: its socket is a %T, want a Unix socket", conn)
+		return nil, errors.Join(err, conn.Close())
 	}
 	return socket, nil
 }

@@ -70,7 +70,7 @@ type Control interface {
 }
 
 const (
-	// closeTimeout bounds how long the end of the log is sent after the work is over.
+	// closeTimeout bounds the time for which the end of the log is sent after the work.
 	closeTimeout = time.Minute
 	// defaultGrace is less than the time that CIs grant before they kill the step.
 	defaultGrace = 3 * time.Second

@@ -13,8 +13,8 @@ import (
 
 const (
 	defaultGrace = 10 * time.Second
-	// drain bounds how long output is read after the end of the hook, if a process outside its group
-	// keeps the pipe open.
+	// drain bounds the time for which output is read after the end of the hook, if a process outside its
+	// group keeps the pipe open.
 	drain = time.Second
 )
 

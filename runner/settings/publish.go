@@ -110,7 +110,7 @@ func signTable() table.Table[Sign] {
 		},
 		{
 			Name: signParamsName,
-			Help: "annotations of the signature, as -a build=7 -a team=web",
+			Help: "annotations of the signature, for example -a build=7 -a team=web",
 			Set:  (*Sign).setParams,
 		},
 	}

@@ -16,10 +16,10 @@ import (
 
 const (
 	defaultGrace = 10 * time.Second // the same as in buildhooks.Process
-	// killTimeout bounds how long the guard waits for killed processes. A process that waits for a disk
-	// ends late.
+	// killTimeout bounds the time for which the guard waits for killed processes. A process that waits for a
+	// disk ends late.
 	killTimeout = 10 * time.Second
-	// drain bounds how long output is read after the end of the guard.
+	// drain bounds the time for which output is read after the end of the guard.
 	drain = time.Second
 )
 
