@@ -253,7 +253,7 @@ func (s *Service) admit(name string) (uid int, release func(), err error) {
 	case s.attempts[name]:
 		return 0, nil, fmt.Errorf("attempt %s runs already", name)
 	case len(s.attempts) >= maxAttempts:
-		return 0, nil, fmt.Errorf("%d attempts run already", len(s.attempts))
+		return 0, nil, fmt.Errorf("%d attempts run already: wait until one ends", len(s.attempts))
 	}
 	s.attempts[name] = true
 	uid = s.o.FirstUID

@@ -51,7 +51,7 @@ func (t Table[T]) Read(given map[string]string, to *T) (Report, error) {
 }
 
 // lookup returns the setting's text and the variable that holds it. If none does, it returns an empty
-// text, and the variable for the error: one that is there and empty, or else Name.
+// text, and the variable for the error: an empty variable if there is one, else Name.
 func (r Row[T]) lookup(given map[string]string) (text, from string, err error) {
 	from = r.Name
 	for i, name := range r.names() {
