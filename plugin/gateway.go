@@ -55,7 +55,8 @@ type Gateway struct {
 	logs          *logs.Logs
 	reconciler    *reconciler.Reconciler
 	watcher       *watcher.Watcher
-	isolation     pages.Isolation // of builds on this machine; nil = it runs none
+	isolation     pages.Isolation             // of builds on this machine; nil = it runs none
+	startService  func(context.Context) error // starts the builder service, if it is the gateway's own
 	server        *http.Server
 	metricsServer *metricsServer // nil = metrics have no address of their own
 }
@@ -112,7 +113,7 @@ func construct(ctx context.Context, o Options, c *closers) (*Gateway, error) {
 	return &Gateway{
 		config: b.config, log: b.log, listener: b.listener, closers: c,
 		store: b.store, leader: elector, catalog: s.catalog, logs: s.logs,
-		reconciler: s.reconciler, watcher: st.watcher, isolation: e.ownIsolation(),
+		reconciler: s.reconciler, watcher: st.watcher, isolation: e.ownIsolation(), startService: e.startService,
 		server: web.Server(handler), metricsServer: metricsServer,
 	}, nil
 }
@@ -136,7 +137,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return g.store.Tasks().Run(ctx) })
 	group.Go(func() error { return g.watcher.Run(ctx) })
 	group.Go(func() error { g.tidyWebhooks(ctx); return nil })
-	group.Go(func() error { g.logIsolation(ctx); return nil })
+	group.Go(func() error { g.prepareBuilds(ctx); return nil })
 	group.Go(func() error {
 		return g.reconciler.Run(ctx, reconciler.Intervals{
 			Polled: g.config.PollInterval,

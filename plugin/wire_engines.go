@@ -44,6 +44,8 @@ type engines struct {
 	probes     pipeline.Probes         // of any CI, because all accept each other's; zero without a CI
 	isolation  pages.Isolation         // of the embedded engine
 	runsBuilds bool                    // the embedded engine is configured
+
+	startService func(context.Context) error // starts the builder service, if it is the gateway's own
 }
 
 // newEngines returns the configured engines. polls schedules a poll if a pipeline reports an unknown
@@ -60,7 +62,7 @@ func newEngines(
 	all.byName[inrepo.Name] = dispatcher.Engine{Engine: all.inrepo, URL: b.config.URL, InRepository: true}
 	var levels embedded.LevelSource = buildservice.Client{Socket: assembly.ServiceSocket(b.config)}
 	if slices.Contains(b.config.Engines(), embedded.Name) {
-		service, err := newBuilderService(b)
+		service, start, err := newBuilderService(b)
 		if err != nil {
 			return engines{}, err
 		}
@@ -70,6 +72,7 @@ func newEngines(
 		}
 		all.byName[embedded.Name] = e
 		all.runsBuilds = true
+		all.startService = start
 		levels = service
 	}
 	all.isolation = embedded.NewLevelCache(levels, b.store.Now)
@@ -115,27 +118,27 @@ func (e engines) ownIsolation() pages.Isolation {
 }
 
 // newBuilderService returns the builder service at the configured socket. Without one, it returns a
-// service of the gateway's own.
-func newBuilderService(b base) (builderService, error) {
+// service of the gateway's own, which start starts.
+func newBuilderService(b base) (service builderService, start func(context.Context) error, err error) {
 	if b.config.BuilderService != "" {
 		if b.config.Private == netpolicy.PrivateRefuse || len(b.config.Allowed) > 0 {
 			b.log.Infof("%s and %s are for the gateway's own requests: the builder service at %s has its own settings",
 				netpolicy.PrivateSetting, netpolicy.AllowedSetting, b.config.BuilderService)
 		}
-		return buildservice.Client{Socket: b.config.BuilderService}, nil
+		return buildservice.Client{Socket: b.config.BuilderService}, func(context.Context) error { return nil }, nil
 	}
 	args, err := serviceArgs(b.config)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	service := embedded.NewService(embedded.ServiceOptions{
+	own := embedded.NewService(embedded.ServiceOptions{
 		Executable: assembly.Executable,
 		Dir:        assembly.ServiceDir(b.config),
 		Args:       args,
 		Log:        b.log,
 	})
-	b.closers.add(service.Close)
-	return service, nil
+	b.closers.add(own.Close)
+	return own, own.Prepare, nil
 }
 
 // newEmbedded returns the embedded engine.

@@ -24,7 +24,7 @@ type ServiceOptions struct {
 }
 
 // A Service supervises one process of `slipway builder service`, the builder service of this gateway.
-// The first call of Start or Level starts the process, and the next call after a crash starts it again.
+// The first call of Prepare, Start or Level starts the process, and the next call after a crash starts it again.
 // Close stops it. It is safe for concurrent use.
 type Service struct {
 	o      ServiceOptions
@@ -52,6 +52,9 @@ func NewService(o ServiceOptions) *Service {
 	s.lock <- struct{}{}
 	return s
 }
+
+// Prepare starts the service unless it runs.
+func (s *Service) Prepare(ctx context.Context) error { return s.ensure(ctx) }
 
 // Start starts the runner of an attempt, and the service if necessary.
 func (s *Service) Start(ctx context.Context, run buildservice.Run) (*buildservice.Attempt, error) {

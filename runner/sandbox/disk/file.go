@@ -89,12 +89,14 @@ func allocateBlocks(f *os.File, o Options) error {
 	return nil
 }
 
-// format writes an ext4 file system. It has no journal, because the disk ends with its attempt.
+// format writes an ext4 file system. It has no journal and no copies of its superblock, because no disk is
+// used after a crash of the machine. Without them, mkfs takes a third of the time.
 // nodiscard is essential, because discarded blocks go back to the machine.
 func format(ctx context.Context, name string, o Options) error {
 	//nolint:gosec // G204: the name is ours, and a number
-	cmd := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-m", "0", "-b", "4096",
-		"-N", strconv.FormatInt(o.Inodes, 10), "-E", "nodiscard,lazy_itable_init=1,root_owner=0:0", name)
+	cmd := exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-O", "^has_journal,^resize_inode,sparse_super2",
+		"-m", "0", "-b", "4096", "-N", strconv.FormatInt(o.Inodes, 10),
+		"-E", "nodiscard,lazy_itable_init=1,num_backup_sb=0,root_owner=0:0", name)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	out, err := cmd.CombinedOutput()
 	switch {

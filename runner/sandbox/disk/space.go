@@ -16,6 +16,17 @@ type SpaceError struct {
 	Free    int64  // free space on the file system of Dir, in bytes
 }
 
+// Smaller returns the size of a smaller disk that fits, in bytes: half of the available space, because the
+// next build needs a disk, too. least is the smallest useful size. It returns 0 if no disk fits.
+func (e *SpaceError) Smaller(least int64) int64 {
+	available := max(e.Free-e.Reserve, 0)
+	smaller := max(available/2, least) &^ (1<<20 - 1) // whole blocks
+	if smaller > available || smaller >= e.Bytes {
+		return 0
+	}
+	return smaller
+}
+
 // Error implements the interface error.
 func (e *SpaceError) Error() string {
 	reserve := ""

@@ -26,7 +26,7 @@ func (s *Supervisor) hasDisk(d *domain) bool { return s.o.DiskBytes > 0 && !d.wr
 
 // diskFile returns the file of a domain's disk in its state directory. It is deleted with BuildKit's
 // databases, which refer to its content. Its name has the size by the setting, because the disk itself may
-// be smaller (smallerDisk).
+// be smaller (SpaceError.Smaller).
 func (s *Supervisor) diskFile(d *domain) string {
 	return filepath.Join(d.dir, stateDir, fmt.Sprintf("disk-%d.img", s.o.DiskBytes))
 }
@@ -68,7 +68,7 @@ func (s *Supervisor) relieve(ctx context.Context, d *domain, e *disk.SpaceError)
 	if s.makeRoom(ctx) {
 		return e.Bytes, nil
 	}
-	if smaller := smallerDisk(e, s.o.MinDiskBytes); smaller > 0 {
+	if smaller := e.Smaller(s.o.MinDiskBytes); smaller > 0 {
 		s.o.Log.WithFields(logrus.Fields{
 			"domain": d.id, "disk": size.Format(smaller), "free": size.Format(e.Free),
 		}).Warnf("the disk of a cache is smaller than %s: free space on the disk of %s", size.Format(s.o.DiskBytes), s.o.Dir)
@@ -81,17 +81,6 @@ func (s *Supervisor) relieve(ctx context.Context, d *domain, e *disk.SpaceError)
 		return e.Bytes, nil
 	}
 	return 0, fmt.Errorf("%w (%s)", e, disk.KeptSetting)
-}
-
-// smallerDisk returns the size of a disk that fits: half of the available space, because the next domain
-// needs a disk, too. least is the smallest useful size. It returns 0 if no disk fits.
-func smallerDisk(e *disk.SpaceError, least int64) int64 {
-	available := max(e.Free-e.Reserve, 0)
-	smaller := max(available/2, least) &^ (1<<20 - 1) // whole blocks
-	if smaller > available || smaller >= e.Bytes {
-		return 0
-	}
-	return smaller
 }
 
 // diskSize returns the size of the disk for the next builder of a domain. A disk that was made smaller for

@@ -19,6 +19,7 @@ import (
 	"slipway/config/netpolicy"
 	"slipway/config/process"
 	"slipway/config/safe"
+	"slipway/config/size"
 	"slipway/config/text"
 	"slipway/runner/sandbox/disk"
 )
@@ -148,11 +149,10 @@ func (a *attempt) startRunner(ctx context.Context) error {
 // makeDirs makes the runner's directory on a disk of its own. In it, makeDirs makes the workspace, which
 // the runner shares with its build hooks.
 func (a *attempt) makeDirs(ctx context.Context) (err error) {
-	if size := a.service.o.DiskBytes; size > 0 {
-		a.disk, err = disk.New(ctx, disk.Options{Dir: a.service.o.attemptsDir(), Bytes: size, Reserve: minFree})
-	}
-	if err != nil {
-		return err
+	if a.service.o.DiskBytes > 0 {
+		if a.disk, err = a.makeDisk(ctx); err != nil {
+			return err
+		}
 	}
 	top := a.service.o.attemptsDir()
 	if a.disk != nil {
@@ -175,6 +175,23 @@ func (a *attempt) makeDirs(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// makeDisk makes the disk of the attempt. If the machine has too little space for the usual size, it makes a
+// smaller one.
+func (a *attempt) makeDisk(ctx context.Context) (*disk.Disk, error) {
+	o := disk.Options{Dir: a.service.o.attemptsDir(), Bytes: a.service.o.DiskBytes, Reserve: minFree}
+	for {
+		d, err := disk.New(ctx, o)
+		var space *disk.SpaceError
+		if !errors.As(err, &space) || space.Smaller(minDisk) == 0 {
+			return d, err
+		}
+		o.Bytes = space.Smaller(minDisk)
+		a.log.WithFields(logrus.Fields{"disk": size.Format(o.Bytes), "free": size.Format(space.Free)}).
+			Warnf("the disk of a build is smaller than %s: free space on the disk of %s",
+				size.Format(a.service.o.DiskBytes), o.Dir)
+	}
 }
 
 // removeDirs removes the files of the attempt.

@@ -10,8 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"slipway/config/buildservice"
 	"slipway/config/discard"
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/runner/sandbox/cgroup"
 	"slipway/runner/sandbox/guest"
@@ -123,12 +126,28 @@ func checkHook(t *testing.T, wants ...string) {
 // An attempt that finds no room is not started, and a later try may succeed.
 func TestAnAttemptWithoutRoomIsRefused(t *testing.T) {
 	needRoot(t)
-	e := newEnv(t, "exit 0", func(o *service.Options) { o.DiskBytes = 1 << 60 })
+	e := newEnv(t, "exit 0", func(o *service.Options) {
+		o.DiskBytes = 1 << 60
+		must.Succeed(t, os.MkdirAll(o.Dir, 0o711))
+		must.Succeed(t, unix.Mount("tmpfs", o.Dir, "tmpfs", 0, "size=64m,mode=0711"))
+		t.Cleanup(func() { must.Succeed(t, unix.Unmount(o.Dir, unix.MNT_DETACH)) })
+	})
 	_, err := e.client.Start(t.Context(), run("b1-1"))
 	if !errors.Is(err, buildservice.ErrRefused) {
 		t.Errorf("got %v, want ErrRefused", err)
 	}
 	if err == nil || !strings.Contains(err.Error(), "free") {
 		t.Errorf("got %v, want the free space in it", err)
+	}
+}
+
+// An attempt with little room gets a smaller disk than usual.
+func TestAnAttemptWithLittleRoomGetsASmallerDisk(t *testing.T) {
+	needRoot(t)
+	e := newEnv(t, `stat -f -c %T . >"$OUT/type"`, func(o *service.Options) { o.DiskBytes = 1 << 60 })
+	a := e.start(t, "b1-1")
+	a.Wait()
+	if got, want := strings.TrimSpace(e.read(t, "type")), "ext2/ext3"; got != want {
+		t.Errorf("file system of the runner: got %s, want %s", got, want)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 
@@ -29,39 +30,52 @@ type SandboxOptions struct {
 
 // HostSandboxes are sandboxes of level full on this machine. It is safe for concurrent use.
 type HostSandboxes struct {
-	o       SandboxOptions
-	prepare func() (*container.Host, error) // prepares the machine once
-	groups  func() groups
+	o        SandboxOptions
+	prepare  func() (*container.Host, error) // prepares the machine once
+	prepared atomic.Pointer[container.Host]  // the result of prepare; nil = none yet
+	groups   func() groups
 }
 
 var _ Sandboxes = (*HostSandboxes)(nil)
 
-// NewHostSandboxes returns the sandboxes of this machine. It prepares the machine in the background,
-// which takes about a second.
+// NewHostSandboxes returns the sandboxes of this machine. It removes the networks that a killed process left.
+// The first Level or Open prepares the machine, which takes a second of processor time, so builds without
+// hooks never wait for it.
 func NewHostSandboxes(ctx context.Context, o SandboxOptions) *HostSandboxes {
 	s := &HostSandboxes{o: o}
-	s.prepare = sync.OnceValues(func() (*container.Host, error) {
-		if sandbox.Privileged() {
-			if err := network.Sweep(); err != nil {
-				o.Log.WithError(err).Warn("cannot remove the networks of an earlier builder service")
-			}
+	sweep := sync.OnceFunc(func() {
+		if !sandbox.Privileged() {
+			return
 		}
-		host, err := container.New(ctx, container.HostOptions{Dir: o.Dir})
+		if err := network.Sweep(); err != nil {
+			o.Log.WithError(err).Warn("cannot remove the networks of an earlier builder service")
+		}
+	})
+	go sweep()
+	s.prepare = sync.OnceValues(func() (*container.Host, error) {
+		sweep()
+		host, err := prepareHost(ctx, o.Dir)
 		if err != nil {
+			o.Log.WithError(err).Warn("build hooks are off")
 			return nil, err
 		}
-		if err := host.Try(ctx); err != nil {
-			return nil, errors.Join(err, host.Close())
-		}
+		s.prepared.Store(host)
 		return host, nil
 	})
 	s.groups = sync.OnceValue(func() groups { return makeGroups(o) })
-	go func() {
-		if _, err := s.prepare(); err != nil {
-			o.Log.WithError(err).Warn("build hooks are off")
-		}
-	}()
 	return s
+}
+
+// prepareHost prepares the machine, and tries a sandbox.
+func prepareHost(ctx context.Context, dir string) (*container.Host, error) {
+	host, err := container.New(ctx, container.HostOptions{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	if err := host.Try(ctx); err != nil {
+		return nil, errors.Join(err, host.Close())
+	}
+	return host, nil
 }
 
 // Level waits until the machine is prepared.
@@ -89,7 +103,7 @@ func (s *HostSandboxes) Level() buildservice.Level {
 // Close removes the files and the group of sandboxes. It kills all processes that are still in the
 // group, including children of this process. So the caller must wait for its children first.
 func (s *HostSandboxes) Close() {
-	if host, err := s.prepare(); err == nil {
+	if host := s.prepared.Load(); host != nil {
 		if err := host.Close(); err != nil {
 			s.o.Log.WithError(err).Warn("cannot remove the files of the sandboxes")
 		}
