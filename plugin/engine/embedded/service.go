@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -30,8 +32,20 @@ type Service struct {
 	o      ServiceOptions
 	client buildservice.Client
 	lock   chan struct{} // holds one token; its owner may use the fields below
-	child  *process.Builder
+	child  *child
 	closed bool
+	waits  sync.WaitGroup // goroutines that wait for a child
+}
+
+// A child is a process of the service.
+type child struct {
+	*process.Builder
+	stopped atomic.Bool // the gateway stopped it, so its exit code does not matter
+}
+
+func (c *child) stop() {
+	c.stopped.Store(true)
+	c.Stop(stopTimeout)
 }
 
 const (
@@ -78,8 +92,9 @@ func (s *Service) Close() {
 	defer func() { s.lock <- struct{}{} }()
 	s.closed = true
 	if s.child != nil {
-		s.child.Stop(stopTimeout)
+		s.child.stop()
 	}
+	s.waits.Wait()
 }
 
 // ensure starts the process unless it runs.
@@ -117,7 +132,7 @@ func (s *Service) start(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		child.Stop(stopTimeout)
+		child.stop()
 		if !errors.Is(err, process.ErrStateLocked) || time.Now().After(deadline) || ctx.Err() != nil {
 			return err
 		}
@@ -126,19 +141,20 @@ func (s *Service) start(ctx context.Context) error {
 
 // startProcess starts the process. The kernel kills it if the gateway is killed. Its output goes to the
 // gateway's log.
-func (s *Service) startProcess() (*process.Builder, error) {
+func (s *Service) startProcess() (*child, error) {
 	args := append([]string{"builder", "service", "--socket", s.client.Socket, "--state", s.o.Dir}, s.o.Args...)
 	cmd := exec.Command(s.o.Executable, args...) //nolint:gosec,noctx // our own binary, which outlives the call
 	cmd.Env = process.Environ(os.Environ())
 	relay := logline.Relay{Log: s.o.Log, Fields: logrus.Fields{"from": "builder service"}}
-	child, err := process.StartBuilder(cmd, relay.Pass)
+	builder, err := process.StartBuilder(cmd, relay.Pass)
 	if err != nil {
 		return nil, err
 	}
-	go func() {
-		if err := child.Wait(); err != nil {
+	c := &child{Builder: builder}
+	s.waits.Go(func() {
+		if err := c.Wait(); err != nil && !c.stopped.Load() {
 			s.o.Log.WithError(err).Warn("the builder service ended")
 		}
-	}()
-	return child, nil
+	})
+	return c, nil
 }
