@@ -9,7 +9,7 @@ import (
 )
 
 func TestErrorsOfAFullDiskGetTheLimit(t *testing.T) {
-	const reason = "the disk of the builder is full, limit 2GB: SLIPWAY_BUILDER_DISK"
+	const reason = "the disk of the builder is full, limit 2 GB: SLIPWAY_BUILDER_DISK"
 	s := Solver{Disk: &Disk{dir: t.TempDir(), limit: 2e9, size: 19e8}, State: t.TempDir()}
 	exit := func(cause error) error {
 		return fmt.Errorf("process sh: %w", &gatewaypb.ExitError{ExitCode: 1, Err: cause})

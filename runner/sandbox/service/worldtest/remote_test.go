@@ -184,7 +184,7 @@ func TestABuilderOnTCPDoesNotStartIfItCannotHoldTheSettings(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: got no error, want one", setting)
 		}
-		want := "SLIPWAY_PRIVATE_NETWORKS and SLIPWAY_ALLOWED_NETWORKS need a network of its own for each builder: " +
+		want := "SLIPWAY_PRIVATE_NETWORKS and SLIPWAY_ALLOWED_NETWORKS need a separate network for each builder: " +
 			"--network is host"
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%s: got %q, want %q in it", setting, out, want)
