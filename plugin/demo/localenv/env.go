@@ -205,6 +205,8 @@ func (env *Env) startGateway(ctx context.Context) error {
 		"SLIPWAY_BITBUCKET_URL=" + env.Bitbucket.URL(), "SLIPWAY_BITBUCKET_API_URL=" + env.Bitbucket.URL(),
 		"SLIPWAY_BITBUCKET_CLIENT_ID=" + consumer.Key, "SLIPWAY_BITBUCKET_CLIENT_SECRET=" + consumer.Secret.Reveal(),
 		"SLIPWAY_BUILDER=" + env.options.Builder, "SLIPWAY_BUILDER_LOCAL_REGISTRIES=" + env.Registry,
+		// The images are small, and several environments may share a machine with little space.
+		"SLIPWAY_BUILD_DISK=1GB", "SLIPWAY_BUILDER_DISK=2GB",
 		"SLIPWAY_DATABASE=" + env.options.Database.Reveal(), "SLIPWAY_KEY_FILE=" + env.Gateway.key(),
 	}, env.options.Environment...)
 	if err := env.Gateway.giveData(); err != nil {

@@ -112,7 +112,7 @@ func (c *CI) startBuilder(ctx context.Context, w *localenv.Env) error {
 	c.Builder, c.BuilderTLS = "tcp://"+address, filepath.Join(keys, "client.pem")
 	args := []string{
 		"builder", "--address", c.Builder, "--tls", filepath.Join(keys, "server.pem"), "--state",
-		filepath.Join(w.Dir, "builder-state"), "--network", "none",
+		filepath.Join(w.Dir, "builder-state"), "--network", "none", "--local-registry", w.Registry,
 	}
 	if _, err := StartProcess(w, "builder", c.Program, args, nil); err != nil {
 		return err
