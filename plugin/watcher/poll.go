@@ -161,7 +161,8 @@ func (w *Watcher) engineState(ctx context.Context, a autobuild.Attempt) (autobui
 func (w *Watcher) endTimedOut(ctx context.Context, a autobuild.Attempt) error {
 	limit := a.Deadline.Sub(a.CreatedAt).Round(time.Second)
 	err := w.end(ctx, a, autobuild.Finish{
-		State: autobuild.Failed, Reason: autobuild.ReasonTimeout, Detail: fmt.Sprintf("longer than %s", limit),
+		State: autobuild.Failed, Reason: autobuild.ReasonTimeout,
+		Detail: fmt.Sprintf("longer than the time limit of %s", limit),
 	})
 	if err != nil {
 		return err

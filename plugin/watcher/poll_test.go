@@ -146,9 +146,9 @@ func TestB13ATimeOutFailsTheBuild(t *testing.T) {
 	w.advance(time.Second)
 	w.engine.err = errors.New("only logged")
 	w.poll()
-	w.want(b, 1, autobuild.Failed, autobuild.ReasonTimeout, "longer than 1h0m0s")
+	w.want(b, 1, autobuild.Failed, autobuild.ReasonTimeout, "longer than the time limit of 1h0m0s")
 	w.wantCancelled(1)
-	w.wantLogLines("1: longer than 1h0m0s")
+	w.wantLogLines("1: longer than the time limit of 1h0m0s")
 	if _, _, err := w.Permit(t.Context(), a, []string{"latest"}, nil); !errors.Is(err, autobuild.ErrFenced) {
 		t.Errorf("permit after the time-out: got %v, want ErrFenced", err)
 	}
