@@ -31,9 +31,6 @@ func (g *Gateway) prepareBuilds(ctx context.Context) {
 // logIsolation logs how builds on this machine are isolated. So the log shows if builds or their hooks will
 // not work.
 func (g *Gateway) logIsolation(ctx context.Context) {
-	if g.isolation == nil {
-		return
-	}
 	level, err := g.isolation.Level(ctx)
 	log := g.log.WithField("hooks", level.Hooks)
 	if len(level.NotHeld) > 0 {

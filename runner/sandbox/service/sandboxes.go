@@ -56,7 +56,9 @@ func NewHostSandboxes(ctx context.Context, o SandboxOptions) *HostSandboxes {
 		sweep()
 		host, err := prepareHost(ctx, o.Dir)
 		if err != nil {
-			o.Log.WithError(err).Warn("build hooks are off")
+			if ctx.Err() == nil { // the service does not stop
+				o.Log.WithError(err).Warn("build hooks are off")
+			}
 			return nil, err
 		}
 		s.prepared.Store(host)
