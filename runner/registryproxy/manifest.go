@@ -84,7 +84,7 @@ func (p *Proxy) putManifest(w http.ResponseWriter, r *http.Request, to route) er
 		return err
 	}
 	push := Push{Repository: to.repository.name, Digest: digestOf(body, "sha256:")}
-	if digestForm.MatchString(to.reference) {
+	if theForms().digest.MatchString(to.reference) {
 		push.Digest = digestOf(body, to.reference)
 		if push.Digest != to.reference {
 			return problem{http.StatusBadRequest, "DIGEST_INVALID", "the manifest has the digest " + push.Digest}

@@ -46,7 +46,7 @@ func (p *Proxy) manifest(w http.ResponseWriter, r *http.Request, to route) error
 		return err
 	}
 	digest := ""
-	if digestForm.MatchString(to.reference) {
+	if theForms().digest.MatchString(to.reference) {
 		digest = to.reference
 	}
 	return p.writeResponse(w, r, resp, attemptserver.Pick(resp.Header, responseHeaders), digest)

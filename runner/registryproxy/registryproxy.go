@@ -153,7 +153,7 @@ func (o Options) check() error {
 		return fmt.Errorf("%q is not the address of a registry: set it without a path", o.Upstream.Redacted())
 	}
 	for _, name := range slices.Concat(o.Repositories, o.PullOnly) {
-		if len(name) > maxRepository || !repositoryForm.MatchString(name) {
+		if len(name) > maxRepository || !theForms().repository.MatchString(name) {
 			return fmt.Errorf(
 				"%q is not the name of a repository: set it without the registry, for example acme/app",
 				name,

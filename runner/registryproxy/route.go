@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 const (
@@ -15,18 +16,42 @@ const (
 	uploadText    = `[A-Z2-7]{26}` // the form of rand.Text's results
 )
 
-var (
-	repositoryForm = regexp.MustCompile(`^` + partText + `(?:/` + partText + `)*$`)
-	digestForm     = regexp.MustCompile(`^(?:` + digestText + `)$`)
-	routeForm      = regexp.MustCompile(
-		`^(?:(?P<manifest>manifests)/(?P<reference>` + tagText + `|` + digestText + `)` +
-			`|(?P<blob>blobs)/(?P<digest>` + digestText + `)` +
-			`|(?P<start>blobs/uploads)/` +
-			`|(?P<upload>blobs/uploads)/(?P<id>` + uploadText + `)` +
-			`|(?P<tags>tags/list)` +
-			`|(?P<referrers>referrers)/(?P<subject>` + digestText + `))$`,
-	)
-)
+// forms are compiled at the first use. Their repeats make them large, and every slipway process would
+// wait some milliseconds for them at its start.
+type forms struct {
+	repository, digest, route *regexp.Regexp
+
+	// parameters lists the query parameters of the registry API, each with a pattern for its value.
+	// "last" and "next_page" continue a list at a place that the registry chose.
+	parameters map[string]*regexp.Regexp
+}
+
+var theForms = sync.OnceValue(func() forms {
+	f := forms{
+		repository: regexp.MustCompile(`^` + partText + `(?:/` + partText + `)*$`),
+		digest:     regexp.MustCompile(`^(?:` + digestText + `)$`),
+		route: regexp.MustCompile(
+			`^(?:(?P<manifest>manifests)/(?P<reference>` + tagText + `|` + digestText + `)` +
+				`|(?P<blob>blobs)/(?P<digest>` + digestText + `)` +
+				`|(?P<start>blobs/uploads)/` +
+				`|(?P<upload>blobs/uploads)/(?P<id>` + uploadText + `)` +
+				`|(?P<tags>tags/list)` +
+				`|(?P<referrers>referrers)/(?P<subject>` + digestText + `))$`,
+		),
+	}
+	cursor := regexp.MustCompile(`^[!-~]{1,1000}$`)
+	f.parameters = map[string]*regexp.Regexp{
+		"digest":           f.digest,
+		"digest-algorithm": regexp.MustCompile(`^sha(?:256|512)$`),
+		"mount":            f.digest,
+		"from":             f.repository,
+		"n":                regexp.MustCompile(`^[0-9]{1,6}$`),
+		"last":             cursor,
+		"next_page":        cursor,
+		"artifactType":     regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+/-]{0,254}$`),
+	}
+	return f
+})
 
 // A kind is one of the resources that a registry has.
 type kind string
@@ -63,7 +88,7 @@ func (p *Proxy) parse(requestURI string) (route, url.Values, error) {
 		if !ok {
 			continue
 		}
-		match := routeForm.FindStringSubmatch(rest)
+		match := theForms().route.FindStringSubmatch(rest)
 		if match == nil {
 			continue // "acme/app" is also the beginning of "acme/app/tool"
 		}
@@ -73,10 +98,10 @@ func (p *Proxy) parse(requestURI string) (route, url.Values, error) {
 	return route{}, nil, errPath
 }
 
-// newRoute reads a match of routeForm: one group names the kind, the next one has the reference.
+// newRoute reads a match of the route form: one group names the kind, the next one has the reference.
 func newRoute(r repository, match []string) route {
 	to := route{repository: r}
-	for i, name := range routeForm.SubexpNames() {
+	for i, name := range theForms().route.SubexpNames() {
 		switch {
 		case i == 0 || match[i] == "":
 		case to.kind == "":
@@ -106,19 +131,6 @@ func (to route) path() string {
 	return base + "tags/list"
 }
 
-// parameters lists the query parameters of the registry API, each with a pattern for its value.
-// "last" and "next_page" continue a list at a place that the registry chose.
-var parameters = map[string]*regexp.Regexp{
-	"digest":           digestForm,
-	"digest-algorithm": regexp.MustCompile(`^sha(?:256|512)$`),
-	"mount":            digestForm,
-	"from":             repositoryForm,
-	"n":                regexp.MustCompile(`^[0-9]{1,6}$`),
-	"last":             regexp.MustCompile(`^[!-~]{1,1000}$`),
-	"next_page":        regexp.MustCompile(`^[!-~]{1,1000}$`),
-	"artifactType":     regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9!#$&^_.+/-]{0,254}$`),
-}
-
 // parseQuery returns the known parameters of a query, and drops unknown ones. It also drops a malformed
 // mount or from, which makes the mount an ordinary upload. Any other parameter with two values or a
 // malformed value is an error, because the registry might read another value than the checked one.
@@ -128,7 +140,7 @@ func parseQuery(raw string) (url.Values, error) {
 		return nil, errQuery // for example for ";", which some servers read as "&"
 	}
 	known := url.Values{}
-	for name, form := range parameters {
+	for name, form := range theForms().parameters {
 		values := all[name]
 		switch {
 		case len(values) == 0:

@@ -78,11 +78,11 @@ func FuzzParse(f *testing.F) {
 		}
 		for name, values := range query {
 			switch {
-			case parameters[name] == nil:
+			case theForms().parameters[name] == nil:
 				t.Fatalf("%q: got parameter %s=%q, want a known one", uri, name, values)
 			case len(values) != 1:
 				t.Fatalf("%q: parameter %s: got values %q, want one", uri, name, values)
-			case !parameters[name].MatchString(values[0]):
+			case !theForms().parameters[name].MatchString(values[0]):
 				t.Fatalf("%q: parameter %s: got %q, want a valid value", uri, name, values[0])
 			}
 		}

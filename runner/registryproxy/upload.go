@@ -177,7 +177,7 @@ func (p *Proxy) writeBlobResponse(
 	resp *http.Response,
 	digest string,
 ) error {
-	if !digestForm.MatchString(digest) {
+	if !theForms().digest.MatchString(digest) {
 		_ = resp.Body.Close()
 		return unavailable("the registry stored a blob without a digest")
 	}

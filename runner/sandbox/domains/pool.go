@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/moby/buildkit/client"
@@ -32,14 +33,17 @@ const (
 	maxImages = 10_000
 )
 
-// publicImage matches an image by digest, for example docker.io/library/alpine@sha256:….
-var publicImage = regexp.MustCompile(`^[a-z0-9][a-z0-9._:/-]{0,400}@sha256:[0-9a-f]{64}$`)
+// publicImage matches an image by digest, for example docker.io/library/alpine@sha256:…. It is compiled
+// at its first use: its repeats make it large, and every slipway process would wait for it at its start.
+var publicImage = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9][a-z0-9._:/-]{0,400}@sha256:[0-9a-f]{64}$`)
+})
 
 func (s *Supervisor) pool() layers.Pool { return layers.Pool{Dir: filepath.Join(s.o.Dir, poolDir)} }
 
 // addImage adds an image of which a builder unpacked a layer.
 func (s *Supervisor) addImage(image string) {
-	if !publicImage.MatchString(image) {
+	if !publicImage().MatchString(image) {
 		return
 	}
 	s.mu.Lock()
