@@ -73,6 +73,9 @@ func TestF11TokenEndpointInTrouble(t *testing.T) {
 	redirect := func(rw http.ResponseWriter, r *http.Request, _ http.Handler) {
 		http.Redirect(rw, r, "https://elsewhere.invalid/", http.StatusFound)
 	}
+	emptyPage := func(rw http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		rw.Header().Set("Content-Type", "text/html; charset=utf-8")
+	}
 	e := newEnv(t)
 	account := e.linked()
 	c := e.connect(account.ID)
@@ -80,7 +83,7 @@ func TestF11TokenEndpointInTrouble(t *testing.T) {
 	for name, fault := range map[string]faults.Fault{
 		"503": faults.Status(503, ""), "html": faults.HTML(200), "429": faults.RateLimited(""), "reset": faults.ResetBefore(),
 		"cut": faults.Truncate(10), "redirect": redirect, "empty": faults.Status(200, "{}"),
-		"form": faults.Status(200, "ok=1"),
+		"form": faults.Status(200, "ok=1"), "204": faults.Status(204, ""), "empty html": emptyPage,
 	} {
 		script := e.faults.Add(faults.Rule{Path: tokenPath, Fault: fault})
 		_, err := c.Git.GitCredential(t.Context(), app)

@@ -94,11 +94,11 @@ func (c *Client) authorize(request *http.Request, token secret.Secret) {
 }
 
 // readResponse decodes a response. It returns an error for HTML with any status, because proxies, login
-// pages and maintenance pages send HTML.
+// pages and maintenance pages send HTML. An empty body is no web page, whatever its content type: Cloud
+// sends 204 with text/html after some DELETE requests.
 func (c *call) readResponse(response *http.Response, token secret.Secret, out any) (Response, error) {
 	reply := Response{Status: response.StatusCode, Header: response.Header}
-	ok := response.StatusCode >= 200 && response.StatusCode < 300
-	if !ok || isHTML(response.Header) {
+	if response.StatusCode < 200 || response.StatusCode > 299 {
 		body, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody)) // a partial body is enough for a message
 		return reply, newError(c, response, body, token)
 	}
@@ -109,6 +109,10 @@ func (c *call) readResponse(response *http.Response, token secret.Secret, out an
 	case len(body) > maxBody:
 		return reply, &Error{Method: c.method, Path: c.url.EscapedPath(), Status: reply.Status,
 			Message: fmt.Sprintf("the response is larger than %d MiB", maxBody>>20)}
+	case len(bytes.TrimSpace(body)) == 0:
+		return reply, c.checkEmpty(reply.Status, out)
+	case isHTML(response.Header):
+		return reply, newError(c, response, body, token)
 	case out == nil:
 		return reply, nil
 	}
@@ -117,6 +121,18 @@ func (c *call) readResponse(response *http.Response, token secret.Secret, out an
 			Message: "invalid JSON in the response", cause: err}
 	}
 	return reply, nil
+}
+
+// errEmpty is the cause of an error for a missing object.
+var errEmpty = errors.New("the body is empty")
+
+// checkEmpty returns an error for a successful response without a body if the caller needs its object.
+func (c *call) checkEmpty(status int, out any) error {
+	if out == nil {
+		return nil
+	}
+	return &Error{Method: c.method, Path: c.url.EscapedPath(), Status: status,
+		Message: "no object in the response", cause: errEmpty}
 }
 
 // transportError returns the error of a call without a complete response.

@@ -46,6 +46,15 @@ func TestF11Retries(t *testing.T) {
 		"status is repeated":     {idempotent, []http.HandlerFunc{reply(502, "", ""), reset, fine}, 3, false},
 		"delete is repeated": {bitbucket.Request{Method: "DELETE", Path: "/2.0/x"},
 			[]http.HandlerFunc{reply(500, "", ""), reply(204, "", "")}, 2, false},
+		"deleted, as a web page": {bitbucket.Request{Method: "DELETE", Path: "/2.0/x"},
+			[]http.HandlerFunc{reply(204, "Content-Type: text/html; charset=utf-8", "")}, 1, false},
+		"deleted, as text": {bitbucket.Request{Method: "DELETE", Path: "/2.0/x"},
+			[]http.HandlerFunc{reply(204, "Content-Type: text/plain", "")}, 1, false},
+		"put with an empty web page": {idempotent,
+			[]http.HandlerFunc{reply(200, "Content-Type: text/html; charset=utf-8", "")}, 1, false},
+		"status of Data Center": {idempotent, []http.HandlerFunc{reply(204, "Content-Type: text/html", "")}, 1, false},
+		"deleted behind a log-in page": {bitbucket.Request{Method: "DELETE", Path: "/2.0/x"},
+			[]http.HandlerFunc{html, reply(204, "Content-Type: text/html", "")}, 2, false},
 		"redirected write": {idempotent, []http.HandlerFunc{reply(307, "Location: /elsewhere", ""), fine}, 1, true},
 	}
 	for name, tc := range cases {
