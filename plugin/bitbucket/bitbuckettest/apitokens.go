@@ -37,7 +37,7 @@ func (s *Server) apiToken(email, value string) (principal, error) {
 	for _, u := range s.state.users {
 		for _, token := range u.apiTokens {
 			if strings.EqualFold(u.Email, email) && token.value.Equal(secret.New(value)) {
-				return principal{account: u, kind: "api_token", scopes: token.scopes}, nil
+				return principal{account: u, kind: "api_token", scopes: token.scopes, meter: "user " + u.UUID}, nil
 			}
 		}
 	}

@@ -20,12 +20,10 @@ type commit struct {
 	message string
 }
 
-var errNoCommit = notFound("Commit not found")
-
 // resolve returns the commit of a full or short hash, a branch or a tag.
 func (s *Server) resolve(ctx context.Context, r *Repository, revision string) (string, error) {
 	if revision == "" || strings.ContainsAny(revision, "^~: ") || strings.Contains(revision, "@{") {
-		return "", errNoCommit // git would parse an expression
+		return "", noCommit(revision) // git would parse an expression
 	}
 	candidates := []string{"refs/heads/" + revision, "refs/tags/" + revision}
 	if isHex(revision) {
@@ -41,7 +39,7 @@ func (s *Server) resolve(ctx context.Context, r *Repository, revision string) (s
 			return "", err
 		}
 	}
-	return "", errNoCommit
+	return "", noCommit(revision)
 }
 
 var hexPattern = regexp.MustCompile(`^[0-9a-f]{4,40}$`)
@@ -115,6 +113,9 @@ func (s *Server) listCommits(c *call) error {
 		}
 		args = append(args, "^"+hash)
 	}
+	if path := query.Get("path"); path != "" {
+		args = append(args, "--", ":(literal)"+path)
+	}
 	out, err := s.git.run(ctx, c.repo.dir, args...)
 	if err != nil {
 		return err
@@ -186,7 +187,10 @@ func (s *Server) commitLinks(r *Repository, hash string) object {
 
 func link(href string) object { return object{"href": href} }
 
-// timestamp formats a time as Bitbucket does, in UTC with a numeric offset.
+// timestamp formats a time of git as Bitbucket does, in UTC with a numeric offset.
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05+00:00") }
+
+// precise formats a time of Bitbucket's own objects, which has microseconds.
+func precise(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000+00:00") }
 
 func escape(segment string) string { return url.PathEscape(segment) }

@@ -52,7 +52,7 @@ func TestRefs(t *testing.T) {
 		path string
 		want []string
 	}{
-		{"/refs", []string{
+		{"/refs?sort=name", []string{
 			"feature/x+y " + e.second, "main " + e.third, "v1 " + e.first, "v2 " + e.third, "v3/of/v2 " + e.third,
 		}},
 		{"/refs/branches?sort=-name&pagelen=1", []string{"main " + e.third, "feature/x+y " + e.second}},
@@ -118,10 +118,23 @@ func TestCommits(t *testing.T) {
 	for path, want := range map[string][]string{
 		"/commits": {e.third, e.first}, "/commits/feature/x+y": {e.second},
 		"/commits?include=main&exclude=" + e.first: {e.third},
+		"/commits/main?path=a":                     {e.third, e.first}, "/commits?path=b": {e.third}, "/commits?path=none": nil,
 	} {
 		if diff := cmp.Diff(want, e.names(t, app+path, "hash")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", path, diff)
 		}
+	}
+}
+
+func TestAMissingCommitIsNamed(t *testing.T) {
+	e := newHistory(t)
+	_, response := e.call(t, "GET", app+"/commit/0123456", nil)
+	want := map[string]any{
+		"type": "error", "data": map[string]any{"shas": []any{"0123456"}},
+		"error": map[string]any{"message": "Commit not found", "data": map[string]any{"shas": []any{"0123456"}}},
+	}
+	if diff := cmp.Diff(want, response); diff != "" {
+		t.Errorf("response (-want +got):\n%s", diff)
 	}
 }
 

@@ -87,6 +87,9 @@ func (s *Server) AddConsumer(w *Workspace, callback string, scopes ...string) (*
 	return c, nil
 }
 
+// meter returns the meter of all tokens of the consumer.
+func (c *Consumer) meter() string { return "consumer " + c.Key }
+
 // accepts reports whether a redirect URI equals the callback URL or extends its path.
 func (c *Consumer) accepts(redirectURI string) bool {
 	if redirectURI == "" || redirectURI == c.Callback {
@@ -150,6 +153,7 @@ func (s *Server) AddAccessToken(t AccessToken) (secret.Secret, error) {
 			kind:    string(t.Kind),
 			scopes:  slices.Clone(t.Scopes),
 			within:  within,
+			meter:   "token " + value,
 		},
 		expires: t.Expires,
 	}

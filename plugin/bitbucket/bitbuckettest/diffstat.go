@@ -13,28 +13,13 @@ type difference struct {
 	added, removed int64  // lines
 }
 
-// getDiffstat lists the changed paths. Its spec is {new}..{old}, the reverse of git's order. A single
-// revision is compared with its first parent:
-// https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commits/#api-repositories-workspace-repo-slug-diffstat-spec-get
+// getDiffstat lists the changed paths.
 func (s *Server) getDiffstat(c *call) error {
-	ctx := c.r.Context()
-	after, before, both := strings.Cut(c.r.PathValue("spec"), "..")
-	newer, err := s.resolve(ctx, c.repo, after)
+	trees, err := s.compared(c)
 	if err != nil {
 		return err
 	}
-	older := emptyTree
-	if both {
-		older, err = s.resolve(ctx, c.repo, before)
-	} else if parents, readErr := s.commits(ctx, c.repo, newer); readErr != nil {
-		err = readErr
-	} else if len(parents[0].parents) > 0 {
-		older = parents[0].parents[0]
-	}
-	if err != nil {
-		return err
-	}
-	differences, err := s.compare(ctx, c.repo, older, newer)
+	differences, err := s.compare(c.r.Context(), c.repo, trees)
 	if err != nil {
 		return err
 	}
@@ -48,8 +33,9 @@ func (s *Server) getDiffstat(c *call) error {
 // emptyTree is the hash of git's empty tree.
 const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
-func (s *Server) compare(ctx context.Context, r *Repository, older, newer string) ([]difference, error) {
-	out, err := s.git.run(ctx, r.dir, "diff-tree", "-r", "-M", "-z", "--raw", "--numstat", older, newer)
+func (s *Server) compare(ctx context.Context, r *Repository, trees comparison) ([]difference, error) {
+	args := []string{"diff-tree", "-r", "-M", "-z", "--raw", "--numstat", trees.older, trees.newer}
+	out, err := s.git.run(ctx, r.dir, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -91,6 +91,32 @@ func (e *env) callAs(t *testing.T, token, method, path string, body any) (int, m
 	return response.StatusCode, reply
 }
 
+// consumerOf adds a consumer with scopes.
+func (e *env) consumerOf(t *testing.T, scopes ...string) *bitbuckettest.Consumer {
+	t.Helper()
+	consumer, err := e.AddConsumer(e.acme, "https://ci.example.com/oauth", scopes...)
+	must.Succeed(t, err)
+	return consumer
+}
+
+// send makes an API request with alice's token, and returns the response and its
+// body. kind is the type of the request's body; empty = none.
+func (e *env) send(t *testing.T, method, path, kind, body string) (*http.Response, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, e.URL()+path, strings.NewReader(body))
+	must.Succeed(t, err)
+	request.Header.Set("Authorization", "Bearer "+e.token)
+	if kind != "" {
+		request.Header.Set("Content-Type", kind)
+	}
+	response, err := http.DefaultClient.Do(request)
+	must.Succeed(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 8<<20))
+	must.Succeed(t, err)
+	return response, string(text)
+}
+
 // dig finds a value below maps and lists: dig(v, "values", 0, "name").
 func dig(v any, path ...any) any {
 	for _, step := range path {

@@ -18,6 +18,7 @@ type apiError struct {
 	detail  any
 	fields  map[string][]string
 	data    any
+	outside bool // data is also beside the error, as for missing commits
 }
 
 func (e *apiError) Error() string { return e.message }
@@ -33,7 +34,11 @@ func (e *apiError) body() object {
 	if e.data != nil {
 		inner["data"] = e.data
 	}
-	return object{"type": "error", "error": inner}
+	body := object{"type": "error", "error": inner}
+	if e.outside {
+		body["data"] = e.data
+	}
+	return body
 }
 
 func notFound(message string) error {
@@ -57,6 +62,19 @@ func invalid(field, problem string) error {
 	return &apiError{
 		status: http.StatusBadRequest, message: field + ": " + problem,
 		fields: map[string][]string{field: {problem}},
+	}
+}
+
+// noCommit returns the error for a revision without a commit. Hashes have another text than names:
+// https://github.com/zarplata/concourse-git-bitbucket-pr-resource/issues/57 and test_get_commit_not_found in
+// https://github.com/codecov/shared/tree/main/tests/integration/cassetes/test_bitbucket.
+func noCommit(revision string) error {
+	if !isHex(revision) {
+		return notFound("Changeset not found.")
+	}
+	return &apiError{
+		status: http.StatusNotFound, message: "Commit not found",
+		data: object{"shas": []string{revision}}, outside: true,
 	}
 }
 
@@ -94,7 +112,9 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	}
 	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)

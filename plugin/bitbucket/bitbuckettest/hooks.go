@@ -229,19 +229,20 @@ func (s *Server) updateHook(c *call) error {
 func (s *Server) deleteHook(c *call) error {
 	return s.withHook(c, func(i int) error {
 		c.repo.hooks = slices.Delete(c.repo.hooks, i, i+1)
+		c.w.Header().Set("Content-Type", "text/plain") // as recorded, although there is no content
 		c.w.WriteHeader(http.StatusNoContent)
 		return nil
 	})
 }
 
-// withHook calls f with the index of the webhook in the path. The UUID must have its braces.
+// withHook calls f with the index of the webhook in the path. The UUID may lack its braces.
 func (s *Server) withHook(c *call, f func(i int) error) error {
-	uid := c.r.PathValue("uid")
+	uid := "{" + strings.Trim(c.r.PathValue("uid"), "{}") + "}"
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.IndexFunc(c.repo.hooks, func(h *hook) bool { return h.uuid == uid })
 	if i < 0 {
-		return notFound(strings.TrimSpace("Webhook " + uid + " not found"))
+		return notFound(c.repo.slug + " is not a valid hook") // the text names the repository
 	}
 	return f(i)
 }
@@ -255,8 +256,9 @@ func (s *Server) showHook(r *Repository, h *hook) object {
 		"type": "webhook_subscription", "uuid": h.uuid, "url": h.url, "description": h.description,
 		"events": h.events, "active": h.active, "secret_set": !h.secret.IsZero(),
 		"skip_cert_verification": h.skipVerify, "subject_type": "repository", "source": nil, "read_only": nil,
-		"created_at": h.createdAt.UTC().Format("2006-01-02T15:04:05.000000Z"),
-		"subject":    object{"type": "repository", "uuid": r.UUID, "full_name": r.fullName()},
-		"links":      object{"self": link(s.hookURL(r, h))},
+		"history_enabled": false,
+		"created_at":      h.createdAt.UTC().Format("2006-01-02T15:04:05.000000Z"),
+		"subject":         object{"type": "repository", "uuid": r.UUID, "full_name": r.fullName()},
+		"links":           object{"self": link(s.hookURL(r, h))},
 	}
 }

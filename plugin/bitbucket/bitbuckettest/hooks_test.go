@@ -65,11 +65,16 @@ func TestAHookIsCreatedReadReplacedAndDeleted(t *testing.T) {
 	if status, response := e.call(t, "GET", self, nil); status != 200 || response["description"] != "emptied" {
 		t.Errorf("GET: got status %d %v, want 200 with the changed description", status, response)
 	}
-	if status, _ := e.call(t, "GET", strings.NewReplacer("%7B", "", "%7D", "").Replace(self), nil); status != 404 {
-		t.Errorf("GET without braces: got %d, want 404", status)
+	bare := strings.NewReplacer("%7B", "", "%7D", "").Replace(self)
+	if status, response := e.call(t, "GET", bare, nil); status != 200 || response["uuid"] != made["uuid"] {
+		t.Errorf("GET without braces: got %d %v, want 200 and the webhook", status, response)
 	}
-	if status, _ := e.call(t, "DELETE", self, nil); status != 204 {
-		t.Errorf("DELETE: got %d, want 204", status)
+	response, _ := e.send(t, "DELETE", self, "", "")
+	if response.StatusCode != 204 {
+		t.Errorf("DELETE: got %d, want 204", response.StatusCode)
+	}
+	if kind := response.Header.Get("Content-Type"); kind != "text/plain" {
+		t.Errorf("DELETE: got content type %q, want text/plain", kind)
 	}
 	if status, _ := e.call(t, "DELETE", self, nil); status != 404 {
 		t.Errorf("second DELETE: got %d, want 404", status)

@@ -1,8 +1,10 @@
 package bitbuckettest
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,6 +14,7 @@ type principal struct {
 	kind    string   // value of X-Credential-Type
 	scopes  []string // as granted
 	within  *extent  // nil = all repositories of the account
+	meter   string   // requests of principals with the same meter count together
 }
 
 // An extent limits an access token to a workspace, a project or a repository.
@@ -80,7 +83,7 @@ func (p principal) require(scopes ...string) error {
 	return nil
 }
 
-func describeCredential(header http.Header, who principal, required []string) {
+func (s *Server) describeCredential(header http.Header, who principal, required []string, left int) {
 	header.Set("X-Accepted-OAuth-Scopes", strings.Join(required, ", "))
 	if who.account == nil {
 		return
@@ -89,9 +92,11 @@ func describeCredential(header http.Header, who principal, required []string) {
 	header.Set("X-Credential-Type", who.kind)
 	if who.within != nil && who.kind != credentialOAuth {
 		// Bitbucket does not send these headers for tokens of OAuth consumers.
-		header.Set("X-RateLimit-Limit", "1000")
+		limit := cmp.Or(s.options.RequestLimit, defaultLimit)
+		near := s.options.RequestLimit > 0 && left*5 < limit // less than 20 % remain
+		header.Set("X-RateLimit-Limit", strconv.Itoa(limit))
 		header.Set("X-RateLimit-Resource", "api-2.0")
-		header.Set("X-RateLimit-NearLimit", "false")
+		header.Set("X-RateLimit-NearLimit", strconv.FormatBool(near))
 	}
 }
 

@@ -90,7 +90,7 @@ func (s *Server) showRepository(ctx context.Context, r *Repository) object {
 	if r.private {
 		shown["fork_policy"] = "no_public_forks"
 	}
-	shown["created_on"], shown["updated_on"] = timestamp(r.createdOn), timestamp(r.updatedOn)
+	shown["created_on"], shown["updated_on"] = precise(r.createdOn), precise(r.updatedOn)
 	shown["mainbranch"] = nil // for an empty repository
 	if branch != "" {
 		shown["mainbranch"] = object{"type": "branch", "name": branch}
@@ -117,11 +117,7 @@ func (s *Server) showRepositoryInPayload(r *Repository) object {
 	return object{
 		"type": "repository", "uuid": r.UUID, "full_name": r.fullName(), "name": r.slug, "scm": "git", "website": nil,
 		"is_private": r.private, "owner": s.showUser(r.Workspace.Owner), "workspace": s.showNamedWorkspace(r.Workspace),
-		"project": object{
-			"type": "project", "key": r.projectKey, "name": r.projectKey,
-			"links": object{"self": link(s.url + "/2.0/workspaces/" + r.Workspace.Slug + "/projects/" + r.projectKey)},
-		},
-		"links": s.repositoryLinks(r),
+		"project": s.showProject(r), "links": s.repositoryLinks(r),
 	}
 }
 

@@ -3,6 +3,7 @@ package bitbuckettest
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 )
 
 // maxJSON is the maximum size of an API request's body, in bytes.
@@ -14,6 +15,7 @@ type call struct {
 	r    *http.Request
 	who  principal
 	repo *Repository // set on the routes below /2.0/repositories/{workspace}/{slug}
+	page window      // set on the routes of lists
 }
 
 // A handler responds to a call, or returns an error for the response.
@@ -34,13 +36,20 @@ func (s *Server) apiRoutes() http.Handler {
 	}
 
 	route("GET /2.0/user", s.getUser, "account")
-	route("GET /2.0/user/emails", s.listEmails, "email")
-	route("GET /2.0/user/workspaces", s.listWorkspaces, "account")
+	route("GET /2.0/user/emails", s.paged(shortList, s.listEmails), "email")
+	route("GET /2.0/user/workspaces", s.paged(repositoryList, s.listWorkspaces), "account")
 	route("GET /2.0/user/workspaces/{workspace}/permission", s.getWorkspacePermission, "account")
 	permissions := "GET /2.0/user/workspaces/{workspace}/permissions/repositories"
-	route(permissions, s.listRepositoryPermissions, "account", "repository")
+	route(permissions, s.paged(permissionList, s.listRepositoryPermissions), "account", "repository")
+	route("GET /2.0/users/{user}", s.getOtherUser)
 	route("GET /2.0/workspaces/{workspace}", s.getWorkspace, "account")
-	route("GET /2.0/repositories/{workspace}", s.listRepositories, "repository")
+	for path, h := range map[string]handler{
+		"permissions": s.listMembers(true), "members": s.listMembers(false), "projects": s.listProjects,
+		"permissions/repositories": s.listPermissions, "permissions/repositories/{slug}": s.listPermissions,
+	} {
+		route("GET /2.0/workspaces/{workspace}/"+path, s.paged(shortList, h), "account")
+	}
+	route("GET /2.0/repositories/{workspace}", s.paged(repositoryList, s.listRepositories), "repository")
 
 	s.repositoryRoutes(mux)
 	return mux
@@ -52,30 +61,60 @@ func (s *Server) repositoryRoutes(mux *http.ServeMux) {
 		mux.Handle(pattern, s.handle(s.onRepository(needs, h), []string{scope}))
 	}
 	read := func(path string, h handler) { route("GET", path, Read, h, "repository") }
+	list := func(path string, kind listing, h handler) { read(path, s.paged(kind, h)) }
 
 	read("", s.getRepository)
-	read("/refs", s.listRefs)
-	read("/refs/branches", s.listBranches)
+	list("/refs", refList, s.listRefs)
+	list("/refs/branches", refList, s.listBranches)
 	read("/refs/branches/{name...}", s.getBranch)
-	read("/refs/tags", s.listTags)
+	list("/refs/tags", refList, s.listTags)
 	read("/refs/tags/{name...}", s.getTag)
 	read("/commit/{revision}", s.getCommit)
-	read("/commits", s.listCommits)
-	read("/commits/{revision...}", s.listCommits)
-	read("/diffstat/{spec}", s.getDiffstat)
+	list("/commits", commitList, s.listCommits)
+	list("/commits/{revision...}", commitList, s.listCommits)
+	list("/diffstat/{spec...}", changeList, s.getDiffstat)
+	read("/diff/{spec...}", s.getDiff)
+	read("/patch/{spec...}", s.getPatch)
 	read("/src", s.getSourceRoot)
 	read("/src/{commit}/{path...}", s.getSource)
 
-	route("GET", "/hooks", Admin, s.listHooks, "webhook")
+	route("GET", "/hooks", Admin, s.paged(shortList, s.listHooks), "webhook")
 	route("POST", "/hooks", Admin, s.createHook, "webhook")
 	route("GET", "/hooks/{uid}", Admin, s.getHook, "webhook")
 	route("PUT", "/hooks/{uid}", Admin, s.updateHook, "webhook")
 	route("DELETE", "/hooks/{uid}", Admin, s.deleteHook, "webhook")
 
-	read("/commit/{revision}/statuses", s.listStatuses)
+	list("/commit/{revision}/statuses", shortList, s.listStatuses)
 	read("/commit/{revision}/statuses/build/{key}", s.getStatus)
 	route("POST", "/commit/{revision}/statuses/build", Read, signedIn(s.postStatus), "repository")
 	route("PUT", "/commit/{revision}/statuses/build/{key}", Read, signedIn(s.putStatus), "repository")
+
+	s.pullRoutes(func(method, path string, h handler) {
+		route(method, "/pullrequests"+path, Read, h, "pullrequest")
+	})
+	for _, e := range empty {
+		route("GET", e.path, Read, s.paged(shortList, s.listNothing), e.scope)
+	}
+	for _, u := range unserved {
+		for method := range strings.FieldsSeq(u.methods) {
+			route(method, u.path, Read, s.notServed, u.scope)
+		}
+	}
+}
+
+func (s *Server) pullRoutes(route func(method, path string, h handler)) {
+	route("GET", "", s.paged(pullList, s.listPulls))
+	route("GET", "/{id}", s.onPull(s.getPull))
+	route("GET", "/{id}/commits", s.paged(sourceList, s.onPull(s.listPullCommits)))
+	route("GET", "/{id}/statuses", s.paged(shortList, s.onPull(s.listPullStatuses)))
+	for _, kind := range []string{"diff", "diffstat", "patch"} {
+		route("GET", "/{id}/"+kind, s.onPull(s.redirectPull(kind)))
+	}
+	route("GET", "/{id}/comments", s.paged(shortList, s.onPull(s.listComments)))
+	route("POST", "/{id}/comments", s.onPull(s.createComment))
+	route("GET", "/{id}/comments/{comment}", s.onPull(s.getComment))
+	route("PUT", "/{id}/comments/{comment}", s.onPull(s.updateComment))
+	route("DELETE", "/{id}/comments/{comment}", s.onPull(s.deleteComment))
 }
 
 // handle authenticates the caller, checks the scopes, calls h, and writes an error that h returns.
@@ -84,7 +123,12 @@ func (s *Server) handle(h handler, required []string) http.Handler {
 		r.Body = http.MaxBytesReader(w, r.Body, maxJSON)
 		who, err := s.authenticate(r)
 		if err == nil {
-			describeCredential(w.Header(), who, required)
+			left, ok := s.limit(r, who)
+			s.describeCredential(w.Header(), who, required, left)
+			if !ok {
+				refuse(w)
+				return
+			}
 			err = who.require(required...)
 		}
 		if err == nil {

@@ -23,6 +23,8 @@ type Options struct {
 	AllowPrivateHooks bool // accept webhook URLs with private addresses, which Cloud rejects with 400
 	LegacyScopesField bool // use the field "scopes" in token responses, as Cloud did before May 2026
 	MaxSourceDepth    int  // src listings with a larger max_depth return 555; 0 = no limit
+	RequestLimit      int  // API requests per hour and credential, at Cloud 1,000; more return 429; 0 = no limit
+	UnstableOrder     bool // lists without "sort" change their order between pages, as Cloud's can
 
 	TokenTTL     time.Duration // of access tokens; default 2 h
 	CodeTTL      time.Duration // of authorization codes; default 5 min
@@ -72,10 +74,13 @@ type Server struct {
 	courier *courier     // sends the webhooks
 	lfs     lfsStorage
 
-	mu    sync.Mutex // guards the fields below, and the fields of repositories, users and hooks
-	url   string
-	state state
-	oauth oauth
+	mu       sync.Mutex // guards the fields below, and the fields of repositories, users and hooks
+	url      string
+	onPage   func(Page) // nil = none
+	state    state
+	oauth    oauth
+	requests meter
+	comments int // number of comments so far, of all pull requests
 }
 
 // New returns a Bitbucket without users.
@@ -93,7 +98,13 @@ func New(options Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: options, git: git, url: strings.TrimSuffix(options.URL, "/"), oauth: newOAuth()}
+	s := &Server{
+		options:  options,
+		git:      git,
+		url:      strings.TrimSuffix(options.URL, "/"),
+		oauth:    newOAuth(),
+		requests: meter{},
+	}
 	s.courier = newCourier()
 	s.api, s.web, s.smart = s.apiRoutes(), s.webRoutes(), s.gitRoutes()
 	return s, nil
@@ -102,6 +113,7 @@ func New(options Options) (*Server, error) {
 // ServeHTTP serves the web pages, the API and git.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.learnURL(r)
+	r = withoutPrefix(r)
 	switch path := r.URL.Path; {
 	case strings.HasPrefix(path, "/2.0/"):
 		s.api.ServeHTTP(w, withoutSlash(r))
@@ -110,6 +122,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.smart.ServeHTTP(w, r)
 	}
+}
+
+// withoutPrefix removes the prefix that paths of the API have at bitbucket.org.
+func withoutPrefix(r *http.Request) *http.Request {
+	for _, prefix := range []string{"/!api", "/api"} {
+		if path, ok := strings.CutPrefix(r.URL.Path, prefix); ok && strings.HasPrefix(path, "/2.0/") {
+			r = r.Clone(r.Context())
+			r.URL.Path, r.URL.RawPath = path, strings.TrimPrefix(r.URL.RawPath, prefix)
+			return r
+		}
+	}
+	return r
 }
 
 // withoutSlash removes a slash at the end of the path, except below /src/, where it means a directory.

@@ -66,7 +66,7 @@ func (s *Server) getSource(c *call) error {
 	case c.r.URL.Query().Get("format") == "meta":
 		return c.respond(s.showEntry(c.repo, hash, found))
 	case found.isDirectory():
-		return s.writeDirectory(c, hash, found)
+		return s.paged(sourceList, func(c *call) error { return s.writeDirectory(c, hash, found) })(c)
 	case found.kind == "commit":
 		return notFound("No such file or directory: " + name) // a submodule has no content here
 	default:
@@ -105,7 +105,9 @@ func (s *Server) writeDirectory(c *call, commit string, directory entry) error {
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.depth(), b.depth()) })
+	slices.SortStableFunc(entries, func(a, b entry) int { // breadth first, and directories before files
+		return cmp.Or(cmp.Compare(a.depth(), b.depth()), cmp.Compare(b.kind, a.kind))
+	})
 	items := []object{}
 	for _, one := range entries {
 		if one.depth() <= depth {
@@ -144,11 +146,22 @@ func (s *Server) writeFile(c *call, file entry) error {
 	if err != nil {
 		return err
 	}
-	c.w.Header().Set("Content-Type", cmp.Or(mime.TypeByExtension(path.Ext(file.path)), "text/plain"))
+	c.w.Header().Set("Content-Type", contentType(file.path))
 	c.w.Header().Set("X-Content-Type-Options", "nosniff")
 	c.w.Header().Set("Content-Disposition", "attachment")
 	_, _ = c.w.Write([]byte(content)) // an error means that the client has gone
 	return nil
+}
+
+// contentType returns the type of a file's content. Texts of all kinds are text/plain, even HTML.
+func contentType(name string) string {
+	kind := mime.TypeByExtension(path.Ext(name))
+	for _, media := range []string{"image/", "audio/", "video/", "font/"} {
+		if strings.HasPrefix(kind, media) {
+			return kind
+		}
+	}
+	return "text/plain"
 }
 
 func (s *Server) listTree(ctx context.Context, r *Repository, args ...string) ([]entry, error) {

@@ -31,7 +31,7 @@ func TestSources(t *testing.T) {
 		path string
 		want []string
 	}{
-		{"", []string{"--help", "Dockerfile", "docs", "run.sh", "svc"}},
+		{"", []string{"docs", "svc", "--help", "Dockerfile", "run.sh"}},
 		{"?max_depth=3&pagelen=2&fields=values.path,values.type,next&q=" + dockerfiles, []string{
 			"Dockerfile", "svc/a b#c/Dockerfile", "svc/api/Dockerfile", "svc/web/dockerfile.dev",
 		}},
@@ -89,7 +89,7 @@ func TestSources(t *testing.T) {
 		t.Errorf("file with the name of an option: got %d %q, want 200 and the file", status, text)
 	}
 	first := e.names(t, "/2.0/repositories/acme/app/src?pagelen=1", "path")[:1]
-	if diff := cmp.Diff([]string{"--help"}, first); diff != "" {
+	if diff := cmp.Diff([]string{"docs"}, first); diff != "" {
 		t.Errorf("src without a commit (-want +got):\n%s", diff)
 	}
 }

@@ -43,6 +43,7 @@ type User struct {
 	Email     string
 
 	server      *Server
+	createdOn   time.Time
 	kind        string // "user" or "app_user"
 	password    secret.Secret
 	gitPassword secret.Secret
@@ -75,6 +76,7 @@ type Repository struct {
 	hooks      []*hook
 	statuses   map[string][]*Status // by commit, oldest first
 	history    map[string][]Status
+	pulls      []*PullRequest // by ID, from 1
 }
 
 // state has the users, workspaces and repositories.
@@ -97,7 +99,7 @@ func (s *Server) AddUser(name string) *User {
 func (s *Server) newUser(name, kind string) *User {
 	return &User{
 		Name: name, UUID: newUUID(), AccountID: "557058:" + randomHex(12), Email: name + "@example.com",
-		server: s, kind: kind,
+		server: s, kind: kind, createdOn: s.now(),
 	}
 }
 

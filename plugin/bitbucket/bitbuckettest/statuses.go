@@ -2,6 +2,7 @@ package bitbuckettest
 
 import (
 	"fmt"
+	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -122,10 +123,29 @@ func (s *Server) putStatus(c *call) error {
 var errNoStatus = notFound("Build status not found")
 
 func (s *Server) statusTarget(c *call, q *statusRequest) (hash string, err error) {
-	if err := c.decode(q); err != nil {
+	if err := q.read(c); err != nil {
 		return "", err
 	}
 	return s.resolve(c.r.Context(), c.repo, c.r.PathValue("revision"))
+}
+
+// read reads the body: JSON, or a form, which Bitbucket accepts, too.
+func (q *statusRequest) read(c *call) error {
+	kind, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	if kind != "application/x-www-form-urlencoded" {
+		return c.decode(q)
+	}
+	form := readForm(c.w, c.r)
+	for name, to := range map[string]**string{
+		"key": &q.Key, "state": &q.State, "name": &q.Name, "description": &q.Description, "url": &q.URL,
+		"refname": &q.Refname,
+	} {
+		if form.Has(name) {
+			value := form.Get(name)
+			*to = &value
+		}
+	}
+	return nil
 }
 
 // write copies the fields of the request to s. It skips absent fields.
@@ -162,6 +182,11 @@ func (s *Server) storeStatus(c *call, hash string, before, after *Status, code i
 		c.repo.statuses[hash] = append(c.repo.statuses[hash], after)
 	}
 	c.repo.history[hash] = append(c.repo.history[hash], *after)
+	c.w.Header().Set("Content-Type", "application/json") // without a charset, as recorded
+	if code == http.StatusCreated {
+		path := "/!api/2.0/repositories/" + c.repo.fullName() + "/commit/" + hash + "/statuses/build/"
+		c.w.Header().Set("Location", path+escape(after.Key)) // relative, as recorded
+	}
 	return c.reply(code, s.showStatus(c.repo, hash, after))
 }
 
@@ -216,8 +241,8 @@ func (s *Server) showStatus(r *Repository, hash string, one *Status) object {
 		"description": one.Description,
 		"url":         one.URL,
 		"refname":     nil,
-		"created_on":  timestamp(one.CreatedOn),
-		"updated_on":  timestamp(one.UpdatedOn),
+		"created_on":  precise(one.CreatedOn),
+		"updated_on":  precise(one.UpdatedOn),
 		"repository":  object{"type": "repository", "uuid": r.UUID, "full_name": r.fullName()},
 		"commit":      object{"type": "commit", "hash": hash, "links": s.commitLinks(r, hash)},
 		"links": object{

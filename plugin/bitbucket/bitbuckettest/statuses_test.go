@@ -1,8 +1,10 @@
 package bitbuckettest_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -99,6 +101,50 @@ func TestStatusesAreUpserted(t *testing.T) {
 		t.Errorf("history: got %s, want %s", got, "INPROGRESS SUCCESSFUL FAILED STOPPED")
 	}
 }
+
+// Bitbucket accepts a form, and returns a relative URL of the new status. Its times have microseconds.
+func TestAStatusIsPostedAsAForm(t *testing.T) {
+	clock := newClock()
+	e := newEnv(t, func(o *bitbuckettest.Options) { o.Now = clock.now })
+	commit, err := e.app.Commit(t.Context(), "main", map[string]string{"f": "1"}, "First")
+	must.Succeed(t, err)
+	const form = "state=SUCCESSFUL&key=slipway-1&name=app+1&url=https%3A%2F%2Fci.example.com%2F1&refname=main"
+	build := app + "/commit/" + commit[:7] + "/statuses/build"
+	response, body := e.send(t, "POST", build, "application/x-www-form-urlencoded", form)
+	if response.StatusCode != 201 {
+		t.Fatalf("POST: got %d %s, want 201", response.StatusCode, body)
+	}
+	location := "/!api/2.0/repositories/acme/app/commit/" + commit + "/statuses/build/slipway-1"
+	if got := response.Header.Get("Location"); got != location {
+		t.Errorf("Location: got %q, want %q", got, location)
+	}
+	if kind := response.Header.Get("Content-Type"); kind != "application/json" {
+		t.Errorf("Content-Type: got %q, want application/json", kind)
+	}
+	status, stored := e.call(t, "GET", location, nil)
+	if status != 200 {
+		t.Fatalf("GET of the Location: got %d %v, want 200", status, stored)
+	}
+	for field, want := range map[string]any{
+		"key": "slipway-1", "state": "SUCCESSFUL", "name": "app 1", "url": "https://ci.example.com/1", "refname": "main",
+	} {
+		if stored[field] != want {
+			t.Errorf("%s: got %v, want %v", field, stored[field], want)
+		}
+	}
+	for _, field := range []string{"created_on", "updated_on"} {
+		if text := fmt.Sprint(stored[field]); !precise.MatchString(text) {
+			t.Errorf("%s: got %s, want microseconds and +00:00", field, text)
+		}
+	}
+	response, _ = e.send(t, "POST", build, "application/x-www-form-urlencoded", form)
+	if location := response.Header.Get("Location"); response.StatusCode != 200 || location != "" {
+		t.Errorf("POST again: got %d with Location %q, want 200 without one", response.StatusCode, location)
+	}
+}
+
+// precise matches the times of Bitbucket's own objects.
+var precise = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00$`)
 
 func TestStatusesAreChecked(t *testing.T) {
 	e := newEnv(t)

@@ -154,7 +154,8 @@ func (s *Server) refreshTokens(consumer *Consumer, form url.Values) (object, *to
 
 // issue creates an access token and a refresh token for a grant.
 func (s *Server) issue(grant grantID) (access, refresh string) {
-	who := principal{account: grant.user, kind: credentialOAuth, scopes: grant.consumer.Scopes}
+	c := grant.consumer
+	who := principal{account: grant.user, kind: credentialOAuth, scopes: c.Scopes, meter: c.meter()}
 	refresh = randomText(1900)
 	s.oauth.refresh[refresh] = &refreshToken{grant: grant, expires: s.now().Add(refreshLifetime)}
 	return s.issueAccess(who, grant), refresh
@@ -170,7 +171,13 @@ func (s *Server) issueAccess(who principal, grant grantID) string {
 // issueToBot returns the token for client_credentials. The consumer acts as a bot with access only to its
 // workspace. It gets no refresh token.
 func (s *Server) issueToBot(c *Consumer) object {
-	who := principal{account: c.bot, kind: credentialOAuth, scopes: c.Scopes, within: &extent{workspace: c.Workspace}}
+	who := principal{
+		account: c.bot,
+		kind:    credentialOAuth,
+		scopes:  c.Scopes,
+		within:  &extent{workspace: c.Workspace},
+		meter:   c.meter(),
+	}
 	return s.tokenResponse(c, s.issueAccess(who, grantID{}))
 }
 

@@ -40,7 +40,7 @@ func (s *Server) listWorkspaces(c *call) error {
 		return errAnonymous
 	}
 	items := s.workspacesOf(c.who, c.r.URL.Query().Get("administrator") == "true")
-	sortBy(items, strings.Replace(c.r.URL.Query().Get("sort"), "slug", "workspace.slug", 1))
+	c.page.sort = strings.Replace(c.page.sort, "slug", "workspace.slug", 1)
 	return s.writePage(c, items)
 }
 
