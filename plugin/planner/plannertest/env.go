@@ -57,8 +57,20 @@ type Env struct {
 // New returns a started Env.
 func New(t *testing.T) *Env {
 	t.Helper()
+	return start(t, NewStore(t), bitbuckettest.Options{})
+}
+
+// NewLimited returns a started Env whose Bitbucket allows this number of requests per hour of the Env's
+// clock.
+func NewLimited(t *testing.T, requests int) *Env {
+	t.Helper()
 	e := NewStore(t)
-	e.openBitbucket()
+	return start(t, e, bitbuckettest.Options{RequestLimit: requests, Now: e.Clock, TokenTTL: 1000 * time.Hour})
+}
+
+func start(t *testing.T, e *Env, options bitbuckettest.Options) *Env {
+	t.Helper()
+	e.openBitbucket(options)
 	source, err := e.Store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud"})
 	must.Succeed(t, err)
 	e.linkAccount(source.ID)
@@ -96,8 +108,9 @@ func (e *Env) Restart(check func(context.Context, autobuild.Repository) error) {
 	})
 }
 
-func (e *Env) openBitbucket() {
-	server, err := bitbuckettest.New(bitbuckettest.Options{Root: e.T.TempDir(), AllowPrivateHooks: true})
+func (e *Env) openBitbucket(options bitbuckettest.Options) {
+	options.Root, options.AllowPrivateHooks = e.T.TempDir(), true
+	server, err := bitbuckettest.New(options)
 	must.Succeed(e.T, err)
 	e.T.Cleanup(server.Close)
 	listener := httptest.NewServer(server)
