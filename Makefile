@@ -22,6 +22,9 @@ GO_FILES      := $(shell git ls-files '*.go' 2>/dev/null)
 RUNTIME       := ca-certificates git openssh-client runc busybox-static iptables containernetworking-plugins slirp4netns uidmap e2fsprogs
 TESTING       := procps chromium nginx-light nodejs openjdk-17-jdk-headless postgresql docker-registry git-lfs skopeo curl openssl wget iproute2 sudo systemd
 
+# Module of the tests with clients of Bitbucket.
+CLIENTS       := plugin/bitbucket/bitbuckettest/clients
+
 # Without the race detector in SQLite, which is C translated to Go. Tests are four times as fast, and
 # our code is still checked.
 RACE          := -race -gcflags=modernc.org/...=-race=false
@@ -69,6 +72,8 @@ test:
 	@./.ci/install $(RUNTIME) $(TESTING) gcc libc6-dev
 	go test $(RACE) -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/buildkit|runner/sandbox|runner/attemptserver|plugin/engine|plugin/demo)')
 	go test -timeout 15m -p 4 $(AS_ROOT) $(PRIVILEGED)
+	@command -v npm >/dev/null || ./.ci/install npm
+	cd $(CLIENTS) && go test -timeout 15m ./...
 
 bin/test: FORCE
 	go build -o bin/test/ ./runner/slipway ./runner/slipway-builder
@@ -103,6 +108,7 @@ lint: bin/golangci-lint
 	go mod verify
 	go vet ./...
 	./bin/golangci-lint run
+	cd $(CLIENTS) && go mod tidy -diff && go mod verify && go vet ./... && $(CURDIR)/bin/golangci-lint run
 
 bin/golangci-lint: Makefile
 	@./.ci/install ca-certificates git
@@ -112,3 +118,4 @@ bin/golangci-lint: Makefile
 
 fmt: bin/golangci-lint
 	./bin/golangci-lint fmt
+	cd $(CLIENTS) && $(CURDIR)/bin/golangci-lint fmt
