@@ -15,6 +15,10 @@
 //	commit, err := app.Commit(ctx, "main", map[string]string{"Dockerfile": "FROM scratch\n"}, "Start")
 //	err = server.WaitIdle(ctx) // every webhook delivery has ended
 //
+// Lists have no order unless the request sorts them, and OnPage changes a repository between their pages.
+// Forms of pages, texts of errors and content types are those of recorded answers of Cloud. The module
+// clients checks the server with clients of other authors, over the command fakebitbucket.
+//
 // Tests and the demo use it. Package faults injects errors. The repositories are below Options.Root; all
 // other state is in memory. All methods are safe for concurrent use. It needs git on the PATH.
 //

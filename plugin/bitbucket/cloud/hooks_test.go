@@ -67,3 +67,20 @@ func TestPutStatus(t *testing.T) {
 	)
 	check(t, err, `{"key":"k","state":"INPROGRESS","url":"https://ci.example/b/1"}`, sent)
 }
+
+// Cloud labels the empty answer to a deletion as text.
+func TestDeleteHookWithAnyContentType(t *testing.T) {
+	for _, kind := range []string{"", "text/plain", "text/html; charset=utf-8", "application/json"} {
+		c := serve(t, map[string]http.HandlerFunc{
+			"DELETE " + appPath + "/hooks/%7Bh%7D": func(w http.ResponseWriter, _ *http.Request) {
+				if kind != "" {
+					w.Header().Set("Content-Type", kind)
+				}
+				w.WriteHeader(http.StatusNoContent)
+			},
+		})
+		if err := c.DeleteHook(t.Context(), app, "{h}"); err != nil {
+			t.Errorf("delete a webhook with type %q: got error %v, want none", kind, err)
+		}
+	}
+}

@@ -74,6 +74,21 @@ func TestStatusArrivesWithATokenOrAPassword(t *testing.T) {
 	}
 }
 
+// An answer without content is no web page, whatever a proxy says of its type.
+func TestAnEmptyAnswerIsASuccess(t *testing.T) {
+	s := newServer()
+	labeled := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html;charset=UTF-8")
+		s.ServeHTTP(w, r)
+	})
+	if err := open(t, labeled, "", token).PutStatus(t.Context(), app, commit, building()); err != nil {
+		t.Errorf("put status: got error %v, want none", err)
+	}
+	if got := len(s.StatusHistory(commit)); got != 1 {
+		t.Errorf("statuses: got %d, want 1", got)
+	}
+}
+
 func TestCancelledBecomesFailedWhereItIsNotKnown(t *testing.T) {
 	s := newServer()
 	s.WithoutCancelled = true
