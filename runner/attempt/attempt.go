@@ -151,7 +151,9 @@ func (o Options) runSession(ctx context.Context, client *report.Client, s spec.S
 		j.log.Line("note: %s", note)
 	}
 	j.guard = registryGuard(o.Settings, s.Image)
-	j.registry = publish.NewRegistryClient(o.Version, publish.NewBackoff(o.Backoff), j.guard, j.log)
+	j.registry = publish.NewRegistryClient(publish.RegistryOptions{
+		Version: o.Version, Backoff: publish.NewBackoff(o.Backoff), Guard: j.guard, Log: j.log,
+	})
 	result := j.run(work)
 	if errors.Is(context.Cause(work), report.ErrOver) {
 		return result, errors.Join(report.ErrOver, closeSession(ctx, session))

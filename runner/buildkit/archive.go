@@ -14,12 +14,16 @@ import (
 
 // exports returns the exports of a build: the archive file, if any, and the image. The builder keeps
 // the image until it is pushed. The image comes last, because BuildKit returns the digest of the last
-// export.
+// export. With r.NoExport there is no image, and BuildKit compresses layers only for the file.
 func (r Request) exports() []client.ExportEntry {
 	image := client.ExportEntry{Type: client.ExporterImage, Attrs: r.exporterAttrs()}
 	archive := r.Options.Archive
+	images := []client.ExportEntry{image}
+	if r.NoExport {
+		images = nil
+	}
 	if archive.Type == "" {
-		return []client.ExportEntry{image}
+		return images
 	}
 	attrs := map[string]string{}
 	if archive.Type != spec.ArchiveTar {
@@ -39,5 +43,5 @@ func (r Request) exports() []client.ExportEntry {
 			return os.OpenFile(archive.Path, flags, 0o644) //nolint:gosec // later steps of the pipeline read the file
 		},
 	}
-	return []client.ExportEntry{file, image}
+	return append([]client.ExportEntry{file}, images...)
 }

@@ -50,6 +50,8 @@ type Request struct {
 	BuildArgs  map[string]string // values of ARG instructions by name
 	Platforms  []string          // linux/amd64, …; empty = the builder's own
 	NoCache    bool              // run every step again
+	Check      bool              // check the Dockerfile's rules, and build nothing
+	NoExport   bool              // only run the steps: make no image, so that no layer is compressed
 	Image      string            // registry/name without a tag; Push and Publish need it
 
 	// Publish makes the builder push the image by its digest, if it can. Without Whole, the builder
@@ -59,6 +61,7 @@ type Request struct {
 	Whole   bool   // with Publish: keep all layers in the builder, so that Push can follow
 
 	Registries []spec.RegistryCredential // each is used only for its own host
+	Certs      string                    // directory of registries' certificates; empty = registry.CertsDir
 	Progress   io.Writer                 // receives plain lines; nil = discard
 	SharedKey  string                    // the same for builds of one repository: only changed files are sent
 	Options    spec.BuildOptions         // further options of the build
@@ -178,7 +181,10 @@ func (c *Client) Build(ctx context.Context, r Request) (Image, error) {
 		return Image{}, err
 	}
 	build := c.build
-	if r.Publish {
+	switch {
+	case r.Check:
+		build = c.check
+	case r.Publish:
 		build = c.publish
 	}
 	image, err := build(ctx, r)
@@ -201,6 +207,9 @@ func (c *Client) build(ctx context.Context, r Request) (image Image, err error) 
 	if err != nil {
 		return image, classify(ctx, err, out.failedStep())
 	}
+	if r.NoExport {
+		return image, nil
+	}
 	image.Digest = response.ExporterResponse[exptypes.ExporterImageDigestKey]
 	image.Manifest, image.Size, err = reader(c.store(ctx).small).withRegistryFallback(ctx, r).measure(image.Digest)
 	switch {
@@ -220,13 +229,22 @@ func (r Request) logLine(format string, args ...any) {
 	}
 }
 
-// solve runs a build. It returns at most abandonAfter after ctx has ended, while BuildKit's client
-// would wait for the server's last messages for seconds.
+// solve runs a build.
 func (c *Client) solve(
 	ctx context.Context,
 	r Request,
 	options client.SolveOpt,
 	out *progress,
+) (*client.SolveResponse, error) {
+	return c.run(ctx, out, func() (*client.SolveResponse, error) { return c.start(ctx, r, options, out.status) })
+}
+
+// run calls start, which sends its progress to out.status. It returns at most abandonAfter after ctx has
+// ended, while BuildKit's client would wait for the server's last messages for seconds.
+func (c *Client) run(
+	ctx context.Context,
+	out *progress,
+	start func() (*client.SolveResponse, error),
 ) (*client.SolveResponse, error) {
 	defer out.close()
 	type result struct {
@@ -240,7 +258,7 @@ func (c *Client) solve(
 		out.display()
 	}()
 	go func() {
-		response, err := c.start(ctx, r, options, out.status)
+		response, err := start()
 		done <- result{response, err}
 	}()
 	select {
@@ -322,19 +340,32 @@ func (r Request) solveOptions() (client.SolveOpt, error) {
 	if err != nil {
 		return client.SolveOpt{}, fmt.Errorf("open directory of the Dockerfile: %w", err)
 	}
+	mounts := map[string]fsutil.FS{ContextName: chunkedFS{context}, "dockerfile": dockerfile}
+	for _, c := range r.Options.Contexts {
+		if c.Dir == "" {
+			continue
+		}
+		dir, err := fsutil.NewFS(c.Dir)
+		if err != nil {
+			return client.SolveOpt{}, fmt.Errorf("open context %s: %w", c.Name, err)
+		}
+		mounts[namedMount(c)] = chunkedFS{dir}
+	}
 	attached, err := r.attachables()
 	if err != nil {
 		return client.SolveOpt{}, err
 	}
 	return client.SolveOpt{
 		FrontendAttrs: r.frontendAttrs(),
-		LocalMounts:   map[string]fsutil.FS{ContextName: chunkedFS{context}, "dockerfile": dockerfile},
+		LocalMounts:   mounts,
 		SharedKey:     r.SharedKey,
 		Session:       attached,
-		CacheImports:  cacheEntries(r.Options.CacheFrom),
-		CacheExports:  cacheEntries(r.Options.CacheTo),
-		Exports:       r.exports(),
-		Internal:      r.pushedByBuilder(),
+
+		AllowedEntitlements: r.Options.Allow,
+		CacheImports:        cacheEntries(r.Options.CacheFrom),
+		CacheExports:        cacheEntries(r.Options.CacheTo),
+		Exports:             r.exports(),
+		Internal:            r.pushedByBuilder() || r.NoExport,
 	}, nil
 }
 

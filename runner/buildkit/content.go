@@ -90,7 +90,7 @@ func (read reader) withRegistryFallback(ctx context.Context, r Request) reader {
 	if !r.pushedByBuilder() {
 		return read
 	}
-	client := registry.New(registry.Options{Attempts: 1, Timeout: registryTimeout})
+	client := registry.New(registry.Options{Attempts: 1, Timeout: registryTimeout, Certs: r.Certs})
 	return func(dgst string) ([]byte, error) {
 		raw, err := read(dgst)
 		if err == nil || ctx.Err() != nil {

@@ -36,6 +36,18 @@ func optionAttrs(o spec.BuildOptions) map[string]string {
 	for name, value := range o.Labels {
 		attrs["label:"+name] = value
 	}
+	for _, c := range o.Contexts {
+		attrs["context:"+c.Name] = c.Source
+		if c.Dir != "" {
+			attrs["context:"+c.Name] = "local:" + namedMount(c)
+		}
+	}
+	if len(o.Ulimits) > 0 {
+		attrs["ulimit"] = strings.Join(o.Ulimits, ",")
+	}
+	if o.ShmSize > 0 {
+		attrs["shm-size"] = strconv.FormatInt(o.ShmSize, 10)
+	}
 	if o.Provenance != "" {
 		attrs["attest:provenance"] = o.Provenance
 	}
@@ -44,6 +56,10 @@ func optionAttrs(o spec.BuildOptions) map[string]string {
 	}
 	return attrs
 }
+
+// namedMount returns the name under which the client offers the directory of a context. The prefix keeps it
+// apart from the directories of the main context and of the Dockerfile.
+func namedMount(c spec.NamedContext) string { return "context-" + c.Name }
 
 // exporterAttrs returns the attributes of BuildKit's image exporter. It uses Docker's media types,
 // because every registry accepts them. It uses OCI media types only if an option needs them.

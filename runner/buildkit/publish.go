@@ -61,14 +61,15 @@ func (r Request) pushAttrs() map[string]string {
 func (r Request) pushedByBuilder() bool { return r.Publish && !r.Whole }
 
 // start starts a build. If only the builder pushes, the build needs no materialize. The push then fetches
-// missing layers of a base image itself, and skips layers that the registry already has.
+// missing layers of a base image itself, and skips layers that the registry already has. Without an image,
+// nothing needs these layers.
 func (c *Client) start(
 	ctx context.Context,
 	r Request,
 	options client.SolveOpt,
 	status chan *client.SolveStatus,
 ) (*client.SolveResponse, error) {
-	if r.pushedByBuilder() {
+	if r.pushedByBuilder() || r.NoExport {
 		options.Frontend = FrontendDockerfile
 		return c.bk.Solve(ctx, nil, options, status)
 	}

@@ -33,7 +33,7 @@ func (c *Client) Push(ctx context.Context, r Request, digest string) error {
 			return fmt.Errorf("push %s: %w", digest, err)
 		}
 	}
-	uploads := registry.New(registry.Options{Guard: r.Guard})
+	uploads := registry.New(registry.Options{Guard: r.Guard, Certs: r.Certs})
 	err = uploads.Upload(ctx, r.Image, digest, content, registry.LoginFor(r.Image, r.Registries))
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)

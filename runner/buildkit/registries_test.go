@@ -22,7 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Base images come from a mirror of Docker Hub, and from a registry whose certificate is valid only
+// Base images come from a mirror of Docker Hub or of another registry, and from a registry whose certificate is valid only
 // with the certificates of a directory.
 func TestBaseImagesByMirrorAndByCertificate(t *testing.T) {
 	needBuildKit(t)
@@ -58,8 +58,9 @@ func TestBaseImagesByMirrorAndByCertificate(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(certs, host, "ca.crt"), authority, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	client := start(t, t.TempDir(), "--mirror", "http://"+mirror+"/", "--certs", certs).dial(t)
-	for _, from := range []string{"acme/base:1", host + "/acme/base:1"} {
+	client := start(t, t.TempDir(), "--mirror", "http://"+mirror+"/", "--mirror", "r.invalid=http://"+mirror,
+		"--certs", certs).dial(t)
+	for _, from := range []string{"acme/base:1", "r.invalid/acme/base:1", host + "/acme/base:1"} {
 		r := request(write(t, map[string]string{"Dockerfile": "FROM " + from + "\nCOPY a /a\n", "a": "a"}))
 		r.Image = serveRegistry(t) + "/acme/app"
 		if got := labels(t, pull(t, r.Image, publish(t, client, r))); got["team"] != "a" {
@@ -90,6 +91,7 @@ func TestMirrorsAndNameServersAreChecked(t *testing.T) {
 	for want, c := range map[string]server.Config{
 		`the mirror "ftp://mirror"`:     {Mirrors: []string{"ftp://mirror"}},
 		`the mirror "https://a b"`:      {Mirrors: []string{"https://a b"}},
+		`the mirror "a b=https://m"`:    {Mirrors: []string{"a b=https://m"}},
 		`the name server "dns.example"`: {DNS: []string{"dns.example"}},
 	} {
 		c.State, c.Address = t.TempDir(), "unix:///nowhere/builder.sock"

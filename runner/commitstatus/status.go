@@ -107,5 +107,8 @@ func Built(verb string, tags []string, digest string) string {
 	if limit := bitbucket.MaxStatusText - digestLength; len(text) > limit { // tags are ASCII
 		text = text[:limit-len("…")] + "…"
 	}
+	if digest == "" { // a dry run makes no image
+		return text
+	}
 	return text + " at " + digest
 }

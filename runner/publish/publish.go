@@ -55,13 +55,23 @@ func Build(ctx context.Context, b Builder, r buildkit.Request, log buildlog.Log)
 	return image, err
 }
 
-// NewRegistryClient returns a client that logs each retry. If pause is nil, the client uses its own backoff.
-// guard may be nil.
-func NewRegistryClient(
-	version string, pause backoff.BackOff, guard registry.Guard, log buildlog.Log,
-) *registry.Client {
+// RegistryOptions configure NewRegistryClient.
+type RegistryOptions struct {
+	Version string          // of this program
+	Backoff backoff.BackOff // nil = the client's own
+	Guard   registry.Guard  // nil = no check of addresses
+	Certs   string          // directory of registries' certificates; empty = registry.CertsDir
+	Log     buildlog.Log    // receives each retry
+}
+
+// NewRegistryClient returns a client that logs each retry.
+func NewRegistryClient(o RegistryOptions) *registry.Client {
 	return registry.New(registry.Options{
-		UserAgent: "slipway/" + version, Backoff: pause, Guard: guard, OnRetry: log.Attempt,
+		UserAgent: "slipway/" + o.Version,
+		Backoff:   o.Backoff,
+		Guard:     o.Guard,
+		Certs:     o.Certs,
+		OnRetry:   o.Log.Attempt,
 	})
 }
 

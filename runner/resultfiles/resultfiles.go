@@ -63,6 +63,26 @@ func Metadata(r Result) []byte {
 // read kaniko's digest file.
 func Digest(r Result) []byte { return []byte(r.Digest) }
 
+// NamesWithDigest returns a line name@sha256:… for each pushed name, without its tag.
+// Source: https://github.com/GoogleContainerTools/kaniko#flag---image-name-with-digest-file
+func NamesWithDigest(r Result) []byte {
+	var lines strings.Builder
+	for _, name := range r.Names {
+		fmt.Fprintf(&lines, "%s@%s\n", name[:strings.LastIndex(name, ":")], r.Digest)
+	}
+	return []byte(lines.String())
+}
+
+// TagsWithDigest returns a line name:tag@sha256:… for each pushed name.
+// Source: https://github.com/GoogleContainerTools/kaniko#flag---image-name-tag-with-digest-file
+func TagsWithDigest(r Result) []byte {
+	var lines strings.Builder
+	for _, name := range r.Names {
+		fmt.Fprintf(&lines, "%s@%s\n", name, r.Digest)
+	}
+	return []byte(lines.String())
+}
+
 // Card returns a Drone card for the template of plugins/docker.
 // Source: https://docs.drone.io/plugins/adaptive_cards/.
 func Card(r Result) []byte {
@@ -84,7 +104,9 @@ func Card(r Result) []byte {
 	data.RepoDigests = []string{}
 	data.ParsedRepoTags = []tag{}
 	for _, image := range r.Images {
-		data.RepoDigests = append(data.RepoDigests, image+"@"+r.Digest)
+		if r.Digest != "" { // a dry run makes no image
+			data.RepoDigests = append(data.RepoDigests, image+"@"+r.Digest)
+		}
 		if name, hub := strings.CutPrefix(image, "docker.io/"); hub && data.URL == "" {
 			data.URL = "https://hub.docker.com/r/" + name
 		}

@@ -50,7 +50,7 @@ func buildTable() table.Table[stepReader] {
 			Set:  table.Bool(func(r *stepReader) *bool { return &r.NoCache }),
 		},
 		{
-			Name: "PLUGIN_NO_CACHE_FILTER",
+			Name: "PLUGIN_NO_CACHE_FILTER", Aliases: []string{"PLUGIN_NO_CACHE_FILTERS"},
 			Help: "stages of the Dockerfile to run again: a list in the form of docker build --no-cache-filter",
 			Set:  table.List(func(r *stepReader) *[]string { return &r.Build.NoCacheStages }),
 		},

@@ -132,7 +132,7 @@ func TestPlatformsCompressionAndAttestations(t *testing.T) {
 	ignored := readPlugin(t, "PLUGIN_COMPRESS=true", "PLUGIN_BUILDKIT_CONFIG=debug = true",
 		"PLUGIN_BUILDKIT_DRIVEROPT=network=host", "PLUGIN_BUILDKIT_DEBUG=true", "PLUGIN_SBOM=false")
 	checkSame(t, "without options", ignored.Build, spec.BuildOptions{Pull: true})
-	checkNotes(t, "without options", ignored.Warnings, "PLUGIN_BUILDKIT_CONFIG")
+	checkNotes(t, "without options", ignored.Warnings, "PLUGIN_BUILDKIT_DEBUG", "PLUGIN_BUILDKIT_CONFIG")
 	if note := strings.Join(ignored.Warnings, ""); strings.Contains(note, "\n") {
 		t.Errorf("got note %q, want one line", note)
 	}

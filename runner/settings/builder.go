@@ -30,7 +30,9 @@ type State struct {
 
 // A LocalBuilder is the configuration of the builder that a step starts.
 type LocalBuilder struct {
-	Mirrors        []string // mirrors of Docker Hub: https://host, http://host or host, and a path
+	// Mirrors of Docker Hub: https://host, http://host or host, and a path. A mirror of another registry has
+	// its host before it: quay.io=https://host.
+	Mirrors        []string
 	DNS, DNSSearch []string // name servers and search domains of RUN steps
 }
 
@@ -94,9 +96,11 @@ type localBuilderValues struct {
 func localBuilderTable() table.Table[localBuilderValues] {
 	return table.Table[localBuilderValues]{
 		{
-			Name: mirrorName, Env: []string{"DOCKER_PLUGIN_MIRROR"},
-			Help: "mirrors of Docker Hub for base images: a list, for example https://mirror.example.com; " +
-				"of the builder that the step starts",
+			Name:    mirrorName,
+			Aliases: []string{"PLUGIN_MIRRORS", "PLUGIN_REGISTRY_MIRRORS"},
+			Env:     []string{"DOCKER_PLUGIN_MIRROR"},
+			Help: "mirrors of Docker Hub for base images: a list, for example https://mirror.example.com, " +
+				"or quay.io=https://mirror.example.com of another registry; of the builder that the step starts",
 			Set: (*localBuilderValues).setMirrors,
 		},
 		{
@@ -144,12 +148,17 @@ func (b *localBuilderValues) setDNS(name, text string) (err error) {
 // checkMirrors checks the addresses of mirrors. origin is the setting that has them, for the error.
 func checkMirrors(origin string, mirrors []string) error {
 	for _, mirror := range mirrors {
-		scheme, address, found := strings.Cut(mirror, "://")
+		of, place, found := strings.Cut(mirror, "=")
 		if !found {
-			scheme, address = "https", mirror
+			of, place = hubHost, mirror
 		}
+		scheme, address, found := strings.Cut(place, "://")
+		if !found {
+			scheme, address = "https", place
+		}
+		_, ofErr := registry.ParseHost(of)
 		_, err := registry.ParseHost(strings.TrimSuffix(address, "/"))
-		if err != nil || (scheme != "https" && scheme != "http") {
+		if ofErr != nil || err != nil || (scheme != "https" && scheme != "http") {
 			return fmt.Errorf(
 				"%s is %q: set the mirror's address, for example https://mirror.example.com",
 				origin,
@@ -181,6 +190,9 @@ func (r *stepReader) applyLocalBuilder() {
 		if name == mirrorName && len(mirrorsOfLogins) > 0 {
 			unused = append(unused, "mirrors of PLUGIN_LOGINS")
 		}
+	}
+	if r.Origins[configTOML] != Default && len(r.local.mirrors)+len(r.local.dns)+len(r.local.dnsSearch) > 0 {
+		unused = append(unused, "mirrors and dns of "+configTOML)
 	}
 	if unused != nil {
 		r.warn("not used: %s; %s names a builder, which has its own configuration",

@@ -18,11 +18,13 @@ var secretID = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
 const maxSecretID = 128
 
+const secretName = "PLUGIN_SECRET"
+
 // secretTable declares the secrets of RUN. The errors show ids and names, and no values.
 func secretTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
-			Name: "PLUGIN_SECRET", Masked: true,
+			Name: secretName, Masked: true,
 			Help: "a secret for RUN --mount=type=secret, for example id=npm,src=path or id=npm,env=NAME",
 			Set:  (*stepReader).addSecretEntries,
 		},
@@ -57,10 +59,8 @@ func (r *stepReader) addSecretEntries(name, text string) error {
 		return err
 	}
 	for i, fields := range entries {
-		for key := range fields {
-			if !slices.Contains([]string{"id", "src", "source", "env", "type"}, key) {
-				return fmt.Errorf("%s: entry %d has %q, use id, src, env and type", name, i+1, key)
-			}
+		if err := checkSecretAttrs(name, i, fields); err != nil {
+			return err
 		}
 		if err := r.addSecretEntry(name, fields); err != nil {
 			return err

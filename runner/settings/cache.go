@@ -8,24 +8,30 @@ import (
 	"slipway/runner/spec"
 )
 
+// The settings of caches in the form of docker build.
+const (
+	cacheFromName = "PLUGIN_CACHE_FROM"
+	cacheToName   = "PLUGIN_CACHE_TO"
+)
+
 // cacheTable declares the caches. Without these settings nothing is cached outside of the builder. A
 // client that may pull a cache of all stages can read files that the image does not contain.
 func cacheTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
-			Name: "PLUGIN_CACHE_FROM",
+			Name: cacheFromName,
 			Help: "caches to read: a list in the form of docker build --cache-from, " +
 				"whose entries' own commas have a backslash before them",
 			Set: func(r *stepReader, name, text string) (err error) {
-				r.Build.CacheFrom, err = parseCaches(name, text, "src")
+				r.Build.CacheFrom, err = r.parseCaches(name, text, "src")
 				return err
 			},
 		},
 		{
-			Name: "PLUGIN_CACHE_TO",
+			Name: cacheToName,
 			Help: "caches to write: a list in the form of docker build --cache-to",
 			Set: func(r *stepReader, name, text string) (err error) {
-				r.Build.CacheTo, err = parseCaches(name, text, "dest")
+				r.Build.CacheTo, err = r.parseCaches(name, text, "dest")
 				return err
 			},
 		},
@@ -43,7 +49,7 @@ func cacheTable() table.Table[stepReader] {
 		{
 			Name: "PLUGIN_CACHE", Default: "off",
 			Help: "place of the cache of earlier builds: off, inline (in the image: its last stage), " +
-				"registry=REFERENCE (all stages, in a repository or tag of their own), local=DIRECTORY",
+				"registry=REFERENCE (all stages, in a repository or tag of their own), local=DIRECTORY, true (registry=cache_repo)",
 			Set: (*stepReader).setCache,
 		},
 	}
@@ -54,6 +60,8 @@ func (r *stepReader) setCache(name, text string) error {
 	kind, place, _ := strings.Cut(text, "=")
 	kind = strings.ToLower(strings.TrimSpace(kind))
 	switch {
+	case place == "" && isTrue(kind): // as with Woodpecker's plugin-kaniko
+		r.kaniko.cache = true
 	case (kind == "off" || kind == "false" || kind == "none") && place == "":
 	case kind == spec.CacheInline && place == "":
 		r.InlineCache = true
@@ -64,7 +72,7 @@ func (r *stepReader) setCache(name, text string) error {
 		r.addCache(kind, map[string]string{"src": place},
 			map[string]string{"dest": place, "mode": "max", "ignore-error": "true"})
 	default:
-		return fmt.Errorf("%s is %q: use off, inline, registry=REFERENCE or local=DIRECTORY", name, text)
+		return fmt.Errorf("%s is %q: use off, true, inline, registry=REFERENCE or local=DIRECTORY", name, text)
 	}
 	return nil
 }
@@ -85,7 +93,7 @@ func (r *stepReader) addCache(kind string, from, to map[string]string) {
 
 // parseCaches reads entries as docker build takes them. A word alone is the reference of an image.
 // place is the attribute that a local cache needs: src to read, dest to write.
-func parseCaches(name, text, place string) (all []spec.Cache, err error) {
+func (r *stepReader) parseCaches(name, text, place string) (all []spec.Cache, err error) {
 	entries, err := table.ParseCSVEntries(name, text)
 	if err != nil {
 		return nil, err
@@ -109,6 +117,13 @@ func parseCaches(name, text, place string) (all []spec.Cache, err error) {
 			return nil, fmt.Errorf("%s: entry %d, of type %s, has no %s", name, i+1, kind, needs)
 		}
 		delete(attrs, "type")
+		unused, err := checkCacheAttrs(name, i, kind, attrs, place == "src")
+		if err != nil {
+			return nil, err
+		}
+		if unused != nil {
+			r.warn("%s: entry %d has %s, which has no effect there", name, i+1, strings.Join(unused, ", "))
+		}
 		all = append(all, spec.Cache{Type: kind, Attrs: attrs})
 	}
 	return all, nil

@@ -54,7 +54,7 @@ func TestCacheFaultsNameTheSetting(t *testing.T) {
 		t,
 		func(line string) error { _, err := settings.ReadPlugin(plugin(line)); return err },
 		map[string]string{
-			"PLUGIN_CACHE=true":                 `PLUGIN_CACHE is "true": use off`,
+			"PLUGIN_CACHE=maybe":                `PLUGIN_CACHE is "maybe": use off`,
 			"PLUGIN_CACHE=registry":             "PLUGIN_CACHE is",
 			"PLUGIN_CACHE_FROM=type=gha":        `PLUGIN_CACHE_FROM: entry 1 has type "gha"`,
 			"PLUGIN_CACHE_FROM=type=inline":     "PLUGIN_CACHE_FROM: entry 1 has type",

@@ -57,32 +57,32 @@ type ecrValues struct {
 func ecrTable() table.Table[ecrValues] {
 	return table.Table[ecrValues]{
 		{
-			Name: awsKeyName, Unset: awsKeyEnv,
+			Name: awsKeyName, Aliases: []string{"PLUGIN_ACCESS_KEY"}, Unset: awsKeyEnv,
 			Help: "access key for the login if repo is ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME",
 			Set:  table.Text(func(e *ecrValues) *string { return &e.keyID }),
 		},
 		{
-			Name: awsSecretName, Unset: awsSecretEnv, Secret: true,
+			Name: awsSecretName, Aliases: []string{"PLUGIN_SECRET_KEY"}, Unset: awsSecretEnv, Secret: true,
 			Help: "secret of aws_access_key_id",
 			Set:  table.Secret(func(e *ecrValues) *secret.Secret { return &e.keySecret }),
 		},
 		{
-			Name: awsRegionName, Unset: "the region in repo",
+			Name: awsRegionName, Aliases: []string{"PLUGIN_REGION"}, Unset: "the region in repo",
 			Help: "region of the registry",
 			Set:  table.Text(func(e *ecrValues) *string { return &e.region }),
 		},
 		{
-			Name: "PLUGIN_ECR_CREATE_REPOSITORY", Default: "false",
+			Name: "PLUGIN_ECR_CREATE_REPOSITORY", Aliases: []string{"PLUGIN_CREATE_REPOSITORY"}, Default: "false",
 			Help: "true: create the repository if it does not exist",
 			Set:  table.Bool(func(e *ecrValues) *bool { return &e.create }),
 		},
 		{
-			Name: "PLUGIN_ECR_LIFECYCLE_POLICY",
+			Name: "PLUGIN_ECR_LIFECYCLE_POLICY", Aliases: []string{"PLUGIN_LIFECYCLE_POLICY"},
 			Help: "file of the repository's lifecycle policy, absolute or from the workspace: JSON",
 			Set:  table.Text(func(e *ecrValues) *string { return &e.lifecycle }),
 		},
 		{
-			Name: "PLUGIN_ECR_REPOSITORY_POLICY",
+			Name: "PLUGIN_ECR_REPOSITORY_POLICY", Aliases: []string{"PLUGIN_REPOSITORY_POLICY"},
 			Help: "file of the repository's access policy, absolute or from the workspace: JSON",
 			Set:  table.Text(func(e *ecrValues) *string { return &e.policy }),
 		},
@@ -123,11 +123,14 @@ func (r *stepReader) applyECR() error {
 			return fmt.Errorf("PLUGIN_REPO is %s, and settings for Amazon's registry are set: "+
 				"begin PLUGIN_REPO with ACCOUNT.dkr.ecr.REGION.amazonaws.com/", r.Image())
 		}
+		if v.region != "" {
+			r.warn("%s is not used: no image is at Amazon's registry", r.Origins[awsRegionName])
+		}
 		return nil
 	}
 	if v.region != "" && v.region != e.Region {
 		return fmt.Errorf("%s is %s, and PLUGIN_REPO is in %s: set it to that region, or remove it",
-			awsRegionName, v.region, e.Region)
+			r.Origins[awsRegionName], v.region, e.Region)
 	}
 	if err := r.chooseKey(&e, listed); err != nil {
 		return err

@@ -105,13 +105,13 @@ func tagTable() table.Table[tagValues] {
 			Set: table.OneOf(func(t *tagValues) *tags.Mode { return &t.mode }, tags.Docker, tags.Buildx, tags.Slipway),
 		},
 		{
-			Name: "PLUGIN_AUTO_TAG_SUFFIX", Aliases: []string{"PLUGIN_DEFAULT_SUFFIX"},
+			Name: "PLUGIN_AUTO_TAG_SUFFIX", Needs: autoTagName, Aliases: []string{"PLUGIN_DEFAULT_SUFFIX"},
 			Help: "suffix of the tags that auto_tag makes, for example linux-amd64 for 1.2-linux-amd64, " +
 				"and for linux-amd64 in place of latest",
 			Set: table.Text(func(t *tagValues) *string { return &t.suffix }),
 		},
 		{
-			Name: "PLUGIN_DEFAULT_TAG", Default: "latest",
+			Name: "PLUGIN_DEFAULT_TAG", Default: "latest", Needs: autoTagName,
 			Help: "tag that auto_tag makes of the default branch",
 			Set:  table.Text(func(t *tagValues) *string { return &t.fallback }),
 		},
@@ -133,6 +133,17 @@ func (r *stepReader) chooseTags() error {
 	named, notes, err := r.namedTags(t.mode)
 	if err != nil {
 		return err
+	}
+	if r.kaniko.expandTag {
+		if t.auto {
+			return fmt.Errorf("%s and %s are both true: set only one of them", r.Origins[autoTagName], expandTagName)
+		}
+		named.Tags = tags.Expand(named.Tags)
+	}
+	if r.given[destinationsName] != "" {
+		if r.destinations, err = destinationTags(r.given[destinationsName]); err != nil {
+			return err
+		}
 	}
 	s := tags.Settings{
 		Mode: t.mode, Auto: t.auto, AutoFrom: r.Origins[autoTagName],

@@ -40,7 +40,7 @@ const (
 // loginValues are the settings from which the logins derive.
 type loginValues struct {
 	registry, user, password             string
-	accessToken, list, config            secret.Secret
+	accessToken, list, config, jsonKey   secret.Secret
 	baseRegistry, baseUser, basePassword string
 	insecure                             string
 }
@@ -78,9 +78,12 @@ func loginTable() table.Table[loginValues] {
 			Set:  table.Secret(func(l *loginValues) *secret.Secret { return &l.list }),
 		},
 		{
-			Name: configName, Env: []string{"DOCKER_PLUGIN_CONFIG"}, Secret: true,
-			Help: "content of Docker's config.json; its auths are logins, too",
-			Set:  table.Secret(func(l *loginValues) *secret.Secret { return &l.config }),
+			Name:    configName,
+			Aliases: []string{"PLUGIN_DOCKER_CONFIG_JSON"},
+			Env:     []string{"DOCKER_PLUGIN_CONFIG"},
+			Secret:  true,
+			Help:    "content of Docker's config.json; its auths are logins, too",
+			Set:     table.Secret(func(l *loginValues) *secret.Secret { return &l.config }),
 		},
 		{
 			Name: baseRegistryName, Aliases: []string{"PLUGIN_DOCKER_REGISTRY", "DOCKER_BASE_IMAGE_REGISTRY"},
@@ -144,7 +147,11 @@ type StepLogins struct {
 // username and password.
 func (r *stepReader) applyLogins() error {
 	l, err := r.parseLogins(r.login)
-	return errors.Join(err, r.useLogins(l), r.checkRegistry(l.Named))
+	err = errors.Join(err, r.useLogins(l), r.checkRegistry(l.Named))
+	for _, host := range r.insecureHosts {
+		r.markInsecure(host)
+	}
+	return err
 }
 
 // parseLogins reads the settings of logins. The errors show no secret.
@@ -180,6 +187,12 @@ func (p *Plugin) mainLogin(v loginValues) (Login, error) {
 			p.warn("%s is not used, because %s is set: the user of an access token is %s", user, origin, googleUser)
 		}
 		return newLogin(googleUser, token, origin), nil
+	}
+	if !v.jsonKey.IsZero() {
+		if v.user == "" && v.password == "" {
+			return newLogin(jsonKeyUser, v.jsonKey.Reveal(), jsonKeyName), nil
+		}
+		p.warn("%s is not used, because %s or %s is set", jsonKeyName, user, password)
 	}
 	return p.checkPair(newLogin(v.user, v.password, user+" and "+password), userName, passwordName)
 }

@@ -109,16 +109,9 @@ func describeShape(err error) string {
 	return "is not an object: set registry, username and password"
 }
 
-// addMirrors adds the mirrors of Docker Hub that an entry has. Mirrors of another registry do nothing.
+// addMirrors adds the mirrors of its registry that an entry has.
 func (p *Plugin) addMirrors(origin, host string, mirrors []string) error {
-	switch {
-	case len(mirrors) == 0:
-		return nil
-	case host != hubHost:
-		p.warn("%s: mirrors have no effect: a builder has mirrors of Docker Hub only", origin)
-		return nil
-	}
-	p.LocalBuilder.Mirrors = append(p.LocalBuilder.Mirrors, mirrors...)
+	p.LocalBuilder.Mirrors = append(p.LocalBuilder.Mirrors, mirrorsOf(host, mirrors)...)
 	return checkMirrors(origin+": mirrors", mirrors)
 }
 

@@ -25,7 +25,7 @@ const (
 func outputTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
-			Name: platformName, Unset: "the builder's own",
+			Name: platformName, Aliases: []string{"PLUGIN_CUSTOM_PLATFORM"}, Unset: "the builder's own",
 			Help: "platform to build for, for example linux/amd64",
 			Set:  (*stepReader).addPlatforms,
 		},
@@ -153,6 +153,10 @@ func (r *stepReader) applyOutput() error {
 	switch kind := attrs["type"]; kind {
 	case "image", "registry":
 	case "cacheonly":
+		if len(attrs) > 1 {
+			return fmt.Errorf("%s has type=cacheonly, which makes no image, and attributes of one: remove one of them",
+				outputName)
+		}
 		r.setDryRun(outputName)
 	case spec.ArchiveOCI, spec.ArchiveDocker, spec.ArchiveTar:
 		if attrs["dest"] == "" || attrs["dest"] == "-" {

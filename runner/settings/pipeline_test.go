@@ -125,8 +125,8 @@ func TestModeOfAStep(t *testing.T) {
 
 func TestEveryJoinSettingIsDescribed(t *testing.T) {
 	all := settings.PipelineRequestSettings()
-	if len(all) != 20 || all[0].Name != "PLUGIN_GATEWAY" {
-		t.Errorf("settings: got %+v, want 20, PLUGIN_GATEWAY first", all)
+	if len(all) != 21 || all[0].Name != "PLUGIN_GATEWAY" {
+		t.Errorf("settings: got %+v, want 21, PLUGIN_GATEWAY first", all)
 	}
 	for _, s := range all {
 		if s.Help == "" || !strings.HasPrefix(s.Name, "PLUGIN_") {

@@ -40,6 +40,7 @@ type Plugin struct {
 	Logins     []Login // each registry, or beginning of image names, once
 	DryRun     bool
 	NoCache    bool
+	Check      bool              // check the Dockerfile's rules, and build nothing; then DryRun is set
 	Builder    string            // address of the builder; empty = start one
 	BuilderTLS identity.Identity // client certificate for the builder
 	Build      spec.BuildOptions
@@ -52,6 +53,7 @@ type Plugin struct {
 	State        State
 	Log          Log
 	LocalBuilder LocalBuilder
+	Certificates []Certificate // of registries, for the step and the builder that it starts
 	Copy         Copy
 	Sign         Sign
 	ECR          ECR
@@ -59,7 +61,9 @@ type Plugin struct {
 	// Default: {"PLUGIN_TAGS": "PLUGIN_TAG", "workspace": "DRONE_WORKSPACE"}.
 	Origins map[string]string
 	shown   []Shown
-	sshKey  secret.Secret // key for builders over ssh, which are not supported: it is masked, and used for nothing
+	// destinations are the tags of each image, if the setting destinations names them; nil = all have Tags.
+	destinations map[string][]string
+	sshKey       secret.Secret // key for builders over ssh, which are not supported: it is masked, and used for nothing
 }
 
 // A stepReader holds the settings of a step while they are read: the result, and the values that
@@ -76,6 +80,9 @@ type stepReader struct {
 	login   loginValues
 	status  statusValues
 	ecr     ecrValues
+	kaniko  kanikoValues
+
+	insecureHosts []string // registries with plain HTTP besides those of PLUGIN_INSECURE
 }
 
 // ReadPlugin reads and validates the settings of a step without a gateway, and removes the secrets from
@@ -85,6 +92,10 @@ func ReadPlugin(e Environment) (Plugin, error) {
 	e = normalized{e}
 	given := nonEmpty(e.Environ())
 	note, err := addEnvFile(given)
+	if err != nil {
+		return Plugin{}, err
+	}
+	notes, err := expandKaniko(given)
 	if err != nil {
 		return Plugin{}, err
 	}
@@ -98,11 +109,13 @@ func ReadPlugin(e Environment) (Plugin, error) {
 		Labels:    Labels{Named: map[string]string{}, Schema: map[string]string{}, Auto: true},
 	}}
 	report, err := rows.Read(given, &r)
-	r.Origins, r.Warnings = report.Origins, report.Notes
+	r.Origins, r.Warnings = report.Origins, slices.Concat(report.Notes, r.Warnings)
 	r.Workspace, r.Origins[workspaceName] = firstSet(given, ".", workspaceNames()...)
 	err = errors.Join(rows.CheckNames(given), err, r.derive())
-	if note != "" {
-		r.warn("%s", note)
+	for _, line := range append(notes, note) {
+		if line != "" {
+			r.warn("%s", line)
+		}
 	}
 	r.shown = rows.Shown(given, r.Origins)
 	return r.Plugin, err
@@ -117,12 +130,22 @@ func (r *stepReader) derive() error {
 	err := errors.Join(builderErr, r.chooseTags(), r.mergeBuildArgs())
 	r.dropSetProxies()
 	r.noteLabels()
-	err = errors.Join(err, r.checkAttestations(), r.applyOutput(), r.applyLogins(), r.applyStatus())
+	err = errors.Join(err, r.applyKaniko(), r.checkAttestations(), r.applyOutput(), r.checkAllow(), r.applyCheck())
+	err = errors.Join(err, r.applyLogins(), r.applyStatus())
 	r.applyLocalBuilder()
 	err = errors.Join(err, r.checkRemoteBuilders(), r.applyCopy(), r.applyECR())
 	r.applySign()
 	r.applyFiles()
+	r.noteUnused()
 	return err
+}
+
+// TagsFor returns the tags of an image, which is one of Images.
+func (p Plugin) TagsFor(image string) []string {
+	if tags, named := p.destinations[image]; named && len(p.Tags) > 0 {
+		return tags
+	}
+	return p.Tags
 }
 
 // workspaceNames returns the variables that hold the directory of the checked-out repository.

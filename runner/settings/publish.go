@@ -74,7 +74,7 @@ func (r *stepReader) applyCopy() error {
 	if len(r.Tags) == 0 && r.Skip == "" {
 		r.Skip = "PLUGIN_PUSH_ONLY is true, and there is no tag to push"
 	}
-	if r.Origins[sourceName] == Default && len(r.Tags) > 0 {
+	if r.Copy.Source() == "" && len(r.Tags) > 0 {
 		r.Copy.Reference = r.Image() + ":" + r.Tags[0]
 	}
 	return nil

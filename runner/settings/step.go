@@ -28,6 +28,7 @@ func stepTable() table.Table[stepReader] {
 		table.Within(tagTable(), func(r *stepReader) *tagValues { return &r.tags }),
 		sourceTable(),
 		buildTable(),
+		runTable(),
 		cacheTable(),
 		labelTable(),
 		outputTable(),
@@ -36,6 +37,7 @@ func stepTable() table.Table[stepReader] {
 			func(r *stepReader) *builderValues { return &r.builder },
 		),
 		table.Within(localBuilderTable(), func(r *stepReader) *localBuilderValues { return &r.local }),
+		buildkitTable(),
 		table.Within(stateTable(), func(r *stepReader) *State { return &r.State }),
 		table.Within(statusTable(), func(r *stepReader) *statusValues { return &r.status }),
 		fileTable(),
@@ -43,6 +45,7 @@ func stepTable() table.Table[stepReader] {
 		table.Within(copyTable(), func(r *stepReader) *Copy { return &r.Copy }),
 		table.Within(signTable(), func(r *stepReader) *Sign { return &r.Sign }),
 		table.Within(ecrTable(), func(r *stepReader) *ecrValues { return &r.ecr }),
+		kanikoTable(),
 		daemonTable(),
 	)
 }
@@ -94,6 +97,7 @@ func sourceTable() table.Table[stepReader] {
 // written. Relative paths start at the workspace.
 type Files struct {
 	Artifact, Metadata, Digest string
+	NameDigest, NameTagDigest  string // lines of pushed names with the digest, without and with the tag
 	RegistryType, RegistryURL  string // kind and URL of the registry in the artifact file
 	Card                       string // path of the card that the CI requests: /dev/stdout, or a file
 }
@@ -101,12 +105,12 @@ type Files struct {
 func fileTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
-			Name: "PLUGIN_ARTIFACT_FILE",
+			Name: artifactName,
 			Help: "file for the pushed tags: JSON in the form of plugins/docker (docker/v1)",
 			Set:  table.Text(func(r *stepReader) *string { return &r.Files.Artifact }),
 		},
 		{
-			Name: registryTypeName, Default: "Docker",
+			Name: registryTypeName, Default: "Docker", Needs: artifactName,
 			Help: "kind of registry that the artifact file names: Docker, ECR, GCR, ACR, …",
 			Set:  table.Text(func(r *stepReader) *string { return &r.Files.RegistryType }),
 		},
@@ -127,7 +131,10 @@ func fileTable() table.Table[stepReader] {
 	}
 }
 
-const registryTypeName = "PLUGIN_REGISTRY_TYPE"
+const (
+	artifactName     = "PLUGIN_ARTIFACT_FILE"
+	registryTypeName = "PLUGIN_REGISTRY_TYPE"
+)
 
 // dockerHubURL is Docker Hub in the artifact file of plugins/docker.
 const dockerHubURL = "https://index.docker.io/v1/"
@@ -175,7 +182,6 @@ func daemonTable() table.Table[stepReader] {
 	var rows table.Table[stepReader]
 	for _, one := range []struct{ name, reason string }{
 		{"PLUGIN_BIP", "there is no Docker daemon"},
-		{"PLUGIN_BUILDKIT_CONFIG", "there is no buildkitd"},
 		{"PLUGIN_BUILDKIT_DEBUG", "there is no buildkitd"},
 		{"PLUGIN_BUILDKIT_DRIVEROPT", "there is no buildx driver"},
 		{"PLUGIN_COMPRESS", "the context is not sent through Docker; for layers, use compression"},
@@ -191,7 +197,6 @@ func daemonTable() table.Table[stepReader] {
 	} {
 		rows = append(rows, table.Row[stepReader]{
 			Name: one.name, Help: "no effect: " + one.reason, NoEffect: noDaemon,
-			Masked: one.name == "PLUGIN_BUILDKIT_CONFIG", // it may hold a registry's password
 		})
 	}
 	return rows

@@ -16,6 +16,11 @@ type BuildOptions struct {
 
 	NoCacheStages []string // stages of the Dockerfile whose steps run again
 
+	Contexts []NamedContext // build contexts besides the main one
+	Allow    []string       // rights of RUN steps: one of AllowInsecure, AllowHostNetwork, or AllowDevice
+	Ulimits  []string       // limits of RUN steps: nofile=1024:4096, a soft and a hard limit
+	ShmSize  int64          // size of /dev/shm of RUN steps in bytes; 0 = the builder's
+
 	CacheFrom []Cache // caches to read; a missing one is no error
 	CacheTo   []Cache
 
@@ -72,6 +77,23 @@ type Proxy struct {
 	Name  string
 	Value secret.Secret // may hold a password
 }
+
+// A NamedContext is a build context with a name, for FROM name, COPY --from=name and RUN --mount=from=name.
+// Either Source or Dir is set.
+// https://docs.docker.com/reference/cli/docker/buildx/build/#build-context
+type NamedContext struct {
+	Name   string // also the name of an image that the context replaces, for example alpine:3.20
+	Source string // image or address: docker-image://alpine, https://git.example.com/acme/lib.git#v1
+	Dir    string // directory, absolute or from the workspace
+}
+
+// The rights that BuildOptions.Allow may hold. A device may follow AllowDevice: device=vendor.com/gpu=0.
+// https://docs.docker.com/reference/cli/docker/buildx/build/#allow
+const (
+	AllowInsecure    = "security.insecure" // RUN --security=insecure
+	AllowHostNetwork = "network.host"      // RUN --network=host
+	AllowDevice      = "device"            // RUN --device
+)
 
 // A Host is a name with its address.
 type Host struct {

@@ -75,7 +75,9 @@ func (r run) buildAndPush(ctx context.Context) (outcome, error) {
 	}
 	done.image = sender.image
 	done.stages = append([]stage{{"build", buildTime}}, done.stages...)
-	done.cached = fmt.Sprintf("%d of %d steps", done.image.Cached, done.image.Steps)
+	if done.image.Steps > 0 { // a check has none
+		done.cached = fmt.Sprintf("%d of %d steps", done.image.Cached, done.image.Steps)
+	}
 	done.hints = r.findHints(request.Dockerfile, done.image.Ran)
 	done.total = r.since(started)
 	return done, r.writeFiles(done)
@@ -159,9 +161,15 @@ func localBuilderEnviron(own settings.LocalBuilder) (lines []string) {
 // noSpace is the kernel's error text for a full disk. BuildKit's errors have no type for it.
 const noSpace = "no space left on device"
 
+// notGranted is a part of BuildKit's error for a right that the builder does not grant.
+const notGranted = "is not allowed by build daemon configuration"
+
 // explainBuildError adds the fix to a build that failed for other reasons than its Dockerfile.
 func (r run) explainBuildError(err error) error {
 	switch {
+	case strings.Contains(err.Error(), notGranted):
+		return fmt.Errorf("%w; start that BuildKit with --allow-insecure-entitlement, or remove %s "+
+			"(`slipway builder` grants no rights, because its RUN steps are isolated)", err, r.s.Origins["PLUGIN_ALLOW"])
 	case !strings.Contains(err.Error(), noSpace):
 		return r.explainPullError(err)
 	case r.s.Builder != "":

@@ -27,12 +27,15 @@ func (r run) buildOptions(workspace string) (o spec.BuildOptions, err error) {
 	if o.CacheTo, err = localCaches(o.CacheTo, "dest", workspace); err != nil {
 		return o, err
 	}
+	if o.Contexts, err = namedContexts(o.Contexts, workspace); err != nil {
+		return o, err
+	}
 	if o.Archive, err = archive(o.Archive, workspace, r.names()); err != nil {
 		return o, err
 	}
 	if r.s.InlineCache {
 		for _, image := range r.s.Images {
-			o.CacheFrom = append(o.CacheFrom, inlineSources(image, r.s.Tags)...)
+			o.CacheFrom = append(o.CacheFrom, inlineSources(image, r.s.TagsFor(image))...)
 		}
 	}
 	for _, c := range o.CacheTo {
@@ -70,14 +73,14 @@ func (r run) pushesTo(ref string) bool {
 	}
 	return slices.ContainsFunc(r.s.Images, func(image string) bool {
 		tag, found := strings.CutPrefix(ref, image+":")
-		return found && slices.Contains(r.s.Tags, tag)
+		return found && slices.Contains(r.s.TagsFor(image), tag)
 	})
 }
 
 // names returns all tags that the step pushes, each with its image's name.
 func (r run) names() (all []string) {
 	for _, image := range r.s.Images {
-		for _, tag := range r.s.Tags {
+		for _, tag := range r.s.TagsFor(image) {
 			all = append(all, image+":"+tag)
 		}
 	}
@@ -117,6 +120,34 @@ func localCaches(caches []spec.Cache, attr, workspace string) ([]spec.Cache, err
 		caches[i].Attrs[attr] = path
 	}
 	return caches, nil
+}
+
+// namedContexts resolves the directories of named contexts. A relative path stays in the workspace: links of
+// the repository cannot point outside.
+func namedContexts(contexts []spec.NamedContext, workspace string) ([]spec.NamedContext, error) {
+	contexts = slices.Clone(contexts)
+	for i, c := range contexts {
+		if c.Dir == "" {
+			continue
+		}
+		if filepath.IsAbs(c.Dir) {
+			if info, err := os.Stat(c.Dir); err != nil || !info.IsDir() {
+				return nil, fmt.Errorf("PLUGIN_BUILD_CONTEXTS: the context %s: %s is not a directory", c.Name, c.Dir)
+			}
+			continue
+		}
+		dir, err := source.Tree{Dir: workspace}.Directory(filepath.Clean(c.Dir))
+		if err != nil {
+			return nil, fmt.Errorf(
+				"PLUGIN_BUILD_CONTEXTS: the context %s %w; set its path relative to the workspace %s",
+				c.Name,
+				err,
+				workspace,
+			)
+		}
+		contexts[i].Dir = dir
+	}
+	return contexts, nil
 }
 
 // archive resolves the path of the file that the image is written to, and makes its directory. A relative

@@ -59,6 +59,10 @@ func buildDetails(o spec.BuildOptions) (rows []row) {
 		cache := strings.TrimSpace(c.Type + " " + c.Attrs["ref"] + c.Attrs["dest"])
 		rows = append(rows, row{name: "cache", value: cache})
 	}
+	for _, c := range o.Contexts {
+		rows = append(rows, row{name: "context", value: c.Name + " = " + c.Source + c.Dir})
+	}
+	rows = append(rows, row{name: "rights", value: strings.Join(o.Allow, ", ")})
 	if a := o.Archive; a.Type != "" {
 		rows = append(rows, row{name: "file", value: fmt.Sprintf("%s, of type %s (PLUGIN_OUTPUT)", a.Path, a.Type)})
 	}
@@ -152,10 +156,22 @@ func (r run) printPlan(ctx context.Context, f flow) error {
 
 // planBuild logs the plan of a step that builds.
 func (r run) planBuild(ctx context.Context) error {
-	if _, err := r.buildRequest(r.s.BuildArgs); err != nil {
+	request, err := r.buildRequest(r.s.BuildArgs)
+	if err != nil {
 		return err
 	}
-	r.log.Line("\nwould build %s", r.s.Image())
+	if r.s.Log.Debug {
+		attributes, err := request.Attributes()
+		if err != nil {
+			return err
+		}
+		r.log.Line("\nBuildKit's request\n  %s", strings.Join(attributes, "\n  "))
+	}
+	if r.s.Check {
+		r.log.Line("\nwould check %s", r.s.Dockerfile)
+	} else {
+		r.log.Line("\nwould build %s", r.s.Image())
+	}
 	if r.s.Builder != "" {
 		r.log.Line("would use the builder at %s (%s)", r.s.Builder, r.s.Origins["PLUGIN_BUILDER"])
 		return nil

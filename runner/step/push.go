@@ -72,7 +72,7 @@ func (r run) sign(ctx context.Context, key *cosign.Key, digest string) error {
 func (r run) moveTags(ctx context.Context, s sender) (pushed []string, err error) {
 	var tags []publish.Tag
 	for _, image := range r.s.Images {
-		for _, tag := range r.s.Tags {
+		for _, tag := range r.s.TagsFor(image) {
 			tags = append(tags, publish.Tag{Image: image, Name: tag, Login: r.loginFor(image)})
 		}
 	}

@@ -59,15 +59,25 @@ func (r run) buildRequest(args map[string]string) (buildkit.Request, error) {
 		BuildArgs:  args,
 		Platforms:  r.s.Platforms,
 		NoCache:    r.s.NoCache,
+		Check:      r.s.Check,
+		NoExport:   r.discardsImage(),
 		Image:      r.s.Image(),
 		Publish:    r.publishes() && builderMayPush(r.s.Builder, r.s.Image()),
 		Tag:        r.builderTag(options.CacheTo),
 		Whole:      len(r.s.Images) > 1,
 		Registries: r.s.Registries(),
+		Certs:      r.certs,
 		Progress:   r.log,
 		SharedKey:  r.s.Image(),
 		Options:    options,
 	}, nil
+}
+
+// discardsImage reports whether the image is neither pushed nor described by a file, so that only the steps
+// of the Dockerfile matter. Compressing its layers would take most of the time of a dry run.
+func (r run) discardsImage() bool {
+	needed := r.publishes() || r.s.Files.Digest != "" || r.s.Files.Metadata != ""
+	return !needed && (r.s.Build.Archive.Type == "" || r.s.Build.Archive.Type == spec.ArchiveTar)
 }
 
 // workspace returns the absolute path of the checked-out repository.

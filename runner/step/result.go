@@ -24,6 +24,8 @@ func (r run) resultFiles() (asked []resultFile) {
 		{"PLUGIN_ARTIFACT_FILE", r.s.Files.Artifact, resultfiles.Artifact},
 		{"PLUGIN_METADATA_FILE", r.s.Files.Metadata, resultfiles.Metadata},
 		{"PLUGIN_DIGEST_FILE", r.s.Files.Digest, resultfiles.Digest},
+		{"PLUGIN_IMAGE_NAME_WITH_DIGEST_FILE", r.s.Files.NameDigest, resultfiles.NamesWithDigest},
+		{"PLUGIN_IMAGE_NAME_TAG_WITH_DIGEST_FILE", r.s.Files.NameTagDigest, resultfiles.TagsWithDigest},
 	} {
 		if f.path == "" {
 			continue
@@ -186,6 +188,8 @@ func (r run) describeEnd(done outcome, failure error) (commitstatus.State, strin
 		return commitstatus.Stopped, "Stopped before it finished"
 	case failure != nil:
 		return commitstatus.Failed, text.OneLine(failure.Error(), maxStatusError)
+	case r.s.Check:
+		return commitstatus.Successful, "Checked: no problem found in the Dockerfile"
 	case r.s.DryRun:
 		return commitstatus.Successful, commitstatus.Built("Built, not pushed (dry run)", nil, done.image.Digest)
 	}

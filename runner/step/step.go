@@ -49,6 +49,7 @@ type run struct {
 	log      buildlog.Log
 	out      *secret.Writer // the writer of log, which masks secrets
 	registry *registry.Client
+	certs    string // directory of registries' certificates
 }
 
 // A flow is one of the two kinds of steps.
@@ -91,10 +92,20 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	certs, removeCerts, err := writeCertificates(s, o.Environ)
+	if err != nil {
+		return err
+	}
+	defer removeCerts()
+	if len(s.Certificates) > 0 {
+		o.Environ = append(slices.Clip(o.Environ), certsSetting+"="+certs)
+	}
 	out := secret.NewRedactor(s.Secrets()...).NewWriter(o.Output)
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
-	r := run{o: o, s: s, out: out, log: buildlog.New(out, o.Now)}
-	r.registry = publish.NewRegistryClient(o.Version, publish.NewBackoff(o.Backoff), nil, r.log)
+	r := run{o: o, s: s, out: out, log: buildlog.New(out, o.Now), certs: certs}
+	r.registry = publish.NewRegistryClient(publish.RegistryOptions{
+		Version: o.Version, Backoff: publish.NewBackoff(o.Backoff), Certs: certs, Log: r.log,
+	})
 	f := r.flow()
 	r.printHeader(f)
 	if o.PlanOnly || s.DryRun || s.Log.Debug {

@@ -70,7 +70,35 @@ func TestStepDryRunAsksNoRegistry(t *testing.T) {
 		t.Fatalf("step: %v\n%s", err, log)
 	}
 	runnertest.CheckHas(t, "the log", log, "none: PLUGIN_DRY_RUN is set")
-	runnertest.CheckHas(t, "the log", log, "sha256:")
+	runnertest.CheckLacks(t, "the log", log, "digest")
+	if !e.Builder.Last().NoExport {
+		t.Error("build without export: got false, want true")
+	}
+}
+
+// A file that describes the image needs the image, also in a dry run.
+func TestWhichDryRunMakesAnImage(t *testing.T) {
+	for _, c := range []struct {
+		environ  []string
+		noExport bool
+	}{
+		{[]string{"PLUGIN_DRY_RUN=true", "PLUGIN_DIGEST_FILE=digest"}, false},
+		{[]string{"PLUGIN_DRY_RUN=true", "PLUGIN_METADATA_FILE=out.json"}, false},
+		{[]string{"PLUGIN_DRY_RUN=true", "PLUGIN_OUTPUT=type=oci,dest=image.tar"}, false},
+		{[]string{"PLUGIN_DRY_RUN=true", "PLUGIN_OUTPUT=type=tar,dest=files.tar"}, true},
+		{[]string{"PLUGIN_OUTPUT=type=cacheonly"}, true},
+		{[]string{"PLUGIN_DRY_RUN=true", "PLUGIN_ARTIFACT_FILE=out.json"}, true},
+		{nil, false},
+	} {
+		e := newEnv(t)
+		if log, err := e.run(c.environ...); err != nil {
+			t.Errorf("%q: step: %v\n%s", c.environ, err, log)
+			continue
+		}
+		if got := e.Builder.Last().NoExport; got != c.noExport {
+			t.Errorf("%q: build without export: got %t, want %t", c.environ, got, c.noExport)
+		}
+	}
 }
 
 func TestStepRetriesATag(t *testing.T) {

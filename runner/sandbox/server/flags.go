@@ -154,7 +154,7 @@ func networkFlags() []cli.Flag {
 		},
 		&cli.StringSliceFlag{
 			Name:    "mirror",
-			Usage:   "mirror of Docker Hub, tried first: https://host, http://host or host",
+			Usage:   "mirror of Docker Hub, tried first: https://host, http://host or host; REGISTRY=https://host of another",
 			Sources: env("SLIPWAY_BUILDER_MIRRORS"),
 		},
 		&cli.StringFlag{

@@ -99,36 +99,41 @@ func (c Config) registries() map[string]resolverconfig.RegistryConfig {
 	for _, host := range c.InsecureRegistries {
 		plain(host, true)
 	}
-	hub := all["docker.io"]
 	for _, mirror := range c.Mirrors {
-		place, scheme := splitMirror(mirror)
-		hub.Mirrors = append(hub.Mirrors, place)
+		of, place, scheme := splitMirror(mirror)
+		one := all[of]
+		one.Mirrors = append(one.Mirrors, place)
+		all[of] = one
 		if scheme != "" {
 			host, _, _ := strings.Cut(place, "/")
 			plain(host, scheme == "http")
 		}
 	}
-	if hub.Mirrors != nil {
-		all["docker.io"] = hub
-	}
 	return all
 }
 
-// splitMirror splits the address of a mirror into host and path, and the scheme. The address is
-// https://host, http://host, or only host (scheme ""), each with or without a path.
-func splitMirror(mirror string) (place, scheme string) {
-	scheme, place, found := strings.Cut(mirror, "://")
+// splitMirror splits the address of a mirror into the registry that it mirrors, its host and path, and the
+// scheme. The address is https://host, http://host, or only host (scheme ""), each with or without a path.
+// A mirror of another registry than Docker Hub has the registry before it: quay.io=https://host.
+func splitMirror(mirror string) (of, place, scheme string) {
+	of, address, found := strings.Cut(mirror, "=")
 	if !found {
-		scheme, place = "", mirror
+		of, address = "docker.io", mirror
 	}
-	return strings.TrimSuffix(place, "/"), scheme
+	scheme, place, found = strings.Cut(address, "://")
+	if !found {
+		scheme, place = "", address
+	}
+	return of, strings.TrimSuffix(place, "/"), scheme
 }
 
 // checkHosts checks the addresses of mirrors and name servers.
 func (c Config) checkHosts() error {
 	for _, mirror := range c.Mirrors {
-		place, scheme := splitMirror(mirror)
-		if _, err := registry.ParseHost(place); err != nil || (scheme != "" && scheme != "http" && scheme != "https") {
+		of, place, scheme := splitMirror(mirror)
+		_, ofErr := registry.ParseHost(of)
+		_, err := registry.ParseHost(place)
+		if ofErr != nil || err != nil || (scheme != "" && scheme != "http" && scheme != "https") {
 			return fmt.Errorf(
 				"builder: the mirror %q is not a registry address: use https://host, http://host or host",
 				mirror,

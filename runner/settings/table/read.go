@@ -34,7 +34,10 @@ func (t Table[T]) Read(given map[string]string, to *T) (Report, error) {
 		case text == "" && r.Required != "":
 			err = fmt.Errorf("%s is not set: %s", from, r.Required)
 		case text != "" && r.Needs != "" && !t.isOn(given, r.Needs):
-			report.Notes = append(report.Notes, fmt.Sprintf("%s is not used: %s is not true", from, r.Needs))
+			report.Notes = append(
+				report.Notes,
+				fmt.Sprintf("%s is not used: %s is not %s", from, r.Needs, t.on(r.Needs)),
+			)
 			continue
 		case text != "" && r.Conflicts != "" && t.isSet(given, r.Conflicts):
 			err = fmt.Errorf("%s and %s are both set: set only one of them", from, r.Conflicts)
@@ -90,6 +93,15 @@ func (t Table[T]) isSet(given map[string]string, name string) bool {
 func (t Table[T]) isOn(given map[string]string, name string) bool {
 	text := t.text(given, name)
 	return text != "" && !isFalse(text)
+}
+
+// on returns the word for a setting that is on: "true" if it has a default, else "set".
+func (t Table[T]) on(name string) string {
+	i := slices.IndexFunc(t, func(r Row[T]) bool { return r.Name == name })
+	if i >= 0 && t[i].Default == "" {
+		return "set"
+	}
+	return "true"
 }
 
 // text returns the text of the setting name.
