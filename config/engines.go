@@ -24,6 +24,31 @@ type CI struct {
 	PerWorkspace int               `env:"CONCURRENCY_PER_WORKSPACE" help:"parallel builds of one workspace; default: CONCURRENCY less one, if automated builds of other workspaces use the engine"`
 }
 
+// Woodpecker configures the engine that runs pipelines on Woodpecker.
+type Woodpecker struct {
+	CI
+	Extensions string `env:"EXTENSIONS" envDefault:"repository" help:"where the extensions are set: repository (by the gateway, on the builder repository) or server (by an administrator)"`
+}
+
+// The places where Woodpecker's extensions are set (Woodpecker.Extensions).
+const (
+	ExtensionsOnRepository = "repository"
+	ExtensionsOnServer     = "server"
+)
+
+// validate returns one error for each invalid setting, joined. prefix begins the names of the environment
+// variables, for example SLIPWAY_WOODPECKER_.
+func (w Woodpecker) validate(prefix string) error {
+	if w.Server == "" {
+		return nil
+	}
+	err := w.CI.validate(prefix)
+	if w.Extensions != ExtensionsOnRepository && w.Extensions != ExtensionsOnServer {
+		err = errors.Join(err, fmt.Errorf("%sEXTENSIONS is %q: use repository or server", prefix, w.Extensions))
+	}
+	return err
+}
+
 // Drone configures the engine that runs pipelines on Drone. Drone has several kinds of runners.
 type Drone struct {
 	CI

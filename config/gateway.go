@@ -38,7 +38,8 @@ type Gateway struct {
 	Concurrency       int           `env:"SLIPWAY_CONCURRENCY" envDefault:"2" help:"parallel builds on the embedded engine, of all gateways together"`
 	PerBuild          int           `env:"SLIPWAY_CONCURRENCY_PER_BUILD" help:"parallel builds of one automated build; default: half of SLIPWAY_CONCURRENCY, rounded up"`
 	PerWorkspace      int           `env:"SLIPWAY_CONCURRENCY_PER_WORKSPACE" help:"parallel builds of one workspace; default: SLIPWAY_CONCURRENCY less one, if automated builds of other workspaces use the engine"`
-	BuildTimeout      time.Duration `env:"SLIPWAY_BUILD_TIMEOUT" envDefault:"4h" help:"maximum duration of one attempt of a build"`
+	BuildTimeout      time.Duration `env:"SLIPWAY_BUILD_TIMEOUT" envDefault:"4h" help:"maximum duration of one attempt of a build, from the claim of its runner"`
+	QueueTimeout      time.Duration `env:"SLIPWAY_QUEUE_TIMEOUT" envDefault:"24h" help:"maximum time in which an agent of Drone or Woodpecker must take a build's pipeline"`
 	PollInterval      time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"time between two polls of a repository without a webhook"`
 	ReconcileInterval time.Duration `env:"SLIPWAY_RECONCILE_INTERVAL" envDefault:"30m" help:"time between two polls of a repository with a webhook, which find undelivered pushes and check the webhook; longer with more than 125 repositories"`
 	Keep              time.Duration `env:"SLIPWAY_KEEP" envDefault:"2160h" help:"time for which deliveries, logs and builds are kept (2160h = 90 days); the newest ten builds of each automated build are always kept"`
@@ -63,6 +64,6 @@ type Gateway struct {
 	PushHooks      string        `env:"SLIPWAY_PUSH_HOOKS" envDefault:"off" help:"on or off: whether build hooks that push (pre_push, push, post_push, and build without push) get the registry's credential in a CI's step; hooks of the embedded engine push through a proxy without it; with on, everyone who can push to a repository can replace every image that the credential can push"`
 	RunnerUser     string        `env:"SLIPWAY_RUNNER_USER" help:"uid:gid of embedded runners; default: 64000:64000 if the gateway runs as root"`
 
-	Drone      Drone `envPrefix:"SLIPWAY_DRONE_"`
-	Woodpecker CI    `envPrefix:"SLIPWAY_WOODPECKER_"`
+	Drone      Drone      `envPrefix:"SLIPWAY_DRONE_"`
+	Woodpecker Woodpecker `envPrefix:"SLIPWAY_WOODPECKER_"`
 }

@@ -102,6 +102,9 @@ func (g Gateway) Validate() error {
 	if g.BuildTimeout <= 0 {
 		errs = append(errs, fmt.Errorf("SLIPWAY_BUILD_TIMEOUT is %s: set a time, for example 4h", g.BuildTimeout))
 	}
+	if g.QueueTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("SLIPWAY_QUEUE_TIMEOUT is %s: set a time, for example 24h", g.QueueTimeout))
+	}
 	errs = append(errs, g.checkLimits())
 	if g.PollInterval <= 0 {
 		errs = append(errs, fmt.Errorf("SLIPWAY_POLL_INTERVAL is %s: set a time, for example 5m", g.PollInterval))

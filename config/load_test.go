@@ -65,6 +65,8 @@ func TestLoadGatewayNamesInvalidSettings(t *testing.T) {
 		{"an engine without a server", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_ENGINE=drone"}, []string{`SLIPWAY_ENGINE is "drone"`, "which is not configured: use one of embedded, own, or set its server"}},
 		{"a CI without a token", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_DRONE_SERVER=ci.example.com", "SLIPWAY_DRONE_TYPE=vm", "SLIPWAY_DRONE_PLATFORM=linux", "SLIPWAY_DRONE_REPOSITORY=builder", "SLIPWAY_DRONE_IMAGE=", "SLIPWAY_DRONE_CONCURRENCY=-1"},
 			[]string{"SLIPWAY_DRONE_SERVER", "SLIPWAY_DRONE_TOKEN is not set", "SLIPWAY_DRONE_TYPE", "SLIPWAY_DRONE_PLATFORM", `SLIPWAY_DRONE_REPOSITORY is "builder"`, "SLIPWAY_DRONE_CONCURRENCY is -1"}},
+		{"values of Woodpecker", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_WOODPECKER_SERVER=https://x.example", "SLIPWAY_WOODPECKER_TOKEN=hush", "SLIPWAY_WOODPECKER_EXTENSIONS=both", "SLIPWAY_QUEUE_TIMEOUT=0s"},
+			[]string{`SLIPWAY_WOODPECKER_EXTENSIONS is "both": use repository or server`, "SLIPWAY_QUEUE_TIMEOUT is 0s: set a time"}},
 		{"a CI's number", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_WOODPECKER_CONCURRENCY=many"}, []string{"SLIPWAY_WOODPECKER_CONCURRENCY", "many"}},
 		{"a remote builder without a certificate", []string{"SLIPWAY_URL=https://x.example", "SLIPWAY_BUILDER=tcp://builder:9443", "SLIPWAY_DRONE_SERVER=https://x.example", "SLIPWAY_DRONE_TOKEN=hush", "SLIPWAY_DRONE_BUILDER=tcp://10.0.0.1:9443"},
 			[]string{"SLIPWAY_BUILDER_TLS is not set", "SLIPWAY_DRONE_BUILDER_TLS is not set", "slipway builder keys"}},

@@ -271,7 +271,7 @@ func newCIs(ctx context.Context, b base, rechecks *watcher.RecheckQueue) ([]ci, 
 		if err != nil {
 			return nil, err
 		}
-		one, err := newCI(b, woodpecker.Name, assembly.Woodpecker(o), c, o.Probes)
+		one, err := newCI(b, woodpecker.Name, assembly.Woodpecker(o), c.CI, o.Probes)
 		if err != nil {
 			return nil, err
 		}

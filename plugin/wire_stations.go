@@ -105,6 +105,10 @@ func newStations(b base, elector *leader.Elector, s services, e engines, recheck
 	for name, engine := range e.byName {
 		watched[name] = engine.Engine
 	}
+	onCI := make(map[string]bool, len(e.cis))
+	for name := range e.cis {
+		onCI[name] = true
+	}
 	watch := watcher.New(watcher.Options{
 		Store:      b.store,
 		Engines:    watched,
@@ -113,8 +117,11 @@ func newStations(b base, elector *leader.Elector, s services, e engines, recheck
 		OnFinished: s.logs.Close,
 		Peers:      elector,
 		Local:      map[string]bool{embedded.Name: true},
-		Now:        b.store.Now,
-		Log:        b.log,
+		OnCI:       onCI,
+
+		QueueTimeout: b.config.QueueTimeout,
+		Now:          b.store.Now,
+		Log:          b.log,
 	})
 	report := reporter.New(reporter.Options{
 		Store: b.store, Connector: s.accounts, URL: b.config.URL, Now: b.store.Now, Log: b.log,

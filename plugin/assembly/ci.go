@@ -51,12 +51,15 @@ func Drone(
 		Repository: c.Repository,
 		Type:       c.Type,
 		Platform:   c.Platform,
-		Step:       step(o.Config.URL, c.CI),
-		Secrets:    secrets,
-		Handovers:  o.Handovers,
-		Probes:     o.Probes,
-		Recheck:    recheck,
-		Log:        o.Log,
+
+		BuildTimeout: o.Config.BuildTimeout,
+
+		Step:      step(o.Config.URL, c.CI),
+		Secrets:   secrets,
+		Handovers: o.Handovers,
+		Probes:    o.Probes,
+		Recheck:   recheck,
+		Log:       o.Log,
 	})
 }
 
@@ -86,11 +89,18 @@ func droneSecrets(ctx context.Context, find SecretFinder) (drone.Secrets, error)
 // Woodpecker returns the engine for the configured Woodpecker server.
 func Woodpecker(o CIOptions) *woodpecker.Engine {
 	c := o.Config.Woodpecker
+	gateway := ""
+	if c.Extensions == config.ExtensionsOnRepository {
+		gateway = o.Config.URL
+	}
 	return woodpecker.New(woodpecker.Options{
+		Gateway:      gateway,
+		BuildTimeout: o.Config.BuildTimeout,
+
 		Server:     c.Server,
 		Token:      c.Token,
 		Repository: c.Repository,
-		Step:       step(o.Config.URL, c),
+		Step:       step(o.Config.URL, c.CI),
 		Handovers:  o.Handovers,
 		Probes:     o.Probes,
 		Log:        o.Log,

@@ -20,8 +20,10 @@ type Attempt struct {
 	CreatedAt   time.Time
 	ClaimedAt   time.Time
 	HeartbeatAt time.Time
-	Deadline    time.Time
-	FinishedAt  time.Time
+	// Deadline is the end of the attempt's time, which counts from the claim. Before the claim it is the
+	// creation plus that time.
+	Deadline   time.Time
+	FinishedAt time.Time
 }
 
 // A Stage is one stage of the runner with its times.

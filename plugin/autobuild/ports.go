@@ -17,9 +17,9 @@ type Engine interface {
 	// Cancel stops a queued or running pipeline. It returns nil if the pipeline ended or is
 	// unknown.
 	Cancel(ctx context.Context, a Attempt) error
-	// State returns the engine's state of a pipeline. It is used while the runner does not
+	// State returns the engine's status of a pipeline. It is used while the runner does not
 	// report.
-	State(ctx context.Context, a Attempt) (PipelineState, error)
+	State(ctx context.Context, a Attempt) (PipelineStatus, error)
 }
 
 // PipelineLogs is an optional interface of engines. It returns the output of a pipeline whose
@@ -54,7 +54,15 @@ type Pipeline struct {
 	Commit      string // hash
 }
 
-// A PipelineState is the state of a pipeline as its engine reports it.
+// A PipelineStatus is the state of a pipeline as its engine reports it, with an explanation.
+type PipelineStatus struct {
+	State PipelineState
+	// Detail names the cause of the end and its fix, or why a queued pipeline waits. It is empty if
+	// the engine knows neither.
+	Detail string
+}
+
+// A PipelineState is the state of a pipeline.
 type PipelineState string
 
 // The states of pipelines.
@@ -62,10 +70,12 @@ const (
 	PipelineQueued  PipelineState = "queued"
 	PipelineRunning PipelineState = "running"
 	// PipelineGone means that the pipeline ended or never existed. An engine without persistent
-	// state also returns it after a restart.
+	// state also returns it after a restart. A CI that ended the pipeline itself is in the Detail.
 	PipelineGone PipelineState = "gone"
-	// PipelineCancelled means that a user stopped the pipeline on the engine.
+	// PipelineCancelled means that a person stopped the pipeline on the engine.
 	PipelineCancelled PipelineState = "cancelled"
+	// PipelineTimedOut means that the CI ended the pipeline at a time limit of its own.
+	PipelineTimedOut PipelineState = "timed out"
 	// PipelineMissing means that no pipeline was started, and that a further attempt would not
 	// start one either; see PipelineAdvice.
 	PipelineMissing PipelineState = "missing"

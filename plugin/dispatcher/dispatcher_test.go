@@ -339,6 +339,22 @@ func TestSpecReturnsTheErrorsOfTheStoreAndTheAccount(t *testing.T) {
 	}
 }
 
+// The runner has the build's whole time after a wait in the CI's queue. The API passes the attempt as it
+// was before the claim.
+func TestTheTimeOfARunnerBeginsWithItsClaim(t *testing.T) {
+	e := newEnv(t, 2)
+	b := e.build(e.owner)
+	a, err := e.store.StartAttempt(t.Context(), b.ID, "embedded", "h1", e.now.Add(time.Hour), autobuild.Limits{})
+	must.Succeed(t, err)
+	e.now = e.now.Add(10 * time.Hour)
+	must.Succeed(t, e.store.ClaimAttempt(t.Context(), b.ID, 1, "runner"))
+	got, err := e.Spec(t.Context(), a)
+	must.Succeed(t, err)
+	if got.Timeout != time.Hour {
+		t.Errorf("time of the runner: got %s, want 1h", got.Timeout)
+	}
+}
+
 func TestAnImageWithoutAStoredCredentialGetsNone(t *testing.T) {
 	e := newEnv(t, 2)
 	b := e.build(e.owner)

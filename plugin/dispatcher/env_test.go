@@ -170,11 +170,11 @@ func (e *engine) Cancel(_ context.Context, a autobuild.Attempt) error {
 	return e.cancelErr
 }
 
-func (e *engine) State(context.Context, autobuild.Attempt) (autobuild.PipelineState, error) {
+func (e *engine) State(context.Context, autobuild.Attempt) (autobuild.PipelineStatus, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.probes++
-	return autobuild.PipelineGone, e.stateErr
+	return autobuild.PipelineStatus{State: autobuild.PipelineGone}, e.stateErr
 }
 
 // account is a Connector whose account returns addresses and no credential.

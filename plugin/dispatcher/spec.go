@@ -22,6 +22,10 @@ import (
 // gets no certificate for a builder either, because all builds with that certificate share a cache.
 // https://docs.docker.com/docker-hub/repos/manage/builds/automated-testing/
 func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, error) {
+	a, err := d.o.Store.Attempt(ctx, a.BuildID, a.Number) // the claim has changed its deadline
+	if err != nil {
+		return spec.Spec{}, fmt.Errorf("load attempt: %w", err)
+	}
 	b, err := d.o.Store.Build(ctx, a.BuildID)
 	if err != nil {
 		return spec.Spec{}, fmt.Errorf("load build: %w", err)

@@ -80,9 +80,11 @@ func (d ciChecks) options(ctx context.Context, engine string) (assembly.CIOption
 
 // check inspects a server, and starts a probe if the inspection found no problem.
 func (d ciChecks) check(ctx context.Context, name string, e ciEngine) []Finding {
-	all := convert(name, e.Inspect(ctx))
+	findings := e.Inspect(ctx)
+	all := convert(name, findings)
 	switch {
-	case slices.ContainsFunc(all, func(f Finding) bool { return f.Err != nil }):
+	// A fixable finding, such as a short timeout, does not keep a probe from its end.
+	case slices.ContainsFunc(findings, func(f pipeline.Finding) bool { return f.Problem != "" && !f.Fixable }):
 		return all
 	case !d.probe:
 		return append(all, Finding{Check: name, Note: "probe: skipped"})

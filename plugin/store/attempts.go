@@ -71,6 +71,16 @@ func (s *Store) SetEngineRef(ctx context.Context, buildID string, attempt int, r
 	})
 }
 
+// ExplainAttempt stores in the Detail of a build why its attempt waits for a runner. The claim clears it.
+// ExplainAttempt does nothing if the attempt is not the newest of a starting build.
+func (s *Store) ExplainAttempt(ctx context.Context, buildID string, attempt int, detail string) error {
+	return s.tx(ctx, fmt.Sprintf("explain attempt %d of build %s", attempt, buildID), func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE builds SET detail = $3 WHERE id = $1 AND attempt = $2
+			AND state = $4 AND detail <> $3`, buildID, attempt, detail, autobuild.Starting)
+		return err
+	})
+}
+
 func attempt(ctx context.Context, q querier, buildID string, number int) (autobuild.Attempt, error) {
 	return scanAttempt(q.QueryRowContext(ctx, selectAttempt+` WHERE build_id = $1 AND number = $2`, buildID, number))
 }
@@ -159,8 +169,9 @@ func (s *Store) loadActive(
 	return a, b, checkActive(a, b)
 }
 
-// ClaimAttempt marks the attempt and its build as running, for one runner. A repeated claim of
-// the same runner returns nil. ClaimAttempt returns ErrConflict if another runner has the
+// ClaimAttempt marks the attempt and its build as running, for one runner. The attempt's time counts
+// from the claim, so that the deadline moves by the time until then. A repeated claim of the same runner
+// returns nil. ClaimAttempt returns ErrConflict if another runner has the
 // attempt, and ErrFenced if the attempt has ended.
 func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, runnerID string) error {
 	var a autobuild.Attempt
@@ -178,8 +189,8 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 			return fmt.Errorf("runner %s has it: %w", a.RunnerID, autobuild.ErrConflict)
 		}
 		err = execOne(ctx, tx,
-			`UPDATE attempts SET runner_id = $3, claimed_at = $4, heartbeat_at = $4 WHERE build_id = $1
-				AND number = $2`,
+			`UPDATE attempts SET runner_id = $3, claimed_at = $4, heartbeat_at = $4,
+				deadline = deadline + $4 - created_at WHERE build_id = $1 AND number = $2`,
 			buildID, attempt, runnerID, ms(s.Now()))
 		if err != nil {
 			return err
@@ -187,6 +198,7 @@ func (s *Store) ClaimAttempt(ctx context.Context, buildID string, attempt int, r
 		return s.advance(ctx, tx, &b, stateChange{attempt: attempt, state: autobuild.Running})
 	})
 	if err == nil && !repeated {
+		a.Deadline = a.Deadline.Add(b.StartedAt.Sub(a.CreatedAt))
 		a.State, a.RunnerID, a.ClaimedAt = autobuild.Running, runnerID, b.StartedAt
 		s.observer.Claimed(b, a)
 	}

@@ -30,6 +30,7 @@ type env struct {
 	engines  map[string]autobuild.Engine
 	peers    watcher.Peers   // nil means none
 	local    map[string]bool // engines
+	onCI     map[string]bool // engines
 	repo     autobuild.Repository
 	owner    autobuild.AutomatedBuild
 	logLines []string // "attempt: line"
@@ -69,6 +70,7 @@ func (w *env) restart() {
 		Engines:  w.engines,
 		Peers:    w.peers,
 		Local:    w.local,
+		OnCI:     w.onCI,
 		Now:      w.clock,
 		Log:      log,
 		AppendLog: func(_ context.Context, _ string, attempt int, line string) error {
@@ -192,6 +194,7 @@ func (w *env) finish(a autobuild.Attempt, state autobuild.State, reason autobuil
 type engine struct {
 	mu        sync.Mutex
 	state     autobuild.PipelineState
+	detail    string
 	err       error
 	panicAt   int   // State panics for the attempt with this number
 	polls     int   // calls of State
@@ -209,12 +212,12 @@ func (e *engine) Cancel(_ context.Context, a autobuild.Attempt) error {
 	return e.err
 }
 
-func (e *engine) State(_ context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
+func (e *engine) State(_ context.Context, a autobuild.Attempt) (autobuild.PipelineStatus, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if a.Number == e.panicAt {
 		panic("slice bounds out of range")
 	}
 	e.polls++
-	return e.state, e.err
+	return autobuild.PipelineStatus{State: e.state, Detail: e.detail}, e.err
 }

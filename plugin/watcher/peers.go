@@ -39,13 +39,13 @@ func (w *Watcher) interrupted(a autobuild.Attempt) bool {
 	return w.o.Local[a.Engine] && (a.Gateway != w.o.Peers.ID() || a.CreatedAt.Before(w.o.StartedAt))
 }
 
-// pipeline returns the engine's state of an attempt's pipeline. It is PipelineGone if the engine is not
+// pipeline returns the engine's status of an attempt's pipeline. It is PipelineGone if the engine is not
 // configured any more, or if the gateway of a local engine has stopped. errOtherGateway = that gateway
 // is alive, and only it knows the state.
-func (w *Watcher) pipeline(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
+func (w *Watcher) pipeline(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineStatus, error) {
 	engine, ok := w.o.Engines[a.Engine]
 	if !ok {
-		return autobuild.PipelineGone, nil
+		return autobuild.PipelineStatus{State: autobuild.PipelineGone}, nil
 	}
 	if w.o.Local[a.Engine] && a.Gateway != w.o.Peers.ID() {
 		return w.pipelineOfPeer(ctx, a)
@@ -54,13 +54,13 @@ func (w *Watcher) pipeline(ctx context.Context, a autobuild.Attempt) (autobuild.
 }
 
 // pipelineOfPeer returns the state of a pipeline that runs in another gateway.
-func (w *Watcher) pipelineOfPeer(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
+func (w *Watcher) pipelineOfPeer(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineStatus, error) {
 	alive, err := w.o.Peers.Alive(ctx, a.Gateway)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("find the gateway of attempt %d: %w", a.Number, err)
+		return autobuild.PipelineStatus{}, fmt.Errorf("find the gateway of attempt %d: %w", a.Number, err)
 	case alive:
-		return "", errOtherGateway
+		return autobuild.PipelineStatus{}, errOtherGateway
 	}
-	return autobuild.PipelineGone, nil
+	return autobuild.PipelineStatus{State: autobuild.PipelineGone}, nil
 }

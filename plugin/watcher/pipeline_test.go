@@ -23,7 +23,7 @@ func TestAPipelineCancelledOnItsEngineIsNotRetried(t *testing.T) {
 	w.engine.state = autobuild.PipelineCancelled
 	w.advance(16 * time.Second)
 	w.poll()
-	w.want(b, 1, autobuild.Cancelled, autobuild.ReasonUser, "cancelled on embedded")
+	w.want(b, 1, autobuild.Cancelled, autobuild.ReasonUser, "canceled on embedded")
 }
 
 func TestTheOutputOfAPipelineWithoutARunnerIsKept(t *testing.T) {

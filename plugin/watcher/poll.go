@@ -38,7 +38,9 @@ func (w *Watcher) checkAttempt(ctx context.Context, a autobuild.Attempt, recheck
 	switch {
 	case !recheck && !w.isResponsible(a):
 		return nil
-	case !now.Before(a.Deadline):
+	case w.isQueued(a) && now.Sub(a.CreatedAt) >= w.o.QueueTimeout:
+		return w.endUnclaimed(ctx, a)
+	case !w.isQueued(a) && !now.Before(a.Deadline):
 		return w.endTimedOut(ctx, a)
 	case a.State == autobuild.Running && now.Sub(a.HeartbeatAt) > maxSilence:
 		return w.endSilent(ctx, a)
@@ -51,7 +53,7 @@ func (w *Watcher) checkAttempt(ctx context.Context, a autobuild.Attempt, recheck
 // pollEngine requests the state of an attempt's pipeline and applies it. If the engine does not respond,
 // the attempt stays as it is.
 func (w *Watcher) pollEngine(ctx context.Context, a autobuild.Attempt) error {
-	state, err := w.engineState(ctx, a)
+	status, err := w.engineStatus(ctx, a)
 	if errors.Is(err, errOtherGateway) {
 		w.polled[attemptKey{a.BuildID, a.Number}] = w.o.Now()
 		return nil
@@ -62,32 +64,23 @@ func (w *Watcher) pollEngine(ctx context.Context, a autobuild.Attempt) error {
 	}
 	w.outages.recordResponse(a.Engine, w.o.Now(), w.log(ctx, a))
 	w.polled[attemptKey{a.BuildID, a.Number}] = w.o.Now()
-	return w.applyState(ctx, a, state)
+	return w.applyStatus(ctx, a, status)
 }
 
-// applyState ends an attempt whose pipeline has ended. If no runner claimed the attempt, applyState
+// applyStatus ends an attempt whose pipeline has ended. If no runner claimed the attempt, applyStatus
 // copies the pipeline's output to the attempt's log, because the runner wrote none.
-func (w *Watcher) applyState(ctx context.Context, a autobuild.Attempt, state autobuild.PipelineState) error {
-	f := autobuild.Finish{
-		State:       autobuild.Errored,
-		Reason:      autobuild.ReasonLost,
-		Detail:      "the runner stopped without a result",
-		Retry:       true,
-		Interrupted: w.interrupted(a),
+func (w *Watcher) applyStatus(ctx context.Context, a autobuild.Attempt, status autobuild.PipelineStatus) error {
+	switch status.State {
+	case autobuild.PipelineQueued:
+		return w.explainQueued(ctx, a, status.Detail)
+	case autobuild.PipelineRunning:
+		return w.explainQueued(ctx, a, "")
+	case autobuild.PipelineMissing:
+		status.Detail = w.advice(a)
 	}
-	switch {
-	case state == autobuild.PipelineQueued, state == autobuild.PipelineRunning:
-		return nil
-	case state == autobuild.PipelineCancelled:
-		f = autobuild.Finish{
-			State:  autobuild.Cancelled,
-			Reason: autobuild.ReasonUser,
-			Detail: "cancelled on " + a.Engine,
-		}
-	case state == autobuild.PipelineMissing:
-		f = autobuild.Finish{State: autobuild.Failed, Reason: autobuild.ReasonConfig, Detail: w.advice(a)}
-	case a.State != autobuild.Running && a.EngineRef != "":
-		f.Detail = fmt.Sprintf("pipeline %s ended before its runner started", a.EngineRef)
+	f := endOf(a, status)
+	f.Interrupted = w.interrupted(a)
+	if status.State == autobuild.PipelineGone && a.State != autobuild.Running && a.EngineRef != "" {
 		w.copyLog(ctx, a)
 	}
 	return w.end(ctx, a, f)
@@ -150,19 +143,22 @@ func (w *Watcher) shouldPoll(a autobuild.Attempt, now time.Time) bool {
 	return now.Sub(lastReport) > w.o.Silence
 }
 
-// engineState returns the state of an attempt's pipeline, within engineTimeout.
-func (w *Watcher) engineState(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
+// engineStatus returns the status of an attempt's pipeline, within engineTimeout.
+func (w *Watcher) engineStatus(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
 	return w.pipeline(ctx, a)
 }
 
-// endTimedOut ends an attempt whose deadline has passed.
+// endTimedOut ends an attempt whose deadline has passed. Its time counts from the claim.
 func (w *Watcher) endTimedOut(ctx context.Context, a autobuild.Attempt) error {
-	limit := a.Deadline.Sub(a.CreatedAt).Round(time.Second)
+	begin := a.CreatedAt
+	if !a.ClaimedAt.IsZero() {
+		begin = a.ClaimedAt
+	}
 	err := w.end(ctx, a, autobuild.Finish{
 		State: autobuild.Failed, Reason: autobuild.ReasonTimeout,
-		Detail: fmt.Sprintf("longer than the time limit of %s", limit),
+		Detail: fmt.Sprintf("longer than the time limit of %s", a.Deadline.Sub(begin).Round(time.Second)),
 	})
 	if err != nil {
 		return err

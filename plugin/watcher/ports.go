@@ -12,6 +12,11 @@ type Builds interface {
 	RetryBuild(ctx context.Context, id, by string) (autobuild.Build, error)
 }
 
+// Explainer stores why an attempt waits for a runner.
+type Explainer interface {
+	ExplainAttempt(ctx context.Context, buildID string, attempt int, detail string) error
+}
+
 // AttemptReader reads attempts.
 type AttemptReader interface {
 	ActiveAttempts(ctx context.Context) ([]autobuild.Attempt, error)
@@ -35,4 +40,5 @@ type Store interface {
 	Builds
 	AttemptReader
 	Attempts
+	Explainer
 }

@@ -48,9 +48,16 @@ func (w *Watcher) Permit(
 }
 
 // Finish stores a runner's result. An infrastructure error queues the build again while attempts are
-// left. A runner may repeat its result. ErrFenced means that the attempt ended with another result.
+// left. A runner may repeat its result. ErrFenced means that the attempt ended with another result. A
+// runner that was stopped does not know why, so that its result does not cancel the build.
 func (w *Watcher) Finish(ctx context.Context, a autobuild.Attempt, f autobuild.Finish) error {
 	f = normalizeResult(f)
+	switch {
+	case isStop(f) && w.o.OnCI[a.Engine]:
+		return w.awaitCause(ctx, a, f.Detail)
+	case isStop(f) && w.o.Local[a.Engine]:
+		f = stoppedWithService(f)
+	}
 	f.BuildID, f.Attempt = a.BuildID, a.Number
 	b, err := w.o.Store.FinishAttempt(ctx, f)
 	if errors.Is(err, autobuild.ErrFenced) && w.hasResult(ctx, f) {

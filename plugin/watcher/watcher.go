@@ -47,8 +47,13 @@ type Options struct {
 	Rechecks *RecheckQueue
 	// Local holds the names of engines whose pipelines run in the gateway that started them.
 	Local map[string]bool
-	Now   func() time.Time // nil means time.Now
-	Log   logrus.FieldLogger
+	// OnCI holds the names of engines on a CI. A CI may keep a pipeline in its queue, and knows why it
+	// ended a pipeline.
+	OnCI map[string]bool
+	// QueueTimeout is the longest time in which an agent of a CI must take a pipeline; default 24 h.
+	QueueTimeout time.Duration
+	Now          func() time.Time // nil means time.Now
+	Log          logrus.FieldLogger
 	// AppendLog appends a line of the gateway itself to an attempt's log; nil means no such lines.
 	AppendLog func(ctx context.Context, buildID string, attempt int, line string) error
 	// OnFinished is called for each attempt that ended, after the last line of its log, also if
@@ -77,6 +82,9 @@ func New(o Options) *Watcher {
 	}
 	if o.Silence == 0 {
 		o.Silence = 15 * time.Second
+	}
+	if o.QueueTimeout == 0 {
+		o.QueueTimeout = 24 * time.Hour
 	}
 	if o.StartedAt.IsZero() {
 		o.StartedAt = o.Now()

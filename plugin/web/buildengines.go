@@ -19,7 +19,7 @@ func engines(c config.Gateway, cis map[string]pages.CI, isolation pages.Isolatio
 		},
 		{Name: "own", Configured: true},
 		drone,
-		ciEngine("woodpecker", "SLIPWAY_WOODPECKER_", c.Woodpecker, cis),
+		ciEngine("woodpecker", "SLIPWAY_WOODPECKER_", c.Woodpecker.CI, cis),
 	}
 	order := func(e pages.Engine) int {
 		switch {

@@ -141,7 +141,7 @@ func (c *client) Find(ctx context.Context, repository string, p pipeline.Params)
 			}
 			theirs, ok := pipeline.ReadParams(b.Params)
 			if ok && b.Event == event && b.Trigger == login && theirs.Of(p.BuildID, p.Attempt) {
-				return c.runOf(repository, b), nil
+				return c.found(ctx, repository, b)
 			}
 		}
 		if len(all) < perPage {
@@ -151,13 +151,21 @@ func (c *client) Find(ctx context.Context, repository string, p pipeline.Params)
 	return pipeline.Run{}, fmt.Errorf("%s has no build of this attempt: %w", repository, autobuild.ErrNotFound)
 }
 
+// found returns a build of a list. A list has no stages, which tell the cause of an end.
+func (c *client) found(ctx context.Context, repository string, b *drone.Build) (pipeline.Run, error) {
+	if mayHaveTimedOut(b) {
+		return c.Run(ctx, repository, b.Number)
+	}
+	return c.runOf(ctx, repository, b)
+}
+
 // Run returns a build by its number. Errors are those of pipeline.CI.
 func (c *client) Run(ctx context.Context, repository string, number int64) (pipeline.Run, error) {
 	b, err := c.build(ctx, repository, number)
 	if err != nil {
 		return pipeline.Run{}, err
 	}
-	return c.runOf(repository, b), nil
+	return c.runOf(ctx, repository, b)
 }
 
 func (c *client) build(ctx context.Context, repository string, number int64) (b *drone.Build, err error) {
@@ -175,26 +183,24 @@ func (c *client) build(ctx context.Context, repository string, number int64) (b 
 	return b, err
 }
 
-func (c *client) runOf(repository string, b *drone.Build) pipeline.Run {
+// runOf returns a build with its status. Only for a build that Drone may have ended itself, it requests the
+// repository, which has the timeout.
+func (c *client) runOf(ctx context.Context, repository string, b *drone.Build) (pipeline.Run, error) {
+	limit := pipeline.Timeout{CI: "Drone", Repository: repository, Ours: c.buildTimeout}
+	if mayHaveTimedOut(b) {
+		r, err := c.repo(ctx, repository)
+		switch {
+		case err == nil:
+			limit = c.timeoutOf(r)
+		case !errors.Is(err, autobuild.ErrNotFound): // it may be deleted while Drone has the build
+			return pipeline.Run{}, err
+		}
+	}
 	return pipeline.Run{
 		Number: b.Number,
-		State:  stateOf(b.Status),
+		Status: statusOf(b, limit),
 		URL:    fmt.Sprintf("%s/%s/%d", c.server, repository, b.Number),
-	}
-}
-
-// stateOf converts a status of Drone.
-// https://docs.drone.io/api/overview/
-func stateOf(status string) autobuild.PipelineState {
-	switch status {
-	case drone.StatusPending, drone.StatusBlocked, drone.StatusWaiting:
-		return autobuild.PipelineQueued
-	case drone.StatusRunning:
-		return autobuild.PipelineRunning
-	case drone.StatusKilled, drone.StatusDeclined:
-		return autobuild.PipelineCancelled
-	}
-	return autobuild.PipelineGone // success, failure, error, skipped
+	}, nil
 }
 
 // Cancel stops a build. Drone reports no error if the build is finished.

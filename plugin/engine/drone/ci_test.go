@@ -81,7 +81,7 @@ func TestAStartSendsOnlyParameters(t *testing.T) {
 				t.Fatal(err)
 			}
 			if again, err := e.Start(t.Context(), p); again != ref || err != nil {
-				t.Errorf("second start: got %s, error %v, want %s", again, err, ref)
+				t.Errorf("second start: got %+v, error %v, want %s", again, err, ref)
 			}
 			posts := e.requests("POST")
 			if len(posts) != 3 || posts[0] != "POST /api/user/repos" {
@@ -224,8 +224,8 @@ func TestOnlyOurOwnBuildsAreFound(t *testing.T) {
 		t.Errorf("cancel requests: got %q, want one for build 5", got)
 	}
 	state, err := e.State(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1, EngineRef: "acme/builder"})
-	if state != autobuild.PipelineGone || err != nil {
-		t.Errorf("state of another attempt: got %s, error %v, want gone", state, err)
+	if state.State != autobuild.PipelineGone || err != nil {
+		t.Errorf("state of another attempt: got %+v, error %v, want gone", state, err)
 	}
 }
 
@@ -246,8 +246,8 @@ func TestAnOlderBuildIsFoundOnTheSecondPage(t *testing.T) {
 		fmt.Fprint(w, "["+strings.Join(builds, ",")+"]")
 	})
 	state, err := e.State(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1, EngineRef: "acme/builder"})
-	if state != autobuild.PipelineQueued || err != nil {
-		t.Errorf("state: got %s, error %v, want queued", state, err)
+	if state.State != autobuild.PipelineQueued || err != nil {
+		t.Errorf("state: got %+v, error %v, want queued", state, err)
 	}
 }
 
@@ -264,20 +264,20 @@ func TestStates(t *testing.T) {
 		"error": autobuild.PipelineGone, "skipped": autobuild.PipelineGone,
 	} {
 		e.instead("GET", "/builds/4", respond(fmt.Sprintf(`{"number":4,"status":%q}`, status)))
-		if got, err := e.State(t.Context(), a); got != want || err != nil {
-			t.Errorf("state of status %s: got %s, error %v, want %s", status, got, err, want)
+		if got, err := e.State(t.Context(), a); got.State != want || err != nil {
+			t.Errorf("state of status %s: got %+v, error %v, want %s", status, got, err, want)
 		}
 	}
 	e.instead("GET", "/builds/4", respond("null"))
 	if got, err := e.State(t.Context(), a); !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("state of a null status: got %s, error %v, want ErrUnavailable", got, err)
+		t.Errorf("state of a null status: got %+v, error %v, want ErrUnavailable", got, err)
 	}
 	for _, ref := range []string{
 		"acme/builder#5", "acme/gone#1", "acme/..#1", "acme/a/b#1", "acme/a?b#1", "acme/%2e%2e#1", "/#1",
 	} {
 		got, err := e.State(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1, EngineRef: ref})
-		if got != autobuild.PipelineGone || err != nil {
-			t.Errorf("state of %s: got %s, error %v, want gone", ref, got, err)
+		if got.State != autobuild.PipelineGone || err != nil {
+			t.Errorf("state of %s: got %+v, error %v, want gone", ref, got, err)
 		}
 	}
 	for _, line := range e.requests("GET") {
@@ -296,8 +296,8 @@ func TestCancel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if state, err := e.State(t.Context(), a); state != autobuild.PipelineCancelled || err != nil {
-		t.Errorf("state: got %s, error %v, want cancelled", state, err)
+	if state, err := e.State(t.Context(), a); state.State != autobuild.PipelineCancelled || err != nil {
+		t.Errorf("state: got %+v, error %v, want cancelled", state, err)
 	}
 	e.waitFinished(t, r, 1)
 }

@@ -28,9 +28,11 @@ const (
 // A client wraps drone-go. It adds a context and a timeout to each call, limits the size of
 // responses, and maps errors to those of autobuild. It is safe for concurrent use.
 type client struct {
-	server string // origin, e.g. https://drone.example.com
-	token  secret.Secret
-	base   http.RoundTripper
+	server       string // origin, e.g. https://drone.example.com
+	token        secret.Secret
+	base         http.RoundTripper
+	builder      string        // builder repository; may be empty
+	buildTimeout time.Duration // limit of a build; 0 = not known
 	// activating is a lock that a context can interrupt: one call at a time activates a repository.
 	activating chan struct{}
 }

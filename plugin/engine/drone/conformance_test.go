@@ -27,7 +27,7 @@ func conform(t *testing.T, repository string) {
 	enginetest.Run(t, enginetest.Factory{
 		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withFake(repository) },
 		Limit: "SLIPWAY_DRONE_CONCURRENCY",
-		Alone: alone, Brief: repository == "",
+		Alone: alone, Brief: repository == "", Builder: repository != "",
 	})
 }
 
@@ -61,10 +61,16 @@ func withFake(repository string) (localenv.Options, *enginetest.CI) {
 			if err != nil {
 				return nil, err
 			}
-			server = dronetest.New(dronetest.Options{Commit: known.commit, Capacity: 8, ConfigWait: time.Second})
+			server = dronetest.New(
+				dronetest.Options{Commit: known.commit, Capacity: 8, ConfigWait: time.Second, Minute: fakeMinute},
+			)
 			w.OnClose(server.Close)
 			server.SendTwice()
 			ci.Hold, ci.Release = server.Hold, server.Release
+			ci.RestartAgents = func(context.Context) error {
+				server.RestartRunner()
+				return nil
+			}
 			known[r.FullName()] = r
 			server.AddUnseen(r.FullName())
 			address, err := w.Serve(ctx, server)
@@ -72,6 +78,7 @@ func withFake(repository string) (localenv.Options, *enginetest.CI) {
 				return nil, err
 			}
 			origin, err := ci.Connect(ctx, w, "http://"+address)
+			controls(ci, "http://"+address, server.AddUser("alice"))
 			return append([]string{
 				"SLIPWAY_ENGINE=drone", "SLIPWAY_DRONE_SERVER=" + origin,
 				"SLIPWAY_DRONE_REPOSITORY=" + repository, "SLIPWAY_DRONE_TYPE=exec",

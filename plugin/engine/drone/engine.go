@@ -32,17 +32,18 @@ type Secrets struct {
 	Config, Secret, Webhook secret.Secret
 }
 
-// Options configure an Engine. Repository, Probes and Now are optional.
+// Options configure an Engine. Repository, BuildTimeout, Probes and Now are optional.
 type Options struct {
-	Server     string // origin, e.g. https://drone.example.com
-	Token      secret.Secret
-	Repository string // builder repository (owner/name); empty = each repository runs its own pipelines
-	Type       string // TypeDocker, TypeKubernetes or TypeExec
-	Platform   string // platform of the runners, e.g. linux/amd64
-	Step       pipeline.Step
-	Secrets    Secrets
-	Handovers  pipeline.Handovers
-	Probes     pipeline.Probes
+	Server       string // origin, e.g. https://drone.example.com
+	Token        secret.Secret
+	Repository   string        // builder repository (owner/name); empty = each repository runs its own pipelines
+	BuildTimeout time.Duration // limit of one attempt; 0 = not known
+	Type         string        // TypeDocker, TypeKubernetes or TypeExec
+	Platform     string        // platform of the runners, e.g. linux/amd64
+	Step         pipeline.Step
+	Secrets      Secrets
+	Handovers    pipeline.Handovers
+	Probes       pipeline.Probes
 	// Recheck is called when a webhook reports a change of an attempt's pipeline. It must not
 	// block.
 	Recheck func(buildID string, attempt int)
@@ -85,7 +86,11 @@ func New(o Options) (*Engine, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &client{server: o.Server, token: o.Token, base: http.DefaultTransport, activating: make(chan struct{}, 1)}
+	c := &client{
+		server: o.Server, token: o.Token, base: http.DefaultTransport,
+		builder: o.Repository, buildTimeout: o.BuildTimeout,
+		activating: make(chan struct{}, 1),
+	}
 	return &Engine{
 		Engine: pipeline.New(pipeline.Options{
 			CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository,
@@ -93,7 +98,7 @@ func New(o Options) (*Engine, error) {
 		}),
 		o:          o,
 		client:     c,
-		issuer:     pipeline.NewTokenIssuer(o.Handovers, c, o.Probes, event),
+		issuer:     pipeline.NewTokenIssuer(o.Handovers, c, o.Probes, event, o.Now),
 		replays:    pipeline.NewReplays(pipeline.MaxAge, o.Now),
 		requestLog: pipeline.NewRequestLog(o.Now),
 	}, nil

@@ -17,7 +17,7 @@ import (
 func (e *Engine) Inspect(ctx context.Context) []pipeline.Finding {
 	all := []pipeline.Finding{e.inspectVersion(ctx), e.inspectEdition(ctx), e.inspectToken(ctx)}
 	if e.o.Repository != "" {
-		all = append(all, e.inspectRepository(ctx))
+		all = append(all, e.inspectRepository(ctx)...)
 	}
 	return append(all,
 		e.requestLog.Finding("config", "is DRONE_YAML_ENDPOINT set on the server?"),
@@ -121,18 +121,67 @@ func (e *Engine) inspectToken(ctx context.Context) pipeline.Finding {
 	return f
 }
 
-func (e *Engine) inspectRepository(ctx context.Context) pipeline.Finding {
+// inspectRepository checks the builder repository, and its timeout once it is active.
+func (e *Engine) inspectRepository(ctx context.Context) []pipeline.Finding {
 	f := pipeline.Finding{Subject: "builder repository"}
 	r, err := e.client.syncedRepo(ctx, e.o.Repository)
 	switch {
 	case err != nil:
 		f.Problem = err.Error()
+		return []pipeline.Finding{f}
 	case !r.Active:
 		f.Good = r.Slug + " is not active; the first build activates it"
+		return []pipeline.Finding{f}
 	case r.Branch == "":
 		f.Problem = r.Slug + " has no default branch: push a commit to it at Bitbucket, and press Sync on Drone"
 	default:
 		f.Good = fmt.Sprintf("%s is active, builds run on %s", r.Slug, r.Branch)
 	}
-	return f
+	return []pipeline.Finding{f, e.inspectTimeout(r)}
+}
+
+func (e *Engine) inspectTimeout(r *drone.Repo) pipeline.Finding {
+	limit := e.client.timeoutOf(r)
+	if limit.TooShort() {
+		return pipeline.Finding{Subject: "timeout", Problem: limit.Problem(), Fixable: true}
+	}
+	return pipeline.Finding{
+		Subject: "timeout",
+		Good:    fmt.Sprintf("%s allows %d minutes, a build takes at most %s", r.Slug, r.Timeout, limit.Ours),
+	}
+}
+
+// Fix changes the settings of the builder repository that Inspect finds wrong, which is its timeout. Drone
+// ignores the timeout of a user that is no administrator of Drone.
+// https://docs.drone.io/api/repos/repo_update/
+func (e *Engine) Fix(ctx context.Context) error {
+	if e.o.Repository == "" {
+		return fmt.Errorf("no builder repository is set (SLIPWAY_DRONE_REPOSITORY): %w", autobuild.ErrConflict)
+	}
+	r, err := e.client.activeRepo(ctx, e.o.Repository)
+	if err != nil {
+		return err
+	}
+	limit := e.client.timeoutOf(r)
+	if !limit.TooShort() {
+		return nil
+	}
+	minutes := limit.Minutes()
+	err = e.client.call(ctx, callTimeout, func(d drone.Client) (err error) {
+		r, err = d.RepoUpdate(r.Namespace, r.Name, &drone.RepoPatch{Timeout: &minutes})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("change the timeout of %s on Drone: %w", e.o.Repository, err)
+	}
+	if r.Timeout != minutes {
+		return fmt.Errorf(
+			"the Drone server did not change the timeout of %s: make our user an administrator of Drone, or set it "+
+				"there to %d minutes: %w",
+			e.o.Repository,
+			minutes,
+			autobuild.ErrForbidden,
+		)
+	}
+	return nil
 }

@@ -42,7 +42,7 @@ func conformReal(t *testing.T, repository string) {
 	server, runner := enginetest.Binaries(t, binVariable, "drone-runner-exec")
 	enginetest.Run(t, enginetest.Factory{
 		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withReal(server, runner, repository) },
-		Limit: "SLIPWAY_DRONE_CONCURRENCY", Alone: alone, Slow: 15 * time.Second,
+		Limit: "SLIPWAY_DRONE_CONCURRENCY", Alone: alone, Slow: 15 * time.Second, Builder: repository != "",
 	})
 }
 
@@ -176,7 +176,8 @@ func (d *real) startRunner(ctx context.Context, key secret.Secret) error {
 	if err != nil {
 		return err
 	}
-	d.ci.Hold, d.ci.Release = p.Hold, p.Release
+	d.ci.Hold, d.ci.Release, d.ci.RestartAgents = p.Hold, p.Release, p.Restart
+	controls(d.ci, "http://"+d.address, secret.New(d.token))
 	d.ci.Own = &enginetest.OwnPipeline{
 		File: ".drone.yml",
 		Text: func(line string) string { return ownPipeline + "    commands:\n      - " + line + "\n" },

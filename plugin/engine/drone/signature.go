@@ -117,7 +117,9 @@ func verifyHeaders(h http.Header, body []byte, now time.Time) (string, error) {
 	}
 	sum := sha256.Sum256(body)
 	if digest != "SHA-256="+base64.StdEncoding.EncodeToString(sum[:]) {
-		return "", errors.New("header Digest does not match the body")
+		return "", errors.New(
+			"header Digest does not match the body: a proxy in front of the gateway must not change it",
+		)
 	}
 	return parts[1], nil
 }

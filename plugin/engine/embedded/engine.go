@@ -98,17 +98,17 @@ func (e *Engine) Cancel(_ context.Context, a autobuild.Attempt) error {
 }
 
 // State returns running, queued while the service starts the runner, or gone.
-func (e *Engine) State(_ context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
+func (e *Engine) State(_ context.Context, a autobuild.Attempt) (autobuild.PipelineStatus, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	name := pipelineName(a.BuildID, a.Number)
 	if _, running := e.runners[name]; running {
-		return autobuild.PipelineRunning, nil
+		return autobuild.PipelineStatus{State: autobuild.PipelineRunning}, nil
 	}
 	if e.starting.Running(name) {
-		return autobuild.PipelineQueued, nil
+		return autobuild.PipelineStatus{State: autobuild.PipelineQueued}, nil
 	}
-	return autobuild.PipelineGone, nil
+	return autobuild.PipelineStatus{State: autobuild.PipelineGone}, nil
 }
 
 // Close ends all runners and waits for their end.

@@ -110,7 +110,7 @@ func state(t *testing.T, e *embedded.Engine, build string) autobuild.PipelineSta
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return s.State
 }
 
 // until waits for a condition.

@@ -28,6 +28,16 @@ type CI struct {
 	Builder, BuilderTLS string
 	// Hold stops the CI's agents from starting pipelines until Release.
 	Hold, Release func()
+	// RestartAgents restarts the CI's agents with SIGTERM.
+	RestartAgents func(ctx context.Context) error
+	// SetTimeout sets the timeout of a repository on the CI, in minutes.
+	SetTimeout func(ctx context.Context, fullName string, minutes int64) error
+	// CancelAsPerson cancels a pipeline, as a person does on the CI's pages.
+	CancelAsPerson func(ctx context.Context, fullName string, number int64) error
+	// Engine is the name of the engine. Inspected are further texts that the page of the engines shows
+	// for a builder repository.
+	Engine    string
+	Inspected []string
 	// Own describes pipelines of repositories on this CI. It is nil for fakes, which run none.
 	Own *OwnPipeline
 }

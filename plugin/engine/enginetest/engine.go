@@ -51,8 +51,8 @@ func (f Factory) startTwice(t *testing.T) {
 	defer close(r.closed)
 	engine, p := f.Alone(t, server.URL)
 	a := autobuild.Attempt{BuildID: p.BuildID, Number: p.Attempt}
-	if s, err := engine.State(ctx, a); err != nil || s != autobuild.PipelineGone {
-		t.Errorf("state before the start: got %s, error %v, want gone", s, err)
+	if s, err := engine.State(ctx, a); err != nil || s.State != autobuild.PipelineGone {
+		t.Errorf("state before the start: got %+v, error %v, want gone", s, err)
 	}
 	first, err := engine.Start(ctx, p)
 	if err != nil {
@@ -70,8 +70,8 @@ func (f Factory) startTwice(t *testing.T) {
 	}
 	a.EngineRef = first
 	await(ctx, t, "a runner claims", func() (bool, error) { return r.runners() > 0, nil })
-	if s, err := engine.State(ctx, a); err != nil || s != autobuild.PipelineRunning {
-		t.Errorf("state while its runner claims: got %s, error %v, want running", s, err)
+	if s, err := engine.State(ctx, a); err != nil || s.State != autobuild.PipelineRunning {
+		t.Errorf("state while its runner claims: got %+v, error %v, want running", s, err)
 	}
 	for range 2 {
 		if err := engine.Cancel(ctx, a); err != nil {
@@ -80,7 +80,7 @@ func (f Factory) startTwice(t *testing.T) {
 	}
 	await(ctx, t, "it is over", func() (bool, error) {
 		s, err := engine.State(ctx, a)
-		return s == autobuild.PipelineGone || s == autobuild.PipelineCancelled, err
+		return s.State == autobuild.PipelineGone || s.State == autobuild.PipelineCancelled, err
 	})
 	if n := r.runners(); n != 1 {
 		t.Errorf("claims: got %d, want 1", n)

@@ -24,6 +24,8 @@ type Factory struct {
 	Alone func(t testing.TB, url string) (autobuild.Engine, autobuild.Pipeline)
 	// Slow is how much longer than other engines this one takes to start a pipeline.
 	Slow time.Duration
+	// Builder means that a builder repository runs all pipelines.
+	Builder bool
 	// Brief omits the cases that do not depend on the repository that runs a pipeline. It is for
 	// the second configuration of a CI whose first one runs the whole suite.
 	Brief bool
@@ -76,12 +78,16 @@ func (f Factory) manyPlaces(t *testing.T) {
 // runCICases runs the cases about errors between the gateway and a CI, and about users' actions on a
 // CI.
 func (f Factory) runCICases(t *testing.T, env *demotest.Env, ci *CI) {
+	if f.Builder {
+		t.Run("settings of the builder repository", func(t *testing.T) { ci.fixSettings(env.For(t)) })
+	}
 	if !f.Brief {
 		t.Run("gateway restarted", func(t *testing.T) { gatewayRestarted(env.For(t)) })
 		t.Run("CI down", func(t *testing.T) { ci.unreachable(env.For(t)) })
 		t.Run("ends before its runner starts", func(t *testing.T) { ci.endsBeforeRunner(env.For(t)) })
 		t.Run("doctor finds", func(t *testing.T) { ci.doctorFinds(env.For(t)) })
 	}
+	ci.runEndCases(t, env)
 	t.Run("response lost", func(t *testing.T) { ci.responseLost(env.For(t)) })
 	t.Run("cancel before the CI starts it", func(t *testing.T) { ci.cancelUnstarted(env.For(t)) })
 	t.Run("doctor", func(t *testing.T) { ci.doctor(env.For(t)) })
@@ -104,10 +110,14 @@ func (f Factory) onePlace(t *testing.T) {
 }
 
 func (f Factory) littleTime(t *testing.T) {
-	env, ci := f.open(t, "SLIPWAY_BUILD_TIMEOUT="+(shortTime+f.Slow).String())
+	env, ci := f.open(
+		t, "SLIPWAY_BUILD_TIMEOUT="+(shortTime+f.Slow).String(), "SLIPWAY_QUEUE_TIMEOUT="+f.queueTime().String(),
+	)
 	t.Run("time-out", func(t *testing.T) { f.timeOut(env.For(t)) })
 	if ci != nil {
 		t.Run("CI does not report the end", func(t *testing.T) { ci.endNotReported(env.For(t)) })
+		t.Run("queued longer than a build", func(t *testing.T) { f.queuedLonger(ci, longer(t, env.For(t))) })
+		t.Run("never taken", func(t *testing.T) { f.neverTaken(ci, longer(t, env.For(t))) })
 	}
 }
 

@@ -92,7 +92,7 @@ func (f Factory) timeOut(env *demotest.Env) {
 	if !strings.HasPrefix(text, "failed: ") || !strings.Contains(text, "time limit") {
 		env.T.Errorf("got description %q, want one about the timeout", text)
 	}
-	if took := b.FinishedAt.Sub(b.CreatedAt); took < shortTime+f.Slow || took > shortTime+f.Slow+10*time.Second {
+	if took := b.FinishedAt.Sub(b.StartedAt); took < shortTime+f.Slow || took > shortTime+f.Slow+10*time.Second {
 		env.T.Errorf("duration: got %s, want about %s", took, shortTime+f.Slow)
 	}
 	p.CheckOneEnd(b.Commit.Hash)

@@ -34,7 +34,10 @@ func Binaries(t testing.TB, variable, agent string) (serverPath, agentPath strin
 }
 
 // A Process is a program of a real CI.
-type Process struct{ cmd *exec.Cmd }
+type Process struct {
+	cmd *exec.Cmd
+	log *os.File
+}
 
 // StartProcess starts a program that ends with the environment. Its environment is environ, PATH and
 // HOME. Its output goes to name.log in the environment's directory.
@@ -47,19 +50,39 @@ func StartProcess(w *localenv.Env, name, path string, args, environ []string) (*
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(path, args...) //nolint:noctx // the environment ends it
-	cmd.Dir, cmd.Stdout, cmd.Stderr = home, log, log
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + home}, environ...)
-	if err := cmd.Start(); err != nil {
+	p := &Process{log: log, cmd: exec.Command(path, args...)} //nolint:noctx // the environment ends it
+	p.cmd.Dir = home
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + home}, environ...)
+	if err := p.start(); err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
 	w.OnClose(func() {
-		_ = cmd.Process.Signal(syscall.SIGCONT) // Hold may have stopped it
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		_ = p.cmd.Process.Signal(syscall.SIGCONT) // Hold may have stopped it
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
 		_ = log.Close()
 	})
-	return &Process{cmd}, nil
+	return p, nil
+}
+
+func (p *Process) start() error {
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	return p.cmd.Start()
+}
+
+// Restart sends SIGTERM, waits for the end of the process, and starts it again. It kills a process that
+// does not end before ctx does.
+func (p *Process) Restart(ctx context.Context) error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	kill := context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })
+	_ = p.cmd.Wait() // a signal is its end
+	kill()
+	again := exec.Command(p.cmd.Path, p.cmd.Args[1:]...) //nolint:noctx // the environment ends it
+	again.Dir, again.Env = p.cmd.Dir, p.cmd.Env
+	p.cmd = again
+	return p.start()
 }
 
 // Hold suspends the process until Release.

@@ -97,17 +97,21 @@ func (e *Engine) Cancel(context.Context, autobuild.Attempt) error { return nil }
 
 // State derives the state from the attempt's times. The watcher ends an attempt whose runner
 // stopped reporting.
-func (e *Engine) State(_ context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
+func (e *Engine) State(_ context.Context, a autobuild.Attempt) (autobuild.PipelineStatus, error) {
+	return autobuild.PipelineStatus{State: e.stateOf(a)}, nil
+}
+
+func (e *Engine) stateOf(a autobuild.Attempt) autobuild.PipelineState {
 	now := e.o.Now()
 	switch {
 	case a.State == autobuild.Running:
-		return autobuild.PipelineRunning, nil
+		return autobuild.PipelineRunning
 	case a.EngineRef != "" && now.Sub(a.HeartbeatAt) > claimTime:
-		return autobuild.PipelineGone, nil
+		return autobuild.PipelineGone
 	case a.EngineRef == "" && now.Sub(a.CreatedAt) > e.o.Wait:
-		return autobuild.PipelineMissing, nil
+		return autobuild.PipelineMissing
 	}
-	return autobuild.PipelineQueued, nil
+	return autobuild.PipelineQueued
 }
 
 // Advice returns what to check if no pipeline requested the build.

@@ -113,7 +113,7 @@ func (e *env) state(a autobuild.Attempt) autobuild.PipelineState {
 	must.Succeed(e.t, err)
 	s, err := e.State(e.t.Context(), a)
 	must.Succeed(e.t, err)
-	return s
+	return s.State
 }
 
 func TestAPipelineGetsTheBuildOfItsCommit(t *testing.T) {

@@ -110,18 +110,26 @@ func (e *Engine) search(ctx context.Context, o Order, cause error) (int64, error
 	}
 }
 
-// State returns the state of the attempt's pipeline, and PipelineGone if it has none. It sends a
+// State returns the status of the attempt's pipeline, and PipelineGone if it has none. It sends a
 // request even for an attempt that was never offered, so that the caller gets an error if the CI
 // does not respond.
-func (e *Engine) State(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineState, error) {
+func (e *Engine) State(ctx context.Context, a autobuild.Attempt) (autobuild.PipelineStatus, error) {
 	run, err := e.run(ctx, a)
-	if errors.Is(err, autobuild.ErrNotFound) {
-		if e.isStarting(a) {
-			return autobuild.PipelineQueued, nil
-		}
-		return autobuild.PipelineGone, nil
+	switch {
+	case errors.Is(err, autobuild.ErrNotFound) && e.isStarting(a):
+		return autobuild.PipelineStatus{State: autobuild.PipelineQueued}, nil
+	case errors.Is(err, autobuild.ErrNotFound):
+		return autobuild.PipelineStatus{State: autobuild.PipelineGone}, nil
+	case err != nil:
+		return autobuild.PipelineStatus{}, err
 	}
-	return run.State, err
+	repository, _ := split(a.EngineRef)
+	if run.Status.State == autobuild.PipelineQueued && run.Status.Detail == "" {
+		run.Status.Detail = fmt.Sprintf(
+			"no agent has taken pipeline %s yet: %s", name(repository, run.Number), e.o.Remedies.Agent,
+		)
+	}
+	return run.Status, nil
 }
 
 // Cancel stops the attempt's pipeline. It is no error if the attempt has no pipeline.

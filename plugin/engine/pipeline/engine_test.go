@@ -64,6 +64,9 @@ func (e *env) attempt() autobuild.Attempt {
 type scriptedCI struct {
 	orders    []pipeline.Order
 	state     autobuild.PipelineState
+	detail    string
+	login     string // result of Login; empty = "slipway"
+	logins    int    // calls of Login
 	printed   []string
 	cancelled []int64
 	createErr error
@@ -91,7 +94,8 @@ func (c *scriptedCI) Run(_ context.Context, _ string, number int64) (pipeline.Ru
 	if number > int64(len(c.orders)) {
 		return pipeline.Run{}, autobuild.ErrNotFound
 	}
-	return pipeline.Run{Number: number, State: c.state, URL: fmt.Sprint("https://ci/", number)}, c.err
+	status := autobuild.PipelineStatus{State: c.state, Detail: c.detail}
+	return pipeline.Run{Number: number, Status: status, URL: fmt.Sprint("https://ci/", number)}, c.err
 }
 
 func (c *scriptedCI) Cancel(_ context.Context, _ string, number int64) error {
@@ -106,7 +110,13 @@ func (c *scriptedCI) Logs(_ context.Context, repository string, number int64) ([
 	return []string{fmt.Sprint(repository, " ", number)}, c.err
 }
 
-func (c *scriptedCI) Login(context.Context) (string, error) { return "slipway", c.err }
+func (c *scriptedCI) Login(context.Context) (string, error) {
+	c.logins++
+	if c.login != "" {
+		return c.login, c.err
+	}
+	return "slipway", c.err
+}
 
 func TestAnAttemptIsStartedOnce(t *testing.T) {
 	for repository, want := range map[string]pipeline.Order{
@@ -178,8 +188,8 @@ func TestAPipelineIsFoundByNumberAndByParameters(t *testing.T) {
 	byNumber.EngineRef = ref
 	e.ci.state = autobuild.PipelineRunning
 	for _, a := range []autobuild.Attempt{byParameters, byNumber} {
-		if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineRunning {
-			t.Errorf("state of %q: got %s, error %v, want running", a.EngineRef, state, err)
+		if state, err := e.State(t.Context(), a); err != nil || state.State != autobuild.PipelineRunning {
+			t.Errorf("state of %q: got %+v, error %v, want running", a.EngineRef, state, err)
 		}
 		if lines, err := e.Logs(t.Context(), a); err != nil || !slices.Equal(lines, []string{"acme/builder 1"}) {
 			t.Errorf("log of %q: got %q, error %v, want one line", a.EngineRef, lines, err)
@@ -198,8 +208,8 @@ func TestAMissingPipelineIsGone(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	for _, ref := range []string{"", "acme/builder", "acme/builder#7"} {
 		a := autobuild.Attempt{BuildID: "unknown", Number: 1, EngineRef: ref}
-		if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineGone {
-			t.Errorf("state of %q: got %s, error %v, want gone", ref, state, err)
+		if state, err := e.State(t.Context(), a); err != nil || state.State != autobuild.PipelineGone {
+			t.Errorf("state of %q: got %+v, error %v, want gone", ref, state, err)
 		}
 		must.Succeed(t, e.Cancel(t.Context(), a))
 		if lines, err := e.Logs(t.Context(), a); err != nil || lines != nil {
@@ -217,6 +227,20 @@ func TestStateReturnsAnErrorIfTheCIDoesNotAnswer(t *testing.T) {
 	e.ci.err = fmt.Errorf("connection refused: %w", autobuild.ErrUnavailable)
 	state, err := e.State(t.Context(), autobuild.Attempt{BuildID: "unknown", Number: 1})
 	if !errors.Is(err, autobuild.ErrUnavailable) {
-		t.Errorf("state: got %s, error %v, want ErrUnavailable", state, err)
+		t.Errorf("state: got %+v, error %v, want ErrUnavailable", state, err)
+	}
+}
+
+// A queued pipeline waits for an agent. The detail names it and the hint of the CI.
+func TestAQueuedPipelineNamesWhatItWaitsFor(t *testing.T) {
+	e := newEnv(t, "acme/builder")
+	_, err := e.Start(t.Context(), e.pipeline())
+	must.Succeed(t, err)
+	e.ci.state = autobuild.PipelineQueued
+	a := autobuild.Attempt{BuildID: e.build.ID, Number: 1, EngineRef: "acme/builder#1"}
+	got, err := e.State(t.Context(), a)
+	must.Succeed(t, err)
+	if want := "no agent has taken pipeline acme/builder#1 yet: hint-agent"; got.Detail != want {
+		t.Errorf("detail: got %q, want %q", got.Detail, want)
 	}
 }

@@ -59,7 +59,7 @@ type Order struct {
 // A Run is the CI's record of a pipeline.
 type Run struct {
 	Number int64
-	State  autobuild.PipelineState
+	Status autobuild.PipelineStatus
 	URL    string // the pipeline's page at the CI's public address
 }
 

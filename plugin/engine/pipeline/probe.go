@@ -72,7 +72,11 @@ type probeRun struct {
 
 // over reports whether the pipeline has ended.
 func (p *probeRun) over() bool {
-	return p.run.State == autobuild.PipelineGone || p.run.State == autobuild.PipelineCancelled
+	switch p.run.Status.State {
+	case autobuild.PipelineGone, autobuild.PipelineCancelled, autobuild.PipelineTimedOut:
+		return true
+	}
+	return false
 }
 
 // follow polls until the pipeline has ended or ctx ends.
@@ -127,9 +131,9 @@ func (p *probeRun) findings(ctx context.Context) []Finding {
 	switch {
 	case p.err != nil:
 		return problem("was started, but its state is unknown: %s", text.OneLine(p.err.Error(), 0))
-	case p.run.State == autobuild.PipelineQueued:
+	case p.run.Status.State == autobuild.PipelineQueued:
 		return problem("did not start within %s: %s", took, remedies.Agent)
-	case p.run.State == autobuild.PipelineCancelled:
+	case p.run.Status.State == autobuild.PipelineCancelled:
 		return problem("was cancelled on the CI: try again")
 	}
 	output := p.readOutput(ctx)
@@ -145,6 +149,9 @@ func (p *probeRun) findings(ctx context.Context) []Finding {
 			"did not end within %s; its last output: %s; if it was pulling the step's image, try again; otherwise: %s",
 			took, output.last, remedies.Image,
 		)
+	}
+	if p.run.Status.Detail != "" {
+		return problem("did not run our step to its end: %s", p.run.Status.Detail)
 	}
 	return problem(
 		"ended without output of our step; its last output: %s; %s; and %s",

@@ -27,6 +27,7 @@ func remedies() pipeline.Remedies {
 func TestProbeFindings(t *testing.T) {
 	for name, c := range map[string]struct {
 		state     autobuild.PipelineState
+		detail    string
 		printed   []string
 		createErr error
 		good      int      // findings
@@ -50,6 +51,10 @@ func TestProbeFindings(t *testing.T) {
 			contains: []string{"did not end", "Pulling", "hint-image"}, cancelled: true,
 		},
 		"cancelled": {state: autobuild.PipelineCancelled, contains: []string{"was cancelled on the CI"}},
+		"ended by the CI": {
+			state: autobuild.PipelineTimedOut, detail: "the timeout of acme/builder",
+			contains: []string{"did not run our step to its end: the timeout of acme/builder"},
+		},
 		"silent": {
 			state: autobuild.PipelineGone, printed: []string{"make test", "ok"},
 			contains: []string{"without output", "ok", "hint-image", "hint-config"},
@@ -79,7 +84,7 @@ func TestProbeFindings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t, "acme/builder")
-			e.ci.state, e.ci.printed, e.ci.createErr = c.state, c.printed, c.createErr
+			e.ci.state, e.ci.detail, e.ci.printed, e.ci.createErr = c.state, c.detail, c.printed, c.createErr
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
 			found := e.Probe(ctx, "acme/app")

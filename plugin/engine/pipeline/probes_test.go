@@ -74,7 +74,7 @@ func TestAttemptAcceptsOnlyOurProbes(t *testing.T) {
 		changed := r
 		changed.Params = maps.Clone(r.Params)
 		c.change(&changed)
-		issuer := pipeline.NewTokenIssuer(e.store, e.ci, c.probes, "custom")
+		issuer := pipeline.NewTokenIssuer(e.store, e.ci, c.probes, "custom", time.Now)
 		a, err := issuer.Attempt(t.Context(), changed)
 		if !errors.Is(err, c.want) || (a.BuildID == "probe") != (c.want == nil) {
 			t.Errorf("%s: got attempt %+v, error %v, want %v", name, a, err, c.want)
@@ -88,7 +88,7 @@ func TestAttemptAcceptsOnlyOurProbes(t *testing.T) {
 func TestAProbeTokenIsShortLivedAndLimitedToProbes(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	r := e.probeRequest()
-	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom")
+	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom", time.Now)
 	unnumbered := r
 	unnumbered.Number = 0
 	if _, err := issuer.Token(t.Context(), unnumbered); !errors.Is(err, autobuild.ErrForbidden) {

@@ -33,4 +33,5 @@ type Finding struct {
 	Good    string // the result of a successful check
 	Problem string // the error and its fix; empty = none
 	Unknown bool   // the result is not known yet; Good names the setting to check
+	Fixable bool   // Fix of the engine changes it
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
@@ -26,15 +27,21 @@ type TokenIssuer struct {
 	identity  Identity
 	probes    Probes
 	event     string // the CI's event name for pipelines started by API
+	now       func() time.Time
 
-	mu    sync.Mutex
-	login string // login of the configured token's user; empty until the first request
+	mu        sync.Mutex
+	login     string // login of the configured token's user; empty until the first request
+	requested time.Time
 }
 
+// loginInterval is the minimum time between two requests for the login, if pipelines of other users
+// have our parameters.
+const loginInterval = 10 * time.Second
+
 // NewTokenIssuer returns a TokenIssuer. event is the CI's event name for pipelines that are started
-// by its API.
-func NewTokenIssuer(h Handovers, id Identity, p Probes, event string) *TokenIssuer {
-	return &TokenIssuer{handovers: h, identity: id, probes: p, event: event}
+// by its API. now is the clock.
+func NewTokenIssuer(h Handovers, id Identity, p Probes, event string, now func() time.Time) *TokenIssuer {
+	return &TokenIssuer{handovers: h, identity: id, probes: p, event: event, now: now}
 }
 
 // Attempt returns the attempt that a pipeline was started for, also if the attempt is finished: a
@@ -115,7 +122,7 @@ func (i *TokenIssuer) Token(ctx context.Context, r Request) (secret.Secret, erro
 // checkOrigin returns ErrForbidden if another user, or another event, started a pipeline with a
 // copy of our parameters.
 func (i *TokenIssuer) checkOrigin(ctx context.Context, r Request) error {
-	login, err := i.clientLogin(ctx)
+	login, err := i.clientLogin(ctx, r.Sender)
 	if err != nil {
 		return fmt.Errorf("get our user on the CI: %w", err)
 	}
@@ -128,16 +135,18 @@ func (i *TokenIssuer) checkOrigin(ctx context.Context, r Request) error {
 	return nil
 }
 
-// clientLogin returns the login of the configured token's user, which it requests once.
-func (i *TokenIssuer) clientLogin(ctx context.Context) (string, error) {
+// clientLogin returns the login of the configured token's user. It requests the login again if sender
+// has another one, because the user may have been renamed on the CI.
+func (i *TokenIssuer) clientLogin(ctx context.Context, sender string) (string, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.login == "" {
-		login, err := i.identity.Login(ctx)
-		if err != nil {
-			return "", err
-		}
-		i.login = login
+	if i.login == sender || i.login != "" && i.now().Sub(i.requested) < loginInterval {
+		return i.login, nil
 	}
+	login, err := i.identity.Login(ctx)
+	if err != nil {
+		return "", err
+	}
+	i.login, i.requested = login, i.now()
 	return i.login, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"testing"
+	"time"
 
 	"slipway/config/must"
 	"slipway/plugin/autobuild"
@@ -23,7 +24,7 @@ func (e *env) request() pipeline.Request {
 func TestAttemptAcceptsOnlyOurPipelines(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	r := e.request()
-	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom")
+	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom", time.Now)
 	for name, c := range map[string]struct {
 		change func(*pipeline.Request)
 		want   error
@@ -68,7 +69,7 @@ func TestAttemptAcceptsOnlyOurPipelines(t *testing.T) {
 func TestTokenBindsTheFirstPipeline(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	r := e.request()
-	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom")
+	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom", time.Now)
 	unnumbered, other, otherUser := r, r, r
 	unnumbered.Number, other.Number, otherUser.Sender = 0, 2, "mallory"
 	for name, refused := range map[string]pipeline.Request{"without a number": unnumbered, "another user": otherUser} {
@@ -103,7 +104,7 @@ func TestALatePipelineGetsAnAttemptAndNoToken(t *testing.T) {
 	r := e.request()
 	_, err := e.store.CancelBuild(t.Context(), e.build.ID, autobuild.ReasonUser, "")
 	must.Succeed(t, err)
-	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom")
+	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom", time.Now)
 	if _, err := issuer.Attempt(t.Context(), r); err != nil {
 		t.Errorf("attempt of the token: %v", err)
 	}
@@ -115,7 +116,7 @@ func TestALatePipelineGetsAnAttemptAndNoToken(t *testing.T) {
 func TestAttemptReturnsTheErrorOfTheCI(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	r := e.request()
-	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom")
+	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom", time.Now)
 	e.ci.err = autobuild.ErrUnavailable
 	if _, err := issuer.Attempt(t.Context(), r); !errors.Is(err, autobuild.ErrUnavailable) {
 		t.Errorf("while the CI is unavailable: got %v, want ErrUnavailable", err)
@@ -123,5 +124,39 @@ func TestAttemptReturnsTheErrorOfTheCI(t *testing.T) {
 	e.ci.err = nil
 	if _, err := issuer.Attempt(t.Context(), r); err != nil {
 		t.Errorf("after the CI is available again: %v", err)
+	}
+}
+
+// A user may be renamed on the CI while the gateway runs. Pipelines of other users cause few requests.
+func TestTheLoginIsRefreshed(t *testing.T) {
+	e := newEnv(t, "acme/builder")
+	r := e.request()
+	now := time.Unix(1000, 0)
+	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom", func() time.Time { return now })
+	_, err := issuer.Attempt(t.Context(), r)
+	must.Succeed(t, err)
+	e.ci.login, r.Sender = "renamed", "renamed"
+	now = now.Add(time.Minute)
+	if _, err := issuer.Attempt(t.Context(), r); err != nil {
+		t.Errorf("after a rename: got %v, want no error", err)
+	}
+	before := e.ci.logins
+	r.Sender = "mallory"
+	for range 3 {
+		if _, err := issuer.Attempt(t.Context(), r); !errors.Is(err, autobuild.ErrForbidden) {
+			t.Errorf("another user: got %v, want ErrForbidden", err)
+		}
+	}
+	if e.ci.logins != before {
+		t.Errorf("requests for the login: got %d, want none", e.ci.logins-before)
+	}
+	now = now.Add(time.Minute)
+	for range 3 {
+		if _, err := issuer.Attempt(t.Context(), r); !errors.Is(err, autobuild.ErrForbidden) {
+			t.Errorf("another user after a minute: got %v, want ErrForbidden", err)
+		}
+	}
+	if got := e.ci.logins - before; got != 1 {
+		t.Errorf("requests for the login after a minute: got %d, want 1", got)
 	}
 }

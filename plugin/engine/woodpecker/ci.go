@@ -49,6 +49,11 @@ func (c *client) Create(ctx context.Context, o pipeline.Order) (int64, error) {
 	if err != nil {
 		return 0, asInstanceError(o, err)
 	}
+	if o.Commit == "" {
+		if err := c.setExtensions(ctx, r); err != nil {
+			return 0, asInstanceError(o, err)
+		}
+	}
 	branch := r.DefaultBranch
 	if o.Ref.Kind == autobuild.Branch {
 		branch = o.Ref.Name
@@ -131,9 +136,9 @@ func (c *client) create(ctx context.Context, r repo, branch string, p pipeline.P
 }
 
 // noConfig is the cause and fix if a pipeline does not run our workflow.
-const noConfig = "because its config extension did not return ours: set " +
-	"WOODPECKER_CONFIG_EXTENSION_ENDPOINT on its server, and allow this gateway there with " +
-	"WOODPECKER_EXTENSIONS_ALLOWED_HOSTS"
+const noConfig = "because its config extension did not return ours: allow this gateway on its server with " +
+	"WOODPECKER_EXTENSIONS_ALLOWED_HOSTS, and make Woodpecker's user an administrator of the builder repository " +
+	"or set WOODPECKER_CONFIG_EXTENSION_ENDPOINT on the server"
 
 // stopForeign cancels a pipeline of ours that runs the repository's own workflow.
 func (c *client) stopForeign(ctx context.Context, r repo, number int64) error {
@@ -218,7 +223,7 @@ func (c *client) run(ctx context.Context, repository string, number int64) (r re
 func (c *client) runOf(r repo, found run) pipeline.Run {
 	return pipeline.Run{
 		Number: found.Number,
-		State:  found.state(),
+		Status: statusOf(found, c.timeoutOf(r)),
 		URL:    fmt.Sprintf("%s/repos/%d/pipeline/%d", c.server, r.ID, found.Number),
 	}
 }

@@ -104,8 +104,8 @@ func TestFindIgnoresAPipelineThatWasNotCreated(t *testing.T) {
 	_, err := e.CI().Create(t.Context(), e.order(storetest.Main()))
 	wantError(t, err, autobuild.ErrUnavailable, "could not load the pipeline's configuration")
 	a := autobuild.Attempt{BuildID: e.build.ID, Number: 1, EngineRef: "acme/builder"}
-	if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineGone {
-		t.Errorf("state: got %s, error %v, want gone", state, err)
+	if state, err := e.State(t.Context(), a); err != nil || state.State != autobuild.PipelineGone {
+		t.Errorf("state: got %+v, error %v, want gone", state, err)
 	}
 	if a := e.start(); a.EngineRef != "acme/builder#2" {
 		t.Errorf("pipeline: got %q, want acme/builder#2", a.EngineRef)
@@ -116,7 +116,7 @@ func TestStates(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	for status, want := range map[string]autobuild.PipelineState{
 		"created": "queued", "pending": "queued", "blocked": "queued", "running": "running",
-		"killed": "cancelled", "canceled": "cancelled", "declined": "cancelled",
+		"killed": "gone", "canceled": "gone", "declined": "cancelled",
 		"success": "gone", "failure": "gone", "error": "gone", "skipped": "gone", "new in version 9": "gone",
 	} {
 		e.proxy.respond(func(w http.ResponseWriter, r *http.Request) {
@@ -128,8 +128,8 @@ func TestStates(t *testing.T) {
 		})
 		run, err := e.CI().Run(t.Context(), "acme/builder", 7)
 		must.Succeed(t, err)
-		if run.State != want {
-			t.Errorf("%s: got state %s, want %s", status, run.State, want)
+		if run.Status.State != want {
+			t.Errorf("%s: got state %s, want %s", status, run.Status.State, want)
 		}
 		if run.Number != 7 || !strings.HasSuffix(run.URL, "/repos/1/pipeline/7") {
 			t.Errorf("%s: got %+v, want pipeline 7", status, run)
@@ -142,8 +142,8 @@ func TestCancelInEachState(t *testing.T) {
 	a := e.start()
 	expect := func(want autobuild.PipelineState) {
 		t.Helper()
-		if state, err := e.State(t.Context(), a); err != nil || state != want {
-			t.Fatalf("state: got %s, error %v, want %s", state, err, want)
+		if state, err := e.State(t.Context(), a); err != nil || state.State != want {
+			t.Fatalf("state: got %+v, error %v, want %s", state, err, want)
 		}
 	}
 	expect(autobuild.PipelineQueued)
@@ -168,8 +168,8 @@ func TestFindIgnoresPipelinesOfOtherUsers(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	a := e.start()
 	a.EngineRef = "acme/builder"
-	if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineQueued {
-		t.Errorf("state: got %s, error %v, want queued", state, err)
+	if state, err := e.State(t.Context(), a); err != nil || state.State != autobuild.PipelineQueued {
+		t.Errorf("state: got %+v, error %v, want queued", state, err)
 	}
 	e.proxy.respond(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/api/user" {
@@ -178,8 +178,8 @@ func TestFindIgnoresPipelinesOfOtherUsers(t *testing.T) {
 		}
 		e.server.ServeHTTP(w, r)
 	})
-	if state, err := e.State(t.Context(), a); err != nil || state != autobuild.PipelineGone {
-		t.Errorf("state for another user: got %s, error %v, want gone", state, err)
+	if state, err := e.State(t.Context(), a); err != nil || state.State != autobuild.PipelineGone {
+		t.Errorf("state for another user: got %+v, error %v, want gone", state, err)
 	}
 }
 
@@ -198,8 +198,8 @@ func TestFindReadsTwoPages(t *testing.T) {
 	}
 	for _, want := range []autobuild.PipelineState{autobuild.PipelineQueued, autobuild.PipelineGone} {
 		others()
-		if state, err := e.State(t.Context(), a); err != nil || state != want {
-			t.Errorf("state behind %d others: got %s, error %v, want %s", len(e.of(e.builder))-1, state, err, want)
+		if state, err := e.State(t.Context(), a); err != nil || state.State != want {
+			t.Errorf("state behind %d others: got %+v, error %v, want %s", len(e.of(e.builder))-1, state, err, want)
 		}
 	}
 }

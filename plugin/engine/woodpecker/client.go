@@ -31,6 +31,11 @@ type client struct {
 	server string // origin, e.g. https://ci.example.com
 	token  secret.Secret
 	http   *http.Client
+
+	builder      string        // builder repository; may be empty
+	buildTimeout time.Duration // limit of a build; 0 = not known
+	// extensions are set on the builder repository; zero = the server has them.
+	extensions extensionURLs
 }
 
 // errTooLong is the error for a response of more than maxResponse bytes.

@@ -28,7 +28,7 @@ func conform(t *testing.T, repository string) {
 	enginetest.Run(t, enginetest.Factory{
 		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withFake(repository) },
 		Limit: "SLIPWAY_WOODPECKER_CONCURRENCY",
-		Alone: alone, Brief: repository == "",
+		Alone: alone, Brief: repository == "", Builder: repository != "",
 	})
 }
 
@@ -49,7 +49,7 @@ func withFake(repository string) (localenv.Options, *enginetest.CI) {
 				return nil, err
 			}
 			server = woodpeckertest.New(woodpeckertest.Options{
-				Program: func(image string) string { return image }, Capacity: 8,
+				Program: func(image string) string { return image }, Capacity: 8, Minute: fakeMinute,
 				HasBranch: func(repository, branch string) bool {
 					head, err := known[repository].Head(
 						context.WithoutCancel(ctx), branch,
@@ -59,6 +59,10 @@ func withFake(repository string) (localenv.Options, *enginetest.CI) {
 			})
 			w.OnClose(server.Close)
 			ci.Hold, ci.Release = server.Hold, server.Release
+			ci.RestartAgents = func(context.Context) error {
+				server.RestartAgent()
+				return nil
+			}
 			if err := add(ctx, r); err != nil {
 				return nil, err
 			}
@@ -68,9 +72,12 @@ func withFake(repository string) (localenv.Options, *enginetest.CI) {
 				return nil, err
 			}
 			origin, err := ci.Connect(ctx, w, "http://"+address)
-			server.SetExtensions(
-				w.Gateway.URL+"/extensions/woodpecker/config", w.Gateway.URL+"/extensions/woodpecker/secret",
-			)
+			if repository == "" { // otherwise the gateway sets them on the builder repository
+				server.SetExtensions(
+					w.Gateway.URL+"/extensions/woodpecker/config", w.Gateway.URL+"/extensions/woodpecker/secret",
+				)
+			}
+			controls(ci, "http://"+address, server.AddUser("alice"))
 			return append([]string{
 				"SLIPWAY_ENGINE=woodpecker", "SLIPWAY_WOODPECKER_SERVER=" + origin,
 				"SLIPWAY_WOODPECKER_REPOSITORY=" + repository,

@@ -16,16 +16,20 @@ import (
 // Name identifies this engine in automated builds and attempts.
 const Name = "woodpecker"
 
-// Options configure an Engine. Repository, Probes and Now are optional.
+// Options configure an Engine. Repository, Gateway, BuildTimeout, Probes and Now are optional.
 type Options struct {
 	Server     string // origin, e.g. https://ci.example.com
 	Token      secret.Secret
 	Repository string // builder repository (owner/name); empty = each repository runs its own pipelines
-	Step       pipeline.Step
-	Handovers  pipeline.Handovers
-	Probes     pipeline.Probes
-	Now        func() time.Time // clock; nil = time.Now
-	Log        logrus.FieldLogger
+	// Gateway is the URL at which the server reaches the gateway. If it is set, the engine sets the
+	// extensions on the builder repository. Otherwise they must be set on the server.
+	Gateway      string
+	BuildTimeout time.Duration // limit of one attempt; 0 = not known
+	Step         pipeline.Step
+	Handovers    pipeline.Handovers
+	Probes       pipeline.Probes
+	Now          func() time.Time // clock; nil = time.Now
+	Log          logrus.FieldLogger
 }
 
 // An Engine runs pipelines on one Woodpecker server. It is safe for concurrent use.
@@ -44,10 +48,16 @@ func New(o Options) *Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &client{server: o.Server, token: o.Token, http: &http.Client{
-		// A redirect could send the token to another server.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	c := &client{
+		server: o.Server, token: o.Token, builder: o.Repository, buildTimeout: o.BuildTimeout,
+		http: &http.Client{
+			// A redirect could send the token to another server.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	if o.Repository != "" && o.Gateway != "" {
+		c.extensions = extensionsAt(o.Gateway)
+	}
 	return &Engine{
 		Engine: pipeline.New(pipeline.Options{
 			CI: c, Identity: c, Logs: c, Handovers: o.Handovers, Repository: o.Repository,
@@ -55,7 +65,7 @@ func New(o Options) *Engine {
 		}),
 		o:          o,
 		client:     c,
-		issuer:     pipeline.NewTokenIssuer(o.Handovers, c, o.Probes, event),
+		issuer:     pipeline.NewTokenIssuer(o.Handovers, c, o.Probes, event, o.Now),
 		verifier:   &verifier{client: c, now: o.Now},
 		replays:    pipeline.NewReplays(pipeline.MaxAge, o.Now),
 		requestLog: pipeline.NewRequestLog(o.Now),

@@ -35,8 +35,8 @@ type request struct {
 // https://woodpecker-ci.org/docs/usage/extensions
 func (e *Engine) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /extensions/woodpecker/config", e.extension("config", e.config))
-	mux.HandleFunc("POST /extensions/woodpecker/secret", e.extension("secret", e.secret))
+	mux.HandleFunc("POST "+configPath, e.extension("config", e.config))
+	mux.HandleFunc("POST "+secretPath, e.extension("secret", e.secret))
 	return mux
 }
 

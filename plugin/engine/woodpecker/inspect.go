@@ -13,7 +13,7 @@ import (
 func (e *Engine) Inspect(ctx context.Context) []pipeline.Finding {
 	all := []pipeline.Finding{e.inspectVersion(ctx), e.inspectToken(ctx)}
 	if e.o.Repository != "" {
-		all = append(all, e.inspectRepository(ctx))
+		all = append(all, e.inspectRepository(ctx)...)
 	}
 	return append(
 		all,
@@ -67,13 +67,20 @@ func (e *Engine) inspectToken(ctx context.Context) pipeline.Finding {
 	return f
 }
 
-func (e *Engine) inspectRepository(ctx context.Context) pipeline.Finding {
-	f := pipeline.Finding{Subject: "builder repository"}
+// inspectRepository checks the builder repository and its settings.
+func (e *Engine) inspectRepository(ctx context.Context) []pipeline.Finding {
 	r, err := e.client.repo(ctx, e.o.Repository)
 	if err != nil {
-		f.Problem = err.Error() + ": create it at Bitbucket, with one commit, and activate it on Woodpecker"
-		return f
+		return []pipeline.Finding{{
+			Subject: "builder repository",
+			Problem: err.Error() + ": create it at Bitbucket, with one commit, and activate it on Woodpecker",
+		}}
 	}
+	return append([]pipeline.Finding{e.inspectPermission(ctx, r)}, e.inspectSettings(r)...)
+}
+
+func (e *Engine) inspectPermission(ctx context.Context, r repo) pipeline.Finding {
+	f := pipeline.Finding{Subject: "builder repository"}
 	var perm struct {
 		Push bool `json:"push"`
 	}

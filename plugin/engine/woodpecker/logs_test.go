@@ -20,7 +20,7 @@ func TestLogsContainOutputAndExitCode(t *testing.T) {
 	a := e.start()
 	await(t, func() bool {
 		state, err := e.State(t.Context(), a)
-		return err == nil && state == autobuild.PipelineGone
+		return err == nil && state.State == autobuild.PipelineGone
 	})
 	got, err := e.Logs(t.Context(), a)
 	want := []string{"one", "", "two", "********", "Woodpecker: step build ended with exit code 3"}

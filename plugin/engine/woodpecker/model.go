@@ -1,20 +1,33 @@
 package woodpecker
 
 import (
-	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
 )
 
 // event is Woodpecker's event name for pipelines that are started by API.
 const event = "manual"
 
-// A repo is a repository in the API and in requests to the extensions.
+// A repo is a repository in the API and in requests to the extensions. The requests to the extensions
+// have the same fields, of which only the name is used.
 type repo struct {
-	ID            int64  `json:"id"`
-	ForgeRemoteID string `json:"forge_remote_id"`
-	FullName      string `json:"full_name"`
-	DefaultBranch string `json:"default_branch"`
-	Active        bool   `json:"active"`
+	ID              int64    `json:"id"`
+	ForgeRemoteID   string   `json:"forge_remote_id"`
+	FullName        string   `json:"full_name"`
+	DefaultBranch   string   `json:"default_branch"`
+	Active          bool     `json:"active"`
+	Timeout         int64    `json:"timeout"` // minutes; 0 = 60
+	CancelPrevious  []string `json:"cancel_previous_pipeline_events"`
+	ConfigEndpoint  string   `json:"config_extension_endpoint"`
+	ConfigExclusive bool     `json:"config_extension_exclusive"`
+	SecretEndpoint  string   `json:"secret_extension_endpoint"`
+}
+
+// A cancelInfo names who or what canceled a pipeline. Woodpecker sends none if an agent ended the
+// pipeline, at its timeout or because the agent stops.
+type cancelInfo struct {
+	ByUser       string `json:"canceled_by_user"`
+	SupersededBy int64  `json:"superseded_by"`
+	ByStep       string `json:"canceled_by_step"`
 }
 
 // A run is a pipeline in the API and in requests to the extensions.
@@ -23,6 +36,9 @@ type run struct {
 	Author    string            `json:"author"` // login of the user who started it by API
 	Event     string            `json:"event"`
 	Status    string            `json:"status"`
+	Started   int64             `json:"started"`  // Unix time; 0 = no agent has taken it
+	Finished  int64             `json:"finished"` // Unix time
+	Canceled  cancelInfo        `json:"cancel_info"`
 	Variables map[string]string `json:"variables"`
 	Errors    []struct {
 		Message   string `json:"message"`
@@ -38,20 +54,6 @@ type run struct {
 			ExitCode int    `json:"exit_code"`
 		} `json:"children"`
 	} `json:"workflows"`
-}
-
-// state converts a status of Woodpecker.
-// https://woodpecker-ci.org/docs/usage/terminology (status values)
-func (r run) state() autobuild.PipelineState {
-	switch r.Status {
-	case "created", "pending", "blocked":
-		return autobuild.PipelineQueued
-	case "running":
-		return autobuild.PipelineRunning
-	case "killed", "canceled", "declined":
-		return autobuild.PipelineCancelled
-	}
-	return autobuild.PipelineGone // success, failure, error, skipped
 }
 
 // of reports whether the user with this login started the pipeline for the attempt in p.

@@ -39,7 +39,7 @@ func conformReal(t *testing.T, repository string) {
 	server, agent := enginetest.Binaries(t, binVariable, "woodpecker-agent")
 	enginetest.Run(t, enginetest.Factory{
 		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withReal(server, agent, repository) },
-		Limit: "SLIPWAY_WOODPECKER_CONCURRENCY", Alone: alone,
+		Limit: "SLIPWAY_WOODPECKER_CONCURRENCY", Alone: alone, Builder: repository != "",
 	})
 }
 
@@ -72,7 +72,7 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	if p.front, err = enginetest.NewFront(ctx, w); err != nil {
 		return nil, err
 	}
-	if err := p.startServer(ctx); err != nil {
+	if err := p.startServer(ctx, repository); err != nil {
 		return nil, err
 	}
 	token, err := p.signIn(ctx)
@@ -85,6 +85,7 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	if err := p.activate(ctx, token, "acme/builder"); err != nil {
 		return nil, err
 	}
+	controls(p.ci, "http://"+p.address, token)
 	p.ci.Own = &enginetest.OwnPipeline{
 		File: ".woodpecker.yaml",
 		Text: func(proxy string) string {
@@ -107,7 +108,8 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 	}, p.ci.Settings("SLIPWAY_WOODPECKER_")...), err
 }
 
-func (p *real) startServer(ctx context.Context) (err error) {
+// startServer starts Woodpecker. With a builder repository the gateway sets the extensions there.
+func (p *real) startServer(ctx context.Context, repository string) (err error) {
 	if p.address, err = enginetest.FreePort(ctx); err != nil {
 		return err
 	}
@@ -123,7 +125,7 @@ func (p *real) startServer(ctx context.Context) (err error) {
 		return err
 	}
 	w.Bitbucket.Link(w.Alice, consumer)
-	_, err = enginetest.StartProcess(w, "woodpecker-server", p.server, nil, []string{
+	environ := []string{
 		"WOODPECKER_HOST=http://" + p.address, "WOODPECKER_SERVER_ADDR=" + p.address, "WOODPECKER_GRPC_ADDR=" + p.rpc,
 		"WOODPECKER_AGENT_SECRET=" + p.shared, "WOODPECKER_OPEN=true", "WOODPECKER_ADMIN=alice",
 		"WOODPECKER_LOG_LEVEL=debug",
@@ -131,12 +133,15 @@ func (p *real) startServer(ctx context.Context) (err error) {
 		"WOODPECKER_DATABASE_DATASOURCE=" + filepath.Join(w.Dir, "woodpecker.sqlite"),
 		"WOODPECKER_BITBUCKET=true", "WOODPECKER_BITBUCKET_CLIENT=" + consumer.Key,
 		"WOODPECKER_BITBUCKET_SECRET=" + consumer.Secret.Reveal(),
-		"WOODPECKER_CONFIG_EXTENSION_ENDPOINT=" + w.Gateway.URL + "/extensions/woodpecker/config",
-		"WOODPECKER_SECRET_EXTENSION_ENDPOINT=" + w.Gateway.URL + "/extensions/woodpecker/secret",
 		"WOODPECKER_EXTENSIONS_ALLOWED_HOSTS=loopback", "WOODPECKER_DISABLE_VERSION_CHECK=true",
 		"HTTPS_PROXY=" + p.front.Proxy, "NO_PROXY=127.0.0.1,localhost", "SSL_CERT_FILE=" + p.front.Authority,
-	})
-	if err != nil {
+	}
+	if repository == "" {
+		environ = append(environ,
+			"WOODPECKER_CONFIG_EXTENSION_ENDPOINT="+w.Gateway.URL+"/extensions/woodpecker/config",
+			"WOODPECKER_SECRET_EXTENSION_ENDPOINT="+w.Gateway.URL+"/extensions/woodpecker/secret")
+	}
+	if _, err = enginetest.StartProcess(w, "woodpecker-server", p.server, nil, environ); err != nil {
 		return err
 	}
 	return enginetest.WaitResponse(ctx, "http://"+p.address+"/healthz")
@@ -163,7 +168,7 @@ func (p *real) startAgent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.ci.Hold, p.ci.Release = agent.Hold, agent.Release
+	p.ci.Hold, p.ci.Release, p.ci.RestartAgents = agent.Hold, agent.Release, agent.Restart
 	return nil
 }
 

@@ -16,17 +16,22 @@ func (e *Engine) Environments(gateway string) []pipeline.Environment {
 // signs requests with its own key, and the gateway fetches the public half from it.
 // https://woodpecker-ci.org/docs/administration/configuration/server
 func (e *Engine) ServerSettings(gateway string) []pipeline.Setting {
+	optional := ""
+	if e.client.extensions != (extensionURLs{}) {
+		optional = "optional, only if our user is no administrator of " + e.o.Repository + ": "
+	}
+	want := extensionsAt(gateway)
 	all := []pipeline.Setting{
 		{
 			Name:  "WOODPECKER_CONFIG_EXTENSION_ENDPOINT",
-			Value: gateway + "/extensions/woodpecker/config",
-			Why: "requests the pipelines of the gateway's builds; other builds run their repository's " +
+			Value: want.config,
+			Why: optional + "requests the pipelines of the gateway's builds; other builds run their repository's " +
 				".woodpecker.yaml as before",
 		},
 		{
 			Name:  "WOODPECKER_SECRET_EXTENSION_ENDPOINT",
-			Value: gateway + "/extensions/woodpecker/secret",
-			Why:   "requests the token of a build's runner from the gateway",
+			Value: want.secret,
+			Why:   optional + "requests the token of a build's runner from the gateway",
 		},
 		{
 			Name:  "WOODPECKER_EXTENSIONS_ALLOWED_HOSTS",

@@ -32,6 +32,10 @@ const (
 // errNoKey means that a signature could not be checked, because the gateway has no key.
 var errNoKey = errors.New("the server's public key is not available")
 
+// errSignature means that the server's key did not sign this request. The signature covers the path, so a
+// proxy in front of the gateway may be the cause.
+var errSignature = errors.New("the signature does not match the server's key")
+
 // A verifier checks the signatures of a server's requests to its extensions. It implements RFC 9421
 // with ed25519 in the only form that Woodpecker sends, and refuses all other forms of the RFC. This
 // takes less code than a library. It is safe for concurrent use.
@@ -55,7 +59,9 @@ func (v *verifier) verify(r *http.Request, body []byte) (string, error) {
 	}
 	sum := sha256.Sum256(body)
 	if digest != "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":" {
-		return "", errors.New("header Content-Digest does not match the body")
+		return "", errors.New(
+			"header Content-Digest does not match the body: a proxy in front of the gateway must not change it",
+		)
 	}
 	params, created, err := parseInput(r.Header)
 	if err != nil {
@@ -72,7 +78,14 @@ func (v *verifier) verify(r *http.Request, body []byte) (string, error) {
 		"\"@request-target\": %s\n\"content-digest\": %s\n\"@signature-params\": %s",
 		r.RequestURI, digest, params,
 	)
-	if err := v.check(r.Context(), []byte(base), signature); err != nil {
+	err = v.check(r.Context(), []byte(base), signature)
+	if errors.Is(err, errSignature) {
+		return "", fmt.Errorf(
+			"%w and the path %.100q: if a proxy is in front of the gateway, it must pass path and query on unchanged",
+			err, r.RequestURI,
+		)
+	}
+	if err != nil {
 		return "", err
 	}
 	return base64.StdEncoding.EncodeToString(signature), nil
@@ -89,7 +102,7 @@ func (v *verifier) check(ctx context.Context, base, signature []byte) error {
 		return fmt.Errorf("%w: %w", errNoKey, err)
 	}
 	if !ed25519.Verify(key, base, signature) {
-		return errors.New("the signature does not match the server's key")
+		return errSignature
 	}
 	return nil
 }

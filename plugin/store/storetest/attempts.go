@@ -279,6 +279,31 @@ func claimOnce(t *testing.T, s *store.Store) {
 	}
 }
 
+// queuedDetail: a starting build shows why its attempt waits, until the claim. The attempt's time counts
+// from there.
+func queuedDetail(t *testing.T, s *store.Store) {
+	b, before := Started(t, s, AutomatedBuild(t, s, Repository("app")), "", Commit(1))
+	must.Succeed(t, s.ExplainAttempt(t.Context(), b.ID, 1, "no agent"))
+	must.Succeed(t, s.ExplainAttempt(t.Context(), b.ID, 2, "another attempt"))
+	waiting, err := s.Build(t.Context(), b.ID)
+	must.Succeed(t, err)
+	if waiting.Detail != "no agent" {
+		t.Errorf("detail: got %q, want no agent", waiting.Detail)
+	}
+	must.Succeed(t, s.ClaimAttempt(t.Context(), b.ID, 1, "one"))
+	must.Succeed(t, s.ExplainAttempt(t.Context(), b.ID, 1, "too late"))
+	running, err := s.Build(t.Context(), b.ID)
+	must.Succeed(t, err)
+	if running.Detail != "" {
+		t.Errorf("detail after the claim: got %q, want none", running.Detail)
+	}
+	after, err := s.Attempt(t.Context(), b.ID, 1)
+	must.Succeed(t, err)
+	if got, want := after.Deadline.Sub(after.ClaimedAt), before.Deadline.Sub(before.CreatedAt); got != want {
+		t.Errorf("time from the claim to the deadline: got %s, want %s", got, want)
+	}
+}
+
 func eventsOnce(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))

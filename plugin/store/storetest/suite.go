@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"an older build of a ref starts first":                           olderBuildFirst,
 		"an automated build with fewer active builds starts first (I13)": fairShare,
 		"one runner claims":                                              claimOnce,
+		"a starting build waits for its runner":                          queuedDetail,
 		"events count once":                                              eventsOnce,
 		"a token is valid while its attempt is active":                   tokens,
 		"an attempt is handed to one pipeline":                           handOver,

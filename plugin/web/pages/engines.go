@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"slipway/config/buildservice"
+	"slipway/config/text"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
 	"slipway/plugin/web/httpx"
@@ -18,6 +20,10 @@ import (
 
 // inspectTimeout limits how long a page waits for a CI's server.
 const inspectTimeout = 10 * time.Second
+
+// fixTimeout limits how long a page waits for a CI's server that changes a repository. The server may
+// request it from Bitbucket first.
+const fixTimeout = 30 * time.Second
 
 // An Engine is an engine with its settings. It may be not configured.
 type Engine struct {
@@ -49,6 +55,11 @@ type engineRow struct {
 	Findings     []pipeline.Finding
 	Environments []environmentView // only if the user asked for them
 	Level        levelView
+}
+
+// Fixable reports whether the button for the settings of the builder repository changes a finding.
+func (r engineRow) Fixable() bool {
+	return slices.ContainsFunc(r.Findings, func(f pipeline.Finding) bool { return f.Fixable })
 }
 
 // An environmentView holds environment variables to copy, with secrets.
@@ -101,6 +112,21 @@ func (p *Pages) revealEnvironment(c *gin.Context) error {
 			e.Environments = append(e.Environments, environmentView{one.Of, one.Reveal()})
 		}
 	})
+}
+
+// fixEngine changes the settings of the builder repository on a CI.
+func (p *Pages) fixEngine(c *gin.Context) error {
+	e := p.ci(c.Param("id"))
+	if e.CI == nil {
+		return fmt.Errorf("engine %q: %w", c.Param("id"), autobuild.ErrNotFound)
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), fixTimeout)
+	defer cancel()
+	if err := e.CI.Fix(ctx); err != nil {
+		return &httpx.Error{Status: http.StatusBadGateway, Message: text.OneLine(err.Error(), 0), Err: err}
+	}
+	c.Redirect(http.StatusSeeOther, "/settings/engines?look="+e.Name+"&done=fixed#h-"+e.Name)
+	return nil
 }
 
 func (p *Pages) renderEngines(c *gin.Context, fill func(*engineRow)) error {

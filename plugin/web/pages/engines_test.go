@@ -88,7 +88,8 @@ func TestAServerIsInspectedOnRequestOnly(t *testing.T) {
 		rows = append(rows, words(row))
 	}
 	want := "ok server Drone 2.28.1 at https://drone.example.com, its clock agrees | unknown secret extension was " +
-		"not asked since the gateway started | error config extension the last request, 3s ago, was refused: " +
+		"not asked since the gateway started | error timeout acme/builder has a timeout of 60 minutes | " +
+		"error config extension the last request, 3s ago, was refused: " +
 		"<b>signed</b> with another secret"
 	if got := strings.Join(rows, " | "); got != want {
 		t.Errorf("found %q, want %q", got, want)
@@ -144,6 +145,37 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 	for _, other := range []string{"embedded", "woodpecker", "none"} {
 		s.post(t, autobuild.RoleAdmin, enginesPage+"/"+other+"/environment").want(t, http.StatusNotFound)
 	}
+}
+
+// The button changes the settings of the builder repository. Only administrators have it.
+func TestTheButtonChangesTheBuilderRepository(t *testing.T) {
+	s := newEnv(pagestest.Open(t))
+	const fix = enginesPage + "/drone/fix"
+	s.get(t, autobuild.RoleAdmin, enginesPage+"?look=drone").want(
+		t, http.StatusOK, "acme/builder has a timeout of 60 minutes", "Change the settings of acme/builder",
+	)
+	done := s.post(t, autobuild.RoleAdmin, fix)
+	if got, want := done.Header.Get("Location"), enginesPage+"?look=drone&done=fixed#h-drone"; got != want {
+		t.Errorf("location: got %q, want %q", got, want)
+	}
+	s.get(t, autobuild.RoleAdmin, enginesPage+"?look=drone&done=fixed").want(
+		t, http.StatusOK, "The settings of the builder repository are changed.",
+	)
+	for role, status := range map[autobuild.Role]int{
+		pagestest.Writer: http.StatusForbidden, pagestest.Reader: http.StatusForbidden, "": http.StatusUnauthorized,
+	} {
+		if got := s.post(t, role, fix).StatusCode; got != status {
+			t.Errorf("status for role %q: got %d, want %d", role, got, status)
+		}
+	}
+	for _, other := range []string{"embedded", "woodpecker", "none"} {
+		s.post(t, autobuild.RoleAdmin, enginesPage+"/"+other+"/fix").want(t, http.StatusNotFound)
+	}
+	if got := s.CI.Fixes(); got != 1 {
+		t.Errorf("changes: got %d, want 1", got)
+	}
+	s.CI.FailFix(errors.New("make our user an administrator of Drone"))
+	s.post(t, autobuild.RoleAdmin, fix).want(t, http.StatusBadGateway, "Make our user an administrator of Drone.")
 }
 
 func TestABuildLeadsToItsPipeline(t *testing.T) {

@@ -98,6 +98,9 @@ type Control interface {
 type CI interface {
 	// Inspect checks the server with the engine's settings. It changes nothing there.
 	Inspect(ctx context.Context) []pipeline.Finding
+	// Fix changes the settings of the builder repository on the CI that Inspect reports as fixable. The
+	// message of its error names what a person must do.
+	Fix(ctx context.Context) error
 	// Environments returns the environment variables for the CI's programs, with secrets. gateway is
 	// the gateway's public URL.
 	Environments(gateway string) []pipeline.Environment

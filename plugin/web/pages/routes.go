@@ -121,6 +121,7 @@ func (p *Pages) table() []entry {
 		{post, "/settings/registries/:id/delete", Installation, nil, p.deleteRegistry},
 		{get, "/settings/engines", Installation, nil, p.showEngines},
 		{post, "/settings/engines/:id/environment", Installation, nil, p.revealEnvironment},
+		{post, "/settings/engines/:id/fix", Installation, nil, p.fixEngine},
 		{get, "/settings/people", Installation, nil, p.showPeople},
 		{post, "/settings/people/:id", Installation, nil, p.setRole},
 		{post, "/settings/people/:id/sessions", Installation, nil, p.endSessions},

@@ -39,7 +39,7 @@ installation:
 	GET /settings/accounts/:id/unlink ; POST /settings/accounts/:id/unlink
 	GET /settings/registries ; POST /settings/registries ; POST /settings/registries/:id/check
 	GET /settings/registries/:id/delete ; POST /settings/registries/:id/delete
-	GET /settings/engines ; POST /settings/engines/:id/environment
+	GET /settings/engines ; POST /settings/engines/:id/environment ; POST /settings/engines/:id/fix
 	GET /settings/people ; POST /settings/people/:id ; POST /settings/people/:id/sessions
 	GET /settings/people/:id/remove ; POST /settings/people/:id/remove
 `

@@ -147,6 +147,7 @@ var notices = map[string]string{
 	"ended":       "The sessions are ended.",
 	"removed":     "The person is removed.",
 	"permissions": "Your permissions are up to date.",
+	"fixed":       "The settings of the builder repository are changed.",
 	"hook":        "The webhook is checked. Its state is below.",
 }
 

@@ -40,6 +40,7 @@ func (s *Server) route() {
 		"POST /api/user/repos":                                  s.sync,
 		"GET /api/repos/{owner}/{name}":                         s.inRepo(s.showRepo),
 		"POST /api/repos/{owner}/{name}":                        s.inRepo(s.enable),
+		"PATCH /api/repos/{owner}/{name}":                       s.inRepo(s.patchRepo),
 		"POST /api/repos/{owner}/{name}/builds":                 s.inRepo(s.start),
 		"GET /api/repos/{owner}/{name}/builds":                  s.inRepo(s.list),
 		"GET /api/repos/{owner}/{name}/builds/{n}":              s.inRepo(s.show),
@@ -102,6 +103,21 @@ func (s *Server) showRepo(w http.ResponseWriter, _ *http.Request, _ string, repo
 	shown := repo.Repo
 	shown.Secret = ""
 	respond(w, shown)
+}
+
+// patchRepo changes the timeout. Like Drone it ignores that of a user who is no administrator.
+func (s *Server) patchRepo(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
+	var in drone.RepoPatch
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if in.Timeout != nil && !s.noAdmins {
+		repo.Timeout = *in.Timeout
+	}
+	respond(w, repo.Repo)
 }
 
 // enable takes as long as the creation of a webhook at the forge. Of two concurrent calls one

@@ -32,6 +32,7 @@ func (s *Server) create(r *Repository, template drone.Build) (*drone.Build, erro
 	s.mu.Lock()
 	b := &build{Build: template, repo: r, ended: make(chan struct{})}
 	b.Number, b.ID, b.Created = int64(len(r.builds)+1), int64(len(r.builds)+1), time.Now().Unix()
+	b.Version = 1
 	r.builds = append(r.builds, b)
 	if err != nil {
 		b.Status, b.Error = drone.StatusError, err.Error()

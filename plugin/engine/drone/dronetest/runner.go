@@ -27,8 +27,11 @@ func (s *Server) dispatch() {
 		}
 		b := s.queue[next]
 		s.queue = slices.Delete(s.queue, next, next+1)
-		ctx, cancel := context.WithCancel(s.ctx)
+		ctx, cancel := context.WithTimeout(s.ctx, time.Duration(b.repo.Timeout)*s.o.Minute)
 		b.Status, b.cancel = drone.StatusRunning, cancel
+		b.Version++
+		b.Started = time.Now().Unix()
+		b.Stages[0].Status, b.Stages[0].Started, b.Stages[0].Machine = drone.StatusRunning, b.Started, "runner-1"
 		s.busy++
 		s.running.Add(1)
 		go s.run(ctx, b)
@@ -49,23 +52,64 @@ func (s *Server) run(ctx context.Context, b *build) {
 		code, lines := s.runStep(ctx, b, c)
 		s.mu.Lock()
 		step := b.Stages[0].Steps[i]
-		b.lines[i], b.over[i], step.ExitCode, step.Status = lines, true, code, drone.StatusPassing
+		b.lines[i], b.over[i] = lines, true
+		ended := drone.StatusPassing
 		if code != 0 {
-			status, step.Status = drone.StatusFailing, drone.StatusFailing
+			status, ended = drone.StatusFailing, drone.StatusFailing
+		}
+		if ctx.Err() == nil { // otherwise the step was killed
+			step.ExitCode, step.Status = code, ended
 		}
 		s.mu.Unlock()
 	}
 	s.mu.Lock()
-	b.cancel()
-	if b.Status == drone.StatusRunning { // otherwise it was killed
-		b.Status = status
-	}
-	b.Stages[0].Status, b.Finished = b.Status, time.Now().Unix()
+	s.finish(ctx, b, status)
 	s.busy--
 	s.mu.Unlock()
 	s.sendWebhook(b.repo, "updated", s.shown(b))
 	close(b.ended)
 	s.dispatch()
+}
+
+// finish stores the end of a build as its runner reports it, unless the server has canceled it. The caller
+// holds the server's lock.
+func (s *Server) finish(ctx context.Context, b *build, status string) {
+	timedOut := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	b.cancel()
+	stage := b.Stages[0]
+	if b.Status == drone.StatusKilled {
+		stage.Status = b.Status
+		return
+	}
+	b.Finished = time.Now().Unix()
+	switch {
+	case timedOut: // the times are those of real minutes
+		b.Finished = b.Started + 60*b.repo.Timeout
+		status = drone.StatusKilled
+	case b.restarted:
+		status = drone.StatusKilled
+	}
+	b.Version++
+	b.Status, stage.Status, stage.Stopped = status, status, b.Finished
+	for _, step := range stage.Steps {
+		if status == drone.StatusKilled && step.Status != drone.StatusPassing {
+			step.Status, step.ExitCode = drone.StatusKilled, 137
+		}
+	}
+}
+
+// RestartRunner ends the running builds as a runner does that gets SIGTERM.
+func (s *Server) RestartRunner() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.repos {
+		for _, b := range r.builds {
+			if b.Status == drone.StatusRunning {
+				b.restarted = true
+				b.cancel()
+			}
+		}
+	}
 }
 
 func (s *Server) shown(b *build) *drone.Build {
@@ -157,6 +201,18 @@ func (b *build) variables() map[string]string {
 	return all
 }
 
+// endedByServer marks the stage and its steps as the server does when it cancels a build.
+func (b *build) endedByServer() {
+	for _, stage := range b.Stages {
+		stage.Status, stage.Stopped = drone.StatusKilled, b.Finished
+		for _, step := range stage.Steps {
+			if step.Status == drone.StatusPending || step.Status == drone.StatusRunning {
+				step.Status, step.ExitCode = drone.StatusKilled, 130
+			}
+		}
+	}
+}
+
 // kill stops a build. It is no error if the build is finished.
 func (s *Server) kill(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
 	s.mu.Lock()
@@ -168,10 +224,14 @@ func (s *Server) kill(w http.ResponseWriter, r *http.Request, _ string, repo *Re
 	switch b.Status {
 	case drone.StatusPending:
 		b.Status, b.Finished = drone.StatusKilled, time.Now().Unix()
+		b.Started, b.Stages[0].Status = b.Finished, drone.StatusSkipped
+		b.Version++
 		close(b.ended)
 		s.queue = slices.DeleteFunc(s.queue, func(q *build) bool { return q == b })
 	case drone.StatusRunning:
-		b.Status = drone.StatusKilled
+		b.Status, b.Finished = drone.StatusKilled, time.Now().Unix()
+		b.Version++
+		b.endedByServer()
 		if !s.lostCancel {
 			b.cancel()
 		}

@@ -29,6 +29,8 @@ type Options struct {
 	// Program returns the command that stands for an image. If it is nil, there is no runner for
 	// images, and pipelines of type docker wait.
 	Program func(image string) []string
+	// Minute is the real duration of a minute of a repository's timeout; 0 = a minute.
+	Minute time.Duration
 	// Environ is the environment that steps inherit from the runner; nil = PATH only.
 	Environ []string
 }
@@ -61,6 +63,7 @@ type Server struct {
 	lostCancel   bool
 	queue        []*build
 	busy         int
+	noAdmins     bool
 	held         bool
 }
 
@@ -81,12 +84,17 @@ type build struct {
 	over   []bool     // by step
 	cancel func()     // stops the running step
 	ended  chan struct{}
+
+	restarted bool // its runner was stopped
 }
 
 // New returns a server without users and repositories.
 func New(o Options) *Server {
 	if o.Capacity == 0 {
 		o.Capacity = 4
+	}
+	if o.Minute == 0 {
+		o.Minute = time.Minute
 	}
 	if o.Environ == nil {
 		o.Environ = []string{"PATH=" + os.Getenv("PATH")}
@@ -105,6 +113,15 @@ func (s *Server) Close() {
 	s.close()
 	s.running.Wait()
 }
+
+// SetTimeout sets the timeout of a repository, in minutes.
+func (s *Server) SetTimeout(r *Repository, minutes int64) { s.set(func() { r.Timeout = minutes }) }
+
+// WithoutAdmins makes all users ordinary users, until WithAdmins.
+func (s *Server) WithoutAdmins() { s.set(func() { s.noAdmins = true }) }
+
+// WithAdmins ends WithoutAdmins.
+func (s *Server) WithAdmins() { s.set(func() { s.noAdmins = false }) }
 
 // AddUser adds an administrator and returns the user's token.
 func (s *Server) AddUser(login string) secret.Secret {
@@ -138,6 +155,7 @@ func (s *Server) addRepository(fullName, defaultBranch string) *Repository {
 		ID: int64(
 			len(s.repos) + 1,
 		), Namespace: owner, Name: name, Slug: fullName, Branch: defaultBranch, Secret: "its-own-key",
+		Timeout: 60,
 	}}
 	s.repos[fullName] = r
 	return r

@@ -91,8 +91,8 @@ func (s *Server) dispatch() {
 	for len(s.queue) > 0 && s.busy < s.o.Capacity && !s.held && s.ctx.Err() == nil {
 		p := s.queue[0]
 		s.queue = s.queue[1:]
-		ctx, cancel := context.WithCancel(s.ctx)
-		p.Status, p.cancel = "running", cancel
+		ctx, cancel := context.WithTimeout(s.ctx, time.Duration(p.repo.settings.Timeout)*s.o.Minute)
+		p.Status, p.Started, p.cancel = "running", time.Now().Unix(), cancel
 		s.busy++
 		s.running.Add(1)
 		go s.run(ctx, p)
@@ -114,8 +114,14 @@ func (s *Server) run(ctx context.Context, p *Pipeline) {
 		}
 	}
 	s.mu.Lock()
+	timedOut := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	p.cancel()
-	if p.Status == "running" { // otherwise it was killed
+	p.Finished = time.Now().Unix()
+	switch {
+	case p.Status != "running": // it was killed
+	case timedOut: // the times are those of real minutes
+		p.Status, p.Finished = "killed", p.Started+60*p.repo.settings.Timeout
+	default:
 		p.Status = status
 	}
 	p.Workflows[0].State = p.Status
@@ -162,23 +168,59 @@ func runStep(ctx context.Context, run command) (code int, lines []string, err er
 	return 0, lines, err
 }
 
-// cancelPipeline stops a pipeline. The status is canceled if it had not started, otherwise killed.
-func (s *Server) cancelPipeline(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
+// stop ends a pending or running pipeline. The status is canceled if it had not started, otherwise killed.
+// The caller holds the server's lock.
+func (s *Server) stop(p *Pipeline, cause *CancelInfo) bool {
+	switch p.Status {
+	case "pending":
+		p.Status, p.Canceled = "canceled", cause
+		s.queue = slices.DeleteFunc(s.queue, func(q *Pipeline) bool { return q == p })
+	case "running":
+		p.Status, p.Canceled = "killed", cause
+		p.cancel()
+	default:
+		return false
+	}
+	return true
+}
+
+// cancelPipeline stops a pipeline for a user.
+func (s *Server) cancelPipeline(w http.ResponseWriter, r *http.Request, login string, repo *Repository) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	p := s.pipeline(r, repo)
 	switch {
 	case p == nil:
 		w.WriteHeader(http.StatusNotFound)
-	case p.Status == "pending":
-		p.Status = "canceled"
-		s.queue = slices.DeleteFunc(s.queue, func(q *Pipeline) bool { return q == p })
-		w.WriteHeader(http.StatusNoContent)
-	case p.Status == "running":
-		p.Status = "killed"
-		p.cancel()
+	case s.stop(p, &CancelInfo{ByUser: login}):
 		w.WriteHeader(http.StatusNoContent)
 	default:
 		http.Error(w, "Cannot cancel a non-running or non-pending or non-blocked pipeline", http.StatusBadRequest)
 	}
-	s.mu.Unlock()
+}
+
+// cancelPrevious stops the older pipelines of a new one's event, if the repository is set so. The caller
+// holds the server's lock.
+func (s *Server) cancelPrevious(r *Repository, newest *Pipeline) {
+	if !slices.Contains(r.settings.CancelPrevious, newest.Event) {
+		return
+	}
+	for _, p := range r.pipelines {
+		if p != newest && p.Event == newest.Event && (p.Event != "push" || p.Branch == newest.Branch) {
+			s.stop(p, &CancelInfo{SupersededBy: newest.Number})
+		}
+	}
+}
+
+// RestartAgent ends the running pipelines without a cause, as an agent does that gets SIGTERM.
+func (s *Server) RestartAgent() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.repos {
+		for _, p := range r.pipelines {
+			if p.Status == "running" {
+				s.stop(p, nil)
+			}
+		}
+	}
 }

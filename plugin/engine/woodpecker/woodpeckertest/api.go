@@ -18,12 +18,21 @@ type Pipeline struct {
 	Event     string            `json:"event"`
 	Status    string            `json:"status"`
 	Branch    string            `json:"branch"`
+	Started   int64             `json:"started"`
+	Finished  int64             `json:"finished"`
+	Canceled  *CancelInfo       `json:"cancel_info,omitempty"`
 	Variables map[string]string `json:"variables,omitempty"`
 	Errors    []fault           `json:"errors"`
 	Workflows []*workflow       `json:"workflows,omitempty"`
 
 	repo   *Repository
 	cancel func() // stops the running step
+}
+
+// A CancelInfo names the cause of a cancellation by the server. Pipelines that the agent ended have none.
+type CancelInfo struct {
+	ByUser       string `json:"canceled_by_user,omitempty"`
+	SupersededBy int64  `json:"superseded_by,omitempty"`
 }
 
 type fault struct {
@@ -81,6 +90,7 @@ func (s *Server) route() {
 		},
 		"GET /api/user/repos":                       s.listRepos,
 		"POST /api/repos":                           s.activateRepo,
+		"PATCH /api/repos/{id}":                     s.inRepo(s.patchRepo),
 		"GET /api/repos/{id}/permissions":           s.inRepo(s.permissions),
 		"POST /api/repos/{id}/pipelines":            s.inRepo(s.pushers(s.start)),
 		"GET /api/repos/{id}/pipelines":             s.inRepo(s.list),
@@ -166,6 +176,29 @@ func (r *Repository) json() map[string]any {
 	return map[string]any{
 		"id": r.ID, "forge_remote_id": r.remoteID(), "owner": owner, "name": name, "full_name": r.FullName,
 		"default_branch": r.DefaultBranch, "active": r.active,
+		"timeout": r.settings.Timeout, "cancel_previous_pipeline_events": r.settings.CancelPrevious,
+		"config_extension_endpoint":  r.settings.ConfigEndpoint,
+		"config_extension_exclusive": r.settings.ConfigExclusive,
+		"secret_extension_endpoint":  r.settings.SecretEndpoint,
+	}
+}
+
+// patchRepo changes the settings in the request. Only administrators of the repository may.
+func (s *Server) patchRepo(w http.ResponseWriter, r *http.Request, _ string, repo *Repository) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed := repo.settings
+	err := json.NewDecoder(r.Body).Decode(&changed)
+	switch {
+	case !repo.admin:
+		http.Error(w, "User not authorized", http.StatusForbidden)
+	case err != nil:
+		w.WriteHeader(http.StatusBadRequest)
+	case changed.Timeout < 1:
+		http.Error(w, "Timeout must be at least 1 minute", http.StatusBadRequest)
+	default:
+		repo.settings = changed
+		respond(w, repo.json())
 	}
 }
 

@@ -33,6 +33,15 @@ func (s *Server) create(r *Repository, p *Pipeline) (Pipeline, error) {
 	p.repo, p.Number, p.Status = r, int64(len(r.pipelines)+1), "created"
 	r.pipelines = append(r.pipelines, p)
 	own, config, secret := r.ownConfig, s.config, s.secret
+	if r.settings.ConfigEndpoint != "" {
+		config = r.settings.ConfigEndpoint
+	}
+	if r.settings.ConfigExclusive {
+		own = ""
+	}
+	if r.settings.SecretEndpoint != "" {
+		secret = r.settings.SecretEndpoint
+	}
 	broken := s.breakNext
 	s.breakNext = false
 	s.mu.Unlock()
@@ -64,6 +73,7 @@ func (s *Server) create(r *Repository, p *Pipeline) (Pipeline, error) {
 	}
 	p.Workflows, p.Status = []*workflow{{Name: from.workflow(), State: "pending", Children: steps}}, "pending"
 	s.queue = append(s.queue, p)
+	s.cancelPrevious(r, p)
 	c := p.copy()
 	s.mu.Unlock()
 	s.dispatch()

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"slipway/config/secret"
 )
@@ -26,6 +27,8 @@ type Options struct {
 	Capacity int
 	// Version is the version that the server reports; empty = 3.17.0.
 	Version string
+	// Minute is the real duration of a minute of a repository's timeout; 0 = a minute.
+	Minute time.Duration
 	// Environ is the environment that steps inherit from the agent; nil = PATH only.
 	Environ []string
 }
@@ -57,6 +60,9 @@ type Server struct {
 func New(o Options) *Server {
 	if o.Capacity == 0 {
 		o.Capacity = 4
+	}
+	if o.Minute == 0 {
+		o.Minute = time.Minute
 	}
 	if o.Version == "" {
 		o.Version = "3.17.0"
@@ -116,7 +122,31 @@ type Repository struct {
 	admin     bool
 	former    []string // former names
 	ownConfig string   // .woodpecker.yaml; empty = none
+	settings  Settings
 	pipelines []*Pipeline
+}
+
+// Settings are the settings of a repository that PATCH changes.
+type Settings struct {
+	Timeout         int64    `json:"timeout"` // minutes
+	CancelPrevious  []string `json:"cancel_previous_pipeline_events"`
+	ConfigEndpoint  string   `json:"config_extension_endpoint"` // empty = that of the server
+	ConfigExclusive bool     `json:"config_extension_exclusive"`
+	SecretEndpoint  string   `json:"secret_extension_endpoint"` // empty = that of the server
+}
+
+// Settings returns the settings of a repository.
+func (s *Server) Settings(r *Repository) Settings {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return r.settings
+}
+
+// Set replaces the settings of a repository, as a user does on its page.
+func (s *Server) Set(r *Repository, settings Settings) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.settings = settings
 }
 
 // AddRepository adds a repository that is not active. Users have all rights in it.
@@ -129,6 +159,7 @@ func (s *Server) AddRepository(fullName, defaultBranch string) *Repository {
 		DefaultBranch: defaultBranch,
 		push:          true,
 		admin:         true,
+		settings:      Settings{Timeout: 60, CancelPrevious: []string{"push", "pull_request"}},
 	}
 	s.repos = append(s.repos, r)
 	return r

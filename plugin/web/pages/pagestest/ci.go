@@ -21,6 +21,30 @@ type CI struct {
 	limits  []time.Duration // time limit of each inspection
 	address string
 	err     error
+	fixes   int
+	fixErr  error
+}
+
+// FailFix sets the error of further calls of Fix.
+func (c *CI) FailFix(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fixErr = err
+}
+
+// Fixes returns the number of calls of Fix.
+func (c *CI) Fixes() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fixes
+}
+
+// Fix counts its calls.
+func (c *CI) Fix(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fixes++
+	return c.fixErr
 }
 
 // SetPipelineURL sets the result of further calls of PipelineURL.
@@ -37,7 +61,7 @@ func (c *CI) InspectionLimits() []time.Duration {
 	return c.limits
 }
 
-// Inspect returns one good, one bad and one unknown finding.
+// Inspect returns one good, two bad and one unknown finding. Fix changes one of them.
 func (c *CI) Inspect(ctx context.Context) []pipeline.Finding {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,6 +73,7 @@ func (c *CI) Inspect(ctx context.Context) []pipeline.Finding {
 	return []pipeline.Finding{
 		{Subject: "server", Good: "Drone 2.28.1 at " + CIServer + ", its clock agrees"},
 		{Subject: "secret extension", Unknown: true, Good: "was not asked since the gateway started"},
+		{Subject: "timeout", Problem: "acme/builder has a timeout of 60 minutes", Fixable: true},
 		{
 			Subject: "config extension",
 			Problem: "the last request, 3s ago, was refused: <b>signed</b> with another secret",
