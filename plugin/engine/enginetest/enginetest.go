@@ -86,8 +86,8 @@ func (f Factory) runCICases(t *testing.T, env *demotest.Env, ci *CI) {
 		t.Run("CI down", func(t *testing.T) { ci.unreachable(env.For(t)) })
 		t.Run("ends before its runner starts", func(t *testing.T) { ci.endsBeforeRunner(env.For(t)) })
 		t.Run("doctor finds", func(t *testing.T) { ci.doctorFinds(env.For(t)) })
+		ci.runEndCases(t, env)
 	}
-	ci.runEndCases(t, env)
 	t.Run("response lost", func(t *testing.T) { ci.responseLost(env.For(t)) })
 	t.Run("cancel before the CI starts it", func(t *testing.T) { ci.cancelUnstarted(env.For(t)) })
 	t.Run("doctor", func(t *testing.T) { ci.doctor(env.For(t)) })
