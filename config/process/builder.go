@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -100,11 +101,44 @@ func (b *Builder) exitError() error {
 		return errors.New("it stopped at once")
 	}
 	b.mu.Lock()
-	reason := cmp.Or(b.warning, b.last)
+	reason := textOf(cmp.Or(b.warning, b.last))
 	b.mu.Unlock()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == ExitStateLocked {
 		return fmt.Errorf("%w: %s", ErrStateLocked, reason)
 	}
 	return fmt.Errorf("%w: %s", err, reason)
+}
+
+// textOf returns the message and the error of a log line in logrus's text format. It returns another line, for
+// example of a panic, as it is.
+func textOf(line string) string {
+	fields := fieldsOf(line)
+	message, hasMessage := fields["msg"]
+	_, hasLevel := fields["level"]
+	switch {
+	case !hasLevel || !hasMessage:
+		return line
+	case fields["error"] != "":
+		return message + ": " + fields["error"]
+	}
+	return message
+}
+
+// fieldsOf returns the fields of a log line, for example {"level": "error", "msg": "no space"}.
+func fieldsOf(line string) map[string]string {
+	fields := map[string]string{}
+	for {
+		name, rest, found := strings.Cut(line, "=")
+		if !found {
+			return fields
+		}
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err != nil {
+			fields[name], line, _ = strings.Cut(rest, " ")
+			continue
+		}
+		value, _ := strconv.Unquote(quoted) // a quoted prefix is valid
+		fields[name], line = value, strings.TrimPrefix(rest[len(quoted):], " ")
+	}
 }

@@ -210,3 +210,24 @@ func TestIsWarning(t *testing.T) {
 		}
 	}
 }
+
+// The error of a builder that ends has the text of its last warning, not the form of a log line.
+func TestTheErrorOfABuilderIsText(t *testing.T) {
+	for line, want := range map[string]string{
+		`slipway: no space`: "slipway: no space",
+		`time="2026-11-30T10:00:00Z" level=error msg="cannot open \"cache.db\" error=none" error="no space" path=/a`: `cannot open "cache.db" error=none: no space`,
+		`level=warning msg=late domain=b1`: "late",
+		`panic: level=x`:                   "panic: level=x",
+		`level=error`:                      "level=error",
+		`msg="no level"`:                   `msg="no level"`,
+	} {
+		builder, err := process.StartBuilder(shell("cat <<'END'\n"+line+"\nEND\nexit 3"), func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = builder.WaitReady(t.Context())
+		if want := "exit status 3: " + want; err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %q", line, err, want)
+		}
+	}
+}
