@@ -4,6 +4,7 @@ package link
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -181,12 +182,22 @@ func send(w io.Writer, name, value string) error {
 	return err
 }
 
-// receive calls f for each message until the link ends.
+// receive calls f for each message until the link ends. It skips lines that are longer than a message. The end
+// of the link shows the supervisor that all processes of the builder have ended, so no line may end it.
 func receive(link io.Reader, f func(name, value string)) {
-	lines := bufio.NewScanner(link)
-	lines.Buffer(make([]byte, maxMessage), maxMessage)
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		f(name, value)
+	lines := bufio.NewReaderSize(link, maxMessage)
+	for skip := false; ; {
+		line, err := lines.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			skip = true
+		case err != nil:
+			return
+		case skip:
+			skip = false
+		default:
+			name, value, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
+			f(name, value)
+		}
 	}
 }

@@ -104,3 +104,16 @@ func TestReceiveIgnoresWhatIsNoMessage(t *testing.T) {
 		Size: func(n int64) { t.Errorf("got size %d, want no message", n) },
 	}.Receive(strings.NewReader(text))
 }
+
+// A line that is too long must not end the link: the supervisor would remove the network of a running builder.
+func TestALineThatIsTooLongIsSkipped(t *testing.T) {
+	long := "image " + strings.Repeat("a", 1<<20) + "\n"
+	var got []any
+	link.Reports{
+		Busy:  func(busy bool) { got = append(got, busy) },
+		Image: func(name string) { got = append(got, name) },
+	}.Receive(strings.NewReader("busy \n" + long + "image a\n" + long + long + "idle \nunfinished"))
+	if diff := cmp.Diff([]any{true, "a", false}, got); diff != "" {
+		t.Errorf("reports (-want +got):\n%s", diff)
+	}
+}
