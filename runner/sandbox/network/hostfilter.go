@@ -1,7 +1,6 @@
 package network
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -65,27 +64,22 @@ func hostTables(version family) map[string][]string {
 // missingHostRules returns the input of iptables-restore --noflush that completes the host's rules, or
 // "" if they are complete. saved is the output of iptables-save.
 func missingHostRules(version family, saved string) string {
-	var b strings.Builder
-	have := savedRules(saved)
-	for _, table := range []string{"filter", "nat"} {
-		wanted := hostTables(version)[table]
-		var lines []string
+	have := ParseTables(saved)
+	missing := map[string][]string{}
+	for table, wanted := range hostTables(version) {
 		if !have.hasChains(table, wanted) {
 			for _, chain := range chainsOf(wanted) {
-				lines = append(lines, ":"+chain+" - [0:0]") // makes the chain, or removes its rules
+				missing[table] = append(missing[table], ":"+chain+" - [0:0]") // makes the chain, or removes its rules
 			}
-			lines = append(lines, wanted...)
-		}
-		for _, j := range jumps() {
-			if j.table == table && !have.has(table, "-A "+j.chain+" "+j.rule) {
-				lines = append(lines, "-I "+j.chain+" 1 "+j.rule)
-			}
-		}
-		if len(lines) > 0 {
-			fmt.Fprintf(&b, "*%s\n%s\nCOMMIT\n", table, strings.Join(lines, "\n"))
+			missing[table] = append(missing[table], wanted...)
 		}
 	}
-	return b.String()
+	for _, j := range jumps() {
+		if !have.Has(j.table, "-A "+j.chain+" "+j.rule) {
+			missing[j.table] = append(missing[j.table], "-I "+j.chain+" 1 "+j.rule)
+		}
+	}
+	return restoreInput(missing)
 }
 
 // chainsOf returns the names of the chains to which the rules belong.
@@ -97,28 +91,8 @@ func chainsOf(rules []string) []string {
 	return slices.Compact(chains)
 }
 
-// tables are the rules of a machine by table, in order.
-type tables map[string][]string
-
-func savedRules(saved string) tables {
-	have := tables{}
-	table := ""
-	for line := range strings.Lines(saved) {
-		line = strings.TrimSpace(line)
-		if name, ok := strings.CutPrefix(line, "*"); ok {
-			table = name
-		}
-		if strings.HasPrefix(line, "-A ") {
-			have[table] = append(have[table], line)
-		}
-	}
-	return have
-}
-
-func (t tables) has(table, rule string) bool { return slices.Contains(t[table], rule) }
-
 // hasChains reports whether the chains of the wanted rules have exactly these rules.
-func (t tables) hasChains(table string, wanted []string) bool {
+func (t Tables) hasChains(table string, wanted []string) bool {
 	for _, chain := range chainsOf(wanted) {
 		if !slices.Equal(rulesOf(t[table], chain), rulesOf(wanted, chain)) {
 			return false

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/moby/buildkit/util/network/cniprovider"
 
 	"slipway/runner/sandbox"
+	networks "slipway/runner/sandbox/network"
 )
 
 // All builders of a machine share the bridge and its addresses. The plugin host-local assigns the
@@ -86,60 +86,32 @@ func openCNI(ctx context.Context, state string, f sandbox.NetworkFacts) (network
 // ensureRules completes the rules of the bridge. Two programs with all rules take a quarter of the time
 // that a program for each rule takes, and each builder needs the rules before its first step.
 func ensureRules(ctx context.Context) error {
-	saved, err := exec.CommandContext(ctx, "iptables-save").Output()
-	if err != nil {
-		return fmt.Errorf("iptables-save: %w", err)
-	}
-	missing := missingRules(string(saved))
-	if missing == "" {
-		return nil
-	}
-	restore := exec.CommandContext(ctx, "iptables-restore", "--noflush", "--wait", "5")
-	restore.Stdin = strings.NewReader(missing)
-	if out, err := restore.CombinedOutput(); err != nil {
-		return fmt.Errorf(
-			"insert the rules of bridge %s: iptables-restore: %w: %s",
-			cniBridge,
-			err,
-			strings.TrimSpace(string(out)),
-		)
+	if err := networks.CompleteIPv4Rules(ctx, missingRules); err != nil {
+		return fmt.Errorf("insert the rules of bridge %s: %w", cniBridge, err)
 	}
 	return nil
 }
 
-// missingRules returns the input of iptables-restore --noflush that puts the rules of the bridge at the
-// top of their chains, or "" if the machine has them all. saved is the output of iptables-save. If one
-// rule of a table is missing, the others are moved, because the order matters.
-func missingRules(saved string) string {
-	have := map[string]bool{} // existing rules, by table and rule
-	table := ""
-	for line := range strings.Lines(saved) {
-		line = strings.TrimSpace(line)
-		if name, ok := strings.CutPrefix(line, "*"); ok {
-			table = name
-		}
-		have[table+" "+strings.TrimPrefix(line, "-A ")] = true
-	}
-	var input strings.Builder
-	for _, table := range []string{"filter", "nat"} {
+// missingRules returns the lines of iptables-restore by table that put the rules of the bridge at the top of
+// their chains. If one rule of a table is missing, the others are moved, because the order matters.
+func missingRules(have networks.Tables) map[string][]string {
+	missing := map[string][]string{}
+	for table, rules := range bridgeRules() {
 		var lines []string
-		complete := true
-		for _, rule := range bridgeRules()[table] {
-			if have[table+" "+rule] {
+		for _, rule := range rules {
+			if have.Has(table, "-A "+rule) {
 				lines = append(lines, "-D "+rule)
-			} else {
-				complete = false
 			}
 		}
-		if complete {
+		if len(lines) == len(rules) {
 			continue
 		}
-		for _, rule := range slices.Backward(bridgeRules()[table]) { // the last one is at the top
+		for _, rule := range slices.Backward(rules) { // the last one is at the top
 			lines = append(lines, "-I "+rule)
 		}
-		fmt.Fprintf(&input, "*%s\n%s\nCOMMIT\n", table, strings.Join(lines, "\n"))
+		missing[table] = lines
 	}
-	return input.String()
+	return missing
 }
 
 // dropNamespaces releases the addresses of namespaces that a killed server left. The namespaces
