@@ -1,6 +1,7 @@
 package domains
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"slipway/config/process"
+	"slipway/runner/sandbox"
 )
 
 // A domain is a trust domain with its directory, its socket and at most one builder.
@@ -66,7 +68,7 @@ func openDomain(id, dir string, group int) (*domain, error) {
 	}
 	queue, err := openQueue(listener)
 	if err == nil {
-		err = shareSocket(path, group)
+		err = sandbox.ShareSocket(path, cmp.Or(group, -1))
 	}
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -84,21 +86,6 @@ func openDomain(id, dir string, group int) (*domain, error) {
 	}
 	d.starting <- struct{}{}
 	return d, nil
-}
-
-// shareSocket makes a socket writable for its owner and a group.
-func shareSocket(path string, group int) error {
-	mode := os.FileMode(0o600)
-	if group != 0 {
-		mode = 0o660
-		if err := os.Chown(path, -1, group); err != nil {
-			return fmt.Errorf("change the group of the socket to %d: %w", group, err)
-		}
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		return fmt.Errorf("change the mode of the socket: %w", err)
-	}
-	return nil
 }
 
 // ensure starts the builder of a domain unless it runs and answers.

@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/identity"
+	"slipway/runner/sandbox"
 )
 
 const (
@@ -70,27 +70,14 @@ func (f Front) Serve(ctx context.Context, listener net.Listener) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case isTemporary(err):
-			f.Log.WithError(err).Warn("cannot accept a client")
-			select {
-			case <-time.After(acceptDelay):
-			case <-ctx.Done():
-			}
+		case sandbox.RetryAccept(ctx, err):
+			f.Log.WithError(err).Warn("cannot accept a client: will retry")
 		case err != nil:
 			return fmt.Errorf("accept clients: %w", err)
 		default:
 			clients.Go(func() { f.serve(ctx, tls.Server(conn, config)) })
 		}
 	}
-}
-
-// acceptDelay is the delay after an error of Accept that may go away, for example too many open files.
-const acceptDelay = 100 * time.Millisecond
-
-func isTemporary(err error) bool {
-	var network net.Error
-	//nolint:staticcheck // Temporary is deprecated because few errors have it, but the errors of Accept do
-	return errors.As(err, &network) && network.Temporary()
 }
 
 // serve serves one client until one side ends the connection, or ctx ends.

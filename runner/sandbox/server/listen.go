@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/server/calls"
 )
 
@@ -53,23 +55,9 @@ func listenUnix(ctx context.Context, path string, group int) (net.Listener, erro
 	if err != nil {
 		return nil, fmt.Errorf("listen on unix://%s: %w", path, err)
 	}
-	if err := shareSocket(path, group); err != nil {
+	if err := sandbox.ShareSocket(path, cmp.Or(group, os.Getegid())); err != nil {
 		_ = listener.Close()
 		return nil, err
 	}
 	return listener, nil
-}
-
-// shareSocket makes the socket writable for a group. To connect, a process needs write permission,
-// and before the change only the owner has it.
-func shareSocket(path string, group int) error {
-	if group != 0 && group != os.Getegid() {
-		if err := os.Chown(path, -1, group); err != nil {
-			return fmt.Errorf("change the group of the socket to %d: %w", group, err)
-		}
-	}
-	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // the group needs access
-		return fmt.Errorf("make the socket writable for group %d: %w", group, err)
-	}
-	return nil
 }

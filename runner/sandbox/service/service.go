@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -24,6 +23,7 @@ import (
 	"slipway/config/netpolicy"
 	"slipway/config/safe"
 	"slipway/runner/attemptca"
+	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/disk"
 )
 
@@ -102,7 +102,7 @@ type Sandbox interface {
 }
 
 // maxAttempts bounds the running attempts of a service. A gateway has its own limit below it.
-const maxAttempts = 256
+const maxAttempts = buildservice.MaxRunners
 
 // requestTimeout bounds the wait for the first message of a connection.
 const requestTimeout = 10 * time.Second
@@ -151,12 +151,8 @@ func (s *Service) Serve(ctx context.Context, listener *net.UnixListener) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case isTemporary(err):
+		case sandbox.RetryAccept(ctx, err):
 			s.o.Log.WithError(err).Warn("cannot accept a connection: will retry")
-			select {
-			case <-time.After(acceptDelay):
-			case <-ctx.Done():
-			}
 			continue
 		case err != nil:
 			return fmt.Errorf("accept a connection of the gateway: %w", err)
@@ -167,15 +163,6 @@ func (s *Service) Serve(ctx context.Context, listener *net.UnixListener) error {
 			s.admitConnection(ctx, conn)
 		})
 	}
-}
-
-// acceptDelay is the delay after an error of Accept that may go away.
-const acceptDelay = 100 * time.Millisecond
-
-// isTemporary reports whether a later Accept may work: too many files are open, or memory is short.
-func isTemporary(err error) bool {
-	var errno syscall.Errno
-	return errors.As(err, &errno) && errno.Temporary()
 }
 
 // admitConnection serves a connection, unless its user has too many.

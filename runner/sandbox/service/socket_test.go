@@ -53,18 +53,6 @@ func TestAReplacedSocketIsNotGivenAway(t *testing.T) {
 	}
 }
 
-// Attempts must not end because the process has too many open files for a moment.
-func TestErrorsOfAcceptThatMayGoAway(t *testing.T) {
-	for errno, want := range map[syscall.Errno]bool{
-		syscall.EMFILE: true, syscall.ENFILE: true, syscall.EBADF: false, syscall.EINVAL: false,
-	} {
-		err := &net.OpError{Op: "accept", Net: "unixpacket", Err: os.NewSyscallError("accept4", errno)}
-		if got := isTemporary(err); got != want {
-			t.Errorf("%v: got temporary %t, want %t", err, got, want)
-		}
-	}
-}
-
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
