@@ -49,7 +49,7 @@ func New(ctx context.Context, o HostOptions) (*Host, error) {
 	if err := os.MkdirAll(o.Dir, 0o711); err != nil { //nolint:gosec // G301: sandboxes traverse it
 		return nil, fmt.Errorf("prepare sandboxes: %w", err)
 	}
-	if err := sweep(o.Dir); err != nil {
+	if err := Sweep(o.Dir); err != nil {
 		return nil, fmt.Errorf("prepare sandboxes: %w", err)
 	}
 	if err := checkTraversable(o.Dir); err != nil {
@@ -105,8 +105,9 @@ func (h *Host) acquireIDs() (ids idmap.IDs, release func(), err error) {
 	return h.ranges.Acquire()
 }
 
-// sweep removes the directories of sandboxes and root file systems of a killed process.
-func sweep(dir string) error {
+// Sweep removes the directories of sandboxes and root file systems that a killed process left in a directory, and
+// their cgroups. The caller makes sure that no other process uses the directory.
+func Sweep(dir string) error {
 	var errs []error
 	if err := sweepGroups(); err != nil {
 		return err

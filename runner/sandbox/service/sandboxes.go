@@ -33,27 +33,21 @@ type HostSandboxes struct {
 	o        SandboxOptions
 	prepare  func() (*container.Host, error) // prepares the machine once
 	prepared atomic.Pointer[container.Host]  // the result of prepare; nil = none yet
-	groups   func() groups
+	groups   func() groups                   // makes the groups once
+	made     atomic.Pointer[groups]          // the result of groups; nil = none yet
 }
 
 var _ Sandboxes = (*HostSandboxes)(nil)
 
-// NewHostSandboxes returns the sandboxes of this machine. It removes the networks that a killed process left.
-// The first Level or Open prepares the machine, which takes a second of processor time, so builds without
-// hooks never wait for it.
+// NewHostSandboxes returns the sandboxes of this machine. In the background, it removes the networks, the boxes and
+// the groups that a killed process left. The first Level or Open prepares the machine, which takes a second of
+// processor time, so builds without hooks never wait for it.
 func NewHostSandboxes(ctx context.Context, o SandboxOptions) *HostSandboxes {
 	s := &HostSandboxes{o: o}
-	sweep := sync.OnceFunc(func() {
-		if !sandbox.Privileged() {
-			return
-		}
-		if err := network.Sweep(); err != nil {
-			o.Log.WithError(err).Warn("cannot remove the networks of an earlier builder service")
-		}
-	})
-	go sweep()
+	swept := sync.OnceFunc(func() { sweep(ctx, o) })
+	go swept()
 	s.prepare = sync.OnceValues(func() (*container.Host, error) {
-		sweep()
+		swept()
 		host, err := prepareHost(ctx, o.Dir)
 		if err != nil {
 			if ctx.Err() == nil { // the service does not stop
@@ -64,8 +58,40 @@ func NewHostSandboxes(ctx context.Context, o SandboxOptions) *HostSandboxes {
 		s.prepared.Store(host)
 		return host, nil
 	})
-	s.groups = sync.OnceValue(func() groups { return makeGroups(o) })
+	s.groups = sync.OnceValue(func() groups {
+		all := makeGroups(o)
+		s.made.Store(&all)
+		return all
+	})
 	return s
+}
+
+// sweep removes all that a killed service left outside of its namespaces, and the files of its sandboxes.
+func sweep(ctx context.Context, o SandboxOptions) {
+	if err := container.Sweep(o.Dir); err != nil {
+		o.Log.WithError(err).Warn("cannot remove the sandboxes of an earlier builder service")
+	}
+	if !sandbox.Privileged() {
+		return
+	}
+	if err := network.Sweep(); err != nil {
+		o.Log.WithError(err).Warn("cannot remove the networks of an earlier builder service")
+	}
+	if err := sweepGroups(ctx); err != nil && ctx.Err() == nil {
+		o.Log.WithError(err).Warn("cannot remove the cgroups of an earlier builder service")
+	}
+}
+
+// sweepGroups removes the groups of ended services and builders. A machine without groups has none to remove.
+func sweepGroups(ctx context.Context) error {
+	tree, err := cgroup.Find()
+	if err != nil {
+		return nil // makeGroups reports it
+	}
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	_, err = tree.Sweep(ctx)
+	return err
 }
 
 // prepareHost prepares the machine, and tries a sandbox.
@@ -95,8 +121,8 @@ func (s *HostSandboxes) Level() buildservice.Level {
 	if !sandbox.Privileged() {
 		level.NotHeld = append(
 			level.NotHeld,
-			"disk: the disk of a build is in memory, and caches can fill the disk of the machine, "+
-				"because the builder service is not root of the machine",
+			"disk: the disk of a build is in memory, and caches are measured, so a build can exceed SLIPWAY_BUILDER_DISK "+
+				"until it is stopped, because the builder service is not root of the machine",
 		)
 	}
 	return level
@@ -110,13 +136,13 @@ func (s *HostSandboxes) Close() {
 			s.o.Log.WithError(err).Warn("cannot remove the files of the sandboxes")
 		}
 	}
-	owner := s.groups().owner
-	if owner == nil {
+	made := s.made.Load()
+	if made == nil || made.owner == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	if err := owner.Close(ctx); err != nil {
+	if err := made.owner.Close(ctx); err != nil {
 		s.o.Log.WithError(err).Warn("cannot remove the cgroups of the sandboxes")
 	}
 }

@@ -30,6 +30,8 @@ func TestMain(m *testing.M) {
 		os.Exit(guest.Main())
 	case len(os.Args) > 1 && os.Args[1] == "builder":
 		os.Exit(runBuilder())
+	case len(os.Args) > 1 && os.Args[1] == "runner":
+		os.Exit(runRunner())
 	case os.Getenv(worldVariable) != "" || os.Geteuid() != 0:
 		os.Exit(m.Run())
 	}
