@@ -1,7 +1,7 @@
 # make demo    runs the whole loop on this machine with real git, BuildKit and registry: a push becomes
 #              an image and a successful status (ARGS=--once checks the results and exits)
 # make test    runs every test, with the race detector if the package starts no builder, and writes
-#              pictures of the pages to screenshots/
+#              pictures of the pages to screenshots/. It names the skipped tests
 # make lint    runs gofmt, go vet and golangci-lint, and checks go.mod
 # make cover   runs every test and prints the statement coverage
 # make trust   runs all tests with the race detector, then the long tests (more kills, more disorder),
@@ -29,6 +29,9 @@ CLIENTS       := plugin/bitbucket/bitbuckettest/clients
 # our code is still checked.
 RACE          := -race -gcflags=modernc.org/...=-race=false
 
+# go test that names the skipped tests. SKIPS=-strict fails if .ci/allowed-skips does not have one.
+SKIPTEST      := $(CURDIR)/bin/skiptest -allow $(CURDIR)/.ci/allowed-skips $(SKIPS) --
+
 # Packages whose tests mount, make namespaces or start builders. They run as root.
 PRIVILEGED    := ./runner ./runner/buildkit/... ./runner/sandbox/... ./runner/attemptserver/... ./plugin/engine/... ./plugin/demo/...
 
@@ -47,6 +50,7 @@ test cover: export SLIPWAY_SCREENSHOTS ?= $(CURDIR)/screenshots
 # Directory of the step's programs, for their test.
 test cover trust: export SLIPWAY_TEST_STEP_PROGRAMS = $(CURDIR)/bin/test
 test cover trust: bin/test
+test: bin/skiptest
 
 # Fuzz targets of make trust: package:target.
 FUZZ := plugin/gitproxy:FuzzRoute runner/source:FuzzSameRepository config/secret:FuzzStream config/secret:FuzzMixed config:FuzzLoadGateway config:FuzzLoadGatewayWithoutABuilder \
@@ -70,10 +74,13 @@ build:
 
 test:
 	@./.ci/install $(RUNTIME) $(TESTING) gcc libc6-dev
-	go test $(RACE) -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/buildkit|runner/sandbox|runner/attemptserver|plugin/engine|plugin/demo)')
-	go test -timeout 15m -p 4 $(AS_ROOT) $(PRIVILEGED)
+	$(SKIPTEST) $(RACE) -timeout 15m $$(go list ./... | grep -vE '^slipway/(runner$$|runner/buildkit|runner/sandbox|runner/attemptserver|plugin/engine|plugin/demo)')
+	$(SKIPTEST) -timeout 15m -p 4 $(AS_ROOT) $(PRIVILEGED)
 	@command -v npm >/dev/null || ./.ci/install npm
-	cd $(CLIENTS) && go test -timeout 15m ./...
+	cd $(CLIENTS) && $(SKIPTEST) -timeout 15m ./...
+
+bin/skiptest: FORCE
+	go build -o bin/skiptest ./config/skiptest
 
 bin/test: FORCE
 	go build -o bin/test/ ./runner/slipway ./runner/slipway-builder
