@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 )
 
 // Mask replaces the value of a Secret wherever it is printed.
@@ -40,6 +41,16 @@ func (s Secret) Reveal() string {
 
 // IsZero reports whether the secret is empty.
 func (s Secret) IsZero() bool { return s.value == nil }
+
+// TrimLineBreaks returns the secret without line breaks at its end. A secret that was stored from a file often
+// ends with one. Like `docker login --password-stdin`, use it for values that have one line.
+func (s Secret) TrimLineBreaks() Secret {
+	value := s.Reveal()
+	if trimmed := strings.TrimRight(value, "\r\n"); trimmed != value {
+		return New(trimmed)
+	}
+	return s
+}
 
 // Equal compares in constant time for values of equal length.
 func (s Secret) Equal(other Secret) bool {

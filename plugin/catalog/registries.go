@@ -39,6 +39,7 @@ func (c *Catalog) SaveRegistry(ctx context.Context, r autobuild.Registry) (autob
 		return autobuild.Registry{}, invalid("host", "%s", err)
 	}
 	r.Host, r.Username = host, strings.TrimSpace(r.Username)
+	r.Password = r.Password.TrimLineBreaks()
 	r, err = c.keepPassword(ctx, r)
 	if err != nil {
 		return autobuild.Registry{}, err

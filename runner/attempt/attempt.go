@@ -23,6 +23,7 @@ import (
 	"slipway/runner/logins"
 	"slipway/runner/publish"
 	"slipway/runner/report"
+	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/confine"
 	"slipway/runner/settings"
 	"slipway/runner/spec"
@@ -120,11 +121,11 @@ func finishUnclaimed(ctx context.Context, client *report.Client, err error) erro
 
 // runSession works while a session reports: the gateway sees the log and may cancel.
 func (o Options) runSession(ctx context.Context, client *report.Client, s spec.Spec) (spec.Result, error) {
-	dir, err := os.MkdirTemp(o.Settings.Workdir, "slipway-")
+	dir, remove, err := sandbox.MakeTempDir(o.Settings.Workdir)
 	if err != nil {
 		return resultOf(ctx, fmt.Errorf("make the work directory: %w", err)), nil
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer remove()
 	stepLogins, notes, err := o.stepLogins(s.Image)
 	if err != nil {
 		return resultOf(ctx, failed(reasonConfig, err)), nil

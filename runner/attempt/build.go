@@ -53,6 +53,9 @@ func (j *job) buildDockerfile(ctx context.Context, c checkout, builder *builderC
 		return built{}, err
 	}
 	b.image, err = publish.Build(ctx, builder.Builder, b.request, j.log)
+	if builder.stop != nil {
+		publish.ExplainKilled(err)
+	}
 	return b, err
 }
 

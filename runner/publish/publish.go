@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 
 	"github.com/cenkalti/backoff/v5"
 
@@ -14,6 +15,7 @@ import (
 	"slipway/runner/buildkit"
 	"slipway/runner/buildlog"
 	"slipway/runner/registry"
+	"slipway/runner/sandbox"
 )
 
 // A Builder builds and pushes images; *buildkit.Client is one.
@@ -55,13 +57,24 @@ func Build(ctx context.Context, b Builder, r buildkit.Request, log buildlog.Log)
 	return image, err
 }
 
+// ExplainKilled sets the reason of a build error if SIGKILL ended a command in a builder that this process
+// has started. It leaves other errors as they are.
+func ExplainKilled(err error) {
+	var failed *buildkit.BuildError
+	if errors.As(err, &failed) && failed.OutOfMemory() && failed.Limit == "" {
+		failed.Reason = sandbox.KilledHint()
+	}
+}
+
 // RegistryOptions configure NewRegistryClient.
 type RegistryOptions struct {
 	Version string          // of this program
 	Backoff backoff.BackOff // nil = the client's own
 	Guard   registry.Guard  // nil = no check of addresses
-	Certs   string          // directory of registries' certificates; empty = registry.CertsDir
-	Log     buildlog.Log    // receives each retry
+	// Transport sends the requests; nil = the client's own.
+	Transport http.RoundTripper
+	Certs     string       // directory of registries' certificates; empty = registry.CertsDir
+	Log       buildlog.Log // receives each retry
 }
 
 // NewRegistryClient returns a client that logs each retry.
@@ -71,6 +84,7 @@ func NewRegistryClient(o RegistryOptions) *registry.Client {
 		Backoff:   o.Backoff,
 		Guard:     o.Guard,
 		Certs:     o.Certs,
+		Transport: o.Transport,
 		OnRetry:   o.Log.Attempt,
 	})
 }

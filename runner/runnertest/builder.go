@@ -3,6 +3,7 @@ package runnertest
 import (
 	"context"
 	"io"
+	"net/http"
 	"os"
 	"testing"
 	"time"
@@ -31,6 +32,8 @@ type Builder struct {
 	// Publish is called with the digest of a build that the builder may push itself. nil = it cannot.
 	Publish func(digest string) error
 	Ran     []hints.Step // steps in the result of each build
+	// Transport sends the requests of Push to registries; nil = the client's own.
+	Transport http.RoundTripper
 
 	Requests []buildkit.Request
 	Mounts   []string // the MountFrom of each Push
@@ -96,7 +99,7 @@ func (b *Builder) Push(ctx context.Context, r buildkit.Request, digest string) e
 		b.OnUpload = nil
 		act()
 	}
-	client := registry.New(registry.Options{Backoff: NoBackoff(), Guard: r.Guard})
+	client := registry.New(registry.Options{Backoff: NoBackoff(), Guard: r.Guard, Transport: b.Transport})
 	return client.Upload(ctx, r.Image, digest, img, registry.LoginFor(r.Image, r.Registries))
 }
 

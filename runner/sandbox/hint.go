@@ -6,11 +6,24 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"slipway/config/size"
 	"slipway/runner/ci"
+	"slipway/runner/sandbox/cgroup"
 )
 
 // remoteBuilderHint is the fix that works in every CI. The step then needs no privilege.
 const remoteBuilderHint = "use a builder elsewhere: setting builder (PLUGIN_BUILDER, or SLIPWAY_BUILDER)"
+
+// KilledHint explains a command that SIGKILL ended in the builder that StartLocal started. It shares the
+// memory of this process's container.
+func KilledHint() string {
+	limit := "no limit but the machine's memory is set"
+	if bytes := cgroup.OwnMemory(); bytes > 0 {
+		limit = "the limit of this step's memory is " + size.Format(bytes)
+	}
+	return "the command was killed (SIGKILL, exit code 137), as the kernel does when memory is short; " + limit +
+		": give the step more memory in the CI, or " + remoteBuilderHint
+}
 
 // withHint adds a fix to the error of a builder that cannot start. environ is the step's environment,
 // which identifies the CI.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"slipway/config/grammar"
@@ -35,14 +34,13 @@ func StartLocal(ctx context.Context, b LocalBuilder) (address string, stop func(
 	if err != nil {
 		return "", nil, err
 	}
-	dir, err := os.MkdirTemp("", "slipway-")
+	dir, remove, err := MakeTempDir("")
 	if err != nil {
 		return "", nil, fmt.Errorf(
 			"create a directory for the builder: %w: set TMPDIR to a writable directory, for example a volume",
 			err,
 		)
 	}
-	remove := func() { _ = os.RemoveAll(dir) }
 	child, err := b.start(ctx, dir, cache)
 	if err != nil {
 		remove()

@@ -163,7 +163,7 @@ func TestBuildOptionFaultsNameTheSetting(t *testing.T) {
 			`PLUGIN_BUILD_ARGS={canary`:                    "PLUGIN_BUILD_ARGS begins with {",
 			"PLUGIN_ADD_HOST=db":                           `PLUGIN_ADD_HOST has "db"`,
 			"PLUGIN_ADD_HOST=db:host-gateway":              "PLUGIN_ADD_HOST has",
-			"PLUGIN_LABELS=a":                              "PLUGIN_LABELS: entry 1 is not NAME=value",
+			"PLUGIN_LABELS==a":                             "PLUGIN_LABELS: entry 1 is not NAME=value",
 			"PLUGIN_LABEL=a b=1":                           "PLUGIN_LABEL: entry 1",
 			`PLUGIN_CUSTOM_LABELS={"a b":"1"}`:             `PLUGIN_CUSTOM_LABELS has "a b"`,
 			"PLUGIN_AUTO_LABEL=2":                          "PLUGIN_AUTO_LABEL is",

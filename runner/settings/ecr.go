@@ -173,7 +173,20 @@ func (r *stepReader) chooseKey(e *ECR, listed ECR) error {
 	case v.keyID == "" && e.KeyID != "":
 		r.Origins[awsKeyName] = awsKeyEnv
 	}
+	if e.trimLineBreaks() {
+		r.warnTrimmed(r.Origins[awsKeyName] + " or its secret")
+	}
 	return nil
+}
+
+// trimLineBreaks leaves out line breaks at the end of the key, and reports whether there was one.
+func (e *ECR) trimLineBreaks() bool {
+	id, key, session := strings.TrimRight(e.KeyID, "\r\n"), e.KeySecret.TrimLineBreaks(), e.Session.TrimLineBreaks()
+	trimmed := id != e.KeyID || !key.Equal(e.KeySecret) || !session.Equal(e.Session)
+	e.KeyID = id
+	e.KeySecret = key
+	e.Session = session
+	return trimmed
 }
 
 // findImages sets Host, if it is not set, to the first Amazon registry of an image. It sets Repositories to

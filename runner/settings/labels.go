@@ -50,7 +50,8 @@ func labelTable() table.Table[stepReader] {
 	}
 }
 
-// addLabels adds the labels of a list NAME=value, or of a JSON object.
+// addLabels adds the labels of a list NAME=value, or of a JSON object. A NAME alone has an empty value, as
+// in `docker build --label NAME`.
 func addLabels(setting, text string, to map[string]string) error {
 	if strings.HasPrefix(strings.TrimSpace(text), "{") {
 		all, err := table.ParseObject(setting, text)
@@ -64,8 +65,8 @@ func addLabels(setting, text string, to map[string]string) error {
 	}
 	entries, err := table.ParseList(setting, text)
 	for i, entry := range entries {
-		name, value, found := strings.Cut(entry, "=")
-		if !found || !isLabelName(name) {
+		name, value, _ := strings.Cut(entry, "=")
+		if !isLabelName(name) {
 			err = errors.Join(err, entryError(setting, i))
 			continue
 		}

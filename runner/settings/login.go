@@ -104,7 +104,7 @@ func loginTable() table.Table[loginValues] {
 		{
 			Name: insecureName, Default: "false",
 			Help: "true: the registry (setting registry, else that of the first login, else the image's) " +
-				"uses plain HTTP; or a list of the registries that use it",
+				"has plain HTTP, or a certificate that is not checked; or a list of such registries",
 			Set: table.Text(func(l *loginValues) *string { return &l.insecure }),
 		},
 	}
@@ -115,19 +115,23 @@ func loginTable() table.Table[loginValues] {
 // name is an identity token (OAuth 2's refresh token).
 type Login struct {
 	spec.RegistryCredential
-	Origin string // the settings that it came from, for errors
-	Stored bool   // in a config.json, which may hold logins that the step does not need
+	Origin  string // the settings that it came from, for errors
+	Stored  bool   // in a config.json, which may hold logins that the step does not need
+	Trimmed bool   // the user name or the password ended with a line break, which is left out
 }
 
 // Anonymous reports whether the step sends no credential to the registry.
 func (l Login) Anonymous() bool { return l.Username == "" && l.Password.IsZero() }
 
+// newLogin returns a login without a registry. It leaves out line breaks at the end of the values: secrets
+// that were stored from files have them, and `docker login --password-stdin` leaves them out, too.
 func newLogin(user, password, origin string) Login {
+	name := strings.TrimRight(user, "\r\n")
+	value := secret.New(password).TrimLineBreaks()
 	return Login{
-		RegistryCredential: spec.RegistryCredential{
-			Credential: spec.Credential{Username: user, Password: secret.New(password)},
-		},
-		Origin: origin,
+		RegistryCredential: spec.RegistryCredential{Credential: spec.Credential{Username: name, Password: value}},
+		Origin:             origin,
+		Trimmed:            name != user || value.Reveal() != password,
 	}
 }
 

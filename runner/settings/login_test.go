@@ -81,6 +81,42 @@ func TestWhichRegistryALoginIsFor(t *testing.T) {
 				"PLUGIN_BASE_IMAGE_USERNAME=b", "PLUGIN_BASE_IMAGE_PASSWORD=b", `PLUGIN_CONFIG={"auths":{"https://ghcr.io":{"username":"u","password":"p"}}}`),
 			[]string{"ghcr.io" + mainIs},
 		},
+		"the Hub's, which logins have, too": {
+			append(ci, `PLUGIN_REPO=["acme/app","a.example.com:5050/app"]`, logins(hubURL)),
+			[]string{"docker.io" + mainIs},
+		},
+		"another setting's user and password": {
+			append(ci, `PLUGIN_REPO=["ghcr.io/acme/app","quay.io/acme/app"]`,
+				`PLUGIN_LOGINS=[{"registry":"ghcr.io","username":"ci","password":"pw"}]`),
+			[]string{"ghcr.io" + mainIs},
+		},
+		"another setting's user, and not its password": {
+			append(ci, `PLUGIN_REPO=["ghcr.io/acme/app","quay.io/acme/app"]`,
+				`PLUGIN_LOGINS=[{"registry":"ghcr.io","username":"ci","password":"pw2"}]`),
+			[]string{"quay.io" + mainIs, "ghcr.io ci:pw2 PLUGIN_LOGINS (entry 1)"},
+		},
+		"the base image's user and password": {
+			append(ci, "PLUGIN_REPO=a.example.com:5050/app", "PLUGIN_BASE_IMAGE_REGISTRY=docker.io",
+				"PLUGIN_BASE_IMAGE_USERNAME=ci", "PLUGIN_BASE_IMAGE_PASSWORD=pw"),
+			[]string{"docker.io" + mainIs},
+		},
+		"Google's token, beside an image of Docker Hub": {
+			[]string{"PLUGIN_REPO=acme/app,gcr.io/acme/app", "ACCESS_TOKEN=tok"},
+			[]string{"gcr.io oauth2accesstoken:tok ACCESS_TOKEN"},
+		},
+		"Google's key, beside an image of Docker Hub": {
+			[]string{"PLUGIN_REPO=acme/app,gcr.io/acme/app", "PLUGIN_USERNAME=_json_key", "PLUGIN_PASSWORD=pw"},
+			[]string{"gcr.io _json_key:pw PLUGIN_USERNAME and PLUGIN_PASSWORD"},
+		},
+		"Amazon's password, beside an image of Docker Hub": {
+			[]string{
+				"PLUGIN_REPO=acme/app,123456789012.dkr.ecr.eu-west-1.amazonaws.com/app",
+				"PLUGIN_USERNAME=AWS", "PLUGIN_PASSWORD=pw",
+			},
+			[]string{
+				"123456789012.dkr.ecr.eu-west-1.amazonaws.com AWS:pw PLUGIN_USERNAME and PLUGIN_PASSWORD",
+			},
+		},
 		"a path within a registry": {
 			append(ci, "PLUGIN_REPO=ghcr.io/acme/app", logins("ghcr.io/other")),
 			[]string{"ghcr.io" + mainIs, "ghcr.io/other robot1:pw1 PLUGIN_LOGINS (entry 1)"},
@@ -271,5 +307,63 @@ func TestHalfALoginIsEnoughWhereNothingIsPushed(t *testing.T) {
 		got := readPlugin(t, "PLUGIN_USERNAME=ci", "PLUGIN_REGISTRY=elsewhere.example.com", line)
 		checkEqual(t, line+": number of logins", len(got.Logins), 0)
 		checkNotes(t, line, got.Warnings, "PLUGIN_PASSWORD is not set")
+	}
+}
+
+// A secret that was stored from a file ends with a line break, which docker login leaves out, too.
+func TestALineBreakAtTheEndOfALogin(t *testing.T) {
+	const note = "the line break at the end of "
+	for name, c := range map[string]struct {
+		environ []string
+		want    []string // logins; empty = another value
+		note    string
+	}{
+		"password": {
+			[]string{"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=pw\n"},
+			[]string{"registry.example.com" + mainIs}, "PLUGIN_USERNAME and PLUGIN_PASSWORD",
+		},
+		"user name, of Windows": {
+			[]string{"PLUGIN_USERNAME=ci\r\n", "PLUGIN_PASSWORD=pw\r\n"},
+			[]string{"registry.example.com" + mainIs}, "PLUGIN_USERNAME and PLUGIN_PASSWORD",
+		},
+		"logins": {
+			[]string{`PLUGIN_LOGINS=[{"registry":"ghcr.io","username":"a","password":"b\n"}]`},
+			[]string{"ghcr.io a:b PLUGIN_LOGINS (entry 1)"}, "PLUGIN_LOGINS (entry 1)",
+		},
+		"config": {
+			[]string{`PLUGIN_CONFIG={"auths":{"ghcr.io":{"auth":"` + auth("a", "b\n") + `"}}}`},
+			[]string{"ghcr.io a:b PLUGIN_CONFIG (auths of ghcr.io)"}, "PLUGIN_CONFIG (auths of ghcr.io)",
+		},
+		"access token": {
+			[]string{"PLUGIN_ACCESS_TOKEN=tok\n"},
+			[]string{"registry.example.com oauth2accesstoken:tok PLUGIN_ACCESS_TOKEN"}, "PLUGIN_ACCESS_TOKEN",
+		},
+		"Amazon's key": {
+			[]string{
+				"PLUGIN_REPO=123456789012.dkr.ecr.eu-west-1.amazonaws.com/app",
+				"PLUGIN_AWS_ACCESS_KEY_ID=AKIA\n", "PLUGIN_AWS_SECRET_ACCESS_KEY=key\n",
+			},
+			[]string{}, "PLUGIN_AWS_ACCESS_KEY_ID or its secret",
+		},
+		"Bitbucket's token": {[]string{"PLUGIN_BITBUCKET_TOKEN=tok\n"}, []string{}, "the credential for Bitbucket"},
+		"within the password": {
+			[]string{"PLUGIN_USERNAME=ci", "PLUGIN_PASSWORD=a\nb"},
+			[]string{"registry.example.com ci:a\nb PLUGIN_USERNAME and PLUGIN_PASSWORD"}, "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := readPlugin(t, c.environ...)
+			checkSame(t, "logins", known(p), c.want)
+			notes := strings.Join(p.Warnings, "\n")
+			if c.note == "" && strings.Contains(notes, note) {
+				t.Errorf("got notes %q, want none on a line break", notes)
+			}
+			if c.note != "" && !strings.Contains(notes, note+c.note) {
+				t.Errorf("got notes %q, want %q in them", notes, note+c.note)
+			}
+			if got := p.ECR.KeySecret.Reveal() + p.Status.Credential.Password.Reveal(); strings.Contains(got, "\n") {
+				t.Errorf("other secrets: got %q, want no line break", got)
+			}
+		})
 	}
 }

@@ -50,7 +50,7 @@ func (p Plugin) Registries() []spec.RegistryCredential {
 func (p *Plugin) useLogins(l StepLogins) error {
 	l.Main.Host = l.Named
 	if l.Named == "" {
-		l.Main.Host = p.impliedRegistry(slices.Concat(l.Several, l.Configured))
+		l.Main.Host = p.impliedRegistry(l.Main, l.others())
 	}
 	plain := l.Named // the registry that PLUGIN_INSECURE=true is about
 	for _, one := range slices.Concat([]Login{l.Main}, l.Several) {
@@ -64,6 +64,15 @@ func (p *Plugin) useLogins(l StepLogins) error {
 	return p.applyInsecure(l.Insecure, plain)
 }
 
+// others returns the logins of all settings that name their registry.
+func (l StepLogins) others() []Login {
+	all := slices.Concat(l.Several, l.Configured)
+	if !l.Base.Anonymous() {
+		all = append(all, l.Base)
+	}
+	return all
+}
+
 // addLogin adds a login, unless its registry has one.
 func (p *Plugin) addLogin(l Login) {
 	if l.Anonymous() {
@@ -75,24 +84,56 @@ func (p *Plugin) addLogin(l Login) {
 			return
 		}
 	}
+	if l.Trimmed {
+		p.warnTrimmed(l.Origin)
+	}
 	p.Logins = append(p.Logins, l)
 }
 
-// impliedRegistry returns the registry of user name and password if no setting names it. It is the
-// registry of an image for which no other setting has a login. Docker Hub precedes other registries,
-// because it is the default of Docker's plugins.
-func (p *Plugin) impliedRegistry(others []Login) string {
-	implied := ""
-	for _, image := range p.Images {
-		credentials := Plugin{Logins: others}.Registries()
-		if registry.Match(image, credentials) < 0 && (implied == "" || grammar.ImageHost(image) == hubHost) {
-			implied = grammar.ImageHost(image)
-		}
-	}
-	if implied == "" {
+// warnTrimmed notes a value without its last line break.
+func (p *Plugin) warnTrimmed(origin string) {
+	p.warn("the line break at the end of %s is left out: store the secret without it", origin)
+}
+
+// impliedRegistry returns the registry of user name and password if no setting names it. Docker Hub is first,
+// because it is the default of Docker's plugins. Another setting with the same user name and password names
+// their registry. Else it is the registry of an image for which no other setting has a login.
+func (p *Plugin) impliedRegistry(main Login, others []Login) string {
+	images := imagesOf(main.Username, p.Images)
+	if slices.ContainsFunc(images, func(image string) bool { return grammar.ImageHost(image) == hubHost }) {
 		return hubHost
 	}
-	return implied
+	for _, other := range others {
+		if !main.Anonymous() && main.Username == other.Username && main.Password.Equal(other.Password) {
+			return other.Host
+		}
+	}
+	credentials := Plugin{Logins: others}.Registries()
+	for _, image := range images {
+		if registry.Match(image, credentials) < 0 {
+			return grammar.ImageHost(image)
+		}
+	}
+	return hubHost
+}
+
+// imagesOf returns the images in the registries of a cloud for a user name that only this cloud has. It
+// returns all images for other user names, and if there is no such image.
+func imagesOf(user string, images []string) []string {
+	var inCloud func(image string) bool
+	switch user {
+	case googleUser, "_json_key", "_json_key_base64":
+		inCloud = isGoogle
+	case "AWS":
+		inCloud = func(image string) bool { return ecrHost.MatchString(grammar.ImageHost(image)) }
+	default:
+		return images
+	}
+	found := slices.DeleteFunc(slices.Clone(images), func(image string) bool { return !inCloud(image) })
+	if len(found) == 0 {
+		return images
+	}
+	return found
 }
 
 // checkRegistry rejects a registry without an image if an image has no login. Otherwise the image would be

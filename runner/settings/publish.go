@@ -259,6 +259,11 @@ func (r *stepReader) applyStatus() error {
 		return errors.New("PLUGIN_BITBUCKET_PASSWORD is set without PLUGIN_BITBUCKET_USERNAME: " +
 			"set both, or only PLUGIN_BITBUCKET_TOKEN")
 	}
+	given := r.Status.Credential.Password
+	r.Status.Credential.Password = given.TrimLineBreaks()
+	if !r.Status.Credential.Password.Equal(given) {
+		r.warnTrimmed("the credential for Bitbucket (PLUGIN_BITBUCKET_TOKEN or PLUGIN_BITBUCKET_PASSWORD)")
+	}
 	return nil
 }
 

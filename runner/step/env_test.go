@@ -3,6 +3,9 @@ package step_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -60,7 +63,30 @@ func (e *env) runWith(ctx context.Context, s settings.Plugin) (log string, err e
 		Dial: func(ctx context.Context, _ string, _ identity.Identity) (publish.Builder, error) {
 			return e.Builder, e.Builder.Dial(ctx)
 		},
-		Backoff: runnertest.NoBackoff,
+		Backoff:   runnertest.NoBackoff,
+		Transport: loopbackOnly{},
+	})
+	return out.String(), err
+}
+
+// loopbackOnly refuses requests that would leave the machine.
+type loopbackOnly struct{}
+
+// RoundTrip implements http.RoundTripper.
+func (loopbackOnly) RoundTrip(r *http.Request) (*http.Response, error) {
+	if ip := net.ParseIP(r.URL.Hostname()); ip == nil || !ip.IsLoopback() {
+		return nil, fmt.Errorf("%s is outside of the test", r.URL.Host)
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// runOn runs the step with a network of its own, without a builder's build.
+func (e *env) runOn(network http.RoundTripper, s settings.Plugin) (log string, err error) {
+	e.t.Helper()
+	var out bytes.Buffer
+	err = step.Run(e.t.Context(), step.Options{
+		Settings: s, Output: &out, Backoff: runnertest.NoBackoff, Transport: network,
+		Dial: func(context.Context, string, identity.Identity) (publish.Builder, error) { return e.Builder, nil },
 	})
 	return out.String(), err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"time"
@@ -34,9 +35,11 @@ type Options struct {
 	// BuilderProgram is the path of the program that is started as a builder; empty = this program.
 	BuilderProgram string
 	Dial           func(ctx context.Context, address string, id identity.Identity) (publish.Builder, error)
-	Now            func() time.Time
-	Backoff        func() backoff.BackOff // nil = each package's own
-	PlanOnly       bool                   // print the plan and do nothing else
+	// Transport sends the step's requests to registries; nil = the client's own.
+	Transport http.RoundTripper
+	Now       func() time.Time
+	Backoff   func() backoff.BackOff // nil = each package's own
+	PlanOnly  bool                   // print the plan and do nothing else
 	// StatusTimeout bounds each report to Bitbucket; default 5 s.
 	StatusTimeout time.Duration
 }
@@ -104,7 +107,7 @@ func Run(ctx context.Context, o Options) error {
 	defer func() { _ = out.Close() }() // a log that cannot be written must not fail the build
 	r := run{o: o, s: s, out: out, log: buildlog.New(out, o.Now), certs: certs}
 	r.registry = publish.NewRegistryClient(publish.RegistryOptions{
-		Version: o.Version, Backoff: publish.NewBackoff(o.Backoff), Certs: certs, Log: r.log,
+		Version: o.Version, Backoff: publish.NewBackoff(o.Backoff), Certs: certs, Transport: o.Transport, Log: r.log,
 	})
 	f := r.flow()
 	r.printHeader(f)
@@ -136,14 +139,21 @@ func (r run) runFlow(ctx context.Context, f flow) error {
 	if err != nil && ctx.Err() != nil {
 		err = errStopped
 	}
-	line := status.finish(ctx, done, r.out.Redactor().MaskError(err))
+	line := ""
+	r.afterPush("status of the commit", func() error {
+		line = status.finish(ctx, done, r.out.Redactor().MaskError(err))
+		return nil
+	})
 	if err != nil {
 		if line != "" {
 			r.log.Line("\nstatus of the commit: %s", line)
 		}
 		return err
 	}
-	r.printSummary(done, line)
+	r.afterPush("summary", func() error {
+		r.printSummary(done, line)
+		return nil
+	})
 	return nil
 }
 
