@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
@@ -41,7 +42,9 @@ func Find(dockerfile []byte, steps []Step) []Hint {
 	if err != nil {
 		return nil
 	}
-	stages, _, err := instructions.Parse(file.AST, nil)
+	// A "# check=" comment above an instruction changes the linter, which must not be nil.
+	quiet := linter.New(&linter.Config{Warn: func(string, string, string, string, []parser.Range) {}})
+	stages, _, err := instructions.Parse(file.AST, quiet)
 	if err != nil {
 		return nil
 	}

@@ -105,3 +105,15 @@ func FuzzFind(f *testing.F) {
 		}
 	})
 }
+
+// BuildKit applies such a comment to the linter of the parse.
+func TestACheckCommentAboveAnInstruction(t *testing.T) {
+	dockerfile := "FROM debian:12\nCOPY a a\n# check=skip=JSONArgsRecommended\nRUN npm install\n"
+	found := hints.Find(
+		[]byte(dockerfile),
+		[]hints.Step{step("[2/3] COPY a a", true, 0), step("[3/3] RUN npm install", false, 9)},
+	)
+	if got, want := lines(found), "04:mount"; got != want {
+		t.Errorf("hints: got %q, want %q", got, want)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/caarlos0/env/v11"
 
@@ -54,6 +55,7 @@ func (r run) buildAndPush(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	closeBuilder = sync.OnceFunc(closeBuilder)
 	defer closeBuilder()
 	if err := checks.WaitLogins(); err != nil {
 		return outcome{}, err
@@ -78,16 +80,27 @@ func (r run) buildAndPush(ctx context.Context) (outcome, error) {
 	if done.image.Steps > 0 { // a check has none
 		done.cached = fmt.Sprintf("%d of %d steps", done.image.Cached, done.image.Steps)
 	}
-	done.hints = r.findHints(request.Dockerfile, done.image.Ran)
+	r.afterPush("hints", func() error {
+		done.hints = r.findHints(request.Dockerfile, done.image.Ran)
+		return nil
+	})
+	if r.s.Builder == "" { // its cache is deleted, which may take as long as a short build
+		closing := r.o.Now()
+		r.afterPush("end of the builder", func() error { closeBuilder(); return nil })
+		done.stages = append(done.stages, stage{"cleanup", r.since(closing)})
+	}
 	done.total = r.since(started)
-	return done, r.writeFiles(done)
+	return done, r.leaveFiles(done)
 }
 
 // build builds the image.
 func (r run) build(ctx context.Context, b publish.Builder, request buildkit.Request) (buildkit.Image, error) {
 	image, err := publish.Build(ctx, b, request, r.log)
+	if r.s.Builder == "" {
+		publish.ExplainKilled(err)
+	}
 	if err != nil {
-		return buildkit.Image{}, fmt.Errorf("build of %s: %w", r.s.Dockerfile, r.explainBuildError(err))
+		return buildkit.Image{}, fmt.Errorf("build of %s: %w", r.s.Dockerfile, r.explainBuildError(ctx, err))
 	}
 	return image, nil
 }
@@ -165,13 +178,13 @@ const noSpace = "no space left on device"
 const notGranted = "is not allowed by build daemon configuration"
 
 // explainBuildError adds the fix to a build that failed for other reasons than its Dockerfile.
-func (r run) explainBuildError(err error) error {
+func (r run) explainBuildError(ctx context.Context, err error) error {
 	switch {
 	case strings.Contains(err.Error(), notGranted):
 		return fmt.Errorf("%w; start that BuildKit with --allow-insecure-entitlement, or remove %s "+
 			"(`slipway builder` grants no rights, because its RUN steps are isolated)", err, r.s.Origins["PLUGIN_ALLOW"])
 	case !strings.Contains(err.Error(), noSpace):
-		return r.explainPullError(err)
+		return r.explainBuildRequest(ctx, err)
 	case r.s.Builder != "":
 		return fmt.Errorf(
 			"%w; the disk of the builder at %s is full: free space there, or limit its cache (`slipway builder --cache-size`)",

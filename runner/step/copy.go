@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/runner/buildkit"
 	"slipway/runner/commitstatus"
 	"slipway/runner/imagefile"
@@ -58,7 +59,7 @@ func (r run) findAndPush(ctx context.Context) (outcome, error) {
 	done.image = found.current()
 	done.stages = append([]stage{{"find", findTime}}, done.stages...)
 	done.total = r.since(started)
-	return done, r.writeFiles(done)
+	return done, r.leaveFiles(done)
 }
 
 // find returns the image to push.
@@ -73,7 +74,7 @@ func (r run) find(ctx context.Context) (*copySender, error) {
 	}
 	found, err := r.registry.Find(ctx, reference, registry.LoginFor(name, r.s.Registries()))
 	if err != nil {
-		return nil, explainSourceError(reference, err)
+		return nil, r.explainSourceError(reference, err)
 	}
 	return &copySender{run: r, found: found}, nil
 }
@@ -98,7 +99,7 @@ func (r run) openFile(path string) (*copySender, error) {
 }
 
 // explainSourceError adds the likely cause to an error of a source in a registry.
-func explainSourceError(reference string, err error) error {
+func (r run) explainSourceError(reference string, err error) error {
 	var refused *registry.UnauthorizedError
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
@@ -110,6 +111,12 @@ func explainSourceError(reference string, err error) error {
 		)
 	case errors.As(err, &refused):
 		return fmt.Errorf("PLUGIN_SOURCE_IMAGE: the logins of this step may not read %s: %w", reference, err)
+	}
+	var failed *registry.RequestError
+	if errors.As(err, &failed) {
+		p := r.place(grammar.ImageHost(reference), "PLUGIN_SOURCE_IMAGE")
+		p.Reads = true
+		err = withFix(err, p)
 	}
 	return fmt.Errorf("PLUGIN_SOURCE_IMAGE: %w", err)
 }

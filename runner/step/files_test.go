@@ -165,3 +165,33 @@ func TestStepDryRunPublishesNothingInItsFiles(t *testing.T) {
 		t.Errorf("digest file: got %q, want the prefix %q", digest, "sha256:")
 	}
 }
+
+// The image is published by then, so a file that cannot be written fails no step. A later step must not
+// read the file of an earlier one.
+func TestStepWhoseFilesFailAfterThePush(t *testing.T) {
+	e := newEnv(t)
+	dir := runnertest.Workspace(t, map[string]string{"Dockerfile": "FROM scratch\n", "digest.txt": "sha256:old"})
+	if err := os.Mkdir(filepath.Join(dir, "out"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	e.Builder.OnUpload = func() {
+		if err := os.Remove(filepath.Join(dir, "out")); err != nil {
+			t.Error(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "out"), nil, 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+	log, err := e.run("CI_WORKSPACE="+dir, "PLUGIN_METADATA_FILE=out/metadata.json", "PLUGIN_DIGEST_FILE=digest.txt")
+	if err != nil {
+		t.Fatalf("step: got error %v, want nil\n%s", err, log)
+	}
+	runnertest.CheckHas(t, "the log", log, "note: result files: PLUGIN_METADATA_FILE: ")
+	got, err := os.ReadFile(filepath.Join(dir, "digest.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(got), e.Registry.Tag("latest"); got != want {
+		t.Errorf("digest file: got %q, want %q", got, want)
+	}
+}

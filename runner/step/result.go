@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
+	"slipway/config/safe"
 	"slipway/config/text"
 	"slipway/runner/commitstatus"
 	"slipway/runner/resultfiles"
@@ -48,19 +50,45 @@ func (r run) checkFiles() error {
 	return nil
 }
 
-// writeFiles writes the files of the settings, and the card if the CI requested one.
-func (r run) writeFiles(done outcome) error {
+// afterPush runs a stage that follows the push. The image is published, so neither an error nor a panic of
+// the stage fails the step: it is a line of the log.
+func (r run) afterPush(stage string, run func() error) {
+	if err := safe.Do(run); err != nil {
+		r.log.Line("note: %s: %s; the step's result does not change", stage, text.FirstLine(err.Error()))
+	}
+}
+
+// leaveFiles writes the result files. Its error is nil if the image was pushed.
+func (r run) leaveFiles(done outcome) error {
+	if !r.publishes() {
+		return r.writeFiles(done)
+	}
+	r.afterPush("result files", func() error { return r.writeFiles(done) })
+	return nil
+}
+
+// writeFiles writes the files of the settings, and the card if the CI requested one. It removes a file that
+// it cannot replace, so that no later step reads the result of an earlier one.
+func (r run) writeFiles(done outcome) (err error) {
 	result := resultfiles.Result{
 		Images: r.s.Images, Names: done.pushed, Digest: done.image.Digest, Size: done.image.Size,
 		RegistryType: r.s.Files.RegistryType, RegistryURL: r.s.Files.RegistryURL, Time: r.o.Now(),
 	}
 	for _, f := range r.resultFiles() {
-		if err := resultfiles.Write(f.path, f.content(result)); err != nil {
-			return f.explain(err)
+		if writeErr := resultfiles.Write(f.path, f.content(result)); writeErr != nil {
+			removeFile(f.path)
+			err = errors.Join(err, f.explain(writeErr))
 		}
 	}
 	r.writeCard(result)
-	return nil
+	return err
+}
+
+// removeFile removes a regular file or a link, if it can.
+func removeFile(path string) {
+	if info, err := os.Lstat(path); err == nil && !info.IsDir() {
+		_ = os.Remove(path)
+	}
 }
 
 func (f resultFile) explain(err error) error {
@@ -120,7 +148,9 @@ func (r run) startStatus(ctx context.Context, f flow) *status {
 	go func() {
 		defer close(s.started)
 		// If this fails, the end is still reported, and its error is the one that is shown.
-		_ = target.reporter.Post(ctx, target.report, commitstatus.InProgress, f.verb+r.s.Image())
+		_ = safe.Do(func() error {
+			return target.reporter.Post(ctx, target.report, commitstatus.InProgress, f.verb+r.s.Image())
+		})
 	}()
 	return s
 }
