@@ -33,13 +33,14 @@ func TestO6Refused(t *testing.T) {
 		"pinned": {
 			dockerfile: "# syntax=docker/dockerfile:1.7@sha256:" + strings.Repeat("a", 64) + "\n" + run,
 		},
-		"labs": {
-			dockerfile: "# syntax=docker/dockerfile:1-labs\n" + run,
-			line:       1,
-			want:       "frontend docker/dockerfile:1-labs is not allowed",
+		"labs":            {dockerfile: "# syntax=docker/dockerfile:1-labs\n" + run},
+		"newer than ours": {dockerfile: "# syntax=docker/dockerfile:1.999\n" + run},
+		"newer than ours, with a new instruction": {
+			dockerfile: "# syntax=docker/dockerfile:1.999\n" + run + "NEW x\n",
+			line:       7,
+			want:       "unknown instruction: NEW: docker/dockerfile:1.999 is served by the built-in frontend",
 		},
-		"newer than ours": {dockerfile: "# syntax=docker/dockerfile:1.999\n" + run, line: 1, want: "up to 1."},
-		"version 2":       {dockerfile: "# syntax=docker/dockerfile:2\n" + run, line: 1, want: "not allowed"},
+		"version 2": {dockerfile: "# syntax=docker/dockerfile:2\n" + run, line: 1, want: "not allowed"},
 		"evil": {
 			dockerfile: "# escape=`\n# syntax=evil/x\n" + run,
 			line:       2,
@@ -135,7 +136,7 @@ func TestDockerfileFaults(t *testing.T) {
 			step:       "RUN echo no-good",
 		},
 		"parse error":     {dockerfile: "FROM scratch\nCOPI a b\n", want: "unknown instruction: COPI", line: 2},
-		"file is missing": {dockerfile: "FROM scratch\n\nCOPY absent /\n", want: "/absent", line: 3},
+		"file is missing": {dockerfile: "FROM scratch\n\nCOPY absent /\n", want: "COPY absent: no such file", line: 3},
 		"base is missing": {dockerfile: "FROM " + host + "/no/such:image\n", want: "not found", line: 1},
 		"no such file": {
 			file:       "Containerfile",

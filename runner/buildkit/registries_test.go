@@ -12,7 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/runner/buildkit"
 	"slipway/runner/sandbox/server"
+	"slipway/runner/spec"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -98,5 +100,47 @@ func TestMirrorsAndNameServersAreChecked(t *testing.T) {
 		if err := server.Serve(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Serve: got error %v, want %q in it", err, want)
 		}
+	}
+}
+
+// A registry that is marked insecure may have a certificate of nobody, or plain HTTP, for a base image as
+// for a push.
+func TestBaseImagesOfInsecureRegistries(t *testing.T) {
+	needBuildKit(t)
+	signed := httptest.NewTLSServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(signed.Close)
+	host, plain := strings.TrimPrefix(signed.URL, "https://"), serveRegistry(t)
+	for _, server := range []string{plain, host} {
+		ref, err := name.NewTag(server + "/acme/base:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		base, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{Architecture: runtime.GOARCH, OS: "linux"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Write(ref, base, remote.WithTransport(signed.Client().Transport)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := func(client *buildkit.Client, from string) error {
+		r := request(write(t, map[string]string{"Dockerfile": "FROM " + from + "/acme/base:1\nCOPY a /a\n", "a": "a"}))
+		r.Image, r.Publish = from+"/acme/app", true
+		r.Registries = []spec.RegistryCredential{{Host: host, Insecure: true}, {Host: plain, Insecure: true}}
+		image, err := client.Build(t.Context(), r)
+		if err == nil && !image.Pushed {
+			err = client.Push(t.Context(), r, image.Digest)
+		}
+		return err
+	}
+	client := start(t, t.TempDir(), "--insecure-registry", host, "--insecure-registry", plain).dial(t)
+	for _, from := range []string{host, plain} {
+		if err := build(client, from); err != nil {
+			t.Errorf("base image of %s: %v", from, err)
+		}
+	}
+	strict := start(t, t.TempDir()).dial(t)
+	if err := build(strict, host); err == nil {
+		t.Error("a registry with a certificate of nobody that is not marked: got no error, want one")
 	}
 }

@@ -33,6 +33,18 @@ func TestO6Evaluate(t *testing.T) {
 			"docker/dockerfile:1.20.3",
 			"docker.io/docker/dockerfile:1",
 			"docker/dockerfile:1.4" + pin,
+			"docker/dockerfile" + pin,
+			"docker/dockerfile:1.4-labs",
+			"docker/dockerfile:1.1.7-experimental",
+			"docker/dockerfile:1.20.0-rc1",
+			"docker/dockerfile:1-labs" + pin,
+			"docker/dockerfile:experimental",
+			"docker/dockerfile:labs",
+			"docker/dockerfile:master-labs",
+			"docker/dockerfile:1.21",
+			"docker/dockerfile-upstream:1.20",
+			"docker/dockerfile-upstream:master",
+			"docker/dockerfile-upstream",
 		},
 		frontendAllowed: {
 			"example.com/any",
@@ -42,14 +54,12 @@ func TestO6Evaluate(t *testing.T) {
 			"docker/dockerfile:1-labs",
 		},
 		frontendRefused: {
-			"docker/dockerfile:1.21",
 			"docker/dockerfile:2",
-			"docker/dockerfile:1.4-labs",
+			"docker/dockerfile:2-labs",
+			"docker/dockerfile:0.9",
 			"docker/dockerfile:1.x",
 			"docker/dockerfile:1.-1",
 			"docker/dockerfile:1.2.3.4",
-			"docker/dockerfile" + pin,
-			"docker/dockerfile-upstream:1",
 			"dockerfile:1",
 			"evil/x",
 			"example.com/docker/dockerfile:1",
@@ -72,6 +82,40 @@ func TestO6Evaluate(t *testing.T) {
 	for version, want := range map[string]int{"1.27.0-dev": 27, "x": 0, "1.x": 0} {
 		if got := builtinMinor(version); got != want {
 			t.Errorf("builtinMinor(%q): got %d, want %d", version, got, want)
+		}
+	}
+}
+
+// A frontend that may have more than the built-in one is served with a warning.
+func TestO6Warnings(t *testing.T) {
+	policy, err := newFrontendPolicy(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy.minor = 20
+	for name, want := range map[string]bool{
+		"":                                                    false,
+		"docker/dockerfile:1":                                 false,
+		"docker/dockerfile:latest":                            false,
+		"docker/dockerfile:1.20.3":                            false,
+		"docker/dockerfile:1.20-labs":                         false,
+		"docker/dockerfile:1.1.7-experimental":                false,
+		"docker/dockerfile-upstream:1.7":                      false,
+		"docker/dockerfile:1.21":                              true,
+		"docker/dockerfile:1.21.0-rc1":                        true,
+		"docker/dockerfile:1-labs":                            true,
+		"docker/dockerfile:labs":                              true,
+		"docker/dockerfile:experimental":                      true,
+		"docker/dockerfile-upstream:1":                        true,
+		"docker/dockerfile-upstream:master":                   true,
+		"docker/dockerfile@sha256:" + strings.Repeat("0", 64): true,
+	} {
+		got := policy.evaluate(name)
+		if got.outcome != frontendBuiltin {
+			t.Errorf("evaluate(%q): got %+v, want the built-in frontend", name, got)
+		}
+		if (got.warning != "") != want {
+			t.Errorf("evaluate(%q): got warning %q, want one: %t", name, got.warning, want)
 		}
 	}
 }

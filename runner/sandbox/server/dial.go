@@ -34,10 +34,15 @@ func (d dialer) refusal(address string, err error) error {
 	return grpcerrors.WrapCode(fmt.Errorf("%s%s: %w", d.refused, address, err), codes.FailedPrecondition)
 }
 
-// transport returns a transport for the dialer. config may be nil. It is that of BuildKit, which turns
-// HTTP/2 off: its flow control limits uploads. https://github.com/golang/go/issues/14077
+// transport returns a transport for the dialer. config may be nil.
 func (d dialer) transport(config *tls.Config) http.RoundTripper {
-	return refusals{dialer: d, base: d.policy.Transport(&http.Transport{
+	return refusals{dialer: d, base: d.policy.Transport(newTransport(config))}
+}
+
+// newTransport returns a transport that connects to every address. It is that of BuildKit, which turns
+// HTTP/2 off: its flow control limits uploads. https://github.com/golang/go/issues/14077
+func newTransport(config *tls.Config) *http.Transport {
+	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		TLSClientConfig:       config,
 		MaxIdleConns:          30,
@@ -46,7 +51,7 @@ func (d dialer) transport(config *tls.Config) http.RoundTripper {
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: 5 * time.Second,
 		TLSNextProto:          map[string]func(string, *tls.Conn) http.RoundTripper{},
-	})}
+	}
 }
 
 // refusals is a transport that returns the dialer's errors for refused addresses.

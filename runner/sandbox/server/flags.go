@@ -143,7 +143,7 @@ func networkFlags() []cli.Flag {
 		},
 		&cli.StringSliceFlag{
 			Name:    "insecure-registry",
-			Usage:   "registry host to read over plain HTTP",
+			Usage:   "registry host to read over plain HTTP, or HTTPS with any certificate",
 			Sources: env("SLIPWAY_BUILDER_INSECURE_REGISTRIES"),
 		},
 		&cli.StringSliceFlag{

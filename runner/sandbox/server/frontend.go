@@ -27,16 +27,19 @@ import (
 )
 
 // A frontend converts a Dockerfile to build steps. A frontend image is a foreign program with access
-// to the builder's API (CVE-2026-33747). So the built-in frontend serves every stable line
-// `# syntax=docker/dockerfile:1…` without a pull. Another image runs only if the operator allows it.
+// to the builder's API (CVE-2026-33747). So the built-in frontend serves every version 1 of Docker's frontend
+// without a pull: `# syntax=docker/dockerfile:1…`, its channels (labs, experimental, rc) and its digests.
+// Another image runs only if the operator allows it.
 // https://docs.docker.com/build/buildkit/frontend/
 const (
 	frontendGateway = "gateway.v0"
 	builtinFrontend = "docker.io/docker/dockerfile"
-	attrSyntax      = "build-arg:BUILDKIT_SYNTAX"
-	attrCmdline     = "cmdline"
-	attrSource      = "source"
-	attrContext     = "context:"
+	// upstreamFrontend is the frontend of BuildKit's main branch.
+	upstreamFrontend = "docker.io/docker/dockerfile-upstream"
+	attrSyntax       = "build-arg:BUILDKIT_SYNTAX"
+	attrCmdline      = "cmdline"
+	attrSource       = "source"
+	attrContext      = "context:"
 )
 
 // frontends returns the frontends of a server, each behind the same policy.
@@ -101,14 +104,26 @@ func (p frontendPolicy) build(ctx context.Context, c client.Client) (*client.Res
 		_, line, where, _ = parser.DetectSyntax(src.Data)
 	}
 	ref, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-	switch v := p.evaluate(ref); v.outcome {
+	decision := p.evaluate(ref)
+	switch decision.outcome {
 	case frontendBuiltin:
 		opts[attrCmdline] = line // so that BuildKit does not load the named frontend image
 	case frontendRefused:
-		return nil, refusal(v.reason, src, where)
+		return nil, refusal(decision.reason, src, where)
 	}
-	return dockerfile.Build(ctx, c)
+	result, err := dockerfile.Build(ctx, c)
+	if decision.warning == "" {
+		return result, err
+	}
+	if err != nil && strings.Contains(err.Error(), parseError) {
+		return nil, fmt.Errorf("%w: %s", err, decision.warning)
+	}
+	src.Warn(ctx, decision.warning, client.WarnOpts{})
+	return result, err
 }
+
+// parseError is in the error of a Dockerfile with an instruction or a flag that the frontend does not know.
+const parseError = "dockerfile parse error"
 
 // refusal returns an error with the reason and the lines of the Dockerfile that cause it.
 func refusal(reason string, src *dockerui.Source, where []parser.Range) error {
@@ -187,10 +202,11 @@ const (
 	frontendAllowed
 )
 
-// A frontendDecision is an outcome and the reason for it.
+// A frontendDecision is an outcome and the reason for it. The warning is for the user, and may be empty.
 type frontendDecision struct {
 	outcome frontendOutcome
 	reason  string
+	warning string
 }
 
 // frontendPolicy decides which frontends may run.
@@ -225,8 +241,7 @@ func builtinMinor(version string) int {
 }
 
 // evaluate decides on a frontend image. An empty name means the built-in frontend. The built-in frontend
-// also replaces a stable release that has a digest. It is newer than the release, and Docker promises
-// compatibility within the major version.
+// also replaces a release that has a digest. Docker promises compatibility within the major version.
 func (p frontendPolicy) evaluate(name string) frontendDecision {
 	if name == "" {
 		return frontendDecision{outcome: frontendBuiltin, reason: "no frontend was named"}
@@ -240,8 +255,14 @@ func (p frontendPolicy) evaluate(name string) frontendDecision {
 			return frontendDecision{outcome: frontendAllowed, reason: "allowed by the operator"}
 		}
 	}
-	if ref.Name() == builtinFrontend && p.knows(ref) {
-		return frontendDecision{outcome: frontendBuiltin, reason: "served by the built-in frontend"}
+	served := frontendDecision{outcome: frontendBuiltin, reason: "served by the built-in frontend"}
+	switch p.compare(ref) {
+	case frontendKnown:
+		return served
+	case frontendNewer:
+		served.warning = fmt.Sprintf("%s is served by the built-in frontend, docker/dockerfile:1.%d; "+
+			"a newer feature may be missing", name, p.minor)
+		return served
 	}
 	return frontendDecision{reason: fmt.Sprintf(
 		"frontend %s is not allowed: this builder has docker/dockerfile:1 up to 1.%d built in; remove the \"# syntax=\" line, or have the operator allow the image (SLIPWAY_BUILDER_FRONTENDS)",
@@ -259,25 +280,52 @@ func sameImage(allowed, ref reference.Named) bool {
 	return allowed.String() == ref.String()
 }
 
-// knows reports whether ref is a stable release that the built-in frontend supports: latest, no tag,
-// 1, 1.n and 1.n.m with n at most p.minor.
-func (p frontendPolicy) knows(ref reference.Named) bool {
+// A frontendVersion is what a name of Docker's frontend asks for, compared with the built-in one.
+type frontendVersion int
+
+const (
+	frontendForeign frontendVersion = iota // another image, or another major version
+	frontendKnown                          // a release with nothing that the built-in frontend lacks
+	frontendNewer                          // a release, or a channel, that may have more
+)
+
+// compare compares a frontend with the built-in one, which has the features of every channel up to its
+// version: labs, experimental and upstream. A channel without a number may have more, and so may a digest.
+// The release channels "1" and "latest" count as known: Docker promises compatibility there.
+func (p frontendPolicy) compare(ref reference.Named) frontendVersion {
+	upstream := ref.Name() == upstreamFrontend
+	if ref.Name() != builtinFrontend && !upstream {
+		return frontendForeign
+	}
 	tagged, ok := ref.(reference.Tagged)
-	if !ok {
-		return reference.IsNameOnly(ref)
+	switch {
+	case !ok && reference.IsNameOnly(ref) && !upstream:
+		return frontendKnown
+	case !ok:
+		return frontendNewer
 	}
-	parts := strings.Split(tagged.Tag(), ".")
-	if tagged.Tag() == "latest" || tagged.Tag() == "1" {
-		return true
+	number, channel, _ := strings.Cut(tagged.Tag(), "-")
+	if number == "latest" && !upstream {
+		return frontendKnown
 	}
-	if len(parts) > 3 || parts[0] != "1" {
-		return false
+	parts := strings.Split(number, ".")
+	major, err := strconv.Atoi(parts[0])
+	switch {
+	case err != nil: // a channel: labs, experimental, master
+		return frontendNewer
+	case major != 1:
+		return frontendForeign
+	case len(parts) == 1 && channel == "" && !upstream:
+		return frontendKnown
+	case len(parts) == 1:
+		return frontendNewer
 	}
-	for _, part := range parts[1:] {
-		if n, err := strconv.Atoi(part); err != nil || n < 0 {
-			return false
-		}
+	minor, err := strconv.Atoi(parts[1])
+	switch {
+	case err != nil || len(parts) > 3:
+		return frontendForeign
+	case minor > p.minor:
+		return frontendNewer
 	}
-	minor, _ := strconv.Atoi(parts[1])
-	return minor <= p.minor
+	return frontendKnown
 }

@@ -2,11 +2,13 @@ package server
 
 import (
 	"cmp"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -22,29 +24,32 @@ import (
 
 // registryHosts returns the hosts of registries with their clients. The builder of a builder service
 // connects only to addresses that a policy allows. Other builders use BuildKit's clients, because they
-// may run beside a registry, in the network of a CI's step.
+// may run beside a registry, in the network of a CI's step. Insecure registries have clients of their own.
 func (c Config) registryHosts() docker.RegistryHosts {
 	hosts := resolver.NewRegistryConfig(c.registries())
-	if !c.Environment.Network.Given {
-		return hosts
-	}
 	policy := c.policy()
 	policy.Allow = c.LocalRegistries
 	clients := &registryClients{
 		certs:  cmp.Or(c.Certs, registry.CertsDir),
 		dialer: dialer{policy: policy, refused: buildkit.RefusedRegistry},
-		byHost: map[string]*http.Client{},
+		open:   !c.Environment.Network.Given,
+		byHost: map[clientKey]*http.Client{},
 	}
 	return func(name string) ([]docker.RegistryHost, error) {
 		all, err := hosts(name)
 		for i := range all {
+			insecure := all[i].Host == name && slices.Contains(c.InsecureRegistries, name)
+			if err != nil || (clients.open && !insecure) {
+				continue
+			}
 			certs := all[i].Host
 			if certs == dockerHub {
 				certs = name
 			}
-			if err == nil {
-				all[i].Client, err = clients.get(certs)
+			if insecure {
+				all[i].Scheme = "https" // or plain HTTP, as the client finds out
 			}
+			all[i].Client, err = clients.get(certs, insecure)
 		}
 		return all, err
 	}
@@ -57,13 +62,20 @@ const dockerHub = "registry-1.docker.io"
 type registryClients struct {
 	certs  string // directory of certificates
 	dialer dialer
+	open   bool // connect to every address
 
 	mu     sync.Mutex
-	byHost map[string]*http.Client // clients by host; "" = the client of hosts without certificates
+	byHost map[clientKey]*http.Client
+}
+
+// A clientKey identifies a client: an empty host is any host without certificates.
+type clientKey struct {
+	host     string
+	insecure bool
 }
 
 // get returns the client for the host with a directory of certificates. Hosts without one share a client.
-func (r *registryClients) get(host string) (*http.Client, error) {
+func (r *registryClients) get(host string, insecure bool) (*http.Client, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	config, err := registry.TLSConfigIn(r.certs, host)
@@ -73,11 +85,25 @@ func (r *registryClients) get(host string) (*http.Client, error) {
 	if config == nil {
 		host = ""
 	}
-	if known := r.byHost[host]; known != nil {
+	key := clientKey{host, insecure}
+	if known := r.byHost[key]; known != nil {
 		return known, nil
 	}
-	client := &http.Client{Transport: tracing.NewTransport(r.dialer.transport(config))}
-	r.byHost[host] = client
+	if insecure {
+		if config == nil {
+			config = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		config.InsecureSkipVerify = true
+	}
+	var transport http.RoundTripper = newTransport(config)
+	if !r.open {
+		transport = r.dialer.transport(config)
+	}
+	if insecure {
+		transport = newInsecureTransport(transport)
+	}
+	client := &http.Client{Transport: tracing.NewTransport(transport)}
+	r.byHost[key] = client
 	return client, nil
 }
 
