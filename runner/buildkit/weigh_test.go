@@ -47,7 +47,7 @@ func TestMeasureFallsBackToTheRegistry(t *testing.T) {
 	if !errors.Is(err, forgot) {
 		t.Fatalf("not in the registry: got %v, want the builder's error", err)
 	}
-	if !strings.Contains(err.Error(), "not in the registry") {
+	if !strings.Contains(err.Error(), "404 Not Found") {
 		t.Errorf("not in the registry: got %v, want the registry's error too", err)
 	}
 	if err := remote.WriteIndex(ref, index); err != nil {

@@ -88,7 +88,37 @@ func (l Logins) Explain(err error) error {
 	if image := DeniedImage(err); image != "" {
 		return l.explainPull(image, err)
 	}
-	return err
+	return l.explainRequest(err)
+}
+
+// explainRequest adds the fix to an error of a registry that refused no login.
+func (l Logins) explainRequest(err error) error {
+	var failed *registry.RequestError
+	p := registry.Place{Certs: registry.CertsDir, Proxy: "HTTPS_PROXY"}
+	used, inBuild := FailedRequest(err)
+	switch {
+	case errors.As(err, &failed):
+		p.Host, p.Image = failed.Host, "the image of the automated build"
+	case inBuild:
+		p.Host, p.Image = grammar.ImageHost(used.Image), "the image's name in the Dockerfile"
+		p.Reads = true
+		p.Mirror = "SLIPWAY_BUILDER_MIRRORS"
+	default:
+		return err
+	}
+	p.Login = "a credential for " + p.Host + " under Settings → Registries"
+	p.Insecure = "the option Plain HTTP of its credential under Settings → Registries"
+	if l.inRepository {
+		p.Login, p.Insecure = "PLUGIN_LOGINS", "PLUGIN_INSECURE"
+	}
+	if p.Host != "docker.io" {
+		p.Mirror = ""
+	}
+	fix := registry.KindOf(err).Fix(p)
+	if fix == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, fix)
 }
 
 func (l Logins) explainPush(host string, err error) error {
@@ -126,6 +156,33 @@ func (l Logins) explainPull(image string, err error) error {
 	)
 }
 
+// A Request is a request of a build to a registry.
+type Request struct {
+	Image     string // without tag and digest, for example docker.io/library/debian
+	Reference string // the image with its tag or digest; empty = unknown
+	Base      bool   // it was for the metadata of a base image
+}
+
+// metadata and url match BuildKit's errors for a base image, and for a request to a registry.
+var (
+	metadata = regexp.MustCompile(`failed to resolve source metadata for (\S+): `)
+	url      = regexp.MustCompile(`https?://([^/"\s]+)/v2/([^"\s?]+?)/(?:manifests|blobs|tags)/`)
+)
+
+// FailedRequest returns the request to a registry that made a build fail. It returns false if the error is
+// another one.
+func FailedRequest(err error) (Request, bool) {
+	text := err.Error()
+	if found := metadata.FindStringSubmatch(text); found != nil {
+		return Request{Image: WithoutTag(found[1]), Reference: found[1], Base: true}, true
+	}
+	if found := url.FindStringSubmatch(text); found != nil {
+		image, parseErr := registry.ParseImage(found[1] + "/" + found[2])
+		return Request{Image: image}, parseErr == nil
+	}
+	return Request{}, false
+}
+
 // denied matches BuildKit's error for an image that the registry does not let it read.
 var denied = regexp.MustCompile(`(?s)failed to resolve source metadata for (\S+): ` +
 	`.*(401 Unauthorized|403 Forbidden|pull access denied|authorization failed|failed to authorize)`)
@@ -137,7 +194,12 @@ func DeniedImage(err error) string {
 	if found == nil {
 		return ""
 	}
-	image, _, _ := strings.Cut(found[1], "@")
+	return WithoutTag(found[1])
+}
+
+// WithoutTag returns a reference without its tag and digest.
+func WithoutTag(reference string) string {
+	image, _, _ := strings.Cut(reference, "@")
 	if at := strings.LastIndex(image, ":"); at > strings.LastIndex(image, "/") {
 		image = image[:at]
 	}

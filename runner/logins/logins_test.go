@@ -132,6 +132,23 @@ func TestErrorsNameTheFix(t *testing.T) {
 		"a base image of a step": {
 			nil, []string{}, errors.New(unread), "set PLUGIN_BASE_IMAGE_REGISTRY=registry.example.com",
 		},
+		"a base image, too often": {
+			nil, nil, errors.New("failed to resolve source metadata for docker.io/library/debian:12: unexpected status " +
+				"from HEAD request to https://registry-1.docker.io/v2/library/debian/manifests/12: 429 Too Many Requests"),
+			"docker.io limits requests: wait, or set a login (a credential for docker.io under Settings → Registries), " +
+				"or a mirror (SLIPWAY_BUILDER_MIRRORS)",
+		},
+		"a layer of a base image": {
+			nil, []string{}, errors.New("failed to copy: httpReadSeeker: failed open: unexpected status from GET request to " +
+				"https://registry.example.com/v2/acme/base/blobs/sha256:00: 503 Service Unavailable"),
+			"the registry registry.example.com failed: check its log",
+		},
+		"a push without an answer": {
+			nil, nil, &registry.RequestError{
+				Operation: "push x to", Host: "registry.example.com", Image: image, Err: errors.New("dial tcp: i/o timeout"),
+			},
+			"check the host in the image of the automated build, the firewall",
+		},
 		"an error of another kind": {nil, nil, errors.New("no space left on device"), "no space left on device"},
 	} {
 		var step *logins.Step

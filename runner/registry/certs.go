@@ -25,10 +25,11 @@ const maxCert = 1 << 20
 // certsTransport is a transport that uses, for each registry, the certificates in its directory below dir.
 // For registries without a directory it uses base. It is safe for concurrent use.
 type certsTransport struct {
-	dir     string
-	base    *http.Transport
-	guard   Guard
-	guarded http.RoundTripper // the guarded base
+	dir      string
+	base     *http.Transport
+	guard    Guard
+	guarded  http.RoundTripper // the guarded base
+	insecure bool              // accept every certificate
 
 	mu     sync.Mutex
 	byHost map[string]http.RoundTripper
@@ -36,13 +37,24 @@ type certsTransport struct {
 
 var _ http.RoundTripper = (*certsTransport)(nil)
 
-// newCertsTransport returns a transport that guards each transport that it uses. guard may be nil.
-func newCertsTransport(dir string, base *http.Transport, guard Guard) *certsTransport {
+// newCertsTransport returns a transport that guards each transport that it uses. guard may be nil. With
+// insecure it accepts every certificate of a registry.
+func newCertsTransport(dir string, base *http.Transport, guard Guard, insecure bool) *certsTransport {
 	if guard == nil {
 		guard = func(t *http.Transport) http.RoundTripper { return t }
 	}
+	if insecure {
+		base = base.Clone()
+		//nolint:gosec // the setting insecure asks for it
+		base.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}
+	}
 	return &certsTransport{
-		dir: dir, base: base, guard: guard, guarded: guard(base), byHost: map[string]http.RoundTripper{},
+		dir:      dir,
+		base:     base,
+		guard:    guard,
+		guarded:  guard(base),
+		insecure: insecure,
+		byHost:   map[string]http.RoundTripper{},
 	}
 }
 
@@ -66,6 +78,7 @@ func (t *certsTransport) transportFor(host string) (http.RoundTripper, error) {
 		return nil, err
 	}
 	if config != nil {
+		config.InsecureSkipVerify = t.insecure
 		own := t.base.Clone()
 		own.TLSClientConfig = config
 		transport = t.guard(own)

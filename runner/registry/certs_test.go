@@ -45,3 +45,31 @@ func TestARegistryIsVerifiedWithTheCertificatesOfItsDirectory(t *testing.T) {
 		}
 	}
 }
+
+// An insecure registry may have HTTPS with a certificate of nobody.
+func TestAnInsecureRegistryNeedsNoTrustedCertificate(t *testing.T) {
+	server := httptest.NewTLSServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	plain := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(plain.Close)
+	client := registry.New(registry.Options{Certs: t.TempDir(), Attempts: 1})
+	for name, c := range map[string]struct {
+		url      string
+		insecure bool
+		fails    bool
+	}{
+		"HTTPS":                   {url: server.URL, fails: true},
+		"HTTPS, insecure":         {url: server.URL, insecure: true},
+		"plain HTTP, insecure":    {url: plain.URL, insecure: true},
+		"HTTPS, after the others": {url: server.URL, fails: true},
+	} {
+		_, host, _ := strings.Cut(c.url, "://")
+		login := registry.Login{Insecure: c.insecure}
+		if err := client.Check(t.Context(), host+"/acme/app", login); (err != nil) != c.fails {
+			t.Errorf("%s: push check: got error %v, want one: %t", name, err, c.fails)
+		}
+		if err := client.CheckLogin(t.Context(), host, login); (err != nil) != c.fails {
+			t.Errorf("%s: login: got error %v, want one: %t", name, err, c.fails)
+		}
+	}
+}

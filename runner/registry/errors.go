@@ -28,23 +28,43 @@ type UnauthorizedError struct {
 // Error returns the registry, the image, the fix and the registry's response.
 func (e *UnauthorizedError) Error() string {
 	return fmt.Sprintf(
-		"registry %s does not let this credential push or read %s; check the registry's user name and password: %v",
+		"registry %s does not let this credential push or read %s; check the registry's user name and password: %s",
 		e.Host,
 		e.Image,
-		e.Err,
+		Words(e.Err),
 	)
 }
 
 // Unwrap returns the registry's response.
 func (e *UnauthorizedError) Unwrap() error { return e.Err }
 
+// A RequestError is a request that a registry refused, or that did not reach it.
+type RequestError struct {
+	Operation string // for example "put tag 1.2 of"
+	Host      string
+	Image     string // without tag and digest
+	Err       error
+}
+
+// Error returns the operation, the image and the registry's own words.
+func (e *RequestError) Error() string { return e.Operation + " " + e.Image + ": " + Words(e.Err) }
+
+// Unwrap returns the registry's response, or the error of the connection.
+func (e *RequestError) Unwrap() error { return e.Err }
+
+// Is reports whether target is ErrNotFound, and the registry does not have what was asked for.
+func (e *RequestError) Is(target error) bool {
+	var response *transport.Error
+	return target == ErrNotFound && errors.As(e.Err, &response) && response.StatusCode == http.StatusNotFound
+}
+
 // A permitError is an error of a permit (WithPermit). It is never retried.
 type permitError struct{ error }
 
 func (r *permitError) Unwrap() error { return r.error }
 
-// explain adds the operation and the repository to an error, and maps statuses to ErrNotFound and
-// *UnauthorizedError. Of a refused address it keeps only the reason, because the same address is tried with
+// explain adds the operation and the repository to an error. The result is an *UnauthorizedError or a
+// *RequestError, which may be ErrNotFound. Of a refused address it keeps only the reason, because the same address is tried with
 // HTTPS and HTTP.
 func explain(operation string, repo name.Repository, err error) error {
 	var refused *netpolicy.RefusedError
@@ -52,15 +72,11 @@ func explain(operation string, repo name.Repository, err error) error {
 		return fmt.Errorf("%s %s: %w", operation, repo.Name(), refused)
 	}
 	var response *transport.Error
-	if errors.As(err, &response) {
-		switch response.StatusCode {
-		case http.StatusUnauthorized, http.StatusForbidden:
-			return &UnauthorizedError{Host: repo.RegistryStr(), Image: repo.Name(), Err: err}
-		case http.StatusNotFound:
-			return fmt.Errorf("%s %s: %w", operation, repo.Name(), ErrNotFound)
-		}
+	if errors.As(err, &response) &&
+		(response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden) {
+		return &UnauthorizedError{Host: repo.RegistryStr(), Image: repo.Name(), Err: err}
 	}
-	return fmt.Errorf("%s %s: %w", operation, repo.Name(), err)
+	return &RequestError{Operation: operation, Host: repo.RegistryStr(), Image: repo.Name(), Err: err}
 }
 
 // isBusy reports whether the registry itself returned a temporary error.

@@ -25,7 +25,8 @@ import (
 type Login struct {
 	Username string // empty = anonymous, or Password is an identity token
 	Password secret.Secret
-	Insecure bool // plain HTTP
+	// Insecure accepts every certificate, and plain HTTP if the registry has no HTTPS.
+	Insecure bool
 }
 
 // A Guard wraps a transport that connects to registries, for example netpolicy.Policy.Transport.
@@ -50,18 +51,16 @@ type Options struct {
 // for a whole step. It is safe for concurrent use unless Options.Backoff is set.
 type Client struct {
 	o         Options
+	insecure  http.RoundTripper           // for registries that are marked insecure
 	permit    func(context.Context) error // requests the permit to move a tag
 	authCache *authCache
 }
 
 // New makes a Client.
 func New(o Options) *Client {
+	insecure := o.Transport
 	if o.Transport == nil {
-		o.Transport = remote.DefaultTransport
-		if base, ok := o.Transport.(*http.Transport); ok {
-			dir := cmp.Or(o.Certs, CertsDir)
-			o.Transport = newCertsTransport(dir, base, o.Guard)
-		}
+		o.Transport, insecure = defaultTransports(cmp.Or(o.Certs, CertsDir), o.Guard)
 	}
 	if o.UserAgent == "" {
 		o.UserAgent = "slipway"
@@ -72,13 +71,28 @@ func New(o Options) *Client {
 	if o.Timeout == 0 {
 		o.Timeout = time.Minute
 	}
-	return &Client{o: o, permit: func(context.Context) error { return nil }, authCache: &authCache{}}
+	return &Client{
+		o:         o,
+		insecure:  insecure,
+		permit:    func(context.Context) error { return nil },
+		authCache: &authCache{},
+	}
+}
+
+// defaultTransports returns go-containerregistry's transport with the certificates in a directory, and the
+// same for registries that are marked insecure.
+func defaultTransports(certs string, guard Guard) (secure, insecure http.RoundTripper) {
+	base, ok := remote.DefaultTransport.(*http.Transport)
+	if !ok { // a program has replaced it
+		return remote.DefaultTransport, remote.DefaultTransport
+	}
+	return newCertsTransport(certs, base, guard, false), newCertsTransport(certs, base, guard, true)
 }
 
 // WithPermit returns a client that requests a permit before each try to move a tag, because minutes
 // may pass between tries. An error of permit ends the tries, and Tag returns it.
 func (c *Client) WithPermit(permit func(context.Context) error) *Client {
-	return &Client{o: c.o, permit: permit, authCache: c.authCache}
+	return &Client{o: c.o, insecure: c.insecure, permit: permit, authCache: c.authCache}
 }
 
 // Digest returns the digest of a tag. It returns ErrNotFound if the tag does not exist.

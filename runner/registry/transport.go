@@ -9,11 +9,15 @@ import (
 	"strings"
 )
 
-// guardedTransport wraps the transport. Every request ends with ctx and has Slipway's user agent. It
+// guardedTransport wraps the transport for a login. Every request ends with ctx and has Slipway's user agent. It
 // refuses plain HTTP to a registry that is not marked insecure. By itself, go-containerregistry uses
 // plain HTTP for private addresses.
 func (c *Client) guardedTransport(ctx context.Context, l Login) http.RoundTripper {
-	return &guard{ctx: ctx, base: c.o.Transport, agent: c.o.UserAgent, insecure: l.Insecure}
+	base := c.o.Transport
+	if l.Insecure {
+		base = c.insecure
+	}
+	return &guard{ctx: ctx, base: base, agent: c.o.UserAgent, insecure: l.Insecure}
 }
 
 type guard struct {

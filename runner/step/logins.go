@@ -8,9 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"slipway/config/grammar"
 	"slipway/runner/ecr"
-	"slipway/runner/logins"
 	"slipway/runner/publish"
 	"slipway/runner/registry"
 	"slipway/runner/settings"
@@ -117,49 +115,6 @@ func noECRRepository(name string, err error) error {
 		"PLUGIN_REPO: Amazon's registry has no repository %s: create it, or set PLUGIN_ECR_CREATE_REPOSITORY to true: %w",
 		name,
 		err,
-	)
-}
-
-// explainPushError names the login's settings if a registry refused it for an image. It returns other
-// errors, and nil, as they are.
-func (r run) explainPushError(image string, err error) error {
-	var refused *registry.UnauthorizedError
-	if !errors.As(err, &refused) {
-		return err
-	}
-	l := r.s.LoginFor(image)
-	if !l.Anonymous() {
-		return fmt.Errorf("the login of %s is wrong or may not push there: %w", l.Origin, err)
-	}
-	if len(r.s.Images) == 1 {
-		return fmt.Errorf("PLUGIN_USERNAME and PLUGIN_PASSWORD are not set, and the registry requires a login: %w", err)
-	}
-	return fmt.Errorf(
-		"no setting has a login for %s, and the registry requires one: set PLUGIN_LOGINS (setting logins): %w",
-		grammar.ImageHost(image),
-		err,
-	)
-}
-
-// explainPullError names the login's settings if a registry refused a base image to the build. It
-// returns other errors as they are.
-func (r run) explainPullError(err error) error {
-	image := logins.DeniedImage(err)
-	if image == "" {
-		return err
-	}
-	if l := r.s.LoginFor(image); !l.Anonymous() {
-		return fmt.Errorf(
-			"%w; the login of %s is wrong or may not read there: check user name, password and permissions",
-			err,
-			l.Origin,
-		)
-	}
-	return fmt.Errorf(
-		"%w; no setting has a login for %s: if the image exists, set PLUGIN_LOGINS (setting logins) "+
-			"or PLUGIN_BASE_IMAGE_REGISTRY, _USERNAME and _PASSWORD",
-		err,
-		grammar.ImageHost(image),
 	)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"slipway/config/grammar"
+	"slipway/config/safe"
 	"slipway/config/text"
 	"slipway/runner/publish"
 	"slipway/runner/registry"
@@ -33,9 +34,9 @@ func startPreflight(ctx context.Context, logins, images func(context.Context) er
 	p := &preflight{cancel: cancel, loginsDone: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		p.loginErr = logins(ctx)
+		p.loginErr = safe.Do(func() error { return logins(ctx) })
 		close(p.loginsDone)
-		p.err = errors.Join(p.loginErr, images(ctx))
+		p.err = errors.Join(p.loginErr, safe.Do(func() error { return images(ctx) }))
 	}()
 	return p
 }
@@ -106,12 +107,13 @@ func (r run) checkLogins(ctx context.Context) error {
 		switch {
 		case errors.As(err, &refused):
 			problems = append(problems, fmt.Errorf(
-				"the login of %s is wrong: %s does not accept it: check user name and password: %w",
+				"the login of %s is wrong: %s does not accept it: check user name and password: %s",
 				l.Origin,
 				l.Host,
-				refused.Err,
+				registry.Words(refused.Err),
 			))
 		case err != nil && ctx.Err() == nil:
+			err = withFix(err, r.place(grammar.ImageHost(l.Host), l.Origin))
 			r.log.Line("note: the login of %s was not checked: %v", l.Origin, text.FirstLine(err.Error()))
 		}
 	}
@@ -142,7 +144,7 @@ func (r run) checkImage(ctx context.Context, image string) error {
 	var refused *registry.UnauthorizedError
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := r.registry.Check(ctx, image, r.loginFor(image))
-		if errors.As(err, &refused) {
+		if errors.As(err, &refused) || errors.Is(err, registry.ErrNotFound) {
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err
@@ -153,8 +155,11 @@ func (r run) checkImage(ctx context.Context, image string) error {
 	if r.s.ECR.On && grammar.ImageHost(image) == r.s.ECR.Host && errors.Is(err, registry.ErrNotFound) {
 		return noECRRepository(strings.TrimPrefix(image, r.s.ECR.Host+"/"), err)
 	}
-	return fmt.Errorf("PLUGIN_REPO: the registry of %s cannot be used; check the name, the network of this step, "+
-		"and PLUGIN_INSECURE if the registry uses plain HTTP: %w", image, err)
+	err = fmt.Errorf("%s: the registry of %s cannot be used: %w", r.s.Origins["PLUGIN_REPO"], image, err)
+	if registry.KindOf(err) == registry.KindOther {
+		return fmt.Errorf("%w: check the name, the network of this step, and PLUGIN_INSECURE", err)
+	}
+	return withFix(err, r.pushPlace(image))
 }
 
 // checkBackoff returns the pauses between the tries of a check.

@@ -31,6 +31,12 @@ func (r run) buildRequest(args map[string]string) (buildkit.Request, error) {
 	if err != nil {
 		return buildkit.Request{}, err
 	}
+	for setting, path := range map[string]string{"PLUGIN_CONTEXT": r.s.Context, "PLUGIN_DOCKERFILE": r.s.Dockerfile} {
+		if strings.Contains(path, "://") {
+			return buildkit.Request{}, fmt.Errorf("%s is %s: set a path in the workspace; "+
+				"let the CI clone another repository, or use ADD in the Dockerfile", r.s.Origins[setting], path)
+		}
+	}
 	tree := source.Tree{Dir: top}
 	dockerfile, err := tree.File(filepath.Clean(r.s.Dockerfile))
 	if err != nil {

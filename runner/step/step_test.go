@@ -190,6 +190,7 @@ func TestStepFaultsNameTheSetting(t *testing.T) {
 		{"a path above", []string{"PLUGIN_CONTEXT=app/../.."}, `PLUGIN_CONTEXT: the build context ".." is not a path within`},
 		{"a link out", []string{"DRONE_WORKSPACE=" + linked}, `PLUGIN_DOCKERFILE: the Dockerfile "Dockerfile" leads out`},
 		{"a directory link out", []string{"DRONE_WORKSPACE=" + linked, "PLUGIN_DOCKERFILE=file", "PLUGIN_CONTEXT=out"}, `PLUGIN_CONTEXT: the build context "out" leads out`},
+		{"a context from the network", []string{"PLUGIN_CONTEXT=https://example.com/acme/app.git"}, "PLUGIN_CONTEXT is https://example.com/acme/app.git: set a path in the workspace"},
 		{"no workspace", []string{"DRONE_WORKSPACE=/no/such/workspace"}, "/no/such/workspace (DRONE_WORKSPACE) is not a directory"},
 		{"no registry", []string{"PLUGIN_REPO=127.0.0.1:1/acme/app"}, "PLUGIN_REPO: the registry of 127.0.0.1:1/acme/app cannot be used"},
 	} {
