@@ -26,6 +26,7 @@ import (
 	transport "google.golang.org/grpc/credentials"
 
 	"slipway/config/identity"
+	"slipway/config/safe"
 	"slipway/runner/hints"
 	"slipway/runner/registry"
 	"slipway/runner/spec"
@@ -205,7 +206,7 @@ func (c *Client) build(ctx context.Context, r Request) (image Image, err error) 
 	image.Steps, image.Cached = out.steps()
 	image.Ran = out.ran()
 	if err != nil {
-		return image, classify(ctx, err, out.failedStep())
+		return image, r.withReason(classify(ctx, err, out.failedStep()), out.runcError())
 	}
 	if r.NoExport {
 		return image, nil
@@ -255,7 +256,9 @@ func (c *Client) run(
 	displayed := make(chan struct{})
 	go func() {
 		defer close(displayed)
-		out.display()
+		if safe.Do(func() error { out.display(); return nil }) != nil {
+			out.drain() // the log is incomplete; the build, which may push, must go on
+		}
 	}()
 	go func() {
 		response, err := start()

@@ -13,6 +13,7 @@ import (
 	"github.com/moby/buildkit/util/grpcerrors"
 	"google.golang.org/grpc/codes"
 
+	"slipway/runner/registry"
 	"slipway/runner/sandbox/cgroup"
 )
 
@@ -25,10 +26,11 @@ type BuildError struct {
 	ExitCode int    // exit code of a RUN step's command; 0 = no command failed
 	Excerpt  string // the lines around Line, marked; may be empty
 	Limit    string // the limit that the build met, with its setting (cgroup.Counters.Reason, DiskFull); may be empty
+	Reason   string // a sentence about a common mistake, in place of the text of Err; may be empty
 	Err      error
 }
 
-// Error returns the line in the Dockerfile, if it is known, and Limit or the text of Err.
+// Error returns the line in the Dockerfile, if it is known, and Limit, Reason or the text of Err.
 func (e *BuildError) Error() string {
 	where := ""
 	if e.Line > 0 {
@@ -36,6 +38,9 @@ func (e *BuildError) Error() string {
 	}
 	if e.Limit != "" {
 		return where + e.Limit // the error itself repeats the command, which may be long
+	}
+	if e.Reason != "" {
+		return where + e.Reason
 	}
 	return where + plainMessage(e.Err)
 }
@@ -65,7 +70,7 @@ func classify(ctx context.Context, err error, step string) error {
 		return context.Cause(ctx)
 	}
 	if !isDockerfileError(err) {
-		return fmt.Errorf("build: %w", err)
+		return &infrastructureError{err}
 	}
 	e := &BuildError{Step: step, Err: err}
 	var exit *gatewaypb.ExitError
@@ -83,6 +88,15 @@ func classify(ctx context.Context, err error, step string) error {
 	}
 	return e
 }
+
+// An infrastructureError is an error that another build of the same commit may not meet.
+type infrastructureError struct{ err error }
+
+// Error returns the builder's text in one line: the answer of a registry or of a proxy may have several.
+func (e *infrastructureError) Error() string { return "build: " + plainMessage(e.err) }
+
+// Unwrap returns the builder's error.
+func (e *infrastructureError) Unwrap() error { return e.err }
 
 // limitOf returns the reason at the end of the error of a RUN step, if a limit made it fail. The command
 // in the error may contain any text, so only the text after it counts.
@@ -183,5 +197,23 @@ func plainMessage(err error) string {
 	for _, prefix := range []string{"failed to solve: ", "rpc error: code = Unknown desc = ", "rpc error: code = FailedPrecondition desc = "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
-	return text
+	if before, output, found := strings.Cut(text, gitOutput); found {
+		return before + "git: " + strings.Join(nonEmptyLines(output), "; ")
+	}
+	return registry.OneLine(text)
+}
+
+// gitOutput is before the output of git in an error. The output has several lines, and the last line of an
+// error is the one that people read.
+const gitOutput = "git stderr:\n"
+
+// nonEmptyLines returns the lines of a text without surrounding spaces. BuildKit ends the output of git with
+// ": exit status 128" on a line of its own.
+func nonEmptyLines(text string) (lines []string) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(strings.TrimPrefix(line, ": ")); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }

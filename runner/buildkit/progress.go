@@ -1,6 +1,7 @@
 package buildkit
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ type progress struct {
 	mu     sync.Mutex
 	vertex map[digest.Digest]client.Vertex
 	failed string
+	runc   string // output of runc about a container that did not start
 }
 
 func newProgress(w io.Writer) *progress {
@@ -62,6 +64,12 @@ func (p *progress) display() {
 	}
 }
 
+// drain reads the rest of p.status, so that BuildKit's client does not wait for a reader.
+func (p *progress) drain() {
+	for range p.status {
+	}
+}
+
 func (p *progress) note(s *client.SolveStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,6 +79,21 @@ func (p *progress) note(s *client.SolveStatus) {
 			p.failed = v.Name
 		}
 	}
+	for _, l := range s.Logs {
+		if bytes.Contains(l.Data, []byte(runcFailed)) {
+			p.runc = string(l.Data)
+		}
+	}
+}
+
+// runcFailed is in the output of a RUN step whose program could not be started. The error has only exit code 1.
+const runcFailed = "runc run failed: "
+
+// runcError returns the output of runc about a container that did not start, or "".
+func (p *progress) runcError() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.runc
 }
 
 // steps returns the number of completed steps of the Dockerfile, and the number of steps that came
