@@ -260,3 +260,12 @@ func TestF16TheErrorNamesATagThatTheRegistryNeverAccepts(t *testing.T) {
 	e.Registry.Intercept(nil)
 	checkTags(t, e, e.must(b, spec.Succeeded, "").Digest)
 }
+
+// BuildKit accepts a file dockerfile, so a repository may have one.
+func TestADockerfileInLowerCaseIsBuilt(t *testing.T) {
+	e := newEnv(t)
+	e.must(e.Push(map[string]string{"svc/dockerfile": "FROM scratch\n"}), spec.Succeeded, "")
+	if got := e.Builder.Requests[0].Dockerfile; filepath.Base(got) != "dockerfile" {
+		t.Errorf("Dockerfile: got %s, want dockerfile", got)
+	}
+}

@@ -62,10 +62,10 @@ func (j *job) buildDockerfile(ctx context.Context, c checkout, builder *builderC
 // buildRequest resolves the paths of the Dockerfile and the context. Hooks before the build may have made
 // them.
 func (j *job) buildRequest(tree interface {
-	File(path string) (string, error)
+	Dockerfile(path string) (string, error)
 	Directory(path string) (string, error)
 }) (buildkit.Request, error) {
-	dockerfile, err := tree.File(j.spec.Dockerfile)
+	dockerfile, err := tree.Dockerfile(j.spec.Dockerfile)
 	if err != nil {
 		return buildkit.Request{}, fmt.Errorf("the Dockerfile %w; correct the rule's Dockerfile or context", err)
 	}

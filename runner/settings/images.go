@@ -211,7 +211,8 @@ func (r *stepReader) readTagsFile(name, path string) (tags.Source, error) {
 	if err != nil {
 		return tags.Source{}, fmt.Errorf("workspace %s: %w", r.Workspace, err)
 	}
-	real, err := source.Tree{Dir: top}.File(filepath.Clean(path))
+	tree := source.Tree{Dir: top}
+	real, err := tree.File(tree.Relative(filepath.Clean(path)))
 	if err != nil {
 		return tags.Source{}, fmt.Errorf(
 			"%s: the file of tags %w; set its path relative to the workspace %s",

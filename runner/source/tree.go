@@ -63,6 +63,41 @@ func (t Tree) File(p string) (string, error) {
 	return t.resolveKind(p, fs.FileMode.IsRegular, "is not a file")
 }
 
+// dockerfileName is the usual name of a Dockerfile.
+const dockerfileName = "Dockerfile"
+
+// Dockerfile does the same as File for a Dockerfile. If p names a file Dockerfile that does not exist or is no
+// file, it uses the file dockerfile beside it, as BuildKit does.
+func (t Tree) Dockerfile(p string) (string, error) {
+	real, err := t.File(p)
+	if err == nil || filepath.Base(p) != dockerfileName {
+		return real, err
+	}
+	lower, lowerErr := t.File(filepath.Join(filepath.Dir(p), strings.ToLower(dockerfileName)))
+	if lowerErr != nil {
+		return "", err
+	}
+	return lower, nil
+}
+
+// Relative returns an absolute path below the tree's root as a path relative to the root, and any other path
+// unchanged. It reads only the links of the root itself; use Resolve, File or Directory for the result.
+func (t Tree) Relative(p string) string {
+	if !filepath.IsAbs(p) {
+		return p
+	}
+	tops := []string{t.Dir}
+	if real, err := filepath.EvalSymlinks(t.Dir); err == nil {
+		tops = append(tops, real)
+	}
+	for _, top := range tops {
+		if inside, err := filepath.Rel(top, p); err == nil && filepath.IsLocal(inside) {
+			return inside
+		}
+	}
+	return p
+}
+
 // Directory does the same as Resolve for a directory.
 func (t Tree) Directory(p string) (string, error) {
 	return t.resolveKind(p, fs.FileMode.IsDir, "is not a directory")

@@ -143,3 +143,68 @@ func TestTreeGone(t *testing.T) {
 		t.Error("HasSubmodules: got true, want false")
 	}
 }
+
+// BuildKit uses a file dockerfile if there is no Dockerfile beside it.
+func TestTheDockerfileIsFoundInLowerCase(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"both/Dockerfile", "both/dockerfile", "lower/dockerfile", "a folder/Dockerfile/x",
+		"a folder/dockerfile", "lower/app.dockerfile"} {
+		write(t, filepath.Join(dir, name), "")
+	}
+	outside := filepath.Join(t.TempDir(), "outside")
+	write(t, outside, "")
+	for _, name := range []string{"dockerfile", "Containerfile"} {
+		if err := os.Symlink(outside, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr := source.Tree{Dir: dir}
+	for p, want := range map[string]string{
+		"both/Dockerfile":      "both/Dockerfile",
+		"both/dockerfile":      "both/dockerfile",
+		"lower/Dockerfile":     "lower/dockerfile",
+		"a folder/Dockerfile":  "a folder/dockerfile",
+		"lower/app.Dockerfile": "", // only the usual name
+		"lower/DOCKERFILE":     "",
+		"Dockerfile":           "", // the other file leads out
+		"Containerfile":        "",
+		"none/Dockerfile":      "",
+	} {
+		got, err := tr.Dockerfile(p)
+		if want == "" {
+			var fault *source.PathError
+			if !errors.As(err, &fault) || fault.Path != p {
+				t.Errorf("%s: got %q, error %v, want a *PathError of it", p, got, err)
+			}
+			continue
+		}
+		if err != nil || !strings.HasSuffix(got, "/"+want) {
+			t.Errorf("%s: got %q, error %v, want %s", p, got, err, want)
+		}
+	}
+}
+
+func TestAnAbsolutePathInTheTreeIsRelative(t *testing.T) {
+	real := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(real, link); err != nil {
+		t.Fatal(err)
+	}
+	tr := source.Tree{Dir: link}
+	for p, want := range map[string]string{
+		filepath.Join(real, "app"): "app",
+		filepath.Join(link, "app"): "app",
+		real:                       ".",
+		link:                       ".",
+		real + "-other/app":        real + "-other/app",
+		filepath.Dir(real):         filepath.Dir(real),
+		"/":                        "/",
+		"app":                      "app",
+		"../app":                   "../app",
+		".":                        ".",
+	} {
+		if got := tr.Relative(p); got != want {
+			t.Errorf("%s: got %q, want %q", p, got, want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"slipway/runner/registry"
 	"slipway/runner/source"
@@ -17,10 +18,10 @@ import (
 const maxInline = 4
 
 // buildOptions returns the settings' options, with the paths of local caches and of the image's file
-// resolved.
-func (r run) buildOptions(workspace string) (o spec.BuildOptions, err error) {
+// resolved. created is the date of the image.
+func (r run) buildOptions(workspace string, created time.Time) (o spec.BuildOptions, err error) {
 	o = r.s.Build
-	o.Labels, o.Annotations = labels(r.s, r.o.Now())
+	o.Labels, o.Annotations = labels(r.s, created)
 	if o.CacheFrom, err = localCaches(o.CacheFrom, "src", workspace); err != nil {
 		return o, err
 	}

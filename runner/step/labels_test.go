@@ -83,3 +83,24 @@ func TestOnlyAVersionIsLabelledAsOne(t *testing.T) {
 		}
 	}
 }
+
+// Without a fixed date in its labels, an image is another one after each build.
+func TestTheLabelOfTheDateFollowsTheSourceDate(t *testing.T) {
+	const want = "2023-11-14T22:13:20Z"
+	for name, environ := range map[string][]string{
+		"of the environment":  {"PLUGIN_OUTPUT=type=image,rewrite-timestamp=true", "SOURCE_DATE_EPOCH=1700000000"},
+		"of a build argument": {"PLUGIN_BUILD_ARGS=SOURCE_DATE_EPOCH=1700000000"},
+	} {
+		e := newEnv(t)
+		if _, err := e.run(environ...); err != nil {
+			t.Fatal(err)
+		}
+		o := e.Builder.Last().Options
+		if got := o.Labels["org.opencontainers.image.created"]; got != want {
+			t.Errorf("%s: label: got %q, want %q", name, got, want)
+		}
+		if got := o.Annotations["org.opencontainers.image.created"]; got != want {
+			t.Errorf("%s: annotation: got %q, want %q", name, got, want)
+		}
+	}
+}

@@ -38,23 +38,23 @@ func (r run) buildRequest(args map[string]string) (buildkit.Request, error) {
 		}
 	}
 	tree := source.Tree{Dir: top}
-	dockerfile, err := tree.File(filepath.Clean(r.s.Dockerfile))
+	dockerfile, err := tree.Dockerfile(tree.Relative(filepath.Clean(r.s.Dockerfile)))
 	if err != nil {
 		return buildkit.Request{}, fmt.Errorf(
-			"PLUGIN_DOCKERFILE: the Dockerfile %w; set its path relative to the workspace %s",
+			"PLUGIN_DOCKERFILE: the Dockerfile %w; set a path in the workspace %s",
 			err,
 			top,
 		)
 	}
-	folder, err := tree.Directory(filepath.Clean(r.s.Context))
+	folder, err := tree.Directory(tree.Relative(filepath.Clean(r.s.Context)))
 	if err != nil {
 		return buildkit.Request{}, fmt.Errorf(
-			"PLUGIN_CONTEXT: the build context %w; set its path relative to the workspace %s",
+			"PLUGIN_CONTEXT: the build context %w; set a path in the workspace %s",
 			err,
 			top,
 		)
 	}
-	options, err := r.buildOptions(top)
+	options, err := r.buildOptions(top, r.created(args))
 	if err != nil {
 		return buildkit.Request{}, err
 	}
@@ -123,6 +123,17 @@ func (r run) buildArgs(ctx context.Context) map[string]string {
 	return args
 }
 
+// created returns the time of the label and the annotation "created": the date of the build arguments, or else the
+// present time. With a fixed date, two builds of one commit give the same image.
+// https://reproducible-builds.org/specs/source-date-epoch/
+func (r run) created(args map[string]string) time.Time {
+	seconds, err := strconv.ParseInt(args[epochArg], 10, 64)
+	if err != nil {
+		return r.o.Now()
+	}
+	return time.Unix(seconds, 0)
+}
+
 // builderMayPush decides whether a builder may push the image itself: one that the step starts, or one
 // on this machine. Elsewhere a host name without a dot, or an address, may be another registry.
 func builderMayPush(address, image string) bool {
@@ -157,7 +168,7 @@ const ociPrefix = "org.opencontainers.image."
 // labels returns the labels of the image and the annotations of its manifests. They hold the CI's facts
 // about the commit and the labels of the settings; the settings win.
 // https://specs.opencontainers.org/image-spec/annotations/#pre-defined-annotation-keys
-func labels(s settings.Plugin, now time.Time) (labels, annotations map[string]string) {
+func labels(s settings.Plugin, created time.Time) (labels, annotations map[string]string) {
 	labels = map[string]string{}
 	if s.Labels.Auto {
 		annotations = map[string]string{}
@@ -166,7 +177,7 @@ func labels(s settings.Plugin, now time.Time) (labels, annotations map[string]st
 			link = s.CI.RepositoryLink
 		}
 		for name, value := range map[string]string{
-			"created":  now.UTC().Format(time.RFC3339),
+			"created":  created.UTC().Format(time.RFC3339),
 			"revision": s.CI.Commit,
 			"source":   s.CI.RemoteURL,
 			"url":      link,

@@ -2,6 +2,7 @@ package step
 
 import (
 	"testing"
+	"time"
 
 	"slipway/config/secret"
 	"slipway/runner/settings"
@@ -53,6 +54,21 @@ func TestWhichTagTheBuilderMoves(t *testing.T) {
 	} {
 		if got := (run{s: c.settings}).builderTag(c.caches); got != c.want {
 			t.Errorf("%s: got %q, want %q", what, got, c.want)
+		}
+	}
+}
+
+func TestTheDateOfAnImageIsThatOfItsBuildArguments(t *testing.T) {
+	now := time.Unix(1800000000, 0)
+	r := run{o: Options{Now: func() time.Time { return now }}}
+	for epoch, want := range map[string]time.Time{
+		"1700000000": time.Unix(1700000000, 0),
+		"0":          time.Unix(0, 0),
+		"":           now,
+		"yesterday":  now,
+	} {
+		if got := r.created(map[string]string{"SOURCE_DATE_EPOCH": epoch}); !got.Equal(want) {
+			t.Errorf("SOURCE_DATE_EPOCH=%s: got %s, want %s", epoch, got, want)
 		}
 	}
 }
