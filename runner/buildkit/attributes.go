@@ -17,7 +17,11 @@ import (
 func (r Request) Attributes() ([]string, error) {
 	withoutKey := r
 	withoutKey.Options.SSHKey = secret.Secret{} // else it would be written to a file
-	options, err := withoutKey.solveOptions()
+	sent, err := withoutKey.openDirs(nil)
+	if err != nil {
+		return nil, err
+	}
+	options, err := withoutKey.solveOptions(sent)
 	if err != nil {
 		return nil, err
 	}

@@ -30,17 +30,24 @@ var errChecks = errors.New("the checks of the Dockerfile found problems")
 // are warnings. The image is always empty.
 // https://docs.docker.com/build/checks/
 func (c *Client) check(ctx context.Context, r Request) (Image, error) {
-	options, err := r.solveOptions()
+	solving, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sent, err := r.openDirs(cancel)
 	if err != nil {
 		return Image{}, fmt.Errorf("check: %w", err)
 	}
+	options, err := r.solveOptions(sent)
+	if err != nil {
+		return Image{}, fmt.Errorf("check: %w", err)
+	}
+	options.SharedKey = r.SharedKey // the checks need no file that this key keeps
 	options.Exports, options.CacheExports, options.Internal = nil, nil, true
 	options.FrontendAttrs[optRequest] = lint.RequestLint
 	options.FrontendAttrs[optCaps] = capSubrequests
 	found := map[string][]byte{}
 	out := newProgress(r.Progress)
-	_, err = c.run(ctx, out, func() (*client.SolveResponse, error) {
-		return c.bk.Build(ctx, options, "", func(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
+	_, err = c.run(solving, out, func() (*client.SolveResponse, error) {
+		return c.bk.Build(solving, options, "", func(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
 			result, err := c.Solve(
 				ctx,
 				gateway.SolveRequest{Frontend: FrontendDockerfile, FrontendOpt: c.BuildOpts().Opts},
@@ -52,8 +59,8 @@ func (c *Client) check(ctx context.Context, r Request) (Image, error) {
 			return gateway.NewResult(), nil
 		}, out.status)
 	})
-	if err != nil {
-		return Image{}, classify(ctx, err, "")
+	if err != nil || sent.unread() != nil {
+		return Image{}, c.explain(ctx, r, err, sent, out)
 	}
 	return Image{}, r.reportChecks(found)
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // reset a message before RecvMsg uses it again
-	"github.com/tonistiigi/fsutil"
 	"google.golang.org/grpc"
 	transport "google.golang.org/grpc/credentials"
 
@@ -40,6 +39,8 @@ const abandonAfter = 500 * time.Millisecond
 type Client struct {
 	bk   *client.Client
 	hold context.CancelFunc // ends the call that keeps the builder from being idle
+
+	fresh bool // the builder receives each context into an empty directory
 }
 
 // A Request describes a build. Context and Dockerfile are paths on disk. Symbolic links out of their
@@ -64,7 +65,7 @@ type Request struct {
 	Registries []spec.RegistryCredential // each is used only for its own host
 	Certs      string                    // directory of registries' certificates; empty = registry.CertsDir
 	Progress   io.Writer                 // receives plain lines; nil = discard
-	SharedKey  string                    // the same for builds of one repository: only changed files are sent
+	SharedKey  string                    // the same for builds of one repository; part of the key of sent files
 	Options    spec.BuildOptions         // further options of the build
 	Guard      registry.Guard            // checks Push's requests to the registry; nil = no check
 	MountFrom  string                    // repository to which Push has pushed the same image before; may be empty
@@ -165,7 +166,7 @@ func dial(ctx context.Context, to target, options ...client.ClientOpt) (*Client,
 			_, err = events.Recv()
 		}
 	}()
-	return &Client{bk: bk, hold: hold}, nil
+	return &Client{bk: bk, hold: hold, fresh: info.BuildkitVersion.Package == ServerPackage}, nil
 }
 
 // Close closes the connection. Running builds on it fail.
@@ -197,16 +198,26 @@ func (c *Client) Build(ctx context.Context, r Request) (Image, error) {
 
 // build builds the image. The fields Steps, Cached and Ran are valid also with an error.
 func (c *Client) build(ctx context.Context, r Request) (image Image, err error) {
-	options, err := r.solveOptions()
+	solving, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sent, err := r.openDirs(cancel)
 	if err != nil {
 		return Image{}, fmt.Errorf("build: %w", err)
 	}
+	if name := sent[ContextName].UnusedIgnoreFile(r.Dockerfile); name != "" {
+		r.logLine("note: %s has no effect: it is a link out of its directory or to no file", name)
+	}
+	options, err := r.solveOptions(sent)
+	if err != nil {
+		return Image{}, fmt.Errorf("build: %w", err)
+	}
+	options.SharedKey = c.sharedKey(ctx, r)
 	out := newProgress(r.Progress)
-	response, err := c.solve(ctx, r, options, out)
+	response, err := c.solve(solving, r, options, out)
 	image.Steps, image.Cached = out.steps()
 	image.Ran = out.ran()
-	if err != nil {
-		return image, r.withReason(classify(ctx, err, out.failedStep()), out.runcError())
+	if err != nil || sent.unread() != nil {
+		return image, c.explain(ctx, r, err, sent, out)
 	}
 	if r.NoExport {
 		return image, nil
@@ -281,12 +292,8 @@ func (c *Client) run(
 // materialize runs the Dockerfile frontend and then reads a file of each result. So BuildKit also
 // fetches the layers of a base image that no step needs. Otherwise it would leave them in their
 // registry, and Push could not read them.
-func materialize(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
-	result, err := c.Solve(ctx, gateway.SolveRequest{
-		Frontend:    FrontendDockerfile,
-		FrontendOpt: c.BuildOpts().Opts,
-		Evaluate:    true,
-	})
+func (r Request) materialize(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
+	result, err := runFrontend(ctx, c, r.Platforms, true)
 	if err != nil {
 		return nil, err
 	}
@@ -334,34 +341,14 @@ func (r Request) dockerfileName() string {
 
 // solveOptions returns the options of a build for BuildKit.
 // https://docs.docker.com/build/exporters/image-registry/
-func (r Request) solveOptions() (client.SolveOpt, error) {
-	context, err := fsutil.NewFS(r.Context)
-	if err != nil {
-		return client.SolveOpt{}, fmt.Errorf("open context: %w", err)
-	}
-	dockerfile, err := fsutil.NewFS(filepath.Dir(r.Dockerfile))
-	if err != nil {
-		return client.SolveOpt{}, fmt.Errorf("open directory of the Dockerfile: %w", err)
-	}
-	mounts := map[string]fsutil.FS{ContextName: chunkedFS{context}, "dockerfile": dockerfile}
-	for _, c := range r.Options.Contexts {
-		if c.Dir == "" {
-			continue
-		}
-		dir, err := fsutil.NewFS(c.Dir)
-		if err != nil {
-			return client.SolveOpt{}, fmt.Errorf("open context %s: %w", c.Name, err)
-		}
-		mounts[namedMount(c)] = chunkedFS{dir}
-	}
+func (r Request) solveOptions(sent dirs) (client.SolveOpt, error) {
 	attached, err := r.attachables()
 	if err != nil {
 		return client.SolveOpt{}, err
 	}
 	return client.SolveOpt{
 		FrontendAttrs: r.frontendAttrs(),
-		LocalMounts:   mounts,
-		SharedKey:     r.SharedKey,
+		LocalMounts:   sent.mounts(),
 		Session:       attached,
 
 		AllowedEntitlements: r.Options.Allow,

@@ -45,6 +45,11 @@ func TestWhichProcessReadsTheContext(t *testing.T) {
 		"secret":        "read",
 		"b":             "read",
 	}
+	stateInContext := sandbox.ChildOptions{Context: write(t, given)}
+	stateInContext.State = filepath.Join(stateInContext.Context, "state")
+	if err := os.Mkdir(stateInContext.State, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	byClient, byBuilder := map[string]string{"a": "sent"}, map[string]string{"a": "read", "b": "read"}
 	for name, c := range map[string]struct {
 		options  sandbox.ChildOptions
@@ -52,9 +57,10 @@ func TestWhichProcessReadsTheContext(t *testing.T) {
 		reported bool // the log contains the reason why the client sends the context
 	}{
 		"the builder":                             {sandbox.ChildOptions{Context: write(t, given)}, byBuilder, false},
-		"the client for a cache that stays":       {sandbox.ChildOptions{Context: write(t, given), State: t.TempDir()}, byClient, false},
+		"the builder for a cache that stays":      {sandbox.ChildOptions{Context: write(t, given), State: t.TempDir()}, byBuilder, false},
 		"the client of what is not there":         {sandbox.ChildOptions{Context: filepath.Join(t.TempDir(), "none")}, byClient, true},
 		"the client of where the builder works":   {sandbox.ChildOptions{Context: filepath.Dir(filepath.Dir(t.TempDir()))}, byClient, false},
+		"the client of where its cache is":        {stateInContext, byClient, false},
 		"the client of a builder that knows none": {sandbox.ChildOptions{}, byClient, false},
 	} {
 		t.Run(name, func(t *testing.T) {

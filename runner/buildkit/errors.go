@@ -1,6 +1,7 @@
 package buildkit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,11 +37,8 @@ func (e *BuildError) Error() string {
 	if e.Line > 0 {
 		where = fmt.Sprintf("Dockerfile line %d: ", e.Line)
 	}
-	if e.Limit != "" {
-		return where + e.Limit // the error itself repeats the command, which may be long
-	}
-	if e.Reason != "" {
-		return where + e.Reason
+	if reason := cmp.Or(e.Limit, e.Reason); reason != "" {
+		return where + reason // the error itself repeats the command, which may be long
 	}
 	return where + plainMessage(e.Err)
 }

@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 	if socket := os.Getenv(asExec); socket != "" {
 		os.Exit(dialStdio(socket))
 	}
+	if address := os.Getenv(asClient); address != "" {
+		os.Exit(buildAlone(address, os.Args[1]))
+	}
 	if os.Getenv(asCommand) == "" && (len(os.Args) < 2 || os.Args[1] != "builder") {
 		os.Exit(m.Run())
 	}

@@ -23,11 +23,17 @@ type progress struct {
 	status chan *client.SolveStatus // written and closed by BuildKit's client
 	out    *closableWriter
 
-	mu     sync.Mutex
-	vertex map[digest.Digest]client.Vertex
-	failed string
-	runc   string // output of runc about a container that did not start
+	mu      sync.Mutex
+	vertex  map[digest.Digest]client.Vertex
+	failed  string                 // name of the failed step
+	failure digest.Digest          // its digest
+	foreign map[digest.Digest]bool // steps that logged execFormatError
+	runc    string                 // output of runc about a container that did not start
 }
+
+// execFormatError is the kernel's error text for a program of another processor, in lower case. Shells and
+// runc print it in their own forms.
+const execFormatError = "exec format error"
 
 func newProgress(w io.Writer) *progress {
 	if w == nil {
@@ -36,7 +42,7 @@ func newProgress(w io.Writer) *progress {
 	return &progress{
 		status: make(chan *client.SolveStatus, 64),
 		out:    &closableWriter{w: w},
-		vertex: map[digest.Digest]client.Vertex{},
+		vertex: map[digest.Digest]client.Vertex{}, foreign: map[digest.Digest]bool{},
 	}
 }
 
@@ -55,8 +61,12 @@ func (p *progress) display() {
 	if err == nil {
 		warnings, err = screen.UpdateFrom(context.Background(), shown)
 	}
+	printed := map[string]bool{} // each platform has the same warnings, and more
 	for _, w := range warnings { // warnings of the Dockerfile linter; the display does not print them itself
-		fmt.Fprintf(p.out, "WARN: %s\n", w.Short)
+		if text := string(w.Short); !printed[text] {
+			printed[text] = true
+			fmt.Fprintf(p.out, "WARN: %s\n", text)
+		}
 	}
 	if err != nil { // a failed display must not block the build, so drain the channel
 		for range shown {
@@ -76,10 +86,13 @@ func (p *progress) note(s *client.SolveStatus) {
 	for _, v := range s.Vertexes {
 		p.vertex[v.Digest] = *v
 		if v.Error != "" && p.failed == "" {
-			p.failed = v.Name
+			p.failed, p.failure = v.Name, v.Digest
 		}
 	}
 	for _, l := range s.Logs {
+		if bytes.Contains(bytes.ToLower(l.Data), []byte(execFormatError)) {
+			p.foreign[l.Vertex] = true
+		}
 		if bytes.Contains(l.Data, []byte(runcFailed)) {
 			p.runc = string(l.Data)
 		}
@@ -130,6 +143,13 @@ func (p *progress) failedStep() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.failed
+}
+
+// failedOnProcessor reports whether the failed step could not start a program of another processor.
+func (p *progress) failedOnProcessor() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed != "" && p.foreign[p.failure]
 }
 
 // close stops all writes to the caller's writer.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/moby/buildkit/client"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
 
 	"slipway/runner/registry"
 )
@@ -69,9 +70,15 @@ func (c *Client) start(
 	options client.SolveOpt,
 	status chan *client.SolveStatus,
 ) (*client.SolveResponse, error) {
-	if r.pushedByBuilder() || r.NoExport {
-		options.Frontend = FrontendDockerfile
-		return c.bk.Solve(ctx, nil, options, status)
+	switch {
+	case !r.pushedByBuilder() && !r.NoExport:
+		return c.bk.Build(ctx, options, "", r.materialize, status)
+	case len(r.Platforms) > 1:
+		run := func(ctx context.Context, c gateway.Client) (*gateway.Result, error) {
+			return runFrontend(ctx, c, r.Platforms, false)
+		}
+		return c.bk.Build(ctx, options, "", run, status)
 	}
-	return c.bk.Build(ctx, options, "", materialize, status)
+	options.Frontend = FrontendDockerfile
+	return c.bk.Solve(ctx, nil, options, status)
 }

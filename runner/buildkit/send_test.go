@@ -11,9 +11,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/tonistiigi/fsutil"
 	"github.com/tonistiigi/fsutil/types"
 	"google.golang.org/grpc/encoding"
+
+	"slipway/runner/buildcontext"
 )
 
 // gRPC's message buffers have sizes up to 32 KiB, and then from 1 MiB.
@@ -22,12 +23,19 @@ func TestAPacketFitsABuffer(t *testing.T) {
 		t.Errorf("size of a packet: got %d bytes, want %d at most", size, 32<<10)
 	}
 	dir := t.TempDir()
-	options, err := Request{Context: dir, Dockerfile: filepath.Join(dir, "Dockerfile")}.solveOptions()
+	r := Request{Context: dir, Dockerfile: filepath.Join(dir, "Dockerfile")}
+	sent, err := r.openDirs(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := options.LocalMounts["context"].(chunkedFS); !ok {
-		t.Errorf("file system of the context: got a %T, want a chunkedFS", options.LocalMounts["context"])
+	options, err := r.solveOptions(sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, files := range options.LocalMounts {
+		if _, ok := files.(chunkedFS); !ok {
+			t.Errorf("file system of %s: got a %T, want a chunkedFS", name, files)
+		}
 	}
 }
 
@@ -45,7 +53,7 @@ func TestFilesAreSentInPackets(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "a"), want, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	files, err := fsutil.NewFS(dir)
+	files, err := buildcontext.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +79,11 @@ func TestFilesAreSentInPackets(t *testing.T) {
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
 		t.Errorf("content (-want +got):\n%s", diff)
 	}
-	if _, err := (chunkedFS{files}).Open("b"); !errors.Is(err, os.ErrNotExist) {
+	missing, err := chunkedFS{files}.Open("b")
+	if err == nil {
+		_, err = missing.Read(buffer)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: got error %v, want %v", err, os.ErrNotExist)
 	}
 }

@@ -12,4 +12,7 @@ const (
 	DiskFull = "the disk of the builder is full"
 	// ContextName is the name of the build context in Dockerfile frontends.
 	ContextName = "context"
+	// ServerPackage is the package in the version of Slipway's builder. It receives each context into an empty
+	// directory.
+	ServerPackage = "slipway"
 )

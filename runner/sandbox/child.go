@@ -23,8 +23,8 @@ type ChildOptions struct {
 	// caller.
 	Dir   string
 	State string // directory of a persistent cache; empty = a directory below Dir, which is deleted with Dir
-	// Context is the directory of the build context; may be empty. If State is empty, the builder
-	// reads the context itself.
+	// Context is the directory of the build context, which the builder reads itself. If it is empty, clients send
+	// their contexts.
 	Context            string
 	InsecureRegistries []string  // hosts with plain HTTP
 	Environ            []string  // the caller's environment; the child gets only the variables that a builder needs
@@ -96,9 +96,10 @@ func (c *Child) command(o ChildOptions) *exec.Cmd {
 	program := cmp.Or(o.Program, "/proc/self/exe")
 	cmd := exec.Command(program, o.args(c.Address)...) //nolint:gosec,noctx // ours; Stop ends it
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(BuilderEnviron(o.Environ), stageVar+"="+stageInit, inProcessVar+"=1")
+	cmd.Env = append(BuilderEnviron(o.Environ), stageVar+"="+stageInit, inProcessVar+"=1",
+		contextVar+"="+o.ownContext())
 	if o.State == "" {
-		cmd.Env = append(cmd.Env, ephemeralVar+"=1", contextVar+"="+o.ownContext())
+		cmd.Env = append(cmd.Env, ephemeralVar+"=1")
 	}
 	return cmd
 }
@@ -118,15 +119,23 @@ func (c *Child) logWarning(line string) {
 }
 
 // ownContext returns the directory that the builder reads the context from, or "" if the client sends
-// the context. The client sends the context if the builder's own directory is inside it, because the
+// the context. The client sends the context if a directory of the builder is inside it, because the
 // builder mounts file systems there.
 func (o ChildOptions) ownContext() string {
-	dir, err := filepath.EvalSymlinks(o.Dir)
-	if err != nil || o.Context == "" {
+	if o.Context == "" {
 		return ""
 	}
-	if inside, err := filepath.Rel(o.Context, dir); err != nil || filepath.IsLocal(inside) {
-		return ""
+	for _, dir := range []string{o.Dir, o.State} {
+		if dir == "" {
+			continue
+		}
+		real, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			return ""
+		}
+		if inside, err := filepath.Rel(o.Context, real); err != nil || filepath.IsLocal(inside) {
+			return ""
+		}
 	}
 	return o.Context
 }

@@ -64,7 +64,7 @@ type stage struct {
 	launchPID  int    // process ID of launch; 0 = unknown
 	inProcess  bool   // init is also the server
 	ephemeral  bool   // the state is deleted with the builder
-	context    string // directory of the build context; only with ephemeral
+	context    string // directory of the build context; only with inProcess
 	sharedPIDs bool   // the server shares the PID namespace and /proc of launch
 	inherited  bool   // a supervisor has given files to the builder (Inheritance)
 	network    Network
@@ -104,7 +104,7 @@ type Environment struct {
 
 func (s stage) environment() Environment {
 	e := Environment{Ephemeral: s.ephemeral, Network: s.network}
-	if s.ephemeral {
+	if s.inProcess { // for one step: other clients must not get the files of this directory
 		e.Context = s.context
 	}
 	switch s.name {

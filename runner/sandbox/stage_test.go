@@ -2,15 +2,16 @@ package sandbox
 
 import "testing"
 
-func TestOnlyAnEphemeralBuilderReadsTheContextItself(t *testing.T) {
+// A builder for several clients must not give them the files of a directory of its machine.
+func TestOnlyABuilderOfAStepReadsTheContextItself(t *testing.T) {
 	variables := map[string]string{contextVar: "/somewhere"}
 	getenv := func(name string) string { return variables[name] }
 	if got := readStage(getenv).environment().Context; got != "" {
-		t.Errorf("a builder with a cache that stays: got context %q, want none", got)
+		t.Errorf("a builder for several clients: got context %q, want none", got)
 	}
-	variables[ephemeralVar] = "1"
+	variables[inProcessVar] = "1"
 	if got := readStage(getenv).environment().Context; got != "/somewhere" {
-		t.Errorf("an ephemeral builder: got context %q, want /somewhere", got)
+		t.Errorf("a builder of a step: got context %q, want /somewhere", got)
 	}
 }
 

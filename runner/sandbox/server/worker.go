@@ -99,10 +99,8 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p part
 	if shared {
 		p.images.Watch(w)
 	}
-	if c.Environment.Context != "" {
-		if err := localcontext.Register(w, c.Environment.Context); err != nil {
-			return nil, err
-		}
+	if err := localcontext.Register(w, c.Environment.Context); err != nil {
+		return nil, err
 	}
 	if c.Network == sandbox.NetworkHost {
 		return w, nil
@@ -259,15 +257,20 @@ func (c Config) minFree() int64 {
 	return stat.Total / 20
 }
 
-// gcPolicy returns rules that keep the cache below max bytes. They remove entries in this order: cheap
-// ones (contexts, cache mounts, Git checkouts), entries not used for 60 days, then the least recently
-// used ones. The cache shrinks below a tenth of max only if the disk has less free space than free.
+// contextAge is the time for which the cache keeps the files of a build context. A later build does not use them,
+// and BuildKit looks for old entries once a minute.
+const contextAge = time.Minute
+
+// gcPolicy returns rules that keep the cache below max bytes. They remove entries in this order: contexts, which
+// no later build uses, cheap entries (cache mounts, Git checkouts), entries not used for 60 days, then the least
+// recently used ones. The cache shrinks below a tenth of max only if the disk has less free space than free.
 // https://docs.docker.com/build/cache/garbage-collection/
 func gcPolicy(max, free int64) []client.PruneInfo {
 	reserved := max / 10
 	return []client.PruneInfo{
+		{Filter: []string{"type==source.local"}, KeepDuration: contextAge},
 		{
-			Filter:       []string{"type==source.local", "type==exec.cachemount", "type==source.git.checkout"},
+			Filter:       []string{"type==exec.cachemount", "type==source.git.checkout"},
 			KeepDuration: 7 * 24 * time.Hour,
 			MaxUsedSpace: max / 4,
 		},

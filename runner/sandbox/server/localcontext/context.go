@@ -1,5 +1,9 @@
-// Package localcontext makes builds read their context from a directory of this machine. Otherwise the
-// client sends it file by file, through a connection inside another one, to a builder with an empty cache.
+// Package localcontext makes a builder put each build context into an empty directory. BuildKit would change
+// the files of an earlier context with the same key instead, and would keep files of equal size and date. The
+// key is the client's, and says nothing about the content.
+//
+// A builder may also read the context from a directory of this machine. Otherwise the client sends it file by
+// file, through a connection inside another one.
 package localcontext
 
 import (
@@ -11,6 +15,7 @@ import (
 	"github.com/moby/buildkit/cache"
 	"github.com/moby/buildkit/cache/contenthash"
 	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/identity"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/snapshot"
 	"github.com/moby/buildkit/solver"
@@ -21,10 +26,12 @@ import (
 	"github.com/tonistiigi/fsutil/types"
 	"golang.org/x/sys/unix"
 
+	"slipway/runner/buildcontext"
 	"slipway/runner/buildkit"
 )
 
-// Register makes builds of a worker read their context from a directory.
+// Register makes builds of a worker put each context into an empty directory. If dir is not empty, builds read
+// their context from there, and not from their clients.
 func Register(w *base.Worker, dir string) error {
 	clients, err := local.NewSource(local.Opt{CacheAccessor: w.CacheMgr})
 	if err != nil {
@@ -34,12 +41,11 @@ func Register(w *base.Worker, dir string) error {
 	return nil
 }
 
-// A contextSource is BuildKit's source for directories of clients. It reads the build context from dir
-// instead of the client.
+// A contextSource is BuildKit's source for directories of clients.
 type contextSource struct {
 	source.Source
 	cache cache.Accessor
-	dir   string
+	dir   string // directory of the build context; empty = clients send it
 }
 
 // Resolve implements source.Source.
@@ -49,12 +55,27 @@ func (s contextSource) Resolve(
 	sessions *session.Manager,
 	vertex solver.Vertex,
 ) (source.SourceInstance, error) {
-	clients, err := s.Source.Resolve(ctx, id, sessions, vertex)
 	request, ok := id.(*local.LocalIdentifier)
-	if err == nil && ok && request.Name == buildkit.ContextName && !request.MetadataOnly {
+	if !ok {
+		return s.Source.Resolve(ctx, id, sessions, vertex)
+	}
+	request = withOwnKey(request)
+	clients, err := s.Source.Resolve(ctx, request, sessions, vertex)
+	if err == nil && s.dir != "" && request.Name == buildkit.ContextName && !request.MetadataOnly {
 		return contextCopy{SourceInstance: clients, source: s, request: request}, nil
 	}
 	return clients, err
+}
+
+// withOwnKey returns a request that finds no files of an earlier build. A request that wants all files again,
+// whatever their dates, needs no key of its own: the frontend requests the Dockerfile and .dockerignore so.
+func withOwnKey(request *local.LocalIdentifier) *local.LocalIdentifier {
+	if request.Differ == fsutil.DiffNone {
+		return request
+	}
+	own := *request
+	own.SharedKeyHint += ":" + identity.NewID()
+	return &own
 }
 
 // A contextCopy makes the snapshot of a context from the files of a directory.
@@ -105,7 +126,7 @@ func (c contextCopy) copy(ctx context.Context, progress *transfer) (_ cache.Immu
 // files returns the files of the context that the Dockerfile may use. Their owner is root, as in a
 // context that a client sends.
 func (c contextCopy) files() (fsutil.FS, error) {
-	dir, err := fsutil.NewFS(c.source.dir)
+	dir, err := buildcontext.Open(c.source.dir, nil)
 	if err != nil {
 		return nil, err
 	}

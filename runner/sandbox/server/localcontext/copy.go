@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -130,7 +129,7 @@ func (c *contextCopier) copy(ctx context.Context, stat *types.Stat) error {
 	if err != nil {
 		return err
 	}
-	from, err := openFile(c.files, stat.Path)
+	from, err := c.files.Open(stat.Path)
 	if err != nil {
 		return err
 	}
@@ -157,16 +156,6 @@ func (c *contextCopier) copy(ctx context.Context, stat *types.Stat) error {
 	}
 	file := copiedFile{&fsutil.StatInfo{Stat: stat}, digest.NewDigest(digest.SHA256, hash)}
 	return c.notify(fsutil.ChangeKindAdd, stat.Path, file, nil)
-}
-
-// openFile opens a file for reading. A deleted file and a socket, which cannot be opened, have empty
-// content. fsutil.Send does the same.
-func openFile(files fsutil.FS, path string) (io.ReadCloser, error) {
-	file, err := files.Open(path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENXIO) {
-		return io.NopCloser(strings.NewReader("")), nil
-	}
-	return file, err
 }
 
 // describe sets extended attributes, owner and mode of a file, in fsutil's order. The order matters:
