@@ -23,9 +23,9 @@ import (
 // maxManifest is the largest manifest or config that is read, in bytes. Registries have the same limit.
 const maxManifest = 4 << 20
 
-// store reads the builder's content: the manifests, configs and layers of recent builds. The records
-// in BuildKit's history keep them. Without a record the builder's next garbage collection removes
-// them.
+// store reads the builder's content: the manifests, configs and layers of recent builds. Slipway's builder keeps
+// those of a build with a record until its client closes the connection. Another builder keeps the manifests and
+// configs, and its next garbage collection may remove the layers. Without a record it may remove all.
 type store struct {
 	ctx   context.Context // context of the push; go-containerregistry's interfaces have no parameter for it
 	calls contentapi.ContentClient

@@ -19,12 +19,26 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"slipway/runner/sandbox/server/builddisk"
+	"slipway/runner/sandbox/server/pushlease"
 )
 
+// An engine is BuildKit's controller, with what the server needs beside it.
+type engine struct {
+	*control.Controller
+	cache  builddisk.Pruner // prunes the cache
+	pushes *pushlease.Keeper
+}
+
+// Close closes the controller, after the leases of closed connections.
+func (e engine) Close() error {
+	e.pushes.Wait()
+	return e.Controller.Close()
+}
+
 // newEngine creates a BuildKit controller for Dockerfile builds, as buildkitd's main does: one worker,
-// the frontends, the cache and the history. The history keeps the content of recent results, because
-// Push reads it. cache prunes the cache.
-func newEngine(ctx context.Context, c Config, p parts) (_ *control.Controller, cache builddisk.Pruner, err error) {
+// the frontends, the cache and the history. The history keeps the manifests and configs of recent results.
+// Package pushlease keeps their layers until a client has pushed them.
+func newEngine(ctx context.Context, c Config, p parts) (_ engine, err error) {
 	var undo closers
 	defer func() {
 		if err != nil {
@@ -33,28 +47,29 @@ func newEngine(ctx context.Context, c Config, p parts) (_ *control.Controller, c
 	}()
 	sessions, err := session.NewManager()
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the sessions: %w", err)
+		return engine{}, fmt.Errorf("open the sessions: %w", err)
 	}
 	hosts := c.registryHosts()
 	w, err := newWorker(ctx, c, hosts, p)
 	if err != nil {
-		return nil, nil, err
+		return engine{}, err
 	}
 	undo.add(w.Close)
 	workers := &worker.Controller{}
-	if err := workers.Add(w); err != nil {
-		return nil, nil, fmt.Errorf("add worker: %w", err)
+	pushes := pushlease.New(w.LeaseManager(), c.Log)
+	if err := workers.Add(pushes.Wrap(w)); err != nil {
+		return engine{}, fmt.Errorf("add worker: %w", err)
 	}
 	fronts, err := frontends(workers.Infos(), c.Frontends)
 	if err != nil {
-		return nil, nil, err
+		return engine{}, err
 	}
 	if err := p.disk.PruneAtStart(ctx, w); err != nil {
-		return nil, nil, err
+		return engine{}, err
 	}
 	store, err := bboltcachestorage.NewStore(filepath.Join(c.State, "cache.db"))
 	if err != nil {
-		return nil, nil, fmt.Errorf("open cache: %w", err)
+		return engine{}, fmt.Errorf("open cache: %w", err)
 	}
 	undo.add(store.Close)
 	history, err := boltutil.SafeOpen(
@@ -63,7 +78,7 @@ func newEngine(ctx context.Context, c Config, p parts) (_ *control.Controller, c
 		&bolt.Options{FreelistType: bolt.FreelistMapType},
 	)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open history: %w", err)
+		return engine{}, fmt.Errorf("open history: %w", err)
 	}
 	undo.add(history.Close)
 	controller, err := control.NewController(control.Opt{
@@ -88,7 +103,7 @@ func newEngine(ctx context.Context, c Config, p parts) (_ *control.Controller, c
 		GracefulStop:   ctx.Done(),
 		Entitlements:   nil, // no network.host, no security.insecure, no devices
 	})
-	return controller, w, err
+	return engine{Controller: controller, cache: w, pushes: pushes}, err
 }
 
 // closers closes the parts of an engine whose start failed, in reverse order.

@@ -33,6 +33,7 @@ import (
 	"slipway/runner/sandbox/cgroup"
 	"slipway/runner/sandbox/server/builddisk"
 	"slipway/runner/sandbox/server/calls"
+	"slipway/runner/sandbox/server/pushlease"
 )
 
 // Config configures a builder server. State and Address are required.
@@ -123,7 +124,7 @@ func Serve(ctx context.Context, c Config) error {
 	limits := openLimits(ctx, c)
 	defer limits.close()
 	slots := newSlots(parallelism(c.MaxParallelism))
-	engine, cache, err := newEngine(ctx, c, parts{limits: limits, slots: slots, images: follower.images(), disk: own})
+	engine, err := newEngine(ctx, c, parts{limits: limits, slots: slots, images: follower.images(), disk: own})
 	if err != nil {
 		return fmt.Errorf("start the builder in %s: %w", c.State, err)
 	}
@@ -132,20 +133,23 @@ func Serve(ctx context.Context, c Config) error {
 			c.Log.WithError(err).Warn("cannot close the builder")
 		}
 	}()
-	if err := follower.follow(ctx, c, counter, slots, engine); err != nil {
+	if err := follower.follow(ctx, c, counter, slots, engine.Controller); err != nil {
 		return err
 	}
 
-	solver := builddisk.Solver{Disk: own, State: c.State, Cache: cache, Log: c.Log}
-	server := newGRPCServer(counter, solver.Unary)
+	solver := builddisk.Solver{Disk: own, State: c.State, Cache: engine.cache, Log: c.Log}
+	server := newGRPCServer(counter, engine.pushes, solver.Unary)
 	engine.Register(server)
 	return run(ctx, server, listener, counter, c)
 }
 
 // newGRPCServer returns a server without services of BuildKit. solve sees the errors of BuildKit itself.
-func newGRPCServer(counter *calls.Counter, solve grpc.UnaryServerInterceptor) *grpc.Server {
+func newGRPCServer(counter *calls.Counter, pushes *pushlease.Keeper, solve grpc.UnaryServerInterceptor) *grpc.Server {
 	server := grpc.NewServer(
-		grpc.ChainUnaryInterceptor(counter.Unary, guardSolve, grpcerrors.UnaryServerInterceptor, solve),
+		grpc.ChainUnaryInterceptor(
+			counter.Unary, guardSolve, nameServer, grpcerrors.UnaryServerInterceptor, pushes.Unary, solve,
+		),
+		grpc.StatsHandler(pushes),
 		grpc.ChainStreamInterceptor(counter.Stream, grpcerrors.StreamServerInterceptor),
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
 		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
