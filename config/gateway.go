@@ -40,8 +40,8 @@ type Gateway struct {
 	PerWorkspace      int           `env:"SLIPWAY_CONCURRENCY_PER_WORKSPACE" help:"parallel builds of one workspace; default: SLIPWAY_CONCURRENCY less one, if automated builds of other workspaces use the engine"`
 	BuildTimeout      time.Duration `env:"SLIPWAY_BUILD_TIMEOUT" envDefault:"4h" help:"maximum duration of one attempt of a build, from the claim of its runner"`
 	QueueTimeout      time.Duration `env:"SLIPWAY_QUEUE_TIMEOUT" envDefault:"24h" help:"maximum time in which an agent of Drone or Woodpecker must take a build's pipeline"`
-	PollInterval      time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"time between two polls of a repository without a webhook"`
-	ReconcileInterval time.Duration `env:"SLIPWAY_RECONCILE_INTERVAL" envDefault:"30m" help:"time between two polls of a repository with a webhook, which find undelivered pushes and check the webhook; longer with more than 125 repositories"`
+	PollInterval      time.Duration `env:"SLIPWAY_POLL_INTERVAL" envDefault:"5m" help:"time between two polls of a repository without a webhook; longer with more than 20 of them, within the API budget"`
+	ReconcileInterval time.Duration `env:"SLIPWAY_RECONCILE_INTERVAL" envDefault:"30m" help:"time between two polls of a repository with a webhook, which find undelivered pushes and check the webhook; longer with more than 80 repositories"`
 	Keep              time.Duration `env:"SLIPWAY_KEEP" envDefault:"2160h" help:"time for which deliveries, logs and builds are kept (2160h = 90 days); the newest ten builds of each automated build are always kept"`
 
 	Builder        string        `env:"SLIPWAY_BUILDER" help:"address of a running builder (unix:///… or tcp://host:port); default: a builder is started when needed"`

@@ -76,6 +76,7 @@ func newServices(b base, elector *leader.Elector) services {
 			Now:       b.store.Now,
 			IsLeader:  elector.IsLeader,
 			CheckHook: cat.CheckHook,
+			Allowance: linked.Allowance,
 			Log:       b.log,
 		}),
 	}

@@ -155,14 +155,29 @@ func (a *Accounts) tokenClient(p autobuild.Provider, token secret.Secret) (*clou
 	return cloud.New(api), nil
 }
 
-// limiter returns the rate limiter of an account. Cloud counts all links of one OAuth consumer
-// together, so they share a limiter. Each access token has its own.
-// Source: https://support.atlassian.com/bitbucket-cloud/docs/api-request-limits/.
-func (a *Accounts) limiter(account autobuild.Account) *rate.Limiter {
-	key := "account/" + account.ID
-	if account.Kind == autobuild.AccountOAuth {
-		key = "provider/" + account.ProviderID
+// Allowance names the allowance of API requests that an account uses, e.g. "provider/p1". Accounts
+// with the same name are limited together.
+func (a *Accounts) Allowance(ctx context.Context, accountID string) string {
+	account, err := a.store.Account(ctx, accountID)
+	if err != nil {
+		return "account/" + accountID
 	}
+	return allowance(account)
+}
+
+// allowance names the allowance of an account. Cloud counts all links of one OAuth consumer together,
+// and each access token by itself.
+// Source: https://support.atlassian.com/bitbucket-cloud/docs/api-request-limits/.
+func allowance(account autobuild.Account) string {
+	if account.Kind == autobuild.AccountOAuth {
+		return "provider/" + account.ProviderID
+	}
+	return "account/" + account.ID
+}
+
+// limiter returns the rate limiter of an account's allowance.
+func (a *Accounts) limiter(account autobuild.Account) *rate.Limiter {
+	key := allowance(account)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.limiters[key] == nil {

@@ -77,6 +77,7 @@ func (c *Client) send(ctx context.Context, call *call, token secret.Secret, out 
 	if !token.IsZero() && c.isSameOrigin(request.URL) {
 		c.authorize(request, token)
 	}
+	countRequest(ctx)
 	response, err := c.http.Do(request)
 	if err != nil {
 		return Response{}, call.transportError(err)

@@ -21,6 +21,9 @@ type Options struct {
 	// CheckHook creates or repairs the webhook of a repository that should have one. nil means no
 	// check.
 	CheckHook func(ctx context.Context, r autobuild.Repository) error
+	// Allowance names the allowance of requests that the polls with an account use. Accounts with the
+	// same name share one budget. nil means that all do.
+	Allowance func(ctx context.Context, accountID string) string
 	Log       logrus.FieldLogger
 }
 
@@ -39,6 +42,9 @@ func New(o Options) *Reconciler {
 	}
 	if o.CheckHook == nil {
 		o.CheckHook = func(context.Context, autobuild.Repository) error { return nil }
+	}
+	if o.Allowance == nil {
+		o.Allowance = func(context.Context, string) string { return "" }
 	}
 	return &Reconciler{o: o}
 }

@@ -1,8 +1,10 @@
 package reconciler
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -11,6 +13,7 @@ import (
 
 	"slipway/config/safe"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/bitbucket"
 )
 
 const (
@@ -22,22 +25,16 @@ const (
 	// recentDeliveries of a hook.
 	maxDeliveryAge   = time.Hour
 	recentDeliveries = 100
-
-	// callsPerPoll is the number of API calls of one poll of Bitbucket Cloud: one page of
-	// branches and one page of tags. pollCallsPerHour is the share of Cloud's limit, 1000 calls
-	// an hour, for polls of repositories that also have a webhook.
-	callsPerPoll     = 2
-	pollCallsPerHour = 500
 )
 
 // Intervals are the delays between two polls of a repository by Run. Each delay varies by 10 percent.
+// It is longer if the polls of all repositories need more requests than their budget has.
 type Intervals struct {
 	// Polled is the interval for repositories without a webhook (autobuild.HookPolled).
 	Polled time.Duration
 	// Active is the interval for repositories with a webhook (autobuild.HookActive). Polls find the
 	// pushes that Bitbucket does not deliver. It sends no large payload and none while the webhook is
-	// disabled, and it repeats few failed deliveries. The interval is longer with many repositories
-	// (stretchInterval).
+	// disabled, and it repeats few failed deliveries.
 	Active time.Duration
 }
 
@@ -52,7 +49,7 @@ type Intervals struct {
 // push in between. With several gateways only the leader does all of this. The other gateways
 // poll only after their own deliveries.
 func (r *Reconciler) Run(ctx context.Context, every Intervals) error {
-	s := schedule{Reconciler: r, every: every, next: map[string]nextPoll{}}
+	s := newSchedule(r, every)
 	tick := time.NewTicker(min(max(min(every.Polled, every.Active)/10, 50*time.Millisecond), 5*time.Second))
 	defer tick.Stop()
 	for {
@@ -70,9 +67,19 @@ func (r *Reconciler) Run(ctx context.Context, every Intervals) error {
 // A schedule holds the time of the next poll of each hook. It is not safe for concurrent use.
 type schedule struct {
 	*Reconciler
-	every   Intervals
-	next    map[string]nextPoll // by hook id
-	started bool
+	every    Intervals
+	next     map[string]nextPoll // by hook id
+	requests map[string]int      // of the last poll, by hook id
+	budgets  map[string]*budget  // by the name of the allowance
+	late     bool                // polls wait for their budget
+	started  bool
+}
+
+func newSchedule(r *Reconciler, every Intervals) *schedule {
+	return &schedule{
+		Reconciler: r, every: every, next: map[string]nextPoll{}, requests: map[string]int{},
+		budgets: map[string]*budget{},
+	}
 }
 
 // A nextPoll is the time of a hook's next poll, and the hook's state when it was scheduled.
@@ -88,20 +95,31 @@ func (s *schedule) pollDue(ctx context.Context) error {
 		return err
 	}
 	now := s.o.Now()
-	due := s.selectHooks(hooks, s.o.Requests.takeDue(now), now)
-	active := stretchInterval(s.every.Active, len(hooks))
-	next := make([]time.Time, len(due))
+	requested := s.o.Requests.takeDue(now)
+	due := s.selectHooks(hooks, requested, now)
+	if len(due) == 0 {
+		return nil
+	}
+	budgets := s.newAllowances(ctx, hooks)
+	due = s.withinBudget(budgets, due, requested, now)
+	next, sent := make([]time.Time, len(due)), make([]int, len(due))
 	var polls errgroup.Group
 	polls.SetLimit(maxConcurrentPolls)
 	for i, h := range due {
 		polls.Go(func() error {
-			next[i] = s.pollHook(ctx, h, active)
+			counted, requests := bitbucket.CountRequests(ctx)
+			next[i] = s.pollHook(counted, h, budgets.interval(s.load(h), h))
+			sent[i] = requests.Sent()
 			return nil
 		})
 	}
 	_ = polls.Wait() // no poll returns an error
 	for i, h := range due {
 		s.next[h.ID] = nextPoll{next[i], h.State}
+		s.budgets[budgets.of[h.AccountID]].spend(sent[i] - s.load(h).requests)
+		if sent[i] > 0 { // else the poll gave way to deliveries
+			s.requests[h.ID] = sent[i]
+		}
 	}
 	return nil
 }
@@ -113,10 +131,17 @@ func (s *schedule) selectHooks(hooks []autobuild.Hook, scheduled map[string]bool
 		return s.dueHooks(hooks, scheduled, now)
 	}
 	s.next, s.started = map[string]nextPoll{}, false
-	return slices.DeleteFunc(hooks, func(h autobuild.Hook) bool { return !scheduled[h.ID] })
+	var due []autobuild.Hook
+	for _, h := range hooks {
+		if scheduled[h.ID] {
+			due = append(due, h)
+		}
+	}
+	return due
 }
 
-// dueHooks returns the hooks that are due, and drops removed hooks from the schedule.
+// dueHooks returns the hooks that are due, the longest waiting first, and drops removed hooks from
+// the schedule. Of equal ones, hooks without a webhook come first.
 func (s *schedule) dueHooks(hooks []autobuild.Hook, scheduled map[string]bool, now time.Time) []autobuild.Hook {
 	var due []autobuild.Hook
 	planned := make(map[string]nextPoll, len(hooks))
@@ -135,13 +160,18 @@ func (s *schedule) dueHooks(hooks []autobuild.Hook, scheduled map[string]bool, n
 		}
 	}
 	s.next, s.started = planned, true
+	maps.DeleteFunc(s.requests, func(id string, _ int) bool { _, ok := planned[id]; return !ok })
+	slices.SortStableFunc(due, func(a, b autobuild.Hook) int {
+		polledFirst := cmp.Compare(b.State, a.State) // "polled" > "active"
+		return cmp.Or(planned[a.ID].at.Compare(planned[b.ID].at), polledFirst)
+	})
 	return due
 }
 
-// pollHook polls one hook and returns the time of its next poll. active is the interval of hooks with
-// a webhook. Deliveries go first, because they contain every push; a poll sees only the final
+// pollHook polls one hook and returns the time of its next poll, which is the interval later if the
+// poll succeeds. Deliveries go first, because they contain every push; a poll sees only the final
 // heads.
-func (s *schedule) pollHook(ctx context.Context, h autobuild.Hook, active time.Duration) time.Time {
+func (s *schedule) pollHook(ctx context.Context, h autobuild.Hook, interval time.Duration) time.Time {
 	if s.hasPendingDeliveries(ctx, h.ID) {
 		return s.o.Now().Add(yieldDelay)
 	}
@@ -163,10 +193,8 @@ func (s *schedule) pollHook(ctx context.Context, h autobuild.Hook, active time.D
 		return s.o.Now().Add(max(limited.RetryAfter, pollRetryDelay))
 	case err != nil:
 		return s.o.Now().Add(jitter(pollRetryDelay))
-	case h.State == autobuild.HookPolled:
-		return s.o.Now().Add(jitter(s.every.Polled))
 	}
-	return s.o.Now().Add(jitter(active))
+	return s.o.Now().Add(jitter(interval))
 }
 
 // checkHook checks the webhook of a hook. It only logs an error, because the poll must still run,
@@ -176,12 +204,6 @@ func (r *Reconciler) checkHook(ctx context.Context, h autobuild.Hook) {
 	if err != nil && ctx.Err() == nil {
 		r.o.Log.WithError(err).WithField("hook", h.ID).Warn("webhook not checked")
 	}
-}
-
-// stretchInterval returns a longer interval for many hooks, so that polls leave most of Cloud's
-// rate limit to builds.
-func stretchInterval(interval time.Duration, hooks int) time.Duration {
-	return max(interval, time.Duration(hooks)*callsPerPoll*time.Hour/pollCallsPerHour)
 }
 
 // hasPendingDeliveries reports whether deliveries of a hook wait for planning.
