@@ -141,6 +141,7 @@ type Hook struct {
 	State          HookState
 	Problem        string
 	PolledAt       time.Time
+	ListingProblem string    // what was suspicious about the last list of refs; set by SetListingProblem only
 	DeliveredAt    time.Time // of the last valid delivery; shows that a manual webhook works
 }
 

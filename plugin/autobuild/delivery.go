@@ -60,6 +60,9 @@ type Transition struct {
 type RefState struct {
 	Head string // empty means deleted
 	Seq  int64  // rises with each accepted transition
+	// Gap reports that the ref had heads within the last hour that no delivery reported in order: a
+	// poll found one, or a delivery's change began at another commit. Late deliveries may report them.
+	Gap bool
 }
 
 // A Plan holds the planner's decisions about one delivery or poll. It is stored in one transaction.
@@ -70,12 +73,15 @@ type Plan struct {
 	Reason     string
 	Moves      []Move
 	Refused    []Outcome // changes that moved no ref
+	Reappeared []ReappearedRef
 }
 
-// A Move is one transition with its decisions and the builds to create. The store assigns the
-// ref's sequence number and the build ids.
+// A Move is one transition with its decisions and the builds to create. The store assigns the build
+// ids, and the ref's sequence number if Seq is 0.
 type Move struct {
 	Transition Transition
+	Seq        int64 // the number that the transition must get; 0 means any
+	Gap        bool  // a gap of the ref begins; see RefState
 	Outcome    Outcome
 	Builds     []Build // in the order of the entries of Outcome.Rules that build
 }

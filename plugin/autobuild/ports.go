@@ -101,7 +101,9 @@ type Commits interface {
 	Resolve(ctx context.Context, r Repository, ref Ref) (Commit, error)
 	// Commit returns the commit with a hash. ErrNotFound means that the repository does not have it.
 	Commit(ctx context.Context, r Repository, hash string) (Commit, error)
-	// Heads returns all branches and tags.
+	// Heads lists all branches and tags, each once. It reads pages one after another. If the
+	// repository changes meanwhile, the list can lack refs and show earlier commits. So the absence
+	// of a ref does not show that it was deleted; Resolve does.
 	Heads(ctx context.Context, r Repository) ([]Head, error)
 	// ChangedPaths returns the paths that differ between two commits. It returns nil without an
 	// error if there are too many to list.

@@ -12,6 +12,7 @@ import (
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
+	"slipway/plugin/provider"
 )
 
 // secretBytes is the number of random bytes in a webhook's secret. Written as hex, it is half of
@@ -155,7 +156,7 @@ func (c *Catalog) baseline(ctx context.Context, r autobuild.Repository, accountI
 	if err != nil {
 		return time.Time{}, ctx.Err()
 	}
-	heads, err := connection.Commits.Heads(ctx, r)
+	heads, err := provider.StableHeads(ctx, connection.Commits, r)
 	if err != nil {
 		logctx.Log(ctx, c.o.Log).
 			WithError(err).

@@ -12,13 +12,19 @@ import (
 // A report is the change of one ref in one delivery.
 type report struct{ ref, old, new string }
 
+// A step is an accepted change of one ref.
+type step struct {
+	report
+	withheld bool // a poll found the deleted ref again at a commit that was built: no build
+}
+
 // A ledger is the reference model: it computes the transitions that the planner must accept, from
 // the reports and the heads at the time. It is independent of the planner's types and of the
 // database.
 type ledger struct {
 	known    map[string]autobuild.RefState // by full name
 	answered map[report]bool
-	accepted []report // the seq of each is its index among the changes of its ref
+	accepted []step // the seq of each is its index among the changes of its ref
 }
 
 func newLedger() ledger {
@@ -26,13 +32,13 @@ func newLedger() ledger {
 }
 
 // apply evaluates a report while the ref is at head. A report that ends at the head is accepted
-// if the head is new. Another report is accepted only if it continues the known head and was
-// never answered.
+// if the head is new. Another report is accepted only if it continues the known head without a gap and
+// was never answered.
 func (l *ledger) apply(r report, head string) {
 	known := l.known[r.ref]
-	follows := r.old == known.Head || known.Seq == 0 && r.new != ""
+	follows := r.old == known.Head && !known.Gap || known.Seq == 0 && r.new != ""
 	if r.new == head && head != known.Head || r.new != head && follows && !l.answered[r] {
-		l.move(r.ref, r.new)
+		l.move(r.ref, r.new, known.Seq > 0 && r.old != known.Head)
 	}
 	l.answered[r] = true
 }
@@ -41,16 +47,36 @@ func (l *ledger) apply(r report, head string) {
 func (l *ledger) settle(heads map[string]string) {
 	for _, ref := range refNames {
 		if l.known[ref].Head != heads[ref] {
-			l.move(ref, heads[ref])
+			reappeared := l.known[ref].Head == "" && l.known[ref].Seq > 0 && l.built(ref, heads[ref])
+			l.move(ref, heads[ref], true)
+			l.accepted[len(l.accepted)-1].withheld = reappeared
 		}
 	}
 }
 
-func (l *ledger) move(ref, to string) {
+func (l *ledger) move(ref, to string, gap bool) {
 	was := l.known[ref]
-	step := report{ref, was.Head, to}
-	l.known[ref] = autobuild.RefState{Head: to, Seq: was.Seq + 1}
-	l.accepted, l.answered[step] = append(l.accepted, step), true
+	moved := report{ref, was.Head, to}
+	l.known[ref] = autobuild.RefState{Head: to, Seq: was.Seq + 1, Gap: gap || was.Gap}
+	l.accepted, l.answered[moved] = append(l.accepted, step{report: moved}), true
+}
+
+// built reports whether a ref was built at a commit.
+func (l *ledger) built(ref, commit string) bool {
+	return slices.ContainsFunc(l.accepted, func(s step) bool {
+		return s.ref == ref && s.new == commit && !s.withheld
+	})
+}
+
+// withheld reports whether the last step of a ref was not built.
+func (l *ledger) withheld(ref string) bool {
+	last := false
+	for _, s := range l.accepted {
+		if s.ref == ref {
+			last = s.withheld
+		}
+	}
+	return last
 }
 
 // builds lists the builds of all matching rules for the accepted transitions, sorted.
@@ -59,7 +85,7 @@ func (l *ledger) builds() []string {
 	for _, step := range l.accepted {
 		seqs[step.ref]++
 		for _, image := range imagesOf(step.ref) {
-			if step.new != "" {
+			if step.new != "" && !step.withheld {
 				builds = append(builds, line(image, step.ref, int64(seqs[step.ref]), step.new))
 			}
 		}
@@ -83,7 +109,9 @@ func imagesOf(ref string) []string {
 // pushed lists the builds of every push in order, for runs that lose nothing.
 func pushed(history []report) []string {
 	l := newLedger()
-	l.accepted = history
+	for _, r := range history {
+		l.accepted = append(l.accepted, step{report: r})
+	}
 	return l.builds()
 }
 

@@ -36,11 +36,11 @@ func TestF17DisorderAtARealRepositoryMatchesTheModel(t *testing.T) {
 }
 
 // The same test with a fake repository without git, because ten thousand runs then take only
-// minutes.
+// minutes. In half of the runs the lists of refs change between their pages (disorder_lists_test.go).
 func TestF17DisorderAtAFakeRepositoryMatchesTheModel(t *testing.T) {
 	runs(t, 6, 10_000)
 	w, p := newFakeCloudEnv(t)
-	d := &chaosEnv{Env: w, commits: p.commits, heads: map[string]string{}, remote: p.push}
+	d := &chaosEnv{Env: w, commits: p.commits, heads: map[string]string{}, remote: p.push, cloud: p}
 	rapid.Check(t, d.run)
 }
 
@@ -90,7 +90,9 @@ func (d *chaosEnv) run(t *rapid.T) {
 	}
 	d.check(t)
 	d.checkPermits(t)
-	d.checkReplays(t)
+	if !d.wild {
+		d.checkReplays(t)
+	}
 }
 
 // recreate pushes a deleted ref at its last commit.
@@ -101,7 +103,7 @@ func (d *chaosEnv) recreate(*rapid.T) {
 	}
 }
 
-// deliver plans one pending delivery: the oldest in calm runs, otherwise a random one.
+// deliver plans one pending delivery: the oldest in calm and wild runs, otherwise a random one.
 func (d *chaosEnv) deliver(t *rapid.T, last bool) {
 	if i, ok := d.pick(t); ok {
 		d.receive(t, d.pending[i])
@@ -112,7 +114,7 @@ func (d *chaosEnv) deliver(t *rapid.T, last bool) {
 }
 
 func (d *chaosEnv) pick(t *rapid.T) (int, bool) {
-	if len(d.pending) == 0 || d.calm {
+	if len(d.pending) == 0 || d.calm || d.wild {
 		return 0, len(d.pending) > 0
 	}
 	return rapid.IntRange(0, len(d.pending)-1).Draw(t, "which"), true
@@ -126,7 +128,7 @@ func (d *chaosEnv) drop(t *rapid.T) {
 
 // replay sends a random earlier delivery again.
 func (d *chaosEnv) replay(t *rapid.T) {
-	if len(d.sent) > 0 && !d.calm {
+	if len(d.sent) > 0 && !d.calm && !d.wild {
 		d.receive(t, rapid.SampledFrom(d.sent).Draw(t, "sent"))
 	}
 }

@@ -26,10 +26,12 @@ type chaosEnv struct {
 	remote  func(refs map[string]string) [][]byte // pushes, and returns the payloads of the webhooks
 	commits []string
 	heads   map[string]string // of the refs at the provider
+	cloud   *fakeCloud        // whose lists change between pages; nil = a real repository
 
 	// The fields below are reset at the start of each run.
 	automated []autobuild.AutomatedBuild
 	calm      bool // no delivery is lost or reordered, and polls wait for pending deliveries
+	wild      bool // lists change between pages, and deliveries are late or lost; only invariants are checked
 	ledger    ledger
 	deleted   map[string]string // last commits of deleted refs
 	history   []report
@@ -58,7 +60,8 @@ func (d *chaosEnv) startRun(t *rapid.T) {
 		d.remote(gone)
 	}
 	d.reset()
-	d.calm = rapid.Bool().Draw(t, "calm")
+	d.wild = d.cloud != nil && rapid.Bool().Draw(t, "wild")
+	d.calm = !d.wild && rapid.Bool().Draw(t, "calm")
 	d.watch()
 }
 
@@ -138,6 +141,9 @@ func (d *chaosEnv) storeDelivery(p sentDelivery) (id string) {
 }
 
 func (d *chaosEnv) applyReports(p sentDelivery) {
+	if d.wild {
+		return
+	}
 	for _, r := range p.reports {
 		d.ledger.apply(r, d.heads[r.ref])
 	}
@@ -176,6 +182,10 @@ func (d *chaosEnv) die(t *rapid.T) {
 // pollNow polls. In calm runs it does nothing while deliveries are pending.
 func (d *chaosEnv) pollNow(t *rapid.T) {
 	if d.calm && len(d.pending) > 0 {
+		return
+	}
+	if d.wild {
+		d.pollWildly(t)
 		return
 	}
 	if err := d.Poll(d.T.Context(), d.Hook); err != nil {

@@ -34,7 +34,8 @@ type decision struct {
 //   - The change ends at the current head: it is a transition if the head is new, else a repetition.
 //   - The change ends at another commit, because the ref moved on. It is a transition only if it
 //     continues the last accepted state and was never decided before. So three quick pushes A→B→A
-//     are three transitions, and a replayed delivery is none.
+//     are three transitions, and a replayed delivery is none. After a gap it is none either: the
+//     ref may have been at that commit before, and a late delivery would move its tags back.
 //
 // A ref with only a baseline (Seq 0) had no transition yet. evaluate accepts its first report
 // even if the baseline already has the same head.
@@ -53,6 +54,8 @@ func evaluate(s observation) decision {
 		return s.refuse("deleted before it was seen: " + s.describeHead())
 	case !fresh && s.Old != s.Known.Head:
 		return s.refuse("out of date: " + s.describeHead())
+	case !fresh && s.Known.Gap:
+		return s.refuse("not confirmed, and earlier changes of the ref are missing: " + s.describeHead())
 	case s.New != "" && !s.Exists:
 		return s.refuse(fmt.Sprintf("commit %s is gone: %s", shortHash(s.New), s.describeHead()))
 	default:

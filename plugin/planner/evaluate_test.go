@@ -99,6 +99,22 @@ func TestEvaluateAcceptsIntermediateCommits(t *testing.T) {
 			decision{true, a, "", "confirmed as an intermediate push: branch main is at aaaa now", false}},
 		{"created and deleted meanwhile", "", a, "", autobuild.RefState{}, false, true,
 			decision{true, "", a, "confirmed as an intermediate push: branch main does not exist now", false}},
+		{
+			"A→B after a gap, perhaps of an earlier time",
+			a,
+			b,
+			c,
+			autobuild.RefState{Head: a, Seq: 1, Gap: true},
+			false,
+			true,
+			decision{
+				false,
+				"",
+				"",
+				"not confirmed, and earlier changes of the ref are missing: branch main is at cccc now",
+				false,
+			},
+		},
 		{"deleted a ref never seen, re-created meanwhile", a, "", b, autobuild.RefState{}, false, false,
 			decision{false, "", "", "deleted before it was seen: branch main is at bbbb now", false}},
 	})

@@ -20,6 +20,9 @@ type fakeCloud struct {
 	mux     http.ServeMux
 	commits []string
 	heads   map[string]string // by full name
+	earlier map[string]string // heads before the last push
+	script  []listEvent       // of the next requests for refs; see disorder_lists_test.go
+	happens func(listEvent)   // changes the repository before a request is answered
 }
 
 type object = map[string]any
@@ -47,16 +50,14 @@ func (p *fakeCloud) route() {
 		reply(w, object{"hash": r.PathValue("hash")}) // the planner requests pushed commits only
 	})
 	for kind, prefix := range map[string]string{"branches": "refs/heads/", "tags": "refs/tags/"} {
-		p.mux.HandleFunc(repository+"/refs/"+kind, func(w http.ResponseWriter, _ *http.Request) {
-			values := []object{}
-			for _, ref := range slices.Sorted(maps.Keys(p.heads)) {
-				if name, ok := strings.CutPrefix(ref, prefix); ok {
-					values = append(values, object{"name": name, "target": object{"hash": p.heads[ref]}})
-				}
-			}
-			reply(w, object{"values": values})
+		p.mux.HandleFunc(repository+"/refs/"+kind, func(w http.ResponseWriter, r *http.Request) {
+			p.list(w, r, prefix)
 		})
 		p.mux.HandleFunc(repository+"/refs/"+kind+"/{ref}", func(w http.ResponseWriter, r *http.Request) {
+			if p.next().Fault == "fail" {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
 			head, ok := p.heads[prefix+r.PathValue("ref")]
 			if !ok {
 				w.WriteHeader(http.StatusNotFound)
@@ -85,6 +86,7 @@ func (p *fakeCloud) RoundTrip(r *http.Request) (*http.Response, error) {
 // push moves refs, and returns the payloads of two webhooks.
 func (p *fakeCloud) push(to map[string]string) [][]byte {
 	changes := []object{}
+	p.earlier = maps.Clone(p.heads)
 	for _, ref := range slices.Sorted(maps.Keys(to)) {
 		changes = append(changes, object{"old": shownRef(ref, p.heads[ref]), "new": shownRef(ref, to[ref])})
 		p.heads[ref] = to[ref]

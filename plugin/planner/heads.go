@@ -12,7 +12,7 @@ import (
 const listFrom = 30
 
 // A headResolver looks up the commits of refs at the provider: with one call per ref, or with one
-// list of all refs. It is not safe for concurrent use.
+// list of all refs for many changes. It is not safe for concurrent use.
 type headResolver struct {
 	commits    autobuild.Commits
 	repository autobuild.Repository
@@ -24,23 +24,21 @@ func newHeadResolver(c autobuild.Connection, r autobuild.Repository, changes int
 	return &headResolver{commits: c.Commits, repository: r, list: changes >= listFrom}
 }
 
-// resolve returns the head commit of a ref. It returns ErrNotFound if the ref does not exist.
-func (h *headResolver) resolve(ctx context.Context, ref autobuild.Ref) (autobuild.Commit, error) {
-	if !h.list {
-		return h.commits.Resolve(ctx, h.repository, ref)
-	}
-	if h.listed == nil {
+// resolve returns the head commit of the ref of a change. It returns ErrNotFound if the ref does not
+// exist. The list confirms a change only if it has the ref at the reported commit. It can lack refs
+// and show earlier commits, so resolve requests all others one by one.
+func (h *headResolver) resolve(ctx context.Context, change autobuild.Change) (autobuild.Commit, error) {
+	if h.list && h.listed == nil {
 		all, err := h.commits.Heads(ctx, h.repository)
 		if err != nil {
 			return autobuild.Commit{}, asRepositoryError(err)
 		}
 		h.listed = autobuild.HeadsByRef(all)
 	}
-	commit, ok := h.listed[ref]
-	if !ok {
-		return autobuild.Commit{}, autobuild.ErrNotFound
+	if commit, ok := h.listed[change.Ref()]; ok && commit.Hash == change.Commit {
+		return commit, nil
 	}
-	return commit, nil
+	return h.commits.Resolve(ctx, h.repository, change.Ref())
 }
 
 // asRepositoryError replaces ErrNotFound by ErrForbidden, because callers read ErrNotFound as a

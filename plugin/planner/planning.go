@@ -122,8 +122,16 @@ func (r *planning) decide(ctx context.Context, s observation, c autobuild.Change
 		r.refuse(c, v.Reason)
 		return nil
 	}
-	r.known[s.Ref] = autobuild.RefState{Head: v.New, Seq: s.Known.Seq + 1}
-	r.plan.Moves = append(r.plan.Moves, r.planMove(ctx, v, c, commit))
+	move := r.planMove(ctx, v, c, commit)
+	move.Seq = s.Known.Seq + 1
+	move.Gap = r.cause == autobuild.CauseReconcile || s.Known.Seq > 0 && s.Old != s.Known.Head
+	if r.cause == autobuild.CauseReconcile && s.Known.Seq > 0 && s.Known.Head == "" {
+		if err := r.withholdBuilt(ctx, &move); err != nil {
+			return err
+		}
+	}
+	r.known[s.Ref] = autobuild.RefState{Head: v.New, Seq: move.Seq, Gap: move.Gap || s.Known.Gap}
+	r.plan.Moves = append(r.plan.Moves, move)
 	return nil
 }
 
@@ -148,7 +156,7 @@ func (r *planning) observe(
 	if err != nil {
 		return s, autobuild.Commit{}, err
 	}
-	head, err := heads.resolve(ctx, ref)
+	head, err := heads.resolve(ctx, c)
 	if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
 		return s, autobuild.Commit{}, err
 	}

@@ -42,6 +42,9 @@ type Refs interface {
 type Builds interface {
 	AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error)
 	AutomatedBuildsOf(ctx context.Context, r autobuild.Repository) ([]autobuild.AutomatedBuild, error)
+	// BuildsOf returns the newest builds that an automated build has of a ref at a commit, newest
+	// first.
+	BuildsOf(ctx context.Context, automatedBuildID string, ref autobuild.Ref, commit string) ([]autobuild.Build, error)
 	// CreateBuild returns the earlier build, and created false, if the cause key was used before.
 	CreateBuild(ctx context.Context, b autobuild.Build) (build autobuild.Build, created bool, err error)
 }

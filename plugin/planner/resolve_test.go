@@ -1,6 +1,7 @@
 package planner_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -77,6 +78,52 @@ func TestManyChangesAreResolvedByOneList(t *testing.T) {
 	if got := w.State(plannertest.Tag("v07")); got != (autobuild.RefState{Seq: 2}) {
 		t.Errorf("state of v07: got %+v, want no head and transition 2", got)
 	}
+}
+
+// A list that lacks refs, or shows earlier commits, decides nothing: the refs are requested one by one.
+func TestAnIncompleteListDecidesNothing(t *testing.T) {
+	for name, edit := range map[string]func([]autobuild.Head) []autobuild.Head{
+		"empty": func([]autobuild.Head) []autobuild.Head { return nil },
+		"of earlier commits": func(heads []autobuild.Head) []autobuild.Head {
+			for i := range heads {
+				heads[i].Commit.Hash = strings.Repeat("e", 40)
+			}
+			return heads
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := plannertest.New(t)
+			w.Automate("r/app", plannertest.TagRule("/.*/", "{sourceref}"))
+			head, refs := w.Commit("main", "A"), map[string]string{}
+			for i := range 40 {
+				refs[fmt.Sprintf("refs/tags/v%02d", i)] = head
+			}
+			w.Push(refs)
+			w.Account.Connection.Commits = &editedLists{w.Account.Connection.Commits, edit}
+			w.PlanAll()
+			if n := len(w.Builds()); n != 40 {
+				t.Errorf("builds: got %d, want 40", n)
+			}
+			w.Push(map[string]string{"refs/tags/v00": ""})
+			w.PlanAll()
+			for tag, want := range map[string]string{"v00": "", "v01": head} {
+				if got := w.State(plannertest.Tag(tag)); got.Head != want {
+					t.Errorf("state of %s: got %+v, want head %q", tag, got, want)
+				}
+			}
+		})
+	}
+}
+
+// editedLists changes the lists of refs.
+type editedLists struct {
+	autobuild.Commits
+	edit func([]autobuild.Head) []autobuild.Head
+}
+
+func (c *editedLists) Heads(ctx context.Context, r autobuild.Repository) ([]autobuild.Head, error) {
+	heads, err := c.Commits.Heads(ctx, r)
+	return c.edit(heads), err
 }
 
 func TestAListThatIsNotFoundIsNoDeletion(t *testing.T) {

@@ -64,7 +64,8 @@ func (p commits) Commit(ctx context.Context, r autobuild.Repository, hash string
 	return autobuild.Commit(commit), Translate(err)
 }
 
-// Heads returns all branches and tags, or an error. It never returns only a part of them.
+// Heads returns all branches and tags, or an error. It returns each ref once. If the repository
+// changes between two pages, a ref can be missing, and its commit is that of the last page with it.
 func (p commits) Heads(ctx context.Context, r autobuild.Repository) ([]autobuild.Head, error) {
 	id, err := address(r)
 	if err != nil {
@@ -81,13 +82,19 @@ func (p commits) Heads(ctx context.Context, r autobuild.Repository) ([]autobuild
 	return append(heads(autobuild.Branch, branches), heads(autobuild.Tag, tags)...), nil
 }
 
+// heads returns each ref once. A ref is on two pages if the repository changed between them; the
+// later page has the newer state.
 func heads(kind autobuild.RefKind, refs []cloud.Ref) []autobuild.Head {
 	out := make([]autobuild.Head, 0, len(refs))
+	index := make(map[string]int, len(refs))
 	for _, r := range refs {
-		out = append(
-			out,
-			autobuild.Head{Ref: autobuild.Ref{Kind: kind, Name: r.Name}, Commit: autobuild.Commit(r.Commit)},
-		)
+		head := autobuild.Head{Ref: autobuild.Ref{Kind: kind, Name: r.Name}, Commit: autobuild.Commit(r.Commit)}
+		if i, listed := index[r.Name]; listed {
+			out[i] = head
+			continue
+		}
+		index[r.Name] = len(out)
+		out = append(out, head)
 	}
 	return out
 }

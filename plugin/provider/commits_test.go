@@ -1,7 +1,10 @@
 package provider_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -9,6 +12,7 @@ import (
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
+	"slipway/plugin/provider"
 )
 
 func TestResolve(t *testing.T) {
@@ -143,6 +147,87 @@ func TestHeads(t *testing.T) {
 	r.ID = empty.UUID
 	none, err := w.as(t, w.alice).Commits.Heads(t.Context(), r)
 	same(t, err, []autobuild.Head{}, none)
+}
+
+// A ref that moves while its repository is listed is on two pages. The later page counts. Lists are by
+// name, so that other refs keep their places.
+func TestHeadsReturnsARefOnTwoPagesOnce(t *testing.T) {
+	page := func(name, digit, next string) string {
+		return fmt.Sprintf(`{"values":[{"name":%q,"target":{"hash":%q}}]%s}`, name, strings.Repeat(digit, 40), next)
+	}
+	c := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		query := r.URL.Query()
+		switch {
+		case query.Get("sort") != "name":
+			w.WriteHeader(http.StatusBadRequest)
+		case strings.HasSuffix(r.URL.Path, "tags"):
+			_, _ = io.WriteString(w, `{"values":[]}`)
+		case query.Get("page") == "":
+			next := fmt.Sprintf(`,"next":"http://%s%s?sort=name&page=2"`, r.Host, r.URL.EscapedPath())
+			_, _ = io.WriteString(w, page("main", "a", next))
+		default:
+			_, _ = io.WriteString(w, page("main", "b", ""))
+		}
+	})
+	got, err := c.Commits.Heads(t.Context(), autobuild.Repository{FullName: "acme/app"})
+	want := autobuild.Head{Ref: autobuild.Ref{Kind: autobuild.Branch, Name: "main"}}
+	want.Commit.Hash = strings.Repeat("b", 40)
+	same(t, err, []autobuild.Head{want}, got)
+}
+
+// lists returns one list of refs after another, and then an error.
+type lists struct {
+	autobuild.Commits
+	refs []string // names of tags, separated by spaces
+}
+
+func (l *lists) Heads(context.Context, autobuild.Repository) ([]autobuild.Head, error) {
+	if len(l.refs) == 0 {
+		return nil, autobuild.ErrUnavailable
+	}
+	var heads []autobuild.Head
+	for name := range strings.FieldsSeq(l.refs[0]) {
+		ref := autobuild.Ref{Kind: autobuild.Tag, Name: name}
+		heads = append(heads, autobuild.Head{Ref: ref, Commit: autobuild.Commit{Hash: fmt.Sprint(len(l.refs))}})
+	}
+	l.refs = l.refs[1:]
+	return heads, nil
+}
+
+func TestStableHeads(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lists  []string
+		want   string // names with the number of lists that were left before the last one with the ref
+		unread int
+	}{
+		"two equal lists":    {[]string{"a b", "a b", "c"}, "a@2 b@2", 1},
+		"an empty one first": {[]string{"", "a b", "a b"}, "a@1 b@1", 0},
+		"a gap":              {[]string{"a b", "b", "a b", "a b"}, "a@1 b@1", 0},
+		"never the same":     {[]string{"a", "b", "c", "d", "e"}, "a@5 b@4 c@3 d@2", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &lists{refs: tt.lists}
+			heads, err := provider.StableHeads(t.Context(), c, autobuild.Repository{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, h := range heads {
+				got = append(got, h.Ref.Name+"@"+h.Commit.Hash)
+			}
+			slices.Sort(got)
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("heads: got %v, want %s", got, tt.want)
+			}
+			if len(c.refs) != tt.unread {
+				t.Errorf("unread lists: got %d, want %d", len(c.refs), tt.unread)
+			}
+		})
+	}
+	if _, err := provider.StableHeads(t.Context(), &lists{refs: []string{"a"}}, autobuild.Repository{}); !errors.Is(err,
+		autobuild.ErrUnavailable) {
+		t.Errorf("a list that fails: got error %v, want ErrUnavailable", err)
+	}
 }
 
 func TestHeadsReturnsAllRefsOrAnError(t *testing.T) {

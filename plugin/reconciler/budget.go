@@ -147,7 +147,11 @@ func (s *schedule) withinBudget(
 		allowed = append(allowed, h)
 	}
 	if late := len(due) - len(allowed); late > 0 && !s.late {
-		s.o.Log.Infof("%d repositories are polled later: polls use at most about %d requests an hour", late, requestsPerHour)
+		s.o.Log.Infof(
+			"%d repositories are polled later: polls use at most about %d requests an hour",
+			late,
+			requestsPerHour,
+		)
 	}
 	s.late = len(allowed) < len(due)
 	return allowed

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,9 +23,11 @@ import (
 type pollingPlanner struct {
 	api      *bitbucket.Client
 	requests func(autobuild.Hook) int
-	polls    map[string][]time.Time // by repository
 	now      *time.Time
-	sent     int
+
+	mu    sync.Mutex
+	polls map[string][]time.Time // by repository
+	sent  int
 }
 
 func (p *pollingPlanner) PlanMissed(ctx context.Context, h autobuild.Hook, _ autobuild.FindMissed) error {
@@ -32,8 +35,10 @@ func (p *pollingPlanner) PlanMissed(ctx context.Context, h autobuild.Hook, _ aut
 		if _, err := p.api.Do(ctx, bitbucket.Request{Method: http.MethodGet, Path: "/2.0/x"}, nil); err != nil {
 			return err
 		}
-		p.sent++
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sent += p.requests(h)
 	p.polls[h.Repository.FullName] = append(p.polls[h.Repository.FullName], *p.now)
 	return nil
 }
@@ -41,8 +46,8 @@ func (p *pollingPlanner) PlanMissed(ctx context.Context, h autobuild.Hook, _ aut
 // RoundTrip answers every request.
 func (p *pollingPlanner) RoundTrip(*http.Request) (*http.Response, error) {
 	answer := httptest.NewRecorder()
-	answer.WriteString("{}")
-	return answer.Result(), nil
+	_, err := answer.WriteString("{}")
+	return answer.Result(), err
 }
 
 // simulate polls repositories for some hours of simulated time.

@@ -82,7 +82,7 @@ func TestAPollFindsDeletions(t *testing.T) {
 	w.PlanAll()
 	w.Push(map[string]string{"refs/heads/main": ""})
 	w.poll()
-	if got := w.State(plannertest.Branch("main")); got != (autobuild.RefState{Seq: 2}) {
+	if got := w.State(plannertest.Branch("main")); got != (autobuild.RefState{Seq: 2, Gap: true}) {
 		t.Errorf("state of main: got %+v, want no head and transition 2", got)
 	}
 	if n := len(w.Builds()); n != 1 {
@@ -138,14 +138,36 @@ func TestRunPollsFollowsUpOnDeliveriesBehindTheHead(t *testing.T) {
 	w := newEnv(t)
 	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
 	a, b := w.Commit("main", "A"), w.Commit("main", "B")
-	w.Push(map[string]string{"refs/heads/main": a})
-	bodies := w.Bodies()
-	w.Plan(bodies[2]) // B→A first
-	w.Plan(bodies[1]) // then A→B, which continues the known head
-	w.WantCommits(a, b)
+	w.Plan(w.Bodies()[0]) // the delivery of B is lost
+	w.WantCommits(a)
 	w.Advance(time.Minute)
-	w.runPolls(time.Hour, func() bool { return len(w.Builds()) == 3 })
-	w.WantCommits(a, b, a)
+	w.runPolls(time.Hour, func() bool { return len(w.Builds()) == 2 })
+	w.WantCommits(a, b)
+}
+
+// A late delivery continues the known head only by chance: the branch was at B before it came back to A.
+func TestALateDeliveryAfterAPollMovesNoTagBack(t *testing.T) {
+	w := newEnv(t)
+	w.Automate("r/app", plannertest.BranchRule("main", "latest"))
+	a, b := w.Commit("main", "A"), w.Commit("main", "B")
+	c := w.Commit("main", "C")
+	bodies := w.Bodies()
+	w.poll() // finds C
+	w.Push(map[string]string{"refs/heads/main": a})
+	w.poll() // finds A
+	w.WantCommits(c, a)
+	main := plannertest.Branch("main")
+	if got, want := w.State(main), (autobuild.RefState{Head: a, Seq: 2, Gap: true}); got != want {
+		t.Errorf("state of main: got %+v, want %+v", got, want)
+	}
+	if d := w.Plan(bodies[1]); d.State != autobuild.DeliveryIgnored {
+		t.Errorf("delivery of A to B (%s): got state %s, reason %s, want ignored", b, d.State, d.Reason)
+	}
+	w.WantCommits(c, a)
+	w.Advance(time.Hour)
+	if w.State(main).Gap {
+		t.Error("gap of main after an hour: got one, want none")
+	}
 }
 
 func TestRunPollsLooksAtEveryHookAtItsStart(t *testing.T) {

@@ -18,6 +18,8 @@ type Hooks interface {
 	Hooks(ctx context.Context) ([]autobuild.Hook, error)
 	// TouchHook stores the time of a hook's last delivery or poll. A zero time changes nothing.
 	TouchHook(ctx context.Context, id string, delivered, polled time.Time) error
+	// SetListingProblem stores what was suspicious about the last list of refs. Empty means nothing.
+	SetListingProblem(ctx context.Context, id, problem string) error
 	Deliveries(ctx context.Context, f autobuild.DeliveryFilter) ([]autobuild.Delivery, error)
 }
 

@@ -13,14 +13,16 @@ import (
 
 const selectHook = `SELECT h.id, h.account_id, ` + repositoryColumns + `, h.remote_id, h.secret,
 	h.previous_secret, h.previous_until,
-	h.secret_version, h.secret_written, h.state, h.problem, h.polled_at, h.delivered_at
+	h.secret_version, h.secret_written, h.state, h.problem, h.polled_at, h.delivered_at,
+	h.listing_problem
 	FROM hooks h JOIN repositories r ON r.provider_id = h.provider_id AND r.id = h.repository_id`
 
 func (s *Store) scanHook(r scanner) (h autobuild.Hook, err error) {
 	var current, previous []byte
 	fields := append([]any{&h.ID, &h.AccountID}, repositoryFields(&h.Repository)...)
 	fields = append(fields, &h.RemoteID, &current, &previous, at(&h.PreviousUntil), &h.SecretVersion, &h.SecretWritten)
-	if err := r.Scan(append(fields, &h.State, &h.Problem, at(&h.PolledAt), at(&h.DeliveredAt))...); err != nil {
+	fields = append(fields, &h.State, &h.Problem, at(&h.PolledAt), at(&h.DeliveredAt), &h.ListingProblem)
+	if err := r.Scan(fields...); err != nil {
 		return autobuild.Hook{}, err
 	}
 	if h.Secret, err = s.unsealed("hooks", "secret", h.ID, current); err != nil {
@@ -120,6 +122,14 @@ func (s *Store) TouchHook(ctx context.Context, id string, delivered, polled time
 			delivered_at = CASE WHEN $2 > delivered_at THEN $2 ELSE delivered_at END,
 			polled_at = CASE WHEN $3 > polled_at THEN $3 ELSE polled_at END
 			WHERE id = $1`, id, ms(delivered), ms(polled))
+	})
+}
+
+// SetListingProblem stores what was suspicious about the last list of the refs of a hook's repository.
+// Empty means nothing.
+func (s *Store) SetListingProblem(ctx context.Context, id, problem string) error {
+	return s.tx(ctx, "listing problem of hook "+id, func(tx *sql.Tx) error {
+		return execOne(ctx, tx, `UPDATE hooks SET listing_problem = $2 WHERE id = $1`, id, problem)
 	})
 }
 

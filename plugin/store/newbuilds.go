@@ -15,14 +15,17 @@ import (
 func (s *Store) CreateBuild(ctx context.Context, b autobuild.Build) (build autobuild.Build, created bool, err error) {
 	err = s.tx(ctx, "create build", func(tx *sql.Tx) error {
 		if b.Seq == 0 {
-			state, err := refState(ctx, tx, b.Repository, b.Ref)
+			state, err := s.refState(ctx, tx, b.Repository, b.Ref)
 			if err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return err
 			}
 			b.Seq = state.Seq
 		}
 		build, created, err = s.insertBuild(ctx, tx, b)
-		return err
+		if err != nil {
+			return err
+		}
+		return forgetStartedRef(ctx, tx, b)
 	})
 	return build, created, err
 }

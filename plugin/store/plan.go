@@ -11,10 +11,10 @@ import (
 
 // Plan stores the transitions, decisions and builds of a plan, the dispatch and report tasks, and
 // the outcome of the delivery, in one transaction. It returns the builds as stored. It returns
-// ErrConflict if a ref is no longer at Transition.Old; the caller then decides again. A ref that
-// was never seen accepts any Old. If a build with the same rule, ref and seq exists, Plan does
-// not create another one. If the delivery is planned already, Plan changes nothing and returns
-// its builds.
+// ErrConflict if a ref is no longer at Transition.Old, or if its transition would not get Move.Seq; the
+// caller then decides again. A ref that was never seen accepts any Old. If a build with the same rule,
+// ref and seq exists, Plan does not create another one. If the delivery is planned already, Plan
+// changes nothing and returns its builds.
 func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.Build, err error) {
 	var done bool
 	err = s.tx(ctx, "plan delivery "+p.DeliveryID, func(tx *sql.Tx) error {
@@ -37,6 +37,9 @@ func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.
 			}
 			builds = append(builds, made...)
 			outcomes = append(outcomes, outcome)
+		}
+		if err := s.storeReappeared(ctx, tx, p.Reappeared); err != nil {
+			return err
 		}
 		outcomes = append(outcomes, p.Refused...)
 		if err := storeAnsweredMoves(ctx, tx, p.Repository, outcomes); err != nil {
@@ -71,7 +74,7 @@ func (s *Store) deliveryToPlan(
 func (s *Store) storeMove(
 	ctx context.Context, tx *sql.Tx, deliveryID string, receivedAt time.Time, m autobuild.Move,
 ) ([]autobuild.Build, autobuild.Outcome, error) {
-	seq, err := s.moveRef(ctx, tx, m.Transition)
+	seq, err := s.moveRef(ctx, tx, m)
 	if err != nil {
 		return nil, autobuild.Outcome{}, err
 	}

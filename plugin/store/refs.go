@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"slipway/plugin/autobuild"
 )
@@ -12,21 +13,26 @@ import (
 // whereRef selects one ref by provider, repository id, kind and name.
 const whereRef = ` WHERE provider_id = $1 AND repository_id = $2 AND kind = $3 AND name = $4`
 
+// gapKept is the time for which a state has a gap. Bitbucket sends and repeats deliveries within
+// minutes.
+const gapKept = time.Hour
+
 // RefState returns the last accepted head of a ref. It returns ErrNotFound if the ref was never
 // seen.
 func (s *Store) RefState(ctx context.Context, r autobuild.Repository, ref autobuild.Ref) (autobuild.RefState, error) {
-	state, err := refState(ctx, s.read, r, ref)
+	state, err := s.refState(ctx, s.read, r, ref)
 	if err != nil {
 		return autobuild.RefState{}, fmt.Errorf("state of %s in %s: %w", ref.Full(), r.ID, mapError(err))
 	}
 	return state, nil
 }
 
-func refState(
+func (s *Store) refState(
 	ctx context.Context, q querier, r autobuild.Repository, ref autobuild.Ref,
 ) (state autobuild.RefState, err error) {
-	err = q.QueryRowContext(ctx, `SELECT head, seq FROM refs`+whereRef, r.ProviderID, r.ID, ref.Kind, ref.Name).
-		Scan(&state.Head, &state.Seq)
+	err = q.QueryRowContext(ctx, `SELECT head, seq, gap_at > $5 FROM refs`+whereRef, r.ProviderID, r.ID, ref.Kind, ref.Name,
+		ms(s.Now().Add(-gapKept))).
+		Scan(&state.Head, &state.Seq, &state.Gap)
 	return state, err
 }
 
@@ -37,11 +43,12 @@ func (s *Store) RefStates(ctx context.Context, r autobuild.Repository) (map[auto
 		state autobuild.RefState
 	}
 	scan := func(r scanner) (one row, err error) {
-		err = r.Scan(&one.ref.Kind, &one.ref.Name, &one.state.Head, &one.state.Seq)
+		err = r.Scan(&one.ref.Kind, &one.ref.Name, &one.state.Head, &one.state.Seq, &one.state.Gap)
 		return one, err
 	}
 	all, err := queryAll(ctx, s.read, scan,
-		`SELECT kind, name, head, seq FROM refs WHERE provider_id = $1 AND repository_id = $2`, r.ProviderID, r.ID)
+		`SELECT kind, name, head, seq, gap_at > $3 FROM refs WHERE provider_id = $1 AND repository_id = $2`,
+		r.ProviderID, r.ID, ms(s.Now().Add(-gapKept)))
 	if err != nil {
 		return nil, fmt.Errorf("states of the refs in %s: %w", r.ID, err)
 	}
@@ -114,21 +121,33 @@ func (s *Store) AdoptRefs(ctx context.Context, r autobuild.Repository, heads []a
 }
 
 // moveRef stores a transition and returns the new sequence number of the ref. The ref must be at
-// t.Old or never seen; else moveRef returns ErrConflict.
-func (s *Store) moveRef(ctx context.Context, tx *sql.Tx, t autobuild.Transition) (seq int64, err error) {
-	r := t.Repository
-	err = tx.QueryRowContext(ctx, `UPDATE refs SET head = $5, seq = seq + 1`+whereRef+` AND head = $6 RETURNING seq`,
-		r.ProviderID, r.ID, t.Ref.Kind, t.Ref.Name, t.New, t.Old).Scan(&seq)
+// the transition's old head or never seen, and must get m.Seq unless that is 0; else moveRef returns
+// ErrConflict.
+func (s *Store) moveRef(ctx context.Context, tx *sql.Tx, m autobuild.Move) (seq int64, err error) {
+	t, r := m.Transition, m.Transition.Repository
+	var gapAt int64
+	if m.Gap {
+		gapAt = ms(s.Now())
+	}
+	const update = `UPDATE refs SET head = $5, seq = seq + 1, gap_at = CASE WHEN $7 > gap_at THEN $7 ELSE gap_at END` +
+		whereRef + ` AND head = $6 RETURNING seq`
+	err = tx.QueryRowContext(ctx, update, r.ProviderID, r.ID, t.Ref.Kind, t.Ref.Name, t.New, t.Old, gapAt).Scan(&seq)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = tx.QueryRowContext(ctx, `INSERT INTO refs (provider_id, repository_id, kind, name, head, seq)
-			VALUES ($1, $2, $3, $4, $5, 1)
-			ON CONFLICT DO NOTHING RETURNING seq`, r.ProviderID, r.ID, t.Ref.Kind, t.Ref.Name, t.New).
+		err = tx.QueryRowContext(ctx, `INSERT INTO refs (provider_id, repository_id, kind, name, head, seq, gap_at)
+			VALUES ($1, $2, $3, $4, $5, 1, $6)
+			ON CONFLICT DO NOTHING RETURNING seq`, r.ProviderID, r.ID, t.Ref.Kind, t.Ref.Name, t.New, gapAt).
 			Scan(&seq)
+	}
+	if err == nil && m.Seq != 0 && seq != m.Seq {
+		return 0, fmt.Errorf("%s in %s moved and came back: %w", t.Ref.Full(), r.ID, autobuild.ErrConflict)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, fmt.Errorf("%s in %s is no longer at %q: %w", t.Ref.Full(), r.ID, t.Old, autobuild.ErrConflict)
 	}
 	if err != nil {
+		return 0, err
+	}
+	if err := forgetMovedRef(ctx, tx, r, t.Ref); err != nil {
 		return 0, err
 	}
 	_, err = tx.ExecContext(ctx,

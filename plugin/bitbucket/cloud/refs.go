@@ -90,8 +90,9 @@ func (w wireRef) ref(path string) (Ref, error) {
 	return Ref{Name: w.Name, Commit: commit}, nil
 }
 
-// Branches lists all branches. It returns ErrTooMany for more than 200 pages, and never a partial
-// list.
+// Branches lists all branches by name. It returns ErrTooMany for more than 200 pages, and never a
+// part of the pages. If the repository changes between two pages, a ref can be on both of them or on
+// none. The order by name keeps other refs at their places.
 func (c *Client) Branches(ctx context.Context, id RepositoryID) ([]Ref, error) {
 	return c.refs(ctx, id.path("refs", "branches"))
 }
@@ -105,7 +106,7 @@ func (c *Client) refs(ctx context.Context, path string) ([]Ref, error) {
 	found, err := bitbucket.All[wireRef](
 		ctx,
 		c.api,
-		bitbucket.Request{Path: path, Query: page(url.Values{})},
+		bitbucket.Request{Path: path, Query: page(url.Values{"sort": {"name"}})},
 		maxRefPages,
 	)
 	if err != nil {

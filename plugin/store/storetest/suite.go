@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"maps"
 	"testing"
 
 	"slipway/plugin/store"
@@ -73,10 +74,14 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
-	for name, test := range permitCases() {
+	for name, test := range otherCases() {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
-	for name, test := range rightsTests() {
-		t.Run(name, func(t *testing.T) { test(t, open(t)) })
-	}
+}
+
+func otherCases() map[string]func(*testing.T, *store.Store) {
+	cases := permitCases()
+	maps.Copy(cases, pollCases())
+	maps.Copy(cases, rightsTests())
+	return cases
 }

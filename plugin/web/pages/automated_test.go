@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/web/pages/pagestest"
 )
@@ -62,6 +63,40 @@ func TestAutomatedBuildShowsItsWebhook(t *testing.T) {
 		wantRedirect(t, "/automated-builds/"+s.Worker.ID+"?done=hook")
 	s.get(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID).
 		want(t, http.StatusOK, "active", "no delivery yet")
+}
+
+// What polls found and did not act on is on the page, with a button to build it.
+func TestAutomatedBuildShowsWhatPollsFound(t *testing.T) {
+	s := newEnv(pagestest.Open(t))
+	path := "/automated-builds/" + s.App.ID
+	if before := s.get(t, pagestest.Writer, path); strings.Contains(before.Text, "Not built again") {
+		t.Error("list of refs that reappeared: got one, want none")
+	}
+	must.Succeed(t, s.Store.SetListingProblem(t.Context(), s.Hook.ID, "The last list of tags has 0 of 40 known ones."))
+	tag := autobuild.Ref{Kind: autobuild.Tag, Name: "v9.9"}
+	rule := ""
+	for _, r := range s.App.Rules {
+		if r.SourceType == autobuild.Tag {
+			rule = r.ID
+		}
+	}
+	_, err := s.Store.Plan(
+		t.Context(),
+		autobuild.Plan{Repository: s.App.Repository, Reappeared: []autobuild.ReappearedRef{
+			{AutomatedBuildID: s.App.ID, RuleID: rule, Ref: tag, Commit: strings.Repeat("a", 40), BuildNumber: 1},
+			{AutomatedBuildID: s.App.ID, RuleID: "removed", Ref: tag, Commit: strings.Repeat("a", 40), BuildNumber: 1},
+		}},
+	)
+	must.Succeed(t, err)
+	read := s.get(t, pagestest.Reader, path)
+	read.want(t, http.StatusOK, "Not built again", "v9.9", "aaaaaaa", "has 0 of 40 known ones")
+	if strings.Contains(read.Text, "Build v9.9") {
+		t.Error("button for a reader: got one, want none")
+	}
+	page := s.get(t, pagestest.Writer, path)
+	if n := strings.Count(page.Text, "Build v9.9"); n != 1 {
+		t.Errorf("buttons to build v9.9: got %d, want 1, for the rule that exists", n)
+	}
 }
 
 func TestBuildsAreStartedByHand(t *testing.T) {

@@ -29,6 +29,13 @@ type automatedBuildPage struct {
 	Builds        []buildRow
 	Active        bool
 	Start         startForm
+	Reappeared    []reappearedRow
+}
+
+// A reappearedRow is a ref that a poll found again, with the key of the form that builds it.
+type reappearedRow struct {
+	autobuild.ReappearedRef
+	Key string
 }
 
 type hookView struct {
@@ -113,6 +120,10 @@ func (p *Pages) showAutomated(
 	}
 	content.RepositoryURL = repositoryURL(provider, a.Repository)
 	content.Hook.ByHand = webhooksURL(provider, a.Repository)
+	content.Reappeared, err = p.reappearedRows(ctx, a)
+	if err != nil {
+		return err
+	}
 	content.Start.Key = rand.Text()
 	content.Start.Rules = startRules(a.Rules)
 	return p.show(c, status, "automatedbuild", frame{
@@ -134,6 +145,20 @@ func (p *Pages) hookView(ctx context.Context, a autobuild.AutomatedBuild) (hookV
 		view.URL = p.Catalog.HookURL(h)
 	}
 	return view, nil
+}
+
+func (p *Pages) reappearedRows(ctx context.Context, a autobuild.AutomatedBuild) ([]reappearedRow, error) {
+	refs, err := p.Store.ReappearedRefs(ctx, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	var rows []reappearedRow
+	for _, r := range refs {
+		if ruleOf(a, r.RuleID).ID != "" { // else the rule was deleted since
+			rows = append(rows, reappearedRow{r, rand.Text()})
+		}
+	}
+	return rows, nil
 }
 
 // startRules returns the options of a manual start: all rules without a pattern, or one rule.

@@ -238,7 +238,10 @@ type PipelineTokens interface {
 	RevokePipelineToken(ctx context.Context, automatedBuildID string) error
 }
 
-// Hooks reads the webhook of a repository. HookOf returns ErrNotFound if there is no webhook.
+// Hooks reads the webhook of a repository, and what its polls found. HookOf returns ErrNotFound if
+// there is no webhook.
 type Hooks interface {
 	HookOf(ctx context.Context, r autobuild.Repository) (autobuild.Hook, error)
+	// ReappearedRefs returns deleted refs that polls found again and did not build.
+	ReappearedRefs(ctx context.Context, automatedBuildID string) ([]autobuild.ReappearedRef, error)
 }
