@@ -16,7 +16,7 @@ import (
 // secret, but it shows build arguments and proxies. It reads no file, and fails only if a directory is missing.
 func (r Request) Attributes() ([]string, error) {
 	withoutKey := r
-	withoutKey.Options.SSHKey = secret.Secret{} // else it would be written to a file
+	withoutKey.Options.SSHKey, withoutKey.Options.SSH = secret.Secret{}, nil // else the files would be read
 	sent, err := withoutKey.openDirs(nil)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,10 @@ func (r Request) Attributes() ([]string, error) {
 		lines = append(lines, "secret "+s.ID)
 	}
 	if !r.Options.SSHKey.IsZero() {
-		lines = append(lines, "ssh key")
+		lines = append(lines, "ssh default")
+	}
+	for _, a := range r.Options.SSH {
+		lines = append(lines, "ssh "+a.ID)
 	}
 	for _, c := range r.Registries {
 		lines = append(lines, strings.TrimSpace("login "+c.Host+" "+c.Username))

@@ -113,19 +113,31 @@ func (r Request) attachables() ([]session.Attachable, error) {
 		values[s.ID] = []byte(s.Value.Reveal())
 	}
 	all = append(all, secretsprovider.FromMap(values))
-	if r.Options.SSHKey.IsZero() {
+	if r.Options.SSHKey.IsZero() && len(r.Options.SSH) == 0 {
 		return all, nil
 	}
-	key, err := sshAgent(r.Options.SSHKey.Reveal())
+	keys, err := r.sshAgents()
 	if err != nil {
 		return nil, err
 	}
-	return append(all, key), nil
+	return append(all, keys), nil
 }
 
-// sshAgent returns an SSH agent with one key. BuildKit reads keys only from files, so the key is in a
-// temporary file until BuildKit has read it.
-func sshAgent(key string) (session.Attachable, error) {
+// sshAgents returns the SSH agents of a build, each with its id.
+func (r Request) sshAgents() (session.Attachable, error) {
+	var agents []sshprovider.AgentConfig
+	for _, a := range r.Options.SSH {
+		agents = append(agents, sshprovider.AgentConfig{ID: a.ID, Paths: []string{a.Path}})
+	}
+	if r.Options.SSHKey.IsZero() {
+		return newAgents(agents, "setting ssh")
+	}
+	return withKey(r.Options.SSHKey.Reveal(), agents)
+}
+
+// withKey adds an agent with one key. BuildKit reads keys only from files, so the key is in a temporary file
+// until BuildKit has read it.
+func withKey(key string, agents []sshprovider.AgentConfig) (session.Attachable, error) {
 	file, err := os.CreateTemp("", "key-") // mode 0600: only this user can read it
 	if err != nil {
 		return nil, fmt.Errorf("ssh key: %w", err)
@@ -135,10 +147,15 @@ func sshAgent(key string) (session.Attachable, error) {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("ssh key: %w", err)
 	}
-	agent, err := sshprovider.NewSSHAgentProvider([]sshprovider.AgentConfig{{Paths: []string{file.Name()}}})
+	return newAgents(append(agents, sshprovider.AgentConfig{Paths: []string{file.Name()}}), "setting ssh_agent_key")
+}
+
+// newAgents returns the agents as one service of the client. BuildKit's error may show a part of the key.
+func newAgents(agents []sshprovider.AgentConfig, setting string) (session.Attachable, error) {
+	service, err := sshprovider.NewSSHAgentProvider(agents)
 	if err != nil {
-		return nil, errors.New("the ssh key (setting ssh_agent_key) cannot be used: " +
-			"set a private key in PEM form, with all of its lines, without a passphrase")
+		return nil, fmt.Errorf("the ssh key (%s) cannot be used: "+
+			"set a private key in PEM form, with all of its lines, without a passphrase", setting)
 	}
-	return agent, nil
+	return service, nil
 }

@@ -7,6 +7,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -61,6 +63,27 @@ func TestSecretsAnAgentHostsAndProxiesReachRUN(t *testing.T) {
 	config, err := pull(t, r.Image, built.Digest).RawConfigFile()
 	if err != nil || bytes.Contains(config, []byte("canary")) {
 		t.Errorf("image config: got error %v and config %s, want no secret in it", err, config)
+	}
+}
+
+// RUN mounts a key by its id.
+func TestSSHKeysByID(t *testing.T) {
+	needBuildKit(t)
+	client := start(t, t.TempDir()).dial(t)
+	r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage +
+		"RUN --mount=type=ssh,id=deploy,required=true [ -S \"$SSH_AUTH_SOCK\" ]\n"})))
+	if _, err := client.Build(t.Context(), r); err == nil {
+		t.Error("without a key: got no error, want one")
+	}
+	r.Options.SSH = []spec.SSHAgent{
+		{ID: "deploy", Path: filepath.Join(write(t, map[string]string{"key": sshKey(t)}), "key")},
+	}
+	if err := os.Chmod(r.Options.SSH[0].Path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.Options.SSHKey = secret.New(sshKey(t))
+	if _, err := client.Build(t.Context(), r); err != nil {
+		t.Errorf("with a key: %v", err)
 	}
 }
 

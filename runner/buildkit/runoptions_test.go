@@ -3,8 +3,11 @@ package buildkit_test
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"slipway/runner/buildkit"
 	"slipway/runner/spec"
@@ -25,6 +28,34 @@ func TestNamedContextsLimitsAndSharedMemoryReachTheBuild(t *testing.T) {
 	r.Progress = &log
 	if _, err := client.Build(t.Context(), r); err != nil {
 		t.Errorf("build: %v\n%s", err, &log)
+	}
+}
+
+// The content of a named context decides, and not the size and the date of its files.
+func TestTheContentOfANamedContextDecides(t *testing.T) {
+	needBuildKit(t)
+	client := start(t, t.TempDir()).dial(t)
+	r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage +
+		"COPY --from=lib /code /code\nRUN echo \"content: $(busybox cat /code)\"\n"})))
+	r.SharedKey = "acme/app"
+	for _, content := range []string{"one", "two"} {
+		dir := write(t, map[string]string{"code": content})
+		if err := os.Chtimes(
+			filepath.Join(dir, "code"),
+			time.Unix(1700000000, 0),
+			time.Unix(1700000000, 0),
+		); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		r.Progress = &log
+		r.Options.Contexts = []spec.NamedContext{{Name: "lib", Dir: dir}}
+		if _, err := client.Build(t.Context(), r); err != nil {
+			t.Fatalf("build: %v\n%s", err, &log)
+		}
+		if want := "content: " + content; !strings.Contains(log.String(), want) {
+			t.Errorf("log: got:\n%s\nwant %q in it", &log, want)
+		}
 	}
 }
 

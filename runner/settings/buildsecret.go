@@ -18,7 +18,13 @@ var secretID = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
 const maxSecretID = 128
 
-const secretName = "PLUGIN_SECRET"
+const (
+	secretName = "PLUGIN_SECRET"
+	sshName    = "PLUGIN_SSH"
+
+	// sshSocket is the variable with the socket of the step's own agent, which an id without a path uses.
+	sshSocket = "SSH_AUTH_SOCK"
+)
 
 // secretTable declares the secrets of RUN. The errors show ids and names, and no values.
 func secretTable() table.Table[stepReader] {
@@ -47,6 +53,12 @@ func secretTable() table.Table[stepReader] {
 			Name: "PLUGIN_SSH_AGENT_KEY", Secret: true,
 			Help: "private key, without a passphrase, for RUN --mount=type=ssh and ADD git@…",
 			Set:  table.Secret(func(r *stepReader) *secret.Secret { return &r.Build.SSHKey }),
+		},
+		{
+			Name: sshName,
+			Help: "keys for RUN --mount=type=ssh in the form of docker build --ssh: a list of default or id=path; " +
+				"the path is that of a private key without a passphrase, or of an agent's socket",
+			Set: (*stepReader).addSSH,
 		},
 	}
 }
@@ -135,5 +147,46 @@ func (r *stepReader) addSecret(name string, s spec.BuildSecret) error {
 		return fmt.Errorf("%s: the secret %s is set twice", name, s.ID)
 	}
 	r.Build.Secrets = append(r.Build.Secrets, s)
+	return nil
+}
+
+// addSSH reads entries as `docker build --ssh` takes them, each with one path.
+func (r *stepReader) addSSH(name, text string) error {
+	entries, err := table.ParseList(name, text)
+	for _, entry := range entries {
+		id, path, hasPath := strings.Cut(entry, "=")
+		if len(id) > maxSecretID || !secretID.MatchString(id) || hasPath && path == "" {
+			return fmt.Errorf("%s has %q: set default, or id=path", name, entry)
+		}
+		if !hasPath {
+			path = r.given[sshSocket]
+		}
+		if path == "" {
+			return fmt.Errorf(
+				"%s has %q without a path, and the step has no agent (%s): set %s=path of a private key, "+
+					"or use ssh_agent_key",
+				name,
+				entry,
+				sshSocket,
+				id,
+			)
+		}
+		if slices.ContainsFunc(r.Build.SSH, func(other spec.SSHAgent) bool { return other.ID == id }) {
+			return fmt.Errorf("%s: the id %s is set twice", name, id)
+		}
+		r.Build.SSH = append(r.Build.SSH, spec.SSHAgent{ID: id, Path: path})
+	}
+	return err
+}
+
+// checkSSH rejects two keys with the id "default".
+func (r *stepReader) checkSSH() error {
+	isDefault := func(a spec.SSHAgent) bool { return a.ID == "default" }
+	if !r.Build.SSHKey.IsZero() && slices.ContainsFunc(r.Build.SSH, isDefault) {
+		return fmt.Errorf(
+			"PLUGIN_SSH_AGENT_KEY is the key with the id default, and %s has that id, too: remove one",
+			sshName,
+		)
+	}
 	return nil
 }

@@ -130,7 +130,15 @@ func (r *stepReader) derive() error {
 	err := errors.Join(builderErr, r.chooseTags(), r.mergeBuildArgs())
 	r.dropSetProxies()
 	r.noteLabels()
-	err = errors.Join(err, r.applyKaniko(), r.checkAttestations(), r.applyOutput(), r.checkAllow(), r.applyCheck())
+	err = errors.Join(
+		err,
+		r.applyKaniko(),
+		r.checkAttestations(),
+		r.applyOutput(),
+		r.checkSSH(),
+		r.checkAllow(),
+		r.applyCheck(),
+	)
 	err = errors.Join(err, r.applyLogins(), r.applyStatus())
 	r.applyLocalBuilder()
 	err = errors.Join(err, r.checkRemoteBuilders(), r.applyCopy(), r.applyECR())

@@ -81,11 +81,20 @@ func (r *stepReader) applyCheck() error {
 	case r.Copy.On:
 		return fmt.Errorf("PLUGIN_PUSH_ONLY is true, and %s is check: remove one of them", callName)
 	case r.Build.Archive.Type != "":
-		return fmt.Errorf("%s is check, and %s asks for a file of the image, which only a build writes: "+
-			"remove one of them", callName, outputName)
+		return r.checkConflict(outputName)
+	case r.Files.Digest != "":
+		return r.checkConflict("PLUGIN_DIGEST_FILE")
+	case r.Files.Metadata != "":
+		return r.checkConflict("PLUGIN_METADATA_FILE")
 	}
 	r.setDryRun(callName)
 	return nil
+}
+
+// checkConflict returns the error of a check and a setting that needs an image.
+func (r *stepReader) checkConflict(name string) error {
+	return fmt.Errorf("%s is check, and %s asks for a file of the image, which only a build writes: "+
+		"remove one of them", callName, name)
 }
 
 // addContexts reads named contexts as docker build --build-context takes them.

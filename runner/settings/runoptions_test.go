@@ -72,6 +72,8 @@ func TestFaultsOfTheOptionsOfRUNNameTheSetting(t *testing.T) {
 		pluginError("PLUGIN_CALL=check", "PLUGIN_PUSH_ONLY=true"),
 		"PLUGIN_CALL is check",
 	)
+	checkError(t, "a check with a digest",
+		pluginError("PLUGIN_CALL=check", "PLUGIN_DIGEST_FILE=digest"), "PLUGIN_CALL is check, and PLUGIN_DIGEST_FILE")
 	checkError(t, "a check with a file",
 		pluginError("PLUGIN_CALL=check", "PLUGIN_OUTPUT=type=oci,dest=x.tar"), "PLUGIN_CALL is check")
 }
@@ -101,4 +103,16 @@ func TestUnknownAttributesAreErrors(t *testing.T) {
 		got.Warnings,
 		"PLUGIN_CACHE_FROM: entry 1 has mode, which has no effect there",
 	)
+}
+
+func TestKeysForSSH(t *testing.T) {
+	got := readPlugin(t, "PLUGIN_SSH=default,deploy=ci/key.pem", "SSH_AUTH_SOCK=/run/agent.sock")
+	checkSame(t, "keys", got.Build.SSH, []spec.SSHAgent{
+		{ID: "default", Path: "/run/agent.sock"}, {ID: "deploy", Path: "ci/key.pem"},
+	})
+	checkError(t, "no agent", pluginError("PLUGIN_SSH=default"), "the step has no agent (SSH_AUTH_SOCK)")
+	checkError(t, "no path", pluginError("PLUGIN_SSH=deploy="), `PLUGIN_SSH has "deploy=": set default, or id=path`)
+	checkError(t, "an id twice", pluginError("PLUGIN_SSH=a=x,a=y"), "PLUGIN_SSH: the id a is set twice")
+	checkError(t, "two default keys", pluginError("PLUGIN_SSH=default=x", "PLUGIN_SSH_AGENT_KEY=canary"),
+		"PLUGIN_SSH_AGENT_KEY is the key with the id default")
 }

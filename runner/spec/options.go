@@ -10,6 +10,7 @@ import (
 type BuildOptions struct {
 	Secrets []BuildSecret // secrets for RUN --mount=type=secret
 	SSHKey  secret.Secret // private key for RUN --mount=type=ssh, without a passphrase
+	SSH     []SSHAgent    // further keys for RUN --mount=type=ssh
 	Proxies []Proxy
 	Hosts   []Host // additional host names for RUN
 	Pull    bool   // ask the registry for the newest base image, whatever the builder has
@@ -68,6 +69,13 @@ type BuildSecret struct {
 	ID    string
 	Value secret.Secret
 	File  string // file that has the value, absolute or from the workspace; empty = Value is set
+}
+
+// An SSHAgent offers keys under an id, for RUN --mount=type=ssh,id=ID. The id "default" needs no id there.
+// https://docs.docker.com/reference/cli/docker/buildx/build/#ssh
+type SSHAgent struct {
+	ID   string
+	Path string // private key without a passphrase, or socket of an agent; absolute, or from the workspace
 }
 
 // A Proxy is one of Docker's predefined build arguments. It needs no ARG, and is neither in the image's

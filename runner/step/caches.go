@@ -31,6 +31,9 @@ func (r run) buildOptions(workspace string, created time.Time) (o spec.BuildOpti
 	if o.Contexts, err = namedContexts(o.Contexts, workspace); err != nil {
 		return o, err
 	}
+	if o.SSH, err = sshFiles(o.SSH, workspace); err != nil {
+		return o, err
+	}
 	if o.Archive, err = archive(o.Archive, workspace, r.names()); err != nil {
 		return o, err
 	}
@@ -149,6 +152,30 @@ func namedContexts(contexts []spec.NamedContext, workspace string) ([]spec.Named
 		contexts[i].Dir = dir
 	}
 	return contexts, nil
+}
+
+// sshFiles resolves the paths of ssh keys and sockets. A relative path stays in the workspace.
+func sshFiles(agents []spec.SSHAgent, workspace string) ([]spec.SSHAgent, error) {
+	agents = slices.Clone(agents)
+	for i, a := range agents {
+		path := a.Path
+		if !filepath.IsAbs(path) {
+			real, err := source.Tree{Dir: workspace}.Resolve(filepath.Clean(path))
+			if err != nil {
+				return nil, fmt.Errorf(
+					"PLUGIN_SSH: the key %s %w; set a path in the workspace %s",
+					a.ID,
+					err,
+					workspace,
+				)
+			}
+			path = real
+		} else if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("PLUGIN_SSH: the key %s cannot be read: %w", a.ID, err)
+		}
+		agents[i].Path = path
+	}
+	return agents, nil
 }
 
 // archive resolves the path of the file that the image is written to, and makes its directory. A relative

@@ -54,6 +54,9 @@ func buildDetails(o spec.BuildOptions) (rows []row) {
 	if !o.SSHKey.IsZero() {
 		ids = append(ids, "an ssh key")
 	}
+	for _, a := range o.SSH {
+		ids = append(ids, "ssh "+a.ID)
+	}
 	rows = append(rows, row{name: "secrets", value: strings.Join(ids, ", ")})
 	for _, c := range o.CacheTo {
 		cache := strings.TrimSpace(c.Type + " " + c.Attrs["ref"] + c.Attrs["dest"])
