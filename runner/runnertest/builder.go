@@ -99,7 +99,9 @@ func (b *Builder) Push(ctx context.Context, r buildkit.Request, digest string) e
 		b.OnUpload = nil
 		act()
 	}
-	client := registry.New(registry.Options{Backoff: NoBackoff(), Guard: r.Guard, Transport: b.Transport})
+	client := registry.New(registry.Options{
+		Backoff: NoBackoff(), Guard: r.Guard, Transport: b.Transport, Certs: r.Certs,
+	})
 	return client.Upload(ctx, r.Image, digest, img, registry.LoginFor(r.Image, r.Registries))
 }
 

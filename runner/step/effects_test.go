@@ -170,7 +170,8 @@ func (o *observation) run(t *testing.T, s settings.Plugin, plan bool) {
 			}
 			return o.env.Builder, o.env.Builder.Dial(ctx)
 		},
-		Backoff: runnertest.NoBackoff,
+		Backoff:   runnertest.NoBackoff,
+		Transport: loopbackOnly{},
 	})
 	o.env.Registry.Intercept(nil)
 	close(calls)

@@ -49,7 +49,7 @@ type Config struct {
 	InsecureRegistries []string         // hosts with plain HTTP; loopback hosts always use it
 	LocalRegistries    []string         // registries on this machine, in the form host:port; only for Environment.Network
 	Policy             netpolicy.Policy // addresses that the server connects to for a Dockerfile
-	Mirrors            []string         // https://host, http://host or host; REGISTRY=https://host of others than Docker Hub
+	Mirrors            []string         // URL, or REGISTRY=URL of others than Docker Hub: https://host, http://host, host
 	Certs              string           // directory of registries' certificates; empty = registry.CertsDir
 	DNS, DNSSearch     []string         // name servers and search domains of RUN steps; nil = their network's
 	MaxParallelism     int              // steps at once; 0 = twice the processors
