@@ -32,7 +32,7 @@ type env struct {
 
 func newEnv(t *testing.T, change ...func(*bitbuckettest.Options)) *env {
 	t.Helper()
-	o := bitbuckettest.Options{Root: t.TempDir(), AllowPrivateHooks: true}
+	o := bitbuckettest.Options{Root: t.TempDir(), AllowPrivateHooks: true, UnstableOrder: true}
 	for _, c := range change {
 		c(&o)
 	}

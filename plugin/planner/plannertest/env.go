@@ -109,7 +109,7 @@ func (e *Env) Restart(check func(context.Context, autobuild.Repository) error) {
 }
 
 func (e *Env) openBitbucket(options bitbuckettest.Options) {
-	options.Root, options.AllowPrivateHooks = e.T.TempDir(), true
+	options.Root, options.AllowPrivateHooks, options.UnstableOrder = e.T.TempDir(), true, true
 	server, err := bitbuckettest.New(options)
 	must.Succeed(e.T, err)
 	e.T.Cleanup(server.Close)
