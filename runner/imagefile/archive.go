@@ -9,6 +9,8 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+
+	"slipway/runner/sandbox"
 )
 
 // layoutFile matches the files of an OCI layout. No other files of an archive are unpacked.
@@ -32,15 +34,16 @@ func openArchive(name string, size int64) (i Image, err error) {
 	case !isLayout:
 		return i, errKind
 	}
-	i.unpack, err = os.MkdirTemp("", "slipway-image-*")
+	temp, remove, err := sandbox.MakeTempDir("")
 	if err != nil {
 		return i, err
 	}
+	i.remove = remove
 	if _, err = file.Seek(0, io.SeekStart); err == nil {
-		err = unpack(file, i.unpack, size)
+		err = unpack(file, temp, size)
 	}
 	if err == nil {
-		i.Content, err = openLayout(i.unpack)
+		i.Content, err = openLayout(temp)
 	}
 	return i, err
 }

@@ -33,7 +33,7 @@ type Image struct {
 	// save has no manifest, so its digest is computed here.
 	Digest string
 	Size   int64  // compressed size of all platforms, in bytes
-	unpack string // directory of an unpacked archive; empty = none
+	remove func() // removes the directory of an unpacked archive; nil = none
 }
 
 // Open opens the image at a path. The file or directory must contain exactly one image. docker save
@@ -60,10 +60,10 @@ func Open(path string) (Image, error) {
 
 // Close removes the files that Open unpacked.
 func (i Image) Close() error {
-	if i.unpack == "" {
-		return nil
+	if i.remove != nil {
+		i.remove()
 	}
-	return os.RemoveAll(i.unpack)
+	return nil
 }
 
 // describe sets the digest and the size.

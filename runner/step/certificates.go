@@ -12,6 +12,7 @@ import (
 
 	"slipway/config/grammar"
 	"slipway/runner/registry"
+	"slipway/runner/sandbox"
 	"slipway/runner/settings"
 	"slipway/runner/source"
 )
@@ -30,11 +31,11 @@ func writeCertificates(s settings.Plugin, environ []string) (dir string, remove 
 	if len(s.Certificates) == 0 {
 		return own, func() {}, nil
 	}
-	dir, err = os.MkdirTemp("", "slipway-certs-")
+	temp, remove, err := sandbox.MakeTempDir("")
 	if err != nil {
 		return "", nil, fmt.Errorf("make a directory for certificates: %w: set TMPDIR to a writable directory", err)
 	}
-	remove = func() { _ = os.RemoveAll(dir) }
+	dir = filepath.Join(temp, "certs.d")
 	if err = copyCertificates(own, dir); err == nil {
 		for _, one := range s.Certificates {
 			err = errors.Join(err, addCertificate(one, s.Workspace, dir))

@@ -75,11 +75,11 @@ func (r run) dockerTypes() string {
 		oci     bool
 		setting string
 	}{
-		{r.s.Labels.Auto, "PLUGIN_AUTO_LABEL to false"},
-		{o.Provenance != "", "PLUGIN_PROVENANCE to false"},
-		{o.SBOM != "", "PLUGIN_SBOM to false"},
-		{o.Compression.Type == "zstd", "PLUGIN_COMPRESSION to gzip"},
-		{o.OCI, "oci-mediatypes=false in PLUGIN_OUTPUT"},
+		{r.s.Labels.Auto, "auto_label (PLUGIN_AUTO_LABEL) to false"},
+		{o.Provenance != "", "provenance (PLUGIN_PROVENANCE) to false"},
+		{o.SBOM != "", "sbom (PLUGIN_SBOM) to false"},
+		{o.Compression.Type == "zstd", "compression (PLUGIN_COMPRESSION) to gzip"},
+		{o.OCI, "oci-mediatypes=false in output (PLUGIN_OUTPUT)"},
 	} {
 		if row.oci {
 			off = append(off, row.setting)

@@ -151,7 +151,7 @@ func TestARefusedPushNamesTheFix(t *testing.T) {
 			return r.Method == http.MethodPut && strings.Contains(r.Header.Get("Content-Type"), "oci")
 		})
 		last, log := failingStep(t, builder, plainDockerfile, "PLUGIN_REPO="+host+"/acme/app")
-		checkLine(t, last, log, f.words, "may not know manifests of OCI", "set PLUGIN_AUTO_LABEL to false")
+		checkLine(t, last, log, f.words, "may not know manifests of OCI", "set auto_label (PLUGIN_AUTO_LABEL) to false")
 		last, log = failingStep(t, builder, plainDockerfile, "PLUGIN_REPO="+host+"/acme/app", "PLUGIN_AUTO_LABEL=false")
 		if last != "" {
 			t.Errorf("with auto_label: false: got error %q, want none\n%s", last, log)
