@@ -30,10 +30,11 @@ func mayHaveTimedOut(b *drone.Build) bool {
 }
 
 // statusOf converts a status of Drone. Drone has one status for a build that a person canceled, that ran
-// until the repository's timeout, and whose runner was stopped: killed. It stores no cause. The times show
-// the timeout. A cancellation by API leaves the server's exit code in a step, or one change of the build
-// more. Both can be missing if server and runner report at the same moment; then the build is lost, and is
-// started again.
+// until the repository's timeout, and that its runner ended for another cause: killed. It stores no cause.
+// The times show the timeout. A cancellation by API leaves the server's exit code in a step, or one change
+// of the build more. Both can be missing if server and runner report at the same moment; then the build is
+// lost, and is started again. Drone's own runners finish their builds when they get SIGTERM. One that is
+// killed reports nothing: Drone shows its build as running, and the silence of our runner ends the attempt.
 // https://docs.drone.io/api/overview/
 // https://github.com/harness/harness/blob/drone/handler/api/repos/builds/cancel.go
 func statusOf(b *drone.Build, limit pipeline.Timeout) autobuild.PipelineStatus {

@@ -46,7 +46,7 @@ func TestTheCauseOfAnEnd(t *testing.T) {
 				"steps":[{"status":"killed","exit_code":137}]}]}`,
 			autobuild.PipelineTimedOut, "at the timeout of acme/builder there, 1 minute; a build may take 1h0m0s",
 		},
-		"the runner got SIGTERM": {
+		"the runner ended it": {
 			`{"status":"killed","version":3,"stages":[{"status":"killed","machine":"node-7","started":1000,
 				"stopped":1010,"steps":[{"status":"killed","exit_code":137}]}]}`,
 			autobuild.PipelineGone, "the Drone runner on node-7 that ran the pipeline was stopped or restarted",

@@ -176,7 +176,7 @@ func (d *real) startRunner(ctx context.Context, key secret.Secret) error {
 	if err != nil {
 		return err
 	}
-	d.ci.Hold, d.ci.Release, d.ci.RestartAgents = p.Hold, p.Release, p.Restart
+	d.ci.Hold, d.ci.Release, d.ci.RestartAgents, d.ci.Drains = p.Hold, p.Release, p.Restart, true
 	controls(d.ci, "http://"+d.address, secret.New(d.token))
 	d.ci.Own = &enginetest.OwnPipeline{
 		File: ".drone.yml",

@@ -28,8 +28,10 @@ type CI struct {
 	Builder, BuilderTLS string
 	// Hold stops the CI's agents from starting pipelines until Release.
 	Hold, Release func()
-	// RestartAgents restarts the CI's agents with SIGTERM.
+	// RestartAgents restarts the CI's agents with SIGTERM. Drains means that they first finish their
+	// pipelines.
 	RestartAgents func(ctx context.Context) error
+	Drains        bool
 	// SetTimeout sets the timeout of a repository on the CI, in minutes.
 	SetTimeout func(ctx context.Context, fullName string, minutes int64) error
 	// CancelAsPerson cancels a pipeline, as a person does on the CI's pages.

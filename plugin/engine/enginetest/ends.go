@@ -71,7 +71,8 @@ func (c *CI) ciTimeOut(env *demotest.Env) {
 }
 
 // agentRestarted: an agent that gets SIGTERM ends its pipelines. The build loses an attempt, and the next
-// one succeeds. The log of the first attempt names the cause.
+// one succeeds. The log of the first attempt names the cause. If the agents of the CI finish their
+// pipelines first, the first attempt succeeds.
 func (c *CI) agentRestarted(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	commit := p.Commit("Slow", env.Dockerfile(env.T.Name(), "RUN sleep 8"))
@@ -79,15 +80,22 @@ func (c *CI) agentRestarted(env *demotest.Env) {
 	p.WaitNewest(1, autobuild.Running)
 	env.Must(c.RestartAgents(env.Context))
 	b := p.WaitEnd(1, autobuild.Succeeded)
-	if b.Attempt != 2 {
-		env.T.Errorf("got attempt %d, want 2", b.Attempt)
+	p.CheckOneEnd(commit)
+	want := 2
+	if c.Drains {
+		want = 1
+	}
+	if b.Attempt != want {
+		env.T.Errorf("got attempt %d, want %d", b.Attempt, want)
+	}
+	if c.Drains {
+		return
 	}
 	log, err := env.Browser.Log(env.Context, b, 1, 0)
 	env.Must(err)
 	if want := "that ran the pipeline was stopped or restarted"; !strings.Contains(log, want) {
 		env.T.Errorf("log of attempt 1: got no %q, want it:\n%s", want, log)
 	}
-	p.CheckOneEnd(commit)
 }
 
 // canceledByPerson: a person cancels a running pipeline on the CI. The build is canceled, and is not

@@ -48,8 +48,10 @@ func statusOf(r run, limit pipeline.Timeout) autobuild.PipelineStatus {
 
 // cancelPreviousFix returns the fix of a repository whose pipelines cancel each other.
 func cancelPreviousFix(t pipeline.Timeout) string {
-	return fmt.Sprintf("remove %s from the events that cancel previous pipelines of %s (cancel_previous_pipeline_events), "+
-		"%s", event, t.Repository, t.Where())
+	return fmt.Sprintf(
+		"remove %s from the events that cancel previous pipelines of %s (cancel_previous_pipeline_events), %s",
+		event, t.Repository, t.Where(),
+	)
 }
 
 // timeoutOf returns the limits for pipelines in a repository.

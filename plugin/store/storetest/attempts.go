@@ -258,6 +258,13 @@ func cancelRunning(t *testing.T, s *store.Store) {
 	}
 }
 
+func claimCases() map[string]func(*testing.T, *store.Store) {
+	return map[string]func(*testing.T, *store.Store){
+		"one runner claims":                     claimOnce,
+		"a starting build waits for its runner": queuedDetail,
+	}
+}
+
 func claimOnce(t *testing.T, s *store.Store) {
 	a := AutomatedBuild(t, s, Repository("app"))
 	b, _ := Started(t, s, a, "", Commit(1))

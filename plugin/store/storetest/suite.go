@@ -38,8 +38,6 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"no place is kept for a build that reached a limit":              cappedBuildsLeavePlaces,
 		"an older build of a ref starts first":                           olderBuildFirst,
 		"an automated build with fewer active builds starts first (I13)": fairShare,
-		"one runner claims":                                              claimOnce,
-		"a starting build waits for its runner":                          queuedDetail,
 		"events count once":                                              eventsOnce,
 		"a token is valid while its attempt is active":                   tokens,
 		"an attempt is handed to one pipeline":                           handOver,
@@ -83,5 +81,6 @@ func otherCases() map[string]func(*testing.T, *store.Store) {
 	cases := permitCases()
 	maps.Copy(cases, pollCases())
 	maps.Copy(cases, rightsTests())
+	maps.Copy(cases, claimCases())
 	return cases
 }

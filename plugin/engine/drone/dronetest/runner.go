@@ -98,7 +98,8 @@ func (s *Server) finish(ctx context.Context, b *build, status string) {
 	}
 }
 
-// RestartRunner ends the running builds as a runner does that gets SIGTERM.
+// RestartRunner ends the running builds without a cause, as a runner may that is stopped. Drone's own
+// runners finish their builds first, and report nothing if they are killed.
 func (s *Server) RestartRunner() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
