@@ -15,7 +15,7 @@ type attack struct {
 	name string
 	// try reports whether the attack works. Its error is that of a preparation or of the victim.
 	try func(ctx context.Context, w world) (works bool, err error)
-	// held means that BuildKit itself holds the attack, also on a shared builder.
+	// held means that a builder itself holds the attack, also if it is shared.
 	held bool
 }
 
@@ -38,7 +38,7 @@ var attacks = []attack{
 	{name: "equal steps at once, other proxy", try: joinWithProxy},
 	{name: "equal steps at once, other secret", try: joinWithSecret},
 	{name: "imported registry cache", try: plantByImport},
-	{name: "shared key of contexts", try: plantInContext},
+	{name: "shared key of contexts", try: plantInContext, held: true},
 	{name: "result of a secret", try: stealResultOfSecret},
 	{name: "result of an SSH agent", try: stealResultOfSSH},
 	{name: "private image by digest", try: stealImageByDigest},

@@ -123,8 +123,8 @@ func plantByImport(ctx context.Context, w world) (bool, error) {
 	return w.plant(ctx, load, b, "evil")
 }
 
-// Files of a context with equal names, sizes and dates are not sent again, and the client chooses the key
-// of the context.
+// BuildKit does not send files of a context with equal names, sizes and dates again, and the client chooses the
+// key of the context. Slipway's builder puts each context into an empty directory.
 func plantInContext(ctx context.Context, w world) (bool, error) {
 	b := build{
 		dockerfile: "FROM " + w.base + " AS x\nCOPY conf /got\nFROM scratch\nCOPY --from=x /got /got\n",
