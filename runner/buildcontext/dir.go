@@ -62,8 +62,11 @@ func (e *ReadError) Error() string {
 		cause = failed.Err // the path is in the text already
 	}
 	fix := "make it readable for the user of this build, or list it in .dockerignore"
-	if errors.Is(e.Err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(e.Err, fs.ErrNotExist):
 		fix = "it was deleted while the context was read: let no other program write to the context during the build"
+	case e.Path == ".", strings.HasSuffix(e.Path, ignoreName):
+		fix = "make it readable for the user of this build" // no pattern excludes it
 	}
 	return fmt.Sprintf("read the build context: %s: %v: %s", e.Path, cause, fix)
 }

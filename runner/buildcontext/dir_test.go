@@ -164,6 +164,21 @@ func TestAnUnreadableDirectoryFails(t *testing.T) {
 	}
 }
 
+// No pattern excludes the file of patterns.
+func TestTheFixFitsTheFile(t *testing.T) {
+	for path, want := range map[string]string{
+		"dir/s.txt":               "or list it in .dockerignore",
+		".dockerignore":           "for the user of this build",
+		"Dockerfile.dockerignore": "for the user of this build",
+		".":                       "for the user of this build",
+	} {
+		err := &buildcontext.ReadError{Path: path, Err: fs.ErrPermission}
+		if !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: got %q, want %q at its end", path, err, want)
+		}
+	}
+}
+
 // fsutil takes an unreadable context for an empty one.
 func TestAnUnreadableContextFails(t *testing.T) {
 	d, path := open(t, map[string]string{"f": ""})
