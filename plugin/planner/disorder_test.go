@@ -38,7 +38,7 @@ func TestF17DisorderAtARealRepositoryMatchesTheModel(t *testing.T) {
 // The same test with a fake repository without git, because ten thousand runs then take only
 // minutes. In half of the runs the lists of refs change between their pages (disorder_lists_test.go).
 func TestF17DisorderAtAFakeRepositoryMatchesTheModel(t *testing.T) {
-	runs(t, 6, 10_000)
+	runs(t, 60, 10_000)
 	w, p := newFakeCloudEnv(t)
 	d := &chaosEnv{Env: w, commits: p.commits, heads: map[string]string{}, remote: p.push, cloud: p}
 	rapid.Check(t, d.run)
