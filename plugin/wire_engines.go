@@ -121,6 +121,14 @@ func (e engines) ownIsolation() pages.Isolation {
 // service of the gateway's own, which start starts.
 func newBuilderService(b base) (service builderService, start func(context.Context) error, err error) {
 	if b.config.BuilderService != "" {
+		if isLocal(b.config.Builder) {
+			return nil, nil, fmt.Errorf(
+				"SLIPWAY_BUILDER=%s: the builder service at %s accepts only TCP addresses from a gateway: "+
+					"unset it, and start the service with --builder %[1]s",
+				b.config.Builder,
+				b.config.BuilderService,
+			)
+		}
 		if b.config.Private == netpolicy.PrivateRefuse || len(b.config.Allowed) > 0 {
 			b.log.Infof("%s and %s are for the gateway's own requests: the builder service at %s has its own settings",
 				netpolicy.PrivateSetting, netpolicy.AllowedSetting, b.config.BuilderService)
@@ -147,13 +155,22 @@ func newEmbedded(b base, runners embedded.Runners) (dispatcher.Engine, error) {
 	if err != nil {
 		return dispatcher.Engine{}, fmt.Errorf("SLIPWAY_BUILDER_TLS: %w", err)
 	}
-	engine := embedded.New(embedded.Options{Runners: runners, Builder: b.config.Builder, Log: b.log})
+	o := embedded.Options{Runners: runners, Log: b.log}
+	if !isLocal(b.config.Builder) {
+		o.Builder = b.config.Builder
+	}
+	engine := embedded.New(o)
 	b.closers.add(engine.Close)
 	return dispatcher.Engine{
 		Engine: engine, URL: b.runnerURL(), BuilderTLS: id.Text(),
 		Limits: embeddedLimits(b.config),
 	}, nil
 }
+
+// isLocal reports whether the address of a builder names a socket or a container of this machine. The builder
+// service has it as an argument. It accepts none from a running gateway, because a compromised one could choose
+// any socket.
+func isLocal(builder string) bool { return builder != "" && !strings.HasPrefix(builder, "tcp://") }
 
 // embeddedLimits returns the limits of builds at once on the embedded engine.
 func embeddedLimits(c config.Gateway) autobuild.Limits {
@@ -197,6 +214,9 @@ func serviceArgs(c config.Gateway) ([]string, error) {
 		"--builds", strconv.Itoa(c.Concurrency),
 		"--own-builds", strconv.Itoa(buildsPerDomain(c)),
 	)
+	if isLocal(c.Builder) {
+		args = append(args, "--builder", c.Builder)
+	}
 	if c.BuildMemory != "" {
 		args = append(args, "--build-memory", c.BuildMemory)
 	}

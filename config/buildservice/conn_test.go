@@ -37,7 +37,7 @@ func TestARunKeepsItsToken(t *testing.T) {
 		URL:     "https://gateway/b1",
 		Token:   secret.New("hush"),
 		Hooks:   true,
-		Builder: "unix:///b",
+		Builder: "tcp://builder:9443",
 	}
 	if err := a.Send(buildservice.Request{Run: &sent}, nil); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"io"
 	"net/url"
 	"regexp"
+	"strings"
 
 	"slipway/config/secret"
 )
@@ -37,7 +38,8 @@ type Run struct {
 	URL     string        `json:"url"`     // base URL of the runner protocol
 	Token   secret.Secret `json:"-"`       // token of the attempt
 	Hooks   bool          `json:"hooks"`   // build hooks may run
-	// Builder is the address of a builder that is not the service's; empty = the domain's own builder.
+	// Builder is the address of a builder that is not the service's, tcp://host:port; empty = the domain's own
+	// builder.
 	Builder string `json:"builder,omitempty"`
 }
 
@@ -101,8 +103,11 @@ type RunnerRequest struct {
 	// Sandbox asks for the socket of the sandbox's process 1, and Listen for a listener inside the sandbox.
 	Sandbox *Sandbox `json:"sandbox,omitempty"`
 	Listen  *Listen  `json:"listen,omitempty"`
-	Limit   *Empty   `json:"limit,omitempty"` // asks which limit the sandbox met
+	Limit   *Empty   `json:"limit,omitempty"` // asks which limit the attempt met
 }
+
+// DiskFull begins the limit of an attempt whose disk is or was full.
+const DiskFull = "the disk of the build is full"
 
 // A RunnerReply answers a RunnerRequest. The file with it is the connection or listener, unless Error is
 // set or the request asked for a limit.
@@ -141,6 +146,9 @@ func (r Run) Check() error {
 		return fmt.Errorf("the address of the builder has %d bytes: at most %d are allowed", len(r.Builder), maxAddress)
 	case hasControl(r.Builder):
 		return fmt.Errorf("the address of the builder is %q: control characters are not allowed", r.Builder)
+	case r.Builder != "" && !strings.HasPrefix(r.Builder, "tcp://"):
+		// Another form could name a socket or a program of this machine.
+		return fmt.Errorf("the address of the builder is %q: only tcp://host:port is allowed", r.Builder)
 	}
 	return checkURL(r.URL)
 }

@@ -71,12 +71,13 @@ func (c *Control) Sandbox(ctx context.Context, s Sandbox) (*net.UnixConn, error)
 	return socket, nil
 }
 
-// Limit returns the limit that the sandbox met since its start, with its setting; "" = none.
+// Limit returns the limit that the attempt met, with its setting; "" = none. It begins with DiskFull if the disk
+// of the attempt is full, or was a moment ago. The other limits are those of the sandbox since its start.
 func (c *Control) Limit(ctx context.Context) (string, error) {
 	reply, file, err := c.exchange(ctx, RunnerRequest{Limit: &Empty{}})
 	closeAll([]*os.File{file})
 	if err != nil {
-		return "", fmt.Errorf("read the limits of the sandbox: %w", err)
+		return "", fmt.Errorf("read the limits of the attempt: %w", err)
 	}
 	return reply.Limit, nil
 }

@@ -66,7 +66,7 @@ type Control interface {
 	Sandbox(ctx context.Context, s buildservice.Sandbox) (*net.UnixConn, error)
 	// Listener returns the listener of one of the sandbox's sites.
 	Listener(ctx context.Context, site int) (net.Listener, error)
-	// Limit returns the limit that the sandbox met, with its setting; "" = none.
+	// Limit returns the limit that the attempt met, with its setting; "" = none.
 	Limit(ctx context.Context) (string, error)
 }
 

@@ -4,73 +4,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
-	"golang.org/x/sys/unix"
-
-	"slipway/config/size"
+	"slipway/config/buildservice"
 	"slipway/runner/buildhooks"
 )
 
-// diskSetting is the setting for the size of an attempt's disk.
-const diskSetting = "SLIPWAY_BUILD_DISK"
+// limitTimeout bounds the request for the limit that an attempt met. ctx may have ended.
+const limitTimeout = 5 * time.Second
 
-// A diskUse is the use of the disk of an attempt.
-type diskUse struct {
-	bytes      int64  // size of the disk
-	freeBytes  int64  // free space for users other than root, in bytes
-	freeInodes uint64 // number of files that can still be made
-}
-
-// fullBelow is the part of a disk, 1/fullBelow, below which it counts as full. A program that failed for
-// lack of space has often deleted its last file.
-const fullBelow = 100
-
-// full returns the reason why no file can be written; "" = files can be written.
-func (d diskUse) full() string {
-	switch {
-	case d.bytes == 0:
-		return ""
-	case d.freeBytes < d.bytes/fullBelow:
-		return fmt.Sprintf("the disk of the build is full, limit %s: %s", size.Format(d.bytes), diskSetting)
-	case d.freeInodes == 0:
-		return fmt.Sprintf("the disk of the build has no room for another file: %s", diskSetting)
-	}
-	return ""
-}
-
-// readDisk returns the use of the disk of a directory.
-func readDisk(dir string) (diskUse, error) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return diskUse{}, fmt.Errorf("read the free space of the build: %w", err)
-	}
-	//nolint:gosec // numbers of blocks fit
-	return diskUse{int64(s.Blocks) * s.Bsize, int64(s.Bavail) * s.Bsize, s.Ffree}, nil
-}
-
-// explainLimit returns the error of an attempt with the limit that caused it, if it met one. The builder
-// service must have started the runner: elsewhere the disk belongs to others, too.
+// explainLimit returns the error of an attempt with the limit that caused it, if it met one. Only a builder
+// service limits the disk of an attempt, and the sandbox of its hooks.
 func (j *job) explainLimit(ctx context.Context, err error) error {
-	if err == nil || j.o.Control == nil || j.shared == j.dir {
+	if err == nil || j.o.Control == nil {
 		return err
 	}
-	use, diskErr := readDisk(j.shared)
-	if diskErr != nil {
-		return errors.Join(err, diskErr)
-	}
-	if why := use.full(); why != "" {
-		return failed(reasonDisk, fmt.Errorf("%s: %w", why, err))
-	}
+	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), limitTimeout)
+	defer cancel()
+	why, limitErr := j.o.Control.Limit(ask)
 	var hook *buildhooks.Failure
-	if !errors.As(err, &hook) || ctx.Err() != nil {
-		return err
-	}
-	why, limitErr := j.o.Control.Limit(ctx)
+	byHook := errors.As(err, &hook) && ctx.Err() == nil
 	switch {
-	case limitErr != nil:
+	case limitErr != nil && byHook:
 		return errors.Join(err, limitErr)
-	case why != "":
+	case strings.HasPrefix(why, buildservice.DiskFull):
+		return failed(reasonDisk, fmt.Errorf("%s: %w", why, err))
+	case why != "" && byHook:
 		return failed(reasonOOM, fmt.Errorf("%w: %s", err, why))
 	}
 	return err
+}
+
+// isDiskFull reports whether an error is that of a full disk. The builder service stops a runner whose files
+// exceed their limit, which looks like a stop by the gateway.
+func isDiskFull(err error) bool {
+	var own *fault
+	return errors.As(err, &own) && own.reason == reasonDisk
 }

@@ -13,25 +13,7 @@ import (
 	"slipway/runner/spec"
 )
 
-func TestADiskIsFull(t *testing.T) {
-	for name, c := range map[string]struct {
-		use  diskUse
-		want string
-	}{
-		"unknown":             {diskUse{}, ""},
-		"has room":            {diskUse{bytes: 10e9, freeBytes: 5e9, freeInodes: 7}, ""},
-		"has little room":     {diskUse{bytes: 10e9, freeBytes: 100e6, freeInodes: 7}, ""},
-		"has almost no room":  {diskUse{bytes: 10e9, freeBytes: 99e6, freeInodes: 7}, "limit 10 GB: SLIPWAY_BUILD_DISK"},
-		"has no further file": {diskUse{bytes: 10e9, freeBytes: 5e9}, "no room for another file: SLIPWAY_BUILD_DISK"},
-	} {
-		got := c.use.full()
-		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
-			t.Errorf("%s: got %q, want %q in it", name, got, c.want)
-		}
-	}
-}
-
-// A control has a sandbox that met a limit.
+// A control has an attempt that met a limit.
 type control struct{ limit string }
 
 func (control) Builder(context.Context) (net.Conn, error) { return nil, errors.New("no builder") }
@@ -43,9 +25,10 @@ func (control) Listener(context.Context, int) (net.Listener, error) {
 }
 func (c control) Limit(context.Context) (string, error) { return c.limit, nil }
 
-func TestAHookThatMetALimitFailsWithItsSetting(t *testing.T) {
+func TestAnAttemptThatMetALimitFailsWithItsSetting(t *testing.T) {
 	hook := &buildhooks.Failure{Hook: buildhooks.PreBuild, Code: 137}
 	const limit = "killed: out of memory, limit 4 GB: SLIPWAY_BUILD_MEMORY"
+	const full = "the disk of the build is full, limit 4 GB: SLIPWAY_BUILD_DISK"
 	for name, c := range map[string]struct {
 		limit  string
 		err    error
@@ -57,9 +40,12 @@ func TestAHookThatMetALimitFailsWithItsSetting(t *testing.T) {
 		"no limit was met":      {"", hook, spec.Failed, "hook", "137"},
 		"another error":         {limit, fs.ErrPermission, spec.Error, "infrastructure", "permission denied"},
 		"no error of the build": {limit, nil, spec.Succeeded, "", ""},
+		"a full disk":           {full, fs.ErrPermission, spec.Failed, "disk", "permission denied"},
+		"a hook on a full disk": {full, hook, spec.Failed, "disk", "137"},
+		"a success":             {full, nil, spec.Succeeded, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			j := &job{o: Options{Control: control{c.limit}}, dir: "/", shared: t.TempDir()}
+			j := &job{o: Options{Control: control{c.limit}}, dir: "/"}
 			got := resultOf(t.Context(), j.explainLimit(t.Context(), c.err))
 			if got.State != c.state {
 				t.Errorf("state: got %s, want %s", got.State, c.state)
@@ -71,5 +57,24 @@ func TestAHookThatMetALimitFailsWithItsSetting(t *testing.T) {
 				t.Errorf("detail: got %q, want %q at its end", got.Detail, c.detail)
 			}
 		})
+	}
+}
+
+// The service stops a runner whose files exceed their limit with the same signal as the gateway.
+func TestARunnerThatIsStoppedForItsDiskFails(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for limit, want := range map[string]spec.State{
+		"the disk of the build is full, limit 4 GB: SLIPWAY_BUILD_DISK": spec.Failed,
+		"": spec.Cancelled,
+	} {
+		j := &job{o: Options{Control: control{limit}}}
+		got := resultOf(ctx, j.explainLimit(ctx, context.Cause(ctx)))
+		if got.State != want {
+			t.Errorf("limit %q: got state %s, want %s", limit, got.State, want)
+		}
+		if !strings.HasPrefix(got.Detail, limit) {
+			t.Errorf("limit %q: got detail %q, want the limit in it", limit, got.Detail)
+		}
 	}
 }

@@ -65,8 +65,10 @@ func resultOf(ctx context.Context, err error) spec.Result {
 	if err == nil {
 		return spec.Result{State: spec.Succeeded}
 	}
-	if ctx.Err() != nil {
-		return resultOfCause(context.Cause(ctx))
+	cause := context.Cause(ctx)
+	stoppedForDisk := errors.Is(cause, context.Canceled) && isDiskFull(err)
+	if cause != nil && !stoppedForDisk {
+		return resultOfCause(cause)
 	}
 	state, reason := classify(err)
 	return result(state, reason, err)

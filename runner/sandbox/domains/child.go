@@ -81,6 +81,9 @@ func (s *Supervisor) startChild(ctx context.Context, d *domain) (*child, error) 
 		return nil, err
 	}
 	s.watches.Go(func() { s.receive(d, c) })
+	if s.isWatched(d) {
+		s.watches.Go(func() { s.watchReserve(c) })
+	}
 	if err := c.WaitReady(ctx); err != nil {
 		c.stop()
 		return nil, err
@@ -136,6 +139,11 @@ func (s *Supervisor) args(d *domain) []string {
 	}
 	if s.hasDisk(d) {
 		shared = append(shared, "--disk", s.diskFile(d))
+	}
+	if s.isWatched(d) {
+		shared = append(shared,
+			"--disk-limit", strconv.FormatInt(s.o.WatchBytes, 10),
+			"--disk-reserve", strconv.FormatInt(s.o.DiskReserve, 10))
 	}
 	if d.writesLayers {
 		shared = append(shared, "--write-layers")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -23,6 +24,37 @@ import (
 // hasDisk reports whether a domain's builder has a disk. The builder that fills the pool has none, because
 // it moves its layers to the pool. unpack limits it.
 func (s *Supervisor) hasDisk(d *domain) bool { return s.o.DiskBytes > 0 && !d.writesLayers }
+
+// isWatched reports whether a domain's builder watches its state directory, because it has no disk.
+func (s *Supervisor) isWatched(d *domain) bool {
+	return s.o.WatchBytes > 0 && !s.hasDisk(d) && !d.writesLayers
+}
+
+// reserveShare is the part of the reserve, 1/reserveShare, below which a builder is killed.
+const reserveShare = 4
+
+// watchReserve kills a builder that has not stopped its builds before they used most of the reserve. It returns
+// when the builder has ended.
+func (s *Supervisor) watchReserve(c *child) {
+	ticker := time.NewTicker(floorPoll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-c.Ended():
+			return
+		}
+		free, _, err := s.o.DiskSpace(s.o.Dir)
+		s.mu.Lock()
+		busy := c.busy
+		s.mu.Unlock()
+		if err == nil && busy && free < s.o.DiskReserve/reserveShare {
+			s.o.Log.WithField("free", size.Format(free)).Error("a builder is killed: it fills the disk of the machine")
+			c.Signal(syscall.SIGKILL)
+			return
+		}
+	}
+}
 
 // diskFile returns the file of a domain's disk in its state directory. It is deleted with BuildKit's
 // databases, which refer to its content. Its name has the size by the setting, because the disk itself may

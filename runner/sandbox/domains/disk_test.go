@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sirupsen/logrus"
@@ -140,6 +141,22 @@ func TestADiskIsSmallerIfThereIsLittleSpace(t *testing.T) {
 			t.Errorf("setting %d: cache deleted: got %v, want %v", c.setting, dropped, c.dropped)
 		}
 	}
+}
+
+// A builder that does not stop its builds in time is killed, before the disk is full.
+func TestABusyBuilderIsKilledBeforeItFillsTheDisk(t *testing.T) {
+	var free atomic.Int64
+	free.Store(2 << 30)
+	s, hook := newSupervisor(t, func(o *domains.Options) {
+		// A builder that is ready and busy, and ignores its disk.
+		o.Executable = script(t, `echo 'level=info msg="builder is ready"'; echo "busy " >&6; exec sleep 1000`)
+		o.WatchBytes, o.DiskReserve = 1<<30, 1<<30
+		o.DiskSpace = func(string) (int64, int64, error) { return free.Load(), 100 << 30, nil }
+	})
+	_ = address(t, s, "a")
+	free.Store(1 << 20)
+	waitForLog(t, hook, "a builder is killed: it fills the disk of the machine", 1)
+	waitForLog(t, hook, "the builder ended", 1)
 }
 
 // BenchmarkStart measures the start of a new domain's builder, without and with a disk of 20 GB.

@@ -41,6 +41,9 @@ type Options struct {
 	DiskBytes    int64
 	DiskReserve  int64
 	MinDiskBytes int64
+	// WatchBytes is the largest size of a domain without a disk, in bytes: its builder watches it, and leaves
+	// DiskReserve free on the disk of Dir. 0 = no limit.
+	WatchBytes int64
 
 	// ShareLayers unpacks the layers of public images once for all domains (pool.go).
 	ShareLayers bool

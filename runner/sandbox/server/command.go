@@ -117,6 +117,8 @@ func configOf(cmd *cli.Command) (Config, error) {
 		Layers:             cmd.String("layers"),
 		WriteLayers:        cmd.Bool("write-layers"),
 		Disk:               cmd.String("disk"),
+		DiskLimit:          cmd.Int64("disk-limit"),
+		DiskReserve:        cmd.Int64("disk-reserve"),
 		SocketGroup:        cmd.Int("socket-group"),
 		Log:                log,
 	}.complete()

@@ -64,7 +64,7 @@ func newEngine(ctx context.Context, c Config, p parts) (_ engine, err error) {
 	if err != nil {
 		return engine{}, err
 	}
-	if err := p.disk.PruneAtStart(ctx, w); err != nil {
+	if err := errors.Join(p.disk.PruneAtStart(ctx, w), p.watch.PruneToLimit(ctx, w)); err != nil {
 		return engine{}, err
 	}
 	store, err := bboltcachestorage.NewStore(filepath.Join(c.State, "cache.db"))

@@ -84,6 +84,8 @@ func layerFlags() []cli.Flag {
 		&cli.StringFlag{Name: "layers", Usage: "directory of unpacked layers that builders share", Hidden: true},
 		&cli.BoolFlag{Name: "write-layers", Usage: "add the layers of images to that directory", Hidden: true},
 		&cli.StringFlag{Name: "disk", Usage: "file with a disk for the content of the cache", Hidden: true},
+		&cli.Int64Flag{Name: "disk-limit", Usage: "without a disk, watched size of the state in bytes", Hidden: true},
+		&cli.Int64Flag{Name: "disk-reserve", Usage: "without a disk, free bytes that builds leave", Hidden: true},
 	}
 }
 

@@ -68,6 +68,9 @@ type Config struct {
 	// Disk is the file of a disk for the content and the snapshots of the cache (package builddisk); empty =
 	// they are on the file system of State. The server needs a mount namespace of its own.
 	Disk string
+	// DiskLimit is the largest size of State in bytes for a server without a Disk, and DiskReserve the free space
+	// that it leaves on the disk of State. They are watched (builddisk.Watch). 0 = no limit.
+	DiskLimit, DiskReserve int64
 
 	SocketGroup int    // gid that may use the socket in addition to the owner; 0 = the owner's group
 	Ready       func() // called once when the server accepts connections; may be nil
@@ -80,6 +83,9 @@ const DefaultCacheBytes = 20e9
 
 // ErrIdle is the cause of the end of Serve's own context after Config.Idle without calls.
 var ErrIdle = errors.New("idle")
+
+// errDiskFull is the cause of the end of Serve's own context if the files of a canceled build cannot be deleted.
+var errDiskFull = errors.New("the files of a canceled build are in use until the builder restarts")
 
 // Serve runs a server until ctx ends, or until there was no call for c.Idle; then it returns nil.
 // Running solves get sandbox.StopGrace to finish before they are canceled. If another server uses the
@@ -121,10 +127,13 @@ func Serve(ctx context.Context, c Config) error {
 			c.Log.WithError(err).Warn("cannot remove the disk of this builder, which still uses space of the machine")
 		}
 	}()
+	watch := builddisk.NewWatch(c.State, c.DiskLimit, c.DiskReserve, c.Log)
 	limits := openLimits(ctx, c)
 	defer limits.close()
 	slots := newSlots(parallelism(c.MaxParallelism))
-	engine, err := newEngine(ctx, c, parts{limits: limits, slots: slots, images: follower.images(), disk: own})
+	engine, err := newEngine(ctx, c, parts{
+		limits: limits, slots: slots, images: follower.images(), disk: own, watch: watch,
+	})
 	if err != nil {
 		return fmt.Errorf("start the builder in %s: %w", c.State, err)
 	}
@@ -137,7 +146,10 @@ func Serve(ctx context.Context, c Config) error {
 		return err
 	}
 
-	solver := builddisk.Solver{Disk: own, State: c.State, Cache: engine.cache, Log: c.Log}
+	solver := builddisk.Solver{
+		Disk: own, Watch: watch, State: c.State, Cache: engine.cache, Log: c.Log,
+		Restart: func() { cancel(errDiskFull) },
+	}
 	server := newGRPCServer(counter, engine.pushes, solver.Unary)
 	engine.Register(server)
 	return run(ctx, server, listener, counter, c)

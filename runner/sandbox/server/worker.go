@@ -49,6 +49,7 @@ type parts struct {
 	slots  *slots
 	images *layers.Images
 	disk   *builddisk.Disk
+	watch  *builddisk.Watch
 }
 
 // newWorker returns BuildKit's runc worker with Slipway's networks. It follows BuildKit's
@@ -74,9 +75,9 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p part
 	if err := addExecutor(ctx, &opt, c, root); err != nil {
 		return nil, err
 	}
-	opt.Executor = p.limits.wrap(p.disk.Wrap(opt.Executor))
+	opt.Executor = p.limits.wrap(p.watch.Wrap(p.disk.Wrap(opt.Executor)))
 	opt.RegistryHosts = hosts
-	opt.GCPolicy = gcPolicy(p.disk.CacheLimits(c.CacheBytes, c.minFree()))
+	opt.GCPolicy = gcPolicy(p.watch.CacheLimits(p.disk.CacheLimits(c.CacheBytes, c.minFree())))
 	opt.ParallelismSem = p.slots.sem
 	opt.BuildkitVersion = client.BuildkitVersion{
 		Package: version.Package, Version: version.Version, Revision: version.Revision,

@@ -142,6 +142,8 @@ func hostileMessages() map[string]string {
 		"a user":          runMessage(func(r map[string]any) { r["uid"] = 0 }),
 		"an environment":  runMessage(func(r map[string]any) { r["token"] = "a\nLD_PRELOAD=/tmp/x.so" }),
 		"a NUL":           runMessage(func(r map[string]any) { r["builder"] = "unix:///x\x00LD_PRELOAD=/tmp/x.so" }),
+		"a socket":        runMessage(func(r map[string]any) { r["builder"] = "unix:///run/dbus/system_bus_socket" }),
+		"a container":     runMessage(func(r map[string]any) { r["builder"] = "docker-container://x" }),
 		"a file URL":      runMessage(func(r map[string]any) { r["url"] = "file:///etc/shadow" }),
 		"a parent":        runMessage(func(r map[string]any) { r["attempt"] = ".." }),
 		"a path as name":  runMessage(func(r map[string]any) { r["attempt"] = "../../etc" }),

@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,8 @@ type attempt struct {
 	log     logrus.FieldLogger
 	uid     int
 	disk    *disk.Disk // nil = the attempt has no disk of its own
-	dir     string     // the runner's work directory, which only this attempt uses
+	space   *attemptDisk
+	dir     string // the runner's work directory, which only this attempt uses
 	runner  *process.Process
 	output  *text.LastLines
 	control buildservice.Conn // the service's end of the runner's control socket
@@ -72,6 +74,14 @@ func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildserv
 			a.log.WithError(err).Error("cannot serve further requests of the runner")
 		}
 	}()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		if err := safe.Do(func() error { return a.space.watch(life) }); err != nil {
+			a.log.WithError(err).Warn("the runner is stopped, because its files exceed their limit")
+			a.runner.Stop(s.o.Grace)
+		}
+	}()
 	_ = conn.Send(buildservice.Reply{Started: &buildservice.Empty{}}, nil) // gone is closed if it fails
 	select {
 	case <-a.runner.Ended():
@@ -81,6 +91,7 @@ func (s *Service) run(ctx context.Context, conn buildservice.Conn, run buildserv
 	end()
 	_ = a.control.Close()
 	<-served
+	<-watched
 	ended := a.result()
 	if err := a.removeDirs(); err != nil {
 		a.log.WithError(err).Warn("cannot remove the files of an ended attempt")
@@ -149,13 +160,12 @@ func (a *attempt) startRunner(ctx context.Context) error {
 // makeDirs makes the runner's directory on a disk of its own. In it, makeDirs makes the workspace, which
 // the runner shares with its build hooks.
 func (a *attempt) makeDirs(ctx context.Context) (err error) {
-	if a.service.o.DiskBytes > 0 {
-		if a.disk, err = a.makeDisk(ctx); err != nil {
+	o := a.service.o
+	top, bytes := o.attemptsDir(), o.WatchBytes
+	if o.DiskBytes > 0 {
+		if a.disk, bytes, err = a.makeDisk(ctx); err != nil {
 			return err
 		}
-	}
-	top := a.service.o.attemptsDir()
-	if a.disk != nil {
 		top = a.disk.Path()
 		//nolint:gosec // the runner passes through, and other runners list nothing
 		if err := os.Chmod(top, 0o711); err != nil {
@@ -163,6 +173,7 @@ func (a *attempt) makeDirs(ctx context.Context) (err error) {
 		}
 	}
 	a.dir = filepath.Join(top, a.run.Attempt)
+	a.space = &attemptDisk{path: a.dir, bytes: bytes, reserve: minFree, own: a.disk != nil}
 	for _, dir := range []string{a.dir, a.workspace()} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return fmt.Errorf("make a directory of the attempt: %w", err)
@@ -177,15 +188,15 @@ func (a *attempt) makeDirs(ctx context.Context) (err error) {
 	return nil
 }
 
-// makeDisk makes the disk of the attempt. If the machine has too little space for the usual size, it makes a
-// smaller one.
-func (a *attempt) makeDisk(ctx context.Context) (*disk.Disk, error) {
+// makeDisk makes the disk of the attempt, and returns its size. If the machine has too little space for the usual
+// size, it makes a smaller one.
+func (a *attempt) makeDisk(ctx context.Context) (d *disk.Disk, bytes int64, err error) {
 	o := disk.Options{Dir: a.service.o.attemptsDir(), Bytes: a.service.o.DiskBytes, Reserve: minFree}
 	for {
 		d, err := disk.New(ctx, o)
 		var space *disk.SpaceError
 		if !errors.As(err, &space) || space.Smaller(minDisk) == 0 {
-			return d, err
+			return d, o.Bytes, err
 		}
 		o.Bytes = space.Smaller(minDisk)
 		a.log.WithFields(logrus.Fields{"disk": size.Format(o.Bytes), "free": size.Format(space.Free)}).
@@ -223,11 +234,14 @@ func (a *attempt) environment() []string {
 	if len(allowed) > 0 {
 		environ = append(environ, netpolicy.AllowedSetting+"="+strings.Join(allowed, ","))
 	}
-	if a.run.Builder != "" {
-		environ = append(environ, "SLIPWAY_BUILDER="+a.run.Builder)
+	if address := a.foreignBuilder(); address != "" {
+		environ = append(environ, "SLIPWAY_BUILDER="+address)
 	}
-	return environ
+	return append(environ, exceptGateway(a.service.o.Environ, a.run.URL)...)
 }
+
+// foreignBuilder returns the address of the attempt's builder if it is not one of the service's, else "".
+func (a *attempt) foreignBuilder() string { return cmp.Or(a.run.Builder, a.service.o.Builder) }
 
 // followGateway passes the first stop request to the runner. It returns when the connection closes, or
 // at an invalid message.

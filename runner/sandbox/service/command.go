@@ -102,6 +102,12 @@ func serviceFlags() []cli.Flag {
 			Sources: cli.EnvVars("SLIPWAY_BUILDER_LOCAL_REGISTRIES"),
 		},
 		&cli.StringFlag{
+			Name: "builder",
+			Usage: "address of a running builder for all builds, unix:///path or tcp://host:port; default: a builder for " +
+				"each cache domain",
+			Sources: cli.EnvVars("SLIPWAY_SERVICE_BUILDER"),
+		},
+		&cli.StringFlag{
 			Name:    "disk",
 			Usage:   "size of the disk of one build, for example 10GB; default: half of the free space, divided by --builds, at most 20GB",
 			Sources: cli.EnvVars("SLIPWAY_BUILD_DISK"),
@@ -118,8 +124,9 @@ func serviceFlags() []cli.Flag {
 // A commandLine is the parsed command line.
 type commandLine struct {
 	socket, state string
-	gatewayUser   int // 0 = the service's own
-	uid, gid      int // ids of runners
+	builder       string // address of a builder for all attempts; empty = a builder for each cache domain
+	gatewayUser   int    // 0 = the service's own
+	uid, gid      int    // ids of runners
 	idle          time.Duration
 	running       int
 	disk          int64 // bytes; 0 = the default
@@ -175,6 +182,7 @@ func parse(cmd *cli.Command) (commandLine, error) {
 		builderDisk: builderDisk,
 		limited:     cmd.Bool("limits"),
 		socket:      cmd.String("socket"),
+		builder:     cmd.String("builder"),
 		state:       state,
 		gatewayUser: gatewayUser,
 		uid:         uid,
@@ -245,7 +253,7 @@ func (l commandLine) serve(ctx context.Context) error {
 	if err := os.RemoveAll(filepath.Join(l.state, "state")); err != nil {
 		l.log.WithError(err).Warn("cannot delete the cache of an earlier release: delete it by hand")
 	}
-	builderDisk, err := l.builderDiskBytes()
+	builderDisk, builderWatch, err := l.builderDiskBytes()
 	if err != nil {
 		return err
 	}
@@ -264,6 +272,7 @@ func (l commandLine) serve(ctx context.Context) error {
 		CacheBytes: l.cache,
 
 		DiskBytes:   builderDisk,
+		WatchBytes:  builderWatch,
 		DiskReserve: minFree,
 
 		ShareLayers: true,
@@ -277,7 +286,11 @@ func (l commandLine) serve(ctx context.Context) error {
 		return err
 	}
 	if shared != "" {
-		o.NotHeld = []string{"network: builders use the network of this machine: " + shared}
+		o.NotHeld = append(o.NotHeld, "network: builders use the network of this machine: "+shared)
+	}
+	if o.WatchBytes > 0 {
+		o.NotHeld = append(o.NotHeld, "disk: the files of a build are measured, so a build can exceed "+diskSetting+
+			" until it is stopped, because nothing can be mounted here")
 	}
 	service, err := New(o)
 	if err != nil {
@@ -329,6 +342,8 @@ func (l commandLine) options(builders Builders, sandboxes Sandboxes) (Options, e
 		Program:   self,
 		Dir:       l.state,
 		Builders:  builders,
+		Builder:   l.builder,
+		Environ:   runnerEnviron(os.Environ()),
 		Sandboxes: sandboxes,
 		DiskBytes: l.disk,
 		Policy:    l.policy,
@@ -342,8 +357,11 @@ func (l commandLine) options(builders Builders, sandboxes Sandboxes) (Options, e
 	}
 	var err error
 	switch {
-	case l.unsupported != "":
-		o.DiskBytes = 0 // nothing can be mounted
+	case l.unsupported != "": // nothing can be mounted
+		o.WatchBytes, o.DiskBytes = o.DiskBytes, 0
+		if o.WatchBytes == 0 {
+			o.WatchBytes, err = defaultDisk(l.state, l.limits.Builds)
+		}
 	case o.DiskBytes != 0:
 	case sandbox.Privileged():
 		o.DiskBytes, err = defaultDisk(l.state, l.limits.Builds)

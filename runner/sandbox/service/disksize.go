@@ -33,20 +33,21 @@ func builderDiskSize(total int64) int64 {
 	return max(minBuilderDisk, min(total/8, maxBuilderDisk)) &^ (1<<20 - 1) // whole blocks
 }
 
-// builderDiskBytes returns the size of a domain's disk; 0 = domains have no disks, because this process may
-// not mount them.
-func (l commandLine) builderDiskBytes() (int64, error) {
-	switch {
-	case l.unsupported != "" || !sandbox.Privileged():
-		return 0, nil
-	case l.builderDisk != 0:
-		return l.builderDisk, nil
+// builderDiskBytes returns the size of a domain's disk in bytes. A process that may not mount disks has 0, and
+// watches the domain: watch is the largest size of its directory.
+func (l commandLine) builderDiskBytes() (own, watch int64, err error) {
+	bytes := l.builderDisk
+	if bytes == 0 {
+		var s unix.Statfs_t
+		if err := unix.Statfs(l.state, &s); err != nil {
+			return 0, 0, fmt.Errorf("read the size of the disk of %s: %w", l.state, err)
+		}
+		bytes = builderDiskSize(int64(s.Blocks) * s.Bsize) //nolint:gosec // a number of blocks fits
 	}
-	var s unix.Statfs_t
-	if err := unix.Statfs(l.state, &s); err != nil {
-		return 0, fmt.Errorf("read the size of the disk of %s: %w", l.state, err)
+	if sandbox.Privileged() && l.unsupported == "" {
+		return bytes, 0, nil
 	}
-	return builderDiskSize(int64(s.Blocks) * s.Bsize), nil //nolint:gosec // a number of blocks fits
+	return 0, bytes, nil
 }
 
 // defaultDisk returns the default size of an attempt's disk in a directory.

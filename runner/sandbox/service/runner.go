@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,8 +37,8 @@ func (a *attempt) serveRunner(ctx context.Context) {
 		}
 		connection, err := a.answer(ctx, request, &box)
 		reply := buildservice.RunnerReply{ID: request.ID}
-		if request.Limit != nil && box != nil {
-			reply.Limit = box.Limit()
+		if request.Limit != nil {
+			reply.Limit = a.limit(box)
 		}
 		if err != nil {
 			reply.Error = text.Clip(err.Error(), maxError)
@@ -51,6 +52,15 @@ func (a *attempt) serveRunner(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// limit returns the limit that the attempt met; "" = none. box may be nil.
+func (a *attempt) limit(box Sandbox) string {
+	why, now := a.space.limit()
+	if box == nil || now && why != "" {
+		return why
+	}
+	return cmp.Or(box.Limit(), why)
 }
 
 // answer returns the connection or listener that a runner requests.
@@ -74,8 +84,8 @@ func (a *attempt) answer(ctx context.Context, request buildservice.RunnerRequest
 
 // connectBuilder connects to the builder of the attempt's trust domain.
 func (a *attempt) connectBuilder(ctx context.Context) (*os.File, error) {
-	if a.run.Builder != "" {
-		return nil, fmt.Errorf("the attempt uses the builder at %s", a.run.Builder)
+	if address := a.foreignBuilder(); address != "" {
+		return nil, fmt.Errorf("the attempt uses the builder at %s", address)
 	}
 	conn, err := a.service.o.Builders.Dial(ctx, a.run.Domain)
 	if err != nil {
@@ -92,7 +102,7 @@ func (a *attempt) connectBuilder(ctx context.Context) (*os.File, error) {
 // prepareBuilder starts the builder of the attempt's trust domain, while the service makes the attempt's
 // disk and the runner fetches the commit. The runner gets the error, if any, when it connects.
 func (a *attempt) prepareBuilder(ctx context.Context) {
-	if a.run.Builder != "" {
+	if a.foreignBuilder() != "" {
 		return
 	}
 	err := safe.Do(func() error {

@@ -77,7 +77,7 @@ func TestHooksRunInASandboxWithoutRoot(t *testing.T) {
 	if !sandboxtest.Rootless(t) {
 		return
 	}
-	checkHook(t, "limit  <nil>\n")
+	checkHook(t, "limit the disk of the build is full, limit 536.9 MB: SLIPWAY_BUILD_DISK <nil>\n")
 }
 
 // checkHook runs a hook and checks its output, and that nothing of the attempt is left.

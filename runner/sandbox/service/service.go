@@ -34,6 +34,9 @@ type Options struct {
 	// there.
 	Dir      string
 	Builders Builders
+	// Builder is the address of a builder that attempts use in place of Builders, unless a Run names another
+	// one; empty = none.
+	Builder string
 	// Sandboxes makes the sandboxes for build hooks.
 	Sandboxes Sandboxes
 	// Peers are the users that may connect, besides the service's own.
@@ -44,6 +47,11 @@ type Options struct {
 	Grace         time.Duration // time between the stop signal to a runner and the kill; 0 = 5 s
 	// DiskBytes is the size of the disk of each attempt; 0 = attempts have directories of the state's disk.
 	DiskBytes int64
+	// WatchBytes is the largest size of the directory of an attempt without a disk. A runner that exceeds it is
+	// stopped, and so is one that leaves too little free space; 0 = no limit.
+	WatchBytes int64
+	// Environ are further variables of runners: the proxies and the authorities of this machine.
+	Environ []string
 	// Policy are the addresses that runners connect to for a repository. The gateway cannot change it.
 	Policy netpolicy.Policy
 	// NotHeld are limits of builders that have no effect on this machine, with the reason.

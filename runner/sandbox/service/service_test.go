@@ -61,6 +61,9 @@ func TestMain(m *testing.M) {
 	if hook {
 		answers = runHook
 	}
+	if file, fill := strings.CutPrefix(os.Getenv("SLIPWAY_RUNNER_TOKEN"), fillToken); fill {
+		out, answers = file, fillDisk
+	}
 	if strings.HasPrefix(os.Getenv("SLIPWAY_RUNNER_TOKEN"), attemptToken) {
 		if err := runAttempt(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -34,6 +34,8 @@ type env struct {
 	supervisor *domains.Supervisor
 	dir        string // of the supervisor
 	diskBytes  int64  // size of each domain's disk
+	watchBytes int64  // limit of each domain without a disk
+	reserve    int64  // free space that watched domains leave, in bytes
 	log        *logrustest.Hook
 	base       string // public image with a shell
 	cache      string // repository that the attacker may write
@@ -88,6 +90,8 @@ func (e *env) start(t testing.TB) {
 		Log:        log,
 
 		DiskBytes:   e.diskBytes,
+		WatchBytes:  e.watchBytes,
+		DiskReserve: e.reserve,
 		ShareLayers: true,
 	})
 	t.Cleanup(e.supervisor.Close)

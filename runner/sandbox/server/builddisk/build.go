@@ -89,19 +89,26 @@ func (d *Disk) watch() (stop func() string) {
 	}
 }
 
-// A Solver handles the solves of a builder on a disk.
+// A Solver handles the solves of a builder on a disk, or on a watched directory.
 type Solver struct {
-	Disk  *Disk // nil = none
+	Disk  *Disk  // nil = none
+	Watch *Watch // nil = none
 	State string
 	Cache Pruner
-	Log   logrus.FieldLogger
+	// Restart ends the builder of a watched directory, if the cache of a canceled build cannot be deleted.
+	Restart func()
+	Log     logrus.FieldLogger
 }
 
 // Unary is an interceptor. Before a build, it prunes the cache if there is little space. If a build fails
 // because the disk is full, it adds the limit and the setting to the error, and deletes all of the cache
 // that no other build uses, so that the next build has space.
 func (s Solver) Unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	if _, solve := req.(*controlapi.SolveRequest); !solve || s.Disk == nil {
+	_, solve := req.(*controlapi.SolveRequest)
+	switch {
+	case solve && s.Watch != nil:
+		return s.watched(ctx, req, next)
+	case !solve || s.Disk == nil:
 		return next(ctx, req)
 	}
 	if err := s.Disk.PruneAtStart(ctx, s.Cache); err != nil {
@@ -113,13 +120,37 @@ func (s Solver) Unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, nex
 	}
 	full, err := s.explain(err)
 	if full {
-		var step *errdefs.ExecError
-		if errors.As(err, &step) {
-			_ = step.Release() // it has the files of the failed step
-		}
+		releaseStep(err)
 		s.deleteCache()
 	}
 	return resp, err
+}
+
+// watched is Unary for a watched directory.
+func (s Solver) watched(ctx context.Context, req any, next grpc.UnaryHandler) (any, error) {
+	if err := s.Watch.PruneAtStart(ctx, s.Cache); err != nil {
+		return nil, err
+	}
+	ctx, end := s.Watch.begin(ctx)
+	resp, err := next(ctx, req)
+	why := end()
+	if err == nil {
+		return resp, nil
+	}
+	full, explained := s.Watch.explain(why, err)
+	if full {
+		releaseStep(err)
+		s.deleteCache()
+	}
+	return resp, explained
+}
+
+// releaseStep releases the files of a failed step.
+func releaseStep(err error) {
+	var step *errdefs.ExecError
+	if errors.As(err, &step) {
+		_ = step.Release() // the cache is deleted anyway
+	}
 }
 
 // explain adds the limit to the error of a COPY, an ADD or a base image without space. full reports whether
@@ -138,6 +169,14 @@ func (s Solver) explain(err error) (full bool, explained error) {
 	return true, fmt.Errorf("%w: %s", err, s.Disk.reason())
 }
 
+// isHalfFree reports whether half of the disk is free.
+func (s Solver) isHalfFree(ctx context.Context) bool {
+	if s.Watch != nil {
+		return s.Watch.hasRoom(ctx)
+	}
+	return s.Disk.isHalfFree()
+}
+
 // deleteCache deletes all unused entries of the cache until half of the disk is free. BuildKit releases the
 // files of a failed step only some time after its error.
 func (s Solver) deleteCache() {
@@ -147,7 +186,7 @@ func (s Solver) deleteCache() {
 	defer ticker.Stop()
 	for {
 		err := prune(ctx, s.Cache, client.PruneInfo{All: true})
-		if err == nil && s.Disk.isHalfFree() {
+		if err == nil && s.isHalfFree(ctx) {
 			s.Log.Info("a build filled the disk of the builder; its cache is deleted")
 			return
 		}
@@ -156,6 +195,9 @@ func (s Solver) deleteCache() {
 		case <-ticker.C:
 		case <-ctx.Done():
 			s.Log.WithError(err).Warn("the disk of the builder stays full, because other builds use it")
+			if s.Watch != nil {
+				s.Restart() // BuildKit keeps the files of some canceled steps until then
+			}
 			return
 		}
 	}

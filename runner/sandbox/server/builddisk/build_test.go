@@ -53,3 +53,34 @@ func TestACacheLeavesAQuarterOfItsDiskFree(t *testing.T) {
 		}
 	}
 }
+
+func TestErrorsOfAWatchedBuildGetTheLimit(t *testing.T) {
+	const reason = "the disk of the builder is full, limit 2 GB: SLIPWAY_BUILDER_DISK"
+	w := NewWatch(t.TempDir(), 2e9, 1e9, nil)
+	exit := func(cause error) error {
+		return fmt.Errorf("process sh: %w", &gatewaypb.ExitError{ExitCode: 137, Err: cause})
+	}
+	for name, c := range map[string]struct {
+		why  string
+		err  error
+		full bool
+		want string
+	}{
+		"a killed RUN":    {"", exit(errors.New(reason)), true, "process sh: " + reason},
+		"a canceled COPY": {reason, errors.New("context canceled"), true, "the build was canceled: " + reason},
+		"a fast COPY": {
+			"", errors.New("copy: no space left on device"), true,
+			"copy: no space left on device: the disk of the builder is full: the machine has no free space: SLIPWAY_BUILDER_DISK",
+		},
+		"another error": {"", errors.New("boom"), false, "boom"},
+		"another RUN":   {"", exit(errors.New("no space left on device")), false, "process sh: no space left on device"},
+	} {
+		full, err := w.explain(c.why, c.err)
+		if full != c.full {
+			t.Errorf("%s: full: got %t, want %t", name, full, c.full)
+		}
+		if err.Error() != c.want {
+			t.Errorf("%s: error: got %q, want %q", name, err, c.want)
+		}
+	}
+}

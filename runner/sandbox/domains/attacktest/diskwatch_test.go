@@ -1,0 +1,81 @@
+package attacktest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"slipway/runner/buildkit"
+	"slipway/runner/sandbox/sandboxtest"
+)
+
+// watchedAttacks are steps that take more than a watched domain may have, or than the machine can spare.
+var watchedAttacks = map[string]string{
+	"one large file": "RUN busybox fallocate -l 2200M /x && sleep 100",
+	"a fast writer":  "RUN busybox dd if=/dev/zero of=/x bs=1M; sleep 100",
+	"a slow writer":  "RUN busybox dd if=/dev/zero of=/x bs=1M count=300 && sleep 100",
+	"many files":     "RUN i=0; while echo >/tmp/$i; do i=$((i+1)); done; sleep 100",
+	"a cache mount":  "RUN --mount=type=cache,target=/c busybox dd if=/dev/zero of=/c/x bs=1M count=300 && sleep 100",
+}
+
+// An ordinary user cannot mount disks, so a builder watches its state. A build that exceeds the limit is stopped
+// before the machine's disk is full. A build of another domain that runs meanwhile goes on.
+func TestAWatchedBuildCannotFillTheDiskOfTheMachine(t *testing.T) {
+	if !sandboxtest.Rootless(t) {
+		return
+	}
+	e := newWatchedEnv(t)
+	const fits = "RUN echo %s && busybox dd if=/dev/zero of=/x bs=1M count=50"
+	for name, attack := range watchedAttacks {
+		t.Run(name, func(t *testing.T) {
+			for _, domain := range []string{"attacker", "victim"} {
+				if err := e.run(t, domain, "RUN echo before"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			victim := make(chan error, 1)
+			go func() { victim <- e.run(t, "victim", "RUN echo "+name+"; sleep 3") }()
+			err := e.run(t, "attacker", attack)
+			if err == nil {
+				t.Fatal("the attack: got no error, want one")
+			}
+			for _, want := range []string{": " + buildkit.DiskFull, "SLIPWAY_BUILDER_DISK"} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error: got %q, want %q in it", err, want)
+				}
+			}
+			if err := <-victim; err != nil {
+				t.Errorf("a running build of another domain: got %v, want no error", err)
+			}
+			if got := e.free(t); got < e.reserve {
+				t.Errorf("free space of the machine: got %d after the attack, want at least %d", got, e.reserve)
+			}
+			for _, domain := range []string{"attacker", "victim"} {
+				if err := e.run(t, domain, fmt.Sprintf(fits, name)); err != nil {
+					t.Errorf("the next build of the %s: got %v, want no error", domain, err)
+				}
+			}
+		})
+	}
+}
+
+// newWatchedEnv returns a world whose supervisor has a file system of its own, and whose domains have no disks.
+func newWatchedEnv(t *testing.T) *env {
+	t.Helper()
+	e := newEnv(t)
+	e.supervisor.Close()
+	if err := unix.Mount("tmpfs", e.dir, "tmpfs", 0, "size=3g,nr_inodes=200000"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		e.supervisor.Close()
+		if err := unix.Unmount(e.dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	e.diskBytes, e.watchBytes, e.reserve = 0, 128*mebi, 1<<30
+	e.start(t)
+	return e
+}
