@@ -53,3 +53,37 @@ func TestImageHost(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckBuildable(t *testing.T) {
+	for platform, want := range map[string]string{
+		"linux/amd64":     "",
+		"linux/amd64/v3":  "",
+		"linux/arm/v7":    "",
+		"linux/arm64":     "",
+		"linux/arm64/v8":  "",
+		"linux/386":       "",
+		"linux/riscv64":   "",
+		"linux/s390x":     "",
+		"linux/ppc64le":   "",
+		"amd64":           "not a platform",
+		"linux":           "not a platform",
+		"Linux/amd64":     "not a platform",
+		"windows/amd64":   "builders build for linux only",
+		"windows/foo":     "builders build for linux only",
+		"darwin/arm64":    "builders build for linux only",
+		"linux/foo":       "foo is none of 386, amd64",
+		"linux/x86_64":    "x86_64 is none of",
+		"linux/arm/v9":    "v9 is none of arm's variants v5, v6, v7, v8",
+		"linux/riscv64/x": "riscv64 has no variants",
+	} {
+		err := grammar.CheckBuildable(platform)
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: got %v, want no error", platform, err)
+		case want != "" && err == nil:
+			t.Errorf("%s: got no error, want %q in one", platform, want)
+		case want != "" && !strings.Contains(err.Error(), want):
+			t.Errorf("%s: got %q, want %q in it", platform, err, want)
+		}
+	}
+}

@@ -101,6 +101,19 @@ type Account struct {
 	LinkedAt     time.Time
 }
 
+// Stopped returns why nothing is built with the account, for people. It is empty for a usable account.
+func (a Account) Stopped() string {
+	switch {
+	case a.ID == "":
+		return "No linked account: nothing is built."
+	case a.State != AccountBroken:
+		return ""
+	case a.AccessToken.IsZero() && a.RefreshToken.IsZero():
+		return "Account unlinked: nothing is built."
+	}
+	return "Account broken: nothing is built."
+}
+
 // An AutomatedBuild builds one image from one repository by its rules.
 type AutomatedBuild struct {
 	ID          string
@@ -110,6 +123,8 @@ type AutomatedBuild struct {
 	Engine      string
 	Autotest    Autotest
 	HooksOff    bool // a build whose repository has build hooks fails
+	TestsOff    bool // test files beside a Dockerfile are ignored; otherwise a build that has one fails
+	SkipCIOff   bool // commits whose message says [skip ci] are built
 	Environment map[string]secret.Secret
 	Rules       []Rule
 	CreatedBy   string // user id

@@ -15,11 +15,14 @@ type Attempt struct {
 	Reason      Reason
 	Detail      string
 	RunnerID    string // of the runner that claimed it
-	Digest      string // built, not yet necessarily pushed
-	EventSeq    int64  // the last event recorded
-	CreatedAt   time.Time
-	ClaimedAt   time.Time
-	HeartbeatAt time.Time
+	// RunnerVersion is the version that the runner reported; empty before the claim, and for attempts of
+	// gateways that did not store it.
+	RunnerVersion string
+	Digest        string // built, not yet necessarily pushed
+	EventSeq      int64  // the last event recorded
+	CreatedAt     time.Time
+	ClaimedAt     time.Time
+	HeartbeatAt   time.Time
 	// Deadline is the end of the attempt's time, which counts from the claim. Before the claim it is the
 	// creation plus that time.
 	Deadline   time.Time
@@ -45,4 +48,11 @@ type LogEnd struct {
 type LogAddition struct {
 	Data []byte
 	Own  int64 // bytes of Data that are the gateway's own
+}
+
+// A RunnerVersion is the version of the runner that last built an automated build on an engine.
+type RunnerVersion struct {
+	Engine  string
+	Version string
+	Build   int64 // the number of the build
 }

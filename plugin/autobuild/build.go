@@ -1,6 +1,9 @@
 package autobuild
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // A State is the state of a build, or of one attempt.
 type State string
@@ -134,6 +137,19 @@ func (b Build) AskedAt() time.Time {
 		return b.RetriedAt
 	}
 	return b.ReceivedAt
+}
+
+// CheckRetry returns a *RefusedError unless the build may get a further attempt: it has failed, ended with an
+// error or was cancelled. A success is final, so the same commit is built again by a new build.
+func (b Build) CheckRetry() error {
+	switch {
+	case !b.State.Final():
+		return &RefusedError{fmt.Sprintf("Build %d has not ended, so it cannot be retried.", b.Number)}
+	case b.State == Succeeded:
+		return &RefusedError{fmt.Sprintf(
+			"Build %d has succeeded, so it is not retried. Choose Rebuild to build its commit again.", b.Number)}
+	}
+	return nil
 }
 
 // MaxExtraTags is the largest number of extra tags of a build.

@@ -36,7 +36,7 @@ type Delivery struct {
 // An Outcome is the result of one change: the decision of every rule, with its build.
 type Outcome struct {
 	Change  Change         `json:"change"`
-	Refused string         `json:"refused,omitempty"` // why no rule was evaluated: already seen, outdated or deleted
+	Refused string         `json:"refused,omitempty"` // why no rule builds it: already seen, outdated, deleted or a pull request
 	Rules   []RuleDecision `json:"rules,omitempty"`
 }
 

@@ -27,3 +27,12 @@ func (e *RateLimitError) Error() string {
 
 // Is makes errors.Is match ErrUnavailable.
 func (e *RateLimitError) Is(target error) bool { return target == ErrUnavailable }
+
+// A RefusedError is an ErrConflict with the reason in words for people: the state of a build or of its tags
+// does not allow a request.
+type RefusedError struct{ Message string }
+
+func (e *RefusedError) Error() string { return e.Message }
+
+// Is makes errors.Is match ErrConflict.
+func (e *RefusedError) Is(target error) bool { return target == ErrConflict }

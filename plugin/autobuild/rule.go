@@ -30,7 +30,8 @@ func DefaultRule(branch string) Rule {
 	}
 }
 
-// An Autotest selects the pull requests that are tested.
+// An Autotest selects the pull requests that are tested. This version tests none: it keeps stored settings
+// and treats them as AutotestOff.
 type Autotest string
 
 // The settings, as Docker Hub has them.

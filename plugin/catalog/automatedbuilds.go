@@ -67,6 +67,9 @@ func (c *Catalog) save(
 		return Saved{}, err
 	}
 	defer c.lock(r)() // a concurrent Delete would remove the webhook
+	if err := c.checkDuplicate(ctx, d, a, before); err != nil {
+		return Saved{}, err
+	}
 	more, err := c.imageWarnings(ctx, a, d.Viewer)
 	if err != nil {
 		return Saved{}, err
@@ -82,6 +85,25 @@ func (c *Catalog) save(
 		return Saved{}, err
 	}
 	return Saved{AutomatedBuild: stored, Hook: hook, Warnings: append(warnings, more...)}, nil
+}
+
+// checkDuplicate returns *Invalid if the repository has another automated build with the same image, unless the
+// draft wants a duplicate or had the image before. Each push would build the image twice.
+func (c *Catalog) checkDuplicate(ctx context.Context, d Draft, a, before autobuild.AutomatedBuild) error {
+	if d.Duplicate || before.Image == a.Image {
+		return nil
+	}
+	all, err := c.o.Store.AutomatedBuildsOf(ctx, a.Repository)
+	if err != nil {
+		return err
+	}
+	for _, other := range all {
+		if other.ID != a.ID && other.Image == a.Image {
+			return invalid("duplicate", "%s already has an automated build that pushes %s. Do you want another one?",
+				a.Repository.FullName, a.Image)
+		}
+	}
+	return nil
 }
 
 // imageWarnings returns problems that pushes of the image may have: other automated builds with the

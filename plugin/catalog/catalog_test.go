@@ -118,11 +118,11 @@ func TestCreateStoresTheDraftWithDefaults(t *testing.T) {
 func TestCreateReportsAllInvalidFieldsAndStoresNothing(t *testing.T) {
 	e := newEnv(t)
 	d := e.draft()
-	d.Image, d.Engine, d.Autotest = "Registry/App:latest", "jenkins", "sometimes"
+	d.Image, d.Engine = "Registry/App:latest", "jenkins"
 	d.Rules = []autobuild.Rule{{SourceType: autobuild.Tag, Source: "/(/", Tags: "latest"}}
 	d.Environment = map[string]secret.Secret{"A B": {}, "SLIPWAY_X": {}, "BIG": password(strings.Repeat("x", 33<<10))}
 	_, err := e.Create(t.Context(), d)
-	want := []string{"image", "engine", "autotest", "rules[0].source", "environment", "environment", "environment"}
+	want := []string{"image", "engine", "rules[0].source", "environment", "environment", "environment"}
 	if diff := cmp.Diff(want, fieldsOf(t, err)); diff != "" {
 		t.Errorf("fields of the error %v (-want +got):\n%s", err, diff)
 	}
@@ -132,6 +132,47 @@ func TestCreateReportsAllInvalidFieldsAndStoresNothing(t *testing.T) {
 		t.Errorf("automated builds: got %d, want none", len(all))
 	} else if len(e.app.Hooks()) > 0 {
 		t.Errorf("webhooks: got %d, want none", len(e.app.Hooks()))
+	}
+}
+
+// Each push would build the image twice.
+func TestASecondAutomatedBuildOfAnImageNeedsAnAnswer(t *testing.T) {
+	e := newEnv(t)
+	asking := e.draft()
+	asking.Duplicate = false
+	first := e.create(t, asking)
+	_, err := e.Create(t.Context(), asking)
+	if diff := cmp.Diff([]string{"duplicate"}, fieldsOf(t, err)); diff != "" {
+		t.Errorf("fields of the error %v (-want +got):\n%s", err, diff)
+	}
+	second := e.create(t, e.draft())
+	_, err = e.Update(t.Context(), second.ID, asking) // it was a duplicate before
+	must.Succeed(t, err)
+	other := asking
+	other.Image += "-other"
+	_, err = e.Update(t.Context(), second.ID, other)
+	must.Succeed(t, err)
+	_, err = e.Update(t.Context(), second.ID, asking)
+	if diff := cmp.Diff([]string{"duplicate"}, fieldsOf(t, err)); diff != "" {
+		t.Errorf("fields of the error %v of a changed image (-want +got):\n%s", err, diff)
+	}
+	_, err = e.Update(t.Context(), first.ID, asking)
+	must.Succeed(t, err)
+}
+
+// No form offers autotest. A stored setting is kept for a version that tests pull requests.
+func TestAStoredAutotestIsKept(t *testing.T) {
+	e := newEnv(t)
+	saved, err := e.Create(t.Context(), e.draft())
+	must.Succeed(t, err)
+	stored := saved.AutomatedBuild
+	stored.Autotest = autobuild.AutotestAll
+	_, err = e.store.SaveAutomatedBuild(t.Context(), stored)
+	must.Succeed(t, err)
+	updated, err := e.Update(t.Context(), saved.ID, e.draft())
+	must.Succeed(t, err)
+	if updated.Autotest != autobuild.AutotestAll {
+		t.Errorf("autotest: got %q, want %q", updated.Autotest, autobuild.AutotestAll)
 	}
 }
 

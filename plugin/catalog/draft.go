@@ -24,10 +24,12 @@ type Draft struct {
 	Repository  string // full name
 	Image       string // registry/name without a tag; without a registry it is on Docker Hub
 	Engine      string // empty means the default
-	Autotest    autobuild.Autotest
 	HooksOff    bool
+	TestsOff    bool
+	SkipCIOff   bool
 	Environment map[string]secret.Secret // a zero value keeps the stored value
 	Rules       []autobuild.Rule         // empty means the default rule
+	Duplicate   bool                     // store it also if the repository has an automated build with this image
 	UserID      string                   // the user who saves
 	Viewer      autobuild.Viewer         // limits the repositories that warnings name
 }
@@ -54,8 +56,9 @@ func (c *Catalog) check(
 	a.AccountID = d.AccountID
 	a.Repository = r
 	a.Engine = d.Engine
-	a.Autotest = d.Autotest
 	a.HooksOff = d.HooksOff
+	a.TestsOff = d.TestsOff
+	a.SkipCIOff = d.SkipCIOff
 	a.Rules = d.Rules
 	var err error
 	a.Image, err = registry.ParseImage(strings.TrimSpace(d.Image))
@@ -68,12 +71,8 @@ func (c *Catalog) check(
 	if a.Engine != c.o.DefaultEngine && !slices.Contains(c.o.Engines, a.Engine) {
 		fault("engine", "%q is not configured here", a.Engine)
 	}
-	switch a.Autotest {
-	case "":
+	if a.Autotest == "" { // a stored setting is kept for a version that tests pull requests
 		a.Autotest = autobuild.AutotestOff
-	case autobuild.AutotestOff, autobuild.AutotestInternal, autobuild.AutotestAll:
-	default:
-		fault("autotest", "%q is unknown: choose off, internal or all", a.Autotest)
 	}
 	if len(a.Rules) == 0 {
 		if r.DefaultBranch == "" {

@@ -116,6 +116,7 @@ func (e *env) draft() catalog.Draft {
 		Image:      e.registry + "/acme/app",
 		Rules:      []autobuild.Rule{autobuild.DefaultRule("main")},
 		UserID:     "u1",
+		Duplicate:  true, // most tests need a second automated build, and ask no question
 	}
 }
 

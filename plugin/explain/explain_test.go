@@ -151,6 +151,15 @@ func TestInvalidInputExitsWith1AndNamesThePlace(t *testing.T) {
 			write(t, "r.yaml", "version: 1\nrules:\n  - source_type: branch\n    source: main\n    tags: latest\n    context: ../..\n"),
 			`{}`, "rules[0].context: ../..: .. is not allowed",
 		},
+		{
+			"a pull request autotest", write(t, "r.yaml", "version: 1\nautotest: internal\nrules: []\n"), `{}`,
+			"r.yaml: document at line 1: autotest: internal is not offered, because this version does not test pull requests",
+		},
+		{
+			"A12 a platform",
+			write(t, "r.yaml", "version: 1\nrules:\n- {source_type: branch, source: main, tags: x, platforms: [windows/foo]}\n"),
+			`{}`, "rules[0].platforms[0]: \"windows/foo\" cannot be built: builders build for linux only",
+		},
 		{"no rules file", filepath.Join(t.TempDir(), "absent.yaml"), `{}`, "absent.yaml: no such file"},
 	} {
 		args := []string{"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", row.rules, "-"}
@@ -162,6 +171,18 @@ func TestInvalidInputExitsWith1AndNamesThePlace(t *testing.T) {
 	args := []string{"--provider", "bitbucket-cloud", "--event", "repo:push", "--rules", good, absent}
 	if _, code, err := command(t, "", args...); code != 1 {
 		t.Errorf("absent payload: got the exit code %d (%v), want 1", code, err)
+	}
+}
+
+// Files that are saved on Windows may begin with a byte order mark.
+func TestAByteOrderMarkIsIgnored(t *testing.T) {
+	const mark = "\ufeff"
+	rules := write(t, "r.yaml", mark+read(t, everything(t)))
+	for _, kind := range []autobuild.ProviderKind{autobuild.Cloud, autobuild.DataCenter} {
+		_, e := run(t, kind, "repo:push", rules, mark+created(t, "branch:main"))
+		if len(e.Changes) != 1 {
+			t.Errorf("%s: got %d changes, want 1", kind, len(e.Changes))
+		}
 	}
 }
 

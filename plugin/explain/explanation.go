@@ -74,7 +74,7 @@ func decisions(c autobuild.Change, r autobuild.Repository, documents []rulesfile
 	all := []autobuild.Decision{}
 	place := 0
 	for _, d := range documents {
-		ds := rules.Decide(c, d.Build.Rules, rules.Options{Autotest: d.Build.Autotest})
+		ds := rules.Evaluate(c, d.Build)
 		for i := range ds {
 			if d.Build.Rules[i].ID == "" {
 				ds[i].Rule = strconv.Itoa(place + i)

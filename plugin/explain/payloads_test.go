@@ -14,7 +14,7 @@ import (
 // everything returns rules that build each branch and each tag under its own name.
 func everything(t *testing.T) string {
 	t.Helper()
-	return rulesOf(t, "", rule(autobuild.Branch, "/.*/", "{sourceref}"), rule(autobuild.Tag, "/.*/", "{sourceref}"))
+	return rulesOf(t, rule(autobuild.Branch, "/.*/", "{sourceref}"), rule(autobuild.Tag, "/.*/", "{sourceref}"))
 }
 
 // summary describes each change and its tags in one line.

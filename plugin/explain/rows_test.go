@@ -2,6 +2,7 @@ package explain_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +17,7 @@ import (
 const head = "0123456789abcdef0123456789abcdef01234567"
 
 // rulesOf writes a rules file and returns its path.
-func rulesOf(t *testing.T, autotest autobuild.Autotest, rs ...autobuild.Rule) string {
+func rulesOf(t *testing.T, rs ...autobuild.Rule) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "rules.yaml")
 	f, err := os.Create(file)
@@ -24,7 +25,7 @@ func rulesOf(t *testing.T, autotest autobuild.Autotest, rs ...autobuild.Rule) st
 		t.Fatal(err)
 	}
 	build := autobuild.AutomatedBuild{
-		Repository: autobuild.Repository{FullName: "acme/app"}, Image: "reg/acme/app", Autotest: autotest, Rules: rs,
+		Repository: autobuild.Repository{FullName: "acme/app"}, Image: "reg/acme/app", Rules: rs,
 	}
 	if err := rulesfile.Encode(f, []rulesfile.Document{{Build: build}}); err != nil {
 		t.Fatal(err)
@@ -115,7 +116,7 @@ func TestRulesByRow(t *testing.T) {
 		{"R17", rule(autobuild.Tag, `/^v(-rc)?/`, `{\1}`), "tag:v2", nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			rules := rulesOf(t, autobuild.AutotestOff, row.rule)
+			rules := rulesOf(t, row.rule)
 			_, e := run(t, autobuild.Cloud, "repo:push", rules, created(t, row.ref))
 			var want [][]string
 			if row.tags != nil {
@@ -129,7 +130,7 @@ func TestRulesByRow(t *testing.T) {
 }
 
 func TestR13TheRewriteIsReported(t *testing.T) {
-	_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, "", rule(autobuild.Branch, "/.*/", "{sourceref}")),
+	_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, rule(autobuild.Branch, "/.*/", "{sourceref}")),
 		created(t, "branch:feature/x"))
 	want := `"feature/x" is written feature_x`
 	if reason := e.Changes[0].Decisions[0].Reason; !strings.Contains(reason, want) {
@@ -138,7 +139,7 @@ func TestR13TheRewriteIsReported(t *testing.T) {
 }
 
 func TestR15EveryRuleThatMatchesBuilds(t *testing.T) {
-	rules := rulesOf(t, "", rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "/^m/", "edge"),
+	rules := rulesOf(t, rule(autobuild.Branch, "main", "latest"), rule(autobuild.Branch, "/^m/", "edge"),
 		rule(autobuild.Tag, "/x/", "x"))
 	_, e := run(t, autobuild.Cloud, "repo:push", rules, created(t, "branch:main"))
 	if diff := cmp.Diff([][]string{{"latest"}, {"edge"}}, built(e)); diff != "" {
@@ -150,27 +151,23 @@ func TestR15EveryRuleThatMatchesBuilds(t *testing.T) {
 }
 
 func TestR17ADecisionWithoutATagHasAReason(t *testing.T) {
-	rules := rulesOf(t, "", rule(autobuild.Tag, "/^v(-rc)?/", `{\1}`))
+	rules := rulesOf(t, rule(autobuild.Tag, "/^v(-rc)?/", `{\1}`))
 	_, e := run(t, autobuild.Cloud, "repo:push", rules, created(t, "tag:v2"))
 	if reason := e.Changes[0].Decisions[0].Reason; !strings.Contains(reason, "no valid tag") {
 		t.Errorf("reason: got %q, want that there is no valid tag", reason)
 	}
 }
 
-func TestR18WithAutobuildOffARuleTestsIfAutotestIsOn(t *testing.T) {
+func TestR18WithAutobuildOffARuleBuildsNothing(t *testing.T) {
 	r := rule(autobuild.Branch, "main", "latest")
 	r.Autobuild = false
-	for autotest, builds := range map[autobuild.Autotest]bool{
-		autobuild.AutotestOff: false, autobuild.AutotestInternal: true, autobuild.AutotestAll: true,
-	} {
-		_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, autotest, r), created(t, "branch:main"))
-		d := e.Changes[0].Decisions[0]
-		if d.Build != builds {
-			t.Errorf("autotest %s: got build %t, want %t", autotest, d.Build, builds)
-		}
-		if d.Publish {
-			t.Errorf("autotest %s: got publish true, want false", autotest)
-		}
+	_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, r), created(t, "branch:main"))
+	d := e.Changes[0].Decisions[0]
+	if d.Build {
+		t.Error("got a build, want none")
+	}
+	if want := "autobuild is off"; !strings.Contains(d.Reason, want) {
+		t.Errorf("reason: got %q, want %q in it", d.Reason, want)
 	}
 }
 
@@ -186,7 +183,7 @@ func TestR19ToR21ContextAndDockerfile(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			r := rule(autobuild.Branch, "main", "latest")
 			r.Context, r.Dockerfile = row.context, row.dockerfile
-			_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, "", r), created(t, "branch:main"))
+			_, e := run(t, autobuild.Cloud, "repo:push", rulesOf(t, r), created(t, "branch:main"))
 			d := e.Changes[0].Decisions[0]
 			if d.Context != row.wantContext {
 				t.Errorf("context: got %q, want %q", d.Context, row.wantContext)
@@ -198,32 +195,30 @@ func TestR19ToR21ContextAndDockerfile(t *testing.T) {
 	}
 }
 
-func TestP1AutotestSelectsThePullRequestsToTest(t *testing.T) {
-	for _, row := range []struct {
-		autotest autobuild.Autotest
-		file     string
-		builds   bool
-	}{
-		{autobuild.AutotestOff, "internal", false},
-		{autobuild.AutotestOff, "fork", false},
-		{autobuild.AutotestInternal, "internal", true},
-		{autobuild.AutotestInternal, "fork", false},
-		{autobuild.AutotestAll, "internal", true},
-		{autobuild.AutotestAll, "fork", true},
-		{autobuild.AutotestAll, "to-unbuilt-branch", false}, // P2
-	} {
-		rules := rulesOf(t, row.autotest, rule(autobuild.Branch, "main", "latest"), rule(autobuild.Tag, "/.*/", "x"))
+func TestP1PullRequestsAreNotTestedByThisVersion(t *testing.T) {
+	for _, file := range []string{"internal", "fork", "to-unbuilt-branch"} {
+		rules := rulesOf(t, rule(autobuild.Branch, "main", "latest"), rule(autobuild.Tag, "/.*/", "x"))
 		_, e := run(t, autobuild.Cloud, "pullrequest:created", rules,
-			read(t, filepath.Join(webhooks, "cloud", "pullrequest.created--"+row.file+".json")))
-		d := e.Changes[0].Decisions
-		if d[0].Build != row.builds {
-			t.Errorf("autotest %s, %s: got build %t, want %t", row.autotest, row.file, d[0].Build, row.builds)
+			read(t, filepath.Join(webhooks, "cloud", "pullrequest.created--"+file+".json")))
+		for _, d := range e.Changes[0].Decisions {
+			if d.Build {
+				t.Errorf("%s: got a build, want none", file)
+			}
+			if want := "pull requests are not tested by this version"; d.Reason != want {
+				t.Errorf("%s: got the reason %q, want %q", file, d.Reason, want)
+			}
 		}
-		if d[0].Publish {
-			t.Errorf("autotest %s, %s: got publish true, want false", row.autotest, row.file)
-		}
-		if d[1].Build {
-			t.Errorf("autotest %s, %s: got a build by the rule for tags, want none", row.autotest, row.file)
+	}
+}
+
+// A commit that says [skip ci] is built if the automated build says so.
+func TestW21SkipCICanBeTurnedOff(t *testing.T) {
+	const text = "version: 1\nskip_ci: %t\nrules:\n- {source_type: branch, source: main, tags: latest}\n"
+	for on, builds := range map[bool]bool{true: false, false: true} {
+		_, e := run(t, autobuild.Cloud, "repo:push", write(t, "r.yaml", fmt.Sprintf(text, on)),
+			read(t, filepath.Join(webhooks, "cloud", "repo.push--skip-ci.json")))
+		if got := e.Changes[0].Decisions[0].Build; got != builds {
+			t.Errorf("skip_ci: %t: got build %t, want %t", on, got, builds)
 		}
 	}
 }

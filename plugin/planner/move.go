@@ -25,18 +25,25 @@ func (r *planning) planMove(
 	}
 	c = r.withPaths(ctx, t, c)
 	for _, a := range r.builds {
-		for i, d := range rules.Decide(c, a.Rules, rules.Options{Autotest: a.Autotest}) {
+		for i, d := range rules.Evaluate(c, a) {
 			m.Outcome.Rules = append(m.Outcome.Rules, autobuild.RuleDecision{AutomatedBuildID: a.ID, Decision: d})
 			if !d.Build {
 				continue
 			}
-			b := compose(a, a.Rules[i], d, c.Ref(), commit)
-			b.Cause, b.DeliveryID, b.ReceivedAt = r.cause, r.delivery.ID, r.received
-			b.Internal = c.Internal()
-			m.Builds = append(m.Builds, b)
+			m.Builds = append(m.Builds, r.composeFor(c, a, a.Rules[i], d, commit))
 		}
 	}
 	return m
+}
+
+// composeFor composes the build of one decision on a change, with its cause.
+func (r *planning) composeFor(
+	c autobuild.Change, a autobuild.AutomatedBuild, rule autobuild.Rule, d autobuild.Decision, commit autobuild.Commit,
+) autobuild.Build {
+	b := compose(a, rule, d, c.Ref(), commit)
+	b.Cause, b.DeliveryID, b.ReceivedAt = r.cause, r.delivery.ID, r.received
+	b.Internal = c.Internal()
+	return b
 }
 
 // actionOf returns the action of a transition. It keeps the reported action if that is possible.
@@ -71,7 +78,7 @@ func (r *planning) withPaths(ctx context.Context, t autobuild.Transition, c auto
 
 // wantsPaths reports whether the decision of any rule depends on the changed paths.
 func wantsPaths(c autobuild.Change, a autobuild.AutomatedBuild) bool {
-	for i, d := range rules.Decide(c, a.Rules, rules.Options{Autotest: a.Autotest}) {
+	for i, d := range rules.Evaluate(c, a) {
 		if d.Build && len(a.Rules[i].Paths) > 0 {
 			return true
 		}

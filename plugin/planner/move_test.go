@@ -26,15 +26,10 @@ func TestABuildRecordsWhereItsPullRequestComesFrom(t *testing.T) {
 		"from a fork":                {fork, false},
 		"a push":                     {push, false},
 	} {
-		r := planning{builds: []autobuild.AutomatedBuild{{
-			Autotest: autobuild.AutotestAll, Rules: []autobuild.Rule{autobuild.DefaultRule("main")},
-		}}}
-		m := r.planMove(t.Context(), decision{New: "c"}, c.change, autobuild.Commit{})
-		if len(m.Builds) != 1 {
-			t.Errorf("%s: got %d builds, want 1: %+v", name, len(m.Builds), m.Outcome)
-			continue
-		}
-		if got := m.Builds[0].Internal; got != c.internal {
+		r := planning{}
+		b := r.composeFor(c.change, autobuild.AutomatedBuild{}, autobuild.DefaultRule("main"), autobuild.Decision{},
+			autobuild.Commit{})
+		if got := b.Internal; got != c.internal {
 			t.Errorf("%s: got internal %t, want %t", name, got, c.internal)
 		}
 	}

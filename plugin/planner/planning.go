@@ -9,6 +9,7 @@ import (
 	"slipway/config/text"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/logctx"
+	"slipway/plugin/rules"
 )
 
 // A planning collects and decides one plan, for one delivery or for missed pushes. Use it once. It is not
@@ -103,7 +104,7 @@ func (r *planning) loadBuilds(ctx context.Context) (err error) {
 // planChange plans one change of a delivery.
 func (r *planning) planChange(ctx context.Context, heads *headResolver, c autobuild.Change) error {
 	if c.Kind == autobuild.PullRequest {
-		r.refuse(c, "pull requests are not tested by this version")
+		r.refusePullRequest(c)
 		return nil
 	}
 	s, commit, err := r.observe(ctx, heads, c)
@@ -137,6 +138,17 @@ func (r *planning) decide(ctx context.Context, s observation, c autobuild.Change
 
 func (r *planning) refuse(c autobuild.Change, reason string) {
 	r.plan.Refused = append(r.plan.Refused, autobuild.Outcome{Change: c, Refused: reason})
+}
+
+// refusePullRequest records the decisions of all rules on a pull request. No rule builds one in this version.
+func (r *planning) refusePullRequest(c autobuild.Change) {
+	outcome := autobuild.Outcome{Change: c, Refused: rules.PullRequestsOff}
+	for _, a := range r.builds {
+		for _, d := range rules.Evaluate(c, a) {
+			outcome.Rules = append(outcome.Rules, autobuild.RuleDecision{AutomatedBuildID: a.ID, Decision: d})
+		}
+	}
+	r.plan.Refused = append(r.plan.Refused, outcome)
 }
 
 // observe collects the inputs of the decision on a change, and returns the commit that the change

@@ -89,12 +89,8 @@ func checkLists(r autobuild.Rule) (faults []autobuild.FieldError) {
 		}
 	}
 	for i, p := range r.Platforms {
-		if !grammar.IsPlatform(p) {
-			fault(
-				fmt.Sprintf("platforms[%d]", i),
-				"%q is not a platform: use for example linux/amd64 or linux/arm/v7",
-				p,
-			)
+		if err := grammar.CheckBuildable(p); err != nil {
+			fault(fmt.Sprintf("platforms[%d]", i), "%s", err)
 		}
 	}
 	return faults

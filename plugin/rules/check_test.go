@@ -77,6 +77,14 @@ func TestR16CheckFindsInvalidFields(t *testing.T) {
 		{"a platform", edit(func(r *autobuild.Rule) { r.Platforms = []string{"linux/amd64", "arm"} }), "platforms[1]",
 			"not a platform"},
 		{
+			"a platform of another system", edit(func(r *autobuild.Rule) { r.Platforms = []string{"windows/foo"} }),
+			"platforms[0]", "linux only",
+		},
+		{
+			"an unknown processor", edit(func(r *autobuild.Rule) { r.Platforms = []string{"linux/foo"} }),
+			"platforms[0]", "foo is none of",
+		},
+		{
 			"a build argument", edit(func(r *autobuild.Rule) { r.BuildArgs = map[string]string{"A B": ""} }),
 			"build_args", `"A B" is not a name`,
 		},

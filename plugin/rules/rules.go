@@ -18,6 +18,18 @@ import (
 // Options are the settings of an automated build other than its rules.
 type Options struct {
 	Autotest autobuild.Autotest // empty means off
+	// BuildSkipped builds also commits whose message asks for no build, for example with [skip ci].
+	BuildSkipped bool
+}
+
+// PullRequestsOff is the reason why no rule builds a pull request without autotest.
+const PullRequestsOff = "pull requests are not tested by this version"
+
+// Evaluate returns the decisions of an automated build's rules, as Decide does. The gateway and the
+// command explain both call it, so that they decide alike. This version does not test pull requests, so a
+// stored autotest setting counts as off.
+func Evaluate(c autobuild.Change, a autobuild.AutomatedBuild) []autobuild.Decision {
+	return Decide(c, a.Rules, Options{Autotest: autobuild.AutotestOff, BuildSkipped: a.SkipCIOff})
 }
 
 // Decide returns one decision per rule, in order, and none for a deleted ref. An invalid rule
@@ -65,7 +77,7 @@ func decide(c autobuild.Change, r autobuild.Rule, o Options) autobuild.Decision 
 	if !r.Autobuild && !testOnly {
 		return skip("%s %s matches %s, but autobuild is off", c.Kind, c.Name, r.Source)
 	}
-	if phrase := skipPhrase(c.Message); phrase != "" && c.Kind == autobuild.Branch {
+	if phrase := skipPhrase(c.Message); phrase != "" && c.Kind == autobuild.Branch && !o.BuildSkipped {
 		return skip("%s %s matches %s, but its commit says %s", c.Kind, c.Name, r.Source, phrase)
 	}
 	d := buildDecision(c, compiled, c.Name, groups)
@@ -109,7 +121,7 @@ func skipReason(c autobuild.Change, o Options) string {
 	case c.Action == autobuild.Commented:
 		return "a comment or review changes no code"
 	case !autotestEnabled(o):
-		return "autotest is off for pull requests"
+		return PullRequestsOff
 	case c.Fork && o.Autotest != autobuild.AutotestAll:
 		return "the pull request comes from a fork, autotest is for internal ones"
 	case c.Commit == "":

@@ -203,7 +203,7 @@ func TestPullRequests(t *testing.T) {
 		build    bool
 		reason   string
 	}{
-		{"P1 off", pr, branch, autobuild.AutotestOff, false, "autotest is off"},
+		{"P1 off", pr, branch, autobuild.AutotestOff, false, "not tested by this version"},
 		{"P1 internal", pr, branch, autobuild.AutotestInternal, true, "not pushed"},
 		{"P1 fork, internal only", with(func(c *autobuild.Change) { c.Fork = true }), branch, autobuild.AutotestInternal, false,
 			"comes from a fork"},
@@ -260,5 +260,46 @@ func TestR18TestOnly(t *testing.T) {
 	}
 	if want := "built and tested, not pushed"; !strings.Contains(d.Reason, want) {
 		t.Errorf("reason: got %q, want %q in it", d.Reason, want)
+	}
+}
+
+// The settings of an automated build as this version applies them.
+func TestEvaluateAppliesTheSettingsOfAnAutomatedBuild(t *testing.T) {
+	off := rule(autobuild.Branch, "main", "latest")
+	off.Autobuild = false
+	on := rule(autobuild.Branch, "main", "latest")
+	skipping := mainUpdated()
+	skipping.Message = "Fix a typo [skip ci]"
+	pr := autobuild.Change{
+		Kind: autobuild.PullRequest, Name: "7", Action: autobuild.Opened, Commit: one, Source: "x", Target: "main",
+	}
+	for name, row := range map[string]struct {
+		change autobuild.Change
+		build  autobuild.AutomatedBuild
+		want   bool
+		reason string
+	}{
+		"a pull request": {
+			pr, autobuild.AutomatedBuild{Autotest: autobuild.AutotestAll, Rules: []autobuild.Rule{on}},
+			false, rules.PullRequestsOff,
+		},
+		"autobuild off with a stored autotest": {
+			mainUpdated(), autobuild.AutomatedBuild{Autotest: autobuild.AutotestAll, Rules: []autobuild.Rule{off}},
+			false, "autobuild is off",
+		},
+		"a commit that says [skip ci]": {
+			skipping, autobuild.AutomatedBuild{Rules: []autobuild.Rule{on}}, false, "its commit says [skip ci]",
+		},
+		"the same with skip_ci off": {
+			skipping, autobuild.AutomatedBuild{SkipCIOff: true, Rules: []autobuild.Rule{on}}, true, "matches main",
+		},
+	} {
+		d := rules.Evaluate(row.change, row.build)[0]
+		if d.Build != row.want {
+			t.Errorf("%s: got build %t, want %t", name, d.Build, row.want)
+		}
+		if !strings.Contains(d.Reason, row.reason) {
+			t.Errorf("%s: got the reason %q, want %q in it", name, d.Reason, row.reason)
+		}
 	}
 }

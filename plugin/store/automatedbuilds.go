@@ -11,13 +11,13 @@ import (
 )
 
 const selectAutomatedBuild = `SELECT a.id, a.account_id, ` + repositoryColumns + `, a.image, a.engine,
-	a.autotest, a.hooks_off, a.created_by, a.created_at, a.updated_at
+	a.autotest, a.hooks_off, a.tests_off, a.skip_ci_off, a.created_by, a.created_at, a.updated_at
 	FROM automated_builds a JOIN repositories r ON r.provider_id = a.provider_id AND r.id = a.repository_id`
 
 func scanAutomatedBuild(r scanner) (a autobuild.AutomatedBuild, err error) {
 	fields := append([]any{&a.ID, &a.AccountID}, repositoryFields(&a.Repository)...)
-	err = r.Scan(append(fields, &a.Image, &a.Engine, &a.Autotest, &a.HooksOff, &a.CreatedBy, at(&a.CreatedAt),
-		at(&a.UpdatedAt))...)
+	err = r.Scan(append(fields, &a.Image, &a.Engine, &a.Autotest, &a.HooksOff, &a.TestsOff, &a.SkipCIOff,
+		&a.CreatedBy, at(&a.CreatedAt), at(&a.UpdatedAt))...)
 	return a, err
 }
 
@@ -37,15 +37,15 @@ func (s *Store) SaveAutomatedBuild(
 		now := ms(s.Now())
 		_, err := tx.ExecContext(ctx,
 			`INSERT INTO automated_builds (id, account_id, provider_id, repository_id, image, engine, autotest,
-				hooks_off, created_by, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
+				hooks_off, tests_off, skip_ci_off, created_by, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
 			ON CONFLICT (id) DO UPDATE SET account_id = excluded.account_id,
 			provider_id = excluded.provider_id, repository_id = excluded.repository_id,
 			image = excluded.image, engine = excluded.engine, autotest = excluded.autotest,
-			hooks_off = excluded.hooks_off,
+			hooks_off = excluded.hooks_off, tests_off = excluded.tests_off, skip_ci_off = excluded.skip_ci_off,
 			updated_at = excluded.updated_at`,
 			a.ID, a.AccountID, a.Repository.ProviderID, a.Repository.ID, a.Image, a.Engine, a.Autotest, a.HooksOff,
-			a.CreatedBy, now)
+			a.TestsOff, a.SkipCIOff, a.CreatedBy, now)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@
 package webhook
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 )
@@ -92,6 +93,10 @@ type Change struct {
 	Fork           bool   // for pull requests: the source is another or a deleted repository
 }
 
+// byteOrderMark begins payloads that were saved on Windows. JSON parsers may ignore it.
+// Source: https://www.rfc-editor.org/rfc/rfc8259#section-8.1
+const byteOrderMark = "\ufeff"
+
 // Parse parses the body of a delivery with this event key. For an event key that Slipway does not
 // use, it returns an Event with Ignored set, for any body. Parse is safe for concurrent
 // use.
@@ -101,7 +106,7 @@ func Parse(flavor Flavor, eventKey string, body []byte) (Event, error) {
 	}
 	e := Event{Event: eventKey}
 	read, ignored := readerOf(flavor, eventKey)
-	root := node{raw: body}.object()
+	root := node{raw: bytes.TrimPrefix(body, []byte(byteOrderMark))}.object()
 	if ignored != "" {
 		e.Ignored = ignored
 		e.Repository = repositoryOf(root.get("repository"))

@@ -50,6 +50,20 @@ func payloads(t testing.TB) (all []payload) {
 	return all
 }
 
+// RFC 8259 §8.1 lets a parser ignore a byte order mark.
+func TestAByteOrderMarkIsIgnored(t *testing.T) {
+	for _, p := range payloads(t) {
+		want, wantErr := webhook.Parse(p.flavor, p.event, p.body)
+		got, err := webhook.Parse(p.flavor, p.event, append([]byte("\ufeff"), p.body...))
+		if (err == nil) != (wantErr == nil) {
+			t.Errorf("%s: got error %v, want %v", p.name, err, wantErr)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", p.name, diff)
+		}
+	}
+}
+
 func file(t *testing.T, name string) webhook.Event {
 	t.Helper()
 	for _, p := range payloads(t) {

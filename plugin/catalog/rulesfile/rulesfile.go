@@ -42,15 +42,20 @@ type document struct {
 	Image       text   `yaml:"image,omitempty"`
 	Engine      text   `yaml:"engine,omitempty"`
 	Autotest    text   `yaml:"autotest,omitempty"`
+	Tests       text   `yaml:"tests,omitempty"`
 	Hooks       text   `yaml:"hooks,omitempty"`
+	SkipCI      *bool  `yaml:"skip_ci,omitempty"`
 	Environment []text `yaml:"environment,omitempty,flow"`
 	Rules       []rule `yaml:"rules"`
 }
 
-// The values of the key hooks. Without the key, hooks are on.
+// The values of the keys hooks and tests. The first of each is the default.
 const (
 	hooksOn  = "on"
 	hooksOff = "off"
+
+	testsRun    = "run"
+	testsIgnore = "ignore"
 )
 
 // A rule is a build rule in the form of the file. Pointers distinguish a missing key from an empty
@@ -69,6 +74,9 @@ type rule struct {
 	Paths      []text          `yaml:"paths,omitempty,flow"`
 }
 
+// byteOrderMark begins files that some editors on Windows save.
+const byteOrderMark = "\ufeff"
+
 // Decode reads all documents of a file and ignores empty ones. Errors contain the line. It does not
 // validate the rules; see rules.Check.
 func Decode(r io.Reader) ([]Document, error) {
@@ -79,7 +87,7 @@ func Decode(r io.Reader) ([]Document, error) {
 	if len(text) > MaxSize {
 		return nil, fmt.Errorf("the rules file is larger than %d bytes", MaxSize)
 	}
-	parts, err := split(text)
+	parts, err := split(bytes.TrimPrefix(text, []byte(byteOrderMark)))
 	if err != nil {
 		return nil, err
 	}
@@ -102,13 +110,11 @@ func (d document) toDocument() (Document, error) {
 	if d.Version != version {
 		return Document{}, fmt.Errorf("version: %d is unknown: use version: %d", d.Version, version)
 	}
-	autotest := autobuild.Autotest(d.Autotest)
-	switch autotest {
-	case "":
-		autotest = autobuild.AutotestOff
-	case autobuild.AutotestOff, autobuild.AutotestInternal, autobuild.AutotestAll:
-	default:
-		return Document{}, fmt.Errorf("autotest: %q is unknown: choose off, internal or all", d.Autotest)
+	if err := checkAutotest(d.Autotest); err != nil {
+		return Document{}, err
+	}
+	if d.Tests != "" && d.Tests != testsRun && d.Tests != testsIgnore {
+		return Document{}, fmt.Errorf("tests: %q is unknown: choose run or ignore", d.Tests)
 	}
 	if d.Hooks != "" && d.Hooks != hooksOn && d.Hooks != hooksOff {
 		return Document{}, fmt.Errorf("hooks: %q is unknown: choose on or off", d.Hooks)
@@ -117,8 +123,10 @@ func (d document) toDocument() (Document, error) {
 		Repository: autobuild.Repository{FullName: string(d.Repository)},
 		Image:      string(d.Image),
 		Engine:     string(d.Engine),
-		Autotest:   autotest,
+		Autotest:   autobuild.AutotestOff,
 		HooksOff:   d.Hooks == hooksOff,
+		TestsOff:   d.Tests == testsIgnore,
+		SkipCIOff:  !valueOr(d.SkipCI, true),
 	}
 	for _, name := range d.Environment {
 		if build.Environment == nil {
@@ -130,6 +138,21 @@ func (d document) toDocument() (Document, error) {
 		build.Rules = append(build.Rules, r.toRule())
 	}
 	return Document{Provider: string(d.Provider), Build: build}, nil
+}
+
+// checkAutotest accepts only off, because this version does not test pull requests.
+func checkAutotest(value text) error {
+	switch autobuild.Autotest(value) {
+	case "", autobuild.AutotestOff:
+		return nil
+	case autobuild.AutotestInternal, autobuild.AutotestAll:
+		return fmt.Errorf(
+			"autotest: %s is not offered, because this version does not test pull requests: "+
+				"set autotest: off, or leave it out",
+			value,
+		)
+	}
+	return fmt.Errorf("autotest: %q is unknown: set autotest: off, or leave it out", value)
 }
 
 func (r rule) toRule() autobuild.Rule {
@@ -162,7 +185,8 @@ func valueOr[T any](p *T, defaultValue T) T {
 	return *p
 }
 
-// Encode writes documents. Decode returns the same documents.
+// Encode writes documents. Decode returns the same documents, except that a stored autotest setting is
+// written as off, as it is applied.
 func Encode(w io.Writer, documents []Document) error {
 	var out bytes.Buffer
 	for i, d := range documents {
@@ -188,15 +212,19 @@ func newDocument(d Document) document {
 		Repository:  text(d.Build.Repository.FullName),
 		Image:       text(d.Build.Image),
 		Engine:      text(d.Build.Engine),
-		Autotest:    text(d.Build.Autotest),
+		Autotest:    text(autobuild.AutotestOff),
 		Environment: texts(slices.Sorted(maps.Keys(d.Build.Environment))),
 		Rules:       []rule{},
 	}
-	if f.Autotest == "" {
-		f.Autotest = text(autobuild.AutotestOff)
-	}
 	if d.Build.HooksOff {
 		f.Hooks = hooksOff
+	}
+	if d.Build.TestsOff {
+		f.Tests = testsIgnore
+	}
+	if d.Build.SkipCIOff {
+		off := false
+		f.SkipCI = &off
 	}
 	for _, r := range d.Build.Rules {
 		f.Rules = append(f.Rules, newRule(r))

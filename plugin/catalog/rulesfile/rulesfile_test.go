@@ -39,8 +39,10 @@ func TestDecodeReadsEveryKey(t *testing.T) {
 			Repository:  autobuild.Repository{FullName: "acme/app"},
 			Image:       "registry.example.com/acme/app",
 			Engine:      "embedded",
-			Autotest:    autobuild.AutotestAll,
+			Autotest:    autobuild.AutotestOff,
 			HooksOff:    true,
+			TestsOff:    true,
+			SkipCIOff:   true,
 			Environment: map[string]secret.Secret{"NPM_MODE": {}, "NPM_TOKEN": {}},
 			Rules: []autobuild.Rule{
 				{
@@ -85,6 +87,9 @@ func TestAbsentKeysHaveDefaultsAndEmptyOnesDoNot(t *testing.T) {
 	}
 	if r.Rules[0].Dockerfile != "Dockerfile" {
 		t.Errorf(`Dockerfile: got %q, want "Dockerfile"`, r.Rules[0].Dockerfile)
+	}
+	if r.HooksOff || r.TestsOff || r.SkipCIOff {
+		t.Errorf("hooks, tests and skip_ci: got off %t, %t, %t, want all on", r.HooksOff, r.TestsOff, r.SkipCIOff)
 	}
 	if !r.Rules[0].Autobuild {
 		t.Error("autobuild: got false, want true")
@@ -145,7 +150,11 @@ func TestDecodeRefusesInOneLineWithThePlace(t *testing.T) {
 		{"no version", "image: x\n", "document at line 1: version: 0 is unknown"},
 		{"a later version", "version: 1\n---\nversion: 2\n", "document at line 3: version: 2 is unknown"},
 		{"hooks", "version: 1\nhooks: sometimes\n", `document at line 1: hooks: "sometimes" is unknown: choose on or off`},
+		{"tests", "version: 1\ntests: sometimes\n", `document at line 1: tests: "sometimes" is unknown: choose run or ignore`},
+		{"skip_ci", "version: 1\nskip_ci: sometimes\n", "line 2: "},
 		{"an autotest", "version: 1\nautotest: sometimes\n", `document at line 1: autotest: "sometimes" is unknown`},
+		{"autotest internal", "version: 1\nautotest: internal\n", "document at line 1: autotest: internal is not offered"},
+		{"autotest all", "version: 1\nautotest: all\n", "document at line 1: autotest: all is not offered"},
 		{"nothing", "# only a comment\n", "the rules file is empty"},
 		{"too large", strings.Repeat("#", rulesfile.MaxSize+1), "larger than"},
 		{"too many", strings.Repeat("---\nversion: 1\n", rulesfile.MaxDocuments+1), "more than 1000 documents"},
@@ -160,6 +169,18 @@ func TestDecodeRefusesInOneLineWithThePlace(t *testing.T) {
 		if strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %q, want it not to contain %q", row.name, err.Error(), "\n")
 		}
+	}
+}
+
+// A stored setting of an earlier version is applied as off.
+func TestEncodeWritesAutotestOff(t *testing.T) {
+	var out bytes.Buffer
+	build := autobuild.AutomatedBuild{Autotest: autobuild.AutotestAll}
+	if err := rulesfile.Encode(&out, []rulesfile.Document{{Build: build}}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "autotest: off\n") {
+		t.Errorf("file: got %q, want autotest: off in it", out.String())
 	}
 }
 
@@ -270,7 +291,9 @@ func TestAnyRuleRoundTrips(t *testing.T) {
 		build := autobuild.AutomatedBuild{
 			Image:    text.Draw(t, "image"),
 			Autotest: autobuild.AutotestOff,
-			Rules:    []autobuild.Rule{r},
+			HooksOff: rapid.Bool().Draw(t, "hooks"), TestsOff: rapid.Bool().Draw(t, "tests"),
+			SkipCIOff: rapid.Bool().Draw(t, "skip_ci"),
+			Rules:     []autobuild.Rule{r},
 		}
 		checkRoundTrip(t, []rulesfile.Document{{Build: build}, {Build: build}})
 	})

@@ -22,6 +22,8 @@ func automatedBuildRoundTrip(t *testing.T, s *store.Store) {
 		Engine:      "drone",
 		Autotest:    autobuild.AutotestAll,
 		HooksOff:    true,
+		TestsOff:    true,
+		SkipCIOff:   true,
 		CreatedBy:   "jo",
 		Environment: map[string]secret.Secret{"NPM_TOKEN": secret.New("t0ps3cret"), "EMPTY": {}},
 		Rules: []autobuild.Rule{
