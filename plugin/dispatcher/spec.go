@@ -49,6 +49,7 @@ func (d *Dispatcher) Spec(ctx context.Context, a autobuild.Attempt) (spec.Spec, 
 	s := specOf(b, a, cloneURL)
 	s.BuiltDigest = digest
 	s.HooksOff = d.hooksOff(owner)
+	s.TestsOff = owner.TestsOff
 	s.Timeout = max(a.Deadline.Sub(d.o.Now()), time.Second)
 	if !rules.IsPullRequest(b) {
 		s.Registries, s.Environment = registries, owner.Environment

@@ -49,6 +49,9 @@ func (j *job) buildDockerfile(ctx context.Context, c checkout, builder *builderC
 	if b.request, err = j.buildRequest(c.tree); err != nil {
 		return built{}, err
 	}
+	if err := j.checkPointers(ctx, b.request); err != nil {
+		return built{}, err
+	}
 	if err := builder.open(ctx, b.request.Context); err != nil {
 		return built{}, err
 	}

@@ -153,6 +153,9 @@ func (j *job) fetch(ctx context.Context) (c checkout, err error) {
 		if c.hooks, err = buildhooks.Find(c.tree, j.spec.Dockerfile); err != nil {
 			return "", err
 		}
+		if err := j.checkTests(c); err != nil {
+			return "", err
+		}
 		if err := j.prepareHooks(ctx, &c); err != nil {
 			return "", err
 		}

@@ -34,6 +34,9 @@ type Spec struct {
 	// HooksOff is the reason why build hooks must not run, e.g. "SLIPWAY_HOOKS=off at the gateway". Empty
 	// means that they may run. With a reason, a build whose repository has hooks fails.
 	HooksOff string `json:"hooks_off,omitempty"`
+	// TestsOff ignores the test files beside the Dockerfile. Without it a build that has one fails, because
+	// this version does not run them.
+	TestsOff bool `json:"tests_off,omitempty"`
 	// PushHooks gives the push credential to the build hooks that push: pre_push, push, post_push, and
 	// build if there is no push. Without it hooks/push, and a hooks/build that has to push, fail the build.
 	// In a sandbox it has no effect: such hooks push through a proxy.
