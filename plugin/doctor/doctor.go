@@ -59,6 +59,7 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 		report.print(d.linkedAccounts(ctx)...)
 		report.print(d.registries(ctx)...)
 		report.print(d.webhooks(ctx)...)
+		report.print(d.runnerVersions(ctx)...)
 	}
 	if c.Builder != "" || c.BuilderService == "" { // the service has builders of its own
 		report.print(builder(ctx, c))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"slipway/config"
 	"slipway/config/discard"
 	"slipway/config/netpolicy"
 	"slipway/plugin/assembly"
@@ -100,11 +101,18 @@ func (d stored) webhooks(ctx context.Context) []Finding {
 	if err != nil {
 		return []Finding{{Check: "webhook", Err: err}}
 	}
+	usable, err := d.usableRepositories(ctx)
+	if err != nil {
+		return []Finding{{Check: "webhook", Err: err}}
+	}
 	var all []Finding
 	for _, h := range hooks {
 		name := h.Repository.FullName
 		f := Finding{Check: "webhook", Note: name + " delivers"}
-		if h.State == autobuild.HookPolled {
+		switch {
+		case !usable[h.Repository.ID]:
+			f.Note = name + ": nothing is built, because no linked account can read it"
+		case h.State == autobuild.HookPolled:
 			f.Note = fmt.Sprintf("%s is polled every %s: %s", name, d.config.PollInterval, h.Problem)
 		}
 		if h.SecretPending() {
@@ -112,6 +120,62 @@ func (d stored) webhooks(ctx context.Context) []Finding {
 			f.Fix = fmt.Sprintf("run `slipway webhooks rotate %s`", name)
 		}
 		all = append(all, f)
+	}
+	return all
+}
+
+// usableRepositories returns the ids of the repositories with an automated build whose account can be used.
+func (d stored) usableRepositories(ctx context.Context) (map[string]bool, error) {
+	accounts, err := d.store.Accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	builds, err := d.store.AutomatedBuilds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byID := map[string]autobuild.Account{}
+	for _, a := range accounts {
+		byID[a.ID] = a
+	}
+	usable := map[string]bool{}
+	for _, b := range builds {
+		if byID[b.AccountID].Stopped() == "" {
+			usable[b.Repository.ID] = true
+		}
+	}
+	return usable, nil
+}
+
+// runnerVersions compares the versions of the last build steps with the version of this program.
+func (d stored) runnerVersions(ctx context.Context) []Finding {
+	versions, err := d.store.RunnerVersions(ctx)
+	if err != nil {
+		return []Finding{{Check: "versions", Err: err}}
+	}
+	return compareVersions(config.Version, versions)
+}
+
+// compareVersions returns one finding for each engine and other version of its steps.
+func compareVersions(own string, versions []autobuild.RunnerVersion) []Finding {
+	type step struct{ engine, version string }
+	var all []Finding
+	seen := map[step]bool{}
+	for _, v := range versions {
+		key := step{v.Engine, v.Version}
+		if v.Version == own || seen[key] {
+			continue
+		}
+		seen[key] = true
+		all = append(all, Finding{
+			Check: "versions",
+			Err: fmt.Errorf("%s: the build step of build %d had version %s, and this gateway has %s", v.Engine, v.Build,
+				v.Version, own),
+			Fix: "use the step's image of the gateway's version",
+		})
+	}
+	if len(all) == 0 && len(versions) > 0 {
+		all = append(all, Finding{Check: "versions", Note: "the last build steps have the gateway's version, " + own})
 	}
 	return all
 }

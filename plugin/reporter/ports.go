@@ -12,6 +12,8 @@ type Builds interface {
 	Build(ctx context.Context, id string) (autobuild.Build, error)
 	// LatestBuild returns the newest build of b's rule, ref and commit.
 	LatestBuild(ctx context.Context, b autobuild.Build) (autobuild.Build, error)
+	// SucceededBuild returns the newest succeeded build of b's rule, ref and commit, or ErrNotFound.
+	SucceededBuild(ctx context.Context, b autobuild.Build) (autobuild.Build, error)
 	AccountOf(ctx context.Context, buildID string) (accountID string, err error)
 }
 

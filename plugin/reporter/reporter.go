@@ -180,12 +180,29 @@ func (r *Reporter) putStatus(ctx context.Context, b autobuild.Build) error {
 	if err != nil {
 		return markTemporary(fmt.Errorf("connect for build %d: %w", b.Number, err))
 	}
-	s := statusOf(b, instance, r.o.URL)
+	shown, err := r.shownBuild(ctx, b)
+	if err != nil {
+		return markTemporary(err)
+	}
+	s := statusOf(shown, instance, r.o.URL)
 	if err := connection.Statuses.Put(ctx, b.Repository, b.Commit.Hash, s); err != nil {
 		return fmt.Errorf("put status %s of build %d on %s: %w", s.State, b.Number, b.Commit.Hash, err)
 	}
 	r.log(ctx, b).WithField("status", s.State).Info("status told")
 	return nil
+}
+
+// shownBuild returns the build whose state the commit shows. A cancelled build says nothing about the commit, so
+// the status of an earlier success of the same rule, ref and commit stays.
+func (r *Reporter) shownBuild(ctx context.Context, b autobuild.Build) (autobuild.Build, error) {
+	if b.State != autobuild.Cancelled {
+		return b, nil
+	}
+	succeeded, err := r.o.Store.SucceededBuild(ctx, b)
+	if errors.Is(err, autobuild.ErrNotFound) {
+		return b, nil
+	}
+	return succeeded, err
 }
 
 // markReported records that the build's state was sent. problem is the provider's reason to refuse it,

@@ -81,6 +81,24 @@ func TestTwoTagsOnOneCommitAreTwoStatuses(t *testing.T) {
 	}
 }
 
+// A cancelled rebuild does not take the success from the commit.
+func TestACancelledBuildLeavesAnEarlierSuccess(t *testing.T) {
+	o := newEnv(t)
+	first := o.build("one", main1)
+	o.finish(o.run(first), autobuild.Succeeded, "", "")
+	o.report(first)
+	again := o.build("one", main1)
+	o.report(again)
+	_, err := o.store.CancelBuild(t.Context(), again.ID, autobuild.ReasonUser, "cancelled by alice")
+	must.Succeed(t, err)
+	o.report(again)
+	failed := o.build("one", main1)
+	o.finish(o.run(failed), autobuild.Failed, autobuild.ReasonBuild, "no")
+	o.report(failed)
+	o.wantHistory("SUCCESSFUL built in 0s, pushed 1.2, latest", "INPROGRESS waiting to be built",
+		"SUCCESSFUL built in 0s, pushed 1.2, latest", "FAILED failed: no")
+}
+
 func TestS4ARetryKeepsItsKey(t *testing.T) {
 	o := newEnv(t)
 	b := o.build("one", main1)

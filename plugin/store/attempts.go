@@ -15,12 +15,12 @@ import (
 const selectAttempt = `SELECT build_id, (SELECT b.number FROM builds b WHERE b.id = build_id),
 	(SELECT b.delivery_id FROM builds b WHERE b.id = build_id), number, engine, engine_ref, state, reason,
 	detail, runner_id, digest, event_seq,
-	created_at, claimed_at, heartbeat_at, deadline, finished_at, gateway FROM attempts`
+	created_at, claimed_at, heartbeat_at, deadline, finished_at, gateway, runner_version FROM attempts`
 
 func scanAttempt(r scanner) (a autobuild.Attempt, err error) {
 	err = r.Scan(&a.BuildID, &a.BuildNumber, &a.DeliveryID, &a.Number, &a.Engine, &a.EngineRef, &a.State, &a.Reason,
 		&a.Detail, &a.RunnerID, &a.Digest, &a.EventSeq, at(&a.CreatedAt), at(&a.ClaimedAt), at(&a.HeartbeatAt),
-		at(&a.Deadline), at(&a.FinishedAt), &a.Gateway)
+		at(&a.Deadline), at(&a.FinishedAt), &a.Gateway, &a.RunnerVersion)
 	return a, err
 }
 

@@ -153,6 +153,25 @@ func (s *Store) LatestBuild(ctx context.Context, b autobuild.Build) (autobuild.B
 	return latest, nil
 }
 
+// SucceededBuild returns the newest succeeded build with the same commit status as b (LatestBuild). It returns
+// ErrNotFound if there is none.
+func (s *Store) SucceededBuild(ctx context.Context, b autobuild.Build) (autobuild.Build, error) {
+	succeeded, err := scanBuild(
+		s.read.QueryRowContext(ctx, selectBuild+` WHERE b.automated_build_id = $1 AND b.rule_id = $2
+		AND b.ref_kind = $3 AND b.ref_name = $4 AND b.commit_hash = $5 AND b.state = $6 ORDER BY b.number DESC LIMIT 1`,
+			b.AutomatedBuildID, b.RuleID, b.Ref.Kind, b.Ref.Name, b.Commit.Hash, autobuild.Succeeded),
+	)
+	if err != nil {
+		return autobuild.Build{}, fmt.Errorf(
+			"succeeded build of rule %s at %s: %w",
+			b.RuleID,
+			b.Ref.Full(),
+			mapError(err),
+		)
+	}
+	return succeeded, nil
+}
+
 // AccountOf returns the account whose credential is used for a build. It is the account of the
 // automated build, or, if that was deleted, the account at the time when the build was created.
 // It returns ErrNotFound if there is no such account.

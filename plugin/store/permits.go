@@ -114,20 +114,38 @@ func storePushedTags(ctx context.Context, tx *sql.Tx, b *autobuild.Build, f auto
 	return storeExtraTags(ctx, tx, *b)
 }
 
+// checkTags returns an *autobuild.RefusedError if a newer build holds a tag of the build.
+func checkTags(ctx context.Context, q querier, b autobuild.Build) error {
+	if !b.Publish {
+		return nil
+	}
+	holder, held, err := findHolder(ctx, q, b, b.Tags)
+	if err != nil || !held {
+		return err
+	}
+	newer := "a newer build"
+	if holder.ID != "" {
+		newer = fmt.Sprintf("the newer build %d", holder.Number)
+	}
+	return &autobuild.RefusedError{Message: fmt.Sprintf(
+		"Build %d is not retried: %s has moved its tags, and an older build does not move them back. "+
+			"Choose Rebuild to build its commit again with the current rule.", b.Number, newer)}
+}
+
 // findHolder returns the build of a newer transition of b's ref that got a permit for one of the
 // tags. held is false if there is none. The build is zero if it was pruned.
 func findHolder(
-	ctx context.Context, tx *sql.Tx, b autobuild.Build, tags []string,
+	ctx context.Context, q querier, b autobuild.Build, tags []string,
 ) (holder autobuild.Build, held bool, err error) {
 	for _, tag := range tags {
-		newer, err := newerHolder(ctx, tx, b, tag)
+		newer, err := newerHolder(ctx, q, b, tag)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}
 		if err != nil {
 			return autobuild.Build{}, false, err
 		}
-		holder, err = buildByID(ctx, tx, newer)
+		holder, err = buildByID(ctx, q, newer)
 		if errors.Is(err, sql.ErrNoRows) {
 			return autobuild.Build{}, true, nil
 		}
@@ -138,8 +156,8 @@ func findHolder(
 
 // newerHolder returns the build of a newer transition of b's ref that got a permit for the tag,
 // or sql.ErrNoRows.
-func newerHolder(ctx context.Context, tx *sql.Tx, b autobuild.Build, tag string) (buildID string, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT build_id FROM permits WHERE image = $1 AND tag = $2
+func newerHolder(ctx context.Context, q querier, b autobuild.Build, tag string) (buildID string, err error) {
+	err = q.QueryRowContext(ctx, `SELECT build_id FROM permits WHERE image = $1 AND tag = $2
 		AND provider_id = $3 AND repository_id = $4 AND ref_kind = $5 AND ref_name = $6 AND seq > $7`,
 		b.Image, tag, b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.Seq).Scan(&buildID)
 	return buildID, err

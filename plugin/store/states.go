@@ -168,15 +168,19 @@ func (s *Store) GiveUpBuild(ctx context.Context, id, detail string) error {
 	return err
 }
 
-// RetryBuild queues a final build for another attempt. It returns ErrConflict if the build is not
-// final.
+// RetryBuild queues a build that failed, ended with an error or was cancelled for another attempt. It returns
+// an *autobuild.RefusedError for a build in another state (CheckRetry), and if a newer build holds one of
+// the tags, because the attempt would build and then get no permit.
 func (s *Store) RetryBuild(ctx context.Context, id, by string) (b autobuild.Build, err error) {
 	err = s.tx(ctx, "retry build "+id, func(tx *sql.Tx) error {
 		if b, err = buildByID(ctx, tx, id); err != nil {
 			return err
 		}
-		if !b.State.Final() {
-			return fmt.Errorf("build %d is %s: %w", b.Number, b.State, autobuild.ErrConflict)
+		if err := b.CheckRetry(); err != nil {
+			return err
+		}
+		if err := checkTags(ctx, tx, b); err != nil {
+			return err
 		}
 		if err := execOne(ctx, tx, `UPDATE builds SET tries = 0, retried_at = $2 WHERE id = $1`, id,
 			ms(s.Now())); err != nil {

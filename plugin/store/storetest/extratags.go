@@ -25,6 +25,9 @@ func permitCases() map[string]func(*testing.T, *store.Store) {
 		"extra tags are counted once for all who ask":       permitExtraConcurrently,
 		"extra tags are ordered like others":                permitExtraOrder,
 		"a runner reports of permitted tags":                permitReported,
+		"an older build of held tags is not retried (G9)":   retryOfOlder,
+		"a success is not retried (G9)":                     retryOfSuccess,
+		"the version of a runner is stored (G6)":            runnerVersions,
 	}
 }
 

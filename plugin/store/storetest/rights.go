@@ -27,6 +27,8 @@ func rightsTests() map[string]func(*testing.T, *store.Store) {
 		"a person's role is set":                        roleSet,
 		"a flow ends with its user's sessions":          flowsDeleted,
 		"people who have nothing here are pruned":       pruneUsers,
+		"a form is handled once":                        formsOnce,
+		"the result of a form is for its session":       formResults,
 	}
 }
 

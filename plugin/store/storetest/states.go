@@ -51,6 +51,9 @@ func statesAdvance(t *testing.T, s *store.Store) {
 			if b.State.Final() && after.State != b.State && !retried {
 				r.Fatalf("call %d: final %s became %s", call, b.State, after.State)
 			}
+			if b.State == autobuild.Succeeded && (after.State != b.State || after.Attempt != b.Attempt) {
+				r.Fatalf("call %d: succeeded %d became %s %d", call, b.Attempt, after.State, after.Attempt)
+			}
 			checkAttempts(t, r, s, after)
 			b = after
 		}

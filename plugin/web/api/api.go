@@ -19,6 +19,8 @@ import (
 type Store interface {
 	AttemptByToken(ctx context.Context, buildID, tokenHash string) (autobuild.Attempt, error)
 	Build(ctx context.Context, id string) (autobuild.Build, error)
+	// SetRunnerVersion stores the version of the runner that claimed an attempt.
+	SetRunnerVersion(ctx context.Context, buildID string, attempt int, version string) error
 }
 
 // Watcher receives the reports of runners. *watcher.Watcher implements it.

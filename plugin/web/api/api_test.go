@@ -173,6 +173,13 @@ func TestClaimHandsOutTheSpecOnce(t *testing.T) {
 	if b.State != autobuild.Running {
 		t.Errorf("state: got %v, want %v", b.State, autobuild.Running)
 	}
+	a, err := e.store.Attempt(t.Context(), e.build.ID, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.RunnerVersion != "test" {
+		t.Errorf("version of the runner: got %q, want test", a.RunnerVersion)
+	}
 	answer[spec.ErrorReply](t, e.runner("claim", spec.ClaimRequest{}), http.StatusBadRequest)
 }
 

@@ -22,6 +22,8 @@ const (
 	maxReport = 512 << 10
 	// maxTagReports is the maximum number of tags in one request. A rule has at most 50.
 	maxTagReports = 200
+	// maxVersion is the maximum length of a runner's version, in bytes.
+	maxVersion = 100
 	// maxSize is the largest image size, in bytes.
 	maxSize = 1 << 44
 )
@@ -53,6 +55,9 @@ func asInvalid(err error) error {
 func checkClaim(r spec.ClaimRequest) error {
 	if !runnerShape.MatchString(r.RunnerID) {
 		return &httpx.Error{Status: http.StatusBadRequest, Message: "runner_id: use 1 to 64 letters, digits, - and _"}
+	}
+	if len(r.Version) > maxVersion || strings.ContainsFunc(r.Version, unicode.IsControl) {
+		return invalidField("version", "has more than %d bytes or control characters", maxVersion)
 	}
 	return nil
 }

@@ -59,6 +59,11 @@ func TestMalformedReportsAreRefused(t *testing.T) {
 			"extra_tags[0]",
 		},
 		{"a huge runner id", "claim", spec.ClaimRequest{RunnerID: strings.Repeat("r", 65)}, 400, "runner_id"},
+		{
+			"a huge version", "claim", spec.ClaimRequest{RunnerID: "r1", Version: strings.Repeat("1", 101)}, 422,
+			"version",
+		},
+		{"a version with a line", "claim", spec.ClaimRequest{RunnerID: "r1", Version: "1\n2"}, 422, "version"},
 		{"markup as a runner id", "claim", spec.ClaimRequest{RunnerID: "<b>"}, 400, "runner_id"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -50,7 +50,8 @@ func (noAttempts) AttemptByToken(context.Context, string, string) (autobuild.Att
 func (noAttempts) Build(context.Context, string) (autobuild.Build, error) {
 	return autobuild.Build{}, autobuild.ErrNotFound
 }
-func (noAttempts) BuilderTLS(string) secret.Secret { return secret.Secret{} }
+func (noAttempts) SetRunnerVersion(context.Context, string, int, string) error { return nil }
+func (noAttempts) BuilderTLS(string) secret.Secret                             { return secret.Secret{} }
 func (noAttempts) Verify(token secret.Secret) (string, bool) {
 	return "drone", token.Reveal() == "good"
 }

@@ -66,6 +66,9 @@ func (a *API) claim(c *gin.Context, attempt autobuild.Attempt) error {
 	if err := a.o.Watcher.Claim(ctx, attempt, request.RunnerID); err != nil {
 		return err
 	}
+	if err := a.o.Store.SetRunnerVersion(ctx, attempt.BuildID, attempt.Number, request.Version); err != nil {
+		return err
+	}
 	s, err := a.o.Specs.Spec(ctx, attempt)
 	if err != nil {
 		return specProblem(err)

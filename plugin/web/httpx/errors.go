@@ -56,6 +56,10 @@ func ErrorResponse(err error) (status int, message string) {
 	if errors.As(err, &known) {
 		return known.Status, known.Message
 	}
+	var refused *autobuild.RefusedError
+	if errors.As(err, &refused) {
+		return http.StatusConflict, refused.Message
+	}
 	for _, a := range responses {
 		if errors.Is(err, a.err) {
 			return a.status, a.message
