@@ -103,7 +103,9 @@ func TestTheEnginesPageShowsTheEngines(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"drone", "woodpecker"} {
-		resp, text := v.do(t, http.MethodPost, "/settings/engines/"+name+"/environment", "")
+		answer, _ := v.do(t, http.MethodPost, "/settings/engines/"+name+"/environment", "")
+		page, _, _ := strings.Cut(answer.Header.Get("Location"), "#")
+		resp, text := v.do(t, http.MethodGet, page, "")
 		if resp.StatusCode != http.StatusOK || resp.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("environment of %s: got status %s, Cache-Control %q, want 200 and no-store",
 				name, resp.Status, resp.Header.Get("Cache-Control"))

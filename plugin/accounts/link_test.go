@@ -280,7 +280,7 @@ func TestProviderReady(t *testing.T) {
 	) {
 		t.Errorf("no server: got error %v, want %v", err, autobuild.ErrUnavailable)
 	}
-	e.faults.Add(faults.Rule{Path: tokenPath, Times: 1, Fault: faults.Status(http.StatusUnauthorized, "{}")})
+	e.faults.Add(faults.Rule{Path: tokenPath, Times: 2, Fault: faults.Status(http.StatusUnauthorized, "{}")})
 	if err := ready(func(*autobuild.Provider) {}); !errors.Is(err, autobuild.ErrUnauthorized) {
 		t.Errorf("401: got error %v, want %v", err, autobuild.ErrUnauthorized)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
@@ -171,9 +172,10 @@ func mapTokenError(p autobuild.Provider, err error) error {
 	)
 }
 
-// ProviderReady checks a provider's OAuth consumer without a user. It sends a refresh token that
-// cannot exist: the token endpoint returns another error for a known consumer than for an unknown
-// one.
+// ProviderReady checks a provider's OAuth consumer without a user, with the grant client_credentials. A
+// consumer that is not private has no such grant. For it, ProviderReady sends a refresh token that cannot
+// exist: the token endpoint returns another error for a known consumer than for an unknown one.
+// Source: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
 func (a *Accounts) ProviderReady(ctx context.Context, p autobuild.Provider) error {
 	for name, value := range map[string]string{"key": p.ClientID, "secret": p.ClientSecret.Reveal()} {
 		if strings.TrimSpace(value) != value {
@@ -185,7 +187,18 @@ func (a *Accounts) ProviderReady(ctx context.Context, p autobuild.Provider) erro
 			)
 		}
 	}
-	_, err := a.refreshGrant(ctx, p, secret.New("none-such"))
+	consumer, err := a.consumer(p)
+	if err != nil {
+		return err
+	}
+	_, err = (&clientcredentials.Config{
+		ClientID: consumer.ClientID, ClientSecret: consumer.ClientSecret, TokenURL: consumer.Endpoint.TokenURL,
+		AuthStyle: consumer.Endpoint.AuthStyle,
+	}).Token(a.withHTTP(ctx))
+	if err == nil || errors.Is(mapTokenError(p, err), autobuild.ErrUnavailable) {
+		return mapTokenError(p, err)
+	}
+	_, err = a.refreshGrant(ctx, p, secret.New("none-such"))
 	if err == nil || errors.Is(err, errGrant) {
 		return nil
 	}

@@ -68,6 +68,7 @@ func New(o Options) (http.Handler, error) {
 		Starter:      o.Planner,
 		Control:      o.Watcher,
 		Logs:         o.Logs,
+		Version:      config.Version,
 		URL:          o.Config.URL,
 		Engines:      engines(o.Config, o.CIs, o.Isolation),
 		PollInterval: o.Config.PollInterval,

@@ -64,6 +64,7 @@ func routesByKind() map[string][]string {
 			"POST /builds/:number/retry",
 			"POST /builds/:number/rebuild",
 			"GET /deliveries/:id",
+			"GET /results/:key",
 		},
 		admin: {
 			"GET /automated-builds/new",

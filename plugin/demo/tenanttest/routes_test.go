@@ -18,7 +18,7 @@ func (e *env) address(route string, of *tenant) (method, path string) {
 		"/hooks/": of.hook.ID, "/runner/v1/builds/": of.build.ID, "/runner/v1/automated/": of.automatedBuild,
 		gitPrefix: of.build.ID + discovery, "/settings/people/": of.userID, "/settings/accounts/": e.accountID,
 		"/settings/providers/": e.provider, "/setup/": e.provider, "/settings/engines/": e.engine,
-		"/settings/registries/": "unknown", "/static/": "style.css", "/extensions/": "config",
+		"/settings/registries/": "unknown", "/results/": "unknown", "/static/": "style.css", "/extensions/": "config",
 	}
 	for prefix, id := range value {
 		if strings.HasPrefix(path, prefix) {

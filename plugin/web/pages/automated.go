@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,11 +57,20 @@ func (p *Pages) showAutomatedBuilds(c *gin.Context) error {
 	for _, f := range stateFilters[1:] {
 		content.States = append(content.States, option{f.Name, f.Name})
 	}
+	accounts, err := p.Store.Accounts(ctx)
+	if err != nil {
+		return fmt.Errorf("list accounts: %w", err)
+	}
+	byID := map[string]autobuild.Account{}
+	for _, account := range accounts {
+		byID[account.ID] = account
+	}
 	for _, a := range all {
 		row, err := readAutomatedRow(ctx, p.view(c), a, hooks[repositoryKey(a.Repository)])
 		if err != nil {
 			return err
 		}
+		row.Trouble = cmp.Or(byID[a.AccountID].Stopped(), row.Trouble)
 		if !row.matches(content.Search, content.State) {
 			continue
 		}
@@ -68,10 +78,6 @@ func (p *Pages) showAutomatedBuilds(c *gin.Context) error {
 		content.Active = content.Active || (row.Last.ID != "" && !row.Last.State.Final())
 	}
 	if user, _ := session.User(c); administers(user) { // only administrators see the Create button
-		accounts, err := p.Store.Accounts(ctx)
-		if err != nil {
-			return fmt.Errorf("list accounts: %w", err)
-		}
 		content.Linked = len(accounts) > 0
 	}
 	return p.show(c, http.StatusOK, "automated", frame{Title: "Automated builds", Nav: "automated", Content: content})

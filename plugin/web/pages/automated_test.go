@@ -54,7 +54,11 @@ func TestAutomatedBuildShowsItsWebhook(t *testing.T) {
 	if !strings.Contains(polled.Text, `href="https://bitbucket.org/acme/worker/admin/webhooks"`) {
 		t.Error("link to the settings for the webhook: got none, want one")
 	}
-	shown := s.post(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID+"/secret")
+	shown := s.follow(
+		t,
+		autobuild.RoleAdmin,
+		s.post(t, autobuild.RoleAdmin, "/automated-builds/"+s.Worker.ID+"/secret"),
+	)
 	shown.want(t, http.StatusOK, pagestest.WebhookSecret)
 	if shown.Header.Get("Cache-Control") != "no-store" {
 		t.Error("Cache-Control of the secret: got another value, want no-store")
@@ -90,11 +94,11 @@ func TestAutomatedBuildShowsWhatPollsFound(t *testing.T) {
 	must.Succeed(t, err)
 	read := s.get(t, pagestest.Reader, path)
 	read.want(t, http.StatusOK, "Not built again", "v9.9", "aaaaaaa", "has 0 of 40 known ones")
-	if strings.Contains(read.Text, "Build v9.9") {
+	if strings.Contains(words(read.main()), "Build v9.9") {
 		t.Error("button for a reader: got one, want none")
 	}
 	page := s.get(t, pagestest.Writer, path)
-	if n := strings.Count(page.Text, "Build v9.9"); n != 1 {
+	if n := strings.Count(words(page.main()), "Build v9.9"); n != 1 {
 		t.Errorf("buttons to build v9.9: got %d, want 1, for the rule that exists", n)
 	}
 }
@@ -200,7 +204,7 @@ func draft(s *env, change ...string) []string {
 	form := url.Values{}
 	for i, all := 0, append([]string{
 		"account", s.Account.ID, "repository", "acme/tools", "default_branch", "main", "dockerfile", "Dockerfile",
-		"image", "registry.example.com/acme/tools", "autotest", "off",
+		"image", "registry.example.com/acme/tools",
 		"rules[0].source_type", "branch", "rules[0].source", "main", "rules[0].tags", "latest", "rules[0].dockerfile",
 		"Dockerfile", "rules[0].context", "/",
 		"rules[0].autobuild", "on", "rules[0].build_args", "A=1\r\nB=x=y", "rules[0].platforms",
@@ -321,7 +325,8 @@ func TestDraftsAreSaved(t *testing.T) {
 		"/automated-builds/new",
 		draft(s, "image", "registry.example.com/acme/tools2", "then", "build")...)
 	built.wantRedirect(t, fmt.Sprintf("/builds/%d?done=created", s.Waiting.Number+1))
-	warned := s.post(t, autobuild.RoleAdmin, "/automated-builds/new", draft(s, "image", "nobody.example.com/tools")...)
+	warned := s.follow(t, autobuild.RoleAdmin,
+		s.post(t, autobuild.RoleAdmin, "/automated-builds/new", draft(s, "image", "nobody.example.com/tools")...))
 	warned.want(t, http.StatusOK, "acme/tools is saved", "No credential is stored for nobody.example.com.")
 }
 

@@ -22,6 +22,8 @@ import (
 type automatedBuildPage struct {
 	autobuild.AutomatedBuild
 	Account       autobuild.Account
+	Stopped       string // why nothing is built; empty = the account can be used
+	Relink        relinkButton
 	RepositoryURL string
 	Credentials   credentials.Choice
 	Hook          hookView
@@ -56,8 +58,8 @@ type reveals struct {
 
 // A startForm is the form to start builds.
 type startForm struct {
-	Rule, Ref, Key string
-	Rules          []option
+	Rule, Ref string
+	Rules     []option
 }
 
 // showAutomatedBuild shows one automated build.
@@ -66,7 +68,12 @@ func (p *Pages) showAutomatedBuild(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{})
+	r, err := p.takeResult(c, resultHookSecret, resultToken)
+	if err != nil {
+		return err
+	}
+	reveal := reveals{hook: r.Kind == resultHookSecret, token: secret.New(r.Token)}
+	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveal)
 }
 
 func (p *Pages) findAutomated(c *gin.Context) (autobuild.AutomatedBuild, error) {
@@ -118,13 +125,16 @@ func (p *Pages) showAutomated(
 	if err != nil {
 		return fmt.Errorf("provider of %s: %w", a.Repository.FullName, err)
 	}
+	content.Stopped = content.Account.Stopped()
+	if content.Stopped != "" {
+		content.Relink = relinkOf(content.Account, provider, "/automated-builds/"+a.ID)
+	}
 	content.RepositoryURL = repositoryURL(provider, a.Repository)
 	content.Hook.ByHand = webhooksURL(provider, a.Repository)
 	content.Reappeared, err = p.reappearedRows(ctx, a)
 	if err != nil {
 		return err
 	}
-	content.Start.Key = rand.Text()
 	content.Start.Rules = startRules(a.Rules)
 	return p.show(c, status, "automatedbuild", frame{
 		Title:   a.Repository.FullName,
@@ -133,6 +143,22 @@ func (p *Pages) showAutomated(
 		Faults:  invalid,
 		Content: content,
 	})
+}
+
+// A relinkButton leads to where an account is linked again.
+type relinkButton struct{ Label, Link string }
+
+// relinkOf returns the button for an account that cannot be used. back is the page to return to.
+func relinkOf(a autobuild.Account, provider autobuild.Provider, back string) relinkButton {
+	switch {
+	case a.ID == "":
+		return relinkButton{"Choose another account", back + "/edit"}
+	case a.Kind != autobuild.AccountOAuth:
+		return relinkButton{"Add access token", "/settings/providers/" + a.ProviderID + "/token"}
+	case !provider.Configured():
+		return relinkButton{"Set up", "/setup?provider=" + a.ProviderID}
+	}
+	return relinkButton{"Link account again", linkURL(a.ProviderID, back)}
 }
 
 func (p *Pages) hookView(ctx context.Context, a autobuild.AutomatedBuild) (hookView, error) {
@@ -175,14 +201,13 @@ func isPattern(r autobuild.Rule) bool {
 	return len(r.Source) > 1 && strings.HasPrefix(r.Source, "/") && strings.HasSuffix(r.Source, "/")
 }
 
-// startBuilds starts builds from the form. The form's key prevents a second build after a double
-// click.
+// startBuilds starts builds from the form.
 func (p *Pages) startBuilds(c *gin.Context) error {
 	a, err := p.findAutomated(c)
 	if err != nil {
 		return err
 	}
-	form := startForm{Rule: c.PostForm("rule"), Ref: strings.TrimSpace(c.PostForm("ref")), Key: c.PostForm("key")}
+	form := startForm{Rule: c.PostForm("rule"), Ref: strings.TrimSpace(c.PostForm("ref"))}
 	rule := ruleOf(a, form.Rule)
 	var invalid faults
 	switch {
@@ -220,7 +245,7 @@ func (p *Pages) start(
 		AutomatedBuildID: a.ID,
 		RuleID:           form.Rule,
 		Cause:            autobuild.CauseManual,
-		Key:              form.Key,
+		Key:              currentForm(c),
 		By:               user.Name,
 	}
 	if form.Ref != "" {
@@ -242,7 +267,7 @@ func (p *Pages) rebuild(c *gin.Context) error {
 		Ref:              b.Ref,
 		Commit:           b.Commit.Hash,
 		Cause:            autobuild.CauseManual,
-		Key:              rand.Text(),
+		Key:              currentForm(c),
 		By:               user.Name,
 	})
 	if err != nil {
@@ -313,7 +338,7 @@ func (p *Pages) deleteAutomated(c *gin.Context) error {
 	err = p.Catalog.Delete(c.Request.Context(), a.ID)
 	var left *catalog.LeftBehind
 	if errors.As(err, &left) {
-		return p.showAdvice(c, a.Repository.FullName+" is deleted", []string{left.Error()}, "/automated-builds")
+		return p.redirectAdvice(c, a.Repository.FullName+" is deleted", []string{left.Error()}, "/automated-builds")
 	}
 	if err != nil {
 		return fmt.Errorf("delete automated build of %s: %w", a.Repository.FullName, err)

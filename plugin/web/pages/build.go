@@ -29,7 +29,9 @@ type buildPage struct {
 	Log        logView
 	Took       string
 	Cancelable bool
-	Moving     bool // the page may change soon, so it refreshes itself
+	Retryable  bool   // failed, ended with an error or cancelled
+	Skew       string // how the version of the build step differs from the gateway's; empty means it does not
+	Moving     bool   // the page may change soon, so it refreshes itself
 }
 
 // reportWait is how long after its end a build's page refreshes itself until the commit status is
@@ -55,7 +57,8 @@ func (p *Pages) showBuild(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	content := buildPage{Build: b, Took: buildTime(b), Cancelable: !b.State.Final(), Pull: pullCommand(b)}
+	content := buildPage{Build: b, Took: buildTime(b), Cancelable: !b.State.Final(), Pull: pullCommand(b),
+		Retryable: b.CheckRetry() == nil}
 	content.Automated, err = zeroIfNotFound(p.view(c).AutomatedBuild(ctx, b.AutomatedBuildID))
 	if err != nil {
 		return fmt.Errorf("automated build of build %d: %w", b.Number, err)
@@ -108,11 +111,25 @@ func (p *Pages) loadAttempts(c *gin.Context, content *buildPage) error {
 		}
 		content.Attempts = append(content.Attempts, row)
 	}
+	content.Skew = versionSkew(p.Version, content.Shown.RunnerVersion)
 	if content.Shown.Number == 0 || c.GetHeader("X-Part") == "build-head" {
 		return nil // the script refreshes only the head, every two seconds, so the log is not read
 	}
 	content.Log, err = p.renderLog(c.Request.Context(), content.Shown)
 	return err
+}
+
+// versionSkew describes a build step of another version than the gateway's. It returns "" for the same version,
+// and for an attempt without a known one.
+func versionSkew(own, step string) string {
+	if step == "" || step == own {
+		return ""
+	}
+	return fmt.Sprintf(
+		"The build step has version %s, and the gateway has %s. Use the step’s image of the same version.",
+		step,
+		own,
+	)
 }
 
 // requestedAttempt returns the attempt with the number in a query, else the newest attempt. It is
@@ -218,18 +235,23 @@ func ruleOf(a autobuild.AutomatedBuild, id string) autobuild.Rule {
 	return autobuild.Rule{}
 }
 
+// cancelBuild cancels a build. A second click finds it cancelled, which is no error.
 func (p *Pages) cancelBuild(c *gin.Context) error {
-	return p.act(c, p.Control.Cancel, "cancelled")
+	already := func(b autobuild.Build) bool { return b.State == autobuild.Cancelled }
+	return p.act(c, p.Control.Cancel, already, "cancelled")
 }
 
+// retryBuild queues a build again. A second click finds it queued, which is no error.
 func (p *Pages) retryBuild(c *gin.Context) error {
-	return p.act(c, p.Control.Retry, "retried")
+	already := func(b autobuild.Build) bool { return !b.State.Final() }
+	return p.act(c, p.Control.Retry, already, "retried")
 }
 
-// act calls do for the build in the path, as the signed-in user.
+// act calls do for the build in the path, as the signed-in user, unless the build is already as requested.
 func (p *Pages) act(
 	c *gin.Context,
 	do func(ctx context.Context, buildID, by string) (autobuild.Build, error),
+	already func(autobuild.Build) bool,
 	notice string,
 ) error {
 	b, err := p.findBuild(c)
@@ -237,8 +259,10 @@ func (p *Pages) act(
 		return err
 	}
 	user, _ := session.User(c)
-	if _, err := do(c.Request.Context(), b.ID, user.Name); err != nil {
-		return fmt.Errorf("build %d: %w", b.Number, err)
+	if !already(b) {
+		if _, err := do(c.Request.Context(), b.ID, user.Name); err != nil {
+			return fmt.Errorf("build %d: %w", b.Number, err)
+		}
 	}
 	return redirectDone(c, fmt.Sprintf("/builds/%d", b.Number), notice)
 }

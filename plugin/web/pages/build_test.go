@@ -154,8 +154,11 @@ func TestCancelRetryRebuild(t *testing.T) {
 	s.post(t, pagestest.Writer, path(s.Waiting, "/cancel")).wantRedirect(t, path(s.Waiting, "?done=cancelled"))
 	r := s.get(t, pagestest.Writer, path(s.Waiting, "?done=cancelled"))
 	r.want(t, http.StatusOK, "The build is cancelled.", "cancelled by Bob Moss")
-	s.post(t, pagestest.Writer, path(s.Waiting, "/cancel")).want(t, http.StatusConflict, "changed in the meantime")
-	s.post(t, pagestest.Writer, path(s.Broken, "/retry")).wantRedirect(t, path(s.Broken, "?done=retried"))
+	s.post(t, pagestest.Writer, path(s.Waiting, "/cancel")).wantRedirect(t, path(s.Waiting, "?done=cancelled"))
+	s.post(t, pagestest.Writer, path(s.Done, "/cancel")).want(t, http.StatusConflict, "changed in the meantime")
+	for range 2 { // a second click is no error
+		s.post(t, pagestest.Writer, path(s.Broken, "/retry")).wantRedirect(t, path(s.Broken, "?done=retried"))
+	}
 	again := s.post(t, pagestest.Writer, path(s.Done, "/rebuild"))
 	again.wantRedirect(t, fmt.Sprintf("/builds/%d?done=started", s.Waiting.Number+1))
 	b, err := s.Store.BuildByNumber(t.Context(), s.Waiting.Number+1)

@@ -23,8 +23,9 @@ type draftPage struct {
 	Dockerfile                string
 	ID                        string // empty when New
 	Steps                     []string
-	Engines, Autotests        []option
-	HookChoices               []option
+	Engines                   []option
+	TestChoices, HookChoices  []option
+	SkipChoices               []option
 	SourceTypes               []option
 	Accounts                  []option             // accounts to choose from
 	Registries                []autobuild.Registry // credentials that can push its image
@@ -33,12 +34,12 @@ type draftPage struct {
 func (p *Pages) showDraft(c *gin.Context, status int, content draftPage, invalid faults) error {
 	content.Steps = newSteps
 	content.Engines = p.engineChoices(content.Engine)
-	content.Autotests = []option{
-		{"off", "Off"},
-		{"internal", "Internal pull requests"},
-		{"all", "Internal and external pull requests"},
+	content.TestChoices = []option{{testsRun, "Not ignored: builds with test files fail"}, {testsIgnore, "Ignore"}}
+	content.HookChoices = []option{{optionOn, "On"}, {optionOff, "Off: builds with hooks fail"}}
+	content.SkipChoices = []option{
+		{optionOn, "On: such commits are not built"},
+		{optionOff, "Off: every commit is built"},
 	}
-	content.HookChoices = []option{{hooksOn, "On"}, {hooksOff, "Off: builds with hooks fail"}}
 	content.SourceTypes = []option{{"branch", "Branch"}, {"tag", "Tag"}}
 	if err := p.fillAccounts(c, &content); err != nil {
 		return err
@@ -142,8 +143,10 @@ func (p *Pages) save(
 		Repository:  content.Repository,
 		Image:       content.Image,
 		Engine:      content.Engine,
-		Autotest:    autobuild.Autotest(content.Autotest),
-		HooksOff:    content.Hooks == hooksOff,
+		TestsOff:    content.Tests == testsIgnore,
+		HooksOff:    content.Hooks == optionOff,
+		SkipCIOff:   content.SkipCI == optionOff,
+		Duplicate:   content.Duplicate,
 		Rules:       content.rules(&invalid),
 		Environment: content.environment(&invalid),
 		UserID:      user.ID,
@@ -161,7 +164,7 @@ func (p *Pages) afterSave(c *gin.Context, saved catalog.Saved, notice string) er
 	where := "/automated-builds/" + saved.ID
 	warnings := saved.Warnings
 	if c.Request.PostForm.Get("then") == "build" {
-		builds, err := p.start(c, saved.AutomatedBuild, startForm{Key: c.Request.PostForm.Get("key")}, autobuild.Rule{})
+		builds, err := p.start(c, saved.AutomatedBuild, startForm{}, autobuild.Rule{})
 		switch {
 		case err != nil:
 			logctx.Log(c.Request.Context(), p.Log).
@@ -179,15 +182,13 @@ func (p *Pages) afterSave(c *gin.Context, saved catalog.Saved, notice string) er
 	if len(warnings) == 0 {
 		return redirectDone(c, where, notice)
 	}
-	return p.showAdvice(c, saved.Repository.FullName+" is saved", warnings, where)
+	return p.redirectAdvice(c, saved.Repository.FullName+" is saved", warnings, where)
 }
 
-// showAdvice shows that an action succeeded, with warnings.
-func (p *Pages) showAdvice(c *gin.Context, title string, advice []string, link string) error {
-	return p.show(c, http.StatusOK, "advice", frame{Title: title, Nav: "automated", Content: struct {
-		Advice []string
-		Link   string
-	}{advice, link}})
+// redirectAdvice redirects to a page that shows that an action succeeded, with warnings.
+func (p *Pages) redirectAdvice(c *gin.Context, title string, advice []string, link string) error {
+	r := formResult{Kind: resultAdvice, Title: title, Advice: advice, Link: link}
+	return p.redirectResult(c, resultsPath, "", r)
 }
 
 // editAutomated shows the form of a stored automated build.

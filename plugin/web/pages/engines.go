@@ -88,7 +88,16 @@ func viewLevel(ctx context.Context, e Engine) levelView {
 // showEngines shows the engines. It inspects a CI's server only if the query asks for it: the script
 // loads that part after the page, and without a script a link does.
 func (p *Pages) showEngines(c *gin.Context) error {
+	r, err := p.takeResult(c, resultEnvironment)
+	if err != nil {
+		return err
+	}
 	return p.renderEngines(c, func(e *engineRow) {
+		if e.CI != nil && e.Name == r.Engine {
+			for _, one := range e.CI.Environments(p.URL) {
+				e.Environments = append(e.Environments, environmentView{one.Of, one.Reveal()})
+			}
+		}
 		if e.CI == nil || e.Name != c.Query("look") {
 			return
 		}
@@ -104,14 +113,8 @@ func (p *Pages) revealEnvironment(c *gin.Context) error {
 	if p.ci(c.Param("id")).CI == nil {
 		return fmt.Errorf("engine %q: %w", c.Param("id"), autobuild.ErrNotFound)
 	}
-	return p.renderEngines(c, func(e *engineRow) {
-		if e.Name != c.Param("id") {
-			return
-		}
-		for _, one := range e.CI.Environments(p.URL) {
-			e.Environments = append(e.Environments, environmentView{one.Of, one.Reveal()})
-		}
-	})
+	r := formResult{Kind: resultEnvironment, Engine: c.Param("id")}
+	return p.redirectResult(c, "/settings/engines", "h-"+c.Param("id"), r)
 }
 
 // fixEngine changes the settings of the builder repository on a CI.

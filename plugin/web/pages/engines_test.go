@@ -117,7 +117,7 @@ func TestTheEnvironmentIsShownOnDemand(t *testing.T) {
 			t.Errorf("GET %s: got a secret, want none", address)
 		}
 	}
-	shown := s.post(t, autobuild.RoleAdmin, where)
+	shown := s.follow(t, autobuild.RoleAdmin, s.post(t, autobuild.RoleAdmin, where))
 	shown.want(
 		t,
 		http.StatusOK,

@@ -24,7 +24,8 @@ func TestMain(m *testing.M) {
 // An env serves a sample's pages.
 type env struct {
 	*pagestest.Sample
-	engine *gin.Engine
+	engine  *gin.Engine
+	cookies map[autobuild.Role]*http.Cookie // of one session per role
 }
 
 func newEnv(s *pagestest.Sample) *env {
@@ -33,7 +34,7 @@ func newEnv(s *pagestest.Sample) *env {
 	for _, r := range s.Pages.Routes() {
 		e.Handle(r.Method, r.Path, httpx.Handle(r.Handler))
 	}
-	return &env{s, e}
+	return &env{s, e, map[autobuild.Role]*http.Cookie{}}
 }
 
 // A reply is a response with its page parsed.
@@ -80,7 +81,20 @@ func (s *env) cookie(t *testing.T, role autobuild.Role) *http.Cookie {
 	if role == "" {
 		return nil
 	}
-	return s.Cookie(t, role)
+	if s.cookies[role] == nil {
+		s.cookies[role] = s.Cookie(t, role)
+	}
+	return s.cookies[role]
+}
+
+// follow opens the page that a redirect leads to.
+func (s *env) follow(t *testing.T, role autobuild.Role, r reply) reply {
+	t.Helper()
+	if r.StatusCode != http.StatusSeeOther {
+		t.Fatalf("status: got %d, want 303: %s", r.StatusCode, words(r.main()))
+	}
+	where, _, _ := strings.Cut(r.Header.Get("Location"), "#") // browsers keep the fragment to themselves
+	return s.get(t, role, where)
 }
 
 func (r reply) want(t *testing.T, status int, texts ...string) {

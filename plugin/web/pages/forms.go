@@ -55,18 +55,23 @@ func (f *faults) add(field, message string) {
 	*f = append(*f, autobuild.FieldError{Field: field, Message: message})
 }
 
-// At returns the message for a field, or "".
+// At returns the message for a field, or for an item of it, or "".
 func (f faults) At(field string) string {
 	for _, e := range f {
-		if e.Field == field {
+		if e.Field == field || strings.HasPrefix(e.Field, field+"[") && strings.HasSuffix(e.Field, "]") {
 			return sentence(e.Message)
 		}
 	}
 	return ""
 }
 
-// fieldID returns the id of a field's control: rules[0].source becomes rules-0-source.
+// fieldID returns the id of a field's control: rules[0].source becomes rules-0-source. An item of a list has the
+// control of the list: rules[0].platforms[1] becomes rules-0-platforms.
 func fieldID(field string) string {
+	if list, item, ok := strings.Cut(field, "]."); ok && strings.HasSuffix(item, "]") {
+		item, _, _ = strings.Cut(item, "[")
+		field = list + "]." + item
+	}
 	return strings.NewReplacer("[", "-", "].", "-", "]", "", ".", "-").Replace(field)
 }
 

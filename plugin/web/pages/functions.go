@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"slipway/config/text"
 	"slipway/plugin/autobuild"
@@ -26,6 +27,7 @@ func functions(now func() time.Time, assets map[string]string) template.FuncMap 
 		"state":     stateOf,
 		"engine":    engineName,
 		"sentence":  sentence,
+		"plain":     plain,
 		"id":        fieldID,
 		"join":      strings.Join,
 		"add":       func(a, b int) int { return a + b },
@@ -111,6 +113,18 @@ func firstLine(s string) string {
 		return string(runes[:99]) + "…"
 	}
 	return line
+}
+
+// plain returns a text without the characters that change the direction of the text around it. It is for
+// attributes, titles and options, which cannot hold a <bdi>.
+// Source: https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Bidi_Control, r) {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // dict returns a map of name and value pairs, as the argument of a template.

@@ -18,7 +18,7 @@ func (p *Pages) revealSecret(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{hook: true})
+	return p.redirectResult(c, "/automated-builds/"+a.ID, "h-hook", formResult{Kind: resultHookSecret})
 }
 
 // rotateSecret replaces the webhook's secret after a confirmation. If the webhook is not managed
@@ -48,7 +48,7 @@ func (p *Pages) rotateSecret(c *gin.Context) error {
 	case err != nil:
 		return fmt.Errorf("replace webhook secret of %s: %w", a.Repository.FullName, err)
 	case rotation.Hook.State != autobuild.HookActive:
-		return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{hook: true})
+		return p.redirectResult(c, page, "h-hook", formResult{Kind: resultHookSecret})
 	}
 	return redirectDone(c, page, "rotated")
 }

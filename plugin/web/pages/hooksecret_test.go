@@ -40,7 +40,7 @@ func TestReplacingAWebhookSecret(t *testing.T) {
 func TestReplacingASecretByHand(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	page := "/automated-builds/" + s.Worker.ID
-	shown := s.post(t, autobuild.RoleAdmin, page+"/webhook/rotate")
+	shown := s.follow(t, autobuild.RoleAdmin, s.post(t, autobuild.RoleAdmin, page+"/webhook/rotate"))
 	shown.want(t, http.StatusOK, pagestest.ReplacedSecret, "paste the new secret at Bitbucket before that")
 	checkPage(t, shown)
 	if got := shown.Header.Get("Cache-Control"); got != "no-store" {

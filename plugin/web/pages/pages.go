@@ -24,6 +24,7 @@ type Options struct {
 	Control  Control
 	Logs     Logs
 
+	Version      string        // of the gateway
 	URL          string        // public base URL, without a trailing slash
 	Engines      []Engine      // all engines; the first is the default
 	PollInterval time.Duration // of repositories without a webhook; shown on pages

@@ -3,7 +3,6 @@ package pages
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	"github.com/gin-gonic/gin"
 
@@ -93,7 +92,8 @@ func (p *Pages) makePipelineToken(c *gin.Context) error {
 		WithField("automated_build", a.ID).
 		WithField("by", user.Name).
 		Info("pipeline token created")
-	return p.showAutomated(c, http.StatusOK, a, startForm{}, nil, reveals{token: token})
+	r := formResult{Kind: resultToken, Token: token.Reveal()}
+	return p.redirectResult(c, "/automated-builds/"+a.ID, "h-own", r)
 }
 
 // revokePipelineToken deletes the automated build's token. Its pipelines then get no builds.

@@ -42,7 +42,8 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 	}
 	var tokens []string
 	for range 2 {
-		shown := s.post(t, autobuild.RoleAdmin, page+"/pipeline-token")
+		answer := s.post(t, autobuild.RoleAdmin, page+"/pipeline-token")
+		shown := s.follow(t, autobuild.RoleAdmin, answer)
 		shown.want(t, http.StatusOK, "It is not shown again.", "Replace token")
 		checkPage(t, shown)
 		if shown.Header.Get("Cache-Control") != "no-store" {
@@ -52,6 +53,9 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 			tokens,
 			regexp.MustCompile(`<code>([A-Za-z0-9_-]{43})</code>`).FindStringSubmatch(shown.Text)[1],
 		)
+		if again := s.follow(t, autobuild.RoleAdmin, answer); strings.Contains(again.Text, tokens[len(tokens)-1]) {
+			t.Error("the page loaded again: got the token, want none")
+		}
 	}
 	check := func(token string) error {
 		return s.Store.CheckPipelineToken(t.Context(), s.App.ID, autobuild.TokenHash(secret.New(token)))
@@ -79,7 +83,7 @@ func TestPipelineTokensAreShownOnce(t *testing.T) {
 func TestATokenOfAnotherEngineSaysSo(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	page := "/automated-builds/" + s.App.ID
-	s.post(t, autobuild.RoleAdmin, page+"/pipeline-token").want(t, http.StatusOK)
+	s.post(t, autobuild.RoleAdmin, page+"/pipeline-token").want(t, http.StatusSeeOther)
 	s.get(t, autobuild.RoleAdmin, page).
 		want(t, http.StatusOK, "the engine is embedded, so the step builds nothing", "Revoke token")
 }

@@ -2,8 +2,10 @@ package pages
 
 import (
 	"context"
+	"time"
 
 	"slipway/config/buildservice"
+	"slipway/config/secret"
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
@@ -27,6 +29,9 @@ type Credentials interface {
 	AddToken(ctx context.Context, t accounts.Token) (autobuild.Account, error)
 	Forget(ctx context.Context, accountID string) error
 	MissingScopes(a autobuild.Account) []string
+	// ProviderReady checks the OAuth consumer of a provider at the provider. ErrUnauthorized and
+	// accounts.ErrNotConfigured mean that its key or secret is wrong.
+	ProviderReady(ctx context.Context, p autobuild.Provider) error
 }
 
 // Rights reads the permissions of users from Bitbucket. Both methods return ErrUnauthorized if the
@@ -133,6 +138,25 @@ type Store interface {
 	Connections
 }
 
+// Forms stores the answers to posted forms, by session and by the key of the form.
+type Forms interface {
+	// BeginForm claims a form. claimed is false if the session sent it before; location is then the redirect
+	// that answered it, and empty while its request runs.
+	BeginForm(ctx context.Context, sessionID, key string, until time.Time) (claimed bool, location string, err error)
+	FinishForm(ctx context.Context, sessionID, key, location string) error
+	DropForm(ctx context.Context, sessionID, key string) error
+	FormResults
+}
+
+// FormResults stores the results of posted forms. FormResult and TakeFormResult return ErrNotFound without a
+// result.
+type FormResults interface {
+	SetFormResult(ctx context.Context, sessionID, key string, result secret.Secret, until time.Time) error
+	FormResult(ctx context.Context, sessionID, key string) (secret.Secret, error)
+	// TakeFormResult returns the result once.
+	TakeFormResult(ctx context.Context, sessionID, key string) (secret.Secret, error)
+}
+
 // Settings stores the settings of the installation.
 type Settings interface {
 	StoredAccounts
@@ -140,10 +164,11 @@ type Settings interface {
 	Providers
 }
 
-// People stores users, their roles and their sessions.
+// People stores users, their roles, their sessions and the forms that they sent.
 type People interface {
 	Users
 	Roles
+	Forms
 }
 
 // Connections reads how an automated build is connected to Bitbucket and to a CI.

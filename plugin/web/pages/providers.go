@@ -142,20 +142,18 @@ func (p *Pages) unlink(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("provider of account %s: %w", a.Name, err)
 	}
-	return p.show(c, http.StatusOK, "unlinked", frame{
-		Title:   a.Name + " is unlinked",
-		Nav:     "settings",
-		Crumbs:  []crumb{{"Source providers", "/settings/providers"}},
-		Content: unlinkedOf(a, provider, dropped),
-	})
+	r := formResult{Kind: resultUnlinked, Unlinked: unlinkedOf(a, provider, dropped)}
+	return p.redirectResult(c, resultsPath, "", r)
 }
 
+// An unlinkedPage is the result of unlinking an account.
 type unlinkedPage struct {
-	Account  autobuild.Account
-	Provider autobuild.Provider
-	OAuth    bool
-	Removed  []string
-	Failed   []failedHook
+	Account string // name of the account
+	Kind    autobuild.AccountKind
+	WebURL  string // of the provider
+	OAuth   bool
+	Removed []string
+	Failed  []failedHook
 }
 
 type failedHook struct{ Repository, Problem, URL string }
@@ -173,7 +171,13 @@ func failedOf(repository string, err error) failedHook {
 }
 
 func unlinkedOf(a autobuild.Account, provider autobuild.Provider, d catalog.Dropped) unlinkedPage {
-	content := unlinkedPage{Account: a, Provider: provider, OAuth: a.Kind == autobuild.AccountOAuth, Removed: d.Removed}
+	content := unlinkedPage{
+		Account: a.Name,
+		Kind:    a.Kind,
+		WebURL:  provider.WebURL,
+		OAuth:   a.Kind == autobuild.AccountOAuth,
+		Removed: d.Removed,
+	}
 	for repository, err := range d.Failed {
 		content.Failed = append(content.Failed, failedOf(repository, err))
 	}

@@ -59,6 +59,9 @@ func (p *Pages) Routes() []Route {
 	for _, e := range p.table() {
 		limited := e.path == "/signin/token" || e.path == "/oauth/bitbucket/link" ||
 			e.path == "/oauth/bitbucket/callback"
+		if e.method == post && creates(e.path) {
+			e.handler = p.once(e.handler)
+		}
 		routes = append(
 			routes,
 			Route{Method: e.method, Path: e.path, Needs: e.needs, Limited: limited, Handler: p.guard(e)},
@@ -78,6 +81,7 @@ func (p *Pages) table() []entry {
 		{get, "/oauth/bitbucket/link", Anybody, nil, p.beginLink},
 		{get, "/oauth/bitbucket/callback", Anybody, nil, p.finishLink},
 		{post, "/permissions/refresh", SignedIn, nil, p.refreshPermissions},
+		{get, resultsPath + ":key", SignedIn, nil, p.showResult},
 
 		{get, "/automated-builds", Visible, nil, p.showAutomatedBuilds},
 		{get, "/automated-builds/new", Installation, nil, p.showNewAutomated},

@@ -17,7 +17,7 @@ anybody:
 	GET / ; GET /static/:file ; GET /signin ; POST /signin/token ; POST /signout
 	GET /oauth/bitbucket/link ; GET /oauth/bitbucket/callback
 signed in:
-	POST /permissions/refresh
+	POST /permissions/refresh ; GET /results/:key
 visible:
 	GET /automated-builds ; GET /builds ; GET /deliveries
 read:

@@ -16,16 +16,20 @@ const maxRows = 50
 
 // A draftForm is an automated build as entered in the form, unchanged.
 type draftForm struct {
-	Image, Engine, Autotest string
-	Hooks                   string // on or off
-	Rules                   []ruleRow
-	Environment             []envRow
+	Image, Engine string
+	Tests         string // run or ignore
+	Hooks, SkipCI string // on or off
+	Rules         []ruleRow
+	Environment   []envRow
+	Duplicate     bool // the user wants another automated build of the same repository and image
 }
 
-// The values of the choice "Build hooks".
+// The values of choices with two options.
 const (
-	hooksOn  = "on"
-	hooksOff = "off"
+	optionOn    = "on"
+	optionOff   = "off"
+	testsRun    = "run"
+	testsIgnore = "ignore"
 )
 
 // A ruleRow is one rule of the form. Lists are text with one item per line.
@@ -70,9 +74,15 @@ func pairLines(m map[string]string) string {
 
 // draftFormOf returns the form of a stored automated build.
 func draftFormOf(a autobuild.AutomatedBuild) draftForm {
-	f := draftForm{Image: a.Image, Engine: a.Engine, Autotest: string(a.Autotest), Hooks: hooksOn}
+	f := draftForm{Image: a.Image, Engine: a.Engine, Tests: testsRun, Hooks: optionOn, SkipCI: optionOn}
+	if a.TestsOff {
+		f.Tests = testsIgnore
+	}
 	if a.HooksOff {
-		f.Hooks = hooksOff
+		f.Hooks = optionOff
+	}
+	if a.SkipCIOff {
+		f.SkipCI = optionOff
 	}
 	for _, r := range a.Rules {
 		f.Rules = append(f.Rules, ruleRowOf(r))
@@ -87,10 +97,12 @@ func draftFormOf(a autobuild.AutomatedBuild) draftForm {
 // readDraftForm reads the posted form. Rows are numbered without gaps.
 func readDraftForm(form url.Values) draftForm {
 	f := draftForm{
-		Image:    strings.TrimSpace(form.Get("image")),
-		Engine:   form.Get("engine"),
-		Autotest: form.Get("autotest"),
-		Hooks:    form.Get("hooks"),
+		Image:     strings.TrimSpace(form.Get("image")),
+		Engine:    form.Get("engine"),
+		Tests:     form.Get("tests"),
+		Hooks:     form.Get("hooks"),
+		SkipCI:    form.Get("skip_ci"),
+		Duplicate: form.Has("duplicate"),
 	}
 	for i := range maxRows {
 		at := fmt.Sprintf("rules[%d].", i)

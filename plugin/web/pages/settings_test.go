@@ -5,10 +5,14 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/net/html"
+
+	"slipway/config/secret"
 	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/web/pages/pagestest"
@@ -136,6 +140,16 @@ func TestSetupTakesTheConsumer(t *testing.T) {
 	if p.ClientSecret.Reveal() != "sesame" {
 		t.Errorf(`client secret: got %q, want "sesame"`, p.ClientSecret.Reveal())
 	}
+	// A key that Bitbucket rejects, and one that could not be checked, are not stored.
+	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "wrong", "client_secret", "x").
+		want(t, http.StatusUnprocessableEntity, "Bitbucket does not accept this key and secret, so they are not saved")
+	s.Services.Fail(autobuild.ErrUnavailable)
+	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "new", "client_secret", "x").
+		want(t, http.StatusUnprocessableEntity, "could not be checked and are not saved: try again")
+	s.Services.Fail(nil)
+	if p, err := s.Store.Provider(t.Context(), pagestest.ProviderID); err != nil || p.ClientID != "key" {
+		t.Errorf("stored key: got %q (%v), want key", p.ClientID, err)
+	}
 	// A new key needs a new secret.
 	s.post(t, autobuild.RoleAdmin, "/setup/bitbucket", "client_id", "other").want(t, http.StatusUnprocessableEntity)
 	s.get(t, autobuild.RoleAdmin, "/setup?provider=none").want(t, http.StatusNotFound)
@@ -158,7 +172,8 @@ func TestUnlinking(t *testing.T) {
 	where := "/settings/accounts/" + s.Account.ID + "/unlink"
 	s.get(t, autobuild.RoleAdmin, where).want(t, http.StatusOK, "Type alice to confirm")
 	s.post(t, autobuild.RoleAdmin, where, "name", "bob").want(t, http.StatusUnprocessableEntity)
-	done := s.post(t, autobuild.RoleAdmin, where, "name", "alice")
+	answer := s.post(t, autobuild.RoleAdmin, where, "name", "alice")
+	done := s.follow(t, autobuild.RoleAdmin, answer)
 	done.want(
 		t,
 		http.StatusOK,
@@ -168,8 +183,11 @@ func TestUnlinking(t *testing.T) {
 		"App authorizations → Revoke",
 	)
 	checkPage(t, done)
+	s.follow(t, autobuild.RoleAdmin, answer).want(t, http.StatusOK, "1 webhook was removed") // loaded again
+	s.get(t, pagestest.Owner, answer.Header.Get("Location")).want(t, http.StatusNotFound)
 	s.get(t, autobuild.RoleAdmin, "/settings/providers").want(t, http.StatusOK, "Broken: it was unlinked")
-	token := s.post(t, autobuild.RoleAdmin, "/settings/accounts/"+s.Token.ID+"/unlink", "name", "docs token")
+	token := s.follow(t, autobuild.RoleAdmin,
+		s.post(t, autobuild.RoleAdmin, "/settings/accounts/"+s.Token.ID+"/unlink", "name", "docs token"))
 	token.want(t, http.StatusOK, "Repository settings → Access tokens")
 	s.get(t, autobuild.RoleAdmin, "/settings/accounts/none/unlink").want(t, http.StatusNotFound)
 }
@@ -307,4 +325,61 @@ func TestStaticFilesAreKept(t *testing.T) {
 	if got := s.get(t, "", "/static/..%2fpages.go").StatusCode; got != http.StatusNotFound {
 		t.Errorf("a file outside: got %v, want %v", got, http.StatusNotFound)
 	}
+}
+
+// Linking with a wrong key would end on a page of Bitbucket that does not lead back.
+func TestLinkingWithARejectedConsumerStaysHere(t *testing.T) {
+	s := newEnv(pagestest.Open(t))
+	p, err := s.Store.Provider(t.Context(), pagestest.ProviderID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.ClientID = "wrong"
+	if _, err := s.Store.SaveProvider(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	s.get(t, autobuild.RoleAdmin, "/oauth/bitbucket/link?provider=bitbucket").
+		want(t, http.StatusConflict, "does not accept the OAuth consumer", "SLIPWAY_BITBUCKET_CLIENT_ID")
+}
+
+// Nothing polls for an account that is not linked, so pages must not say so.
+func TestPagesSayThatNothingIsBuiltAfterUnlinking(t *testing.T) {
+	s := newEnv(pagestest.Open(t))
+	page := "/automated-builds/" + s.Worker.ID
+	s.get(t, autobuild.RoleAdmin, page).want(t, http.StatusOK, "polled every 5 min")
+	unlinked := s.Account
+	unlinked.AccessToken = secret.Secret{}
+	unlinked.State, unlinked.Problem = autobuild.AccountBroken, "it was unlinked"
+	saved, err := s.Store.SaveAccount(t.Context(), unlinked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const stopped = "Account unlinked: nothing is built."
+	r := s.get(t, autobuild.RoleAdmin, page)
+	r.want(t, http.StatusOK, stopped, "Link account again")
+	checkPage(t, r)
+	for _, lie := range []string{"polled every", "Add webhook"} {
+		if strings.Contains(r.Text, lie) {
+			t.Errorf("page after unlinking: got %q, want none", lie)
+		}
+	}
+	link := "/oauth/bitbucket/link?provider=bitbucket&return_to=" + url.QueryEscape(page)
+	if !strings.Contains(html.UnescapeString(r.Text), link) {
+		t.Errorf("page after unlinking: got no link %s, want one", link)
+	}
+	if r := s.get(t, pagestest.Reader, page); strings.Contains(r.Text, "Link account again") {
+		t.Error("page of a reader: got the button, want none")
+	}
+	list := s.get(t, autobuild.RoleAdmin, "/automated-builds")
+	list.want(t, http.StatusOK, stopped)
+	if strings.Contains(list.Text, "polled, no webhook") {
+		t.Error("list after unlinking: got polled, want none")
+	}
+	// Broken for another reason, with the problem.
+	saved.AccessToken, saved.Problem = secret.New("x"), "Bitbucket rejects its token"
+	if _, err := s.Store.SaveAccount(t.Context(), saved); err != nil {
+		t.Fatal(err)
+	}
+	s.get(t, autobuild.RoleAdmin, page).
+		want(t, http.StatusOK, "Account broken: nothing is built.", "Bitbucket rejects its token")
 }

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"slipway/config/secret"
+	"slipway/plugin/accounts"
 	"slipway/plugin/autobuild"
 )
 
@@ -58,7 +60,29 @@ func (p *Pages) renderSetup(c *gin.Context, status int, providerID, clientID str
 	return p.show(c, status, "setup", frame{Title: "Setup", Nav: "settings", Faults: invalid, Content: content})
 }
 
-// saveSetup stores the OAuth consumer's key and secret. An empty secret keeps the stored one.
+// consumerFaults returns the invalid field of a consumer that the provider does not accept, or that could not be
+// checked. It is nil for an accepted consumer.
+func consumerFaults(err error) faults {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, autobuild.ErrUnauthorized), errors.Is(err, accounts.ErrNotConfigured):
+		return faults{
+			{
+				Field: "client_id",
+				Message: "Bitbucket does not accept this key and secret, so they are not saved: copy both from the consumer " +
+					"at Bitbucket again, and check that it is a private consumer with a callback URL",
+			},
+		}
+	}
+	return faults{{
+		Field:   "client_id",
+		Message: "Bitbucket does not respond, so the key and secret could not be checked and are not saved: try again",
+	}}
+}
+
+// saveSetup checks the OAuth consumer's key and secret at the provider and stores them. An empty secret keeps
+// the stored one. If the provider does not accept them, the stored ones stay.
 func (p *Pages) saveSetup(c *gin.Context) error {
 	provider, err := p.Store.Provider(c.Request.Context(), c.Param("id"))
 	if err != nil {
@@ -78,6 +102,9 @@ func (p *Pages) saveSetup(c *gin.Context) error {
 	provider.ClientID = key
 	if typed != "" {
 		provider.ClientSecret = secret.New(typed)
+	}
+	if invalid := consumerFaults(p.Accounts.ProviderReady(c.Request.Context(), provider)); invalid != nil {
+		return p.renderSetup(c, http.StatusUnprocessableEntity, provider.ID, key, invalid)
 	}
 	if _, err := p.Store.SaveProvider(c.Request.Context(), provider); err != nil {
 		return fmt.Errorf("save source provider %s: %w", provider.Name, err)

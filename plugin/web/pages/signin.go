@@ -117,6 +117,13 @@ func (p *Pages) beginLink(c *gin.Context) error {
 			),
 		}
 	}
+	if signed {
+		// A wrong key ends on a page of Bitbucket that does not lead back. Without a sign-in the check is left out,
+		// so that nobody can make the gateway send requests.
+		if err := p.checkConsumer(c, c.Query("provider")); err != nil {
+			return err
+		}
+	}
 	target, err := p.Accounts.BeginLink(
 		c.Request.Context(),
 		c.Query("provider"),
@@ -128,6 +135,19 @@ func (p *Pages) beginLink(c *gin.Context) error {
 		return linkError(err)
 	}
 	c.Redirect(http.StatusSeeOther, target)
+	return nil
+}
+
+// checkConsumer returns an error if the provider rejects its OAuth consumer. It returns nil if that is unknown.
+func (p *Pages) checkConsumer(c *gin.Context, providerID string) error {
+	provider, err := p.Store.Provider(c.Request.Context(), providerID)
+	if err != nil || !provider.Configured() {
+		return nil //nolint:nilerr // BeginLink reports it
+	}
+	err = p.Accounts.ProviderReady(c.Request.Context(), provider)
+	if errors.Is(err, autobuild.ErrUnauthorized) {
+		return linkError(fmt.Errorf("%w: %w", accounts.ErrNotConfigured, err))
+	}
 	return nil
 }
 
@@ -189,7 +209,8 @@ func linkError(err error) error {
 		return &httpx.Error{
 			Status: http.StatusConflict,
 			Message: "Bitbucket does not accept the OAuth consumer's key and secret. An administrator can enter them again " +
-				"under Settings → OAuth consumer.",
+				"under Settings → OAuth consumer. If no administrator can sign in, set SLIPWAY_BITBUCKET_CLIENT_ID and " +
+				"SLIPWAY_BITBUCKET_CLIENT_SECRET at the gateway and restart it.",
 			Err: err,
 		}
 	}

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -66,6 +67,7 @@ type frame struct {
 	Notice  string               // the result of the last action
 	Faults  faults
 	Here    string // path of the page; empty on an error page
+	Key     string // of the page's forms (once)
 	Content any
 }
 
@@ -86,6 +88,7 @@ func (p *Pages) show(c *gin.Context, status int, name string, f frame) error {
 	if name != "error" {
 		f.Here = c.Request.URL.Path
 	}
+	f.Key = rand.Text()
 	if f.Notice == "" {
 		f.Notice = notices[c.Query("done")]
 	}

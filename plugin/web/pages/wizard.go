@@ -173,7 +173,7 @@ func (p *Pages) newDraft(c *gin.Context, a autobuild.Account, r autobuild.Reposi
 	if path.Dir(dockerfile) != "." {
 		rule.Context = "" // the Dockerfile's folder
 	}
-	form := draftForm{Rules: []ruleRow{ruleRowOf(rule)}, Autotest: string(autobuild.AutotestOff), Hooks: hooksOn}
+	form := draftFormOf(autobuild.AutomatedBuild{Rules: []autobuild.Rule{rule}})
 	return p.showDraft(
 		c,
 		http.StatusOK,

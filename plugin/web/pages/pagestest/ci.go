@@ -17,6 +17,7 @@ const CIServer = "https://drone.example.com"
 
 // CI is a fake of the engine on the sample's Drone.
 type CI struct {
+	mark    string // the end of every text
 	mu      sync.Mutex
 	limits  []time.Duration // time limit of each inspection
 	address string
@@ -71,12 +72,12 @@ func (c *CI) Inspect(ctx context.Context) []pipeline.Finding {
 	}
 	c.limits = append(c.limits, left)
 	return []pipeline.Finding{
-		{Subject: "server", Good: "Drone 2.28.1 at " + CIServer + ", its clock agrees"},
+		{Subject: "server", Good: "Drone 2.28.1 at " + CIServer + ", its clock agrees" + c.mark},
 		{Subject: "secret extension", Unknown: true, Good: "was not asked since the gateway started"},
 		{Subject: "timeout", Problem: "acme/builder has a timeout of 60 minutes", Fixable: true},
 		{
 			Subject: "config extension",
-			Problem: "the last request, 3s ago, was refused: <b>signed</b> with another secret",
+			Problem: "the last request, 3s ago, was refused: <b>signed</b> with another secret" + c.mark,
 		},
 	}
 }

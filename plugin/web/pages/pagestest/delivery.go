@@ -2,6 +2,7 @@ package pagestest
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,21 +23,23 @@ func (s *Sample) addDelivery(t testing.TB) {
 		Header: http.Header{
 			"X-Event-Key":      {"repo:push"},
 			"X-Hub-Signature":  {"sha256=0123456789abcdef"},
-			"User-Agent":       {"Bitbucket-Webhooks/2.0"},
+			"User-Agent":       {"Bitbucket-Webhooks/2.0" + s.mark},
 			"X-Attempt-Number": {"1"},
 		},
-		Body:       []byte(body),
+		Body:       []byte(strings.ReplaceAll(body, "old", "old"+s.mark)),
 		ReceivedAt: s.Clock.Now(),
 	})
 	must.Succeed(t, err)
 	head := commit(1, "fix: answer health checks before the cache is warm")
 	head.Hash = commit(40, "").Hash
+	head.Message += s.mark
+	head.Author += s.mark
 	builds, err := s.Store.Plan(t.Context(), autobuild.Plan{
 		DeliveryID: s.Delivery,
 		State:      autobuild.DeliveryPlanned,
 		Repository: s.App.Repository,
 		Moves:      []autobuild.Move{s.taggedMove(head)},
-		Refused:    refusedChanges(head),
+		Refused:    refusedChanges(head, s.mark),
 	})
 	must.Succeed(t, err)
 	s.Done = s.run(t, builds[0], 45*time.Second, autobuild.Succeeded)
@@ -46,12 +49,16 @@ func (s *Sample) addDelivery(t testing.TB) {
 func (s *Sample) taggedMove(head autobuild.Commit) autobuild.Move {
 	ref := autobuild.Ref{Kind: autobuild.Tag, Name: "v1.2"}
 	b := newBuild(s.App, s.App.Rules[1], ref, head)
-	b.Cause, b.CausedBy = autobuild.CausePush, "Jane Doe"
+	b.Cause, b.CausedBy = autobuild.CausePush, "Jane Doe"+s.mark
 	b.Tags = []string{"1.2", "1", "latest"}
 	built := autobuild.Decision{
-		Rule: "releases", Build: true, Publish: true, Tags: b.Tags, Reason: `tag v1.2 matches /^v([0-9]+)\.([0-9]+)$/`,
+		Rule:    "releases",
+		Build:   true,
+		Publish: true,
+		Tags:    b.Tags,
+		Reason:  `tag v1.2 matches /^v([0-9]+)\.([0-9]+)$/` + s.mark,
 	}
-	skipped := autobuild.Decision{Rule: "default", Reason: "source type is branch"}
+	skipped := autobuild.Decision{Rule: "default", Reason: "source type is branch" + s.mark}
 	return autobuild.Move{
 		Transition: autobuild.Transition{Repository: s.App.Repository, Ref: ref, New: head.Hash},
 		Outcome: autobuild.Outcome{
@@ -72,7 +79,7 @@ func (s *Sample) taggedMove(head autobuild.Commit) autobuild.Move {
 }
 
 // refusedChanges returns an outdated change of main, and a deleted branch with markup in its name.
-func refusedChanges(head autobuild.Commit) []autobuild.Outcome {
+func refusedChanges(head autobuild.Commit, mark string) []autobuild.Outcome {
 	return []autobuild.Outcome{
 		{
 			Change: autobuild.Change{
@@ -82,12 +89,12 @@ func refusedChanges(head autobuild.Commit) []autobuild.Outcome {
 				Old:    commit(8, "").Hash,
 				Commit: head.Hash,
 			},
-			Refused: "it moved on before it was looked at; the newer head is built",
+			Refused: "it moved on before it was looked at; the newer head is built" + mark,
 		},
 		{
 			Change: autobuild.Change{
 				Kind:   autobuild.Branch,
-				Name:   "<b>old</b>",
+				Name:   "<b>old</b>" + mark,
 				Action: autobuild.Deleted,
 				Old:    commit(7, "").Hash,
 			},

@@ -53,7 +53,7 @@ func (s *Sample) addHistory(t testing.TB) {
 		s.Clock.Pass(17 * time.Minute)
 	}
 	s.Undone = s.create(t, mainBuild(s.App, commit(1, ""), "Bob Moss", "undone"))
-	_, err := s.Store.CancelBuild(t.Context(), s.Undone.ID, autobuild.ReasonUser, "cancelled by Bob Moss")
+	_, err := s.Store.CancelBuild(t.Context(), s.Undone.ID, autobuild.ReasonUser, "cancelled by Bob Moss"+s.mark)
 	must.Succeed(t, err)
 	s.addFailures(t)
 	s.Clock.Pass(9 * time.Minute)
@@ -95,6 +95,10 @@ func (s *Sample) addActive(t testing.TB) {
 
 func (s *Sample) create(t testing.TB, b autobuild.Build) autobuild.Build {
 	t.Helper()
+	b.Ref.Name += s.mark
+	b.Commit.Message += s.mark
+	b.Commit.Author += s.mark
+	b.CausedBy += s.mark
 	created, _, err := s.Store.CreateBuild(t.Context(), b)
 	must.Succeed(t, err)
 	return created
@@ -124,7 +128,7 @@ func (s *Sample) run(t testing.TB, b autobuild.Build, took time.Duration, end au
 	built := fetched.Add(took * 8 / 10)
 	stages := []autobuild.Stage{
 		{Name: "fetch", StartedAt: start, FinishedAt: fetched},
-		{Name: "build", StartedAt: fetched, FinishedAt: built, Detail: "9 of 12 steps cached"},
+		{Name: "build", StartedAt: fetched, FinishedAt: built, Detail: "9 of 12 steps cached" + s.mark},
 	}
 	finish := autobuild.Finish{BuildID: b.ID, Attempt: 1, State: end}
 	switch end {
@@ -132,10 +136,10 @@ func (s *Sample) run(t testing.TB, b autobuild.Build, took time.Duration, end au
 		stages = append(stages, autobuild.Stage{Name: "push", StartedAt: built, FinishedAt: start.Add(took)})
 		finish.Digest, finish.Size = "sha256:9f2c4e1d"+strings.Repeat("7a", 28), 62_400_000
 	case autobuild.Failed:
-		finish.Reason, finish.Detail = autobuild.ReasonBuild, "RUN go build ./... ended with exit code 1"
+		finish.Reason, finish.Detail = autobuild.ReasonBuild, "RUN go build ./... ended with exit code 1"+s.mark
 	default:
 		finish.Reason = autobuild.ReasonInfrastructure
-		finish.Detail = "registry.example.com does not respond: connection refused"
+		finish.Detail = "registry.example.com does not respond: connection refused" + s.mark
 	}
 	record := autobuild.EventRecord{Seq: 9, Stages: stages, Digest: finish.Digest}
 	must.Succeed(t, s.Store.RecordEvents(t.Context(), b.ID, 1, record))

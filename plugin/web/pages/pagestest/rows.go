@@ -54,7 +54,7 @@ func (s *Sample) addUsers(t testing.TB) {
 		saved, err := s.Store.SaveUser(t.Context(), autobuild.User{
 			ProviderID: ProviderID,
 			RemoteID:   fmt.Sprintf("{u%d}", i),
-			Name:       user.name,
+			Name:       user.name + s.mark,
 			Role:       role,
 			CreatedAt:  Start.Add(-72 * time.Hour),
 		})
@@ -79,7 +79,7 @@ func (s *Sample) addAccounts(t testing.TB) {
 		ProviderID:  ProviderID,
 		Kind:        autobuild.AccountOAuth,
 		UserID:      s.Users[autobuild.RoleAdmin].ID,
-		Name:        "alice",
+		Name:        "alice" + s.mark,
 		RemoteID:    "{u0}",
 		Scopes:      []string{"account", "repository", "webhook"},
 		AccessToken: secret.New(AccessToken),
@@ -89,8 +89,8 @@ func (s *Sample) addAccounts(t testing.TB) {
 	s.Token, err = s.Store.SaveAccount(t.Context(), autobuild.Account{
 		ProviderID:  ProviderID,
 		Kind:        autobuild.AccountRepositoryToken,
-		Name:        "docs token",
-		Repository:  "acme/docs",
+		Name:        "docs token" + s.mark,
+		Repository:  "acme/docs" + s.mark,
 		AccessToken: secret.New(AccessToken),
 		LinkedAt:    Start.Add(-20 * time.Hour),
 	})
@@ -109,10 +109,10 @@ func (s *Sample) addRegistries(t testing.TB) {
 	must.Succeed(t, err)
 	_, err = s.Store.SaveRegistry(t.Context(), autobuild.Registry{
 		Host:      "docker.io/acme",
-		Username:  "acme-bot",
+		Username:  "acme-bot" + s.mark,
 		Password:  secret.New(RegistryToken),
 		CheckedAt: Start.Add(-30 * time.Hour),
-		Problem:   "the registry does not accept the user name and password",
+		Problem:   "the registry does not accept the user name and password" + s.mark,
 	})
 	must.Succeed(t, err)
 }
@@ -132,20 +132,20 @@ func defaultRule() autobuild.Rule {
 }
 
 // appRules returns rules with all kinds of settings.
-func appRules() []autobuild.Rule {
+func appRules(mark string) []autobuild.Rule {
 	releases := defaultRule()
 	releases.ID = "releases"
 	releases.SourceType = autobuild.Tag
 	releases.Source = `/^v([0-9]+)\.([0-9]+)$/`
 	releases.Tags = `{\1}.{\2},{\1},latest`
-	releases.BuildArgs = map[string]string{"VERSION": "{sourceref}"}
+	releases.BuildArgs = map[string]string{"VERSION": "{sourceref}" + mark}
 	return []autobuild.Rule{defaultRule(), releases, {
 		ID:         "nightly",
 		SourceType: autobuild.Branch,
-		Source:     "/^nightly/",
+		Source:     "/^nightly" + mark + "/",
 		Tags:       "nightly",
 		Dockerfile: "ci/Dockerfile",
-		Paths:      []string{"svc/**"},
+		Paths:      []string{"svc/**" + mark},
 		Platforms:  []string{"linux/amd64"},
 	}}
 }
@@ -160,7 +160,7 @@ func (s *Sample) addAutomatedBuilds(t testing.TB) {
 		Engine:      "embedded",
 		Autotest:    autobuild.AutotestInternal,
 		Environment: map[string]secret.Secret{"NPM_MODE": secret.New(EnvironmentVar)},
-		Rules:       appRules(),
+		Rules:       appRules(s.mark),
 	})
 	must.Succeed(t, err)
 	s.Worker, err = s.Store.SaveAutomatedBuild(t.Context(), autobuild.AutomatedBuild{
@@ -201,7 +201,7 @@ func (s *Sample) addHooks(t testing.TB) {
 		Repository: s.Worker.Repository,
 		Secret:     secret.New(WebhookSecret),
 		State:      autobuild.HookPolled,
-		Problem:    "alice is not an administrator of acme/worker, so Bitbucket does not let a webhook be added",
+		Problem:    "alice is not an administrator of acme/worker, so Bitbucket does not let a webhook be added" + s.mark,
 		PolledAt:   Start.Add(-2 * time.Minute),
 	})
 	must.Succeed(t, err)

@@ -22,6 +22,9 @@ import (
 	"slipway/plugin/web/session"
 )
 
+// Version is the version of the sample's gateway.
+const Version = "1.2.3"
+
 // URL is the sample's public base URL.
 const URL = "https://slipway.example.com"
 
@@ -75,6 +78,8 @@ type Sample struct {
 	Log      *logrus.Logger
 	Logged   *logtest.Hook
 
+	mark string // the end of every text from outside
+
 	Users  map[autobuild.Role]autobuild.User // RoleAdmin, Owner, Writer, Reader, Idle, and RoleNone without permissions
 	Rights *Rights
 
@@ -113,6 +118,7 @@ func Empty(t testing.TB) *Sample {
 		Starter:      s.Services,
 		Control:      s.Services,
 		Logs:         s.Logs,
+		Version:      Version,
 		URL:          URL,
 		Engines:      []pages.Engine{Embedded(), Absent("drone"), Absent("woodpecker")},
 		PollInterval: 5 * time.Minute,
@@ -124,10 +130,14 @@ func Empty(t testing.TB) *Sample {
 }
 
 // Open returns a sample of an installation with automated builds, deliveries and builds.
-func Open(t testing.TB) *Sample {
+func Open(t testing.TB) *Sample { return OpenMarked(t, "") }
+
+// OpenMarked is Open with a mark at the end of every text from outside: names, messages, problems and refs.
+func OpenMarked(t testing.TB, mark string) *Sample {
 	t.Helper()
 	s := Empty(t)
-	s.CI = &CI{}
+	s.mark, s.Services.mark = mark, mark
+	s.CI = &CI{mark: mark}
 	s.Pages.Engines = []pages.Engine{Embedded(), Drone(s.CI), Absent("woodpecker")}
 	s.addUsers(t)
 	s.addAccounts(t)
@@ -135,7 +145,20 @@ func Open(t testing.TB) *Sample {
 	s.addAutomatedBuilds(t)
 	s.addHooks(t)
 	s.addHistory(t)
+	s.renameRepositories(t)
 	return s
+}
+
+// renameRepositories marks the names of the repositories.
+func (s *Sample) renameRepositories(t testing.TB) {
+	t.Helper()
+	if s.mark == "" {
+		return
+	}
+	for _, a := range []*autobuild.AutomatedBuild{&s.App, &s.Worker} {
+		a.Repository.FullName += s.mark
+		must.Succeed(t, s.Store.RenameRepository(t.Context(), a.Repository))
+	}
 }
 
 // Cookie signs a user in and returns the request's cookie.

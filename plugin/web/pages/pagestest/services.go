@@ -17,6 +17,7 @@ import (
 // store, and return the error of Fail.
 type Services struct {
 	Store *store.Store
+	mark  string // the end of every text from outside
 
 	mu    sync.Mutex
 	err   error
@@ -111,9 +112,17 @@ func (r *Services) MissingScopes(a autobuild.Account) []string {
 	return missing
 }
 
+// ProviderReady rejects the key "wrong".
+func (r *Services) ProviderReady(_ context.Context, p autobuild.Provider) error {
+	if p.ClientID == "wrong" {
+		return autobuild.ErrUnauthorized
+	}
+	return r.failure()
+}
+
 // Workspaces returns two workspaces.
 func (r *Services) Workspaces(context.Context, string) ([]autobuild.Workspace, error) {
-	return []autobuild.Workspace{{ID: "{w1}", Slug: "acme"}, {ID: "{w2}", Slug: "acme-labs"}}, r.failure()
+	return []autobuild.Workspace{{ID: "{w1}", Slug: "acme"}, {ID: "{w2}", Slug: "acme-labs" + r.mark}}, r.failure()
 }
 
 // Repositories returns pages of two repositories, or all matches of a search.
@@ -129,7 +138,7 @@ func (r *Services) Repositories(
 				autobuild.Repository{
 					ProviderID:    ProviderID,
 					ID:            "{" + slug + "}",
-					FullName:      workspace + "/" + slug,
+					FullName:      workspace + "/" + slug + r.mark,
 					DefaultBranch: "main",
 					Private:       slug == "worker",
 				},
@@ -150,7 +159,7 @@ func (r *Services) Dockerfiles(_ context.Context, _, fullName string) (autobuild
 	repository := Repository(fullName)
 	switch {
 	case strings.HasSuffix(fullName, "/docs"):
-		return repository, []string{"Dockerfile", "site/Dockerfile"}, r.failure()
+		return repository, []string{"Dockerfile", "site/Dockerfile" + r.mark}, r.failure()
 	case strings.HasSuffix(fullName, "/tools"):
 		return repository, nil, r.failure()
 	}
@@ -193,14 +202,29 @@ func (r *Services) save(ctx context.Context, id string, d catalog.Draft) (catalo
 			},
 		}
 	}
+	known, err := r.Store.AutomatedBuildsOf(ctx, Repository(d.Repository))
+	if err != nil {
+		return catalog.Saved{}, err
+	}
+	for _, k := range known {
+		if k.ID != id && k.Image == d.Image && !d.Duplicate {
+			return catalog.Saved{}, &catalog.Invalid{
+				Fields: []autobuild.FieldError{
+					{Field: "duplicate", Message: "it exists already. Do you want another one?"},
+				},
+			}
+		}
+	}
 	a, err := r.Store.SaveAutomatedBuild(ctx, autobuild.AutomatedBuild{
 		ID:          id,
 		AccountID:   d.AccountID,
 		Repository:  Repository(d.Repository),
 		Image:       d.Image,
 		Engine:      d.Engine,
-		Autotest:    d.Autotest,
+		Autotest:    autobuild.AutotestOff,
+		TestsOff:    d.TestsOff,
 		HooksOff:    d.HooksOff,
+		SkipCIOff:   d.SkipCIOff,
 		Environment: d.Environment,
 		Rules:       d.Rules,
 		CreatedBy:   d.UserID,

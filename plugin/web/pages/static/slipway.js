@@ -54,7 +54,7 @@
       if (!fresh) return refresh(element);
       removeNotice(element, fresh);
       showNextAttempt(fresh);
-      if (fresh.innerHTML !== element.innerHTML || fresh.dataset.refresh !== element.dataset.refresh) {
+      if (content(fresh) !== content(element) || fresh.dataset.refresh !== element.dataset.refresh) {
         element.replaceWith(fresh);
         showControls(fresh);
         return refresh(fresh);
@@ -62,6 +62,9 @@
       refresh(element);
     }, seconds * 1000);
   }
+
+  // content returns the markup of an element without the keys of its forms, which differ each time.
+  const content = (element) => element.innerHTML.replace(/(name="key" value=")[^"]*/g, '$1');
 
   // removeNotice removes the notice of the page when the state changes.
   function removeNotice(element, fresh) {
