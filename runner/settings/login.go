@@ -131,7 +131,7 @@ func newLogin(user, password, origin string) Login {
 	return Login{
 		RegistryCredential: spec.RegistryCredential{Credential: spec.Credential{Username: name, Password: value}},
 		Origin:             origin,
-		Trimmed:            name != user || value.Reveal() != password,
+		Trimmed:            name != user || !value.Equal(secret.New(password)),
 	}
 }
 
