@@ -9,6 +9,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -82,6 +83,18 @@ func (l *listeners) note(host string, r *http.Request) {
 	if basic && user != "" {
 		l.seen[host] = append(l.seen[host], user)
 	}
+}
+
+// logins returns the user names by registry. The step ends before its last request does: it cancels the
+// upload of a check in the background.
+func (l *listeners) logins() map[string][]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	copied := map[string][]string{}
+	for host, users := range l.seen {
+		copied[host] = slices.Clone(users)
+	}
+	return copied
 }
 
 func (l *listeners) registry(host string) http.Handler {
@@ -213,7 +226,7 @@ func TestALoginGoesToItsRegistryOnly(t *testing.T) {
 		for _, l := range append(c.logins, c.config...) {
 			wants[l[1]] = append(wants[l[1]], l[0])
 		}
-		for host, users := range net.seen {
+		for host, users := range net.logins() {
 			for _, user := range users {
 				sent[user]++
 				if !strings.Contains(strings.Join(wants[user], " "), host) {
