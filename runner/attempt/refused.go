@@ -60,7 +60,10 @@ func testFiles(c checkout, folder string) (found []string, err error) {
 // have fetched the files.
 func (j *job) checkPointers(ctx context.Context, r buildkit.Request) error {
 	found, err := lfspointer.Find(ctx, r.Context, r.Dockerfile)
-	if err != nil || len(found) == 0 {
+	switch {
+	case errors.Is(err, fs.ErrPermission): // another attempt reads the same files
+		return failed(reasonConfig, err)
+	case err != nil || len(found) == 0:
 		return err
 	}
 	return failed(reasonConfig, fmt.Errorf("the build context has %s in place of files, for example %s: "+

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"slipway/runner/buildcontext"
 )
@@ -101,13 +102,29 @@ func TestExcludedPatterns(t *testing.T) {
 				}
 			}
 			dockerfile := filepath.Join(path, "app/Dockerfile")
-			if diff := cmp.Diff(c.want, d.Excluded(dockerfile)); diff != "" {
+			ignore, err := d.ReadIgnore(dockerfile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, ignore.Patterns); diff != "" {
 				t.Errorf("patterns (-want +got):\n%s", diff)
 			}
 			if got := d.UnusedIgnoreFile(dockerfile); got != c.unused {
 				t.Errorf("unused file: got %q, want %q", got, c.unused)
 			}
 		})
+	}
+}
+
+// A pipe may have no end, and a link out of the context may lead to one.
+func TestOnlyARegularFileHasPatterns(t *testing.T) {
+	d, path := open(t, nil)
+	if err := unix.Mkfifo(filepath.Join(path, ".dockerignore"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := d.ReadIgnore(filepath.Join(path, "Dockerfile"))
+	if want := "read .dockerignore: it is not a file"; err == nil || err.Error() != want {
+		t.Errorf("a pipe: got error %v, want %q", err, want)
 	}
 }
 

@@ -1,6 +1,9 @@
 package buildkit
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -73,5 +76,39 @@ func TestTheFailedStepHasTheExecFormatError(t *testing.T) {
 		if got := p.failedOnProcessor(); got != c.want {
 			t.Errorf("%s: got %t, want %t", name, got, c.want)
 		}
+	}
+}
+
+// The error of a RUN step contains its command, which may print BuildKit's other errors.
+func TestTheTextOfACommandIsNoReason(t *testing.T) {
+	command := `process "/bin/sh -c echo failed to calculate checksum of ref a: b: not found" ` +
+		"did not complete successfully: exit code: 1"
+	if got := (Request{}).reason(&BuildError{ExitCode: 1, Err: errors.New(command)}, ""); got != "" {
+		t.Errorf("reason: got %q, want none", got)
+	}
+}
+
+// A repository may have a link to a directory of the machine, whose names are not for its log.
+func TestReasonsShowNoNamesOutsideOfTheContext(t *testing.T) {
+	outside, dir := t.TempDir(), t.TempDir()
+	for _, name := range []string{"Private", "patterns"} {
+		if err := os.WriteFile(filepath.Join(outside, name), []byte("app.js\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "app.js"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{"link": outside, ".dockerignore": filepath.Join(outside, "patterns")} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := Request{Context: dir, Dockerfile: filepath.Join(dir, "Dockerfile")}
+	if got := r.missingReason("link/private", 1); strings.Contains(got, "Private") {
+		t.Errorf("a link to a directory: got %q, want no name in it", got)
+	}
+	if pattern, _ := r.ignoredBy("app.js"); pattern != "" {
+		t.Errorf("a link to a file of patterns: got pattern %q, want none", pattern)
 	}
 }

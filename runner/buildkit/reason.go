@@ -2,8 +2,10 @@ package buildkit
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -13,10 +15,11 @@ import (
 
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/patternmatcher"
-	"github.com/moby/patternmatcher/ignorefile"
+
+	"slipway/runner/buildcontext"
 )
 
-// maxRead bounds a Dockerfile or a .dockerignore that is read to explain an error, in bytes.
+// maxRead bounds the part of a Dockerfile that is read to explain an error, in bytes.
 const maxRead = 1 << 20
 
 // An instruction is an instruction of a Dockerfile.
@@ -29,6 +32,9 @@ type instruction struct {
 // reason returns a sentence for a common mistake in a Dockerfile, in place of BuildKit's text; "" = the error
 // is another one. It reads the Dockerfile and the context again, and is a guess if they have changed.
 func (r Request) reason(e *BuildError, runc string) string {
+	if e.ExitCode != 0 { // the text of the error has the command, which may contain any text
+		return runReason(e, runc)
+	}
 	text := e.Err.Error()
 	if found := missingSource().FindStringSubmatch(text); found != nil {
 		return r.missingReason(strings.TrimPrefix(found[1], "/"), e.Line)
@@ -39,7 +45,7 @@ func (r Request) reason(e *BuildError, runc string) string {
 	if image := unknownStage().FindStringSubmatch(text); image != nil {
 		return r.stageReason(image[1], e)
 	}
-	return runReason(e, runc)
+	return ""
 }
 
 // withReason adds the reason to an error that the Dockerfile causes. runc is the output of runc about a
@@ -80,7 +86,12 @@ func (r Request) missingReason(source string, line int) string {
 	if strings.HasPrefix(path.Clean(named), "..") {
 		return what + ": a source above the build context cannot be copied: set context to a directory that has it"
 	}
-	if _, err := os.Lstat(filepath.Join(r.Context, filepath.FromSlash(source))); err == nil {
+	root, err := os.OpenRoot(r.Context) // no link of the repository shows the files outside
+	if err != nil {
+		return fmt.Sprintf("%s: the build context cannot be read: %v", what, err)
+	}
+	defer root.Close()
+	if _, err := root.Lstat(source); err == nil {
 		if pattern, file := r.ignoredBy(source); pattern != "" {
 			return fmt.Sprintf("%s: the pattern %q in %s keeps it out of the build context: "+
 				"remove the pattern, or add !%s below it", what, pattern, file, source)
@@ -90,17 +101,17 @@ func (r Request) missingReason(source string, line int) string {
 		return fmt.Sprintf("%s: it cannot be read in the build context: %v", what, err)
 	}
 	reason := what + ": no such file or directory in the build context " + filepath.Base(r.Context)
-	if other := r.otherCase(source); other != "" {
+	if other := otherCase(root.FS(), source); other != "" {
 		return reason + "; there is " + other + ", in other letter case"
 	}
 	return reason + ": check the path, the setting context, and that it is committed or made by an earlier step"
 }
 
 // otherCase returns a path of the context that differs from a source in its letter case only, or "".
-func (r Request) otherCase(source string) string {
+func otherCase(context fs.FS, source string) string {
 	found := ""
 	for part := range strings.SplitSeq(source, "/") {
-		entries, err := os.ReadDir(filepath.Join(r.Context, filepath.FromSlash(found)))
+		entries, err := fs.ReadDir(context, cmp.Or(found, "."))
 		if err != nil {
 			return ""
 		}
@@ -117,20 +128,15 @@ func (r Request) otherCase(source string) string {
 // it. BuildKit uses the Dockerfile's own file of this kind in place of the context's.
 // https://docs.docker.com/build/concepts/context/#dockerignore-files
 func (r Request) ignoredBy(source string) (pattern, file string) {
-	file = filepath.Base(r.Dockerfile) + ".dockerignore"
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(r.Dockerfile), file))
-	if err != nil {
-		file = ".dockerignore"
-		text, err = os.ReadFile(filepath.Join(r.Context, file))
-	}
-	if err != nil || len(text) > maxRead {
-		return "", ""
-	}
-	patterns, err := ignorefile.ReadAll(bytes.NewReader(text))
+	dir, err := buildcontext.Open(r.Context, nil)
 	if err != nil {
 		return "", ""
 	}
-	for _, one := range patterns {
+	ignore, err := dir.ReadIgnore(r.Dockerfile)
+	if err != nil {
+		return "", ""
+	}
+	for _, one := range ignore.Patterns {
 		bare, exception := strings.CutPrefix(one, "!")
 		matches, err := patternmatcher.MatchesOrParentMatches(source, []string{bare})
 		switch {
@@ -141,7 +147,7 @@ func (r Request) ignoredBy(source string) (pattern, file string) {
 			pattern = one
 		}
 	}
-	return pattern, file
+	return pattern, ignore.Name
 }
 
 // stageReason explains that an image does not exist whose name looks like a stage's.
@@ -198,8 +204,13 @@ func (r Request) instructionAt(line int) (in instruction) {
 
 // nodes returns the instructions of the Dockerfile, or none if it cannot be read.
 func (r Request) nodes() []*parser.Node {
-	text, err := os.ReadFile(r.Dockerfile)
-	if err != nil || len(text) > maxRead {
+	file, err := os.Open(r.Dockerfile)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxRead))
+	if err != nil {
 		return nil
 	}
 	parsed, err := parser.Parse(bytes.NewReader(text))
@@ -230,7 +241,7 @@ var noProgram = lazyRegexp(
 
 // runReason explains a RUN step that failed, by its exit code and the output of runc.
 func runReason(e *BuildError, runc string) string {
-	if found := noProgram().FindStringSubmatch(runc); found != nil && e.ExitCode != 0 {
+	if found := noProgram().FindStringSubmatch(runc); found != nil {
 		return fmt.Sprintf("the image has no program %s: install it in an earlier step, use a base image that has it, "+
 			"or write RUN as a JSON list", found[1])
 	}

@@ -111,11 +111,13 @@ func (r Request) hashContent(ctx context.Context) (string, error) {
 	delete(sent, dockerfileMount)
 	all := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(sent)) {
-		var excluded []string
+		var ignore buildcontext.Ignore
 		if name == ContextName {
-			excluded = sent[name].Excluded(r.Dockerfile)
+			if ignore, err = sent[name].ReadIgnore(r.Dockerfile); err != nil {
+				return "", err
+			}
 		}
-		sum, err := sent[name].Hash(ctx, excluded)
+		sum, err := sent[name].Hash(ctx, ignore.Patterns)
 		if err != nil {
 			return "", err
 		}

@@ -9,12 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
-	"github.com/moby/patternmatcher/ignorefile"
 	"github.com/tonistiigi/fsutil"
+
+	"slipway/runner/buildcontext"
 )
 
 // A pointer begins with these bytes, and is smaller than maxSize.
@@ -32,17 +31,17 @@ const enough = 100
 // out the files that the ignore file of the Dockerfile, or else of the context, leaves out, as BuildKit does.
 // It follows no links.
 func Find(ctx context.Context, contextDir, dockerfile string) ([]string, error) {
-	ignored, err := ignoredPatterns(contextDir, dockerfile)
-	if err != nil {
-		return nil, err
-	}
-	all, err := fsutil.NewFS(contextDir)
+	all, err := buildcontext.Open(contextDir, nil)
 	if err != nil {
 		return nil, fmt.Errorf("read the build context: %w", err)
 	}
-	sent, err := fsutil.NewFilterFS(all, &fsutil.FilterOpt{ExcludePatterns: ignored})
+	ignore, err := all.ReadIgnore(dockerfile)
 	if err != nil {
-		return nil, fmt.Errorf("read .dockerignore: %w", err)
+		return nil, err
+	}
+	sent, err := fsutil.NewFilterFS(all, &fsutil.FilterOpt{ExcludePatterns: ignore.Patterns})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", ignore.Name, err)
 	}
 	var found []string
 	err = sent.Walk(ctx, "", func(path string, entry fs.DirEntry, err error) error {
@@ -52,40 +51,21 @@ func Find(ctx context.Context, contextDir, dockerfile string) ([]string, error) 
 		if len(found) == enough {
 			return fs.SkipAll
 		}
-		if is, err := isPointer(filepath.Join(contextDir, path), entry); err != nil || !is {
+		if is, err := isPointer(sent, path, entry); err != nil || !is {
 			return err
 		}
 		found = append(found, path)
 		return nil
 	})
 	if err != nil && !errors.Is(err, fs.SkipAll) {
-		return nil, fmt.Errorf("look for Git LFS pointers in the build context: %w", err)
+		return nil, fmt.Errorf("look for Git LFS pointers: %w", err)
 	}
 	slices.Sort(found)
 	return found, nil
 }
 
-// ignoredPatterns reads the ignore file beside the Dockerfile, or else that of the context.
-// Source: https://docs.docker.com/build/concepts/context/#filename-and-location
-func ignoredPatterns(contextDir, dockerfile string) ([]string, error) {
-	for _, file := range []string{dockerfile + ".dockerignore", filepath.Join(contextDir, ".dockerignore")} {
-		content, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		patterns, err := ignorefile.ReadAll(bytes.NewReader(content))
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", filepath.Base(file), err)
-		}
-		return patterns, nil
-	}
-	return nil, nil
-}
-
-func isPointer(path string, entry fs.DirEntry) (bool, error) {
+// isPointer reports whether a file is a pointer. The error of an unreadable file is a *buildcontext.ReadError.
+func isPointer(files fsutil.FS, path string, entry fs.DirEntry) (bool, error) {
 	if !entry.Type().IsRegular() {
 		return false, nil
 	}
@@ -96,7 +76,7 @@ func isPointer(path string, entry fs.DirEntry) (bool, error) {
 	if info.Size() < int64(len(beginning)) || info.Size() >= maxSize {
 		return false, nil
 	}
-	file, err := os.Open(path)
+	file, err := files.Open(path)
 	if err != nil {
 		return false, err
 	}

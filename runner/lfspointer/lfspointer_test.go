@@ -52,6 +52,27 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// BuildKit treats such a link as absent, so the file with the pointer is in the image.
+func TestALinkOutOfTheContextIgnoresNothing(t *testing.T) {
+	outside, dir := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "patterns"), []byte("*.bin\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(outside, "patterns"), filepath.Join(dir, ".dockerignore")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "model.bin"), []byte(pointer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := lfspointer.Find(t.Context(), dir, filepath.Join(dir, "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"model.bin"}, got); diff != "" {
+		t.Errorf("pointers (-want +got):\n%s", diff)
+	}
+}
+
 func TestAnInvalidIgnoreFileIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, ".dockerignore"), []byte("[\n"), 0o600); err != nil {
