@@ -14,6 +14,20 @@ import (
 	controlapi "github.com/moby/buildkit/api/services/control"
 )
 
+// Docker Hub has several names, and kaniko's registry map uses another one than images do.
+func TestMirrorsOfDockerHubHaveAnyOfItsNames(t *testing.T) {
+	for mirror, want := range map[string]string{
+		"https://m.example.com/":                 "docker.io",
+		"index.docker.io=m.example.com":          "docker.io",
+		"registry-1.docker.io=https://m.example": "docker.io",
+		"quay.io=http://m.example.com/path":      "quay.io",
+	} {
+		if of, _, _ := splitMirror(mirror); of != want {
+			t.Errorf("%s: got registry %s, want %s", mirror, of, want)
+		}
+	}
+}
+
 // O6: the policy allows the built-in frontend and the configured ones, and rejects all others.
 func TestO6Evaluate(t *testing.T) {
 	policy, err := newFrontendPolicy([]string{"example.com/any", "example.com/exact:2", "docker/dockerfile:1-labs"})

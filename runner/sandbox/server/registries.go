@@ -146,6 +146,9 @@ func splitMirror(mirror string) (of, place, scheme string) {
 	if !found {
 		of, address = "docker.io", mirror
 	}
+	if host, err := registry.ParseHost(of); err == nil {
+		of = host // docker.io for index.docker.io
+	}
 	scheme, place, found = strings.Cut(address, "://")
 	if !found {
 		scheme, place = "", address
