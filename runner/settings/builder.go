@@ -148,6 +148,10 @@ func (b *localBuilderValues) setDNS(name, text string) (err error) {
 // checkMirrors checks the addresses of mirrors. origin is the setting that has them, for the error.
 func checkMirrors(origin string, mirrors []string) error {
 	for _, mirror := range mirrors {
+		if strings.Contains(mirror, "@") { // it may be a password, so the error does not show it
+			return fmt.Errorf("%s has a user name or a password: set only the mirror's address, and its login "+
+				"in PLUGIN_LOGINS", origin)
+		}
 		of, place, found := strings.Cut(mirror, "=")
 		if !found {
 			of, place = hubHost, mirror

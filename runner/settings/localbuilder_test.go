@@ -38,6 +38,7 @@ func TestTheStepsOwnBuilderHasMirrorsAndNameServers(t *testing.T) {
 			"PLUGIN_MIRROR=ftp://mirror.example.com":  "PLUGIN_MIRROR is",
 			"DOCKER_PLUGIN_MIRROR=https://a b":        "DOCKER_PLUGIN_MIRROR is",
 			`PLUGIN_LOGINS=[{"mirrors":["ftp://m"]}]`: `PLUGIN_LOGINS (entry 1): mirrors is "ftp://m"`,
+			"PLUGIN_MIRROR=https://a:canary@m":        "PLUGIN_MIRROR has a user name or a password",
 			"PLUGIN_CUSTOM_DNS=dns.example.com":       `PLUGIN_CUSTOM_DNS has "dns.example.com"`,
 		},
 	)
