@@ -337,6 +337,7 @@ func (r *stepReader) addTar() error {
 		return fmt.Errorf("%s has a comma or a quotation mark: choose another name", tarPathName)
 	}
 	r.output = "type=docker,dest=" + r.kaniko.tar
+	r.Origins[outputName] = r.Origins[tarPathName]
 	return r.addReproducible()
 }
 

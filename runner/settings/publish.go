@@ -69,7 +69,7 @@ func (r *stepReader) applyCopy() error {
 			"the other builds and pushes nothing; remove one of them", r.Origins[dryRunName])
 	case r.Build.Archive.Type != "":
 		return fmt.Errorf("PLUGIN_PUSH_ONLY is true, and %s asks for a file of the image, "+
-			"which only a build writes: remove one of them", outputName)
+			"which only a build writes: remove one of them", r.Origins[outputName])
 	}
 	if len(r.Tags) == 0 && r.Skip == "" {
 		r.Skip = "PLUGIN_PUSH_ONLY is true, and there is no tag to push"

@@ -81,7 +81,7 @@ func (r *stepReader) applyCheck() error {
 	case r.Copy.On:
 		return fmt.Errorf("PLUGIN_PUSH_ONLY is true, and %s is check: remove one of them", callName)
 	case r.Build.Archive.Type != "":
-		return r.checkConflict(outputName)
+		return r.checkConflict(r.Origins[outputName])
 	case r.Files.Digest != "":
 		return r.checkConflict("PLUGIN_DIGEST_FILE")
 	case r.Files.Metadata != "":

@@ -28,7 +28,7 @@ func (r run) buildFlow() flow {
 			{"platforms", strings.Join(s.Platforms, ", "), "PLUGIN_PLATFORMS"},
 			{"builder", s.Builder, "PLUGIN_BUILDER"},
 		},
-		details: buildDetails(s.Build),
+		details: buildDetails(s.Build, s.Origins["PLUGIN_OUTPUT"]),
 		verb:    "Builds ",
 		subject: commitstatus.Subject{Image: s.Image(), Dockerfile: s.Dockerfile, Context: s.Context, Target: s.Target},
 		plan:    r.planBuild,

@@ -34,7 +34,7 @@ func (r run) buildOptions(workspace string, created time.Time) (o spec.BuildOpti
 	if o.SSH, err = sshFiles(o.SSH, workspace); err != nil {
 		return o, err
 	}
-	if o.Archive, err = archive(o.Archive, workspace, r.names()); err != nil {
+	if o.Archive, err = archive(o.Archive, r.s.Origins["PLUGIN_OUTPUT"], workspace, r.names()); err != nil {
 		return o, err
 	}
 	if r.s.InlineCache {
@@ -179,8 +179,8 @@ func sshFiles(agents []spec.SSHAgent, workspace string) ([]spec.SSHAgent, error)
 }
 
 // archive resolves the path of the file that the image is written to, and makes its directory. A relative
-// path stays in the workspace: links of the repository cannot point outside.
-func archive(a spec.Archive, workspace string, names []string) (spec.Archive, error) {
+// path stays in the workspace: links of the repository cannot point outside. setting has the path, for errors.
+func archive(a spec.Archive, setting, workspace string, names []string) (spec.Archive, error) {
 	if a.Type == "" {
 		return a, nil
 	}
@@ -190,11 +190,11 @@ func archive(a spec.Archive, workspace string, names []string) (spec.Archive, er
 	}
 	folder := filepath.Dir(filepath.Clean(a.Path))
 	if err := makeDir(workspace, folder); err != nil {
-		return a, fmt.Errorf("PLUGIN_OUTPUT: dest=%s: %w; set a path that this step can write to", a.Path, err)
+		return a, fmt.Errorf("%s: the file %s: %w; set a path that this step can write to", setting, a.Path, err)
 	}
 	real, err := source.Tree{Dir: workspace}.Directory(folder)
 	if err != nil {
-		return a, fmt.Errorf("PLUGIN_OUTPUT: the directory of dest %w; set a path in the workspace", err)
+		return a, fmt.Errorf("%s: the directory of the file %w; set a path in the workspace", setting, err)
 	}
 	a.Path = filepath.Join(real, filepath.Base(a.Path))
 	return a, nil

@@ -45,8 +45,8 @@ func (r run) printHeader(f flow) {
 	}
 }
 
-// buildDetails describes the secrets, the caches and the file of a build.
-func buildDetails(o spec.BuildOptions) (rows []row) {
+// buildDetails describes the secrets, the caches and the file of a build. output is the setting of the file.
+func buildDetails(o spec.BuildOptions, output string) (rows []row) {
 	var ids []string
 	for _, s := range o.Secrets {
 		ids = append(ids, s.ID)
@@ -67,7 +67,7 @@ func buildDetails(o spec.BuildOptions) (rows []row) {
 	}
 	rows = append(rows, row{name: "rights", value: strings.Join(o.Allow, ", ")})
 	if a := o.Archive; a.Type != "" {
-		rows = append(rows, row{name: "file", value: fmt.Sprintf("%s, of type %s (PLUGIN_OUTPUT)", a.Path, a.Type)})
+		rows = append(rows, row{name: "file", value: fmt.Sprintf("%s, of type %s (%s)", a.Path, a.Type, output)})
 	}
 	return rows
 }
