@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -107,10 +108,10 @@ func expandOptions(text string, given map[string]string) error {
 	joinCompression(values)
 	for _, setting := range slices.Sorted(maps.Keys(values)) {
 		value := values[setting]
-		old, isSet := given[setting]
+		old := strings.TrimSpace(given[setting])
 		switch {
-		case !isSet || old == value[len(value)-1]:
-		case isListSetting(setting) && !strings.ContainsAny(strings.TrimSpace(old)[:1], "{"):
+		case old == "" || old == value[len(value)-1]:
+		case isListSetting(setting) && !strings.HasPrefix(old, "{"):
 			before, err := table.ParseList(setting, old)
 			if err != nil {
 				return err
@@ -125,8 +126,7 @@ func expandOptions(text string, given map[string]string) error {
 		}
 		given[setting] = value[len(value)-1]
 		if isListSetting(setting) {
-			list, _ := json.Marshal(value) // cannot fail: these are strings
-			given[setting] = string(list)
+			given[setting] = jsonList(value)
 		}
 	}
 	return nil
@@ -139,7 +139,10 @@ func parseOptions(words []string) (map[string][]string, error) {
 		name, value, hasValue := strings.Cut(strings.TrimLeft(words[i], "-"), "=")
 		option, found := known[name]
 		switch {
-		case !found || !strings.HasPrefix(words[i], "-"):
+		case !strings.HasPrefix(words[i], "-"): // it may be a part of a secret
+			return nil, fmt.Errorf("%s: word %d is no option: write each option as --name=value, without spaces "+
+				"(docs/migrate-kaniko.md)", extraOptsName, i+1)
+		case !found:
 			return nil, fmt.Errorf("%s has %s, which is no option of kaniko that this step supports: remove it "+
 				"(docs/migrate-kaniko.md)", extraOptsName, firstPart(words[i]))
 		case !hasValue && option.kind == optionBool:
@@ -211,6 +214,7 @@ func expandDestinations(text string, given map[string]string) (notes []string, e
 	}
 	for _, name := range []string{
 		repoName, tagsName, "PLUGIN_TAG", tagsFileName, "PLUGIN_TAG_FILE", autoTagName, "PLUGIN_DEFAULT_TAGS",
+		expandTagName,
 	} {
 		if on, err := table.ParseBool(name, given[name]); given[name] != "" && (on || err != nil) {
 			notes = append(notes, fmt.Sprintf("%s is not used: %s is set", name, destinationsName))
@@ -261,7 +265,7 @@ func destinationTags(text string) (map[string][]string, error) {
 // reported when the table is read.
 func expandRepo(given map[string]string) {
 	on, boolErr := table.ParseBool(expandRepoName, given[expandRepoName])
-	host, hostErr := registry.ParseHost(given[registryName])
+	host, hostErr := registry.ParseHost(cmp.Or(given[registryName], given[registryEnv]))
 	if boolErr != nil || hostErr != nil || !on || host == hubHost {
 		return
 	}

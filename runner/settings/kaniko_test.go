@@ -35,8 +35,15 @@ func TestOptionsOfKanikosExecutorBecomeSettings(t *testing.T) {
 	checkNotes(t, "notes", got.Warnings, "PLUGIN_SNAPSHOT_MODE has no effect")
 }
 
+// A pipeline may set a variable to nothing, which counts as not set.
+func TestAnOptionReplacesAnEmptySetting(t *testing.T) {
+	got := readPlugin(t, "PLUGIN_LABEL=", "PLUGIN_TARGET=", "PLUGIN_EXTRA_OPTS=--label=team=web --target=release")
+	checkSame(t, "labels", got.Labels.Named, map[string]string{"team": "web"})
+	checkEqual(t, "target", got.Target, "release")
+}
+
 func TestDestinationsReplaceRepoAndTags(t *testing.T) {
-	got := readPlugin(t, "PLUGIN_TAGS=unused", "PLUGIN_DESTINATIONS="+
+	got := readPlugin(t, "PLUGIN_TAGS=unused", "PLUGIN_EXPAND_TAG=true", "PLUGIN_DESTINATIONS="+
 		"index.docker.io/v1/acme/app:dev,registry.example.com:5000/acme/app:1.2,registry.example.com:5000/acme/app")
 	checkSame(t, "images", got.Images, []string{"docker.io/acme/app", "registry.example.com:5000/acme/app"})
 	checkSame(t, "tags at Docker Hub", got.TagsFor("docker.io/acme/app"), []string{"dev"})
@@ -47,7 +54,8 @@ func TestDestinationsReplaceRepoAndTags(t *testing.T) {
 		[]string{"1.2", "latest"},
 	)
 	checkNotes(t, "notes", got.Warnings,
-		"PLUGIN_REPO is not used: PLUGIN_DESTINATIONS is set", "PLUGIN_TAGS is not used: PLUGIN_DESTINATIONS is set")
+		"PLUGIN_REPO is not used: PLUGIN_DESTINATIONS is set", "PLUGIN_TAGS is not used: PLUGIN_DESTINATIONS is set",
+		"PLUGIN_EXPAND_TAG is not used: PLUGIN_DESTINATIONS is set")
 }
 
 func TestKanikosCacheIsBesideTheImage(t *testing.T) {
@@ -73,6 +81,14 @@ func TestKanikosCacheIsBesideTheImage(t *testing.T) {
 				"PLUGIN_ENABLE_CACHE=true", "PLUGIN_CACHE_REPO=acme/cache",
 			},
 			"r.example.com/acme/cache:latest",
+		},
+		{
+			"expanded by a variable of the environment",
+			[]string{
+				"PLUGIN_REPO=acme/app", "DOCKER_REGISTRY=r.example.com", "PLUGIN_EXPAND_REPO=true",
+				"PLUGIN_ENABLE_CACHE=true",
+			},
+			"r.example.com/acme/app/cache:latest",
 		},
 		{"off", []string{"PLUGIN_CACHE=false"}, ""},
 	} {
@@ -124,7 +140,8 @@ func TestFaultsOfKanikosSettingsNameTheSetting(t *testing.T) {
 		},
 		map[string]string{
 			"PLUGIN_EXTRA_OPTS=--git=branch":                  "PLUGIN_EXTRA_OPTS has --git, which is no option of kaniko",
-			"PLUGIN_EXTRA_OPTS=word":                          "PLUGIN_EXTRA_OPTS has word",
+			"PLUGIN_EXTRA_OPTS=word":                          "PLUGIN_EXTRA_OPTS: word 1 is no option",
+			"PLUGIN_EXTRA_OPTS=--build-arg=\"A=x canary\"":    "PLUGIN_EXTRA_OPTS: word 2 is no option",
 			"PLUGIN_EXTRA_OPTS=--target":                      "PLUGIN_EXTRA_OPTS: the option --target has no value",
 			"PLUGIN_EXTRA_OPTS=--target=other":                "PLUGIN_TARGET and an option in PLUGIN_EXTRA_OPTS set the same",
 			"PLUGIN_EXTRA_OPTS=--ignore-path=/x":              "PLUGIN_IGNORE_PATHS is not supported",
@@ -151,6 +168,8 @@ func TestFaultsOfKanikosSettingsNameTheSetting(t *testing.T) {
 	)
 	checkError(t, "two ways to make tags", pluginError("PLUGIN_AUTO_TAG=true", "PLUGIN_EXPAND_TAG=true"),
 		"PLUGIN_AUTO_TAG and PLUGIN_EXPAND_TAG are both true")
+	checkError(t, "a file without a build", pluginError("PLUGIN_TAR_PATH=x.tar", "PLUGIN_PUSH_ONLY=true"),
+		"PLUGIN_TAR_PATH asks for a file of the image")
 	checkError(t, "two outputs", pluginError("PLUGIN_TAR_PATH=x.tar", "PLUGIN_OUTPUT=type=image"),
 		"PLUGIN_TAR_PATH and PLUGIN_OUTPUT are both set")
 }

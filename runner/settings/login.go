@@ -16,6 +16,7 @@ import (
 // The settings of logins.
 const (
 	registryName    = "PLUGIN_REGISTRY"
+	registryEnv     = "DOCKER_REGISTRY"
 	userName        = "PLUGIN_USERNAME"
 	passwordName    = "PLUGIN_PASSWORD"
 	accessTokenName = "PLUGIN_ACCESS_TOKEN"
@@ -49,7 +50,7 @@ type loginValues struct {
 func loginTable() table.Table[loginValues] {
 	return table.Table[loginValues]{
 		{
-			Name: registryName, Env: []string{"DOCKER_REGISTRY"}, Unset: "the image's registry",
+			Name: registryName, Env: []string{registryEnv}, Unset: "the image's registry",
 			Help: "registry of username and password, or the beginning of images' names",
 			Set:  table.Text(func(l *loginValues) *string { return &l.registry }),
 		},

@@ -122,7 +122,7 @@ func (p *Plugin) impliedRegistry(main Login, others []Login) string {
 func imagesOf(user string, images []string) []string {
 	var inCloud func(image string) bool
 	switch user {
-	case googleUser, "_json_key", "_json_key_base64":
+	case googleUser, jsonKeyUser, "_json_key_base64":
 		inCloud = isGoogle
 	case "AWS":
 		inCloud = func(image string) bool { return ecrHost.MatchString(grammar.ImageHost(image)) }
