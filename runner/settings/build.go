@@ -240,14 +240,33 @@ func (r *stepReader) dropSetProxies() {
 // secret.
 func (p Plugin) proxySecrets() (all []secret.Secret) {
 	for _, proxy := range p.Build.Proxies {
-		u, err := url.Parse(proxy.Value.Reveal())
-		if err != nil || u.User == nil {
-			continue
+		if found := urlSecrets(proxy.Value.Reveal()); found != nil {
+			all = append(append(all, proxy.Value), found...)
 		}
-		all = append(all, proxy.Value, secret.New(u.User.String()))
-		if password, ok := u.User.Password(); ok {
-			all = append(all, secret.New(password))
+	}
+	return all
+}
+
+// contextSecrets returns the credentials in the addresses of named contexts. The user name of another scheme,
+// for example ssh://git@…, is no secret.
+func (p Plugin) contextSecrets() (all []secret.Secret) {
+	for _, c := range p.Build.Contexts {
+		if strings.HasPrefix(c.Source, "https://") || strings.HasPrefix(c.Source, "http://") {
+			all = append(all, urlSecrets(c.Source)...)
 		}
+	}
+	return all
+}
+
+// urlSecrets returns the credential in a URL, and its password; nil = there is none.
+func urlSecrets(address string) []secret.Secret {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return nil
+	}
+	all := []secret.Secret{secret.New(u.User.String())}
+	if password, ok := u.User.Password(); ok {
+		all = append(all, secret.New(password))
 	}
 	return all
 }

@@ -180,5 +180,6 @@ func (p Plugin) Secrets() []secret.Secret {
 	all = append(all, p.Status.secrets()...)
 	all = append(all, p.Sign.secrets()...)
 	all = append(all, p.ECR.secrets()...)
+	all = append(all, p.contextSecrets()...)
 	return append(all, p.proxySecrets()...)
 }

@@ -116,3 +116,16 @@ func TestKeysForSSH(t *testing.T) {
 	checkError(t, "two default keys", pluginError("PLUGIN_SSH=default=x", "PLUGIN_SSH_AGENT_KEY=canary"),
 		"PLUGIN_SSH_AGENT_KEY is the key with the id default")
 }
+
+// The address of a private repository may have a token, which the log shows nowhere.
+func TestCredentialsOfContextsAreMasked(t *testing.T) {
+	got := readPlugin(t, "PLUGIN_BUILD_CONTEXTS=a=https://canary-1@git.example.com/a.git,"+
+		"b=https://ci:canary-2@git.example.com/b.git,c=ssh://git@git.example.com/c.git")
+	checkMasked(t, got, "canary-1")
+	checkMasked(t, got, "canary-2")
+	for _, s := range got.Secrets() {
+		if s.Reveal() == "git" {
+			t.Error("the user git of ssh: got a secret, want none")
+		}
+	}
+}
