@@ -19,6 +19,7 @@ import (
 	"slipway/config/buildservice"
 	"slipway/config/identity"
 	"slipway/config/secret"
+	"slipway/runner/buildkit"
 	"slipway/runner/buildlog"
 	"slipway/runner/logins"
 	"slipway/runner/publish"
@@ -197,7 +198,10 @@ func (j *job) validateAndBuild(ctx context.Context) (outcome, error) {
 		return outcome{}, failed(reasonConfig, fmt.Errorf("the spec of the gateway is invalid: %w", err))
 	}
 	done, err := j.buildAndPush(ctx)
-	return done, j.explainLimit(ctx, j.logins.Explain(err))
+	if !buildkit.CommandFailed(err) {
+		err = j.logins.Explain(err)
+	}
+	return done, j.explainLimit(ctx, err)
 }
 
 // atFailpoint runs an operation between the two calls of its failpoint. The second call is left out if

@@ -46,6 +46,13 @@ func (e *BuildError) Error() string {
 // Unwrap returns the builder's error.
 func (e *BuildError) Unwrap() error { return e.Err }
 
+// CommandFailed reports whether a command of a RUN step made a build fail. The text of the error then contains the
+// command, so the text of other errors in it means nothing.
+func CommandFailed(err error) bool {
+	var failed *BuildError
+	return errors.As(err, &failed) && failed.ExitCode != 0
+}
+
 // OutOfMemory reports whether the command of a RUN step failed because memory was short. For a builder
 // that does not count this, it reports whether SIGKILL ended the command, as the kernel does then.
 func (e *BuildError) OutOfMemory() bool {
@@ -151,8 +158,10 @@ func lazyRegexp(expression string) func() *regexp.Regexp {
 // error types are lost in gRPC. The expression is compiled lazily to save start time.
 var infrastructureErrors = lazyRegexp(
 	`(?i)dial (tcp|udp)|i/o timeout|tls handshake|connection (refused|reset)|broken pipe|unexpected EOF|no such host|` +
-		`server misbehaving|unexpected status.*: (429|5\d\d)|(returned error:|invalid response status) (429|5\d\d)|Temporary failure in name resolution|early EOF|toomanyrequests|no space left on device|disk quota|cannot allocate memory|` +
-		`transport is closing|error reading from server|no active session|context canceled|failed to mount|runc run failed: unable to start`,
+		`server misbehaving|unexpected status.*: (429|5\d\d)|(returned error:|invalid response status) (429|5\d\d)|` +
+		`Temporary failure in name resolution|early EOF|toomanyrequests|no space left on device|disk quota|` +
+		`cannot allocate memory|transport is closing|error reading from server|no active session|context canceled|` +
+		`failed to mount|runc run failed: unable to start`,
 )
 
 // unknownHost matches the error texts of Go and git for a host name that does not exist. If a name server
@@ -184,7 +193,8 @@ func diskFullIn(text string) string {
 // dockerfileErrors matches errors of the Dockerfile for which BuildKit reports no line. For example, git
 // cannot reach a refused address.
 var dockerfileErrors = lazyRegexp(`failed to read dockerfile|dockerfile parse error|the Dockerfile cannot be empty|` +
-	`(security\.insecure|network\.host|device) is not allowed|build arg|git stderr:|invalid response status 4|target stage .* could not be found|failed to parse platform|not allowed by`)
+	`(security\.insecure|network\.host|device) is not allowed|build arg|git stderr:|invalid response status 4|` +
+	`target stage .* could not be found|failed to parse platform|not allowed by`)
 
 // plainMessage returns the text of an error without the prefixes of gRPC and BuildKit.
 func plainMessage(err error) string {
@@ -192,7 +202,11 @@ func plainMessage(err error) string {
 	if refusal := refusalIn(text); refusal != "" {
 		return refusal
 	}
-	for _, prefix := range []string{"failed to solve: ", "rpc error: code = Unknown desc = ", "rpc error: code = FailedPrecondition desc = "} {
+	for _, prefix := range []string{
+		"failed to solve: ",
+		"rpc error: code = Unknown desc = ",
+		"rpc error: code = FailedPrecondition desc = ",
+	} {
 		text = strings.TrimPrefix(text, prefix)
 	}
 	if before, output, found := strings.Cut(text, gitOutput); found {

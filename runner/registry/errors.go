@@ -64,8 +64,8 @@ type permitError struct{ error }
 func (r *permitError) Unwrap() error { return r.error }
 
 // explain adds the operation and the repository to an error. The result is an *UnauthorizedError or a
-// *RequestError, which may be ErrNotFound. Of a refused address it keeps only the reason, because the same address is tried with
-// HTTPS and HTTP.
+// *RequestError, which may be ErrNotFound. Of a refused address it keeps only the reason, because the same
+// address is tried with HTTPS and HTTP.
 func explain(operation string, repo name.Repository, err error) error {
 	var refused *netpolicy.RefusedError
 	if errors.As(err, &refused) {

@@ -180,6 +180,8 @@ const notGranted = "is not allowed by build daemon configuration"
 // explainBuildError adds the fix to a build that failed for other reasons than its Dockerfile.
 func (r run) explainBuildError(ctx context.Context, err error) error {
 	switch {
+	case buildkit.CommandFailed(err):
+		return err
 	case strings.Contains(err.Error(), notGranted):
 		return fmt.Errorf("%w; start that BuildKit with --allow-insecure-entitlement, or remove %s "+
 			"(`slipway builder` grants no rights, because its RUN steps are isolated)", err, r.s.Origins["PLUGIN_ALLOW"])
@@ -187,7 +189,8 @@ func (r run) explainBuildError(ctx context.Context, err error) error {
 		return r.explainBuildRequest(ctx, err)
 	case r.s.Builder != "":
 		return fmt.Errorf(
-			"%w; the disk of the builder at %s is full: free space there, or limit its cache (`slipway builder --cache-size`)",
+			"%w; the disk of the builder at %s is full: free space there, "+
+				"or limit its cache (`slipway builder --cache-size`)",
 			err,
 			r.s.Builder,
 		)

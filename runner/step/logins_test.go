@@ -242,8 +242,14 @@ func TestABaseImageThatIsRefusedNamesTheSetting(t *testing.T) {
 		}
 		runnertest.CheckHas(t, "the error", err.Error(), want)
 	}
-	e.Builder.BuildError = errors.New("failed to resolve source metadata for quay.io/acme/base: not found")
+	command := `process "/bin/sh -c curl https://quay.io/v2/acme/base/tags/list || echo x509: no space left on device"`
+	e.Builder.BuildError = &buildkit.BuildError{ExitCode: 1, Err: errors.New(command + " did not complete")}
 	_, err := e.run()
+	if err == nil || !strings.HasSuffix(err.Error(), " did not complete") {
+		t.Errorf("a command with the text of other errors: got error %v, want no fix at its end", err)
+	}
+	e.Builder.BuildError = errors.New("failed to resolve source metadata for quay.io/acme/base: not found")
+	_, err = e.run()
 	if err == nil {
 		t.Fatal("step: got no error, want one")
 	}

@@ -21,7 +21,8 @@ import (
 
 // A Watch limits the cache of a builder without a disk of its own, because it is not root of the machine. While
 // builds run, it watches the state directory. If that is too large, it kills all RUN steps, and cancels the builds
-// that do not end soon, for example in a COPY. All methods work with nil, which is no watch. It is safe for concurrent use.
+// that do not end soon, for example in a COPY. The methods for the start of a builder work with nil, which is no
+// watch: CacheLimits, PruneToLimit and Wrap. It is safe for concurrent use.
 type Watch struct {
 	watch disk.Watch
 	log   logrus.FieldLogger
