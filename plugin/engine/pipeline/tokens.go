@@ -140,7 +140,7 @@ func (i *TokenIssuer) checkOrigin(ctx context.Context, r Request) error {
 func (i *TokenIssuer) clientLogin(ctx context.Context, sender string) (string, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.login == sender || i.login != "" && i.now().Sub(i.requested) < loginInterval {
+	if i.login != "" && (i.login == sender || i.now().Sub(i.requested) < loginInterval) {
 		return i.login, nil
 	}
 	login, err := i.identity.Login(ctx)

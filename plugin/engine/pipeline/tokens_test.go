@@ -70,9 +70,12 @@ func TestTokenBindsTheFirstPipeline(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	r := e.request()
 	issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom", time.Now)
-	unnumbered, other, otherUser := r, r, r
-	unnumbered.Number, other.Number, otherUser.Sender = 0, 2, "mallory"
-	for name, refused := range map[string]pipeline.Request{"without a number": unnumbered, "another user": otherUser} {
+	unnumbered, other, otherUser, noUser := r, r, r, r
+	unnumbered.Number, other.Number, otherUser.Sender, noUser.Sender = 0, 2, "mallory", ""
+	for name, refused := range map[string]pipeline.Request{
+		"without a number": unnumbered, "another user": otherUser, "no user": noUser,
+	} {
+		issuer := pipeline.NewTokenIssuer(e.store, e.ci, e.probes, "custom", time.Now) // does not know our login yet
 		if _, err := issuer.Token(t.Context(), refused); !errors.Is(err, autobuild.ErrForbidden) {
 			t.Errorf("%s: got %v, want ErrForbidden", name, err)
 		}
