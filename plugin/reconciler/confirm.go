@@ -21,6 +21,9 @@ const (
 	// A list is suspicious if it lacks at least minMissing of the known refs of one kind, and at least
 	// half of them. An empty page with status 200 looks so.
 	minMissing = 5
+	// maxFailures is the number of requests in a row that find the provider unavailable, after which a
+	// poll sends no more. Fewer may be the fault of single refs.
+	maxFailures = 3
 )
 
 // differences are the refs whose entry in a list differs from the stored state. A list is no evidence:
@@ -109,6 +112,7 @@ func (p *poll) confirm(ctx context.Context, commits autobuild.Commits, d differe
 		)
 	}
 	confirmed = append(confirmed, deleted...)
+	p.more = p.more && len(confirmed) > 0 // else a further poll would request the same refs again
 	slices.SortFunc(confirmed, byAge)
 	return confirmed
 }
@@ -121,20 +125,24 @@ func plural(kind autobuild.RefKind) string {
 }
 
 // request requests refs one by one, and returns those whose state is not the stored one. It stores the
-// error of a ref, and goes on unless the next request would fail, too.
+// error of a ref, and goes on unless the next request would probably fail, too.
 func (p *poll) request(
 	ctx context.Context, commits autobuild.Commits, refs []autobuild.MissedPush,
 ) []autobuild.MissedPush {
 	var confirmed []autobuild.MissedPush
 	for _, m := range refs {
-		if isOutage(p.err) || ctx.Err() != nil {
+		if isRefusal(p.err) || p.failures >= maxFailures || ctx.Err() != nil {
 			break
 		}
 		head, err := commits.Resolve(ctx, p.hook.Repository, m.Ref)
 		if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
 			p.err = fmt.Errorf("%s: %w", m.Ref.Full(), err)
+			if errors.Is(err, autobuild.ErrUnavailable) {
+				p.failures++
+			}
 			continue
 		}
+		p.failures = 0
 		if head.Hash != m.Known.Head {
 			confirmed = append(confirmed, autobuild.MissedPush{Ref: m.Ref, Known: m.Known, Head: head})
 		}
@@ -142,11 +150,11 @@ func (p *poll) request(
 	return confirmed
 }
 
-// isOutage reports whether an error affects every request to the repository.
-func isOutage(err error) bool {
+// isRefusal reports whether the provider refuses every request to the repository.
+func isRefusal(err error) bool {
 	var limited *autobuild.RateLimitError
 	return errors.As(err, &limited) || errors.Is(err, autobuild.ErrUnauthorized) ||
-		errors.Is(err, autobuild.ErrForbidden) || errors.Is(err, autobuild.ErrUnavailable)
+		errors.Is(err, autobuild.ErrForbidden)
 }
 
 // reportListing logs a suspicious list of refs, and stores it for the repository's page.

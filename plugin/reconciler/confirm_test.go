@@ -229,8 +229,9 @@ func TestARefThatCannotBeRequestedDelaysOnlyItself(t *testing.T) {
 		err    error
 		builds int
 	}{
-		"one ref":    {errors.New("400 Bad Request"), 1},
-		"rate limit": {limited, 0},
+		"one ref":            {errors.New("400 Bad Request"), 1},
+		"always 500 for one": {fmt.Errorf("500 Internal Server Error: %w", autobuild.ErrUnavailable), 1},
+		"rate limit":         {limited, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newEnv(t)
@@ -250,6 +251,24 @@ func TestARefThatCannotBeRequestedDelaysOnlyItself(t *testing.T) {
 				t.Errorf("builds after the outage: got %d, want 2", n)
 			}
 		})
+	}
+}
+
+// Several failures in a row are an outage: the poll sends no more requests.
+func TestAnOutageEndsThePoll(t *testing.T) {
+	w := newEnv(t)
+	w.Automate("r/app", plannertest.TagRule("/.*/", "{sourceref}"))
+	w.tags(6, w.Commit("main", "A"))
+	lists := w.editLists()
+	lists.resolve = map[autobuild.Ref]error{}
+	for i := range 4 {
+		lists.resolve[plannertest.Tag(fmt.Sprintf("v%02d", i))] = autobuild.ErrUnavailable
+	}
+	if err := w.Poll(t.Context(), w.Hook); !errors.Is(err, autobuild.ErrUnavailable) {
+		t.Errorf("poll: got error %v, want ErrUnavailable", err)
+	}
+	if n := len(w.Builds()); n != 0 {
+		t.Errorf("builds: got %d, want 0", n)
 	}
 }
 
