@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"slipway/config"
@@ -13,6 +14,7 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/catalog"
 	"slipway/plugin/credentials"
+	"slipway/plugin/engine/embedded"
 	"slipway/plugin/engine/inrepo"
 )
 
@@ -110,7 +112,7 @@ func (d stored) webhooks(ctx context.Context) []Finding {
 		name := h.Repository.FullName
 		f := Finding{Check: "webhook", Note: name + " delivers"}
 		switch {
-		case !usable[h.Repository.ID]:
+		case !usable[repositoryOf(h.Repository)]:
 			f.Note = name + ": nothing is built, because no linked account can read it"
 		case h.State == autobuild.HookPolled:
 			f.Note = fmt.Sprintf("%s is polled every %s: %s", name, d.config.PollInterval, h.Problem)
@@ -124,8 +126,13 @@ func (d stored) webhooks(ctx context.Context) []Finding {
 	return all
 }
 
-// usableRepositories returns the ids of the repositories with an automated build whose account can be used.
-func (d stored) usableRepositories(ctx context.Context) (map[string]bool, error) {
+// A repositoryKey identifies a repository. Two source providers can use the same id.
+type repositoryKey struct{ provider, id string }
+
+func repositoryOf(r autobuild.Repository) repositoryKey { return repositoryKey{r.ProviderID, r.ID} }
+
+// usableRepositories returns the repositories with an automated build whose account can be used.
+func (d stored) usableRepositories(ctx context.Context) (map[repositoryKey]bool, error) {
 	accounts, err := d.store.Accounts(ctx)
 	if err != nil {
 		return nil, err
@@ -138,10 +145,10 @@ func (d stored) usableRepositories(ctx context.Context) (map[string]bool, error)
 	for _, a := range accounts {
 		byID[a.ID] = a
 	}
-	usable := map[string]bool{}
+	usable := map[repositoryKey]bool{}
 	for _, b := range builds {
 		if byID[b.AccountID].Stopped() == "" {
-			usable[b.Repository.ID] = true
+			usable[repositoryOf(b.Repository)] = true
 		}
 	}
 	return usable, nil
@@ -156,9 +163,14 @@ func (d stored) runnerVersions(ctx context.Context) []Finding {
 	return compareVersions(config.Version, versions)
 }
 
-// compareVersions returns one finding for each engine and other version of its steps.
+// compareVersions returns one finding for each engine and other version of its steps. It is a note and no
+// problem, because the gateway may have been upgraded since that build. The embedded engine is left out: its
+// step is the gateway's program.
 func compareVersions(own string, versions []autobuild.RunnerVersion) []Finding {
 	type step struct{ engine, version string }
+	versions = slices.DeleteFunc(slices.Clone(versions), func(v autobuild.RunnerVersion) bool {
+		return v.Engine == embedded.Name
+	})
 	var all []Finding
 	seen := map[step]bool{}
 	for _, v := range versions {
@@ -169,9 +181,8 @@ func compareVersions(own string, versions []autobuild.RunnerVersion) []Finding {
 		seen[key] = true
 		all = append(all, Finding{
 			Check: "versions",
-			Err: fmt.Errorf("%s: the build step of build %d had version %s, and this gateway has %s", v.Engine, v.Build,
-				v.Version, own),
-			Fix: "use the step's image of the gateway's version",
+			Note: fmt.Sprintf("%s: the build step of build %d had version %s, and this gateway has %s: "+
+				"use the step's image of the gateway's version", v.Engine, v.Build, v.Version, own),
 		})
 	}
 	if len(all) == 0 && len(versions) > 0 {

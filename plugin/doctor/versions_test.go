@@ -8,7 +8,7 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// G6: build steps of another version than the gateway's are a problem, named once for each engine.
+// G6: build steps of another version than the gateway's are named, once for each engine.
 func TestCompareVersions(t *testing.T) {
 	step := func(engine, version string, build int64) autobuild.RunnerVersion {
 		return autobuild.RunnerVersion{Engine: engine, Version: version, Build: build}
@@ -17,13 +17,14 @@ func TestCompareVersions(t *testing.T) {
 		steps []autobuild.RunnerVersion
 		want  []string
 	}{
-		"no build yet": {nil, nil},
-		"the same":     {[]autobuild.RunnerVersion{step("drone", "1", 3)}, []string{"✓ versions     the last build steps have the gateway's version, 1"}},
+		"no build yet":  {nil, nil},
+		"only embedded": {[]autobuild.RunnerVersion{step("embedded", "0", 3)}, nil},
+		"the same":      {[]autobuild.RunnerVersion{step("drone", "1", 3)}, []string{"✓ versions     the last build steps have the gateway's version, 1"}},
 		"another one": {
-			[]autobuild.RunnerVersion{step("drone", "0", 3), step("drone", "0", 4), step("embedded", "1", 5), step("own", "2", 6)},
+			[]autobuild.RunnerVersion{step("drone", "0", 3), step("drone", "0", 4), step("embedded", "0", 5), step("own", "2", 6)},
 			[]string{
-				"✕ versions     drone: the build step of build 3 had version 0, and this gateway has 1: use the step's image of the gateway's version",
-				"✕ versions     own: the build step of build 6 had version 2, and this gateway has 1: use the step's image of the gateway's version",
+				"✓ versions     drone: the build step of build 3 had version 0, and this gateway has 1: use the step's image of the gateway's version",
+				"✓ versions     own: the build step of build 6 had version 2, and this gateway has 1: use the step's image of the gateway's version",
 			},
 		},
 	} {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/pipeline"
@@ -130,10 +131,12 @@ func (e *Engine) Fix(ctx context.Context) error {
 // inspectSettings checks the settings of the builder repository.
 func (e *Engine) inspectSettings(r repo) []pipeline.Finding {
 	timeout := pipeline.Finding{Subject: "timeout"}
-	if limit := e.client.timeoutOf(r); limit.TooShort() {
+	limit := e.client.timeoutOf(r)
+	if limit.TooShort() {
 		timeout.Problem, timeout.Fixable = limit.Problem(), true
 	} else {
-		timeout.Good = fmt.Sprintf("%s allows %d minutes, a build takes at most %s", r.FullName, r.Timeout, limit.Ours)
+		timeout.Good = fmt.Sprintf("%s allows %d minutes, a build takes at most %s",
+			r.FullName, limit.Theirs/time.Minute, limit.Ours)
 	}
 	previous := pipeline.Finding{Subject: "previous pipelines"}
 	if slices.Contains(r.CancelPrevious, event) {

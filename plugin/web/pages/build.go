@@ -111,7 +111,9 @@ func (p *Pages) loadAttempts(c *gin.Context, content *buildPage) error {
 		}
 		content.Attempts = append(content.Attempts, row)
 	}
-	content.Skew = versionSkew(p.Version, content.Shown.RunnerVersion)
+	if !content.Shown.ClaimedAt.Before(p.started) { // an earlier step may have had the version of an earlier gateway
+		content.Skew = versionSkew(p.Version, content.Shown.RunnerVersion)
+	}
 	if content.Shown.Number == 0 || c.GetHeader("X-Part") == "build-head" {
 		return nil // the script refreshes only the head, every two seconds, so the log is not read
 	}

@@ -36,7 +36,8 @@ type Options struct {
 // Pages serves the pages. It is safe for concurrent use.
 type Pages struct {
 	Options
-	views views
+	views   views
+	started time.Time
 }
 
 // New parses the templates.
@@ -47,7 +48,7 @@ func New(o Options) (*Pages, error) {
 	if o.Recheck == 0 {
 		o.Recheck = 30 * time.Second
 	}
-	p := &Pages{Options: o}
+	p := &Pages{Options: o, started: o.Now()}
 	var err error
 	p.views, err = parse(o.Now)
 	return p, err

@@ -4,8 +4,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"slipway/plugin/autobuild"
+	"slipway/plugin/web/pages"
 	"slipway/plugin/web/pages/pagestest"
 )
 
@@ -48,5 +50,18 @@ func TestABuildShowsTheVersionOfAnotherStep(t *testing.T) {
 		if got := strings.Contains(words(r.main()), text); got != want {
 			t.Errorf("version %q: got the warning %t, want %t", version, got, want)
 		}
+	}
+	s.Clock.Pass(time.Hour)
+	upgraded, err := pages.New(s.Pages.Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Store.SetRunnerVersion(t.Context(), s.Broken.ID, 1, "0.0.9"); err != nil {
+		t.Fatal(err)
+	}
+	s.Pages = upgraded
+	r := newEnv(s.Sample).get(t, pagestest.Reader, path(s.Broken, ""))
+	if text := words(r.main()); strings.Contains(text, "The build step has version") {
+		t.Errorf("build of an earlier gateway: got %s, want no warning", text)
 	}
 }
