@@ -68,7 +68,7 @@ func (p *Pages) showAutomatedBuild(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := p.takeResult(c, resultHookSecret, resultToken)
+	r, err := p.takeResult(c)
 	if err != nil {
 		return err
 	}

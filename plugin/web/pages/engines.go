@@ -88,7 +88,7 @@ func viewLevel(ctx context.Context, e Engine) levelView {
 // showEngines shows the engines. It inspects a CI's server only if the query asks for it: the script
 // loads that part after the page, and without a script a link does.
 func (p *Pages) showEngines(c *gin.Context) error {
-	r, err := p.takeResult(c, resultEnvironment)
+	r, err := p.takeResult(c)
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func (p *Pages) once(handler httpx.HandlerFunc) httpx.HandlerFunc {
 		if c.Request.PostForm.Get(formKeyField) == "" {
 			return handler(c)
 		}
-		c.Set(formIDName, formID(c.Request.URL.Path, c.Request.PostForm))
+		c.Set(formIDName, formID(session.ID(c), c.Request.URL.Path, c.Request.PostForm))
 		claimed, location, err := p.claimForm(c.Request.Context(), c)
 		if err != nil {
 			return err
@@ -78,10 +78,10 @@ func (p *Pages) once(handler httpx.HandlerFunc) httpx.HandlerFunc {
 	}
 }
 
-// formID identifies a sent form: its address, its key and all of its values. A form that is changed and sent
-// again with the same key is another one.
-func formID(path string, form url.Values) string {
-	sum := sha256.Sum256([]byte(path + "\x00" + form.Encode()))
+// formID identifies a sent form: its session, its address, its key and all of its values. A form that is changed
+// and sent again with the same key is another one.
+func formID(sessionID, path string, form url.Values) string {
+	sum := sha256.Sum256([]byte(sessionID + "\x00" + path + "\x00" + form.Encode()))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -161,6 +161,7 @@ const (
 // A formResult is the result of a posted form, for the page that its redirect leads to.
 type formResult struct {
 	Kind     resultKind
+	Page     string       `json:",omitempty"` // path of the only page that shows it; empty = it has a page of its own
 	Title    string       `json:",omitempty"`
 	Advice   []string     `json:",omitempty"`
 	Link     string       `json:",omitempty"`
@@ -172,6 +173,9 @@ type formResult struct {
 // redirectResult stores the result of the request's form, and redirects to a page that shows it. fragment is
 // the id of an element of that page, or "".
 func (p *Pages) redirectResult(c *gin.Context, where, fragment string, r formResult) error {
+	if where != resultsPath {
+		r.Page = where
+	}
 	text, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode the result of a form: %w", err)
@@ -196,9 +200,9 @@ func (p *Pages) redirectResult(c *gin.Context, where, fragment string, r formRes
 // resultsPath is the start of the addresses of results with a page of their own.
 const resultsPath = "/results/"
 
-// takeResult returns the result in the query of a request, once, if it has the kind. Otherwise it returns the
-// zero value.
-func (p *Pages) takeResult(c *gin.Context, kinds ...resultKind) (formResult, error) {
+// takeResult returns the result in the query of a request, once. It returns the zero value if the result is for
+// another page: a person who may see a secret here need not have that right there.
+func (p *Pages) takeResult(c *gin.Context) (formResult, error) {
 	key := c.Query("result")
 	if key == "" || len(key) > maxKey {
 		return formResult{}, nil
@@ -211,12 +215,10 @@ func (p *Pages) takeResult(c *gin.Context, kinds ...resultKind) (formResult, err
 		return formResult{}, err
 	}
 	r, err := decodeResult(stored)
-	for _, kind := range kinds {
-		if r.Kind == kind {
-			return r, err
-		}
+	if err != nil || r.Page != c.Request.URL.Path {
+		return formResult{}, err
 	}
-	return formResult{}, err
+	return r, nil
 }
 
 func decodeResult(stored secret.Secret) (r formResult, err error) {

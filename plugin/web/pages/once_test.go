@@ -226,7 +226,7 @@ func TestADoubleClickCreatesOnce(t *testing.T) {
 		if s.post(t, form.role, form.path, changed...); created()-before != 2 {
 			t.Errorf("%s with a changed value: got %d created, want 2", route, created()-before)
 		}
-		// Another person's form is another form, and so is one without a key.
+		// A form without a key is a new one each time.
 		s.post(t, form.role, form.path, append(form.values, "duplicate", "yes")...)
 		s.post(t, form.role, form.path, append(form.values, "duplicate", "yes")...)
 		if got := created() - before; got != 4 {
@@ -250,4 +250,47 @@ func TestAFormThatWasNotHandledCanBeSentAgain(t *testing.T) {
 	}
 	s.Services.Fail(nil)
 	s.post(t, autobuild.RoleAdmin, "/automated-builds/new", values...).want(t, http.StatusSeeOther)
+}
+
+// Each person's form is another one, also with the same key and values.
+func TestAKeyCountsForOneSession(t *testing.T) {
+	s := newEnv(pagestest.Open(t))
+	form := acceptedForms(s)["/automated-builds/:id/start"]
+	values := append(form.values, "key", "shared")
+	first := s.post(t, autobuild.RoleAdmin, form.path, values...).Header.Get("Location")
+	second := s.post(t, pagestest.Writer, form.path, values...).Header.Get("Location")
+	if first == "" || second == "" || first == second {
+		t.Errorf("builds of two people: got %q and %q, want two builds", first, second)
+	}
+}
+
+// A secret is shown on the page of its form only.
+func TestAResultIsShownOnItsPageOnly(t *testing.T) {
+	s := newEnv(pagestest.Open(t))
+	if err := s.Store.SetPipelineToken(t.Context(), s.App.ID, "hash", "alice"); err != nil {
+		t.Fatal(err)
+	}
+	app, worker := "/automated-builds/"+s.App.ID, "/automated-builds/"+s.Worker.ID
+	secretOf := func(page string) string {
+		h, err := s.Store.HookOf(t.Context(), map[string]autobuild.Repository{
+			app: s.App.Repository, worker: s.Worker.Repository,
+		}[page])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.Secret.Reveal()
+	}
+	for _, row := range []struct {
+		page string
+		want bool
+	}{{worker, true}, {app, false}} {
+		answer := s.post(t, autobuild.RoleAdmin, worker+"/secret")
+		_, query, _ := strings.Cut(answer.Header.Get("Location"), "?")
+		query, _, _ = strings.Cut(query, "#")
+		r := s.get(t, autobuild.RoleAdmin, row.page+"?"+query)
+		r.want(t, http.StatusOK)
+		if got := strings.Contains(r.Text, secretOf(row.page)); got != row.want {
+			t.Errorf("%s: got its secret shown %t, want %t", row.page, got, row.want)
+		}
+	}
 }
