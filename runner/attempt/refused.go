@@ -61,7 +61,7 @@ func testFiles(c checkout, folder string) (found []string, err error) {
 func (j *job) checkPointers(ctx context.Context, r buildkit.Request) error {
 	found, err := lfspointer.Find(ctx, r.Context, r.Dockerfile)
 	switch {
-	case errors.Is(err, fs.ErrPermission): // another attempt reads the same files
+	case errors.Is(err, fs.ErrPermission): // another attempt finds the same directory
 		return failed(reasonConfig, err)
 	case err != nil || len(found) == 0:
 		return err

@@ -29,7 +29,8 @@ const enough = 100
 
 // Find returns the pointers in a build context, sorted, as paths within it. It returns at most 100. It leaves
 // out the files that the ignore file of the Dockerfile, or else of the context, leaves out, as BuildKit does.
-// It follows no links.
+// It follows no links, and leaves out unreadable files: the build itself fails if it needs one. An unreadable
+// directory is an error that wraps fs.ErrPermission.
 func Find(ctx context.Context, contextDir, dockerfile string) ([]string, error) {
 	all, err := buildcontext.Open(contextDir, nil)
 	if err != nil {
@@ -51,11 +52,14 @@ func Find(ctx context.Context, contextDir, dockerfile string) ([]string, error) 
 		if len(found) == enough {
 			return fs.SkipAll
 		}
-		if is, err := isPointer(sent, path, entry); err != nil || !is {
-			return err
+		is, err := isPointer(sent, path, entry)
+		if is {
+			found = append(found, path)
 		}
-		found = append(found, path)
-		return nil
+		if errors.Is(err, fs.ErrPermission) {
+			return nil
+		}
+		return err
 	})
 	if err != nil && !errors.Is(err, fs.SkipAll) {
 		return nil, fmt.Errorf("look for Git LFS pointers: %w", err)

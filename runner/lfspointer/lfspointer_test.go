@@ -3,10 +3,12 @@ package lfspointer_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"slipway/runner/lfspointer"
 )
@@ -69,6 +71,47 @@ func TestALinkOutOfTheContextIgnoresNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"model.bin"}, got); diff != "" {
+		t.Errorf("pointers (-want +got):\n%s", diff)
+	}
+}
+
+// The build needs no file that no step copies.
+func TestUnreadableFilesAreLeftOut(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a/closed", "b"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(pointer), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(dir, "a/closed"), 0); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // the thread ends with this goroutine
+		const nobody = 65534
+		if os.Geteuid() == 0 {
+			err = unix.Setfsuid(nobody) // root may read every file
+		}
+		if err == nil {
+			got, err = lfspointer.Find(t.Context(), dir, filepath.Join(dir, "Dockerfile"))
+		}
+	}()
+	<-done
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"b"}, got); diff != "" {
 		t.Errorf("pointers (-want +got):\n%s", diff)
 	}
 }
