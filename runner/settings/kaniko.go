@@ -49,6 +49,7 @@ type kanikoValues struct {
 func kanikoTable() table.Table[stepReader] {
 	return slices.Concat(
 		kanikoImageTable(),
+		kanikoBuildTable(),
 		kanikoFileTable(),
 		kanikoTLSTable(),
 		kanikoUnusedTable(),
@@ -57,19 +58,16 @@ func kanikoTable() table.Table[stepReader] {
 }
 
 func kanikoImageTable() table.Table[stepReader] {
-	k := func(field func(*kanikoValues) *bool) table.Setter[stepReader] {
-		return table.Bool(func(r *stepReader) *bool { return field(&r.kaniko) })
-	}
 	return table.Table[stepReader]{
 		{
 			Name: expandRepoName, Default: "false", // expandKaniko applies it before the table is read
 			Help: "true: put registry before a repo and a cache_repo without it",
-			Set:  k(func(*kanikoValues) *bool { return new(bool) }),
+			Set:  table.Bool(func(*stepReader) *bool { return new(bool) }),
 		},
 		{
 			Name: expandTagName, Default: "false",
 			Help: "true: make tags of each version in tags (v1.2.3: 1, 1.2 and 1.2.3)",
-			Set:  k(func(v *kanikoValues) *bool { return &v.expandTag }),
+			Set:  table.Bool(func(r *stepReader) *bool { return &r.kaniko.expandTag }),
 		},
 		{
 			Name: destinationsName, // expandKaniko makes repo and tags of it before the table is read
@@ -80,9 +78,20 @@ func kanikoImageTable() table.Table[stepReader] {
 			Help: "options of kaniko's executor, for example --label=a=b --single-snapshot: each becomes a setting",
 		},
 		{
+			Name: jsonKeyName, Secret: true,
+			Help: "in place of username and password: JSON key of a service account, for Google's registries",
+			Set:  table.Secret(func(r *stepReader) *secret.Secret { return &r.login.jsonKey }),
+		},
+	}
+}
+
+// kanikoBuildTable declares the build's context, cache and dates.
+func kanikoBuildTable() table.Table[stepReader] {
+	return table.Table[stepReader]{
+		{
 			Name: enableCacheName, Default: "false",
 			Help: "true: use the cache of cache_repo",
-			Set:  setTrue(k(func(v *kanikoValues) *bool { return &v.cache })), // as cache: true sets it, too
+			Set:  setTrue(table.Bool(func(r *stepReader) *bool { return &r.kaniko.cache })), // as cache: true sets it, too
 		},
 		{
 			Name: cacheRepoName, Unset: "the first repo with /cache",
@@ -99,12 +108,7 @@ func kanikoImageTable() table.Table[stepReader] {
 			Default: "false",
 			Help: "true: no file of a new layer is newer than the commit; " +
 				"the same as output: type=image,rewrite-timestamp=true",
-			Set: k(func(v *kanikoValues) *bool { return &v.reproducible }),
-		},
-		{
-			Name: jsonKeyName, Secret: true,
-			Help: "in place of username and password: JSON key of a service account, for Google's registries",
-			Set:  table.Secret(func(r *stepReader) *secret.Secret { return &r.login.jsonKey }),
+			Set: table.Bool(func(r *stepReader) *bool { return &r.kaniko.reproducible }),
 		},
 	}
 }
@@ -190,72 +194,6 @@ func setTrue(set table.Setter[stepReader]) table.Setter[stepReader] {
 		}
 		return set(r, name, text)
 	}
-}
-
-// kanikoUnusedTable declares settings that do not change the image here.
-func kanikoUnusedTable() (rows table.Table[stepReader]) {
-	const reason = "BuildKit builds the image, and not kaniko (docs/migrate-kaniko.md)"
-	for _, one := range []struct{ name, help string }{
-		{"CACHE_COPY_LAYERS", "every step is cached"},
-		{"CACHE_DIR", "use state for a cache on the agent"},
-		{"CACHE_RUN_LAYERS", "every step is cached"},
-		{"CACHE_TTL", "a cache does not expire"},
-		{"CLEANUP", "the builder's files are removed with the step"},
-		{"COMPRESSED_CACHING", "layers are not kept in memory"},
-		{"FORCE", "the step needs no container"},
-		{"IGNORE_VAR_RUN", "BuildKit makes layers of the files that RUN changes"},
-		{"IMAGE_DOWNLOAD_RETRY", "downloads are retried"},
-		{"IMAGE_FS_EXTRACT_RETRY", "downloads are retried"},
-		{"LOG_FORMAT", "the log is text"},
-		{"LOG_LEVEL", "use debug or quiet"},
-		{"LOG_TIMESTAMP", "the CI has the time of each line"},
-		{"PUSH_RETRY", "pushes are retried"},
-		{"SINGLE_SNAPSHOT", "BuildKit makes a layer of each instruction; use COPY --from of a stage for few layers"},
-		{"SKIP_PUSH_PERMISSION_CHECK", "the registry is asked while the image is built"},
-		{"SKIP_UNUSED_STAGES", "unused stages are never built"},
-		{"SNAPSHOT_MODE", "BuildKit makes layers of the files that RUN changes"},
-		{"USE_NEW_RUN", "BuildKit makes layers of the files that RUN changes"},
-		{"VERBOSITY", "use debug or quiet"},
-	} {
-		rows = append(rows, table.Row[stepReader]{
-			Name: table.Prefix + one.name, Help: "no effect: " + one.help, NoEffect: reason,
-		})
-	}
-	return rows
-}
-
-// kanikoRefusedTable declares settings that change the image or a file, and cannot be honored.
-func kanikoRefusedTable() (rows table.Table[stepReader]) {
-	for _, one := range []struct{ name, help, fix string }{
-		{
-			"IGNORE_PATH", "BuildKit cannot leave files out of a layer",
-			"remove the files in the RUN that makes them, or mount a directory there: RUN --mount=type=tmpfs,target=PATH",
-		},
-		{
-			"IGNORE_PATHS", "BuildKit cannot leave files out of a layer",
-			"remove the files in the RUN that makes them, or mount a directory there: RUN --mount=type=tmpfs,target=PATH",
-		},
-		{
-			"OCI_LAYOUT_PATH", "the step writes an OCI layout only as an archive",
-			"set output: type=oci,dest=image.tar",
-		},
-		{
-			"SKIP_DEFAULT_REGISTRY_FALLBACK", "a builder reads from the registry what its mirror does not have",
-			"remove it, and name the mirror's images in FROM",
-		},
-	} {
-		rows = append(rows, table.Row[stepReader]{
-			Name: table.Prefix + one.name,
-			Help: "an error: " + one.help + "; instead, " + one.fix,
-			Set: func(_ *stepReader, name, text string) error {
-				if on, err := table.ParseBool(name, text); err == nil && !on {
-					return nil
-				}
-				return fmt.Errorf("%s is not supported: %s: %s", name, one.help, one.fix)
-			},
-		})
-	}
-	return rows
 }
 
 // addInsecureHosts adds registries that use plain HTTP.

@@ -12,9 +12,10 @@ import (
 func (r *stepReader) noteUnused() {
 	if r.Copy.On {
 		r.noteSet("PLUGIN_PUSH_ONLY is true, so nothing is built", slices.Concat(
-			sourceTable()[:3], buildTable(), runTable(), cacheTable(), labelTable(), outputTable(), buildkitTable(),
+			withoutEnvFile(sourceTable()), buildTable(), runTable(), cacheTable(), labelTable(), outputTable(), buildkitTable(),
 			table.Within(localBuilderTable(), func(r *stepReader) *localBuilderValues { return &r.local }),
 			table.Within(stateTable(), func(r *stepReader) *State { return &r.State }),
+			kanikoBuildTable(),
 		))
 	}
 	if r.Builder != "" {
@@ -27,6 +28,11 @@ func (r *stepReader) noteUnused() {
 	if !r.Labels.Auto && r.Labels.Link != "" {
 		r.warn("PLUGIN_REPO_LINK is not used: PLUGIN_AUTO_LABEL or PLUGIN_DEFAULT_LABELS is false")
 	}
+}
+
+// withoutEnvFile returns a table without the setting env_file, which is for every step.
+func withoutEnvFile(rows table.Table[stepReader]) table.Table[stepReader] {
+	return slices.DeleteFunc(rows, func(r table.Row[stepReader]) bool { return r.Name == envFileName })
 }
 
 // noteSet notes the settings of a table that the step sets, with the reason why they have no effect.

@@ -12,6 +12,10 @@ func TestUnusedSettingsAreNamed(t *testing.T) {
 			[]string{"PLUGIN_PUSH_ONLY=true", "PLUGIN_TAGS=1", "PLUGIN_BUILD_ARGS=A=b", "PLUGIN_TARGET=release", "PLUGIN_NO_CACHE=false"},
 			"not used: PLUGIN_TARGET, PLUGIN_BUILD_ARGS; PLUGIN_PUSH_ONLY is true",
 		},
+		{
+			[]string{"PLUGIN_PUSH_ONLY=true", "PLUGIN_TAGS=1", "PLUGIN_ENABLE_CACHE=true", "PLUGIN_REPRODUCIBLE=true"},
+			"not used: PLUGIN_ENABLE_CACHE, PLUGIN_REPRODUCIBLE; PLUGIN_PUSH_ONLY is true",
+		},
 		{[]string{"PLUGIN_STATE=/cache", "PLUGIN_BUILDER=unix:///b.sock"}, "not used: PLUGIN_STATE; PLUGIN_BUILDER names a builder"},
 		{[]string{"PLUGIN_AUTO_TAG_SUFFIX=arm"}, "PLUGIN_AUTO_TAG_SUFFIX is not used: PLUGIN_AUTO_TAG is not true"},
 		{[]string{"PLUGIN_DEFAULT_TAG=edge"}, "PLUGIN_DEFAULT_TAG is not used: PLUGIN_AUTO_TAG is not true"},

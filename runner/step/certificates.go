@@ -98,7 +98,7 @@ func addCertificate(c settings.Certificate, workspace, dir string) error {
 // certificateHosts returns the names of the directories that hold the certificates of a registry. Docker Hub
 // has one name in images and another in requests.
 func certificateHosts(host string) []string {
-	if grammar.ImageHost(host) == "docker.io" {
+	if grammar.ImageHost(host) == hubHost {
 		return []string{host, "index.docker.io", "registry-1.docker.io"}
 	}
 	return []string{host}
