@@ -254,6 +254,32 @@ func TestARefThatCannotBeRequestedDelaysOnlyItself(t *testing.T) {
 	}
 }
 
+// The first poll of a hook has the baseline, also if one known ref cannot be requested. Refs that come later are
+// built.
+func TestAFailedFirstPollHasTheBaseline(t *testing.T) {
+	w := newEnv(t)
+	w.Automate("r/app", plannertest.TagRule("/.*/", "{sourceref}"))
+	w.tags(1, w.Commit("main", "A"))
+	w.PlanAll()
+	w.tags(1, w.Commit("main", "B"))
+	w.neverPolled()
+	w.editLists().resolve = map[autobuild.Ref]error{plannertest.Tag("v00"): errors.New("400 Bad Request")}
+	before := len(w.Builds())
+	pollAgain := func() {
+		hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
+		must.Succeed(t, err)
+		if err := w.Poll(t.Context(), hook); err == nil {
+			t.Error("poll: got no error, want the one of v00")
+		}
+	}
+	pollAgain()
+	w.tags(2, w.Commit("main", "C"))
+	pollAgain()
+	if n := len(w.Builds()) - before; n != 1 {
+		t.Errorf("builds after a new tag: got %d, want 1", n)
+	}
+}
+
 // Several failures in a row are an outage: the poll sends no more requests.
 func TestAnOutageEndsThePoll(t *testing.T) {
 	w := newEnv(t)

@@ -45,7 +45,12 @@ func (r *Reconciler) pollWith(ctx context.Context, p *poll) error {
 	if p.more {
 		r.o.Requests.SchedulePoll(p.hook.ID)
 	}
-	if err := r.o.Store.TouchHook(ctx, p.hook.ID, time.Time{}, r.o.Now()); err != nil {
+	return p.touch(ctx)
+}
+
+// touch stores the time of the poll.
+func (p *poll) touch(ctx context.Context) error {
+	if err := p.o.Store.TouchHook(ctx, p.hook.ID, time.Time{}, p.o.Now()); err != nil {
 		return fmt.Errorf("store the time of the poll of %s: %w", p.hook.Repository.FullName, err)
 	}
 	return nil
@@ -108,6 +113,11 @@ func (p *poll) list(
 	}
 	if err := p.o.Store.BaselineRefs(ctx, r, heads); err != nil {
 		return nil, fmt.Errorf("store the baseline of %s: %w", r.FullName, err)
+	}
+	// The poll may fail for one known ref, again and again. Without this time the next poll would take new
+	// refs for the baseline, and not build them.
+	if err := p.touch(ctx); err != nil {
+		return nil, err
 	}
 	return slices.DeleteFunc(heads, func(h autobuild.Head) bool { _, seen := known[h.Ref]; return !seen }), nil
 }
