@@ -67,4 +67,7 @@ func TestAnInvalidItemIsShownAtItsField(t *testing.T) {
 	if got := attr(byID(wrong.Page, "rules-0-platforms"), "aria-invalid"); got != "true" {
 		t.Errorf("field of the platforms: got aria-invalid %q, want true", got)
 	}
+	if byID(wrong.Page, "rules") != nil {
+		t.Error("message for all rules: got one, want it at the platforms only")
+	}
 }

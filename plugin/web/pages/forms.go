@@ -58,11 +58,18 @@ func (f *faults) add(field, message string) {
 // At returns the message for a field, or for an item of it, or "".
 func (f faults) At(field string) string {
 	for _, e := range f {
-		if e.Field == field || strings.HasPrefix(e.Field, field+"[") && strings.HasSuffix(e.Field, "]") {
+		item, of := strings.CutPrefix(e.Field, field)
+		if of && (item == "" || isIndex(item)) {
 			return sentence(e.Message)
 		}
 	}
 	return ""
+}
+
+// isIndex reports whether the end of a field's name is one index and no more, e.g. "[1]". The end of
+// rules[0].platforms[1] after "rules" is none.
+func isIndex(end string) bool {
+	return strings.HasPrefix(end, "[") && strings.IndexByte(end, ']') == len(end)-1
 }
 
 // fieldID returns the id of a field's control: rules[0].source becomes rules-0-source. An item of a list has the
