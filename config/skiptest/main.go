@@ -1,5 +1,5 @@
 // Command skiptest runs `go test`, and names the tests that were skipped. Without it, `go test` prints them only
-// with -v, between the output of all other tests. So nobody would notice a test that never runs.
+// with -v, between the output of all other tests. A test that never runs would stay unnoticed.
 //
 // Usage:
 //

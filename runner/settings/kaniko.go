@@ -89,9 +89,12 @@ func kanikoImageTable() table.Table[stepReader] {
 func kanikoBuildTable() table.Table[stepReader] {
 	return table.Table[stepReader]{
 		{
-			Name: enableCacheName, Default: "false",
-			Help: "true: use the cache of cache_repo",
-			Set:  setTrue(table.Bool(func(r *stepReader) *bool { return &r.kaniko.cache })), // as cache: true sets it, too
+			Name:    enableCacheName,
+			Default: "false",
+			Help:    "true: use the cache of cache_repo",
+			Set: setTrue(
+				table.Bool(func(r *stepReader) *bool { return &r.kaniko.cache }),
+			), // as cache: true sets it, too
 		},
 		{
 			Name: cacheRepoName, Unset: "the first repo with /cache",

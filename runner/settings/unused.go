@@ -12,7 +12,15 @@ import (
 func (r *stepReader) noteUnused() {
 	if r.Copy.On {
 		r.noteSet("PLUGIN_PUSH_ONLY is true, so nothing is built", slices.Concat(
-			withoutEnvFile(sourceTable()), buildTable(), runTable(), cacheTable(), labelTable(), outputTable(), buildkitTable(),
+			withoutEnvFile(
+				sourceTable(),
+			),
+			buildTable(),
+			runTable(),
+			cacheTable(),
+			labelTable(),
+			outputTable(),
+			buildkitTable(),
 			table.Within(localBuilderTable(), func(r *stepReader) *localBuilderValues { return &r.local }),
 			table.Within(stateTable(), func(r *stepReader) *State { return &r.State }),
 			kanikoBuildTable(),
