@@ -107,7 +107,7 @@ func (l Logins) explainRequest(err error) error {
 		return err
 	}
 	p.Login = "a credential for " + p.Host + " under Settings → Registries"
-	p.Insecure = "The registry uses plain HTTP at its credential under Settings → Registries"
+	p.Insecure = "“Insecure” at its credential under Settings → Registries"
 	if l.inRepository {
 		p.Login, p.Insecure = "PLUGIN_LOGINS", "PLUGIN_INSECURE"
 	}

@@ -143,6 +143,13 @@ func TestErrorsNameTheFix(t *testing.T) {
 				"https://registry.example.com/v2/acme/base/blobs/sha256:00: 503 Service Unavailable"),
 			"the registry registry.example.com failed: check its log",
 		},
+		"a certificate of an unknown authority": {
+			nil, nil, &registry.RequestError{
+				Operation: "push x to", Host: "registry.example.com", Image: image,
+				Err: errors.New("tls: failed to verify certificate: x509: certificate signed by unknown authority"),
+			},
+			"/registry.example.com/ca.crt, or set “Insecure” at its credential under Settings → Registries",
+		},
 		"a push without an answer": {
 			nil, nil, &registry.RequestError{
 				Operation: "push x to", Host: "registry.example.com", Image: image, Err: errors.New("dial tcp: i/o timeout"),
