@@ -75,6 +75,10 @@ func (e *env) get(t *testing.T, site int, url string) (status int, body string, 
 	if err != nil {
 		t.Fatal(err)
 	}
+	if user := request.URL.User; user != nil {
+		password, _ := user.Password()
+		request.SetBasicAuth(user.Username(), password)
+	}
 	response, err := transport.RoundTrip(request)
 	if err != nil {
 		return 0, "", err
@@ -168,6 +172,27 @@ func TestHooksGetNoTokenOfTheInstallation(t *testing.T) {
 	}
 	if status, _, err := e.get(t, 0, "https://"+upstream.Host()+"/v2/"); status != http.StatusUnauthorized {
 		t.Errorf("without the token: got %d, error %v, want 401", status, err)
+	}
+}
+
+// An insecure registry may have a certificate of its own. The proxy sends no password over plain HTTP to it.
+func TestAnInsecureRegistryWithTLSIsServed(t *testing.T) {
+	upstream := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"name":"acme/app","tags":["1.2"]}`)
+	}))
+	t.Cleanup(upstream.Close)
+	host := upstream.Listener.Addr().String()
+	served := image(host + "/acme/app")
+	served.Login.Insecure = true
+	e := newEnv(t, "https://bitbucket.org/acme/app.git", served)
+	login := e.Logins()[0]
+	address := "https://" + login.Username + ":" + login.Password.Reveal() + "@" + host + "/v2/acme/app/tags/list"
+	status, body, err := e.get(t, 0, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status != http.StatusOK || !strings.Contains(body, "1.2") {
+		t.Errorf("tags: got %d %q, want 200 and the tags of the registry", status, body)
 	}
 }
 

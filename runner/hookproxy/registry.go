@@ -49,7 +49,7 @@ func (p *Proxies) addRegistry(image Image) error {
 		return fmt.Errorf("serve the image's registry to build hooks: %w", err)
 	}
 	registryName := strings.TrimSuffix(strings.ToLower(repository.RegistryStr()), ":443")
-	config, err := registry.TLSConfig(registryName)
+	config, err := tlsConfig(registryName, image.Login.Insecure)
 	if err != nil {
 		return err
 	}
@@ -96,6 +96,20 @@ func (p *Proxies) addRegistry(image Image) error {
 		{Host: registryName, Credential: spec.Credential{Username: "build", Password: token}},
 	}
 	return nil
+}
+
+// tlsConfig returns the TLS configuration of a registry. As for the runner's own pushes, the certificate of an
+// insecure registry is not checked.
+func tlsConfig(host string, insecure bool) (*tls.Config, error) {
+	config, err := registry.TLSConfig(host)
+	if err != nil || !insecure {
+		return config, err
+	}
+	if config == nil {
+		config = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	config.InsecureSkipVerify = true
+	return config, nil
 }
 
 // allowing returns the attempt's policy, which also allows the registry itself.
