@@ -83,6 +83,7 @@ func routesByKind() map[string][]string {
 			"POST /settings/registries/:id/delete",
 			"GET /settings/engines",
 			"POST /settings/engines/:id/environment",
+			"POST /settings/engines/:id/fix",
 			"GET /settings/people",
 			"POST /settings/people/:id",
 			"POST /settings/people/:id/sessions",
