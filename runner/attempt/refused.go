@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 
@@ -13,6 +12,7 @@ import (
 	"slipway/runner/buildhooks"
 	"slipway/runner/buildkit"
 	"slipway/runner/lfspointer"
+	"slipway/runner/testfiles"
 )
 
 // checkTests fails a build that has test files beside its Dockerfile, because this version does not run them
@@ -31,11 +31,9 @@ func (j *job) checkTests(c checkout) error {
 		"or run the tests in hooks/test", strings.Join(found, ", ")))
 }
 
-// testFiles returns Docker Hub's test files in a folder of the tree. A folder that does not exist has none: a
-// hook may make it.
-// Source: https://docs.docker.com/docker-hub/repos/manage/builds/automated-testing/; Docker Hub's builder also
-// runs names with a dash.
-func testFiles(c checkout, folder string) (found []string, err error) {
+// testFiles returns the paths of the test files in a folder of the tree. A folder that does not exist has none:
+// a hook may make it.
+func testFiles(c checkout, folder string) ([]string, error) {
 	dir, err := c.tree.Directory(folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -43,17 +41,11 @@ func testFiles(c checkout, folder string) (found []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("the Dockerfile's folder %w; correct the rule's Dockerfile or context", err)
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("look for test files: %w", err)
+	found, err := testfiles.Find(dir)
+	for i, name := range found {
+		found[i] = path.Join(folder, name)
 	}
-	for _, e := range entries {
-		name := e.Name()
-		if !e.IsDir() && (strings.HasSuffix(name, ".test.yml") || strings.HasSuffix(name, "-test.yml")) {
-			found = append(found, path.Join(folder, name))
-		}
-	}
-	return found, nil
+	return found, err
 }
 
 // checkPointers fails a build whose context has pointers of Git LFS in place of files. Hooks before the build may

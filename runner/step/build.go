@@ -49,6 +49,7 @@ func (r run) buildAndPush(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	request.Registries = r.s.Registries()
+	r.noteUnusedFiles(ctx, request)
 	checks := startPreflight(ctx, r.checkLogins, r.checkImages)
 	defer checks.Cancel()
 	builder, closeBuilder, err := r.openBuilder(ctx, request)
