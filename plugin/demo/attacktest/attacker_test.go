@@ -93,6 +93,7 @@ func (e *env) fill(text string, fill map[string]string) string {
 // end waits for the final status of a commit. It returns the status and the number of the build.
 func (e *env) end(p *demotest.Project, commit string) (state string, number int64) {
 	e.T.Helper()
+	var text string
 	e.WaitUntil("commit "+commit[:12]+" has a final status", func() (bool, error) {
 		all := p.Statuses(commit)
 		if len(all) == 0 {
@@ -101,8 +102,10 @@ func (e *env) end(p *demotest.Project, commit string) (state string, number int6
 		var err error
 		state = all[0].State
 		number, err = strconv.ParseInt(path.Base(all[0].URL), 10, 64)
+		text = all[0].Description
 		return state != "INPROGRESS", err
 	})
+	e.T.Logf("build %d ended as %s: %s", number, state, text)
 	return state, number
 }
 
