@@ -258,12 +258,3 @@ func (env *Env) Serve(ctx context.Context, h http.Handler) (string, error) {
 	env.close = append(env.close, func() { server.Close() })
 	return listener.Addr().String(), nil
 }
-
-// freeAddress returns a free loopback address for the gateway, which uses it again after a restart.
-func freeAddress(ctx context.Context) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	return l.Addr().String(), l.Close()
-}
