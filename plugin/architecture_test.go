@@ -44,7 +44,7 @@ var layers = [][]string{
 	{"plugin/metrics"},
 	{"plugin/web"},
 	{"plugin/assembly"},
-	{"plugin/doctor"},
+	{"plugin/doctor", "plugin/rekey"},
 	{"plugin"},
 	{"plugin/demo"},
 }
@@ -106,6 +106,7 @@ var settled = []string{
 	"plugin",
 	"plugin/assembly",
 	"plugin/doctor",
+	"plugin/rekey",
 	"plugin/web",
 	"plugin/demo/localenv",
 	"runner",

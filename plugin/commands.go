@@ -11,6 +11,7 @@ import (
 	"slipway/config"
 	"slipway/plugin/doctor"
 	"slipway/plugin/explain"
+	"slipway/plugin/rekey"
 )
 
 // Commands returns the gateway's commands of the program.
@@ -19,6 +20,7 @@ func Commands() []*cli.Command {
 		gatewayCommand(),
 		explain.Command(),
 		doctor.Command(),
+		rekey.Command(),
 		enginesCommand(),
 		webhooksCommand(),
 		versionCommand(),

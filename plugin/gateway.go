@@ -84,6 +84,9 @@ func construct(ctx context.Context, o Options, c *closers) (*Gateway, error) {
 	if err := elector.Acquire(ctx); err != nil {
 		return nil, err
 	}
+	if _, err := b.store.ReportKeys(ctx, keysLife, true); err != nil {
+		return nil, err
+	}
 	if err := seedProvider(ctx, b); err != nil {
 		return nil, err
 	}
@@ -134,6 +137,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(g.serve)
 	group.Go(g.metricsServer.serve)
 	group.Go(func() error { return g.leader.Run(ctx) })
+	group.Go(func() error { g.reportKeys(ctx); return nil })
 	group.Go(func() error { return g.store.Tasks().Run(ctx) })
 	group.Go(func() error { return g.watcher.Run(ctx) })
 	group.Go(func() error { g.tidyWebhooks(ctx); return nil })

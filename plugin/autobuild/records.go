@@ -2,6 +2,10 @@ package autobuild
 
 import "time"
 
+// GatewayLease is the prefix of the name of the lease that each live gateway holds. The gateway's
+// name follows.
+const GatewayLease = "gateway/"
+
 // A BuildFilter selects builds, newest first. Zero fields select all builds.
 type BuildFilter struct {
 	AutomatedBuildID string

@@ -55,6 +55,7 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 	report.print(clock(ctx, c.APIURL))
 	if s != nil {
 		d := stored{config: c, store: s}
+		report.print(d.keys(ctx))
 		report.print(d.oauthClients(ctx)...)
 		report.print(d.linkedAccounts(ctx)...)
 		report.print(d.registries(ctx)...)

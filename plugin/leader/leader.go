@@ -13,12 +13,12 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"slipway/plugin/autobuild"
 )
 
-const (
-	leaderLease  = "leader"   // name of the leader lease
-	gatewayLease = "gateway/" // prefix of the name of a gateway's lease; the gateway's name follows
-)
+// leaderLease is the name of the leader lease.
+const leaderLease = "leader"
 
 // Leases stores leases in the database; *store.Store implements it. It must be safe for concurrent
 // use.
@@ -61,7 +61,7 @@ func New(o Options) *Elector {
 // Acquire acquires or renews the gateway's lease, and the leader lease if it is free. Call it
 // before any other work.
 func (e *Elector) Acquire(ctx context.Context) error {
-	if _, err := e.o.Leases.Hold(ctx, gatewayLease+e.ID(), e.o.Life); err != nil {
+	if _, err := e.o.Leases.Hold(ctx, autobuild.GatewayLease+e.ID(), e.o.Life); err != nil {
 		return fmt.Errorf("acquire the lease of this gateway: %w", err)
 	}
 	return e.acquireLeader(ctx)
@@ -114,7 +114,7 @@ func (e *Elector) release(ctx context.Context) error {
 	e.mu.Lock()
 	e.leaderUntil = time.Time{}
 	e.mu.Unlock()
-	for _, lease := range []string{leaderLease, gatewayLease + e.ID()} {
+	for _, lease := range []string{leaderLease, autobuild.GatewayLease + e.ID()} {
 		if err := e.o.Leases.Release(ctx, lease); err != nil {
 			e.o.Log.WithError(err).WithField("lease", lease).
 				Warn("lease not released; it expires by itself")
@@ -136,5 +136,5 @@ func (e *Elector) IsLeader() bool {
 // Alive reports whether the gateway with this name holds its lease. Errors are those of the
 // database.
 func (e *Elector) Alive(ctx context.Context, gateway string) (bool, error) {
-	return e.o.Leases.Held(ctx, gatewayLease+gateway)
+	return e.o.Leases.Held(ctx, autobuild.GatewayLease+gateway)
 }

@@ -21,18 +21,20 @@ func (s *Store) scanAccount(r scanner) (a autobuild.Account, err error) {
 	if err != nil {
 		return autobuild.Account{}, err
 	}
-	if a.AccessToken, err = s.unsealed("accounts", "access_token", a.ID, access); err != nil {
+	if a.AccessToken, err = s.unsealed("accounts", "access_token", access, a.ID); err != nil {
 		return autobuild.Account{}, err
 	}
-	a.RefreshToken, err = s.unsealed("accounts", "refresh_token", a.ID, refresh)
+	a.RefreshToken, err = s.unsealed("accounts", "refresh_token", refresh, a.ID)
 	return a, err
 }
 
-func (s *Store) sealTokens(id string, access, refresh secret.Secret) (sealedAccess, sealedRefresh []byte, err error) {
-	if sealedAccess, err = s.sealed("accounts", "access_token", id, access); err != nil {
+func (s *Store) sealTokens(
+	ctx context.Context, tx *sql.Tx, id string, access, refresh secret.Secret,
+) (sealedAccess, sealedRefresh []byte, err error) {
+	if sealedAccess, err = s.sealed(ctx, tx, "accounts", "access_token", access, id); err != nil {
 		return nil, nil, err
 	}
-	sealedRefresh, err = s.sealed("accounts", "refresh_token", id, refresh)
+	sealedRefresh, err = s.sealed(ctx, tx, "accounts", "refresh_token", refresh, id)
 	return sealedAccess, sealedRefresh, err
 }
 
@@ -48,12 +50,12 @@ func (s *Store) SaveAccount(ctx context.Context, a autobuild.Account) (saved aut
 	if a.State == "" {
 		a.State = autobuild.AccountLinked
 	}
-	access, refresh, err := s.sealTokens(a.ID, a.AccessToken, a.RefreshToken)
-	if err != nil {
-		return autobuild.Account{}, err
-	}
 	err = s.tx(ctx, "save account "+a.Name, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx,
+		access, refresh, err := s.sealTokens(ctx, tx, a.ID, a.AccessToken, a.RefreshToken)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx,
 			`INSERT INTO accounts (id, provider_id, kind, user_id, name, remote_id, scopes, repository, workspace,
 			access_token, refresh_token, expires_at, state, problem, linked_at, version)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1)
@@ -105,12 +107,12 @@ func (s *Store) Accounts(ctx context.Context) ([]autobuild.Account, error) {
 func (s *Store) UpdateTokens(
 	ctx context.Context, id string, version int64, access, refresh secret.Secret, expires time.Time,
 ) (a autobuild.Account, err error) {
-	sealedAccess, sealedRefresh, err := s.sealTokens(id, access, refresh)
-	if err != nil {
-		return autobuild.Account{}, err
-	}
 	err = s.tx(ctx, "update tokens of account "+id, func(tx *sql.Tx) error {
-		err := execOne(ctx, tx,
+		sealedAccess, sealedRefresh, err := s.sealTokens(ctx, tx, id, access, refresh)
+		if err != nil {
+			return err
+		}
+		err = execOne(ctx, tx,
 			`UPDATE accounts SET access_token = $3, refresh_token = $4, expires_at = $5, state = $6,
 				problem = '', version = version + 1
 			WHERE id = $1 AND version = $2`, id, version, sealedAccess, sealedRefresh, ms(expires),

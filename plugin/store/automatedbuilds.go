@@ -99,7 +99,7 @@ func (s *Store) replaceEnvironment(
 		return err
 	}
 	for name, value := range environment {
-		sealed, err := s.sealed("environment", "value", id+"/"+name, value)
+		sealed, err := s.sealed(ctx, tx, "environment", "value", value, id, name)
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func (s *Store) environment(ctx context.Context, q querier, id string) (map[stri
 	}
 	environment := make(map[string]secret.Secret, len(all))
 	for _, v := range all {
-		if environment[v.name], err = s.unsealed("environment", "value", id+"/"+v.name, v.value); err != nil {
+		if environment[v.name], err = s.unsealed("environment", "value", v.value, id, v.name); err != nil {
 			return nil, err
 		}
 	}

@@ -76,7 +76,7 @@ func (s *Store) ExtensionSecret(ctx context.Context, engine, purpose string) (va
 			return err
 		}
 		value = autobuild.NewToken()
-		sealed, err := s.sealed("extension_secrets", "value", row, value)
+		sealed, err := s.sealed(ctx, tx, "extension_secrets", "value", value, engine, purpose)
 		if err != nil {
 			return err
 		}
@@ -105,5 +105,5 @@ func (s *Store) extensionSecret(ctx context.Context, q querier, engine, purpose 
 	if err != nil {
 		return secret.Secret{}, err
 	}
-	return s.unsealed("extension_secrets", "value", engine+"/"+purpose, sealed)
+	return s.unsealed("extension_secrets", "value", sealed, engine, purpose)
 }

@@ -19,6 +19,24 @@ func Enqueue(t testing.TB, s *Store, task queue.NewTask) {
 	}
 }
 
+// SealedColumns returns the columns with sealed values, as "table.column", with the ids of their rows.
+func SealedColumns() map[string][]string {
+	all := map[string][]string{}
+	for _, c := range sealedColumns() {
+		all[c.table+"."+c.column] = c.ids
+	}
+	return all
+}
+
+// SealIn seals a value for a column.
+func SealIn(t testing.TB, s *Store, table, column string) error {
+	t.Helper()
+	return s.tx(t.Context(), "seal", func(tx *sql.Tx) error {
+		_, err := s.sealed(t.Context(), tx, table, column, secret.New("value"), "row")
+		return err
+	})
+}
+
 // DialPostgres connects like a store.
 func DialPostgres(ctx context.Context, address string) (net.Conn, error) {
 	c, err := postgresConfig(secret.New("postgres://slipway@db.example.com/slipway"))

@@ -57,11 +57,11 @@ func (s *Store) DropForm(ctx context.Context, sessionID, key string) error {
 func (s *Store) SetFormResult(
 	ctx context.Context, sessionID, key string, result secret.Secret, until time.Time,
 ) error {
-	sealed, err := s.sealed("forms", "result", sessionID+"/"+key, result)
-	if err != nil {
-		return err
-	}
 	return s.tx(ctx, "store the result of a form", func(tx *sql.Tx) error {
+		sealed, err := s.sealed(ctx, tx, "forms", "result", result, sessionID, key)
+		if err != nil {
+			return err
+		}
 		return execOne(ctx, tx, `INSERT INTO forms (session_id, form_key, location, result, expires_at)
 			VALUES ($1, $2, '', $3, $4)
 			ON CONFLICT (session_id, form_key) DO UPDATE SET result = excluded.result, expires_at = excluded.expires_at`,
@@ -104,5 +104,5 @@ func (s *Store) formResult(ctx context.Context, q querier, sessionID, key string
 	if err != nil {
 		return secret.Secret{}, err
 	}
-	return s.unsealed("forms", "result", sessionID+"/"+key, sealed)
+	return s.unsealed("forms", "result", sealed, sessionID, key)
 }

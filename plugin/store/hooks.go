@@ -25,11 +25,21 @@ func (s *Store) scanHook(r scanner) (h autobuild.Hook, err error) {
 	if err := r.Scan(fields...); err != nil {
 		return autobuild.Hook{}, err
 	}
-	if h.Secret, err = s.unsealed("hooks", "secret", h.ID, current); err != nil {
+	if h.Secret, err = s.unsealed("hooks", "secret", current, h.ID); err != nil {
 		return autobuild.Hook{}, err
 	}
-	h.PreviousSecret, err = s.unsealed("hooks", "previous_secret", h.ID, previous)
+	h.PreviousSecret, err = s.unsealed("hooks", "previous_secret", previous, h.ID)
 	return h, err
+}
+
+func (s *Store) sealHook(
+	ctx context.Context, tx *sql.Tx, id string, current, previous secret.Secret,
+) (sealedCurrent, sealedPrevious []byte, err error) {
+	if sealedCurrent, err = s.sealed(ctx, tx, "hooks", "secret", current, id); err != nil {
+		return nil, nil, err
+	}
+	sealedPrevious, err = s.sealed(ctx, tx, "hooks", "previous_secret", previous, id)
+	return sealedCurrent, sealedPrevious, err
 }
 
 // SaveHook creates a hook with its secrets, or replaces it if h.ID is set, and returns it as
@@ -40,19 +50,15 @@ func (s *Store) SaveHook(ctx context.Context, h autobuild.Hook) (saved autobuild
 	if h.ID == "" {
 		h.ID = newID()
 	}
-	current, err := s.sealed("hooks", "secret", h.ID, h.Secret)
-	if err != nil {
-		return autobuild.Hook{}, err
-	}
-	previous, err := s.sealed("hooks", "previous_secret", h.ID, h.PreviousSecret)
-	if err != nil {
-		return autobuild.Hook{}, err
-	}
 	err = s.tx(ctx, "save hook of "+h.Repository.FullName, func(tx *sql.Tx) error {
 		if err := ensureRepository(ctx, tx, h.Repository); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx,
+		current, previous, err := s.sealHook(ctx, tx, h.ID, h.Secret, h.PreviousSecret)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx,
 			`INSERT INTO hooks (id, account_id, provider_id, repository_id, remote_id, secret, previous_secret,
 				previous_until, state, problem, polled_at, delivered_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -139,22 +145,18 @@ func (s *Store) SetListingProblem(ctx context.Context, id, problem string) error
 func (s *Store) ReplaceHookSecret(
 	ctx context.Context, h autobuild.Hook, next secret.Secret, until time.Time,
 ) (autobuild.Hook, error) {
-	current, err := s.sealed("hooks", "secret", h.ID, next)
-	if err != nil {
-		return autobuild.Hook{}, fmt.Errorf("seal the secret of hook %s: %w", h.ID, err)
-	}
-	previous, err := s.sealed("hooks", "previous_secret", h.ID, h.Secret)
-	if err != nil {
-		return autobuild.Hook{}, fmt.Errorf("seal the previous secret of hook %s: %w", h.ID, err)
-	}
 	var replaced autobuild.Hook
-	err = s.tx(ctx, "replace hook secret", func(tx *sql.Tx) error {
+	err := s.tx(ctx, "replace hook secret", func(tx *sql.Tx) error {
 		stored, err := s.scanHook(tx.QueryRowContext(ctx, selectHook+` WHERE h.id = $1`, h.ID))
 		if err != nil {
 			return err
 		}
 		if stored.SecretVersion != h.SecretVersion {
 			return fmt.Errorf("hook %s: another process replaced its secret: %w", h.ID, autobuild.ErrConflict)
+		}
+		current, previous, err := s.sealHook(ctx, tx, h.ID, next, h.Secret)
+		if err != nil {
+			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE hooks SET secret = $2, previous_secret = $3, previous_until = $4,
 			secret_version = secret_version + 1 WHERE id = $1`, h.ID, current, previous, ms(until))

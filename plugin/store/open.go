@@ -158,12 +158,12 @@ func (s *Store) openReadOnly(ctx context.Context, o Options) (err error) {
 // checkKey checks that the key can decrypt the stored secrets. With a wrong key the gateway would
 // start, and then fail at each linked account and each registry.
 func (s *Store) checkKey(ctx context.Context) error {
-	const place = "instance/value/key_check"
 	return s.tx(ctx, "check key", func(tx *sql.Tx) error {
 		var sealed []byte
 		err := tx.QueryRowContext(ctx, `SELECT value FROM instance WHERE name = 'key_check'`).Scan(&sealed)
 		if errors.Is(err, sql.ErrNoRows) {
-			if sealed, err = s.sealer.Seal(place, secret.New(newID())); err != nil {
+			sealed, err = s.sealer.Seal(s.sealer.Newest().ID, keyCheckPlace, secret.New(newID()))
+			if err != nil {
 				return err
 			}
 			_, err = tx.ExecContext(ctx, `INSERT INTO instance (name, value) VALUES ('id', $1), ('key_check', $2)`,
@@ -173,7 +173,7 @@ func (s *Store) checkKey(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := s.sealer.Open(place, sealed); err != nil {
+		if _, err := s.sealer.Open(keyCheckPlace, sealed); err != nil {
 			return fmt.Errorf("the key file does not belong to this database: use its original key file: %w", err)
 		}
 		return nil

@@ -15,7 +15,7 @@ func (s *Store) scanProvider(r scanner) (p autobuild.Provider, err error) {
 	if err := r.Scan(&p.ID, &p.Kind, &p.Name, &p.WebURL, &p.APIURL, &p.ClientID, &sealed); err != nil {
 		return autobuild.Provider{}, err
 	}
-	p.ClientSecret, err = s.unsealed("providers", "client_secret", p.ID, sealed)
+	p.ClientSecret, err = s.unsealed("providers", "client_secret", sealed, p.ID)
 	return p, err
 }
 
@@ -25,12 +25,12 @@ func (s *Store) SaveProvider(ctx context.Context, p autobuild.Provider) (saved a
 	if p.ID == "" {
 		p.ID = newID()
 	}
-	sealed, err := s.sealed("providers", "client_secret", p.ID, p.ClientSecret)
-	if err != nil {
-		return autobuild.Provider{}, err
-	}
 	err = s.tx(ctx, "save provider "+p.Name, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx,
+		sealed, err := s.sealed(ctx, tx, "providers", "client_secret", p.ClientSecret, p.ID)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx,
 			`INSERT INTO providers (id, kind, name, web_url, api_url, client_id, client_secret, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, name = excluded.name,

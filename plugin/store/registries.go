@@ -19,7 +19,7 @@ func (s *Store) scanRegistry(r scanner) (g autobuild.Registry, err error) {
 		return autobuild.Registry{}, err
 	}
 	g.AutomatedBuildID = boundTo.String
-	g.Password, err = s.unsealed("registries", "password", g.ID, sealed)
+	g.Password, err = s.unsealed("registries", "password", sealed, g.ID)
 	return g, err
 }
 
@@ -33,10 +33,6 @@ func (s *Store) SaveRegistry(ctx context.Context, r autobuild.Registry) (saved a
 	if r.Purpose == "" {
 		r.Purpose = autobuild.RegistryPush
 	}
-	sealed, err := s.sealed("registries", "password", r.ID, r.Password)
-	if err != nil {
-		return autobuild.Registry{}, err
-	}
 	boundTo := sql.NullString{String: r.AutomatedBuildID, Valid: r.AutomatedBuildID != ""}
 	err = s.tx(ctx, "save registry "+r.Host, func(tx *sql.Tx) error {
 		if boundTo.Valid {
@@ -44,7 +40,11 @@ func (s *Store) SaveRegistry(ctx context.Context, r autobuild.Registry) (saved a
 				return fmt.Errorf("automated build %s: %w", r.AutomatedBuildID, err)
 			}
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO registries
+		sealed, err := s.sealed(ctx, tx, "registries", "password", r.Password, r.ID)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO registries
 			(id, host, purpose, automated_build_id, username, password, insecure, checked_at, problem)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 			ON CONFLICT (id) DO UPDATE SET host = excluded.host, purpose = excluded.purpose,

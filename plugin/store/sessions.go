@@ -15,15 +15,15 @@ func (s *Store) CreateSession(ctx context.Context, se autobuild.Session) error {
 	if se.CreatedAt.IsZero() {
 		se.CreatedAt = s.Now()
 	}
-	access, refresh, err := s.sealGrant(se.ID, se.Grant)
-	if err != nil {
-		return err
-	}
 	return s.tx(ctx, "create session", func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE expires_at <= $1`, ms(s.Now())); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx,
+		access, refresh, err := s.sealGrant(ctx, tx, se.ID, se.Grant)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx,
 			`INSERT INTO sessions (id, user_id, created_at, expires_at, access_token, refresh_token, token_expires_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)`, se.ID, se.UserID, ms(se.CreatedAt), ms(se.ExpiresAt), access,
 			refresh, ms(se.Grant.ExpiresAt))
@@ -107,15 +107,15 @@ func (s *Store) SessionCounts(ctx context.Context) (map[string]int, error) {
 
 // SaveOAuthFlow stores a flow that has started. It also deletes expired flows.
 func (s *Store) SaveOAuthFlow(ctx context.Context, f autobuild.OAuthFlow) error {
-	sealed, err := s.sealed("oauth_flows", "code_verifier", f.State, f.CodeVerifier)
-	if err != nil {
-		return err
-	}
 	return s.tx(ctx, "save OAuth flow", func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM oauth_flows WHERE expires_at <= $1`, ms(s.Now())); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx,
+		sealed, err := s.sealed(ctx, tx, "oauth_flows", "code_verifier", f.CodeVerifier, f.State)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx,
 			`INSERT INTO oauth_flows (state, browser_id, provider_id, user_id, code_verifier, return_to, expires_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)`, f.State, f.BrowserID, f.ProviderID, f.UserID, sealed, f.ReturnTo,
 			ms(f.ExpiresAt))
@@ -136,7 +136,7 @@ func (s *Store) TakeOAuthFlow(ctx context.Context, stateHash string) (f autobuil
 	if err != nil {
 		return autobuild.OAuthFlow{}, err
 	}
-	if f.CodeVerifier, err = s.unsealed("oauth_flows", "code_verifier", f.State, sealed); err != nil {
+	if f.CodeVerifier, err = s.unsealed("oauth_flows", "code_verifier", sealed, f.State); err != nil {
 		return autobuild.OAuthFlow{}, fmt.Errorf("take OAuth flow: %w", err)
 	}
 	return f, nil
@@ -162,18 +162,20 @@ func (s *Store) session(ctx context.Context, q querier, sessionID string) (se au
 	if err != nil {
 		return autobuild.Session{}, err
 	}
-	if se.Grant.AccessToken, err = s.unsealed("sessions", "access_token", se.ID, access); err != nil {
+	if se.Grant.AccessToken, err = s.unsealed("sessions", "access_token", access, se.ID); err != nil {
 		return autobuild.Session{}, err
 	}
-	se.Grant.RefreshToken, err = s.unsealed("sessions", "refresh_token", se.ID, refresh)
+	se.Grant.RefreshToken, err = s.unsealed("sessions", "refresh_token", refresh, se.ID)
 	return se, err
 }
 
-func (s *Store) sealGrant(sessionID string, g autobuild.Grant) (access, refresh []byte, err error) {
-	if access, err = s.sealed("sessions", "access_token", sessionID, g.AccessToken); err != nil {
+func (s *Store) sealGrant(
+	ctx context.Context, tx *sql.Tx, sessionID string, g autobuild.Grant,
+) (access, refresh []byte, err error) {
+	if access, err = s.sealed(ctx, tx, "sessions", "access_token", g.AccessToken, sessionID); err != nil {
 		return nil, nil, err
 	}
-	refresh, err = s.sealed("sessions", "refresh_token", sessionID, g.RefreshToken)
+	refresh, err = s.sealed(ctx, tx, "sessions", "refresh_token", g.RefreshToken, sessionID)
 	return access, refresh, err
 }
 
@@ -182,12 +184,12 @@ func (s *Store) sealGrant(sessionID string, g autobuild.Grant) (access, refresh 
 // is no longer at g.Version, because another process replaced it. It returns ErrNotFound if the
 // session has ended.
 func (s *Store) UpdateGrant(ctx context.Context, sessionID string, g autobuild.Grant) (autobuild.Grant, error) {
-	access, refresh, err := s.sealGrant(sessionID, g)
-	if err != nil {
-		return autobuild.Grant{}, err
-	}
-	err = s.tx(ctx, "update the grant of a session", func(tx *sql.Tx) error {
-		err := execOne(ctx, tx, `UPDATE sessions SET access_token = $3, refresh_token = $4, token_expires_at = $5,
+	err := s.tx(ctx, "update the grant of a session", func(tx *sql.Tx) error {
+		access, refresh, err := s.sealGrant(ctx, tx, sessionID, g)
+		if err != nil {
+			return err
+		}
+		err = execOne(ctx, tx, `UPDATE sessions SET access_token = $3, refresh_token = $4, token_expires_at = $5,
 			grant_version = grant_version + 1
 			WHERE id = $1 AND grant_version = $2`, sessionID, g.Version, access, refresh, ms(g.ExpiresAt))
 		if !errors.Is(err, autobuild.ErrNotFound) {

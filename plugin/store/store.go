@@ -15,7 +15,6 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store/queue"
 	"slipway/plugin/store/seal"
@@ -123,17 +122,6 @@ func queryAll[T any](
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// sealed encrypts the value of a secret column. The place (table, column, row) binds it to its
-// row.
-func (s *Store) sealed(table, column, row string, v secret.Secret) ([]byte, error) {
-	return s.sealer.Seal(table+"/"+column+"/"+row, v)
-}
-
-// unsealed decrypts a value that sealed returned for the same place.
-func (s *Store) unsealed(table, column, row string, value []byte) (secret.Secret, error) {
-	return s.sealer.Open(table+"/"+column+"/"+row, value)
 }
 
 // execOne runs a statement that must change a row. It returns ErrNotFound if no row changed.

@@ -2,8 +2,6 @@ package seal
 
 import (
 	"bufio"
-	"bytes"
-	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -21,9 +19,9 @@ const maxKeyFile = 64 << 10
 // LoadOrCreate reads the key file at path. If the file does not exist and create is true, it
 // creates one with mode 0600. It refuses a file that other users may read or change.
 //
-// Each line has one key, as "id base64", for example "1 q83vEj...=". The id is from 1 to 255. Seal
-// uses the last key; the others only open older values. Empty lines and lines that begin with # are
-// ignored.
+// Each line has one key, as "id base64", for example "1 q83vEj...=". The id is from 1 to 255. The
+// last key is the newest; a database that still uses another one changes to it with AddKey's
+// caller, "slipway rekey". Empty lines and lines that begin with # are ignored.
 func LoadOrCreate(path string, create bool) (*Sealer, error) {
 	s, err := load(path)
 	if !create || !errors.Is(err, fs.ErrNotExist) {
@@ -36,6 +34,10 @@ func LoadOrCreate(path string, create bool) (*Sealer, error) {
 }
 
 func load(path string) (*Sealer, error) {
+	path, err := filepath.Abs(path) // it is read again later
+	if err != nil {
+		return nil, fmt.Errorf("key file: %w", err)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("key file: %w", err)
@@ -53,12 +55,13 @@ func load(path string) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", path, err)
 	}
+	s.path, s.loaded = path, stamp{info}
 	return s, nil
 }
 
 func parse(r io.Reader) (*Sealer, error) {
 	keys := map[byte][]byte{}
-	current := byte(0)
+	newest := byte(0)
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
@@ -72,7 +75,7 @@ func parse(r io.Reader) (*Sealer, error) {
 		if keys[id] != nil {
 			return nil, fmt.Errorf("line %d: duplicate key id %d", n, id)
 		}
-		keys[id], current = key, id
+		keys[id], newest = key, id
 	}
 	if err := lines.Err(); err != nil {
 		return nil, err
@@ -80,7 +83,7 @@ func parse(r io.Reader) (*Sealer, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("it contains no key")
 	}
-	return New(current, keys)
+	return New(newest, keys)
 }
 
 // parseLine parses one line. Its errors never contain the line, because it is a key.
@@ -100,12 +103,9 @@ func parseLine(line string) (byte, []byte, error) {
 // createFile creates the complete file or none, and never replaces an existing one: a value sealed
 // with a lost key can never be opened.
 func createFile(path string) error {
-	key := make([]byte, KeySize)
-	_, _ = rand.Read(key) // never fails
-	var content bytes.Buffer
-	fmt.Fprintf(&content,
-		"# Opens the secrets in Slipway's database. Keep a copy apart from the database's backups.\n")
-	fmt.Fprintf(&content, "1 %s\n", base64.StdEncoding.EncodeToString(key))
+	content := "# Opens the secrets in Slipway's database. Keep a copy apart from the database's backups.\n" + newLine(
+		1,
+	)
 
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".key-*") // mode 0600
@@ -113,7 +113,7 @@ func createFile(path string) error {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
-	if _, err := f.Write(content.Bytes()); err != nil {
+	if _, err := f.WriteString(content); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {

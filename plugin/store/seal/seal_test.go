@@ -26,7 +26,7 @@ func sealer(t *testing.T, current byte, keys map[byte][]byte) *seal.Sealer {
 
 func TestS1ASealedValueOpensInItsPlaceOnly(t *testing.T) {
 	s := sealer(t, 1, map[byte][]byte{1: key(1)})
-	sealed, err := s.Seal("accounts/access_token/a", secret.New("t0ken"))
+	sealed, err := s.Seal(1, "accounts/access_token/a", secret.New("t0ken"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestS1ASealedValueOpensInItsPlaceOnly(t *testing.T) {
 	if sealed[0] != 1 {
 		t.Fatalf("first byte of the sealed value: got %v, want 1", sealed[0])
 	}
-	if again, _ := s.Seal("accounts/access_token/a", secret.New("t0ken")); bytes.Equal(sealed, again) {
+	if again, _ := s.Seal(1, "accounts/access_token/a", secret.New("t0ken")); bytes.Equal(sealed, again) {
 		t.Error("seal one value twice: got equal results, want different ones")
 	}
 	if got, err := s.Open("accounts/access_token/a", sealed); err != nil || got.Reveal() != "t0ken" {
@@ -61,7 +61,7 @@ func TestS1ASealedValueOpensInItsPlaceOnly(t *testing.T) {
 
 func TestAnEmptySecretIsSealedAsNil(t *testing.T) {
 	s := sealer(t, 1, map[byte][]byte{1: key(1)})
-	sealed, err := s.Seal("t/c/r", secret.Secret{})
+	sealed, err := s.Seal(1, "t/c/r", secret.Secret{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestAnEmptySecretIsSealedAsNil(t *testing.T) {
 	if !got.IsZero() {
 		t.Errorf("opened value: got %v, want zero", got)
 	}
-	if _, err := s.Seal("", secret.New("x")); err == nil {
+	if _, err := s.Seal(1, "", secret.New("x")); err == nil {
 		t.Error("seal without a place: got no error, want one")
 	}
 }
@@ -83,8 +83,8 @@ func TestAnEmptySecretIsSealedAsNil(t *testing.T) {
 func TestOldKeysStillOpen(t *testing.T) {
 	old := sealer(t, 1, map[byte][]byte{1: key(1)})
 	both := sealer(t, 2, map[byte][]byte{1: key(1), 2: key(2)})
-	before, _ := old.Seal("t/c/r", secret.New("value"))
-	after, _ := both.Seal("t/c/r", secret.New("value"))
+	before, _ := old.Seal(1, "t/c/r", secret.New("value"))
+	after, _ := both.Seal(2, "t/c/r", secret.New("value"))
 	for _, sealed := range [][]byte{before, after} {
 		got, err := both.Open("t/c/r", sealed)
 		if err != nil {
@@ -99,6 +99,9 @@ func TestOldKeysStillOpen(t *testing.T) {
 	}
 	if _, err := old.Open("t/c/r", after); !errors.Is(err, seal.ErrUnknownKey) {
 		t.Errorf("open: got error %v, want ErrUnknownKey", err)
+	}
+	if _, err := old.Seal(2, "t/c/r", secret.New("value")); !errors.Is(err, seal.ErrUnknownKey) {
+		t.Errorf("seal: got error %v, want ErrUnknownKey", err)
 	}
 }
 
@@ -132,7 +135,7 @@ func TestTheKeyFileIsCreatedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed, _ := first.Seal("t/c/r", secret.New("value"))
+	sealed, _ := first.Seal(1, "t/c/r", secret.New("value"))
 	got, err := second.Open("t/c/r", sealed)
 	if err != nil {
 		t.Fatal(err)
@@ -184,7 +187,7 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestS1TheLastKeyOfTheFileSeals(t *testing.T) {
+func TestS1TheLastKeyOfTheFileIsTheNewest(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "k")
 	lines := "# old\n1 " + base64.StdEncoding.EncodeToString(
 		key(1),
@@ -198,7 +201,7 @@ func TestS1TheLastKeyOfTheFileSeals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sealed, _ := s.Seal("t/c/r", secret.New("value")); sealed[0] != 9 {
-		t.Errorf("id of the sealing key: got %d, want 9", sealed[0])
+	if newest := s.Newest().ID; newest != 9 {
+		t.Errorf("newest key: got %d, want 9", newest)
 	}
 }
