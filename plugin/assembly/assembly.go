@@ -20,7 +20,9 @@ const Executable = "/proc/self/exe"
 
 // Database returns the store options that locate the database of an installation.
 func Database(c config.Gateway) store.Options {
-	return store.Options{Path: filepath.Join(c.Data, "slipway.db"), Postgres: c.Database}
+	return store.Options{
+		Path: filepath.Join(c.Data, "slipway.db"), Postgres: c.Database, Program: config.Version,
+	}
 }
 
 // OpenReadOnly opens the database beside a running or stopped gateway, for a command that only

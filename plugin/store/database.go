@@ -29,6 +29,7 @@ type database struct {
 	read    *sql.DB
 	lock    *os.File // locks the SQLite file for this process
 	clock   clock
+	program string // version of this program; empty = unknown
 
 	// lockWriters blocks a transaction until no other one writes. It is nil for SQLite, which has one
 	// connection that writes.
@@ -67,11 +68,7 @@ func (d *database) migrate(ctx context.Context) error {
 		return fmt.Errorf("migrations: %w", err)
 	}
 	if current > target {
-		return fmt.Errorf(
-			"schema version is %d, this program supports %d: run the newer version of Slipway that upgraded the database",
-			current,
-			target,
-		)
+		return d.schemaError(ctx, current, target)
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrations: %w", err)
@@ -90,11 +87,7 @@ func (d *database) checkSchema(ctx context.Context) error {
 		return fmt.Errorf("migrations: %w", err)
 	}
 	if current != target {
-		return fmt.Errorf(
-			"schema version is %d, this program supports %d: run the same version as the gateway, and start an upgraded gateway once",
-			current,
-			target,
-		)
+		return d.schemaError(ctx, current, target)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type Options struct {
 	// may have the same name at the same time, because a starting gateway takes over the tasks
 	// of an earlier one with its name at once. Empty = a new name.
 	Gateway string
+	Program string             // version of this program, for messages; empty = unknown
 	Now     func() time.Time   // nil = time.Now for SQLite, the server's clock for PostgreSQL
 	Log     logrus.FieldLogger // for errors of the task table; nil = no logs
 	// Commit is called before and after each commit, with the name of the operation. Tests stop
@@ -72,7 +73,7 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	if s.database, err = openDatabase(o); err != nil {
 		return err
 	}
-	s.now = o.Now
+	s.program, s.now = o.Program, o.Now
 	if s.now == nil {
 		s.now = s.clock.now
 	}
@@ -83,6 +84,9 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	if err := s.openCodec(); err != nil {
+		return err
+	}
+	if err := s.recordProgram(ctx, o.Program); err != nil {
 		return err
 	}
 	s.tasks = queue.New(
@@ -112,7 +116,7 @@ func (s *Store) openBeside(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	s.now = o.Now
+	s.program, s.now = o.Program, o.Now
 	if s.now == nil {
 		s.now = s.clock.now
 	}
@@ -145,6 +149,10 @@ func OpenReadOnly(ctx context.Context, o Options) (*Store, error) {
 
 func (s *Store) openReadOnly(ctx context.Context, o Options) (err error) {
 	if s.read, err = connectReadOnly(o); err != nil {
+		return err
+	}
+	s.program = o.Program
+	if err := s.checkReadable(ctx); err != nil {
 		return err
 	}
 	if err := s.openCodec(); err != nil {

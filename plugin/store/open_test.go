@@ -110,8 +110,8 @@ func TestADatabaseOfANewerVersionIsRejected(t *testing.T) {
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "newer version") {
-		t.Errorf(`open: got error %v, want an error with "newer version"`, err)
+	if _, err := open(t, dir); err == nil || !strings.Contains(err.Error(), "a newer version of Slipway") {
+		t.Errorf(`open: got error %v, want an error with "a newer version of Slipway"`, err)
 	}
 }
 

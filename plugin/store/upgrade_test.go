@@ -1,14 +1,8 @@
 package store_test
 
 import (
-	"database/sql"
-	"encoding/base64"
-	"encoding/json"
-	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,26 +13,13 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/credentials"
 	"slipway/plugin/store"
-	"slipway/plugin/store/seal"
 	"slipway/plugin/store/storetest"
 )
-
-// stored is the content of a database that an earlier version wrote, with rows in every table, at the
-// time at which storetest.Clock starts.
-const stored = "testdata/upgrade/version5"
-
-// A table is one table of that database. A value is a string, a number, a boolean, null, or
-// {"base64": "..."} for bytes.
-type table struct {
-	Name    string   `json:"name"`
-	Columns []string `json:"columns"`
-	Rows    [][]any  `json:"rows"`
-}
 
 func TestAnEarlierDatabaseIsUpgraded(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) {
 		path, clock := filepath.Join(t.TempDir(), "slipway.db"), storetest.NewClock()
-		fill(t, "sqlite", path, goose.DialectSQLite3)
+		fill(t, "sqlite", path, goose.DialectSQLite3, firstStored)
 		later := func(t *testing.T, s *store.Store) {
 			clock.Add(48 * time.Hour)
 			checkPruning(t, s)
@@ -56,107 +37,13 @@ func TestAnEarlierDatabaseIsUpgraded(t *testing.T) {
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
 		address, clock := storetest.PostgresAddress(t), storetest.NewClock()
-		fill(t, "pgx", address.Reveal(), goose.DialectPostgres)
+		fill(t, "pgx", address.Reveal(), goose.DialectPostgres, firstStored)
 		s := storetest.OpenPostgresAt(t, address, storedKey(t), clock.Now)
 		checkUpgraded(t, s)
 		useUpgraded(t, s)
 		clock.Add(48 * time.Hour)
 		checkPruning(t, s)
 	})
-}
-
-// storedKey returns the key of the stored database. It sets the file mode, which Git does not
-// store.
-func storedKey(t *testing.T) *seal.Sealer {
-	t.Helper()
-	text, err := os.ReadFile(stored + ".key")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "secret.key")
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sealer, err := seal.LoadOrCreate(path, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sealer
-}
-
-// fill creates a database with the schema of version 5 and the stored rows.
-func fill(t *testing.T, driver, address string, dialect goose.Dialect) {
-	t.Helper()
-	db, err := sql.Open(driver, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	before, err := goose.NewProvider(dialect, db, os.DirFS("migrations"), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := before.UpTo(t.Context(), 5); err != nil {
-		t.Fatal(err)
-	}
-	for _, one := range storedTables(t) {
-		if len(one.Rows) == 0 {
-			t.Errorf("rows of %s: got none, want some to upgrade", one.Name)
-		}
-		execute(t, db, `DELETE FROM `+one.Name) // the first migration inserts counters
-		places := make([]string, len(one.Columns))
-		for i := range places {
-			places[i] = fmt.Sprintf("$%d", i+1)
-		}
-		columns, values := strings.Join(one.Columns, ", "), strings.Join(places, ", ")
-		insert := fmt.Sprintf(`INSERT INTO %s (%s) VALUES (%s)`, one.Name, columns, values)
-		for _, row := range one.Rows {
-			if _, err := db.ExecContext(t.Context(), insert, row...); err != nil {
-				t.Fatalf("%s: %v", insert, err)
-			}
-		}
-	}
-}
-
-func storedTables(t *testing.T) (all []table) {
-	t.Helper()
-	f, err := os.Open(stored + ".json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	d := json.NewDecoder(f)
-	d.UseNumber()
-	if err := d.Decode(&all); err != nil {
-		t.Fatal(err)
-	}
-	for _, one := range all {
-		for _, row := range one.Rows {
-			for i := range row {
-				row[i] = columnOf(t, row[i])
-			}
-		}
-	}
-	return all
-}
-
-func columnOf(t *testing.T, value any) any {
-	t.Helper()
-	switch value := value.(type) {
-	case json.Number:
-		n, err := value.Int64()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	case map[string]any:
-		data, err := base64.StdEncoding.DecodeString(fmt.Sprint(value["base64"]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return data
-	}
-	return value
 }
 
 // checkUpgraded reads the stored rows, and compares them with the documented result of the upgrade.
