@@ -80,6 +80,7 @@ func TestStepBuildsAndPushesWithItsOwnBuilder(t *testing.T) {
 		t.Errorf("tag latest: got %v, want %v", got, digest)
 	}
 	runnertest.CheckHas(t, "the log", string(out), digest)
+	runnertest.CheckHas(t, "the times in the log", string(out), ", cleanup ") // the end of the step's own builder
 	if got := greeting(t, e); got != "hello\n" || strings.Contains(string(out), "password-canary") {
 		t.Errorf("greeting: got %q, want hello, and no password in the output:\n%s", got, out)
 	}

@@ -231,3 +231,20 @@ func TestTheErrorOfABuilderIsText(t *testing.T) {
 		}
 	}
 }
+
+// A builder whose state another process uses has an error of its own, so that its step can take another state.
+func TestALockedStateIsNamed(t *testing.T) {
+	for code, want := range map[int]bool{process.ExitStateLocked: true, 1: false} {
+		builder, err := process.StartBuilder(
+			shell(fmt.Sprintf("echo 'level=error msg=used'; exit %d", code)),
+			func(string) {},
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = builder.WaitReady(t.Context())
+		if got := errors.Is(err, process.ErrStateLocked); got != want {
+			t.Errorf("exit code %d: got error %v, want ErrStateLocked: %t", code, err, want)
+		}
+	}
+}

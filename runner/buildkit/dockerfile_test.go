@@ -106,8 +106,12 @@ func TestADDOfAGitRepositoryAtACommit(t *testing.T) {
 		),
 	)
 	r.Image, r.BuildArgs = serveRegistry(t)+"/acme/app", map[string]string{"COMMIT": first}
-	if _, err := client.Build(t.Context(), r); err == nil {
-		t.Error("a private repository without a credential: got no error, want one")
+	_, err := client.Build(t.Context(), r)
+	if err == nil {
+		t.Fatal("a private repository without a credential: got no error, want one")
+	}
+	if line := err.Error(); !strings.Contains(line, "; exit status 128") || strings.Contains(line, "\n") {
+		t.Errorf("error of git: got %q, want one line with git's words", line)
 	}
 	credential := sourcetest.Credential()
 	header := "basic " + basic(credential.Username, credential.Password.Reveal())

@@ -23,7 +23,7 @@ func TestCommonMistakes(t *testing.T) {
 		wants      []string
 	}{
 		"missing source": {
-			dockerfile: "FROM scratch\nCOPY absent dir/ /\n", line: 2,
+			dockerfile: "FROM scratch\nCOPY absent dir/ /\n", line: 2, files: map[string]string{"dir/a": ""},
 			wants: []string{"COPY absent: no such file or directory in the build context", "check the path"},
 		},
 		"missing source of ADD": {

@@ -37,7 +37,11 @@ func TestDirectoriesOfKilledStepsAreRemoved(t *testing.T) {
 	if err := os.Mkdir(foreign, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	sweepDirs(below)
+	_, remove, err := MakeTempDir(below)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer remove()
 	for dir, want := range map[string]bool{killed: false, running: true, young: true, foreign: true} {
 		_, err := os.Stat(dir)
 		if got := err == nil; got != want {

@@ -103,6 +103,8 @@ func TestHostsAndTheBaseImage(t *testing.T) {
 func TestLabelsOfEverySetting(t *testing.T) {
 	got := readPlugin(t, "PLUGIN_LABEL=a=1", `PLUGIN_LABELS=["b=1,2"]`, `PLUGIN_CUSTOM_LABELS={"c":"x=y"}`,
 		"PLUGIN_LABEL_SCHEMA=vendor=Acme", "PLUGIN_REPO_LINK=https://x")
+	checkSame(t, "a label without a value", readPlugin(t, "PLUGIN_LABELS=noeq,a=1").Labels.Named,
+		map[string]string{"noeq": "", "a": "1"})
 	want := settings.Labels{
 		Named:  map[string]string{"a": "1", "b": "1,2", "c": "x=y"},
 		Schema: map[string]string{"vendor": "Acme"},
