@@ -12,9 +12,10 @@ type Place struct {
 	Certs    string
 	Mirror   string // what sets a mirror of Docker Hub; empty = none, or the registry has no mirror
 	Proxy    string // what sets an HTTP proxy
-	// Docker is the change that makes an image have Docker's media types; empty = it has them.
+	// Docker is the change that makes an image, or a cache, have Docker's media types; empty = it has them.
 	Docker string
-	Reads  bool // the registry is read, not written
+	Reads  bool // an image is read, not written
+	API    bool // no image is read or written: a login is checked at the registry's API
 }
 
 // Fix returns the fix for a failure, or "" for KindOther.
@@ -25,8 +26,7 @@ func (k Kind) Fix(p Place) string {
 	case KindNoRepository:
 		return p.fixMissing()
 	case KindTooLarge:
-		return fmt.Sprintf("%s, or a proxy before it, limits the size of uploads: raise its limit "+
-			"(nginx: client_max_body_size), or make the layers of the image smaller", p.Host)
+		return p.fixTooLarge()
 	case KindTooMany:
 		fix := fmt.Sprintf("%s limits requests: wait, or set a login (%s)", p.Host, p.Login)
 		if p.Mirror != "" {
@@ -67,15 +67,27 @@ func (k Kind) Fix(p Place) string {
 }
 
 func (p Place) fixMissing() string {
+	if p.API {
+		return fmt.Sprintf("%s does not answer as a registry does (/v2/): correct %s", p.Host, p.Image)
+	}
 	if p.Reads {
 		return "correct " + p.Image + ", and its tag"
 	}
 	return fmt.Sprintf("create the repository at %s, or correct %s", p.Host, p.Image)
 }
 
+func (p Place) fixTooLarge() string {
+	limit, smaller := "uploads", ", or make the layers of the image smaller"
+	if p.Reads || p.API {
+		limit, smaller = "requests", ""
+	}
+	return fmt.Sprintf("%s, or a proxy before it, limits the size of %s: raise its limit "+
+		"(nginx: client_max_body_size)%s; if it is the wrong registry, correct %s", p.Host, limit, smaller, p.Image)
+}
+
 func (p Place) fixManifest() string {
 	if p.Docker == "" {
-		return fmt.Sprintf("the registry %s does not accept the image's manifest: check its log, or correct %s",
+		return fmt.Sprintf("the registry %s does not accept the manifest: check its log, or correct %s",
 			p.Host, p.Image)
 	}
 	return fmt.Sprintf("the registry %s may not know manifests of OCI: %s", p.Host, p.Docker)

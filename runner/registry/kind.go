@@ -64,6 +64,7 @@ func kindOfStatus(err error, text string) Kind {
 			strings.Contains(response.Request.URL.Path, "/manifests/")
 	} else if found := statusInText().FindStringSubmatch(text); found != nil {
 		status, _ = strconv.Atoi(found[1] + found[2]) // the expression matches only digits
+		manifest = manifestInText().MatchString(text)
 	}
 	switch {
 	case status == http.StatusUnauthorized:
@@ -78,6 +79,8 @@ func kindOfStatus(err error, text string) Kind {
 		return KindNoRepository
 	case status == http.StatusMethodNotAllowed:
 		return KindUnimplemented
+	case status == http.StatusRequestTimeout:
+		return KindNoAnswer
 	case status == http.StatusRequestEntityTooLarge:
 		return KindTooLarge
 	case status == http.StatusTooManyRequests:
@@ -90,6 +93,9 @@ func kindOfStatus(err error, text string) Kind {
 
 // isTagError reports whether a registry refused the name of a tag, for example because tags cannot change.
 func isTagError(response *transport.Error) bool {
+	if response == nil { // the error is a text of BuildKit
+		return false
+	}
 	for _, d := range response.Errors {
 		if d.Code == transport.TagInvalidErrorCode {
 			return true
@@ -104,6 +110,11 @@ var statusInText = sync.OnceValue(func() *regexp.Regexp {
 		`(?s)unexpected status (?:code |from [A-Z]+ request to \S+: |.{0,80}?: )([1-5]\d\d)\b|` +
 			`(?:invalid response status|returned error:) ([1-5]\d\d)\b`,
 	)
+})
+
+// manifestInText matches the request for a manifest that BuildKit pushes, for example of a cache.
+var manifestInText = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`from PUT request to \S+/manifests/`)
 })
 
 // A textKind is an expression for the text of an error.
@@ -130,6 +141,8 @@ var textKinds = sync.OnceValue(func() (all []textKind) {
 		{KindDenied, `: denied: `},
 		{KindNoRepository, `(?i)name_unknown|name unknown|manifest_unknown|manifest unknown|: not found$|` +
 			`repository .{0,100}does not exist|repository name not known`},
+		// BuildKit leaves out the status of a response in the registry's form.
+		{KindManifest, `(?i)error writing manifest blob: .{0,200}(?:manifest[ _]invalid|unsupported|media ?type|schema)`},
 	} {
 		all = append(all, textKind{row.kind, regexp.MustCompile(row.text)})
 	}

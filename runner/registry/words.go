@@ -27,7 +27,7 @@ func Words(err error) string {
 	status := fmt.Sprintf("%d %s", response.StatusCode, http.StatusText(response.StatusCode))
 	var all []string
 	for _, d := range response.Errors {
-		all = append(all, strings.TrimSuffix(string(d.Code)+": "+d.Message, ": "))
+		all = append(all, strings.Trim(string(d.Code)+": "+d.Message, ": ")) // one of them may be empty
 	}
 	if len(all) == 0 { // the body is in no field
 		_, body, _ := strings.Cut(response.Error(), status+": ")

@@ -80,17 +80,6 @@ func (loopbackOnly) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// runOn runs the step with a network of its own, without a builder's build.
-func (e *env) runOn(network http.RoundTripper, s settings.Plugin) (log string, err error) {
-	e.t.Helper()
-	var out bytes.Buffer
-	err = step.Run(e.t.Context(), step.Options{
-		Settings: s, Output: &out, Backoff: runnertest.NoBackoff, Transport: network,
-		Dial: func(context.Context, string, identity.Identity) (publish.Builder, error) { return e.Builder, nil },
-	})
-	return out.String(), err
-}
-
 // fixed is an environment.
 type fixed []string
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -121,8 +122,10 @@ func (r run) explainBuildRequest(ctx context.Context, err error) error {
 		return err
 	}
 	host := grammar.ImageHost(used.Image)
-	if cache := r.cacheAt(used.Image); cache != "" && !used.Base {
-		return withFix(fmt.Errorf("cache %s: %w", used.Image, err), r.place(host, cache))
+	if setting, attrs := r.cacheAt(used.Image); setting != "" && !used.Base {
+		p := r.place(host, setting)
+		p.Docker = dockerTypesOfCache(setting, attrs)
+		return withFix(fmt.Errorf("cache %s of %s: %w", used.Image, setting, err), p)
 	}
 	p := r.place(host, "the image's name in the Dockerfile")
 	p.Reads = true
@@ -144,24 +147,36 @@ func (r run) firstCache() (logins.Request, bool) {
 	return logins.Request{}, false
 }
 
-// cacheAt returns the setting of a cache in a repository, or "" if no cache is there.
-func (r run) cacheAt(image string) string {
-	has := func(caches []spec.Cache) bool {
-		for _, c := range caches {
+// cacheAt returns the setting of a cache in a repository, and its attributes; "" = no cache is there.
+func (r run) cacheAt(image string) (setting string, attrs map[string]string) {
+	for _, row := range []struct {
+		setting string
+		caches  []spec.Cache
+	}{
+		{"PLUGIN_CACHE_TO (or PLUGIN_CACHE)", r.s.Build.CacheTo},
+		{"PLUGIN_CACHE_FROM (or PLUGIN_CACHE)", r.s.Build.CacheFrom},
+	} {
+		for _, c := range row.caches {
 			ref, err := registry.ParseReference(c.Attrs["ref"])
 			if err == nil && (strings.HasPrefix(ref, image+":") || strings.HasPrefix(ref, image+"@")) {
-				return true
+				return row.setting, c.Attrs
 			}
 		}
-		return false
 	}
-	switch {
-	case has(r.s.Build.CacheTo):
-		return "PLUGIN_CACHE_TO (or PLUGIN_CACHE)"
-	case has(r.s.Build.CacheFrom):
-		return "PLUGIN_CACHE_FROM (or PLUGIN_CACHE)"
+	return "", nil
+}
+
+// dockerTypesOfCache returns the change of a setting that makes a cache have Docker's media types, or "" if it
+// has them.
+func dockerTypesOfCache(setting string, attrs map[string]string) string {
+	change := "for those of Docker, set oci-mediatypes=false"
+	if on, err := strconv.ParseBool(attrs["oci-mediatypes"]); err == nil && !on {
+		return ""
 	}
-	return ""
+	if on, err := strconv.ParseBool(attrs["image-manifest"]); err == nil && on {
+		change += " and image-manifest=false"
+	}
+	return change + " in " + setting
 }
 
 // withWords adds the registry's own words about a base image, if the error lacks them. BuildKit asks with

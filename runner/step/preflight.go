@@ -113,7 +113,9 @@ func (r run) checkLogins(ctx context.Context) error {
 				registry.Words(refused.Err),
 			))
 		case err != nil && ctx.Err() == nil:
-			err = withFix(err, r.place(grammar.ImageHost(l.Host), l.Origin))
+			p := r.place(grammar.ImageHost(l.Host), l.Origin)
+			p.API = true
+			err = withFix(err, p)
 			r.log.Line("note: the login of %s was not checked: %v", l.Origin, text.FirstLine(err.Error()))
 		}
 	}
