@@ -28,6 +28,7 @@ type BuildError struct {
 	Excerpt  string // the lines around Line, marked; may be empty
 	Limit    string // the limit that the build met, with its setting (cgroup.Counters.Reason, DiskFull); may be empty
 	Reason   string // a sentence about a common mistake, in place of the text of Err; may be empty
+	Right    string // the right that RUN asks for and the build does not have, for example network.host; may be empty
 	Err      error
 }
 

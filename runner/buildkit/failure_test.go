@@ -143,7 +143,12 @@ func TestDockerfileFaults(t *testing.T) {
 			dockerfile: "FROM scratch\n",
 			want:       "no Dockerfile Containerfile",
 		},
-		"empty":            {dockerfile: "\n", want: "file with no instructions", line: 1},
+		"empty": {dockerfile: "\n", want: "file with no instructions", line: 1},
+		"a right": {
+			dockerfile: shellStage + "RUN --network=host true\n",
+			want:       "the right network.host (--network=host)",
+		},
+		"another right":    {dockerfile: shellStage + "RUN --security=insecure true\n", want: "(--security=insecure)"},
 		"unknown platform": {dockerfile: "FROM --platform=$x scratch\n", want: "platform", line: 1},
 	}
 	for name, c := range cases {

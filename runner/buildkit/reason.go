@@ -17,6 +17,7 @@ import (
 	"github.com/moby/patternmatcher"
 
 	"slipway/runner/buildcontext"
+	"slipway/runner/spec"
 )
 
 // maxRead bounds the part of a Dockerfile that is read to explain an error, in bytes.
@@ -36,6 +37,11 @@ func (r Request) reason(e *BuildError, runc string) string {
 		return runReason(e, runc)
 	}
 	text := e.Err.Error()
+	if found := missingRight().FindStringSubmatch(text); found != nil {
+		e.Right = found[1]
+		return fmt.Sprintf("a RUN asks for the right %s (%s), and this build does not have it: remove that flag",
+			e.Right, flagOf(e.Right))
+	}
 	if found := missingSource().FindStringSubmatch(text); found != nil {
 		return r.missingReason(strings.TrimPrefix(found[1], "/"), e.Line)
 	}
@@ -67,6 +73,19 @@ var missingStage = lazyRegexp(`target stage "([^"]+)" could not be found`)
 // unknownStage matches BuildKit's error for an image of Docker Hub without an account in its name. It may be
 // the misspelled name of a stage.
 var unknownStage = lazyRegexp(`failed to resolve source metadata for docker\.io/library/([^:@/\s]+):latest: `)
+
+// missingRight matches BuildKit's error for a RUN with a right that the client did not ask for. The error has no
+// line of the Dockerfile.
+// Source: https://github.com/moby/buildkit/blob/v0.33.1/util/entitlements/entitlements.go (Check)
+var missingRight = lazyRegexp(`\b(network\.host|security\.insecure) is not allowed$`)
+
+// flagOf returns the flag of RUN that asks for a right.
+func flagOf(right string) string {
+	if right == spec.AllowInsecure {
+		return "--security=insecure"
+	}
+	return "--network=host"
+}
 
 // missingReason explains that a source of COPY or ADD is not there. The source is a path without a slash at
 // its beginning.

@@ -3,6 +3,7 @@ package step
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -180,7 +181,10 @@ const notGranted = "is not allowed by build daemon configuration"
 
 // explainBuildError adds the fix to a build that failed for other reasons than its Dockerfile.
 func (r run) explainBuildError(ctx context.Context, err error) error {
+	var failed *buildkit.BuildError
 	switch {
+	case errors.As(err, &failed) && failed.Right != "":
+		return fmt.Errorf("%w, or %s", err, r.rightsFix(failed.Right))
 	case buildkit.CommandFailed(err):
 		return err
 	case strings.Contains(err.Error(), notGranted):
@@ -202,6 +206,15 @@ func (r run) explainBuildError(ctx context.Context, err error) error {
 		err,
 		cmp.Or(env.ToMap(r.o.Environ)["TMPDIR"], "/tmp"),
 	)
+}
+
+// rightsFix returns the change of settings that gives a build a right.
+func (r run) rightsFix(right string) string {
+	fix := fmt.Sprintf("add %s to allow (PLUGIN_ALLOW)", right)
+	if r.s.Builder == "" {
+		fix += ", and set PLUGIN_BUILDER to a BuildKit that grants it (the step's own builder grants no rights)"
+	}
+	return fix
 }
 
 // quietLimit bounds the lines of a failed build that the log shows, in bytes.

@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 
 	"slipway/config/identity"
+	"slipway/runner/buildkit"
 	"slipway/runner/publish"
 	"slipway/runner/runnertest"
 	"slipway/runner/settings"
@@ -133,4 +134,15 @@ func TestACheckOfADockerfile(t *testing.T) {
 	if got := e.Registry.Tags(); got != "" {
 		t.Errorf("tags: got %q, want none", got)
 	}
+}
+
+// A RUN that asks for a right gets the setting that gives it.
+func TestAMissingRightNamesTheSetting(t *testing.T) {
+	e := newEnv(t)
+	e.Builder.BuildError = &buildkit.BuildError{Right: "network.host", Err: errors.New("network.host is not allowed")}
+	_, err := e.run()
+	if err == nil {
+		t.Fatal("step: got no error, want one")
+	}
+	runnertest.CheckHas(t, "the error", err.Error(), "or add network.host to allow (PLUGIN_ALLOW)")
 }

@@ -17,3 +17,11 @@ func TestTheErrorOfAFullDiskNamesTheFix(t *testing.T) {
 	}
 	runnertest.CheckHas(t, "the error", err.Error(), want)
 }
+
+// The step's own builder shares its memory with the step, so the error of a killed command names the step's limit.
+func TestAKilledCommandOfTheStepsOwnBuilderNamesTheFix(t *testing.T) {
+	needBuilds(t)
+	last, log := runRUN(t, shellStage+"RUN sh -c 'kill -9 $$'; exit $?\n", "SLIPWAY_BUILDER_NETWORK=none")
+	checkLine(t, last, log, "Dockerfile line 5: the command was killed (SIGKILL, exit code 137)",
+		": give the step more memory in the CI")
+}

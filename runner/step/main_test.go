@@ -20,8 +20,8 @@ func TestMain(m *testing.M) {
 	os.Exit(program.Run(&cli.Command{Name: "slipway", Commands: []*cli.Command{server.Command()}}, os.Args))
 }
 
-// realBuilder starts a builder that runs until the test ends, and returns its address.
-func realBuilder(t *testing.T, environ ...string) string {
+// needBuilds skips the test with the reason if no real build can run here.
+func needBuilds(t *testing.T) {
 	t.Helper()
 	if mode := sandbox.Probe(t.Context(), sandbox.ProbeOptions{})[0]; !mode.OK {
 		t.Skip("SKIPPED: no real builds here: " + mode.Fix)
@@ -29,6 +29,12 @@ func realBuilder(t *testing.T, environ ...string) string {
 	if _, err := exec.LookPath("runc"); err != nil {
 		t.Skip("SKIPPED: real builds need runc, which is absent (Debian: apt-get install runc)")
 	}
+}
+
+// realBuilder starts a builder that runs until the test ends, and returns its address.
+func realBuilder(t *testing.T, environ ...string) string {
+	t.Helper()
+	needBuilds(t)
 	address, stop, err := sandbox.StartLocal(t.Context(), sandbox.LocalBuilder{
 		Cache:   sandbox.LocalCache{Off: true},
 		Environ: append(os.Environ(), environ...),
