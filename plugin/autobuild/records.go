@@ -66,3 +66,11 @@ type Finish struct {
 	// limits the number of attempts then.
 	Interrupted bool
 }
+
+// An AfterRestore is the effect of a restored backup on a build that the backup has as unfinished.
+type AfterRestore struct {
+	// Unpolled means that the refs of its repository were not read since the restore. The ref may have moved after the
+	// backup, and the build would move its tags back.
+	Unpolled bool
+	Moved    bool // a newer transition of its ref is known
+}

@@ -30,6 +30,8 @@ const (
 	// configRetryDelay is the delay before a build that waits for a user, for example for a new
 	// link of its account, is tried again.
 	configRetryDelay = 30 * time.Second
+	// restoreRetryDelay is the delay before a build that waits for the first poll after a restore is tried again.
+	restoreRetryDelay = 5 * time.Second
 	// spaceRetryDelay is the delay before a build that waits for space on the gateway's disk is tried again.
 	spaceRetryDelay = 10 * time.Second
 )
@@ -125,6 +127,9 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 	}
 	if err != nil {
 		return d.postpone(ctx, b, err)
+	}
+	if ended, err := d.checkRestore(ctx, b); err != nil || ended {
+		return err
 	}
 	if err := d.circuit.check(ctx, owner.Engine, d.o.Engines[owner.Engine].Engine, b); err != nil {
 		return d.postpone(ctx, b, err)

@@ -29,6 +29,7 @@ type env struct {
 	account *account
 	repo    autobuild.Repository
 	owner   autobuild.AutomatedBuild
+	options dispatcher.Options
 	now     time.Time
 }
 
@@ -41,7 +42,7 @@ func newEnv(t *testing.T, limit int) *env {
 	e.repo = autobuild.Repository{ProviderID: source.ID, ID: "{1}", FullName: "acme/app"}
 	e.owner = e.automate("registry.example.com/acme/app", "embedded")
 	e.account = &account{}
-	e.Dispatcher = dispatcher.New(dispatcher.Options{
+	e.options = dispatcher.Options{
 		Space: func() error { return e.space },
 		Store: e.store, Connector: e.account, Engines: map[string]dispatcher.Engine{
 			"embedded": {
@@ -58,7 +59,8 @@ func newEnv(t *testing.T, limit int) *env {
 			},
 		},
 		Now: e.clock, Log: discard.Logger(),
-	})
+	}
+	e.Dispatcher = dispatcher.New(e.options)
 	return e
 }
 

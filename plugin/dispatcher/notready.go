@@ -61,6 +61,29 @@ func (d *Dispatcher) cancelRemoved(ctx context.Context, b autobuild.Build) error
 	return nil
 }
 
+// checkRestore handles a build that a restored backup has as unfinished. The build waits until the refs of its
+// repository were read, and ends if its ref has moved: else it would move tags back to an older image.
+func (d *Dispatcher) checkRestore(ctx context.Context, b autobuild.Build) (ended bool, err error) {
+	after, err := d.o.Store.AfterRestore(ctx, b)
+	switch {
+	case err != nil:
+		return false, err
+	case after.Moved:
+		detail := fmt.Sprintf("a backup was restored, and %s %s has a newer push: retry the build if it is wanted",
+			b.Ref.Kind, b.Ref.Name)
+		_, err := d.o.Store.CancelBuild(ctx, b.ID, autobuild.ReasonRestored, detail)
+		if err != nil && !errors.Is(err, autobuild.ErrConflict) {
+			return false, fmt.Errorf("end build %d: %w", b.Number, err)
+		}
+		logctx.Log(ctx, d.o.Log).Info("build ended: " + detail)
+		return true, nil
+	case after.Unpolled:
+		detail := "a backup was restored: it waits until the branches and tags of its repository were read"
+		return false, d.postpone(ctx, b, notReadyError{detail, restoreRetryDelay})
+	}
+	return false, nil
+}
+
 // postpone shows err on the build's page as the reason why the build waits. It returns a snooze of
 // the task for a notReadyError, and any other error unchanged, which makes the queue retry the task.
 func (d *Dispatcher) postpone(ctx context.Context, b autobuild.Build, err error) error {

@@ -24,8 +24,9 @@ type Attempts interface {
 	FinishAttempt(ctx context.Context, f autobuild.Finish) (autobuild.Build, error)
 }
 
-// AttemptReader reads the attempts of a build.
-type AttemptReader interface {
+// History reads the attempts of a build, and the effect of a restored backup on it.
+type History interface {
+	AfterRestore(ctx context.Context, b autobuild.Build) (autobuild.AfterRestore, error)
 	Attempt(ctx context.Context, buildID string, number int) (autobuild.Attempt, error)
 	Attempts(ctx context.Context, buildID string) ([]autobuild.Attempt, error)
 }
@@ -41,6 +42,6 @@ type AutomatedBuilds interface {
 type Store interface {
 	Builds
 	Attempts
-	AttemptReader
+	History
 	AutomatedBuilds
 }

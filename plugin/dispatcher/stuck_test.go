@@ -1,6 +1,7 @@
 package dispatcher_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -8,6 +9,8 @@ import (
 
 	"slipway/config/must"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/dispatcher"
+	"slipway/plugin/store"
 	"slipway/plugin/store/queue"
 )
 
@@ -84,4 +87,41 @@ func TestManyQueuedBuildsCheckLessOften(t *testing.T) {
 		last = e.build(e.owner)
 	}
 	e.wantSnooze(last, 4*time.Second, 10*time.Second, "")
+}
+
+// F25: after a restore, a build of the backup waits until the refs of its repository were read. It ends if its ref has
+// moved, and starts if not.
+func TestF25ABuildOfARestoredBackupWaitsForTheRefs(t *testing.T) {
+	e := newEnv(t, 2)
+	s := &restoredStore{Store: e.store, after: autobuild.AfterRestore{Unpolled: true}}
+	o := e.options
+	o.Store = s
+	d := dispatcher.New(o)
+	b, moved := e.build(e.owner), e.build(e.owner)
+	err := d.Dispatch(t.Context(), b.ID)
+	if _, snoozed := queue.SnoozedFor(err); !snoozed {
+		t.Errorf("Dispatch before the poll: got %v, want a snooze", err)
+	}
+	if got := e.reload(b).Detail; !strings.Contains(got, "a backup was restored") {
+		t.Errorf("detail: got %q, want that a backup was restored", got)
+	}
+	s.after = autobuild.AfterRestore{Moved: true}
+	must.Succeed(t, d.Dispatch(t.Context(), moved.ID))
+	got := e.reload(moved)
+	if got.State != autobuild.Cancelled || got.Reason != autobuild.ReasonRestored {
+		t.Errorf("a moved ref: got %s (%s), want cancelled (restored)", got.State, got.Reason)
+	}
+	s.after = autobuild.AfterRestore{}
+	must.Succeed(t, d.Dispatch(t.Context(), b.ID))
+	e.wantState(b, autobuild.Starting)
+}
+
+// A restoredStore is a store after a restore.
+type restoredStore struct {
+	*store.Store
+	after autobuild.AfterRestore
+}
+
+func (s *restoredStore) AfterRestore(context.Context, autobuild.Build) (autobuild.AfterRestore, error) {
+	return s.after, nil
 }

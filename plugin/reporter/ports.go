@@ -25,8 +25,14 @@ type Reports interface {
 	InstanceID(ctx context.Context) (string, error)
 }
 
+// Restores tells which builds a restored backup affects.
+type Restores interface {
+	AfterRestore(ctx context.Context, b autobuild.Build) (autobuild.AfterRestore, error)
+}
+
 // A Store is the part of the store that the reporter uses. *store.Store implements it.
 type Store interface {
 	Builds
 	Reports
+	Restores
 }

@@ -155,6 +155,9 @@ func (r *Reporter) isDue(ctx context.Context, b autobuild.Build) (bool, error) {
 	if latest.ID != b.ID {
 		return false, nil
 	}
+	if unsure, err := r.mayHaveEnded(ctx, b); unsure || err != nil {
+		return false, err
+	}
 	reported, err := r.o.Store.Reported(ctx, b.ID)
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return true, nil
@@ -164,6 +167,22 @@ func (r *Reporter) isDue(ctx context.Context, b autobuild.Build) (bool, error) {
 	}
 	same := reported.Attempt == b.Attempt && reported.State == b.State && reported.Problem == ""
 	return !same, nil
+}
+
+// mayHaveEnded reports whether a build is unfinished only in a restored backup. Its commit may show the result of an
+// attempt that ended after the backup. The status stays until the build starts again.
+func (r *Reporter) mayHaveEnded(ctx context.Context, b autobuild.Build) (bool, error) {
+	if b.Reason == autobuild.ReasonRestored {
+		return true, nil
+	}
+	if b.State.Final() {
+		return false, nil
+	}
+	after, err := r.o.Store.AfterRestore(ctx, b)
+	if err != nil {
+		return false, fmt.Errorf("check the report of build %d: %w", b.Number, err)
+	}
+	return after.Unpolled || after.Moved, nil
 }
 
 // putStatus sends the status of a build's current state to its provider.

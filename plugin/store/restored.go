@@ -1,0 +1,56 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"slipway/plugin/autobuild"
+)
+
+// AfterRestore returns what the last restore of a backup means for a build. It is zero if the build was requested
+// after the restore, by a push or by a person, or publishes nothing.
+func (s *Store) AfterRestore(ctx context.Context, b autobuild.Build) (r autobuild.AfterRestore, err error) {
+	restoredAt, err := s.restoredAt(ctx)
+	if err != nil {
+		return r, err
+	}
+	if !b.Publish || !b.ReceivedAt.Before(restoredAt) {
+		return r, nil
+	}
+	var polledAt, retriedAt time.Time
+	var seq int64
+	err = s.read.QueryRowContext(ctx, `SELECT
+		COALESCE((SELECT polled_at FROM hooks WHERE provider_id = $1 AND repository_id = $2), $6),
+		COALESCE((SELECT seq FROM refs`+whereRef+`), 0),
+		COALESCE((SELECT retried_at FROM builds WHERE id = $5), 0)`,
+		b.Repository.ProviderID, b.Repository.ID, b.Ref.Kind, b.Ref.Name, b.ID, ms(s.Now())).
+		Scan(at(&polledAt), &seq, at(&retriedAt))
+	if err != nil {
+		return r, fmt.Errorf("build %d after a restore: %w", b.Number, err)
+	}
+	if retriedAt.After(restoredAt) {
+		return r, nil
+	}
+	return autobuild.AfterRestore{Unpolled: !polledAt.After(restoredAt), Moved: seq > b.Seq}, nil
+}
+
+// restoredAt returns the time of the last restore of a backup, or the zero time.
+func (s *Store) restoredAt(ctx context.Context) (time.Time, error) {
+	var text []byte
+	err := s.read.QueryRowContext(ctx, `SELECT value FROM instance WHERE name = 'restored_at'`).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time of the last restore: %w", err)
+	}
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time of the last restore: %w", err)
+	}
+	return time.UnixMilli(n), nil
+}
