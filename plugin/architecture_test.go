@@ -36,7 +36,7 @@ var layers = [][]string{
 	{"plugin/bitbucket"},
 	{"plugin/provider"},
 	{"plugin/engine"},
-	{"plugin/logs", "plugin/leader"},
+	{"plugin/logs", "plugin/leader", "plugin/backup"},
 	{"plugin/accounts"},
 	{"plugin/catalog", "plugin/gitproxy"},
 	{"plugin/explain"},

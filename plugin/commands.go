@@ -23,6 +23,8 @@ func Commands() []*cli.Command {
 		rekey.Command(),
 		enginesCommand(),
 		webhooksCommand(),
+		backupCommand(),
+		restoreCommand(),
 		versionCommand(),
 	}
 }

@@ -42,8 +42,11 @@ type services struct {
 	reconciler *reconciler.Reconciler
 }
 
+// logsDir returns the directory of the logs of an installation with SQLite.
+func logsDir(c config.Gateway) string { return filepath.Join(c.Data, "logs") }
+
 func newServices(b base, elector *leader.Elector) services {
-	logOptions := logs.Options{Dir: filepath.Join(b.config.Data, "logs")}
+	logOptions := logs.Options{Dir: logsDir(b.config)}
 	if !b.config.Database.IsZero() {
 		logOptions.Store = b.store
 	}

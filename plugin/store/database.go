@@ -93,19 +93,23 @@ func (d *database) checkSchema(ctx context.Context) error {
 }
 
 func (d *database) migrations() (*goose.Provider, error) {
+	return newMigrations(d.dialect, d.write)
+}
+
+func newMigrations(dialect goose.Dialect, db *sql.DB) (*goose.Provider, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, err
 	}
 	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
-	if d.dialect == goose.DialectPostgres {
+	if dialect == goose.DialectPostgres {
 		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60)) // retries each second, for a minute
 		if err != nil {
 			return nil, err
 		}
 		options = append(options, goose.WithSessionLocker(locker))
 	}
-	return goose.NewProvider(d.dialect, d.write, files, options...)
+	return goose.NewProvider(dialect, db, files, options...)
 }
 
 func (d *database) close() error {

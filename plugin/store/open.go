@@ -182,7 +182,7 @@ func (s *Store) checkKey(ctx context.Context) error {
 			return err
 		}
 		if _, err := s.sealer.Open(keyCheckPlace, sealed); err != nil {
-			return fmt.Errorf("the key file does not belong to this database: use its original key file: %w", err)
+			return errWrongKey(err)
 		}
 		return nil
 	})

@@ -74,6 +74,17 @@ func postgresConfig(address secret.Secret) (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
+// bulkConfig is postgresConfig for statements that read or write whole tables: they have no time limit.
+func bulkConfig(address secret.Secret) (*pgx.ConnConfig, error) {
+	c, err := postgresConfig(address)
+	if err != nil {
+		return nil, err
+	}
+	c.RuntimeParams["statement_timeout"] = "0"
+	c.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
+	return c, nil
+}
+
 // dialer returns a dialer whose connections break soon after the server disappeared. It uses
 // TCP_USER_TIMEOUT (tcp(7)) for unacknowledged data and keep-alive for idle connections.
 func dialer() *net.Dialer {
@@ -149,8 +160,13 @@ func (c textSafeConn) CheckNamedValue(v *driver.NamedValue) error {
 		return err
 	}
 	if text, ok := value.(string); ok {
-		value = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+		value = postgresText(text)
 	}
 	v.Value = value
 	return nil
+}
+
+// postgresText replaces invalid UTF-8 and zero bytes by U+FFFD.
+func postgresText(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }

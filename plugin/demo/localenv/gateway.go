@@ -232,7 +232,13 @@ func (g *Gateway) Name() (string, error) {
 // Doctor runs `slipway doctor` with the gateway's settings and returns its output. It returns an
 // error if doctor finds a problem.
 func (g *Gateway) Doctor(ctx context.Context) (printed string, err error) {
-	cmd := exec.CommandContext(ctx, g.executable, "doctor") //nolint:gosec // our own binary
+	return g.Command(ctx, "doctor")
+}
+
+// Command runs a command of slipway with the gateway's settings and returns its output. It returns an
+// error if the command fails.
+func (g *Gateway) Command(ctx context.Context, args ...string) (printed string, err error) {
+	cmd := exec.CommandContext(ctx, g.executable, args...) //nolint:gosec // our own binary
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, g.environment...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
