@@ -82,7 +82,7 @@ func awaitChanges(t *testing.T, c config.Gateway, log *logged, n int) {
 	defer tick.Stop()
 	timeout := time.After(20 * time.Second)
 	for strings.Count(log.String(), changeLogged) < n {
-		response, err := http.Get(c.URL + "/readyz") //nolint:noctx // of this test's gateway
+		response, err := http.Get(c.URL + "/readyz")
 		must.Succeed(t, err)
 		_ = response.Body.Close()
 		if response.StatusCode != http.StatusOK {
