@@ -50,6 +50,18 @@ var responses = []struct {
 	{context.Canceled, StatusClientClosed, "the request was cancelled"},
 }
 
+// ServerError returns an error of another server, for example of a CI, with a message for the client. It has the
+// status of ErrorResponse. The status is 502 for an error without one, and if the server rejected the credential
+// of the gateway: 401 and 403 would be about the client.
+func ServerError(err error, message string) *Error {
+	status, _ := ErrorResponse(err)
+	switch status {
+	case http.StatusInternalServerError, http.StatusUnauthorized, http.StatusForbidden:
+		status = http.StatusBadGateway
+	}
+	return &Error{Status: status, Message: message, Err: err}
+}
+
 // ErrorResponse returns the status of an error and the message for the client.
 func ErrorResponse(err error) (status int, message string) {
 	var known *Error

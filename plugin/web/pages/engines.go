@@ -126,7 +126,7 @@ func (p *Pages) fixEngine(c *gin.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), fixTimeout)
 	defer cancel()
 	if err := e.CI.Fix(ctx); err != nil {
-		return &httpx.Error{Status: http.StatusBadGateway, Message: text.OneLine(err.Error(), 0), Err: err}
+		return httpx.ServerError(err, text.OneLine(err.Error(), 0))
 	}
 	c.Redirect(http.StatusSeeOther, "/settings/engines?look="+e.Name+"&done=fixed#h-"+e.Name)
 	return nil
@@ -188,18 +188,10 @@ func (p *Pages) redirectToPipeline(c *gin.Context) error {
 	}
 	switch {
 	case errors.Is(err, autobuild.ErrNotFound):
-		return &httpx.Error{
-			Status:  http.StatusNotFound,
-			Message: e.Title() + " has no pipeline for this attempt.",
-			Err:     err,
-		}
+		return httpx.ServerError(err, e.Title()+" has no pipeline for this attempt.")
 	case err != nil:
-		return &httpx.Error{
-			Status: http.StatusBadGateway,
-			Message: e.Title() + " did not return the address of this pipeline. Try again. An administrator can check the " +
-				"server under Settings → Engines.",
-			Err: err,
-		}
+		return httpx.ServerError(err, e.Title()+" did not return the address of this pipeline. Try again. "+
+			"An administrator can check the server under Settings → Engines.")
 	}
 	c.Redirect(http.StatusFound, address)
 	return nil

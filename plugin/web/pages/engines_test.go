@@ -1,6 +1,7 @@
 package pages_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -174,8 +175,24 @@ func TestTheButtonChangesTheBuilderRepository(t *testing.T) {
 	if got := s.CI.Fixes(); got != 1 {
 		t.Errorf("changes: got %d, want 1", got)
 	}
-	s.CI.FailFix(errors.New("make our user an administrator of Drone"))
-	s.post(t, autobuild.RoleAdmin, fix).want(t, http.StatusBadGateway, "Make our user an administrator of Drone.")
+}
+
+// The status of a failed change is that of its error. It is never about the person's own sign-in.
+func TestAFailedChangeHasTheStatusOfItsError(t *testing.T) {
+	s := newEnv(pagestest.Open(t))
+	for err, status := range map[error]int{
+		errors.New("no route"):    http.StatusBadGateway,
+		autobuild.ErrForbidden:    http.StatusBadGateway,
+		autobuild.ErrUnauthorized: http.StatusBadGateway,
+		autobuild.ErrUnavailable:  http.StatusServiceUnavailable,
+		autobuild.ErrConflict:     http.StatusConflict,
+		autobuild.ErrNotFound:     http.StatusNotFound,
+		context.DeadlineExceeded:  http.StatusGatewayTimeout,
+	} {
+		s.CI.FailFix(fmt.Errorf("make our user an administrator of Drone: %w", err))
+		s.post(t, autobuild.RoleAdmin, enginesPage+"/drone/fix").
+			want(t, status, "Make our user an administrator of Drone: "+err.Error()+".")
+	}
 }
 
 func TestABuildLeadsToItsPipeline(t *testing.T) {
@@ -223,9 +240,13 @@ func TestPipelinesAreOnTheConfiguredServerAlone(t *testing.T) {
 	s.CI.SetPipelineURL("", fmt.Errorf("deleted: %w", autobuild.ErrNotFound))
 	s.get(t, pagestest.Reader, link).
 		want(t, http.StatusNotFound, "Drone has no pipeline for this attempt.")
-	for _, err := range []error{autobuild.ErrUnauthorized, autobuild.ErrUnavailable, errors.New("no address")} {
+	for err, status := range map[error]int{
+		autobuild.ErrUnauthorized: http.StatusBadGateway,
+		autobuild.ErrUnavailable:  http.StatusServiceUnavailable,
+		errors.New("no address"):  http.StatusBadGateway,
+	} {
 		s.CI.SetPipelineURL("", err)
-		s.get(t, pagestest.Reader, link).want(t, http.StatusBadGateway, "Settings → Engines")
+		s.get(t, pagestest.Reader, link).want(t, status, "Settings → Engines")
 	}
 }
 
