@@ -35,6 +35,17 @@ func (s *Store) BeginForm(
 	return claimed, location, err
 }
 
+// FormLocation returns the redirect that answered a claimed form, which is empty while its request runs. It only
+// reads. It returns ErrNotFound if the form is not claimed, or if it has expired.
+func (s *Store) FormLocation(ctx context.Context, sessionID, key string) (location string, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT location FROM forms
+		WHERE session_id = $1 AND form_key = $2 AND expires_at > $3`, sessionID, key, ms(s.Now())).Scan(&location)
+	if err != nil {
+		return "", fmt.Errorf("answer to a form: %w", mapError(err))
+	}
+	return location, nil
+}
+
 // FinishForm stores the redirect that answered a claimed form. It returns nil if the form has expired, or if
 // its session has ended.
 func (s *Store) FinishForm(ctx context.Context, sessionID, key, location string) error {

@@ -26,18 +26,34 @@ func formsOnce(t *testing.T, s *store.Store) {
 			t.Errorf("form of %s: got the redirect %q, want %q", session, at, location)
 		}
 	}
+	answer := func(session, key, location string, want error) {
+		t.Helper()
+		got, err := s.FormLocation(t.Context(), session, key)
+		if !errors.Is(err, want) {
+			t.Errorf("form %s of %s: got error %v, want %v", key, session, err, want)
+		}
+		if got != location {
+			t.Errorf("form %s of %s: got the redirect %q, want %q", key, session, got, location)
+		}
+	}
+	answer("alice", "key", "", autobuild.ErrNotFound)
 	begin("alice", true, "")
+	answer("alice", "key", "", nil)
 	begin("alice", false, "")
 	must.Succeed(t, s.FinishForm(t.Context(), "alice", "key", "/builds/1"))
 	begin("alice", false, "/builds/1")
+	answer("alice", "key", "/builds/1", nil)
+	answer("bob", "key", "", autobuild.ErrNotFound)
 	begin("bob", true, "") // another session, another form
 	must.Succeed(t, s.DropForm(t.Context(), "bob", "key"))
+	answer("bob", "key", "", autobuild.ErrNotFound)
 	begin("bob", true, "")
 	if _, _, err := s.BeginForm(t.Context(), "nobody", "key", later); err == nil {
 		t.Error("form without a session: got no error, want one")
 	}
 	_, _, err := s.BeginForm(t.Context(), "bob", "short", time.Now().Add(-time.Second))
 	must.Succeed(t, err)
+	answer("bob", "short", "", autobuild.ErrNotFound)
 	claimed, _, err := s.BeginForm(t.Context(), "bob", "short", later)
 	must.Succeed(t, err)
 	if !claimed {

@@ -113,7 +113,8 @@ func (p *Pages) storeAnswer(c *gin.Context, location string) {
 	}
 }
 
-// repeat answers a form that was sent before, with the redirect of the first request.
+// repeat answers a form that was sent before, with the redirect of the first request. It only reads while it
+// waits, because all writes of the gateway share one connection to SQLite.
 func (p *Pages) repeat(c *gin.Context, location string) error {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), formWait)
 	defer cancel()
@@ -125,12 +126,11 @@ func (p *Pages) repeat(c *gin.Context, location string) error {
 			return repeatError("has not ended yet. Wait a moment, then look at the result.")
 		case <-tick.C:
 		}
-		claimed, stored, err := p.claimForm(ctx, c)
-		if claimed {
-			p.storeAnswer(c, "")
+		stored, err := p.Store.FormLocation(ctx, session.ID(c), currentForm(c))
+		switch {
+		case errors.Is(err, autobuild.ErrNotFound):
 			return repeatError("failed. Open the page of the form and send it again.")
-		}
-		if err != nil && ctx.Err() == nil {
+		case err != nil && ctx.Err() == nil:
 			return err
 		}
 		location = stored

@@ -1,18 +1,22 @@
 package pages_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/web/pages"
 	"slipway/plugin/web/pages/pagestest"
 )
 
@@ -292,5 +296,52 @@ func TestAResultIsShownOnItsPageOnly(t *testing.T) {
 		if got := strings.Contains(r.Text, secretOf(row.page)); got != row.want {
 			t.Errorf("%s: got its secret shown %t, want %t", row.page, got, row.want)
 		}
+	}
+}
+
+// slowForms is a store whose first answer to a form waits until a repeated form has asked for it twice.
+type slowForms struct {
+	pages.Store
+	claims, reads atomic.Int32
+	asked         chan struct{}
+}
+
+func (s *slowForms) BeginForm(ctx context.Context, session, key string, until time.Time) (bool, string, error) {
+	s.claims.Add(1)
+	return s.Store.BeginForm(ctx, session, key, until)
+}
+
+func (s *slowForms) FormLocation(ctx context.Context, session, key string) (string, error) {
+	if s.reads.Add(1) == 2 {
+		close(s.asked)
+	}
+	return s.Store.FormLocation(ctx, session, key)
+}
+
+func (s *slowForms) FinishForm(ctx context.Context, session, key, location string) error {
+	<-s.asked
+	return s.Store.FinishForm(ctx, session, key, location)
+}
+
+// A repeated form that waits for the first one does not write: it would delay the writes of all others.
+func TestARepeatedFormWaitsWithoutWrites(t *testing.T) {
+	s := newEnv(pagestest.Open(t))
+	s.cookie(t, autobuild.RoleAdmin)
+	forms := &slowForms{Store: s.Pages.Store, asked: make(chan struct{})}
+	s.Pages.Store = forms
+	form := acceptedForms(s)["/automated-builds/:id/start"]
+	answers := make([]string, 2)
+	var all sync.WaitGroup
+	for i := range answers {
+		all.Go(func() {
+			answers[i] = s.post(t, form.role, form.path, append(form.values, "key", "slow")...).Header.Get("Location")
+		})
+	}
+	all.Wait()
+	if answers[0] == "" || answers[0] != answers[1] {
+		t.Errorf("answers: got %q, want the same redirect", answers)
+	}
+	if got := forms.claims.Load(); got != 2 {
+		t.Errorf("claims of the form: got %d, want 2", got)
 	}
 }

@@ -114,6 +114,13 @@ type CI interface {
 	PipelineURL(ctx context.Context, a autobuild.Attempt) (string, error)
 }
 
+// Polls knows the polls of repositories.
+type Polls interface {
+	// NextPoll returns the time of a hook's next poll, and the time between two of them. Both are zero if this
+	// gateway does not know them. It is safe for concurrent use.
+	NextPoll(hookID string) (at time.Time, every time.Duration)
+}
+
 // Isolation returns how the builder service isolates the code of repositories. It returns an error if
 // the level is not known when ctx ends. It is safe for concurrent use.
 type Isolation interface {
@@ -145,7 +152,14 @@ type Forms interface {
 	BeginForm(ctx context.Context, sessionID, key string, until time.Time) (claimed bool, location string, err error)
 	FinishForm(ctx context.Context, sessionID, key, location string) error
 	DropForm(ctx context.Context, sessionID, key string) error
+	FormAnswers
 	FormResults
+}
+
+// FormAnswers reads the redirects that answered forms.
+type FormAnswers interface {
+	// FormLocation returns "" while the form's request runs, and ErrNotFound if no request has claimed the form.
+	FormLocation(ctx context.Context, sessionID, key string) (string, error)
 }
 
 // FormResults stores the results of posted forms. FormResult and TakeFormResult return ErrNotFound without a
