@@ -107,7 +107,7 @@ func construct(ctx context.Context, o Options, c *closers) (*Gateway, error) {
 		Intake:  intake.New(intake.Options{Store: b.store, Now: b.store.Now, Observe: m.Received, Log: b.log}),
 		Planner: s.planner, Dispatcher: st.dispatcher, Watcher: st.watcher,
 		Pipelines: e.inrepo, Git: st.git, Extensions: e.extensions, Probes: e.probes, CIs: e.cis,
-		Isolation: e.isolation, Metrics: m.Handler(), Observe: m.Requested, Space: b.reserve.Check,
+		Isolation: e.isolation, Polls: s.reconciler, Metrics: m.Handler(), Observe: m.Requested, Space: b.reserve.Check,
 		Now: b.store.Now, Log: b.log,
 	})
 	if err != nil {

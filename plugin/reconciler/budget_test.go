@@ -24,6 +24,7 @@ type pollingPlanner struct {
 	api      *bitbucket.Client
 	requests func(autobuild.Hook) int
 	now      *time.Time
+	next     map[string]pollTime // at the end, as pages show it; by repository
 
 	mu    sync.Mutex
 	polls map[string][]time.Time // by repository
@@ -65,8 +66,8 @@ func simulate(
 	})
 	must.Succeed(t, err)
 	s := storetest.OpenAt(t, t.TempDir(), clock)
-	for _, h := range hooks {
-		_, err := s.SaveHook(t.Context(), h)
+	for i, h := range hooks {
+		hooks[i], err = s.SaveHook(t.Context(), h)
 		must.Succeed(t, err)
 	}
 	r := New(Options{
@@ -77,6 +78,11 @@ func simulate(
 	for range hours * 60 {
 		must.Succeed(t, polls.pollDue(t.Context()))
 		now = now.Add(time.Minute)
+	}
+	p.next = map[string]pollTime{}
+	for _, h := range hooks {
+		at, every := r.NextPoll(h.ID)
+		p.next[h.Repository.FullName] = pollTime{at, every}
 	}
 	return p
 }
@@ -107,6 +113,14 @@ func TestPolledRepositoriesShareTheBudget(t *testing.T) {
 	}
 	if len(p.polls) != 42 {
 		t.Errorf("polled repositories: got %d, want 42", len(p.polls))
+	}
+	for name, next := range p.next {
+		if want := 10*time.Minute + 5*time.Second; next.every.Round(time.Second) != want {
+			t.Errorf("shown interval of %s: got %s, want %s", name, next.every, want)
+		}
+		if wait := next.at.Sub(*p.now); wait > 12*time.Minute {
+			t.Errorf("shown time until the next poll of %s: got %s, want at most 12 minutes", name, wait)
+		}
 	}
 }
 

@@ -81,40 +81,50 @@ func (d differences) suspicious() (kind autobuild.RefKind, missing int) {
 
 // confirm requests each ref that differs, and returns those that differ indeed. A ref counts as
 // deleted only if the list lacks it and the request for it returned 404. Of the refs that a suspicious list lacks, it
-// requests a random few: the others come in later polls.
+// requests a random few: the others come in later polls. If there are too many refs for one poll, those that
+// earlier polls requested in vain are the last.
 func (p *poll) confirm(ctx context.Context, commits autobuild.Commits, d differences) []autobuild.MissedPush {
-	shown, missing := d.shown, d.missing
+	order := p.turns.of(p.hook.ID, d)
+	missing := d.missing
 	kind, lacking := d.suspicious()
 	if kind != "" {
 		//nolint:gosec // spreads the requests; not used for security
 		rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
+		slices.SortStableFunc(missing, order.compare)
 		missing = missing[:min(len(missing), maxSuspicious)]
 	}
-	if len(shown) > maxConfirmed {
-		shown, p.more = shown[:maxConfirmed], true
+	chosen := slices.Concat(d.shown, missing)
+	slices.SortStableFunc(chosen, order.compare)
+	if len(chosen) > maxConfirmed {
+		p.more = order[chosen[maxConfirmed].Ref] == 0
+		chosen = chosen[:maxConfirmed]
 	}
-	if left := maxConfirmed - len(shown); len(missing) > left {
-		missing, p.more = missing[:left], true
-	}
-	confirmed := p.request(ctx, commits, shown)
-	// If the list shows a ref that returns 404, a later list must lack it before it counts as deleted.
-	confirmed = slices.DeleteFunc(confirmed, func(m autobuild.MissedPush) bool { return m.Head.Hash == "" })
-	deleted := p.request(ctx, commits, missing)
+	confirmed := p.request(ctx, commits, chosen)
+	p.turns.add(p.hook.ID, p.inVain)
 	if kind != "" {
+		requested, deleted := lackedBy(missing, chosen), lackedBy(missing, confirmed)
 		p.problem = fmt.Sprintf(
 			"The last list of %s has %d of %d known ones. Of the others, %d were requested one by one, "+
 				"and %d are deleted or moved. The rest is taken to exist.",
 			plural(kind),
 			d.known[kind]-lacking,
 			d.known[kind],
-			len(missing),
-			len(deleted),
+			requested,
+			deleted,
 		)
 	}
-	confirmed = append(confirmed, deleted...)
-	p.more = p.more && len(confirmed) > 0 // else a further poll would request the same refs again
 	slices.SortFunc(confirmed, byAge)
 	return confirmed
+}
+
+// lackedBy returns the number of refs that are among the missing ones.
+func lackedBy(missing, refs []autobuild.MissedPush) (n int) {
+	for _, m := range refs {
+		if slices.ContainsFunc(missing, func(one autobuild.MissedPush) bool { return one.Ref == m.Ref }) {
+			n++
+		}
+	}
+	return n
 }
 
 func plural(kind autobuild.RefKind) string {
@@ -125,7 +135,8 @@ func plural(kind autobuild.RefKind) string {
 }
 
 // request requests refs one by one, and returns those whose state is not the stored one. It stores the
-// error of a ref, and goes on unless the next request would probably fail, too.
+// error of a ref, and goes on unless the next request would probably fail, too. If the list shows a ref that
+// returns 404, a later list must lack it before it counts as deleted.
 func (p *poll) request(
 	ctx context.Context, commits autobuild.Commits, refs []autobuild.MissedPush,
 ) []autobuild.MissedPush {
@@ -140,12 +151,15 @@ func (p *poll) request(
 			if errors.Is(err, autobuild.ErrUnavailable) {
 				p.failures++
 			}
+			p.inVain = append(p.inVain, m.Ref)
 			continue
 		}
 		p.failures = 0
-		if head.Hash != m.Known.Head {
-			confirmed = append(confirmed, autobuild.MissedPush{Ref: m.Ref, Known: m.Known, Head: head})
+		if head.Hash == m.Known.Head || head.Hash == "" && m.Head.Hash != "" {
+			p.inVain = append(p.inVain, m.Ref)
+			continue
 		}
+		confirmed = append(confirmed, autobuild.MissedPush{Ref: m.Ref, Known: m.Known, Head: head})
 	}
 	return confirmed
 }

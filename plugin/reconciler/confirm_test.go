@@ -296,6 +296,13 @@ func TestAnOutageEndsThePoll(t *testing.T) {
 	if n := len(w.Builds()); n != 0 {
 		t.Errorf("builds: got %d, want 0", n)
 	}
+	// If the failing refs are the reason, the next poll requests the others first.
+	if err := w.Poll(t.Context(), w.Hook); !errors.Is(err, autobuild.ErrUnavailable) {
+		t.Errorf("second poll: got error %v, want ErrUnavailable", err)
+	}
+	if n := len(w.Builds()); n != 2 {
+		t.Errorf("builds of the second poll: got %d, want 2", n)
+	}
 }
 
 // A deleted tag that a poll finds again at the commit of an earlier build is stored and shown, and a person

@@ -3,27 +3,35 @@ package reconciler
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"slipway/plugin/autobuild"
 )
 
-// single returns the refs of a repository one by one.
+// single returns the refs of a repository one by one. It fails for some.
 type single struct {
 	autobuild.Commits
 	heads map[autobuild.Ref]autobuild.Commit
+	fails map[autobuild.Ref]bool
 }
 
 func (s single) Resolve(_ context.Context, _ autobuild.Repository, ref autobuild.Ref) (autobuild.Commit, error) {
 	if commit, ok := s.heads[ref]; ok {
 		return commit, nil
 	}
+	if s.fails[ref] {
+		return autobuild.Commit{}, autobuild.ErrUnavailable
+	}
 	return autobuild.Commit{}, autobuild.ErrNotFound
 }
 
-// A list may show more refs than one poll requests. If none of those requested differs, a further poll
-// soon after would only send the same requests again.
-func TestAFurtherPollNeedsProgress(t *testing.T) {
+// A list may show more refs than one poll requests. A further poll soon after requests the others. If every ref
+// was requested in vain, it would only send the same requests again.
+func TestAFurtherPollRequestsOtherRefs(t *testing.T) {
 	all := single{heads: map[autobuild.Ref]autobuild.Commit{}}
 	d := differences{}
 	for i := range maxConfirmed + 20 {
@@ -31,20 +39,77 @@ func TestAFurtherPollNeedsProgress(t *testing.T) {
 		all.heads[ref] = autobuild.Commit{Hash: "a"}
 		d.shown = append(d.shown, autobuild.MissedPush{Ref: ref, Head: all.heads[ref]})
 	}
+	type result struct {
+		missed int
+		more   bool
+	}
 	for name, tt := range map[string]struct {
 		commits autobuild.Commits
-		missed  int
-		more    bool
+		want    []result
 	}{
-		"refs that exist":        {all, maxConfirmed, true},
-		"refs that do not exist": {single{}, 0, false},
+		"refs that exist":        {all, []result{{maxConfirmed, true}}},
+		"refs that do not exist": {single{}, []result{{0, true}, {0, false}, {0, false}}},
 	} {
-		p := &poll{}
-		if got := len(p.confirm(t.Context(), tt.commits, d)); got != tt.missed {
-			t.Errorf("%s: got %d confirmed, want %d", name, got, tt.missed)
-		}
-		if p.more != tt.more {
-			t.Errorf("%s: got a further poll %t, want %t", name, p.more, tt.more)
+		r := New(Options{})
+		for i, want := range tt.want {
+			p := &poll{Reconciler: r}
+			missed := p.confirm(t.Context(), tt.commits, d)
+			if got := (result{len(missed), p.more}); got != want {
+				t.Errorf("%s, poll %d: got %+v, want %+v", name, i+1, got, want)
+			}
 		}
 	}
+}
+
+// Refs that polls request in vain, however many there are, delay no push and no deletion: refs that only the list
+// shows, refs that only the list lacks, and refs for which the provider fails.
+func TestRefsRequestedInVainDelayNoOthers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		commits := single{heads: map[autobuild.Ref]autobuild.Commit{}, fails: map[autobuild.Ref]bool{}}
+		d := differences{known: map[autobuild.RefKind]int{autobuild.Tag: 10_000}} // no list is suspicious
+		add := func(kind string, most int, each func(ref autobuild.Ref)) int {
+			n := rapid.IntRange(0, most).Draw(t, kind)
+			for i := range n {
+				each(autobuild.Ref{Kind: autobuild.Tag, Name: fmt.Sprintf("%s%03d", kind, i)})
+			}
+			return n
+		}
+		a, b := autobuild.Commit{Hash: "a"}, autobuild.Commit{Hash: "b"}
+		vain := add("absent", 250, func(ref autobuild.Ref) {
+			d.shown = append(d.shown, autobuild.MissedPush{Ref: ref, Head: a})
+		})
+		vain += add("hidden", 250, func(ref autobuild.Ref) {
+			commits.heads[ref] = a
+			d.missing = append(d.missing, autobuild.MissedPush{Ref: ref, Known: autobuild.RefState{Head: "a"}})
+		})
+		failing := add("failing", 12, func(ref autobuild.Ref) {
+			commits.fails[ref] = true
+			d.shown = append(d.shown, autobuild.MissedPush{Ref: ref, Head: a})
+		})
+		// Every poll requests 100 further refs, or finds 3 further ones failing.
+		polls := (vain+failing)/maxConfirmed + failing/maxFailures + 2
+		r := New(Options{})
+		tried := rapid.Bool().Draw(t, "the others come later")
+		if tried {
+			for range polls {
+				(&poll{Reconciler: r}).confirm(t.Context(), commits, d)
+			}
+			polls = 1
+		}
+		d.shown, d.missing = slices.Clone(d.shown), slices.Clone(d.missing)
+		pushed := autobuild.Ref{Kind: autobuild.Tag, Name: rapid.SampledFrom([]string{"a", "z"}).Draw(t, "pushed")}
+		deleted := autobuild.Ref{Kind: autobuild.Tag, Name: "z-deleted"}
+		commits.heads[pushed] = b
+		d.shown = append(d.shown, autobuild.MissedPush{Ref: pushed, Head: b})
+		d.missing = append(d.missing, autobuild.MissedPush{Ref: deleted, Known: autobuild.RefState{Head: "a"}})
+		found := map[autobuild.Ref]string{}
+		for range polls {
+			for _, m := range (&poll{Reconciler: r}).confirm(t.Context(), commits, d) {
+				found[m.Ref] = m.Head.Hash
+			}
+		}
+		if want := map[autobuild.Ref]string{pushed: "b", deleted: ""}; !maps.Equal(found, want) {
+			t.Errorf("found in %d polls: got %v, want %v", polls, found, want)
+		}
+	})
 }

@@ -64,10 +64,11 @@ type poll struct {
 	yields bool // to deliveries that wait
 
 	// The results of the last call of findMissed.
-	problem  string // what is suspicious about the list of refs; empty means nothing
-	more     bool   // the list has differences that were not requested yet, and a further poll may reach them
-	err      error  // of refs that could not be requested
-	failures int    // requests in a row that found the provider unavailable
+	problem  string          // what is suspicious about the list of refs; empty means nothing
+	more     bool            // the list has differences that no poll has requested yet
+	err      error           // of refs that could not be requested
+	inVain   []autobuild.Ref // refs whose request showed no difference, or failed
+	failures int             // requests in a row that found the provider unavailable
 }
 
 // findMissed returns the confirmed differences between the stored refs and the provider's refs,
@@ -76,7 +77,7 @@ func (p *poll) findMissed(
 	ctx context.Context, c autobuild.Connection, hook autobuild.Hook,
 ) ([]autobuild.MissedPush, error) {
 	p.problem, p.more = "", false
-	p.err, p.failures = nil, 0
+	p.err, p.failures, p.inVain = nil, 0, nil
 	// Load the stored refs before the provider's. A ref that moves between the two loads then
 	// causes a conflict, and never a step back.
 	known, err := p.o.Store.RefStates(ctx, hook.Repository)

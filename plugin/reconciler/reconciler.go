@@ -29,7 +29,9 @@ type Options struct {
 
 // A Reconciler polls refs and checks webhooks. It is safe for concurrent use.
 type Reconciler struct {
-	o Options
+	o     Options
+	turns turns
+	times pollTimes
 }
 
 // New returns a Reconciler and fills in the defaults of its options.

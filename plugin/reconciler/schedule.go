@@ -102,20 +102,22 @@ func (s *schedule) pollDue(ctx context.Context) error {
 	}
 	budgets := s.newAllowances(ctx, hooks)
 	due = s.withinBudget(budgets, due, requested, now)
-	next, sent := make([]time.Time, len(due)), make([]int, len(due))
+	next, sent := make([]pollTime, len(due)), make([]int, len(due))
 	var polls errgroup.Group
 	polls.SetLimit(maxConcurrentPolls)
 	for i, h := range due {
 		polls.Go(func() error {
 			counted, requests := bitbucket.CountRequests(ctx)
-			next[i] = s.pollHook(counted, h, budgets.interval(s.load(h), h))
+			every := budgets.interval(s.load(h), h)
+			next[i] = pollTime{s.pollHook(counted, h, every), every}
 			sent[i] = requests.Sent()
 			return nil
 		})
 	}
 	_ = polls.Wait() // no poll returns an error
 	for i, h := range due {
-		s.next[h.ID] = nextPoll{next[i], h.State}
+		s.next[h.ID] = nextPoll{next[i].at, h.State}
+		s.times.set(h.ID, next[i])
 		s.budgets[budgets.of[h.AccountID]].spend(sent[i] - s.load(h).requests)
 		if sent[i] > 0 { // else the poll gave way to deliveries
 			s.requests[h.ID] = sent[i]
@@ -131,6 +133,7 @@ func (s *schedule) selectHooks(hooks []autobuild.Hook, scheduled map[string]bool
 		return s.dueHooks(hooks, scheduled, now)
 	}
 	s.next, s.started = map[string]nextPoll{}, false
+	s.times.keep(func(string) bool { return false })
 	var due []autobuild.Hook
 	for _, h := range hooks {
 		if scheduled[h.ID] {
@@ -161,6 +164,9 @@ func (s *schedule) dueHooks(hooks []autobuild.Hook, scheduled map[string]bool, n
 	}
 	s.next, s.started = planned, true
 	maps.DeleteFunc(s.requests, func(id string, _ int) bool { _, ok := planned[id]; return !ok })
+	exists := func(id string) bool { _, ok := planned[id]; return ok }
+	s.turns.keep(exists)
+	s.times.keep(exists)
 	slices.SortStableFunc(due, func(a, b autobuild.Hook) int {
 		polledFirst := cmp.Compare(b.State, a.State) // "polled" > "active"
 		return cmp.Or(planned[a.ID].at.Compare(planned[b.ID].at), polledFirst)

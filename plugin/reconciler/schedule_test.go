@@ -69,11 +69,19 @@ func TestScheduleDropsRemovedHooks(t *testing.T) {
 		next:       map[string]nextPoll{"gone": {}},
 		started:    true,
 	}
+	s.times.set("gone", pollTime{at: time.Now()})
+	s.turns.add("gone", []autobuild.Ref{{Kind: autobuild.Tag, Name: "v1"}})
 	if due := s.dueHooks(nil, map[string]bool{"gone": true}, time.Now()); len(due) != 0 {
 		t.Errorf("due webhooks: got %v, want none", due)
 	}
 	if len(s.next) != 0 {
 		t.Errorf("scheduled webhooks: got %v, want none", s.next)
+	}
+	if at, _ := s.NextPoll("gone"); !at.IsZero() {
+		t.Errorf("next poll of a removed webhook: got %s, want none", at)
+	}
+	if n := len(s.turns.tried); n != 0 {
+		t.Errorf("webhooks with refs requested in vain: got %d, want 0", n)
 	}
 }
 

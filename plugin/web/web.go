@@ -28,7 +28,7 @@ import (
 )
 
 // Options hold the services that handle requests. All are required except Extensions, Probes, CIs,
-// Isolation, Metrics, Observe and Now.
+// Isolation, Polls, Metrics, Observe and Now.
 type Options struct {
 	Config     config.Gateway
 	Store      *store.Store
@@ -44,6 +44,7 @@ type Options struct {
 	Extensions map[string]http.Handler // handlers for CI servers by engine name, at /extensions/{name}/
 	CIs        map[string]pages.CI     // engines on a CI server, by name
 	Isolation  pages.Isolation         // of the embedded engine; nil = not shown
+	Polls      pages.Polls             // nil = the times of polls are not shown
 	Probes     pipeline.Probes
 	Metrics    http.Handler // writes the metrics; this package checks the token
 	Observe    Observe
@@ -68,6 +69,7 @@ func New(o Options) (http.Handler, error) {
 		Starter:      o.Planner,
 		Control:      o.Watcher,
 		Logs:         o.Logs,
+		Polls:        o.Polls,
 		Version:      config.Version,
 		URL:          o.Config.URL,
 		Engines:      engines(o.Config, o.CIs, o.Isolation),

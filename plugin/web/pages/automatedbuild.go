@@ -44,7 +44,7 @@ type hookView struct {
 	autobuild.Hook
 	URL        string
 	ByHand     string // URL of the page at Bitbucket to add it by hand
-	Interval   string // of polls, for example "5 min"
+	Polls      pollsView
 	Revealed   bool   // this page shows the secret
 	SecretText string // empty unless Revealed
 	Rotating   bool   // the previous secret is still valid
@@ -166,11 +166,37 @@ func (p *Pages) hookView(ctx context.Context, a autobuild.AutomatedBuild) (hookV
 	if err != nil {
 		return hookView{}, fmt.Errorf("webhook of %s: %w", a.Repository.FullName, err)
 	}
-	view := hookView{Hook: h, Interval: roughDuration(p.PollInterval), Rotating: p.Now().Before(h.PreviousUntil)}
+	view := hookView{Hook: h, Polls: p.pollsView(h), Rotating: p.Now().Before(h.PreviousUntil)}
 	if h.ID != "" {
 		view.URL = p.Catalog.HookURL(h)
 	}
 	return view, nil
+}
+
+// A pollsView describes the polls of a repository without a webhook.
+type pollsView struct {
+	Every      string // for example "5 min"
+	Next       string // for example "in 3 min"; empty = this gateway does not know the next poll, nor Every for sure
+	Configured string // the shorter configured interval; empty = Every is the configured one
+}
+
+func (p *Pages) pollsView(h autobuild.Hook) pollsView {
+	view := pollsView{Every: roughDuration(p.PollInterval)}
+	if p.Polls == nil {
+		return view
+	}
+	at, every := p.Polls.NextPoll(h.ID)
+	if at.IsZero() {
+		return view
+	}
+	view.Next = "soon"
+	if wait := at.Sub(p.Now()); wait > 0 {
+		view.Next = "in " + roughDuration(wait)
+	}
+	if real := roughDuration(every); every > p.PollInterval && real != view.Every {
+		view.Every, view.Configured = real, view.Every
+	}
+	return view
 }
 
 func (p *Pages) reappearedRows(ctx context.Context, a autobuild.AutomatedBuild) ([]reappearedRow, error) {

@@ -23,6 +23,7 @@ type Options struct {
 	Starter  Starter
 	Control  Control
 	Logs     Logs
+	Polls    Polls // nil means that the times of polls are not known
 
 	Version      string        // of the gateway
 	URL          string        // public base URL, without a trailing slash

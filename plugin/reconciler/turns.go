@@ -1,0 +1,76 @@
+package reconciler
+
+import (
+	"cmp"
+	"maps"
+	"sync"
+
+	"slipway/plugin/autobuild"
+)
+
+// turns remembers the refs that polls requested in vain: the provider did not return the state of the list, or
+// failed. Such refs are requested after all others, so that they delay no push, however many there are. After a
+// restart every ref counts as never requested. turns is safe for concurrent use.
+type turns struct {
+	mu    sync.Mutex
+	polls int                  // number of polls with such refs
+	tried map[string]turnOrder // by hook id
+}
+
+// of returns an order of a hook's refs, the longest waiting first: 0 for a ref that was never requested in vain.
+// It forgets the refs that no longer differ.
+func (t *turns) of(hookID string, d differences) turnOrder {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	order := turnOrder{}
+	for _, refs := range [][]autobuild.MissedPush{d.shown, d.missing} {
+		for _, m := range refs {
+			if poll := t.tried[hookID][m.Ref]; poll > 0 {
+				order[m.Ref] = poll
+			}
+		}
+	}
+	t.set(hookID, order)
+	return maps.Clone(order)
+}
+
+// add stores the refs that one poll of a hook requested in vain.
+func (t *turns) add(hookID string, refs []autobuild.Ref) {
+	if len(refs) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.polls++
+	order := t.tried[hookID]
+	if order == nil {
+		order = turnOrder{}
+	}
+	for _, ref := range refs {
+		order[ref] = t.polls
+	}
+	t.set(hookID, order)
+}
+
+// keep forgets the hooks that a function does not want.
+func (t *turns) keep(wanted func(hookID string) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.DeleteFunc(t.tried, func(id string, _ turnOrder) bool { return !wanted(id) })
+}
+
+func (t *turns) set(hookID string, order turnOrder) {
+	if len(order) == 0 {
+		delete(t.tried, hookID)
+		return
+	}
+	if t.tried == nil {
+		t.tried = map[string]turnOrder{}
+	}
+	t.tried[hookID] = order
+}
+
+// A turnOrder maps a ref to the number of the last poll that requested it in vain.
+type turnOrder map[autobuild.Ref]int
+
+func (o turnOrder) compare(a, b autobuild.MissedPush) int { return cmp.Compare(o[a.Ref], o[b.Ref]) }
