@@ -81,9 +81,19 @@ func TestWhereTheExtensionsAre(t *testing.T) {
 		"not exclusive": {
 			repo{ConfigEndpoint: want.config, SecretEndpoint: want.secret}, onOurOld,
 		},
-		"the gateway has moved": {
-			repo{ConfigEndpoint: "http://old" + configPath, SecretEndpoint: "http://old" + secretPath}, onOurOld,
+		"before a proxy": {
+			repo{
+				ConfigEndpoint: "http://slipway.example.com:8080" + configPath,
+				SecretEndpoint: "http://Slipway.example.com" + secretPath,
+			}, onOurOld,
 		},
+		"another gateway": {
+			repo{ConfigEndpoint: "http://other" + configPath, SecretEndpoint: "http://other" + secretPath}, onGateway,
+		},
+		"another gateway's secrets": {
+			repo{ConfigEndpoint: want.config, SecretEndpoint: "http://other" + secretPath, ConfigExclusive: true}, onGateway,
+		},
+		"another gateway on the host":     {repo{ConfigEndpoint: "https://slipway.example.com/two" + configPath}, onGateway},
 		"another program's configuration": {repo{ConfigEndpoint: "https://other/config"}, onAnother},
 		"another program's secrets": {
 			repo{ConfigEndpoint: want.config, SecretEndpoint: "https://vault/secret", ConfigExclusive: true}, onAnother,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -41,13 +42,15 @@ type extensionState int
 const (
 	onServer  extensionState = iota // none on the repository, so that those of the server count
 	onOurs                          // the gateway's, on the repository alone
-	onOurOld                        // the gateway's, at another address or not exclusive
+	onOurOld                        // the gateway's, not exclusive, or with another scheme or port
 	onAnother                       // the extension of another program
+	onGateway                       // those of another gateway, or of this one before it moved
 	notOurs                         // the gateway sets none
 )
 
-// stateOf decides where the extensions of a repository are. An address with the path of the gateway's
-// extension is the gateway's, also if the gateway has moved since.
+// stateOf decides where the extensions of a repository are. Another address with the path of a
+// gateway's extension may be that of another gateway with the same builder repository. Each of the two would set its
+// own addresses in turn, so that the pipelines of the other one fail.
 func (want extensionURLs) stateOf(r repo) extensionState {
 	others := func(endpoint, path string) bool { return endpoint != "" && !strings.HasSuffix(endpoint, path) }
 	switch {
@@ -55,12 +58,26 @@ func (want extensionURLs) stateOf(r repo) extensionState {
 		return notOurs
 	case others(r.ConfigEndpoint, configPath), others(r.SecretEndpoint, secretPath):
 		return onAnother
+	case !sameGateway(r.ConfigEndpoint, want.config), !sameGateway(r.SecretEndpoint, want.secret):
+		return onGateway
 	case r.ConfigEndpoint == want.config && r.SecretEndpoint == want.secret && r.ConfigExclusive:
 		return onOurs
 	case r.ConfigEndpoint == "" && r.SecretEndpoint == "":
 		return onServer
 	}
 	return onOurOld
+}
+
+// sameGateway reports whether an address is empty, or that of the gateway apart from the scheme and a missing
+// port: a proxy may have been put before the gateway.
+func sameGateway(endpoint, ours string) bool {
+	a, err := url.Parse(endpoint)
+	b, ourErr := url.Parse(ours)
+	if endpoint == "" || err != nil || ourErr != nil {
+		return endpoint == ""
+	}
+	return strings.EqualFold(a.Hostname(), b.Hostname()) && a.Path == b.Path &&
+		(a.Port() == b.Port() || a.Port() == "" || b.Port() == "")
 }
 
 // patch returns the change that sets the extensions on a repository alone. They are exclusive, because the
@@ -72,10 +89,13 @@ func (want extensionURLs) patch() repoPatch {
 
 // setExtensions sets the extensions on the builder repository, unless they are there, or those of another
 // program are. Other repositories then do not depend on the gateway. A user that may not change the
-// repository is no error, because the extensions may be set on the server.
+// repository is no error, because the extensions may be set on the server. If the repository has the extensions
+// of another gateway, setExtensions returns ErrForbidden, so that builds wait.
 func (c *client) setExtensions(ctx context.Context, r repo) error {
 	switch c.extensions.stateOf(r) {
 	case onServer, onOurOld:
+	case onGateway:
+		return fmt.Errorf("%s: %w", anotherGateway(r), autobuild.ErrForbidden)
 	case onOurs, onAnother, notOurs:
 		return nil
 	}
@@ -84,6 +104,17 @@ func (c *client) setExtensions(ctx context.Context, r repo) error {
 		return nil
 	}
 	return err
+}
+
+// anotherGateway describes a repository with the extensions of another gateway, and the fix.
+func anotherGateway(r repo) string {
+	endpoint, path := r.ConfigEndpoint, configPath
+	if endpoint == "" {
+		endpoint, path = r.SecretEndpoint, secretPath
+	}
+	return fmt.Sprintf("%s has the extensions of the gateway at %s: choose another builder repository "+
+		"(SLIPWAY_WOODPECKER_REPOSITORY), or, if this gateway was there before, replace them under Settings → Engines",
+		r.FullName, strings.TrimSuffix(endpoint, path))
 }
 
 func (c *client) patchRepo(ctx context.Context, r repo, change repoPatch) error {
@@ -98,7 +129,7 @@ func (c *client) patchRepo(ctx context.Context, r repo, change repoPatch) error 
 }
 
 // Fix changes the settings of the builder repository that Inspect finds wrong: its timeout, the events
-// that cancel previous pipelines, and the extensions. It replaces the extensions of another program.
+// that cancel previous pipelines, and the extensions. It replaces the extensions of another program or gateway.
 func (e *Engine) Fix(ctx context.Context) error {
 	if e.o.Repository == "" {
 		return fmt.Errorf("no builder repository is set (SLIPWAY_WOODPECKER_REPOSITORY): %w", autobuild.ErrConflict)
@@ -164,6 +195,8 @@ func (e *Engine) inspectExtensions(r repo) pipeline.Finding {
 		f.Problem = fmt.Sprintf("%s has another extension (%s): choose another builder repository, or replace it "+
 			"under Settings → Engines", r.FullName, strings.TrimSpace(r.ConfigEndpoint+" "+r.SecretEndpoint))
 		f.Fixable = true
+	case onGateway:
+		f.Problem, f.Fixable = anotherGateway(r), true
 	case notOurs:
 		f.Good = "must be set on the server"
 	}

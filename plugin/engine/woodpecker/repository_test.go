@@ -2,6 +2,7 @@ package woodpecker_test
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -110,12 +111,38 @@ func TestAnotherExtensionIsKeptUntilFix(t *testing.T) {
 	wantError(t, e.Fix(t.Context()), autobuild.ErrForbidden, "must be an administrator of acme/builder")
 }
 
-// A gateway that has moved corrects its address.
+// Two gateways with one builder repository would set its extensions in turn. The second one says so, and its
+// builds wait, until an administrator replaces the extensions.
+func TestTheExtensionsOfAnotherGatewayAreKeptUntilFix(t *testing.T) {
+	e := onRepository(t)
+	const other = "https://other.example.com/slipway"
+	e.server.Set(e.builder, woodpeckertest.Settings{
+		Timeout: 300, ConfigEndpoint: other + configPath, ConfigExclusive: true, SecretEndpoint: other + secretPath,
+	})
+	const problem = "acme/builder has the extensions of the gateway at " + other +
+		": choose another builder repository (SLIPWAY_WOODPECKER_REPOSITORY)"
+	_, err := e.CI().Create(t.Context(), e.order(autobuild.Ref{}))
+	wantError(t, err, autobuild.ErrForbidden, problem)
+	if got := e.settings().ConfigEndpoint; got != other+configPath {
+		t.Errorf("config extension: got %q, want it unchanged", got)
+	}
+	if f := e.inspect()["extensions"]; !strings.Contains(f.Problem, problem) || !f.Fixable {
+		t.Errorf("extensions: got %+v, want a fixable problem: %s", f, problem)
+	}
+	must.Succeed(t, e.Fix(t.Context()))
+	if a := e.start(); a.EngineRef != "acme/builder#1" {
+		t.Errorf("pipeline after Fix: got %q, want acme/builder#1", a.EngineRef)
+	}
+}
+
+// A gateway whose scheme or port has changed corrects its address.
 func TestAnOldAddressIsCorrected(t *testing.T) {
 	e := onRepository(t)
+	old, err := url.Parse(e.url())
+	must.Succeed(t, err)
 	e.server.Set(e.builder, woodpeckertest.Settings{
-		Timeout: 300, ConfigEndpoint: "http://old.example.com" + configPath, ConfigExclusive: true,
-		SecretEndpoint: "http://old.example.com" + secretPath,
+		Timeout: 300, ConfigEndpoint: "https://" + old.Hostname() + configPath, ConfigExclusive: true,
+		SecretEndpoint: "https://" + old.Hostname() + secretPath,
 	})
 	e.start()
 	if got, want := e.settings().ConfigEndpoint, e.url()+configPath; got != want {
