@@ -2,8 +2,10 @@ package settings
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"slipway/runner/registry"
 	"slipway/runner/settings/table"
 	"slipway/runner/spec"
 )
@@ -41,7 +43,7 @@ func cacheTable() table.Table[stepReader] {
 			Set: func(r *stepReader, name, text string) error {
 				images, err := table.ParseList(name, text)
 				for _, ref := range images {
-					r.addRegistryCache(ref)
+					r.addRegistryCache(name, ref)
 				}
 				return err
 			},
@@ -61,13 +63,13 @@ func (r *stepReader) setCache(name, text string) error {
 	kind = strings.ToLower(strings.TrimSpace(kind))
 	switch {
 	case place == "" && isTrue(kind): // as with Woodpecker's plugin-kaniko
-		r.kaniko.cache = true
+		r.kaniko.cache = name
 	case (kind == "off" || kind == "false" || kind == "none") && place == "":
 	case kind == spec.CacheInline && place == "":
 		r.InlineCache = true
 		r.Build.CacheTo = append(r.Build.CacheTo, spec.Cache{Type: spec.CacheInline})
 	case kind == spec.CacheRegistry && place != "":
-		r.addRegistryCache(place)
+		r.addRegistryCache(name, place)
 	case kind == spec.CacheLocal && place != "":
 		r.addCache(kind, map[string]string{"src": place},
 			map[string]string{"dest": place, "mode": "max", "ignore-error": "true"})
@@ -79,7 +81,8 @@ func (r *stepReader) setCache(name, text string) error {
 
 // addRegistryCache adds a cache of all stages. It is stored as an image, because some registries reject
 // BuildKit's older format. A build does not fail if the cache cannot be written.
-func (r *stepReader) addRegistryCache(ref string) {
+func (r *stepReader) addRegistryCache(setting, ref string) {
+	r.namedCaches = append(r.namedCaches, namedCache{ref, setting})
 	r.addCache(spec.CacheRegistry, map[string]string{"ref": ref}, map[string]string{
 		"ref": ref, "mode": "max", "image-manifest": "true", "oci-mediatypes": "true", "ignore-error": "true",
 	})
@@ -125,6 +128,26 @@ func (r *stepReader) parseCaches(name, text, place string) (all []spec.Cache, er
 			r.warn("%s: entry %d has %s, which has no effect there", name, i+1, strings.Join(unused, ", "))
 		}
 		all = append(all, spec.Cache{Type: kind, Attrs: attrs})
+		if kind == spec.CacheRegistry {
+			r.namedCaches = append(r.namedCaches, namedCache{attrs["ref"], name})
+		}
 	}
 	return all, nil
+}
+
+// A namedCache is the reference of a cache in a registry, with the setting that it came from.
+type namedCache struct{ ref, setting string }
+
+// CacheSettings returns the settings that name a cache in the repository of an image, or "" if there is no such
+// cache. image has no tag.
+func (p Plugin) CacheSettings(image string) string {
+	var settings []string
+	for _, c := range p.namedCaches {
+		ref, err := registry.ParseReference(c.ref)
+		there := err == nil && (strings.HasPrefix(ref, image+":") || strings.HasPrefix(ref, image+"@"))
+		if there && !slices.Contains(settings, c.setting) {
+			settings = append(settings, c.setting)
+		}
+	}
+	return strings.Join(settings, " and ")
 }

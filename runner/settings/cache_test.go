@@ -1,6 +1,7 @@
 package settings_test
 
 import (
+	"strings"
 	"testing"
 
 	"slipway/runner/settings"
@@ -46,6 +47,30 @@ func TestCachesOfEverySetting(t *testing.T) {
 	} {
 		got := readPlugin(t, line)
 		checkSame(t, line, caches{got.Build.CacheFrom, got.Build.CacheTo}, want)
+	}
+}
+
+// Messages about a cache name the setting that the pipeline has.
+func TestTheSettingOfACacheIsKnown(t *testing.T) {
+	const image = "r.example.com/acme/cache"
+	for line, want := range map[string]string{
+		"PLUGIN_CACHE=off":                                          "",
+		"PLUGIN_CACHE=registry=" + image + "2:1":                    "",
+		"PLUGIN_CACHE=registry=" + image + ":1":                     "PLUGIN_CACHE",
+		"PLUGIN_CACHE_IMAGES=" + image + ":1":                       "PLUGIN_CACHE_IMAGES",
+		"PLUGIN_CACHE_FROM=" + image:                                "PLUGIN_CACHE_FROM",
+		"PLUGIN_CACHE_TO=type=registry,ref=" + image:                "PLUGIN_CACHE_TO",
+		"PLUGIN_CACHE_FROM=" + image + "\nPLUGIN_CACHE_TO=" + image: "PLUGIN_CACHE_FROM and PLUGIN_CACHE_TO",
+		"PLUGIN_ENABLE_CACHE=true\nPLUGIN_CACHE_REPO=" + image:      "PLUGIN_CACHE_REPO",
+		"PLUGIN_CACHE=true\nPLUGIN_CACHE_REPO=acme/cache":           "PLUGIN_CACHE_REPO",
+		"PLUGIN_ENABLE_CACHE=true\nPLUGIN_REPO=r.example.com/acme":  "PLUGIN_CACHE_REPO (for PLUGIN_ENABLE_CACHE)",
+		"PLUGIN_CACHE=true\nPLUGIN_REPO=r.example.com/acme":         "PLUGIN_CACHE_REPO (for PLUGIN_CACHE)",
+		"PLUGIN_EXTRA_OPTS=--cache --cache-repo=" + image:           "PLUGIN_CACHE_REPO",
+	} {
+		got := readPlugin(t, append([]string{"PLUGIN_REPO=r.example.com/acme/app"}, strings.Split(line, "\n")...)...)
+		if setting := got.CacheSettings(image); setting != want {
+			t.Errorf("%s: got the setting %q, want %q", line, setting, want)
+		}
 	}
 }
 

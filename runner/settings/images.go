@@ -156,6 +156,9 @@ func (r *stepReader) chooseTags() error {
 	r.Tags, r.Skip = plan.Tags, plan.Skip
 	r.TagNotes = append(notes, plan.Notes...)
 	r.Origins[tagsName] = tagOrigin(s)
+	if r.destinations != nil {
+		r.Origins[repoName], r.Origins[tagsName] = destinationsName, destinationsName
+	}
 	return nil
 }
 

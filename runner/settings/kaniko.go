@@ -34,7 +34,7 @@ const jsonKeyUser = "_json_key"
 // kanikoValues are settings of kaniko's plugins from which other values derive.
 type kanikoValues struct {
 	expandTag              bool
-	cache                  bool   // enable_cache, or cache: true
+	cache                  string // the setting that turns cache_repo on: enable_cache, or cache: true; empty = off
 	cacheRepo              string // empty = the image's name with /cache
 	subPath                string
 	tar, sourceTar         string
@@ -92,9 +92,10 @@ func kanikoBuildTable() table.Table[stepReader] {
 			Name:    enableCacheName,
 			Default: "false",
 			Help:    "true: use the cache of cache_repo",
-			Set: setTrue(
-				table.Bool(func(r *stepReader) *bool { return &r.kaniko.cache }),
-			), // as cache: true sets it, too
+			Set: setTrue(func(r *stepReader, name, _ string) error { // as cache: true sets it, too
+				r.kaniko.cache = name
+				return nil
+			}),
 		},
 		{
 			Name: cacheRepoName, Unset: "the first repo with /cache",
@@ -238,18 +239,19 @@ func (r *stepReader) addPlainPull() {
 // addCacheRepo adds kaniko's cache. Without a registry in its name it is in the image's registry.
 func (r *stepReader) addCacheRepo() error {
 	repo := r.kaniko.cacheRepo
-	host := grammar.ImageHost(r.Image())
+	host, setting := grammar.ImageHost(r.Image()), cacheRepoName
 	switch {
-	case !r.kaniko.cache && repo != "":
+	case r.kaniko.cache == "" && repo != "":
 		r.warn("%s is not used: neither %s nor PLUGIN_CACHE is true", cacheRepoName, enableCacheName)
 		return nil
-	case !r.kaniko.cache:
+	case r.kaniko.cache == "":
 		return nil
 	case repo == "" && host == hubHost:
 		return fmt.Errorf("%s is not set, and Docker Hub has no repository %s/cache: set it, for example to %s-cache",
 			cacheRepoName, strings.TrimPrefix(r.Image(), hubHost+"/"), strings.TrimPrefix(r.Image(), hubHost+"/"))
 	case repo == "":
 		repo = r.Image() + "/cache"
+		setting = cacheRepoName + " (for " + r.kaniko.cache + ")"
 	case !hasHost(repo):
 		repo = host + "/" + repo
 	}
@@ -257,7 +259,7 @@ func (r *stepReader) addCacheRepo() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", cacheRepoName, err)
 	}
-	r.addRegistryCache(ref)
+	r.addRegistryCache(setting, ref)
 	return nil
 }
 

@@ -53,6 +53,8 @@ func TestDestinationsReplaceRepoAndTags(t *testing.T) {
 		got.TagsFor("registry.example.com:5000/acme/app"),
 		[]string{"1.2", "latest"},
 	)
+	checkEqual(t, "origin of the images", got.Origins["PLUGIN_REPO"], "PLUGIN_DESTINATIONS")
+	checkEqual(t, "origin of the tags", got.Origins["PLUGIN_TAGS"], "PLUGIN_DESTINATIONS")
 	checkNotes(t, "notes", got.Warnings,
 		"PLUGIN_REPO is not used: PLUGIN_DESTINATIONS is set", "PLUGIN_TAGS is not used: PLUGIN_DESTINATIONS is set",
 		"PLUGIN_EXPAND_TAG is not used: PLUGIN_DESTINATIONS is set")

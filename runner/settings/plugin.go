@@ -63,6 +63,7 @@ type Plugin struct {
 	shown   []Shown
 	// destinations are the tags of each image, if the setting destinations names them; nil = all have Tags.
 	destinations map[string][]string
+	namedCaches  []namedCache
 	sshKey       secret.Secret // key for builders over ssh, which are not supported: it is masked, and used for nothing
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,9 +123,9 @@ func (r run) explainBuildRequest(ctx context.Context, err error) error {
 		return err
 	}
 	host := grammar.ImageHost(used.Image)
-	if setting, attrs := r.cacheAt(used.Image); setting != "" && !used.Base {
+	if setting := r.s.CacheSettings(used.Image); setting != "" && !used.Base {
 		p := r.place(host, setting)
-		p.Docker = dockerTypesOfCache(setting, attrs)
+		p.Docker = dockerTypesOfCache(setting, r.cacheAttrs(used.Image))
 		return withFix(fmt.Errorf("cache %s of %s: %w", used.Image, setting, err), p)
 	}
 	p := r.place(host, "the image's name in the Dockerfile")
@@ -147,23 +148,15 @@ func (r run) firstCache() (logins.Request, bool) {
 	return logins.Request{}, false
 }
 
-// cacheAt returns the setting of a cache in a repository, and its attributes; "" = no cache is there.
-func (r run) cacheAt(image string) (setting string, attrs map[string]string) {
-	for _, row := range []struct {
-		setting string
-		caches  []spec.Cache
-	}{
-		{"PLUGIN_CACHE_TO (or PLUGIN_CACHE)", r.s.Build.CacheTo},
-		{"PLUGIN_CACHE_FROM (or PLUGIN_CACHE)", r.s.Build.CacheFrom},
-	} {
-		for _, c := range row.caches {
-			ref, err := registry.ParseReference(c.Attrs["ref"])
-			if err == nil && (strings.HasPrefix(ref, image+":") || strings.HasPrefix(ref, image+"@")) {
-				return row.setting, c.Attrs
-			}
+// cacheAttrs returns the attributes of a cache in a repository; nil = no cache is there.
+func (r run) cacheAttrs(image string) map[string]string {
+	for _, c := range slices.Concat(r.s.Build.CacheTo, r.s.Build.CacheFrom) {
+		ref, err := registry.ParseReference(c.Attrs["ref"])
+		if err == nil && (strings.HasPrefix(ref, image+":") || strings.HasPrefix(ref, image+"@")) {
+			return c.Attrs
 		}
 	}
-	return "", nil
+	return nil
 }
 
 // dockerTypesOfCache returns the change of a setting that makes a cache have Docker's media types, or "" if it
@@ -176,8 +169,14 @@ func dockerTypesOfCache(setting string, attrs map[string]string) string {
 	if on, err := strconv.ParseBool(attrs["image-manifest"]); err == nil && on {
 		change += " and image-manifest=false"
 	}
+	if !strings.Contains(setting, cacheToName) { // the other settings have no attributes
+		setting = cacheToName + ", in place of " + setting
+	}
 	return change + " in " + setting
 }
+
+// cacheToName is the setting of a cache with attributes.
+const cacheToName = "PLUGIN_CACHE_TO"
 
 // withWords adds the registry's own words about a base image, if the error lacks them. BuildKit asks with
 // HEAD, whose response has none.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,12 +20,14 @@ import (
 // printHeader logs the main settings, each with the variable that it came from.
 func (r run) printHeader(f flow) {
 	r.log.Line("Slipway %s, without a gateway", r.o.Version)
-	rows := append([]row{
+	rows := []row{
 		{"workspace", r.s.Workspace, "workspace"},
 		{"image", strings.Join(r.s.Images, ", "), "PLUGIN_REPO"},
-		{"tags", strings.Join(r.s.Tags, ", "), "PLUGIN_TAGS"},
-	}, f.header...)
-	for _, row := range rows {
+	}
+	for _, tags := range r.tagLists() {
+		rows = append(rows, row{"tags", tags, "PLUGIN_TAGS"})
+	}
+	for _, row := range append(rows, f.header...) {
 		if row.value != "" {
 			r.log.Row(row.name, fmt.Sprintf("%s (%s)", row.value, r.s.Origins[row.origin]))
 		}
@@ -43,6 +46,21 @@ func (r run) printHeader(f flow) {
 	for _, warning := range r.s.Warnings {
 		r.log.Line("note: %s", warning)
 	}
+}
+
+// tagLists returns the tags of the images: one list, for example "1.2, latest", or a list for each image if they
+// have different tags, for example "registry.example.com/acme/app: 1.2, latest".
+func (r run) tagLists() (all []string) {
+	different := false
+	for _, image := range r.s.Images {
+		tags := r.s.TagsFor(image)
+		different = different || !slices.Equal(tags, r.s.Tags)
+		all = append(all, image+": "+strings.Join(tags, ", "))
+	}
+	if !different {
+		return []string{strings.Join(r.s.Tags, ", ")}
+	}
+	return all
 }
 
 // buildDetails describes the secrets, the caches and the file of a build. output is the setting of the file.
@@ -87,12 +105,12 @@ func (r run) printSettings() {
 
 // printSummary ends the log of a step that succeeded.
 func (r run) printSummary(done outcome, status string) {
-	pushed := strings.Join(r.s.Tags, ", ")
+	pushed := r.tagLists()
 	switch {
 	case r.s.DryRun:
-		pushed = "none: " + r.s.Origins["PLUGIN_DRY_RUN"] + " is set"
+		pushed = []string{"none: " + r.s.Origins["PLUGIN_DRY_RUN"] + " is set"}
 	case !r.publishes():
-		pushed = "none: there is no tag to push"
+		pushed = []string{"none: there is no tag to push"}
 	}
 	size := ""
 	if done.image.Size > 0 {
@@ -103,14 +121,17 @@ func (r run) printSummary(done outcome, status string) {
 		times = append(times, s.name+" "+seconds(s.took))
 	}
 	r.log.Line("\n%s", strings.Join(r.s.Images, "\n"))
-	for _, row := range [][2]string{
-		{"pushed", pushed},
+	rows := make([][2]string, 0, len(pushed))
+	for _, tags := range pushed {
+		rows = append(rows, [2]string{"pushed", tags})
+	}
+	for _, row := range append(rows, [][2]string{
 		{"digest", done.image.Digest},
 		{"size", size},
 		{"cached", done.cached},
 		{"time", fmt.Sprintf("%s (%s)", seconds(done.total), strings.Join(times, ", "))},
 		{"status", status},
-	} {
+	}...) {
 		if row[1] != "" {
 			r.log.Line("  %-7s %s", row[0], row[1])
 		}

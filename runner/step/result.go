@@ -223,5 +223,5 @@ func (r run) describeEnd(done outcome, failure error) (commitstatus.State, strin
 	case r.s.DryRun:
 		return commitstatus.Successful, commitstatus.Built("Built, not pushed (dry run)", nil, done.image.Digest)
 	}
-	return commitstatus.Successful, commitstatus.Built("Pushed", r.s.Tags, done.image.Digest)
+	return commitstatus.Successful, commitstatus.Built("Pushed", r.tagLists(), done.image.Digest)
 }

@@ -69,3 +69,26 @@ func TestStepBuildsABranchWithoutTagsAndPushesNothing(t *testing.T) {
 	runnertest.CheckHas(t, "the log", log, "[latest-unnamed]")
 	runnertest.CheckHas(t, "the log", log, "none: there is no tag to push")
 }
+
+// The log and the commit status show the tags of each destination, and not those of all of them.
+func TestEachDestinationHasItsOwnTags(t *testing.T) {
+	e := newEnv(t)
+	app, tools := e.Registry.Image(), e.Registry.Host()+"/acme/tools"
+	log, err := e.run("PLUGIN_REPO=", "PLUGIN_DESTINATIONS="+strings.Join([]string{app + ":1.2", app + ":1", tools + ":2"}, ","))
+	if err != nil {
+		t.Fatalf("step: %v\n%s", err, log)
+	}
+	header, end, _ := strings.Cut(log, "\n"+app+"\n"+tools+"\n")
+	for _, tags := range []string{app + ": 1.2, 1", tools + ": 2"} {
+		runnertest.CheckHas(t, "the header", header, tags+" (PLUGIN_DESTINATIONS)\n")
+		runnertest.CheckHas(t, "the summary", end, "  pushed  "+tags+"\n")
+	}
+	if union := "1.2, 1, 2"; strings.Contains(log, union) {
+		t.Errorf("log: got the tags %q of all destinations, want those of each:\n%s", union, log)
+	}
+	for ref, there := range map[string]bool{app + ":1": true, app + ":2": false, tools + ":2": true, tools + ":1": false} {
+		if got := runnertest.Digest(t, ref) != ""; got != there {
+			t.Errorf("%s: got it pushed %t, want %t", ref, got, there)
+		}
+	}
+}
