@@ -74,7 +74,10 @@ func TestStepBuildsABranchWithoutTagsAndPushesNothing(t *testing.T) {
 func TestEachDestinationHasItsOwnTags(t *testing.T) {
 	e := newEnv(t)
 	app, tools := e.Registry.Image(), e.Registry.Host()+"/acme/tools"
-	log, err := e.run("PLUGIN_REPO=", "PLUGIN_DESTINATIONS="+strings.Join([]string{app + ":1.2", app + ":1", tools + ":2"}, ","))
+	log, err := e.run(
+		"PLUGIN_REPO=",
+		"PLUGIN_DESTINATIONS="+strings.Join([]string{app + ":1.2", app + ":1", tools + ":2"}, ","),
+	)
 	if err != nil {
 		t.Fatalf("step: %v\n%s", err, log)
 	}

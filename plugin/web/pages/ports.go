@@ -152,19 +152,15 @@ type Forms interface {
 	BeginForm(ctx context.Context, sessionID, key string, until time.Time) (claimed bool, location string, err error)
 	FinishForm(ctx context.Context, sessionID, key, location string) error
 	DropForm(ctx context.Context, sessionID, key string) error
-	FormAnswers
 	FormResults
-}
-
-// FormAnswers reads the redirects that answered forms.
-type FormAnswers interface {
-	// FormLocation returns "" while the form's request runs, and ErrNotFound if no request has claimed the form.
-	FormLocation(ctx context.Context, sessionID, key string) (string, error)
 }
 
 // FormResults stores the results of posted forms. FormResult and TakeFormResult return ErrNotFound without a
 // result.
 type FormResults interface {
+	// FormLocation returns the redirect that answered a form, and "" while its request runs. It returns ErrNotFound
+	// if no request has claimed the form.
+	FormLocation(ctx context.Context, sessionID, key string) (string, error)
 	SetFormResult(ctx context.Context, sessionID, key string, result secret.Secret, until time.Time) error
 	FormResult(ctx context.Context, sessionID, key string) (secret.Secret, error)
 	// TakeFormResult returns the result once.
