@@ -32,7 +32,7 @@ const (
 const (
 	ofBase  = "the image's name in the Dockerfile"
 	ofPush  = "PLUGIN_REPO"
-	ofCache = "PLUGIN_CACHE_TO (or PLUGIN_CACHE)"
+	ofCache = "PLUGIN_CACHE_TO"
 	ofLogin = "PLUGIN_LOGINS (entry 1)"
 )
 
