@@ -33,8 +33,8 @@ const (
 	KindPlainHTTP     Kind = "plain HTTP"
 	KindNoHost        Kind = "unknown host"
 	KindNotListening  Kind = "connection refused"
-	KindNoAnswer      Kind = "no answer in time"
-	KindUnimplemented Kind = "not supported" // 405
+	KindNoAnswer      Kind = "no answer in time" // or a connection that ends without an answer
+	KindUnimplemented Kind = "not supported"     // 405
 )
 
 // KindOf classifies an error of this package, or the text of an error of BuildKit: gRPC transfers no type.
@@ -135,7 +135,7 @@ var textKinds = sync.OnceValue(func() (all []textKind) {
 		{KindNoHost, `no such host|server misbehaving|Temporary failure in name resolution`},
 		{KindNotListening, `connection refused`},
 		{KindNoAnswer, `i/o timeout|TLS handshake timeout|context deadline exceeded|Client\.Timeout exceeded|` +
-			`no route to host|network is unreachable`},
+			`no route to host|network is unreachable|connection reset by peer|broken pipe|: EOF$`},
 		{KindTooMany, `(?i)toomanyrequests`},
 		{KindLogin, `pull access denied|authorization failed|failed to authorize|insufficient_scope|: unauthorized: `},
 		{KindDenied, `: denied: `},

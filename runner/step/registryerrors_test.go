@@ -55,7 +55,19 @@ type failure struct {
 // The failures and uses for which a message names the fix.
 func failureNames() []string {
 	return []string{
-		"401", "403", "404", "413", "429", "5xx", "TLS", "DNS", "refused", "time-out", "no route", "OCI refused",
+		"401",
+		"403",
+		"404",
+		"413",
+		"429",
+		"5xx",
+		"TLS",
+		"DNS",
+		"refused",
+		"time-out",
+		"no route",
+		"reset",
+		"OCI refused",
 	}
 }
 

@@ -157,6 +157,10 @@ func failuresOfRegistries(t *testing.T, certs string) map[string]failure {
 			cells: everywhere("check the host in {place}", "the firewall on the way to {host}", "HTTPS_PROXY")},
 		"no route": {words: "no route to host", err: syscall.EHOSTUNREACH,
 			cells: everywhere("check the host in {place}", "the firewall on the way to {host}", "HTTPS_PROXY")},
+		"reset": {
+			words: "connection reset by peer", err: syscall.ECONNRESET,
+			cells: everywhere("check the host in {place}", "the firewall on the way to {host}", "HTTPS_PROXY"),
+		},
 		"OCI refused": {words: oci.words, cells: map[use]cell{
 			basePull:   {absent: "a pull sends no manifest"},
 			push:       wants("may not know manifests of OCI", "set auto_label (PLUGIN_AUTO_LABEL) to false"),
