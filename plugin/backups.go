@@ -183,7 +183,7 @@ func lockForRestore(data string) (unlock func(restored bool), err error) {
 	name := filepath.Join(data, "gateway")
 	_, err = os.Stat(name)
 	newName := errors.Is(err, fs.ErrNotExist)
-	_, release, err := lockDataDir(data)
+	dir, err := lockDataDir(data)
 	if err != nil {
 		return nil, fmt.Errorf("restore needs the gateway stopped: %w", err)
 	}
@@ -197,7 +197,7 @@ func lockForRestore(data string) (unlock func(restored bool), err error) {
 		if !restored && newDir {
 			_ = os.Remove(data)
 		}
-		release()
+		dir.close()
 	}
 	if err != nil {
 		unlock(false)

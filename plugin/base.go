@@ -75,18 +75,27 @@ func makeDataDir(data string) (string, error) {
 	return absolute, nil
 }
 
+// openStore opens the database. At the first start it creates the key, the database and then the
+// gateway's name, so that an interrupted first start can be told from a lost database.
 func openStore(ctx context.Context, o Options, c *closers) (*store.Store, error) {
-	sealer, err := seal.LoadOrCreate(o.Config.Key, true)
+	state, err := inspect(ctx, o.Config)
 	if err != nil {
 		return nil, err
 	}
-	name, release, err := lockDataDir(o.Config.Data)
+	if err := state.decide(o.Config); err != nil {
+		return nil, err
+	}
+	dir, err := lockDataDir(o.Config.Data)
 	if err != nil {
 		return nil, err
 	}
-	c.add(release)
+	c.add(dir.close)
+	sealer, err := seal.LoadOrCreate(o.Config.Key, !state.installed)
+	if err != nil {
+		return nil, err
+	}
 	options := assembly.Database(o.Config)
-	options.Gateway, options.Sealer, options.Log, options.Commit = name, sealer, o.Log, o.Commit
+	options.Gateway, options.Sealer, options.Log, options.Commit = dir.name, sealer, o.Log, o.Commit
 	s, err := store.Open(ctx, options)
 	if err != nil {
 		return nil, err
@@ -96,6 +105,9 @@ func openStore(ctx context.Context, o Options, c *closers) (*store.Store, error)
 			o.Log.WithError(err).Error("close the database")
 		}
 	})
+	if err := dir.saveName(); err != nil {
+		return nil, fmt.Errorf("save the gateway's name: %w", err)
+	}
 	return s, nil
 }
 

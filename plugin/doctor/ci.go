@@ -48,24 +48,24 @@ func (d ciChecks) all(ctx context.Context) []Finding {
 func (d ciChecks) drone(ctx context.Context) []Finding {
 	o, err := d.options(ctx, drone.Name)
 	if err != nil {
-		return []Finding{{Check: drone.Name, Err: err}}
+		return []Finding{{Check: checkDrone, Err: err}}
 	}
 	e, err := assembly.Drone(ctx, o, d.store.KnownExtensionSecret, func(string, int) {})
 	if errors.Is(err, autobuild.ErrNotFound) {
 		err = assembly.ErrNoDroneSecrets
 	}
 	if err != nil {
-		return []Finding{{Check: drone.Name, Err: err}}
+		return []Finding{{Check: checkDrone, Err: err}}
 	}
-	return d.check(ctx, drone.Name, e)
+	return d.check(ctx, checkDrone, e)
 }
 
 func (d ciChecks) woodpecker(ctx context.Context) []Finding {
 	o, err := d.options(ctx, woodpecker.Name)
 	if err != nil {
-		return []Finding{{Check: woodpecker.Name, Err: err}}
+		return []Finding{{Check: checkWoodpecker, Err: err}}
 	}
-	return d.check(ctx, woodpecker.Name, assembly.Woodpecker(o))
+	return d.check(ctx, checkWoodpecker, assembly.Woodpecker(o))
 }
 
 // options returns the options of an engine. Its probes have no key if the gateway has not created
@@ -79,7 +79,7 @@ func (d ciChecks) options(ctx context.Context, engine string) (assembly.CIOption
 }
 
 // check inspects a server, and starts a probe if the inspection found no problem.
-func (d ciChecks) check(ctx context.Context, name string, e ciEngine) []Finding {
+func (d ciChecks) check(ctx context.Context, name Check, e ciEngine) []Finding {
 	findings := e.Inspect(ctx)
 	all := convert(name, findings)
 	switch {
@@ -87,11 +87,12 @@ func (d ciChecks) check(ctx context.Context, name string, e ciEngine) []Finding 
 	case slices.ContainsFunc(findings, func(f pipeline.Finding) bool { return f.Problem != "" && !f.Fixable }):
 		return all
 	case !d.probe:
-		return append(all, Finding{Check: name, Note: "probe: skipped"})
+		return append(all, Finding{Check: name, Note: "probe: not started", Skipped: true})
 	case !d.reachable:
-		return append(all, Finding{Check: name, Note: "probe: skipped, because the gateway does not respond"})
+		note := "probe: not started, because the gateway does not respond"
+		return append(all, Finding{Check: name, Note: note, Skipped: true})
 	}
-	repository, err := d.repositoryOn(ctx, name)
+	repository, err := d.repositoryOn(ctx, string(name))
 	if err != nil {
 		return append(all, Finding{Check: name, Err: err})
 	}
@@ -110,7 +111,7 @@ func (d ciChecks) repositoryOn(ctx context.Context, engine string) (string, erro
 }
 
 // convert returns the findings of an engine, without those that only the running gateway knows.
-func convert(engine string, findings []pipeline.Finding) []Finding {
+func convert(engine Check, findings []pipeline.Finding) []Finding {
 	var all []Finding
 	for _, f := range findings {
 		if f.Unknown {

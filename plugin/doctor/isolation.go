@@ -14,8 +14,8 @@ import (
 	"slipway/plugin/engine/embedded"
 )
 
-// gatewayUser finds the gateway's user: the owner of its data directory. Root is no problem for builds,
-// so the finding is a hint.
+// gatewayUser finds the gateway's user: the owner of its data directory, which no other user may change.
+// Root is no problem for builds, so it is a hint.
 func gatewayUser(data string) []Finding {
 	info, err := os.Stat(data)
 	if err != nil {
@@ -25,10 +25,16 @@ func gatewayUser(data string) []Finding {
 	switch {
 	case !ok:
 		return nil
+	case info.Mode().Perm()&0o002 != 0:
+		return []Finding{{
+			Check: checkUser,
+			Err:   fmt.Errorf("SLIPWAY_DATA=%s: each user of this machine can replace its files", data),
+			Fix:   "run chmod o-w on it",
+		}}
 	case owner.Uid == 0:
-		return []Finding{{Check: "user", Note: "the gateway runs as root: " + assembly.FixRoot}}
+		return []Finding{{Check: checkUser, Note: "the gateway runs as root: " + assembly.FixRoot}}
 	}
-	return []Finding{{Check: "user", Note: fmt.Sprintf("the gateway is not root (user %d)", owner.Uid)}}
+	return []Finding{{Check: checkUser, Note: fmt.Sprintf("the gateway is not root (user %d)", owner.Uid)}}
 }
 
 // isolation reports how the builder service isolates the code of repositories.
@@ -38,10 +44,11 @@ func isolation(ctx context.Context, c config.Gateway) []Finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	f := Finding{Check: "isolation"}
+	f := Finding{Check: checkIsolation}
 	level, err := buildservice.Client{Socket: assembly.ServiceSocket(c)}.Level(ctx)
 	switch {
 	case err != nil && c.BuilderService == "":
+		f.Skipped = true
 		f.Note = "not known: the gateway's builder service does not run: start the gateway, and see its log"
 	case err != nil:
 		f.Err = fmt.Errorf("SLIPWAY_BUILDER_SERVICE=%s: %w", c.BuilderService, err)

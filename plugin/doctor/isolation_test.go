@@ -40,7 +40,7 @@ func TestDoctorReportsTheIsolation(t *testing.T) {
 	wantLines(
 		t,
 		output,
-		"✓ isolation    not known: the gateway's builder service does not run: start the gateway, and see its log",
+		"- isolation    not known: the gateway's builder service does not run: start the gateway, and see its log",
 	)
 	full := serveLevel(t, buildservice.Level{Hooks: buildservice.LevelFull, NotHeld: []string{"memory: no cgroups"}})
 	output, _ = run(t, append(all, "SLIPWAY_BUILDER_SERVICE="+full)...)

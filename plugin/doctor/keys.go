@@ -15,7 +15,7 @@ const fixRekey = "run `slipway rekey`, which continues"
 func (d stored) keys(ctx context.Context) Finding {
 	check, err := d.store.CheckSealed(ctx)
 	if err != nil {
-		return Finding{Check: "keys", Err: err}
+		return Finding{Check: checkKeys, Err: err}
 	}
 	keys, newest := d.store.Keys()
 	return judgeKeys(keys, newest.ID, check)
@@ -23,7 +23,7 @@ func (d stored) keys(ctx context.Context) Finding {
 
 // judgeKeys returns the finding for the keys of the key file and the values of the database.
 func judgeKeys(keys []seal.KeyID, newest byte, check store.SealCheck) Finding {
-	f := Finding{Check: "keys"}
+	f := Finding{Check: checkKeys}
 	switch {
 	case len(check.Broken) > 0:
 		first := check.Broken[0]

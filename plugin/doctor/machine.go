@@ -29,7 +29,7 @@ const (
 
 // diskSpace checks the data directory and its file system.
 func diskSpace(data string) Finding {
-	f := Finding{Check: "disk"}
+	f := Finding{Check: checkDisk}
 	var stat syscall.Statfs_t
 	if err := syscall.Statfs(data, &stat); err != nil {
 		f.Err = fmt.Errorf("SLIPWAY_DATA=%s: %w", data, err)
@@ -47,8 +47,12 @@ func diskSpace(data string) Finding {
 
 // publicURL checks that the gateway responds at its public URL.
 func publicURL(ctx context.Context, c config.Gateway) Finding {
-	f := Finding{Check: "public URL", Note: c.URL + " answers"}
-	if _, err := get(ctx, c.URL+"/healthz"); err != nil {
+	f := Finding{Check: checkURL, Note: c.URL + " answers"}
+	response, err := get(ctx, c.URL+"/healthz")
+	if err == nil && (response.status != http.StatusOK || response.body != "ok\n") {
+		err = errors.New("another server answers there")
+	}
+	if err != nil {
 		f.Err = fmt.Errorf("SLIPWAY_URL=%s: %w", c.URL, err)
 		f.Fix = "start the gateway, or correct the address or the proxy in front of it"
 		return f
@@ -61,15 +65,16 @@ func publicURL(ctx context.Context, c config.Gateway) Finding {
 
 // clock compares this machine's clock with that of the Bitbucket API.
 func clock(ctx context.Context, apiURL string) Finding {
-	f := Finding{Check: "clock", Note: "matches Bitbucket's clock"}
-	header, err := get(ctx, apiURL+"/2.0/user")
-	if err != nil && header == nil {
+	f := Finding{Check: checkClock, Note: "matches Bitbucket's clock"}
+	response, err := get(ctx, apiURL+"/2.0/user")
+	if err != nil && response.header == nil {
 		f.Err = fmt.Errorf("SLIPWAY_BITBUCKET_API_URL=%s: %w", apiURL, err)
 		f.Fix = "check the address and the network: builds cannot be confirmed without it"
 		return f
 	}
-	theirs, err := http.ParseTime(header.Get("Date"))
+	theirs, err := http.ParseTime(response.header.Get("Date"))
 	if err != nil {
+		f.Skipped = true
 		f.Note = "not compared: " + apiURL + " sends no time"
 		return f
 	}
@@ -94,7 +99,7 @@ func builder(ctx context.Context, c config.Gateway) Finding {
 	}
 	id, err := identity.Read(c.BuilderTLS)
 	if err != nil {
-		return Finding{Check: "builder", Err: fmt.Errorf("SLIPWAY_BUILDER_TLS: %w", err)}
+		return Finding{Check: checkBuilder, Err: fmt.Errorf("SLIPWAY_BUILDER_TLS: %w", err)}
 	}
 	f := runBuilder(ctx, []string{"SLIPWAY_BUILDER_TLS=" + id.Text().Reveal()}, "check", c.Builder)
 	f.Note += sharedCacheNote
@@ -114,34 +119,42 @@ func runBuilder(ctx context.Context, environ []string, args ...string) Finding {
 	cmd := exec.CommandContext(ctx, assembly.Executable, args...)
 	cmd.Env = append(os.Environ(), environ...)
 	out, err := cmd.CombinedOutput()
-	f := Finding{Check: "builder", Note: strings.TrimSpace(string(out))}
+	f := Finding{Check: checkBuilder, Note: strings.TrimSpace(string(out))}
 	if err != nil {
 		f.Err = errors.New(strings.TrimPrefix(f.Note, "slipway: "))
 	}
 	return f
 }
 
-// get requests an address and returns the header of the response. It also returns the header with
-// an error for a status of 500 or more.
-func get(ctx context.Context, address string) (http.Header, error) {
+// A response is the start of an HTTP response.
+type response struct {
+	status int
+	header http.Header
+	body   string // at most maxResponseBody
+}
+
+// get requests an address. It also returns the response with an error for a status of 500 or more.
+func get(ctx context.Context, address string) (response, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, err
+		return response{}, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return response{}, err
 	}
 	defer resp.Body.Close()
-	if _, err := io.CopyN(io.Discard, resp.Body, maxResponseBody); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBody))
+	if err != nil {
+		return response{}, err
 	}
+	r := response{status: resp.StatusCode, header: resp.Header, body: string(body)}
 	if resp.StatusCode >= http.StatusInternalServerError {
-		return resp.Header, fmt.Errorf("got status %s", resp.Status)
+		return r, fmt.Errorf("got status %s", resp.Status)
 	}
-	return resp.Header, nil
+	return r, nil
 }
 
 func hostOf(address string) string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"slipway/config"
 	"slipway/config/discard"
@@ -22,13 +23,13 @@ import (
 func (d stored) oauthClients(ctx context.Context) []Finding {
 	providers, err := d.store.Providers(ctx)
 	if err != nil {
-		return []Finding{{Check: "OAuth client", Err: err}}
+		return []Finding{{Check: checkOAuth, Err: err}}
 	}
 	checker := assembly.Accounts(d.config, d.store, discard.Logger())
 	var all []Finding
 	for _, p := range providers {
 		f := Finding{
-			Check: "OAuth client",
+			Check: checkOAuth,
 			Note:  p.Name + " accepts it; its callback URL must be " + checker.CallbackURL(),
 		}
 		if err := checker.ProviderReady(ctx, p); err != nil {
@@ -43,12 +44,12 @@ func (d stored) oauthClients(ctx context.Context) []Finding {
 func (d stored) linkedAccounts(ctx context.Context) []Finding {
 	linked, err := d.store.Accounts(ctx)
 	if err != nil {
-		return []Finding{{Check: "account", Err: err}}
+		return []Finding{{Check: checkAccount, Err: err}}
 	}
 	checker := assembly.Accounts(d.config, d.store, discard.Logger())
 	var all []Finding
 	for _, a := range linked {
-		f := Finding{Check: "account", Note: a.Name + " is linked"}
+		f := Finding{Check: checkAccount, Note: a.Name + " is linked, with all permissions"}
 		if a.State == autobuild.AccountBroken {
 			f.Err = fmt.Errorf("%s: %s", a.Name, a.Problem)
 			f.Fix = "link it again under Settings → Source providers"
@@ -65,11 +66,11 @@ func (d stored) linkedAccounts(ctx context.Context) []Finding {
 func (d stored) registries(ctx context.Context) []Finding {
 	builds, err := d.store.AutomatedBuilds(ctx)
 	if err != nil {
-		return []Finding{{Check: "registry", Err: err}}
+		return []Finding{{Check: checkRegistry, Err: err}}
 	}
 	registries, err := d.store.Registries(ctx)
 	if err != nil {
-		return []Finding{{Check: "registry", Err: err}}
+		return []Finding{{Check: checkRegistry, Err: err}}
 	}
 	checker := catalog.RemoteRegistry{Policy: assembly.RegistryPolicy(d.config)}
 	seen := map[string]bool{}
@@ -82,7 +83,7 @@ func (d stored) registries(ctx context.Context) []Finding {
 			continue
 		}
 		seen[r.ID] = true
-		f := Finding{Check: "registry", Note: r.Host + " accepts the credential"}
+		f := Finding{Check: checkRegistry, Note: r.Host + " accepts the credential"}
 		if warning := credentials.Warning(r); warning != "" {
 			f.Note += "; " + warning
 		}
@@ -101,16 +102,16 @@ func (d stored) registries(ctx context.Context) []Finding {
 func (d stored) webhooks(ctx context.Context) []Finding {
 	hooks, err := d.store.Hooks(ctx)
 	if err != nil {
-		return []Finding{{Check: "webhook", Err: err}}
+		return []Finding{{Check: checkWebhook, Err: err}}
 	}
 	usable, err := d.usableRepositories(ctx)
 	if err != nil {
-		return []Finding{{Check: "webhook", Err: err}}
+		return []Finding{{Check: checkWebhook, Err: err}}
 	}
 	var all []Finding
 	for _, h := range hooks {
 		name := h.Repository.FullName
-		f := Finding{Check: "webhook", Note: name + " delivers"}
+		f := Finding{Check: checkWebhook, Note: name + ": " + lastDelivery(h)}
 		switch {
 		case !usable[repositoryOf(h.Repository)]:
 			f.Note = name + ": nothing is built, because no linked account can read it"
@@ -124,6 +125,13 @@ func (d stored) webhooks(ctx context.Context) []Finding {
 		all = append(all, f)
 	}
 	return all
+}
+
+func lastDelivery(h autobuild.Hook) string {
+	if h.DeliveredAt.IsZero() {
+		return "no delivery yet"
+	}
+	return "last delivery at " + h.DeliveredAt.Format(time.RFC3339)
 }
 
 // A repositoryKey identifies a repository. Two source providers can use the same id.
@@ -158,7 +166,7 @@ func (d stored) usableRepositories(ctx context.Context) (map[repositoryKey]bool,
 func (d stored) runnerVersions(ctx context.Context) []Finding {
 	versions, err := d.store.RunnerVersions(ctx)
 	if err != nil {
-		return []Finding{{Check: "versions", Err: err}}
+		return []Finding{{Check: checkVersions, Err: err}}
 	}
 	return compareVersions(config.Version, versions)
 }
@@ -180,13 +188,16 @@ func compareVersions(own string, versions []autobuild.RunnerVersion) []Finding {
 		}
 		seen[key] = true
 		all = append(all, Finding{
-			Check: "versions",
+			Check: checkVersions,
 			Note: fmt.Sprintf("%s: the build step of build %d had version %s, and this gateway has %s: "+
 				"use the step's image of the gateway's version", v.Engine, v.Build, v.Version, own),
 		})
 	}
 	if len(all) == 0 && len(versions) > 0 {
-		all = append(all, Finding{Check: "versions", Note: "the last build steps have the gateway's version, " + own})
+		all = append(
+			all,
+			Finding{Check: checkVersions, Note: "the last build steps have the gateway's version, " + own},
+		)
 	}
 	return all
 }

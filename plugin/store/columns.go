@@ -84,7 +84,7 @@ const (
 )
 
 // mapError converts sql.ErrNoRows to autobuild.ErrNotFound, and a violated unique constraint to
-// autobuild.ErrConflict. It returns other errors unchanged.
+// autobuild.ErrConflict. It marks damage (markDamage), and returns other errors unchanged.
 func mapError(err error) error {
 	var sqliteError *sqlite.Error
 	var postgresError *pgconn.PgError
@@ -96,7 +96,7 @@ func mapError(err error) error {
 	case errors.As(err, &postgresError) && postgresError.Code == postgresUnique:
 		return fmt.Errorf("%w: %w", autobuild.ErrConflict, err)
 	}
-	return err
+	return markDamage(err)
 }
 
 // conditions collects the terms and arguments of a WHERE clause.

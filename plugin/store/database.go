@@ -27,7 +27,8 @@ type database struct {
 	dialect goose.Dialect
 	write   *sql.DB // nil = the database is read-only
 	read    *sql.DB
-	lock    *os.File // locks the SQLite file for this process
+	lock    *os.File   // locks the SQLite file for this process
+	files   *dataFiles // nil = PostgreSQL
 	clock   clock
 	program string // version of this program; empty = unknown
 
@@ -46,6 +47,9 @@ func openDatabase(o Options) (*database, error) {
 // begin starts a transaction that excludes all other writers, also those of other processes. So
 // the rows that it reads do not change until it commits.
 func (d *database) begin(ctx context.Context) (*sql.Tx, error) {
+	if err := d.files.check(); err != nil {
+		return nil, err
+	}
 	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil || d.lockWriters == nil {
 		return tx, err
@@ -70,8 +74,20 @@ func (d *database) migrate(ctx context.Context) error {
 	if current > target {
 		return d.schemaError(ctx, current, target)
 	}
+	sqlite := d.dialect == goose.DialectSQLite3
+	if sqlite && current < target {
+		if err := d.dropCheckIndexes(ctx); err != nil {
+			return fmt.Errorf("drop check indexes: %w", err)
+		}
+	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrations: %w", err)
+	}
+	if !sqlite {
+		return nil
+	}
+	if err := d.createCheckIndexes(ctx); err != nil {
+		return fmt.Errorf("create check indexes: %w", err)
 	}
 	return nil
 }

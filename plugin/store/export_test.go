@@ -45,3 +45,15 @@ func DialPostgres(ctx context.Context, address string) (net.Conn, error) {
 	}
 	return c.DialFunc(ctx, "tcp", address)
 }
+
+// ExecWithoutTransaction executes a statement that commits by itself, as those of the task table.
+func ExecWithoutTransaction(t testing.TB, s *Store, statement string) error {
+	t.Helper()
+	_, err := s.write.ExecContext(t.Context(), statement)
+	return err
+}
+
+// CloseReaders closes the idle connections that read.
+func CloseReaders(s *Store) {
+	s.read.SetMaxIdleConns(0)
+}

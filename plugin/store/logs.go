@@ -35,11 +35,9 @@ func (s *Store) WriteLog(
 	if err := writeLog(ctx, tx, buildID, attempt, write); err != nil {
 		return fmt.Errorf("%s: %w", op, mapError(err))
 	}
-	s.commit(op, false)
-	if err := tx.Commit(); err != nil {
+	if err := s.commitTx(op, tx); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	s.commit(op, true)
 	return nil
 }
 

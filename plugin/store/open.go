@@ -3,11 +3,11 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/discard"
@@ -41,6 +41,13 @@ func (o Options) place() string {
 	return "PostgreSQL"
 }
 
+func (o Options) dialect() goose.Dialect {
+	if o.Postgres.IsZero() {
+		return goose.DialectSQLite3
+	}
+	return goose.DialectPostgres
+}
+
 // newStore returns a Store without a database, and fills in the defaults of its options.
 func newStore(o *Options) *Store {
 	if o.Log == nil {
@@ -64,6 +71,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := newStore(&o)
 	err := s.open(ctx, o)
 	if err != nil {
+		err = s.findDamage(ctx, err)
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", o.place(), err), s.Close())
 	}
 	return s, nil
@@ -77,10 +85,13 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	if s.now == nil {
 		s.now = s.clock.now
 	}
-	if err := s.migrate(ctx); err != nil {
+	if err := s.checkContent(ctx); err != nil {
 		return err
 	}
-	if err := s.checkKey(ctx); err != nil {
+	if err := s.migrate(ctx); err != nil {
+		return markDamage(err)
+	}
+	if err := s.nameInstance(ctx); err != nil {
 		return err
 	}
 	if err := s.openCodec(); err != nil {
@@ -93,7 +104,7 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 		queue.Config{DB: s.write, Begin: s.begin, Worker: s.gateway, Commit: o.Commit, Now: s.Now, Log: o.Log},
 	)
 	s.inbox = newInbox(s.storeDeliveries)
-	return nil
+	return s.files.record()
 }
 
 // OpenBeside opens the database of a gateway for a command that writes, whether the gateway runs
@@ -121,7 +132,7 @@ func (s *Store) openBeside(ctx context.Context, o Options) (err error) {
 		s.now = s.clock.now
 	}
 	if err := s.checkSchema(ctx); err != nil {
-		return err
+		return markDamage(err)
 	}
 	if err := s.checkKey(ctx); err != nil {
 		return err
@@ -130,16 +141,17 @@ func (s *Store) openBeside(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.inbox = newInbox(s.storeDeliveries)
-	return nil
+	return s.files.record()
 }
 
 // errReadOnly is returned by writes to a store that was opened with OpenReadOnly.
 var errReadOnly = errors.New("the database is open for reading only")
 
 // OpenReadOnly opens the database of a gateway for reading, whether the gateway runs or not.
-// Methods that write return an error, and Tasks returns nil.
+// Methods that write return an error, and Tasks returns nil. It returns ErrNotInstalled if no gateway
+// has created the database, and ErrWrongKey if the key cannot decrypt its secrets.
 func OpenReadOnly(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{database: &database{}, sealer: o.Sealer, observer: noopObserver{}}
+	s := &Store{database: &database{dialect: o.dialect()}, sealer: o.Sealer, observer: noopObserver{}}
 	s.now = s.clock.now
 	if err := s.openReadOnly(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", o.place(), err), s.Close())
@@ -152,6 +164,9 @@ func (s *Store) openReadOnly(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.program = o.Program
+	if err := s.checkKey(ctx); err != nil {
+		return err
+	}
 	if err := s.checkReadable(ctx); err != nil {
 		return err
 	}
@@ -159,31 +174,5 @@ func (s *Store) openReadOnly(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.inbox = newInbox(s.storeDeliveries)
-	_, err = s.InstanceID(ctx)
-	return err
-}
-
-// checkKey checks that the key can decrypt the stored secrets. With a wrong key the gateway would
-// start, and then fail at each linked account and each registry.
-func (s *Store) checkKey(ctx context.Context) error {
-	return s.tx(ctx, "check key", func(tx *sql.Tx) error {
-		var sealed []byte
-		err := tx.QueryRowContext(ctx, `SELECT value FROM instance WHERE name = 'key_check'`).Scan(&sealed)
-		if errors.Is(err, sql.ErrNoRows) {
-			sealed, err = s.sealer.Seal(s.sealer.Newest().ID, keyCheckPlace, secret.New(newID()))
-			if err != nil {
-				return err
-			}
-			_, err = tx.ExecContext(ctx, `INSERT INTO instance (name, value) VALUES ('id', $1), ('key_check', $2)`,
-				[]byte(newID()), sealed)
-			return err
-		}
-		if err != nil {
-			return err
-		}
-		if _, err := s.sealer.Open(keyCheckPlace, sealed); err != nil {
-			return errWrongKey(err)
-		}
-		return nil
-	})
+	return nil
 }

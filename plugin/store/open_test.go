@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
@@ -255,5 +256,49 @@ func TestUnsetFieldsAreReadAsUnset(t *testing.T) {
 	}
 	if !b.StartedAt.IsZero() {
 		t.Errorf("an almost empty build: started at: got %v, want zero", b.StartedAt)
+	}
+}
+
+// A wrong key is found before the schema is upgraded, and so is one of several keys that is missing.
+func TestS1AWrongKeyChangesNothing(t *testing.T) {
+	key := func(n byte) []byte { return bytes.Repeat([]byte{n}, seal.KeySize) }
+	both := must.Get[*seal.Sealer](t)(seal.New(2, map[byte][]byte{1: key(1), 2: key(2)}))
+	for name, c := range map[string]struct {
+		sealer *seal.Sealer
+		want   string
+	}{
+		"another key":      {must.Get[*seal.Sealer](t)(seal.New(1, map[byte][]byte{1: key(9)})), "does not belong to this database"},
+		"a key is missing": {must.Get[*seal.Sealer](t)(seal.New(2, map[byte][]byte{2: key(2)})), "has key 1: put its line back"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "slipway.db")
+			s := must.Get[*store.Store](t)(store.Open(t.Context(), store.Options{Path: path, Sealer: both}))
+			must.Succeed(t, s.Close())
+			old := must.Get[*seal.Sealer](t)(seal.New(1, map[byte][]byte{1: key(1)}))
+			sealed := must.Get[[]byte](t)(old.Seal(1, "providers/client_secret/p", secret.New("old")))
+			db := must.Get[*sql.DB](t)(sql.Open("sqlite", path))
+			_, err := db.Exec(`INSERT INTO providers VALUES ('p', 'cloud', 'p', '', '', '', $1, 0)`, sealed)
+			_, versionErr := db.Exec(`DELETE FROM goose_db_version WHERE version_id = 14`)
+			_, tableErr := db.Exec(`DROP TABLE forms`)
+			must.Succeed(t, errors.Join(err, versionErr, tableErr, db.Close()))
+			before := must.Get[[]byte](t)(os.ReadFile(path))
+
+			for opened, open := range map[string]func() (*store.Store, error){
+				"gateway": func() (*store.Store, error) {
+					return store.Open(t.Context(), store.Options{Path: path, Sealer: c.sealer})
+				},
+				"doctor": func() (*store.Store, error) {
+					return store.OpenReadOnly(t.Context(), store.Options{Path: path, Sealer: c.sealer})
+				},
+			} {
+				_, err = open()
+				if !errors.Is(err, store.ErrWrongKey) || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%s: got error %v, want %q", opened, err, c.want)
+				}
+			}
+			if after := must.Get[[]byte](t)(os.ReadFile(path)); !bytes.Equal(before, after) {
+				t.Error("database after the starts: got other bytes, want the same")
+			}
+		})
 	}
 }

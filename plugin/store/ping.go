@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -23,8 +24,11 @@ type pingResult struct {
 }
 
 // Ping reports whether the database replies and accepts writes. It checks at most once a second,
-// for all callers together.
+// for all callers together, and at each call whether the files of the database are at their paths.
 func (s *Store) Ping(ctx context.Context) error {
+	if err := s.files.check(); err != nil {
+		return fmt.Errorf("ping: %w", err)
+	}
 	p := &s.pingResult
 	p.mu.Lock()
 	defer p.mu.Unlock()

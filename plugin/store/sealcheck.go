@@ -40,7 +40,7 @@ func (s *Store) CheckSealed(ctx context.Context) (SealCheck, error) {
 	}
 	for _, c := range sealedColumns() {
 		if err := s.checkColumn(ctx, &check, c); err != nil {
-			return SealCheck{}, fmt.Errorf("check %s.%s: %w", c.table, c.column, err)
+			return SealCheck{}, fmt.Errorf("check %s.%s: %w", c.table, c.column, mapError(err))
 		}
 	}
 	return check, nil

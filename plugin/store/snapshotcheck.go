@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -81,9 +80,6 @@ func (c *SnapshotCheck) openSealed(ctx context.Context, db *sql.DB, sealer *seal
 	c.Sealed -= len(c.Unreadable)
 	return nil
 }
-
-// ErrWrongKey means that the key file is not the one of the database.
-var ErrWrongKey = errors.New("the key file does not belong to this database: use its original key file")
 
 func errWrongKey(cause error) error { return fmt.Errorf("%w: %w", ErrWrongKey, cause) }
 

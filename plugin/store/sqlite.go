@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
 )
 
 // lockFile takes the lock of the database, so that only one gateway uses it. The lock is held
@@ -38,36 +39,43 @@ func openSQLite(path string) (*database, error) {
 		return &database{}, err
 	}
 	d := &database{dialect: goose.DialectSQLite3, lock: lock}
-	d.write, d.read, err = connectSQLite(path)
-	return d, err
+	return d, d.connectSQLite(path)
 }
 
-func connectSQLite(path string) (write, read *sql.DB, err error) {
-	path, err = filepath.Abs(path)
+// connectSQLite creates the file if it does not exist, and opens the pools of connections.
+func (d *database) connectSQLite(path string) error {
+	path, err := filepath.Abs(path)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	// SQLite gives its -wal and -shm files the mode of the database file.
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
-		return nil, nil, err
+	files, err := newDataFiles(f)
+	if err := errors.Join(err, f.Chmod(0o600), f.Close()); err != nil {
+		return err
 	}
-	write, err = sql.Open("sqlite", dsn(path, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"))
+	d.files = files
+	d.write, err = d.pool(1, dsn(path, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"))
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	write.SetMaxOpenConns(1)
-	write.SetMaxIdleConns(1)
-	read, err = sql.Open("sqlite", dsn(path, "query_only(1)"))
+	d.read, err = d.pool(readers, dsn(path, "query_only(1)"))
+	return err
+}
+
+// pool returns a pool of connections to the files of the database.
+func (d *database) pool(size int, dsn string) (*sql.DB, error) {
+	connector, err := sqlite.NewConnector(dsn + "&mode=rw") // never creates a file
 	if err != nil {
-		return nil, nil, errors.Join(err, write.Close())
+		return nil, err
 	}
-	read.SetMaxOpenConns(readers)
-	read.SetMaxIdleConns(readers)
-	return write, read, nil
+	db := sql.OpenDB(guardedConnector{connector, d.files})
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db, nil
 }
 
 func dsn(path string, pragmas ...string) string {
@@ -84,7 +92,5 @@ func openSQLiteBeside(path string) (*database, error) {
 	if _, err := os.Stat(path); err != nil {
 		return d, fmt.Errorf("%w: check SLIPWAY_DATA, or start the gateway once", err)
 	}
-	var err error
-	d.write, d.read, err = connectSQLite(path)
-	return d, err
+	return d, d.connectSQLite(path)
 }

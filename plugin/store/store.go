@@ -10,6 +10,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -79,15 +80,24 @@ func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) err
 	if err := f(tx); err != nil {
 		return fmt.Errorf("%s: %w", op, mapError(err))
 	}
-	s.commit(op, false)
-	if err := tx.Commit(); err != nil {
+	if err := s.commitTx(op, tx); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	s.commit(op, true)
 	if s.tasks != nil {
 		s.tasks.Wake()
 	}
 	return nil
+}
+
+// commitTx commits. If the files of the database were deleted or replaced meanwhile, it returns an
+// error even if the commit succeeded, so that nobody relies on the lost change.
+func (s *Store) commitTx(op string, tx *sql.Tx) error {
+	s.commit(op, false)
+	if err := tx.Commit(); err != nil {
+		return errors.Join(mapError(err), s.files.check())
+	}
+	s.commit(op, true)
+	return s.files.check()
 }
 
 // nextNumber increments a counter and returns its value. The numbers have the order of the

@@ -1,0 +1,56 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+
+	"slipway/config"
+	"slipway/plugin/assembly"
+	"slipway/plugin/store"
+)
+
+// database opens the database and its secrets, and reads all of it if whole is true. The returned store
+// is nil if it cannot be used; otherwise the caller must close it.
+func database(ctx context.Context, c config.Gateway, whole bool) (*store.Store, []Finding) {
+	installed, err := store.Installed(ctx, assembly.Database(c))
+	if err == nil && !installed {
+		err = store.ErrNotInstalled
+	}
+	all := []Finding{{Check: checkDatabase, Note: "opens", Err: err}}
+	if err != nil {
+		return nil, append(
+			all,
+			Finding{Check: checkKeys, Note: "not checked, because they need the database", Skipped: true},
+		)
+	}
+	s, err := assembly.OpenReadOnly(ctx, c)
+	if err != nil {
+		keys := Finding{Check: checkKeys, Err: err}
+		if !errors.Is(err, store.ErrDamaged) {
+			keys.Fix = "put the installation's key file back at SLIPWAY_KEY_FILE=" + c.Key
+		}
+		return nil, append(all, keys)
+	}
+	all = append(all, stored{config: c, store: s}.keys(ctx))
+	if whole {
+		all = append(all, content(ctx, s)...)
+	}
+	return s, all
+}
+
+// content checks the whole content of the database.
+func content(ctx context.Context, s *store.Store) []Finding {
+	var all []Finding
+	for _, check := range []struct {
+		name Check
+		run  func(context.Context) (string, error)
+	}{
+		{checkIntegrity, s.CheckIntegrity},
+		{checkForeignKeys, s.CheckForeignKeys},
+		{checkRows, s.CheckRows},
+	} {
+		note, err := check.run(ctx)
+		all = append(all, Finding{Check: check.name, Note: note, Err: err})
+	}
+	return all
+}
