@@ -15,10 +15,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"slipway/plugin/web/httpx"
 )
 
 // I8: one address cannot use all connections, except a proxy's. Closed connections free their place.
-// If all places are used, idle connections are closed (TestA72IdleConnectionsMakePlace).
 func TestI8ConnectionsAreBoundedInAllAndPerAddress(t *testing.T) {
 	for name, c := range map[string]struct {
 		total, each int
@@ -26,13 +27,17 @@ func TestI8ConnectionsAreBoundedInAllAndPerAddress(t *testing.T) {
 		want        int
 	}{
 		"per address": {total: 10, each: 3, want: 3},
-		"of a proxy":  {total: 10, each: 3, proxies: []string{"nonsense", "127.0.0.0/8"}, want: 15},
-		"one proxy":   {total: 10, each: 3, proxies: []string{"127.0.0.1"}, want: 15},
+		"of a proxy":  {total: 10, each: 3, proxies: []string{"nonsense", "127.0.0.0/8"}, want: 10},
+		"one proxy":   {total: 10, each: 3, proxies: []string{"127.0.0.1"}, want: 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := Limited(listen(t), c.proxies).(*limitedListener)
-			l.total, l.each = c.total, c.each
-			s := Server(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "served") }))
+			l.table.limits = connLimits{total: c.total, waiting: c.total, each: c.each}
+			s := Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				fmt.Fprint(w, "served")
+				_ = http.NewResponseController(w).Flush() // a TCP connection can
+				<-r.Context().Done()
+			}))
 			address := serveOn(t, s, l)
 			var open []net.Conn
 			for range c.total + 5 {
@@ -173,22 +178,30 @@ func until(t *testing.T, what string, ok func() bool) {
 
 // A7.2: the addresses of one IPv6 /64 share a limit, and other networks have their own.
 func TestA72AnIPv6NetworkIsOneClient(t *testing.T) {
-	l := Limited(listen(t), nil).(*limitedListener)
-	l.each = 3
-	from := func(i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("2001:db8:1:2::%x", i)) }
+	table := newConnTable(connLimits{total: 100, waiting: 100, each: 3}, time.Now)
+	var all []*limitedConn
+	admit := func(address string) bool {
+		c := &limitedConn{table: table, Conn: namedConn{close: func() {}}}
+		all = append(all, c)
+		ok := table.admit(c, httpx.ClientAddress(netip.MustParseAddr(address)), false)
+		table.move(c, phaseServed)
+		return ok
+	}
 	for i := range 3 {
-		if !l.acquire(from(i)) {
+		if !admit(fmt.Sprintf("2001:db8:1:2::%x", i)) {
 			t.Fatalf("connection %d of the network: got it refused, want it accepted", i)
 		}
 	}
-	if l.acquire(from(4)) {
+	if admit("2001:db8:1:2::4") {
 		t.Error("fourth connection of the network: got it accepted, want it refused")
 	}
-	if !l.acquire(netip.MustParseAddr("2001:db8:1:3::1")) {
+	if !admit("2001:db8:1:3::1") {
 		t.Error("connection of another network: got it refused, want it accepted")
 	}
-	l.release(from(0))
-	if !l.acquire(from(5)) {
+	if err := all[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !admit("2001:db8:1:2::5") {
 		t.Error("connection after one was closed: got it refused, want it accepted")
 	}
 }
@@ -197,7 +210,7 @@ func TestA72AnIPv6NetworkIsOneClient(t *testing.T) {
 // Connections with a running request stay open.
 func TestA72IdleConnectionsMakePlace(t *testing.T) {
 	l := Limited(listen(t), nil).(*limitedListener)
-	l.total, l.each = 3, 10
+	l.table.limits = connLimits{total: 3, waiting: 3, each: 10}
 	release := make(chan struct{})
 	var running atomic.Int32 // requests of /busy
 	s := Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -28,7 +28,7 @@ import (
 )
 
 // Options hold the services that handle requests. All are required except Extensions, Probes, CIs,
-// Isolation, Polls, Metrics, Observe and Now.
+// Isolation, Polls, Metrics, Observe, Stopping and Now.
 type Options struct {
 	Config     config.Gateway
 	Store      *store.Store
@@ -49,6 +49,7 @@ type Options struct {
 	Metrics    http.Handler // writes the metrics; this package checks the token
 	Observe    Observe
 	Log        logrus.FieldLogger
+	Stopping   <-chan struct{}  // closed when the gateway stops: log streams end; nil = they never do
 	Space      func() error     // the reason why no build starts for lack of space on the disk; nil = not shown
 	Now        func() time.Time // nil means time.Now
 }
@@ -75,6 +76,7 @@ func New(o Options) (http.Handler, error) {
 		Engines:      engines(o.Config, o.CIs, o.Isolation),
 		PollInterval: o.Config.PollInterval,
 		Now:          o.Now,
+		Stopping:     o.Stopping,
 		Log:          o.Log,
 	})
 	if err != nil {

@@ -87,8 +87,7 @@ func New(o Options) *API {
 		events:   httpx.NewLimiter(eventsEvery, eventsBurst, o.Now),
 		permits:  httpx.NewLimiter(permitsEvery, permitsBurst, o.Now),
 	}
-	a.inFlight.small.Store(maxSmall)
-	a.inFlight.large.Store(maxInFlight - maxSmall)
+	a.inFlight.left = [2]int64{maxSmall, maxInFlight - maxSmall}
 	return a
 }
 

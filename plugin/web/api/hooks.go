@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -20,7 +21,10 @@ type Intake interface {
 // receive returns 202 after the delivery is stored. It returns the same 401 for an unknown hook and
 // for a wrong signature. It returns 503 for temporary errors, and Bitbucket then repeats the delivery.
 func (a *API) receive(c *gin.Context) error {
-	metered, release := a.inFlight.read(c.Request.Body)
+	control := http.NewResponseController(c.Writer)
+	metered, release := a.inFlight.read(c.Request.Body, httpx.Client(c), func() {
+		_ = control.SetReadDeadline(time.Now()) // fails only if the writer has no deadlines
+	})
 	defer release()
 	c.Request.Body = io.NopCloser(metered)
 	body, err := httpx.ReadBody(c, intake.MaxBody)

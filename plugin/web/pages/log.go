@@ -224,6 +224,8 @@ func (s *logStream) run(ctx context.Context, from int64) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-s.pages.Stopping: // the browser continues at the next program
+			return nil
 		case <-more:
 		case <-poll.C:
 		case <-recheck.C:

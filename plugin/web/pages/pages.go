@@ -31,6 +31,7 @@ type Options struct {
 	PollInterval time.Duration // of repositories without a webhook; shown on pages
 	Recheck      time.Duration // how often a log stream checks permissions again; 0 means 30 s
 	Now          func() time.Time
+	Stopping     <-chan struct{} // closed when the gateway stops: log streams end; nil = they never do
 	Log          logrus.FieldLogger
 }
 
