@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"slipway/config"
+	"slipway/plugin/restart"
 	"slipway/runner/sandbox/cgroup"
 	"slipway/runner/sandbox/service"
 )
@@ -45,6 +46,7 @@ func systemdUnit(t *testing.T, name string) map[string][]string {
 const (
 	gatewayUnit = "slipway-gateway.service"
 	serviceUnit = "slipway-builder-service.service"
+	socketUnit  = "slipway.socket"
 )
 
 // The gateway has no rights on the machine, and the service keeps those that its builds need.
@@ -68,6 +70,8 @@ func TestUnitsHaveTheseOptions(t *testing.T) {
 			"Unit Wants":                      "network-online.target slipway-builder-service.service",
 			"Unit After":                      "network-online.target slipway-builder-service.service",
 			"Service ExecStart":               "/usr/local/bin/slipway gateway",
+			"Service ExecReload":              "/bin/kill -USR2 $MAINPID",
+			"Service Sockets":                 socketUnit,
 		},
 		serviceUnit: {
 			"Service RuntimeDirectory":     "slipway",
@@ -78,6 +82,12 @@ func TestUnitsHaveTheseOptions(t *testing.T) {
 			"Service Delegate":             "yes",
 			"Service PrivateTmp":           "yes",
 			"Service ExecStart":            "/usr/local/bin/slipway builder service",
+		},
+		socketUnit: {
+			"Socket Service":            gatewayUnit,
+			"Socket FileDescriptorName": restart.Public,
+			"Socket ListenStream":       "8080",
+			"Install WantedBy":          "sockets.target",
 		},
 	} {
 		unit := systemdUnit(t, name)
@@ -138,9 +148,13 @@ func TestUnitsAreValid(t *testing.T) {
 			"SKIPPED: the check of the units needs systemd-analyze, which is absent (Debian: apt-get install systemd)",
 		)
 	}
-	units, err := filepath.Glob("*/*.service")
-	if err != nil || len(units) < 3 {
-		t.Fatalf("units: got %v, error %v, want 3 or more", units, err)
+	var units []string
+	for _, kind := range []string{"service", "socket"} {
+		found, err := filepath.Glob("*/*." + kind)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("units: got %v of kind %s, error %v, want 1 or more", found, kind, err)
+		}
+		units = append(units, found...)
 	}
 	dir := t.TempDir()
 	var copies []string

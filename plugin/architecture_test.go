@@ -36,7 +36,7 @@ var layers = [][]string{
 	{"plugin/bitbucket"},
 	{"plugin/provider"},
 	{"plugin/engine"},
-	{"plugin/logs", "plugin/leader", "plugin/backup"},
+	{"plugin/logs", "plugin/leader", "plugin/backup", "plugin/restart"},
 	{"plugin/accounts"},
 	{"plugin/catalog", "plugin/gitproxy"},
 	{"plugin/explain"},

@@ -12,6 +12,7 @@ import (
 	"slipway/config"
 	"slipway/plugin/assembly"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/restart"
 	"slipway/plugin/store"
 	"slipway/plugin/store/seal"
 )
@@ -19,6 +20,7 @@ import (
 // A base holds the listener and the store, which all other parts use.
 type base struct {
 	config   config.Gateway // Data is an absolute path
+	listen   func(ctx context.Context, name, address string) (net.Listener, error)
 	log      logrus.FieldLogger
 	listener net.Listener // of the public address
 	store    *store.Store
@@ -48,14 +50,16 @@ func openBase(ctx context.Context, o Options, c *closers) (base, error) {
 		}
 		return base{}, err
 	}
-	return base{config: o.Config, log: o.Log, listener: listener, store: s, reserve: reserve, closers: c}, nil
+	return base{
+		config: o.Config, listen: o.listen, log: o.Log, listener: listener, store: s, reserve: reserve, closers: c,
+	}, nil
 }
 
 func listenPublic(ctx context.Context, o Options) (net.Listener, error) {
 	if o.Listener != nil {
 		return o.Listener, nil
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Config.Listen)
+	l, err := o.listen(ctx, restart.Public, o.Config.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen on SLIPWAY_LISTEN=%s: %w", o.Config.Listen, err)
 	}

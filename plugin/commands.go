@@ -3,7 +3,6 @@ package plugin
 import (
 	"context"
 	"fmt"
-	"os"
 	"runtime"
 
 	"github.com/urfave/cli/v3"
@@ -26,29 +25,6 @@ func Commands() []*cli.Command {
 		backupCommand(),
 		restoreCommand(),
 		versionCommand(),
-	}
-}
-
-func gatewayCommand() *cli.Command {
-	return &cli.Command{
-		Name:        "gateway",
-		Usage:       "serve: webhooks in, builds, pages, statuses out",
-		Description: "Settings are environment variables:\n" + config.Help(config.GatewaySettings()),
-		Action: func(ctx context.Context, cmd *cli.Command) error {
-			c, err := config.LoadGateway(os.Environ())
-			if err != nil {
-				return err
-			}
-			log, err := newLogger(cmd.Root().ErrWriter, c.LogLevel)
-			if err != nil {
-				return err
-			}
-			g, err := New(ctx, Options{Config: c, Log: log})
-			if err != nil {
-				return err
-			}
-			return g.Run(ctx)
-		},
 	}
 }
 

@@ -21,10 +21,12 @@ import (
 	"slipway/plugin/assembly"
 	"slipway/plugin/catalog"
 	"slipway/plugin/credentials"
+	"slipway/plugin/gitproxy"
 	"slipway/plugin/intake"
 	"slipway/plugin/leader"
 	"slipway/plugin/logs"
 	"slipway/plugin/reconciler"
+	"slipway/plugin/restart"
 	"slipway/plugin/store"
 	"slipway/plugin/watcher"
 	"slipway/plugin/web"
@@ -38,15 +40,27 @@ const shutdownTimeout = 5 * time.Second
 type Options struct {
 	Config   config.Gateway
 	Listener net.Listener // nil = listen on Config.Listen
-	Log      logrus.FieldLogger
-	Commit   func(what string, done bool) // called around each commit (store.Options); nil = no call
+	// Listen opens the listeners by their name (package restart) and address; nil = net.Listen.
+	Listen func(ctx context.Context, name, address string) (net.Listener, error)
+	// Keep receives the connections to running builds, by name, if Run ends with restart.ErrRequested and the
+	// builds can continue (Adopt); nil = they end.
+	Keep   func(name string, connection *os.File)
+	Log    logrus.FieldLogger
+	Commit func(what string, done bool) // called around each commit (store.Options); nil = no call
+}
+
+func (o Options) listen(ctx context.Context, name, address string) (net.Listener, error) {
+	if o.Listen != nil {
+		return o.Listen(ctx, name, address)
+	}
+	return new(net.ListenConfig).Listen(ctx, "tcp", address)
 }
 
 // A Gateway is a gateway that is constructed but does not serve yet.
 type Gateway struct {
 	config   config.Gateway
 	log      logrus.FieldLogger
-	listener net.Listener
+	listener net.Listener // with limits of connections
 	closers  *closers
 
 	store         *store.Store
@@ -57,6 +71,11 @@ type Gateway struct {
 	watcher       *watcher.Watcher
 	isolation     pages.Isolation             // of builds on this machine; nil = it runs none
 	startService  func(context.Context) error // starts the builder service, if it is the gateway's own
+	stopBuilds    func()                      // ends the builds on this machine, and waits for their end
+	continues     continuer                   // nil = builds on this machine end with the program
+	keep          func(name string, connection *os.File)
+	git           *gitproxy.Proxy
+	stopping      chan struct{} // closed when the gateway stops
 	server        *http.Server
 	metricsServer *metricsServer // nil = metrics have no address of their own
 }
@@ -102,21 +121,23 @@ func construct(ctx context.Context, o Options, c *closers) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	stopping := make(chan struct{})
 	handler, err := web.New(web.Options{
 		Config: b.config, Store: b.store, Accounts: s.accounts, Catalog: s.catalog, Logs: s.logs,
 		Intake:  intake.New(intake.Options{Store: b.store, Now: b.store.Now, Observe: m.Received, Log: b.log}),
 		Planner: s.planner, Dispatcher: st.dispatcher, Watcher: st.watcher,
 		Pipelines: e.inrepo, Git: st.git, Extensions: e.extensions, Probes: e.probes, CIs: e.cis,
 		Isolation: e.isolation, Polls: s.reconciler, Metrics: m.Handler(), Observe: m.Requested, Space: b.reserve.Check,
-		Now: b.store.Now, Log: b.log,
+		Stopping: stopping, Now: b.store.Now, Log: b.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("construct the HTTP handler: %w", err)
 	}
 	return &Gateway{
-		config: b.config, log: b.log, listener: b.listener, closers: c,
+		config: b.config, log: b.log, listener: web.Limited(b.listener, b.config.TrustedProxies), closers: c,
 		store: b.store, leader: elector, catalog: s.catalog, logs: s.logs,
 		reconciler: s.reconciler, watcher: st.watcher, isolation: e.ownIsolation(), startService: e.startService,
+		stopBuilds: e.stopBuilds, continues: e.continues, keep: o.Keep, git: st.git, stopping: stopping,
 		server: web.Server(handler), metricsServer: metricsServer,
 	}, nil
 }
@@ -151,7 +172,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	group.Go(func() error { return g.pruneDaily(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
-		return g.shutdown(context.WithoutCancel(ctx))
+		return g.shutdown(context.WithoutCancel(ctx), context.Cause(ctx))
 	})
 	g.log.WithFields(logrus.Fields{"url": g.config.URL, "address": g.listener.Addr().String(), "version": config.Version}).
 		Info("gateway is up")
@@ -159,6 +180,21 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	return nil
+}
+
+// Adopt continues builds of the previous program, with the connections that its Options.Keep received.
+// Call it before Run. A build that cannot continue starts again.
+func (g *Gateway) Adopt(connections map[string]*os.File) {
+	for name, connection := range connections {
+		err := errors.New("this gateway has no builder service that runs on its own")
+		if g.continues != nil {
+			err = g.continues.Adopt(name, connection)
+		}
+		if err != nil {
+			g.log.WithError(err).WithField("pipeline", name).Warn("build does not continue: it starts again")
+			_ = connection.Close() // so that the service ends the runner
+		}
+	}
 }
 
 // Routes lists the routes at the public address, sorted, e.g. "GET /builds/:number".
@@ -183,7 +219,7 @@ func (g *Gateway) warnOfCredentials(ctx context.Context) error {
 }
 
 func (g *Gateway) serve() error {
-	if err := g.server.Serve(web.Limited(g.listener, g.config.TrustedProxies)); !errors.Is(err, http.ErrServerClosed) {
+	if err := g.server.Serve(g.listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve on %s: %w", g.listener.Addr(), err)
 	}
 	return nil
@@ -197,15 +233,22 @@ func (g *Gateway) tidyWebhooks(ctx context.Context) {
 	}
 }
 
-// shutdown waits for active requests, and cuts them off after shutdownTimeout. A browser that
-// follows a log would never end its request.
-func (g *Gateway) shutdown(ctx context.Context) error {
+// shutdown ends the builds while the gateway still serves: their runners report, and webhooks are stored. If
+// cause is a restart, the builds of a builder service continue.
+// Then it waits for active requests, and cuts them off after shutdownTimeout. Log streams and the fetches
+// of runners end at once, because they can take minutes. Browsers and runners repeat them.
+func (g *Gateway) shutdown(ctx context.Context, cause error) error {
+	close(g.stopping)
+	if errors.Is(cause, restart.ErrRequested) && g.continues != nil && g.keep != nil {
+		for name, connection := range g.continues.Detach() {
+			g.keep(name, connection)
+		}
+	} else {
+		g.stopBuilds()
+	}
+	web.Drain(g.server, g.listener)
 	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	g.metricsServer.close()
-	err := g.server.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return g.server.Close()
-	}
-	return err
+	g.git.Close()
+	return errors.Join(g.metricsServer.close(ctx), web.Shutdown(ctx, g.server, g.listener))
 }

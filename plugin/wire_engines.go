@@ -46,6 +46,16 @@ type engines struct {
 	runsBuilds bool                    // the embedded engine is configured
 
 	startService func(context.Context) error // starts the builder service, if it is the gateway's own
+	stopBuilds   func()                      // ends the builds on this machine, and waits for their end
+	continues    continuer                   // passes the builds on to another program; nil = they end
+}
+
+// A continuer keeps builds running while another program replaces the gateway's. *embedded.Engine does.
+type continuer interface {
+	// Detach returns the connections to the builds, by name.
+	Detach() map[string]*os.File
+	// Adopt continues a build, and closes its connection.
+	Adopt(name string, connection *os.File) error
 }
 
 // newEngines returns the configured engines. polls schedules a poll if a pipeline reports an unknown
@@ -58,6 +68,7 @@ func newEngines(
 		inrepo:     newInRepo(b, polls),
 		extensions: map[string]http.Handler{},
 		cis:        map[string]pages.CI{},
+		stopBuilds: func() {},
 	}
 	all.byName[inrepo.Name] = dispatcher.Engine{Engine: all.inrepo, URL: b.config.URL, InRepository: true}
 	var levels embedded.LevelSource = buildservice.Client{Socket: assembly.ServiceSocket(b.config)}
@@ -70,7 +81,8 @@ func newEngines(
 		if err != nil {
 			return engines{}, err
 		}
-		all.byName[embedded.Name] = e
+		all.byName[embedded.Name] = e.forDispatcher
+		all.stopBuilds, all.continues = e.stop, e.continues
 		all.runsBuilds = true
 		all.startService = start
 		levels = service
@@ -121,13 +133,8 @@ func (e engines) ownIsolation() pages.Isolation {
 // service of the gateway's own, which start starts.
 func newBuilderService(b base) (service builderService, start func(context.Context) error, err error) {
 	if b.config.BuilderService != "" {
-		if isLocal(b.config.Builder) {
-			return nil, nil, fmt.Errorf(
-				"SLIPWAY_BUILDER=%s: the builder service at %s accepts only TCP addresses from a gateway: "+
-					"unset it, and start the service with --builder %[1]s",
-				b.config.Builder,
-				b.config.BuilderService,
-			)
+		if err := checkServiceBuilder(b.config); err != nil {
+			return nil, nil, err
 		}
 		if b.config.Private == netpolicy.PrivateRefuse || len(b.config.Allowed) > 0 {
 			b.log.Infof("%s and %s are for the gateway's own requests: the builder service at %s has its own settings",
@@ -149,11 +156,30 @@ func newBuilderService(b base) (service builderService, start func(context.Conte
 	return own, own.Prepare, nil
 }
 
+// An embeddedEngine is the embedded engine, as the other parts use it.
+type embeddedEngine struct {
+	forDispatcher dispatcher.Engine
+	stop          func() // ends the builds, and waits for their end
+	continues     continuer
+}
+
+// checkServiceBuilder checks the builder of a gateway that has SLIPWAY_BUILDER_SERVICE.
+func checkServiceBuilder(c config.Gateway) error {
+	if !isLocal(c.Builder) {
+		return nil
+	}
+	return fmt.Errorf(
+		"SLIPWAY_BUILDER=%s: the builder service at %s accepts only TCP addresses from a gateway: "+
+			"unset it, and start the service with --builder %[1]s",
+		c.Builder, c.BuilderService,
+	)
+}
+
 // newEmbedded returns the embedded engine.
-func newEmbedded(b base, runners embedded.Runners) (dispatcher.Engine, error) {
+func newEmbedded(b base, runners builderService) (embeddedEngine, error) {
 	id, err := identity.Read(b.config.BuilderTLS)
 	if err != nil {
-		return dispatcher.Engine{}, fmt.Errorf("SLIPWAY_BUILDER_TLS: %w", err)
+		return embeddedEngine{}, fmt.Errorf("SLIPWAY_BUILDER_TLS: %w", err)
 	}
 	o := embedded.Options{Runners: runners, Log: b.log}
 	if !isLocal(b.config.Builder) {
@@ -161,9 +187,16 @@ func newEmbedded(b base, runners embedded.Runners) (dispatcher.Engine, error) {
 	}
 	engine := embedded.New(o)
 	b.closers.add(engine.Close)
-	return dispatcher.Engine{
-		Engine: engine, URL: b.runnerURL(), BuilderTLS: id.Text(),
-		Limits: embeddedLimits(b.config),
+	stop, continues := engine.Close, continuer(engine)
+	if own, ok := runners.(*embedded.Service); ok { // it is a child process, and ends with the program
+		stop, continues = func() { engine.Close(); own.Close() }, nil
+	}
+	return embeddedEngine{
+		forDispatcher: dispatcher.Engine{
+			Engine: engine, URL: b.runnerURL(), BuilderTLS: id.Text(),
+			Limits: embeddedLimits(b.config),
+		},
+		stop: stop, continues: continues,
 	}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -27,6 +28,7 @@ import (
 	"slipway/plugin/planner"
 	"slipway/plugin/reconciler"
 	"slipway/plugin/reporter"
+	"slipway/plugin/restart"
 	"slipway/plugin/rules"
 	"slipway/plugin/watcher"
 	"slipway/plugin/web"
@@ -196,13 +198,13 @@ func newMetricsServer(ctx context.Context, b base, m *metrics.Metrics) (*metrics
 	if b.config.MetricsListen == "" {
 		return nil, nil
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", b.config.MetricsListen)
+	l, err := b.listen(ctx, restart.Metrics, b.config.MetricsListen)
 	if err != nil {
 		return nil, fmt.Errorf("listen on SLIPWAY_METRICS_LISTEN=%s: %w", b.config.MetricsListen, err)
 	}
 	b.closers.add(func() { l.Close() })
 	server := web.MetricsServer(m.Handler(), b.config.MetricsToken, b.log)
-	return &metricsServer{listener: l, server: server, log: b.log}, nil
+	return &metricsServer{listener: web.Limited(l, nil), server: server, log: b.log}, nil
 }
 
 // serve serves until close is called.
@@ -217,9 +219,15 @@ func (m *metricsServer) serve() error {
 	return nil
 }
 
-// close cuts off active requests. Prometheus repeats a failed scrape.
-func (m *metricsServer) close() {
-	if m != nil {
-		m.server.Close()
+// scrapeTimeout is how long active requests may take when the gateway stops.
+const scrapeTimeout = time.Second
+
+// close waits for active requests, and cuts them off after scrapeTimeout.
+func (m *metricsServer) close(ctx context.Context) error {
+	if m == nil {
+		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
+	defer cancel()
+	return web.Shutdown(ctx, m.server, m.listener)
 }

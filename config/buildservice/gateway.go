@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"time"
 )
 
 // A Client is the gateway's side of the service. It is safe for concurrent use.
@@ -17,9 +19,10 @@ var ErrRefused = errors.New("the builder service refused")
 
 // An Attempt is a runner that the service has started.
 type Attempt struct {
-	conn  Conn
-	ended chan struct{} // closed after result is set
-	end   Ended
+	conn     Conn
+	ended    chan struct{} // closed after the fields below are set
+	end      Ended
+	detached bool
 }
 
 // Start starts the runner of an attempt. If the service refuses to start it, the error wraps ErrRefused.
@@ -40,9 +43,22 @@ func (c Client) Start(ctx context.Context, run Run) (*Attempt, error) {
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
+	return newAttempt(conn), nil
+}
+
+// Adopt returns the attempt of a connection from Detach, and closes the file.
+func Adopt(file *os.File) (*Attempt, error) {
+	conn, err := FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	return newAttempt(conn), nil
+}
+
+func newAttempt(conn Conn) *Attempt {
 	a := &Attempt{conn: conn, ended: make(chan struct{})}
 	go a.awaitEnd()
-	return a, nil
+	return a
 }
 
 // Level returns how the service isolates the code of repositories.
@@ -102,10 +118,32 @@ func (a *Attempt) Stop() { _ = a.conn.Send(Request{Stop: &Empty{}}, nil) } // an
 // error afterwards.
 func (a *Attempt) Kill() { _ = a.conn.Close() }
 
-// Wait waits for the end of the runner.
+// Wait waits for the end of the runner. It returns early after Detach.
 func (a *Attempt) Wait() Ended {
 	<-a.ended
 	return a.end
+}
+
+// Detach returns the connection to the runner, for another process that adopts it. ok is false if the runner
+// has ended; then there is no connection.
+func (a *Attempt) Detach() (file *os.File, ok bool) {
+	file, err := a.conn.socket.File() // a copy, which keeps the socket open
+	if err != nil {
+		return nil, false // it is closed already
+	}
+	a.conn.SetReadDeadline(time.Now())
+	<-a.ended
+	if !a.detached {
+		_ = file.Close() // nothing was written
+		return nil, false
+	}
+	return file, true
+}
+
+// Detached waits for the end of the runner or for Detach, and reports whether it was the latter.
+func (a *Attempt) Detached() bool {
+	<-a.ended
+	return a.detached
 }
 
 func (a *Attempt) awaitEnd() {
@@ -113,6 +151,8 @@ func (a *Attempt) awaitEnd() {
 	defer a.conn.Close()
 	var reply Reply
 	switch err := receiveWithoutFile(a.conn, &reply); {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		a.detached = true
 	case err != nil:
 		a.end = Ended{Error: fmt.Sprintf("the builder service ended: %v", err)}
 	case reply.Ended == nil:

@@ -1,14 +1,16 @@
 // Package embedded is the engine that needs no installation. The builder service of this machine starts
 // a `slipway runner` for each pipeline.
 //
-// The engine keeps no state across a restart of the gateway, because the service ends the runners of a
-// gateway that is gone. State then returns PipelineGone, and the watcher starts the next attempt of the
-// build.
+// The service ends the runners of a gateway that is gone. State then returns PipelineGone, and the watcher
+// starts the next attempt of the build. A gateway that hands over to another program passes on its
+// connections to the runners (Detach, Adopt), which continue.
 package embedded
 
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os"
 	"sync"
 
 	"github.com/sirupsen/logrus"
@@ -122,14 +124,52 @@ func (e *Engine) Close() {
 	e.wg.Wait()
 }
 
+// Detach closes the engine, and returns the connections to its runners by pipeline name, for the engine of
+// another program. The runners continue.
+func (e *Engine) Detach() map[string]*os.File {
+	e.mu.Lock()
+	e.closed = true
+	runners := maps.Clone(e.runners)
+	e.mu.Unlock()
+	connections := map[string]*os.File{}
+	for name, runner := range runners {
+		if file, ok := runner.Detach(); ok {
+			connections[name] = file
+		}
+	}
+	e.wg.Wait()
+	return connections
+}
+
+// Adopt continues the runner of a pipeline with a connection from Detach, and closes the file.
+func (e *Engine) Adopt(name string, connection *os.File) error {
+	runner, err := buildservice.Adopt(connection)
+	if err != nil {
+		return fmt.Errorf("continue pipeline %s: %w", name, err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.runners[name] = runner
+	e.wg.Go(func() { e.reap(name, runner, e.o.Log) })
+	return nil
+}
+
 // reap waits for the end of a runner.
 func (e *Engine) reap(name string, runner *buildservice.Attempt, log logrus.FieldLogger) {
+	if runner.Detached() {
+		e.forget(name)
+		return
+	}
 	ended := runner.Wait()
 	log = log.WithField("pipeline", name)
 	if ended.Error != "" { // a build's errors are in its own log; only here are those of a runner that could not report
 		log = log.WithField("error", ended.Error).WithField("output", ended.Output)
 	}
 	log.Info("runner ended")
+	e.forget(name)
+}
+
+func (e *Engine) forget(name string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.runners, name)

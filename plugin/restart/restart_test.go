@@ -1,0 +1,66 @@
+package restart
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestParseRejectsWhatIsNoDescriptor(t *testing.T) {
+	for _, text := range []string{"public", "public=", "public=x", "public=-1", "public=2", ","} {
+		_, err := parse(text)
+		if err == nil || !strings.Contains(err.Error(), variable) {
+			t.Errorf("parse %q: got error %v, want one with %s", text, err, variable)
+		}
+	}
+	files, err := parse("")
+	if err != nil || len(files) != 0 {
+		t.Errorf("parse nothing: got %v, error %v, want neither", files, err)
+	}
+}
+
+// A listener stays open for the next program after this one has closed its own.
+func TestListenUsesAnInheritedListener(t *testing.T) {
+	first, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	file, err := first.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &State{inherited: map[string]*os.File{Public: file, "build-b1-2": nil}, kept: map[string]*os.File{}}
+	l, err := s.Listen(t.Context(), Public, "not used")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if got, want := l.Addr().String(), first.Addr().String(); got != want {
+		t.Errorf("address: got %s, want %s", got, want)
+	}
+	if s.kept[Public] == nil {
+		t.Error("listener for the next program: got none, want one")
+	}
+	if taken := s.Take("build-"); len(taken) != 1 {
+		t.Errorf("builds: got %v, want one", taken)
+	}
+	if taken := s.Take("build-"); len(taken) != 0 {
+		t.Errorf("builds at the second call: got %v, want none", taken)
+	}
+}
+
+func TestTheNextProgramIsALinkItself(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "slipway")
+	if err := os.Symlink("/bin/sh", link); err != nil {
+		t.Fatal(err)
+	}
+	if got := nextProgram(link); got != link {
+		t.Errorf("next program: got %s, want %s", got, link)
+	}
+	if got := nextProgram(link + "-absent"); got != self {
+		t.Errorf("next program without a file: got %s, want %s", got, self)
+	}
+}

@@ -1,0 +1,78 @@
+package restart
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// ErrRequested is the cause of the context that Watch returns if the new program is to be executed.
+var ErrRequested = errors.New("a restart was requested")
+
+// checkTimeout bounds the check of the new program.
+const checkTimeout = time.Minute
+
+// Watch waits for SIGUSR2 until ctx ends, and then checks the new program. The returned context ends with
+// ErrRequested if the check succeeds. Otherwise Watch logs the error, and waits for the next signal. stop
+// releases its resources.
+func (s *State) Watch(ctx context.Context, log logrus.FieldLogger) (work context.Context, stop func()) {
+	work, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR2)
+	go func() {
+		for {
+			select {
+			case <-work.Done():
+				return
+			case <-signals:
+			}
+			log.WithField("program", s.path).Info("restart: checking the new program")
+			err := s.check(work)
+			if err == nil {
+				cancel(ErrRequested)
+				return
+			}
+			if work.Err() == nil {
+				log.WithError(err).Error("restart refused: this program continues")
+			}
+		}
+	}()
+	return work, func() {
+		signal.Stop(signals)
+		cancel(nil)
+	}
+}
+
+// check runs the new program with the argument --check. It returns the end of its output as error.
+func (s *State) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	//nolint:gosec // our own program, with our own arguments
+	cmd := exec.CommandContext(ctx, s.path, append(s.args[1:len(s.args):len(s.args)], "--check")...)
+	cmd.Env = s.environ
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("no result within %s", checkTimeout)
+	}
+	if err != nil {
+		return fmt.Errorf("check %s: %w: %s", s.path, err, strings.TrimSpace(lastBytes(output.String())))
+	}
+	return nil
+}
+
+// maxOutput is the length of the output in an error, in bytes.
+const maxOutput = 2000
+
+func lastBytes(text string) string { return text[max(0, len(text)-maxOutput):] }
