@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"slipway/config/identity"
+	"slipway/config/secret"
 	"slipway/runner/buildkit"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/server"
@@ -180,7 +181,13 @@ func TestServeInProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	build(t, client, request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN true\n"}))))
+	r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN --mount=type=ssh true\n"})))
+	r.Options.SSHKey = secret.New(sshKey(t))
+	build(t, client, r)
+	sockets, err := filepath.Glob(filepath.Join(state, "tmp", ".buildkit-ssh-sock*"))
+	if err != nil || len(sockets) != 1 {
+		t.Errorf("directories for ssh below the state: got %q and error %v, want one", sockets, err)
+	}
 	_ = client.Close()
 	cancel()
 	if err := <-ended; err != nil {

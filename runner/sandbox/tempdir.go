@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -30,6 +31,53 @@ func MakeTempDir(below string) (dir string, remove func(), err error) {
 		return "", nil, err
 	}
 	return dir, func() { _ = os.RemoveAll(dir); release() }, nil
+}
+
+// maxTempDir is the length of the longest directory below which BuildKit can make its sockets for ssh. The address
+// of a socket has at most 107 bytes.
+// https://man7.org/linux/man-pages/man7/unix.7.html
+const maxTempDir = 107 - len("/.buildkit-ssh-sock4294967295/ssh_auth_sock")
+
+// UseTempDir makes a directory for the temporary files of this process, and sets TMPDIR to it. BuildKit leaves a
+// directory behind for each ssh socket, and all its files if it is killed. So the directory is in a state that
+// this process has locked, and is deleted by the next process with that state. A state with a long path, or that
+// is mounted noexec, gets a directory as of MakeTempDir. remove deletes the directory and restores TMPDIR.
+func UseTempDir(state string) (remove func(), err error) {
+	dir := filepath.Join(state, "tmp")
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("delete the temporary files of an earlier builder: %w", err)
+	}
+	removeDir := func() { _ = os.RemoveAll(dir) }
+	if len(dir) > maxTempDir || MountedNoexec(state) {
+		dir, removeDir, err = MakeTempDir("")
+	} else {
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for temporary files: %w", err)
+	}
+	before, set := os.LookupEnv(tempDirVariable)
+	if err := os.Setenv(tempDirVariable, dir); err != nil {
+		return nil, err
+	}
+	return func() {
+		if set {
+			_ = os.Setenv(tempDirVariable, before) // cannot fail: it was set so
+		} else {
+			_ = os.Unsetenv(tempDirVariable)
+		}
+		removeDir()
+	}, nil
+}
+
+// tempDirVariable is the variable that os.TempDir reads.
+const tempDirVariable = "TMPDIR"
+
+// MountedNoexec reports whether the file system of a directory is mounted noexec, so that no program in it can be
+// started. An overlay is a separate mount without that flag.
+func MountedNoexec(dir string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(dir, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0
 }
 
 // makeDir makes a directory, which sweepDirs leaves alone until release or the end of this process.

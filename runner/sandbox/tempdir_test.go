@@ -3,6 +3,7 @@ package sandbox
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -47,5 +48,48 @@ func TestDirectoriesOfKilledStepsAreRemoved(t *testing.T) {
 		if got := err == nil; got != want {
 			t.Errorf("directory %s: got it kept %t, want %t", filepath.Base(dir), got, want)
 		}
+	}
+}
+
+// A builder that was killed leaves its files behind, and the next one with its state deletes them.
+func TestTheTemporaryFilesOfABuilderAreInItsState(t *testing.T) {
+	state, err := os.MkdirTemp("", "state-") // the names of sockets have a limit
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(state) })
+	top := t.TempDir()
+	t.Setenv("TMPDIR", top)
+	long := filepath.Join(t.TempDir(), strings.Repeat("x", 100))
+	for name, c := range map[string]struct{ state, want string }{
+		"a state":                  {state, filepath.Join(state, "tmp")},
+		"a state with a long name": {long, filepath.Join(top, "slipway-*")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			left := filepath.Join(c.state, "tmp", ".buildkit-ssh-sock1")
+			if err := os.MkdirAll(left, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			remove, err := UseTempDir(c.state)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := os.TempDir()
+			if matched, _ := filepath.Match(c.want, dir); !matched {
+				t.Errorf("directory: got %s, want %s", dir, c.want)
+			}
+			if _, err := os.Stat(dir); err != nil {
+				t.Errorf("directory: got %v, want it made", err)
+			}
+			remove()
+			for _, path := range []string{left, dir} {
+				if _, err := os.Stat(path); err == nil {
+					t.Errorf("%s: got it, want it deleted", path)
+				}
+			}
+			if got := os.TempDir(); got != top {
+				t.Errorf("TMPDIR: got %s, want %s as before", got, top)
+			}
+		})
 	}
 }

@@ -89,7 +89,8 @@ var errDiskFull = errors.New("the files of a canceled build are in use until the
 
 // Serve runs a server until ctx ends, or until there was no call for c.Idle; then it returns nil.
 // Running solves get sandbox.StopGrace to finish before they are canceled. If another server uses the
-// same State, Serve fails at once with *sandbox.LockedError.
+// same State, Serve fails at once with *sandbox.LockedError. While it runs, TMPDIR of this process is a directory
+// in State.
 func Serve(ctx context.Context, c Config) error {
 	c, err := c.complete()
 	if err != nil {
@@ -103,6 +104,11 @@ func Serve(ctx context.Context, c Config) error {
 		return err
 	}
 	defer unlock()
+	removeTemp, err := sandbox.UseTempDir(c.State)
+	if err != nil {
+		return err
+	}
+	defer removeTemp()
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

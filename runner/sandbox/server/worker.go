@@ -35,7 +35,6 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sirupsen/logrus"
 	bolt "go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
 
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/layers"
@@ -57,7 +56,7 @@ type parts struct {
 func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p parts) (*base.Worker, error) {
 	data := p.disk.Dir(c.State)
 	name, newSnapshotter := chooseSnapshotter(data)
-	if name == nativeSnapshotter && mountedNoexec(data) {
+	if name == nativeSnapshotter && sandbox.MountedNoexec(data) {
 		return nil, fmt.Errorf(
 			"RUN steps cannot start programs: %s is mounted noexec, and overlayfs does not work there: "+
 				"set TMPDIR to another directory, for example a volume",
@@ -110,13 +109,6 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p part
 }
 
 const nativeSnapshotter = "native"
-
-// mountedNoexec reports whether the file system of a directory is mounted noexec. It matters only to
-// the native snapshotter, because an overlay is a separate mount without that flag.
-func mountedNoexec(dir string) bool {
-	var fs unix.Statfs_t
-	return unix.Statfs(dir, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0
-}
 
 // chooseSnapshotter returns the overlayfs snapshotter if the kernel and the file system support it,
 // else the native one, which copies files.
