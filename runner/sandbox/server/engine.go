@@ -57,7 +57,13 @@ func newEngine(ctx context.Context, c Config, p parts) (_ engine, err error) {
 	undo.add(w.Close)
 	workers := &worker.Controller{}
 	pushes := pushlease.New(w.LeaseManager(), c.Log)
-	if err := workers.Add(pushes.Wrap(w)); err != nil {
+	added := pushes.Wrap(w)
+	cacheTo := registry.ResolveCacheExporterFunc(sessions, hosts)
+	cacheFrom := registry.ResolveCacheImporterFunc(sessions, w.ContentStore(), hosts)
+	if c.hasPolicy() {
+		added, cacheTo, cacheFrom = policyWorker{added}, cacheWriter(cacheTo), cacheReader(cacheFrom)
+	}
+	if err := workers.Add(added); err != nil {
 		return engine{}, fmt.Errorf("add worker: %w", err)
 	}
 	fronts, err := frontends(workers.Infos(), c.Frontends)
@@ -89,12 +95,12 @@ func newEngine(ctx context.Context, c Config, p parts) (_ engine, err error) {
 		CacheStore:       store,
 		HistoryDB:        history,
 		ResolveCacheExporterFuncs: map[string]remotecache.ResolveCacheExporterFunc{
-			"registry": registry.ResolveCacheExporterFunc(sessions, hosts),
+			"registry": cacheTo,
 			"inline":   inline.ResolveCacheExporterFunc(),
 			"local":    local.ResolveCacheExporterFunc(sessions),
 		},
 		ResolveCacheImporterFuncs: map[string]remotecache.ResolveCacheImporterFunc{
-			"registry": registry.ResolveCacheImporterFunc(sessions, w.ContentStore(), hosts),
+			"registry": cacheFrom,
 			"local":    local.ResolveCacheImporterFunc(sessions),
 		},
 		LeaseManager:   w.LeaseManager(),

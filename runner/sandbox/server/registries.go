@@ -32,7 +32,7 @@ func (c Config) registryHosts() docker.RegistryHosts {
 	clients := &registryClients{
 		certs:  cmp.Or(c.Certs, registry.CertsDir),
 		dialer: dialer{policy: policy, refused: buildkit.RefusedRegistry},
-		open:   !c.Environment.Network.Given,
+		open:   !c.hasPolicy(),
 		byHost: map[clientKey]*http.Client{},
 	}
 	return func(name string) ([]docker.RegistryHost, error) {
@@ -54,6 +54,9 @@ func (c Config) registryHosts() docker.RegistryHosts {
 		return all, err
 	}
 }
+
+// hasPolicy reports whether the server connects only to addresses that its policy allows.
+func (c Config) hasPolicy() bool { return c.Environment.Network.Given }
 
 // dockerHub is the host of the registry with the name docker.io.
 const dockerHub = "registry-1.docker.io"

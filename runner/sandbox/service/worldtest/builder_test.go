@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/domains"
 	"slipway/runner/sandbox/service"
+	"slipway/runner/spec"
 )
 
 // newBuilder starts the builder of a domain, with a network of its own or in the machine's. The log has
@@ -112,6 +114,37 @@ func TestABuildersOwnTrafficIsFiltered(t *testing.T) {
 			}
 			if !strings.Contains(err.Error(), attack.message) {
 				t.Errorf("error: got %q, want %q in it", err, attack.message)
+			}
+		})
+	}
+}
+
+// A push or a cache may name its registry insecure. BuildKit then has other clients for it, which must not be a way
+// past the policy.
+func TestAnInsecureRegistryIsFiltered(t *testing.T) {
+	w := newWorld(t)
+	client, _ := w.newBuilder(t, true, "--network", "none")
+	const image = metadata + ":80/a"
+	cache := spec.Cache{Type: spec.CacheRegistry, Attrs: map[string]string{"ref": image, "registry.insecure": "true"}}
+	dir := t.TempDir()
+	must.Succeed(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM scratch\nCOPY Dockerfile /\n"), 0o600))
+	for name, r := range map[string]buildkit.Request{
+		"a push": {
+			Image: image, Publish: true,
+			Registries: []spec.RegistryCredential{{Host: metadata + ":80", Insecure: true}},
+		},
+		"a cache to write": {Options: spec.BuildOptions{CacheTo: []spec.Cache{cache}}},
+		"a cache to read":  {Options: spec.BuildOptions{CacheFrom: []spec.Cache{cache}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			r.Context, r.Dockerfile, r.Progress = dir, filepath.Join(dir, "Dockerfile"), &log
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := client.Build(ctx, r)
+			// The client pushes an image that the builder cannot push, and a build goes on without a cache.
+			if said := fmt.Sprint(log.String(), err); !strings.Contains(said, "builds may not connect to "+metadata) {
+				t.Errorf("got error %v and the log below, want a refusal of %s\n%s", err, metadata, log.String())
 			}
 		})
 	}
