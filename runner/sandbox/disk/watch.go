@@ -220,6 +220,25 @@ func (w Watch) HasRoom() error {
 	return nil
 }
 
+// FilledByOthers returns an error if the file system would have too little free space even without the directory,
+// so that neither its limit nor the end of its programs helps. It returns nil if the directory exceeds its limit.
+func (w Watch) FilledByOthers(ctx context.Context) error {
+	usage, err := Read(w.Dir)
+	if err != nil {
+		return nil //nolint:nilerr // not known
+	}
+	own, err := Measure(ctx, w.Dir, w.Amount())
+	if err != nil || !own.Within(w.Amount()) {
+		return nil //nolint:nilerr // not known
+	}
+	if usage.FreeBytes+own.Bytes >= w.Reserve && usage.FreeInodes+own.Files >= inodesToKeep(usage) {
+		return nil
+	}
+	return fmt.Errorf("other programs fill the disk of %s: it has %s and %d files free, builds leave %s and %d files, "+
+		"and the builder has only %s in %d files: free space there", w.Dir, size.Format(usage.FreeBytes),
+		usage.FreeInodes, size.Format(w.Reserve), inodesToKeep(usage), size.Format(own.Bytes), own.Files)
+}
+
 // wake puts a token into a channel that holds one.
 func wake(c chan<- struct{}) {
 	select {

@@ -90,3 +90,38 @@ func TestAWatchOfAnAbsentDirectoryFails(t *testing.T) {
 		t.Errorf("got %v, want an error of the file system", err)
 	}
 }
+
+// The end of a build helps only if the files of the builder fill the disk.
+func TestADiskThatOthersFillIsNamed(t *testing.T) {
+	if !sandboxtest.Rootless(t) {
+		return
+	}
+	for name, c := range map[string]struct {
+		own, others string // sizes of files
+		want        string // "" = no error
+	}{
+		"room":             {"1M", "1M", ""},
+		"the own files":    {"120M", "100M", ""},
+		"both":             {"60M", "150M", ""},
+		"beyond the limit": {"150M", "90M", ""},
+		"other programs":   {"1M", "200M", "other programs fill the disk of "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sandboxtest.Need(t, "fallocate", "util-linux")
+			top := sandboxtest.Dir(t)
+			must.Succeed(t, unix.Mount("tmpfs", top, "tmpfs", 0, "mode=0755,size=256m"))
+			t.Cleanup(func() { must.Succeed(t, unix.Unmount(top, unix.MNT_DETACH)) })
+			w := disk.Watch{Dir: filepath.Join(top, "work"), Limit: 128 * mebi, Reserve: 96 * mebi}
+			must.Succeed(t, os.Mkdir(w.Dir, 0o700))
+			must.Succeed(t, exec.Command("fallocate", "-l", c.own, filepath.Join(w.Dir, "x")).Run())
+			must.Succeed(t, exec.Command("fallocate", "-l", c.others, filepath.Join(top, "x")).Run())
+			got := ""
+			if err := w.FilledByOthers(t.Context()); err != nil {
+				got = err.Error()
+			}
+			if !strings.HasPrefix(got, c.want) || c.want == "" && got != "" {
+				t.Errorf("error: got %q, want %q first", got, c.want)
+			}
+		})
+	}
+}

@@ -49,7 +49,8 @@ func (s *Supervisor) watchReserve(c *child) {
 		busy := c.busy
 		s.mu.Unlock()
 		if err == nil && busy && free < s.o.DiskReserve/reserveShare {
-			s.o.Log.WithField("free", size.Format(free)).Error("a builder is killed: it fills the disk of the machine")
+			s.o.Log.WithField("free", size.Format(free)).
+				Error("a builder is killed: the machine has too little free space")
 			c.Signal(syscall.SIGKILL)
 			return
 		}
@@ -69,6 +70,9 @@ func (s *Supervisor) diskFile(d *domain) string {
 func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 	if err := s.dropOtherLayout(d); err != nil {
 		return err
+	}
+	if s.isWatched(d) {
+		return s.checkReserve(ctx, d)
 	}
 	if !s.hasDisk(d) {
 		return nil
@@ -90,6 +94,29 @@ func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// checkReserve makes room for the builder of a watched domain, which would be killed with its first build
+// (watchReserve). It deletes other caches, and then the domain's own. It returns an error if that does not help:
+// other programs fill the disk.
+func (s *Supervisor) checkReserve(ctx context.Context, d *domain) error {
+	for {
+		free, _, err := s.o.DiskSpace(s.o.Dir)
+		switch {
+		case err != nil || free >= s.o.DiskReserve/reserveShare:
+			return err
+		case s.makeRoom(ctx):
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case exists(filepath.Join(d.dir, stateDir)):
+			if err := s.dropDomainState(d, "the machine has too little free space"); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("the disk of %s has %s free, and builds leave %s: free space there",
+				s.o.Dir, size.Format(free), size.Format(s.o.DiskReserve))
 		}
 	}
 }

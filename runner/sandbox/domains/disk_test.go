@@ -155,8 +155,34 @@ func TestABusyBuilderIsKilledBeforeItFillsTheDisk(t *testing.T) {
 	})
 	_ = address(t, s, "a")
 	free.Store(1 << 20)
-	waitForLog(t, hook, "a builder is killed: it fills the disk of the machine", 1)
+	waitForLog(t, hook, "a builder is killed: the machine has too little free space", 1)
 	waitForLog(t, hook, "the builder ended", 1)
+}
+
+// A builder that would be killed with its first build does not start. The error names the disk.
+func TestNoBuilderStartsOnADiskThatOthersFill(t *testing.T) {
+	var free atomic.Int64
+	free.Store(2 << 30)
+	s, hook := newSupervisor(t, func(o *domains.Options) {
+		o.Executable = script(t, `echo 'level=info msg="builder is ready"'; exec sleep 1000`)
+		o.WatchBytes, o.DiskReserve = 1<<30, 1<<30
+		o.DiskSpace = func(string) (int64, int64, error) { return free.Load(), 100 << 30, nil }
+	})
+	free.Store(1 << 20)
+	for range 2 {
+		_, err := s.Address(t.Context(), "a")
+		if want := "has 1.049 MB free, and builds leave 1.074 GB: free space there"; err == nil ||
+			!strings.Contains(err.Error(), want) {
+			t.Errorf("builder on a full machine: got error %v, want %q in it", err, want)
+		}
+	}
+	for _, e := range hook.AllEntries() {
+		if strings.Contains(e.Message, "is killed") {
+			t.Errorf("log: got %q, want no killed builder", e.Message)
+		}
+	}
+	free.Store(2 << 30)
+	_ = address(t, s, "a")
 }
 
 // BenchmarkStart measures the start of a new domain's builder, without and with a disk of 20 GB.

@@ -2,11 +2,17 @@ package attacktest
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"slipway/config/must"
 	"slipway/runner/buildkit"
 	"slipway/runner/sandbox/sandboxtest"
 )
@@ -58,6 +64,43 @@ func TestAWatchedBuildCannotFillTheDiskOfTheMachine(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Another program that fills the machine's disk ends a build, whose error says so. It is none of the Dockerfile.
+// The builder does not restart, the next build fails at once, and builds work again after the disk has space.
+func TestAnotherProgramThatFillsTheDiskIsNamed(t *testing.T) {
+	if !sandboxtest.Rootless(t) {
+		return
+	}
+	e := newWatchedEnv(t)
+	if err := e.run(t, "victim", "RUN echo before"); err != nil {
+		t.Fatal(err)
+	}
+	foreign := filepath.Join(e.dir, "foreign")
+	var filled error
+	fill := sync.OnceFunc(func() { // below half of the reserve, but not below the part at which builders are killed
+		filled = exec.Command("fallocate", "-l", strconv.FormatInt(e.free(t)-e.reserve*3/8, 10), foreign).Run()
+	})
+	during := build{dockerfile: "FROM " + e.base + "\nRUN echo during; sleep 60\n", onStep: func(name string) {
+		if strings.Contains(name, "echo during") {
+			fill()
+		}
+	}}
+	_, err := during.run(t.Context(), e.address(t, "victim"))
+	must.Succeed(t, filled)
+	if want := "other programs fill the disk of "; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error: got %v, want %q in it", err, want)
+	}
+	if err != nil && strings.Contains(err.Error(), buildkit.DiskFull) {
+		t.Errorf("error: got %q, want none of the build itself", err)
+	}
+	if err := e.run(t, "victim", "RUN echo full"); err == nil || !strings.Contains(err.Error(), "free space there") {
+		t.Errorf("the next build: got error %v, want one that names the disk", err)
+	}
+	must.Succeed(t, os.Remove(foreign))
+	if err := e.run(t, "victim", "RUN echo after"); err != nil {
+		t.Errorf("a build after the disk has space: got %v, want no error", err)
 	}
 }
 

@@ -121,7 +121,7 @@ func (s Solver) Unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, nex
 	full, err := s.explain(err)
 	if full {
 		releaseStep(err)
-		s.deleteCache()
+		_ = s.deleteCache() // no other program uses the disk
 	}
 	return resp, err
 }
@@ -138,9 +138,12 @@ func (s Solver) watched(ctx context.Context, req any, next grpc.UnaryHandler) (a
 		return resp, nil
 	}
 	full, explained := s.Watch.explain(why, err)
-	if full {
-		releaseStep(err)
-		s.deleteCache()
+	if !full {
+		return resp, explained
+	}
+	releaseStep(err)
+	if others := s.deleteCache(); others != nil {
+		return nil, fmt.Errorf("the build was stopped: %w", others) // not caused by its Dockerfile
 	}
 	return resp, explained
 }
@@ -178,8 +181,9 @@ func (s Solver) isHalfFree(ctx context.Context) bool {
 }
 
 // deleteCache deletes all unused entries of the cache until half of the disk is free. BuildKit releases the
-// files of a failed step only some time after its error.
-func (s Solver) deleteCache() {
+// files of a failed step only some time after its error. If other programs fill the disk of a watched directory,
+// deleteCache returns the error at once: neither more time nor a restart of the builder would free space.
+func (s Solver) deleteCache() (others error) {
 	ctx, cancel := context.WithTimeout(context.Background(), pruneTimeout)
 	defer cancel()
 	ticker := time.NewTicker(prunePeriod)
@@ -188,7 +192,13 @@ func (s Solver) deleteCache() {
 		err := prune(ctx, s.Cache, client.PruneInfo{All: true})
 		if err == nil && s.isHalfFree(ctx) {
 			s.Log.Info("a build filled the disk of the builder; its cache is deleted")
-			return
+			return nil
+		}
+		if err == nil && s.Watch != nil {
+			if others := s.Watch.watch.FilledByOthers(ctx); others != nil {
+				s.Log.WithError(others).Warn("the cache of the builder is deleted, and its disk stays full")
+				return others
+			}
 		}
 		runtime.GC() // BuildKit releases the files of some errors with a finalizer
 		select {
@@ -198,7 +208,7 @@ func (s Solver) deleteCache() {
 			if s.Watch != nil {
 				s.Restart() // BuildKit keeps the files of some canceled steps until then
 			}
-			return
+			return nil
 		}
 	}
 }
