@@ -112,13 +112,24 @@ func (e *env) end(p *demotest.Project, commit string) (state string, number int6
 // shown is the maximum length of an attack's output that a test prints, in bytes.
 const shown = 2000
 
-// log reads the raw log of a build's first attempt as the administrator.
+// maxAttempts is the largest number of attempts of a build.
+const maxAttempts = 3
+
+// log reads the raw logs of all attempts of a build as the administrator. The load of the machine may end an
+// attempt, whose log may be empty then; the build has a further one.
 func (e *env) log(number int64) string {
 	e.T.Helper()
-	log, err := e.Browser.Log(e.Context, autobuild.Build{Number: number}, 1, 0)
-	e.Must(err)
-	e.T.Logf("the log of build %d ends with:\n%s", number, log[max(0, len(log)-shown):])
-	return log
+	var all strings.Builder
+	for attempt := 1; attempt <= maxAttempts; attempt++ {
+		log, err := e.Browser.Log(e.Context, autobuild.Build{Number: number}, attempt, 0)
+		if attempt > 1 && err != nil {
+			break // there is no such attempt
+		}
+		e.Must(err)
+		e.T.Logf("the log of attempt %d of build %d ends with:\n%s", attempt, number, log[max(0, len(log)-shown):])
+		all.WriteString(log)
+	}
+	return all.String()
 }
 
 // probe runs the attack's probe.sh in a directory of its own and returns its output. It ends the test
