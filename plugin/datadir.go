@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+
+	"slipway/config/durable"
 )
 
 // gatewayFile is the name of the file that holds the gateway's name. It is locked while the gateway
@@ -80,5 +82,8 @@ func (d dataDir) saveName() error {
 	if _, err := d.file.WriteAt([]byte(want), 0); err != nil {
 		return err
 	}
-	return d.file.Sync()
+	if err := d.file.Sync(); err != nil {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(d.file.Name()))
 }

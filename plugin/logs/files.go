@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"slipway/config/durable"
 	"slipway/plugin/autobuild"
 )
 
@@ -49,7 +50,8 @@ func (k files) write(
 	// Count the gateway's bytes before they are written. After a crash in between, a runner sends
 	// some bytes again; in the other order bytes would be lost.
 	if add.Own > 0 {
-		if err := replaceFile(path+".own", strconv.FormatInt(end.Own+add.Own, 10)); err != nil {
+		own := strconv.FormatInt(end.Own+add.Own, 10)
+		if err := durable.WriteFile(path+".own", []byte(own), 0o600); err != nil {
 			return err
 		}
 	}
@@ -65,6 +67,8 @@ func endOf(f *os.File, path string) (end autobuild.LogEnd, err error) {
 	}
 	end.Size = info.Size()
 	end.Own, err = readOwn(path)
+	// A power loss may take the last bytes of the log, but not their count.
+	end.Own = min(end.Own, end.Size)
 	if err != nil || end.Size == 0 {
 		return end, err
 	}
@@ -80,18 +84,10 @@ func readOwn(path string) (int64, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
-	if err != nil {
+	if err != nil || len(text) == 0 { // a power loss emptied files of earlier releases
 		return 0, err
 	}
 	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-}
-
-// replaceFile writes a small file atomically.
-func replaceFile(path, text string) error {
-	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
 }
 
 func (k files) read(_ context.Context, n name, offset int64, max int) ([]byte, error) {

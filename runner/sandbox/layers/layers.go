@@ -18,6 +18,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
+
+	"slipway/config/durable"
 )
 
 // A Pool is a directory of unpacked layers. A layer that is complete has a directory KEY and a file
@@ -193,11 +195,7 @@ func (p Pool) write(key string, layer Layer) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(p.Dir, key+layerSuffix)
-	if err := os.WriteFile(path+".tmp", text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".tmp", path)
+	return durable.WriteFile(filepath.Join(p.Dir, key+layerSuffix), text, 0o600)
 }
 
 func (p Pool) read(key string) (Layer, error) {

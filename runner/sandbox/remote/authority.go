@@ -18,6 +18,7 @@ import (
 	"slices"
 	"time"
 
+	"slipway/config/durable"
 	"slipway/config/identity"
 	"slipway/config/secret"
 )
@@ -165,12 +166,16 @@ func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// writeNew writes a new file. It fails if the file exists, because a builder or a client may use it.
+// writeNew writes a new file, and waits until it is on the disk. It fails if the file exists, because a builder or a
+// client may use it.
 func writeNew(path string, text []byte, mode os.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return fmt.Errorf("write a certificate: %w", err)
 	}
 	_, err = f.Write(text)
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write a certificate: %w", err)
+	}
+	return durable.SyncDir(filepath.Dir(path))
 }
