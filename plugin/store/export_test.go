@@ -3,8 +3,12 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"net"
 	"testing"
+
+	"github.com/pressly/goose/v3"
+	"github.com/sirupsen/logrus"
 
 	"slipway/config/secret"
 	"slipway/plugin/store/queue"
@@ -35,6 +39,25 @@ func SealIn(t testing.TB, s *Store, table, column string) error {
 		_, err := s.sealed(t.Context(), tx, table, column, secret.New("value"), "row")
 		return err
 	})
+}
+
+// SetPragma changes a setting of the connection that writes, for example synchronous=NORMAL.
+func SetPragma(t testing.TB, s *Store, pragma string) {
+	t.Helper()
+	if _, err := s.write.ExecContext(t.Context(), "PRAGMA "+pragma); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// CheckDurability runs the check of Open for connections to a PostgreSQL database with a value of synchronous_commit.
+func CheckDurability(ctx context.Context, address secret.Secret, commit string, log logrus.FieldLogger) error {
+	c, err := postgresConfig(address)
+	if err != nil {
+		return err
+	}
+	c.RuntimeParams["synchronous_commit"] = commit
+	d := &database{dialect: goose.DialectPostgres, write: postgresPool(*c, 1)}
+	return errors.Join(d.checkDurability(ctx, log), d.write.Close())
 }
 
 // DialPostgres connects like a store.

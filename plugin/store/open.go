@@ -88,6 +88,9 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	if err := s.checkContent(ctx); err != nil {
 		return err
 	}
+	if err := s.checkDurability(ctx, o.Log); err != nil {
+		return err
+	}
 	if err := s.migrate(ctx); err != nil {
 		return markDamage(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"slipway/config/durable"
 )
 
 // maxID is the highest id of a key.
@@ -168,7 +170,7 @@ func replace(path string, old os.FileInfo, content []byte) error {
 	if err := os.Rename(temporary, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // writeNew writes a new file with mode 0600.
@@ -181,7 +183,7 @@ func writeNew(path string, content []byte) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return errors.Join(fmt.Errorf("write the new key file: %w", err), os.Remove(path))
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // lockDir waits for the lock of a directory. The system releases it if the process dies.
