@@ -2,11 +2,13 @@ package runner_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"slipway/config/process"
 	"slipway/runner/runnertest"
 	"slipway/runner/sandbox"
+	"slipway/runner/sandbox/crashsafe"
 )
 
 // waits is a Dockerfile with a build argument. The steps before the argument are the same in every build.
@@ -74,6 +77,56 @@ func TestTheCacheSurvivesKilledStepsAndOtherStepsDoNotWaitForIt(t *testing.T) {
 	)
 }
 
+// After a crash of the machine, files that the killed step had written may be empty. The cache of a step that ended is
+// complete.
+func TestACacheIsDeletedAfterACrashOfTheMachine(t *testing.T) {
+	needBuildKit(t)
+	dir, state := shellWorkspace(t, waits, map[string]string{}), t.TempDir()
+	on := func(more ...string) *exec.Cmd {
+		return stepCommand(
+			t,
+			dir,
+			append([]string{"PLUGIN_REPO=acme/app", "PLUGIN_DRY_RUN=true", "PLUGIN_STATE=" + state}, more...)...)
+	}
+	runStepWithCache(t, on(), "cached  0 of 4 steps")
+	setBoot(t, state)
+	runStepWithCache(t, on(), "as earlier steps left it", "cached  4 of 4 steps")
+
+	killed := waitRunning(t, on("PLUGIN_BUILD_ARGS=WAIT=100"))
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.Wait() // the error is that of the kill
+	waitUnlocked(t, state)
+	setBoot(t, state)
+	const lost = "the machine crashed or lost power while a builder used it"
+	runStepWithCache(
+		t,
+		on(),
+		"builder: its cache in "+state+" (PLUGIN_STATE) starts empty: the earlier one is deleted, because "+lost,
+		`msg="the cache is deleted: `+lost,
+		"cached  0 of 4 steps",
+	)
+	runStepWithCache(t, on(), "as earlier steps left it", "cached  4 of 4 steps")
+}
+
+// setBoot changes the record of a state, as if it was last used in another boot of the machine.
+func setBoot(t *testing.T, state string) {
+	t.Helper()
+	path := filepath.Join(state, "origin")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := regexp.MustCompile(`"boot":"[^"]+"`).ReplaceAll(text, []byte(`"boot":"another"`))
+	if bytes.Equal(text, changed) {
+		t.Fatalf("record of the state: got %s, want one with a boot", text)
+	}
+	if err := os.WriteFile(path, changed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A cache may be incomplete after a crash. Later steps must not fail because of it.
 func TestAStepIgnoresACacheThatCannotBeRead(t *testing.T) {
 	skipIfCovered(t)
@@ -82,6 +135,9 @@ func TestAStepIgnoresACacheThatCannotBeRead(t *testing.T) {
 		t,
 		map[string]string{"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"},
 	), t.TempDir()
+	if err := crashsafe.Begin(state, sandbox.ThisMachine()); err != nil { // a builder was killed in this boot
+		t.Fatal(err)
+	}
 	for _, worker := range []string{"runc-overlayfs", "runc-native"} {
 		if err := os.Mkdir(filepath.Join(state, worker), 0o700); err != nil {
 			t.Fatal(err)

@@ -89,7 +89,7 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	if err := s.checkDurability(ctx, o.Log); err != nil {
-		return err
+		return markDamage(err)
 	}
 	if err := s.migrate(ctx); err != nil {
 		return markDamage(err)

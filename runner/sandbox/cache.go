@@ -13,6 +13,7 @@ import (
 
 	"slipway/config/process"
 	"slipway/config/text"
+	"slipway/runner/sandbox/crashsafe"
 )
 
 // cacheVolume is the directory of the cache if a volume is mounted there and no setting names one.
@@ -42,6 +43,8 @@ type cacheDir struct {
 	mounted  bool // something is mounted there, so that it outlives the step
 	writable bool
 	filled   bool // an earlier builder left a cache in it
+	// damaged is the reason why the builder is going to delete that cache; empty = it is usable.
+	damaged string
 }
 
 // resolve chooses the directory. It creates a directory that a setting names.
@@ -82,7 +85,10 @@ func (s LocalCache) choose(dir cacheDir) cacheChoice {
 		choice = cacheChoice{dir: cacheVolume, name: cacheVolume + " (a volume is there)"}
 	}
 	choice.line = "its cache is in " + choice.name + ", as earlier steps left it"
-	if !dir.filled {
+	switch {
+	case dir.damaged != "":
+		choice.line = "its cache in " + choice.name + " starts empty: the earlier one is deleted, because " + dir.damaged
+	case !dir.filled:
 		choice.line = "its cache is in " + choice.name + ", which was empty; later steps use it too"
 	}
 	return choice
@@ -106,6 +112,9 @@ func readCacheDir(path string) (d cacheDir) {
 	d.mounted = d.exists && isMount(path)
 	_, err = os.Stat(filepath.Join(path, "cache.db"))
 	d.filled = err == nil
+	if d.exists {
+		d.damaged, _ = crashsafe.Check(path, ThisMachine()) // the builder reports the error
+	}
 	return d
 }
 

@@ -28,6 +28,10 @@ func TestChooseCacheDirectory(t *testing.T) {
 			named, cacheDir{exists: true, writable: true, filled: true},
 			"/cache", "in /cache (PLUGIN_STATE), as earlier steps left it",
 		},
+		{
+			named, cacheDir{exists: true, writable: true, filled: true, damaged: "it comes from another machine"},
+			"/cache", "in /cache (PLUGIN_STATE) starts empty: the earlier one is deleted, because it comes from another",
+		},
 	} {
 		got := c.setting.choose(c.found)
 		if got.dir != c.dir {

@@ -105,7 +105,7 @@ func firstWorking(ctx context.Context, plan isolationPlan, command func() *exec.
 // startIn starts the stage init in one isolation. It returns a *modeError if the isolation does not
 // work here.
 func startIn(ctx context.Context, candidate isolation, cmd *exec.Cmd, start starter) (server launched, err error) {
-	cmd.Env = append(cmd.Env, launchPIDVar+"="+strconv.Itoa(os.Getpid()))
+	cmd.Env = append(cmd.Env, launchPIDVar+"="+strconv.Itoa(os.Getpid()), machineVar+"="+ThisMachine().Text())
 	if candidate.sharedPIDs {
 		cmd.Env = append(cmd.Env, sharedPIDsVar+"=1")
 	}

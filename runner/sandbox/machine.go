@@ -12,6 +12,8 @@ import (
 	"github.com/moby/sys/user"
 	"github.com/moby/sys/userns"
 	"golang.org/x/sys/unix"
+
+	"slipway/runner/sandbox/crashsafe"
 )
 
 // machineFacts describes the process and its machine for planIsolation.
@@ -156,6 +158,10 @@ func Privileged() bool {
 // initialPIDs is the link target of /proc/self/ns/pid in the machine's initial PID namespace.
 // https://github.com/torvalds/linux/blob/master/include/uapi/linux/nsfs.h (PID_NS_INIT_INO)
 const initialPIDs = "pid:[4026531836]"
+
+// ThisMachine returns the machine of this process, for the record of a builder's state. Call it outside the
+// namespaces of a builder.
+func ThisMachine() crashsafe.Machine { return crashsafe.ReadMachine(inContainer()) }
 
 // inContainer reports whether this process is in a container: it is not in the initial PID namespace.
 func inContainer() bool {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v3"
+
+	"slipway/runner/sandbox/crashsafe"
 )
 
 // If BuildKit is killed, its containers keep running and their file systems stay mounted. So the
@@ -56,6 +58,7 @@ const (
 	ephemeralVar  = "SLIPWAY_BUILDER_EPHEMERAL"
 	contextVar    = "SLIPWAY_BUILDER_CONTEXT"
 	sharedPIDsVar = "SLIPWAY_BUILDER_SHARED_PIDS"
+	machineVar    = "SLIPWAY_BUILDER_MACHINE"
 )
 
 // A stage holds the variables that this process got from the stage before.
@@ -67,6 +70,7 @@ type stage struct {
 	context    string // directory of the build context; only with inProcess
 	sharedPIDs bool   // the server shares the PID namespace and /proc of launch
 	inherited  bool   // a supervisor has given files to the builder (Inheritance)
+	machine    crashsafe.Machine
 	network    Network
 }
 
@@ -83,6 +87,7 @@ func readStage(getenv func(name string) string) stage {
 		context:    getenv(contextVar),
 		sharedPIDs: getenv(sharedPIDsVar) != "",
 		inherited:  getenv(inheritedVar) != "",
+		machine:    crashsafe.ParseMachine(getenv(machineVar)),
 		network:    readNetwork(getenv),
 	}
 }
@@ -93,6 +98,8 @@ type Environment struct {
 	PID          int
 	IsolatedPIDs bool // the process has a PID namespace and a /proc of its own
 	Ephemeral    bool // the state is deleted when the server ends
+	// Machine is the machine as launch sees it, outside the server's namespaces.
+	Machine crashsafe.Machine
 	// Context is the directory from which the server reads the build context. If it is empty, clients
 	// send the context. A server for more than one build has none.
 	Context string
@@ -103,7 +110,7 @@ type Environment struct {
 }
 
 func (s stage) environment() Environment {
-	e := Environment{Ephemeral: s.ephemeral, Network: s.network}
+	e := Environment{Ephemeral: s.ephemeral, Machine: s.machine, Network: s.network}
 	if s.inProcess { // for one step: other clients must not get the files of this directory
 		e.Context = s.context
 	}

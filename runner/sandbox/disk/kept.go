@@ -15,9 +15,10 @@ import (
 // A Kept is a disk whose content outlives the process that mounts it, for example the cache of a builder.
 // Its file stays, and only one mount namespace mounts it at a time.
 //
-// The owner calls Allocate, and then starts the process that calls Mount in its own mount namespace. The
+// The owner calls Allocate, and then starts the process that calls MountKept in its own mount namespace. The
 // kernel unmounts the disk with that namespace, even after SIGKILL. Before that process ends, it calls
-// Trim. So a disk that is not in use has only the blocks of its content.
+// Trim and UnmountKept. So a disk that is not in use has only the blocks of its content, and a crash of the
+// machine does not damage it.
 type Kept struct {
 	File    string // path of the file
 	Bytes   int64  // size, at least 16 MiB
@@ -28,7 +29,8 @@ type Kept struct {
 const KeptSetting = "SLIPWAY_BUILDER_DISK"
 
 // ErrStale is the error of Allocate for a file that cannot be used any more: the machine crashed while it
-// was mounted, or it has another size. Delete it with everything that refers to its content.
+// was mounted, or it has another size. Delete it with everything that refers to its content. Package crashsafe
+// finds a crash that left the file looking unmounted.
 var ErrStale = errors.New("the disk has another size, or the machine crashed while it was mounted")
 
 // The time limits of Allocate.
@@ -150,6 +152,36 @@ func MountKept(file, dir string) error {
 		return fmt.Errorf("mount a disk: %w", err)
 	}
 	return nil
+}
+
+// UnmountKept unmounts the disk of a file, and waits until its content is on the machine's disk. It fails if a process
+// still has a file of it open. Call it in the mount namespace of MountKept, after Trim.
+//
+// The disk's own file system does not flush (mountLoop), so the file is synced after the unmount.
+func UnmountKept(file, dir string) error {
+	if err := syncDisk(dir); err != nil { // another mount may keep the file system in use
+		return fmt.Errorf("write a disk to its file: %w", err)
+	}
+	if err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW); err != nil {
+		return fmt.Errorf("unmount a disk: %w", err)
+	}
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("write a disk to the disk of the machine: %w", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write a disk to the disk of the machine: %w", err)
+	}
+	return nil
+}
+
+func syncDisk(dir string) error {
+	root, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return unix.Syncfs(int(root.Fd()))
 }
 
 // Read returns how much of the file system of a directory is in use.

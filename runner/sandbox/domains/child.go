@@ -61,7 +61,7 @@ func (c *child) isStopped() bool { return c.stopped.Load() }
 // connections.
 func (s *Supervisor) startChild(ctx context.Context, d *domain) (*child, error) {
 	ready := make(chan error, 1)
-	go func() { ready <- s.prepareDisk(ctx, d) }()
+	go func() { ready <- s.prepareState(ctx, d) }()
 	var network Network
 	var err error
 	if s.o.Network != nil {

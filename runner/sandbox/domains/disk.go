@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"slipway/config/size"
+	"slipway/runner/sandbox/crashsafe"
 	"slipway/runner/sandbox/disk"
 )
 
@@ -64,10 +65,13 @@ func (s *Supervisor) diskFile(d *domain) string {
 	return filepath.Join(d.dir, stateDir, fmt.Sprintf("disk-%d.img", s.o.DiskBytes))
 }
 
-// prepareDisk makes the disk of a domain ready for its builder. It deletes a state that does not fit: one
-// without a disk, one with a disk of another size, or one after a crash of the machine. The caller owns
-// d.starting.
-func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
+// prepareState makes the state of a domain ready for its builder. It deletes a state that does not fit: one
+// without a disk, one with a disk of another size, or one that a crash of the machine may have damaged. The caller
+// owns d.starting.
+func (s *Supervisor) prepareState(ctx context.Context, d *domain) error {
+	if err := s.dropDamaged(d); err != nil {
+		return err
+	}
 	if err := s.dropOtherLayout(d); err != nil {
 		return err
 	}
@@ -75,12 +79,30 @@ func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 		return s.checkReserve(ctx, d)
 	}
 	if !s.hasDisk(d) {
-		return nil
+		return nil // the builder begins the record of its state itself
 	}
+	return s.prepareDisk(ctx, d)
+}
+
+// dropDamaged deletes the state of a domain if a crash of the machine may have damaged it, or if it comes from
+// another machine.
+func (s *Supervisor) dropDamaged(d *domain) error {
+	reason, err := crashsafe.Check(filepath.Join(d.dir, stateDir), s.machine)
+	if err != nil || reason == "" {
+		return err
+	}
+	return s.dropDomainState(d, reason)
+}
+
+// prepareDisk makes the disk of a domain ready for its builder. The caller owns d.starting.
+func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 	kept := disk.Kept{File: s.diskFile(d), Bytes: s.diskSize(d), Reserve: s.o.DiskReserve}
 	for {
 		if err := os.MkdirAll(filepath.Dir(kept.File), 0o700); err != nil {
 			return fmt.Errorf("make the directory of a domain's disk: %w", err)
+		}
+		if err := crashsafe.Begin(filepath.Dir(kept.File), s.machine); err != nil {
+			return err
 		}
 		err := kept.Allocate(ctx)
 		var space *disk.SpaceError
@@ -193,7 +215,11 @@ func exists(path string) bool {
 // dropDomainState deletes the state of a domain whose builder does not run.
 func (s *Supervisor) dropDomainState(d *domain, why string) error {
 	s.o.Log.WithField("domain", d.id).WithField("why", why).Warn("the cache of a domain is deleted")
-	return s.discard(filepath.Join(filepath.Base(d.dir), stateDir))
+	state := filepath.Join(d.dir, stateDir)
+	if err := s.discardPath(state); err != nil {
+		return fmt.Errorf("%s, because %s: delete %s by hand", err.Error(), why, state)
+	}
+	return nil
 }
 
 // makeRoom frees space of the machine for the disk of a builder: it stops an idle builder, or deletes the

@@ -12,6 +12,7 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/client/llb"
 
+	"slipway/runner/sandbox/crashsafe"
 	"slipway/runner/sandbox/layers"
 )
 
@@ -40,6 +41,27 @@ var publicImage = sync.OnceValue(func() *regexp.Regexp {
 })
 
 func (s *Supervisor) pool() layers.Pool { return layers.Pool{Dir: filepath.Join(s.o.Dir, poolDir)} }
+
+// openPool makes the pool's directory ready. A layer counts only when it is on the disk (layers.Pool), so the pool
+// survives a crash of the machine. It is deleted if it comes from another machine, and with it the caches that link
+// to it (dropBrokenState).
+func (s *Supervisor) openPool() error {
+	dir := s.pool().Dir
+	reason, err := crashsafe.Check(dir, s.machine)
+	if err != nil {
+		return err
+	}
+	if reason != "" {
+		s.o.Log.WithField("why", reason).Warn("the shared layers of all caches are deleted")
+		if err := s.discardPath(dir); err != nil {
+			return fmt.Errorf("%s, because %s: delete %s by hand", err.Error(), reason, dir)
+		}
+	}
+	if err := s.pool().Open(); err != nil {
+		return err
+	}
+	return crashsafe.Mark(dir, s.machine)
+}
 
 // addImage adds an image of which a builder unpacked a layer.
 func (s *Supervisor) addImage(image string) {

@@ -20,6 +20,7 @@ import (
 
 	"slipway/config/process"
 	"slipway/runner/sandbox"
+	"slipway/runner/sandbox/crashsafe"
 )
 
 // Options configure a Supervisor. Executable, Dir and Log are required.
@@ -94,6 +95,7 @@ var errClosed = errors.New("the supervisor of builders is closed")
 // idle stop. It is safe for concurrent use.
 type Supervisor struct {
 	o       Options
+	machine crashsafe.Machine
 	ctx     context.Context // ends with Close
 	cancel  context.CancelCauseFunc
 	opening chan struct{}  // holds one token; its owner may open the directory
@@ -131,6 +133,7 @@ func New(o Options) *Supervisor {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s := &Supervisor{
 		o:       o,
+		machine: sandbox.ThisMachine(),
 		ctx:     ctx,
 		cancel:  cancel,
 		opening: make(chan struct{}, 1),
@@ -296,7 +299,7 @@ func (s *Supervisor) open(ctx context.Context) error {
 // prepare makes the directory ready after it is locked.
 func (s *Supervisor) prepare() error {
 	if s.o.ShareLayers {
-		if err := s.pool().Open(); err != nil {
+		if err := s.openPool(); err != nil {
 			return err
 		}
 	}

@@ -27,12 +27,14 @@ type engine struct {
 	*control.Controller
 	cache  builddisk.Pruner // prunes the cache
 	pushes *pushlease.Keeper
+	stores *closers
 }
 
-// Close closes the controller, after the leases of closed connections.
+// Close closes the controller, after the leases of closed connections. Then it closes the databases of the worker's
+// content and snapshots, which the controller leaves open.
 func (e engine) Close() error {
 	e.pushes.Wait()
-	return e.Controller.Close()
+	return errors.Join(e.Controller.Close(), e.stores.close())
 }
 
 // newEngine creates a BuildKit controller for Dockerfile builds, as buildkitd's main does: one worker,
@@ -50,6 +52,8 @@ func newEngine(ctx context.Context, c Config, p parts) (_ engine, err error) {
 		return engine{}, fmt.Errorf("open the sessions: %w", err)
 	}
 	hosts := c.registryHosts()
+	p.stores = &closers{}
+	undo.add(p.stores.close)
 	w, err := newWorker(ctx, c, hosts, p)
 	if err != nil {
 		return engine{}, err
@@ -109,10 +113,10 @@ func newEngine(ctx context.Context, c Config, p parts) (_ engine, err error) {
 		GracefulStop:   ctx.Done(),
 		Entitlements:   nil, // no network.host, no security.insecure, no devices
 	})
-	return engine{Controller: controller, cache: w, pushes: pushes}, err
+	return engine{Controller: controller, cache: w, pushes: pushes, stores: p.stores}, err
 }
 
-// closers closes the parts of an engine whose start failed, in reverse order.
+// closers closes parts of an engine, in reverse order.
 type closers []func() error
 
 func (c *closers) add(f func() error) { *c = append(*c, f) }

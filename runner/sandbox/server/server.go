@@ -124,15 +124,16 @@ func Serve(ctx context.Context, c Config) error {
 	}
 	defer func() { _ = listener.Close() }()
 
+	end, err := openState(c)
+	if err != nil {
+		return fmt.Errorf("start the builder: %w", err)
+	}
+	defer end.closeState()
 	own, err := builddisk.Open(c.Disk, c.State)
 	if err != nil {
 		return fmt.Errorf("start the builder: %w", err)
 	}
-	defer func() {
-		if err := own.Close(); err != nil {
-			c.Log.WithError(err).Warn("cannot remove the disk of this builder, which still uses space of the machine")
-		}
-	}()
+	defer end.closeDisk(own)
 	watch := builddisk.NewWatch(c.State, c.DiskLimit, c.DiskReserve, c.Log)
 	limits := openLimits(ctx, c)
 	defer limits.close()
@@ -143,11 +144,7 @@ func Serve(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("start the builder in %s: %w", c.State, err)
 	}
-	defer func() {
-		if err := engine.Close(); err != nil {
-			c.Log.WithError(err).Warn("cannot close the builder")
-		}
-	}()
+	defer end.closeEngine(engine)
 	if err := follower.follow(ctx, c, counter, slots, engine.Controller); err != nil {
 		return err
 	}
@@ -158,7 +155,7 @@ func Serve(ctx context.Context, c Config) error {
 	}
 	server := newGRPCServer(counter, engine.pushes, solver.Unary)
 	engine.Register(server)
-	return run(ctx, server, listener, counter, c)
+	return end.served(run(ctx, server, listener, counter, c))
 }
 
 // newGRPCServer returns a server without services of BuildKit. solve sees the errors of BuildKit itself.

@@ -49,6 +49,7 @@ type parts struct {
 	images *layers.Images
 	disk   *builddisk.Disk
 	watch  *builddisk.Watch
+	stores *closers // closes the stores of the worker, which its own Close leaves open
 }
 
 // newWorker returns BuildKit's runc worker with Slipway's networks. It follows BuildKit's
@@ -67,7 +68,7 @@ func newWorker(ctx context.Context, c Config, hosts docker.RegistryHosts, p part
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, fmt.Errorf("make the worker's directory: %w", err)
 	}
-	opt, err := openStores(root, p.disk.Dir(root), name, newSnapshotter)
+	opt, err := openStores(root, p.disk.Dir(root), name, newSnapshotter, p.stores)
 	if err != nil {
 		return nil, err
 	}
@@ -127,10 +128,12 @@ func chooseSnapshotter(state string) (string, func(root, database string) (snaps
 	}
 }
 
-// openStores opens the databases below root, and the stores of content and snapshots below data.
+// openStores opens the databases below root, and the stores of content and snapshots below data. It adds those
+// that BuildKit does not close to open.
 func openStores(
 	root, data, snapshotter string,
 	newSnapshotter func(root, database string) (snapshots.Snapshotter, error),
+	open *closers,
 ) (base.WorkerOpt, error) {
 	var opt base.WorkerOpt
 	snapshotDir := filepath.Join(root, "snapshots")
@@ -141,6 +144,7 @@ func openStores(
 	if err != nil {
 		return opt, fmt.Errorf("open snapshots: %w", err)
 	}
+	open.add(snaps.Close)
 	blobs, err := local.NewStore(filepath.Join(data, "content"))
 	if err != nil {
 		return opt, fmt.Errorf("open content: %w", err)
@@ -153,6 +157,7 @@ func openStores(
 	if err != nil {
 		return opt, fmt.Errorf("open metadata: %w", err)
 	}
+	open.add(db.Close)
 	meta := metadata.NewDB(db, blobs, map[string]snapshots.Snapshotter{snapshotter: snaps})
 	if err := meta.Init(context.Background()); err != nil {
 		return opt, fmt.Errorf("open metadata: %w", err)

@@ -30,6 +30,7 @@ const (
 
 // A Disk is a mounted disk. All methods work with nil, which is no disk. It is safe for concurrent use.
 type Disk struct {
+	file  string
 	dir   string
 	limit int64 // size of its file in bytes: the setting
 	size  int64 // size of its file system in bytes, which is smaller
@@ -53,7 +54,7 @@ func Open(file, state string) (*Disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount a disk: %w", err)
 	}
-	return &Disk{dir: dir, limit: info.Size(), size: usage.Bytes}, nil
+	return &Disk{file: file, dir: dir, limit: info.Size(), size: usage.Bytes}, nil
 }
 
 // Dir returns the directory of the disk, or root if there is no disk.
@@ -80,6 +81,15 @@ func (d *Disk) Close() error {
 		return nil
 	}
 	return disk.Trim(d.dir)
+}
+
+// Unmount writes the disk to the machine's disk and unmounts it, so that its content outlives a crash of the machine.
+// Call it after Close.
+func (d *Disk) Unmount() error {
+	if d == nil {
+		return nil
+	}
+	return disk.UnmountKept(d.file, d.dir)
 }
 
 // full returns the reason why a build cannot write; "" = it can write.
