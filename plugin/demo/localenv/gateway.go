@@ -255,3 +255,25 @@ func (g *Gateway) lastLog() string {
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
 	return lines[len(lines)-1]
 }
+
+// Restart makes a child execute its program again in the same process (SIGUSR2), and waits until that is up.
+func (g *Gateway) Restart(ctx context.Context) error {
+	if g.process == nil {
+		return errors.New("restart the gateway: it runs in this process: set Options.Child")
+	}
+	before, err := g.starts()
+	if err != nil {
+		return err
+	}
+	g.process.Signal(syscall.SIGUSR2)
+	return Wait(ctx, func() (bool, error) {
+		starts, err := g.starts()
+		return starts > before, err
+	})
+}
+
+// starts returns how often the gateway has started.
+func (g *Gateway) starts() (int, error) {
+	log, err := os.ReadFile(g.logFile)
+	return strings.Count(string(log), `"gateway is up"`), err
+}
