@@ -72,7 +72,7 @@ func (d *database) pool(size int, dsn string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(guardedConnector{connector, d.files})
+	db := sql.OpenDB(checkingConnector{guardedConnector{connector, d.files}})
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	return db, nil
