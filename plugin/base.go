@@ -99,7 +99,11 @@ func openStore(ctx context.Context, o Options, c *closers) (*store.Store, error)
 		return nil, err
 	}
 	options := assembly.Database(o.Config)
-	options.Gateway, options.Sealer, options.Log, options.Commit = dir.name, sealer, o.Log, o.Commit
+	options.Gateway = dir.name
+	options.Sealer = sealer
+	options.Log = o.Log
+	options.Commit = o.Commit
+	options.Skew = o.Skew
 	s, err := store.Open(ctx, options)
 	if err != nil {
 		return nil, err

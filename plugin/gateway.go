@@ -47,6 +47,7 @@ type Options struct {
 	Keep   func(name string, connection *os.File)
 	Log    logrus.FieldLogger
 	Commit func(what string, done bool) // called around each commit (store.Options); nil = no call
+	Skew   func() time.Duration         // added to the machine's clock (store.Options); nil = 0
 }
 
 func (o Options) listen(ctx context.Context, name, address string) (net.Listener, error) {
@@ -124,7 +125,9 @@ func construct(ctx context.Context, o Options, c *closers) (*Gateway, error) {
 	stopping := make(chan struct{})
 	handler, err := web.New(web.Options{
 		Config: b.config, Store: b.store, Accounts: s.accounts, Catalog: s.catalog, Logs: s.logs,
-		Intake:  intake.New(intake.Options{Store: b.store, Now: b.store.Now, Observe: m.Received, Log: b.log}),
+		Intake: intake.New(intake.Options{
+			Store: b.store, Now: b.store.Now, Poll: s.polls.SchedulePoll, Observe: m.Received, Log: b.log,
+		}),
 		Planner: s.planner, Dispatcher: st.dispatcher, Watcher: st.watcher,
 		Pipelines: e.inrepo, Git: st.git, Extensions: e.extensions, Probes: e.probes, CIs: e.cis,
 		Isolation: e.isolation, Polls: s.reconciler, Metrics: m.Handler(), Observe: m.Requested, Space: b.reserve.Check,

@@ -55,6 +55,9 @@ type Options struct {
 	Now           func() time.Time // nil means time.Now
 	CommitTimeout time.Duration    // default CommitTimeout
 	Log           logrus.FieldLogger
+	// Poll schedules a poll of a webhook's refs. It is called for a signed delivery that is too large, so that
+	// its push is still found soon. nil means no calls.
+	Poll func(hookID string)
 	// Observe is called with the result of each request: stored, ping, unauthorized, too_large
 	// or unavailable. nil means no calls.
 	Observe func(result string)
@@ -80,6 +83,9 @@ func New(o Options) *Intake {
 	}
 	if o.Observe == nil {
 		o.Observe = func(string) {}
+	}
+	if o.Poll == nil {
+		o.Poll = func(string) {}
 	}
 	return &Intake{
 		o:       o,
@@ -182,6 +188,9 @@ func (i *Intake) checkSize(ctx context.Context, h autobuild.Hook, body []byte) e
 		return unavailable("find payload limit of webhook "+h.ID, err)
 	}
 	if len(body) > limit {
+		i.o.Poll(h.ID)
+		logctx.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": h.ID, "bytes": len(body)}).
+			Warn("delivery is too large and not stored; its push is found by a poll")
 		return fmt.Errorf("%w: %d bytes, %s sends at most %d", ErrTooLarge, len(body), p.Kind, limit)
 	}
 	return nil

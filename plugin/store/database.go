@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"sync"
-	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -27,6 +25,7 @@ type database struct {
 	dialect goose.Dialect
 	write   *sql.DB // nil = the database is read-only
 	read    *sql.DB
+	kept    *sql.DB // a connection of SQLite that stays open (keepReader)
 	lock    *os.File   // locks the SQLite file for this process
 	files   *dataFiles // nil = PostgreSQL
 	clock   clock
@@ -130,7 +129,7 @@ func newMigrations(dialect goose.Dialect, db *sql.DB) (*goose.Provider, error) {
 
 func (d *database) close() error {
 	var errs []error
-	for _, db := range []*sql.DB{d.read, d.write} { // the writer last, because it checkpoints SQLite's log
+	for _, db := range []*sql.DB{d.kept, d.read, d.write} { // the writer last, because it checkpoints SQLite's log
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
@@ -160,30 +159,4 @@ func connectReadOnly(o Options) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(readers)
 	return db, nil
-}
-
-// A clock returns the time of the database. It reads that time at the start of each transaction,
-// and adds the time that has passed on this process's monotonic clock. So a wrong or adjusted
-// clock of the machine does not move a lease. Before the first reading it returns the machine's
-// time. It is safe for concurrent use.
-type clock struct {
-	mu       sync.Mutex
-	database time.Time // the time of the database at the last reading
-	local    time.Time // the time of this machine at the last reading
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.local.IsZero() {
-		return time.Now()
-	}
-	return c.database.Add(time.Since(c.local))
-}
-
-func (c *clock) set(database time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.database = database
-	c.local = time.Now()
 }

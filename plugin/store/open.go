@@ -25,9 +25,10 @@ type Options struct {
 	// may have the same name at the same time, because a starting gateway takes over the tasks
 	// of an earlier one with its name at once. Empty = a new name.
 	Gateway string
-	Program string             // version of this program, for messages; empty = unknown
-	Now     func() time.Time   // nil = time.Now for SQLite, the server's clock for PostgreSQL
-	Log     logrus.FieldLogger // for errors of the task table; nil = no logs
+	Program string               // version of this program, for messages; empty = unknown
+	Now     func() time.Time     // nil = the machine's clock for SQLite, the server's clock for PostgreSQL
+	Skew    func() time.Duration // added to the machine's clock, without Now. Tests step the clock. nil = 0
+	Log     logrus.FieldLogger   // for errors of the task table; nil = no logs
 	// Commit is called before and after each commit, with the name of the operation. Tests stop
 	// the process there. nil = no calls.
 	Commit func(what string, done bool)
@@ -81,10 +82,7 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	if s.database, err = openDatabase(o); err != nil {
 		return err
 	}
-	s.program, s.now = o.Program, o.Now
-	if s.now == nil {
-		s.now = s.clock.now
-	}
+	s.program, s.now = o.Program, s.clockOf(o)
 	if err := s.checkContent(ctx); err != nil {
 		return err
 	}
@@ -107,6 +105,9 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 		queue.Config{DB: s.write, Begin: s.begin, Worker: s.gateway, Commit: o.Commit, Now: s.Now, Log: o.Log},
 	)
 	s.inbox = newInbox(s.storeDeliveries)
+	if err := s.keepReader(ctx); err != nil {
+		return err
+	}
 	return s.files.record()
 }
 
@@ -130,10 +131,7 @@ func (s *Store) openBeside(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	s.program, s.now = o.Program, o.Now
-	if s.now == nil {
-		s.now = s.clock.now
-	}
+	s.program, s.now = o.Program, s.clockOf(o)
 	if err := s.checkSchema(ctx); err != nil {
 		return markDamage(err)
 	}

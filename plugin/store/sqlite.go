@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -93,4 +94,18 @@ func openSQLiteBeside(path string) (*database, error) {
 		return d, fmt.Errorf("%w: check SLIPWAY_DATA, or start the gateway once", err)
 	}
 	return d, d.connectSQLite(path)
+}
+
+// keepReader opens a connection that reads, and keeps it until close. If a writer is closed because of an
+// I/O error, it must not be the last connection: SQLite would then sync the same descriptors, and delete
+// its log.
+func (d *database) keepReader(ctx context.Context) (err error) {
+	if d.files == nil {
+		return nil // PostgreSQL
+	}
+	if d.kept, err = d.pool(1, dsn(d.files.path, "query_only(1)")); err != nil {
+		return err
+	}
+	var tables int
+	return d.kept.QueryRowContext(ctx, `SELECT COUNT(*) FROM sqlite_schema`).Scan(&tables)
 }

@@ -15,10 +15,19 @@ import (
 	"slipway/runner/settings"
 )
 
-// crashCommands returns the commands of this process that have a failpoint.
+// crashCommands returns the commands of this process that have a failpoint or a clock of a test.
 func crashCommands() (commands []*cli.Command) {
-	if point, ok := failpoint.OfGateway(); ok {
-		commands = append(commands, &cli.Command{Name: "gateway", Action: gatewayWith(point)})
+	var options plugin.Options
+	point, crashes := failpoint.OfGateway()
+	if crashes {
+		options.Commit = point.Eval
+	}
+	clock, steps := failpoint.ClockOfGateway()
+	if steps {
+		options.Skew = clock.Skew
+	}
+	if crashes || steps {
+		commands = append(commands, &cli.Command{Name: "gateway", Action: gatewayWith(options)})
 	}
 	if point, ok := failpoint.OfRunner(); ok {
 		commands = append(commands, &cli.Command{Name: "runner", Action: runnerWith(point)})
@@ -26,8 +35,8 @@ func crashCommands() (commands []*cli.Command) {
 	return commands
 }
 
-// gatewayWith returns `slipway gateway` with a failpoint at each commit.
-func gatewayWith(point failpoint.Point) cli.ActionFunc {
+// gatewayWith returns `slipway gateway` with these options.
+func gatewayWith(o plugin.Options) cli.ActionFunc {
 	return func(ctx context.Context, cmd *cli.Command) error {
 		c, err := config.LoadGateway(os.Environ())
 		if err != nil {
@@ -36,7 +45,8 @@ func gatewayWith(point failpoint.Point) cli.ActionFunc {
 		log := logrus.New()
 		log.SetOutput(cmd.Root().ErrWriter)
 		log.SetFormatter(&logrus.JSONFormatter{})
-		g, err := plugin.New(ctx, plugin.Options{Config: c, Log: log, Commit: point.Eval})
+		o.Config, o.Log = c, log
+		g, err := plugin.New(ctx, o)
 		if err != nil {
 			return err
 		}
