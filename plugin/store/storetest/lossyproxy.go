@@ -36,6 +36,26 @@ const socketName = ".s.PGSQL.5432"
 // statement that is a transaction of its own (implied). fate may be called concurrently.
 func Losing(t testing.TB, address secret.Secret, fate func(implied bool) Loss) secret.Secret {
 	t.Helper()
+	return proxied(t, address, hooks{fate: fate})
+}
+
+// Cutting starts a proxy in front of the PostgreSQL server at an address until the end of the test, and
+// returns the address of the proxy. It calls cut before each statement, and breaks the connection if the
+// result is true. The server then does what it does if the client was killed. cut may be called
+// concurrently.
+func Cutting(t testing.TB, address secret.Secret, cut func(statement string) bool) secret.Secret {
+	t.Helper()
+	return proxied(t, address, hooks{cut: cut, fate: func(bool) Loss { return None }})
+}
+
+// hooks decide about the messages of a connection.
+type hooks struct {
+	fate func(implied bool) Loss
+	cut  func(statement string) bool // nil = none is cut
+}
+
+func proxied(t testing.TB, address secret.Secret, h hooks) secret.Secret {
+	t.Helper()
 	u, err := url.Parse(address.Reveal())
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +78,7 @@ func Losing(t testing.TB, address secret.Secret, fate func(implied bool) Loss) s
 			if err != nil {
 				return // closed
 			}
-			running.Go(func() { relay(ctx, client, socket, fate) })
+			running.Go(func() { relay(ctx, client, socket, h) })
 		}
 	})
 	t.Cleanup(func() {
@@ -73,7 +93,7 @@ func Losing(t testing.TB, address secret.Secret, fate func(implied bool) Loss) s
 }
 
 // relay copies one connection until either end is closed, ctx ends, or the connection is lost.
-func relay(ctx context.Context, client net.Conn, socket string, fate func(bool) Loss) {
+func relay(ctx context.Context, client net.Conn, socket string, h hooks) {
 	defer client.Close()
 	server, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {
@@ -84,7 +104,7 @@ func relay(ctx context.Context, client net.Conn, socket string, fate func(bool) 
 		_ = client.Close()
 		_ = server.Close()
 	})()
-	r := &relayed{fate: fate, front: pgproto3.NewFrontend(server, server), back: pgproto3.NewBackend(client, client)}
+	r := &relayed{hooks: h, front: pgproto3.NewFrontend(server, server), back: pgproto3.NewBackend(client, client)}
 	start, err := r.back.ReceiveStartupMessage()
 	if _, ok := start.(*pgproto3.StartupMessage); err != nil || !ok {
 		return // the client closed the connection, or cancels a statement
@@ -107,7 +127,7 @@ func relay(ctx context.Context, client net.Conn, socket string, fate func(bool) 
 
 // A relayed connection belongs to a client that waits for each reply, as database/sql does.
 type relayed struct {
-	fate     func(implied bool) Loss
+	hooks
 	front    *pgproto3.Frontend // to the server
 	back     *pgproto3.Backend  // to the client
 	within   atomic.Bool        // in a transaction
@@ -142,8 +162,11 @@ func (r *relayed) requests() error {
 	}
 }
 
-// judge calls fate if the message commits.
+// judge calls cut if the message is a statement, and fate if it commits.
 func (r *relayed) judge(m pgproto3.FrontendMessage) Loss {
+	if r.cut != nil && r.cuts(m) {
+		return Unsent
+	}
 	switch m := m.(type) {
 	case *pgproto3.Execute:
 		r.executed = true
@@ -159,6 +182,16 @@ func (r *relayed) judge(m pgproto3.FrontendMessage) Loss {
 		}
 	}
 	return None
+}
+
+func (r *relayed) cuts(m pgproto3.FrontendMessage) bool {
+	switch m := m.(type) {
+	case *pgproto3.Parse:
+		return r.cut(m.Query)
+	case *pgproto3.Query:
+		return r.cut(m.String)
+	}
+	return false
 }
 
 // answers copies the server's messages. If a reply is to be lost, it returns when the server has
