@@ -29,9 +29,11 @@ type circuit struct {
 
 // An openCircuit blocks the starts on one engine.
 type openCircuit struct {
-	until time.Time     // time of the next probe
-	pause time.Duration // before that probe
-	cause string        // error of the failed start or probe
+	until  time.Time     // time of the next probe
+	pause  time.Duration // before that probe
+	cause  string        // error of the failed start or probe
+	prober string        // id of the build that probes and starts now; empty = none
+	ends   time.Time     // when its probe has ended at the latest
 }
 
 func newCircuit(now func() time.Time) *circuit {
@@ -44,6 +46,17 @@ func (c *circuit) trip(engine string, cause error) {
 	defer c.mu.Unlock()
 	pause := min(max(2*c.open[engine].pause, firstPause), maxPause)
 	c.open[engine] = openCircuit{until: c.now().Add(pause), pause: pause, cause: cause.Error()}
+}
+
+// release ends the probe of a build that could not start for a reason other than the engine, e.g. because an
+// older build of its ref starts first. So the next build probes at once.
+func (c *circuit) release(engine, buildID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o, open := c.open[engine]; open && o.prober == buildID {
+		o.prober = ""
+		c.open[engine] = o
+	}
 }
 
 // close allows starts on an engine again.
@@ -62,9 +75,10 @@ func (c *circuit) openEngines() []string {
 
 // check returns a notReadyError while the circuit of an engine is open. After the pause, one caller
 // probes the engine: it requests the state of a pipeline that does not exist. If the engine responds,
-// check returns nil for that caller, whose build then tries to start.
+// check returns nil for that caller, whose build then tries to start. The caller must call release
+// after that.
 func (c *circuit) check(ctx context.Context, name string, engine autobuild.Engine, b autobuild.Build) error {
-	wait, cause, probe := c.wait(name)
+	wait, cause, probe := c.wait(name, b.ID)
 	if probe {
 		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 		defer cancel()
@@ -73,7 +87,7 @@ func (c *circuit) check(ctx context.Context, name string, engine autobuild.Engin
 			return nil
 		}
 		c.trip(name, err)
-		wait, cause, _ = c.wait(name)
+		wait, cause, _ = c.wait(name, "")
 	}
 	if wait > 0 {
 		return notReadyError{fmt.Sprintf("engine %s is not available: %s", name, cause), wait}
@@ -82,18 +96,22 @@ func (c *circuit) check(ctx context.Context, name string, engine autobuild.Engin
 }
 
 // wait returns the remaining pause of an engine and its cause. If the pause is over, probe is true for
-// one caller, and the pause starts again for all others.
-func (c *circuit) wait(engine string) (wait time.Duration, cause string, probe bool) {
+// one build, and all others look again soon, when its result is known.
+func (c *circuit) wait(engine, buildID string) (wait time.Duration, cause string, probe bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o, open := c.open[engine]
 	if !open {
 		return 0, "", false
 	}
-	if wait := o.until.Sub(c.now()); wait > 0 {
+	now := c.now()
+	if wait := o.until.Sub(now); wait > 0 {
 		return wait, o.cause, false
 	}
-	o.until = c.now().Add(o.pause) // the others wait for the result of this probe
+	if o.prober != "" && now.Before(o.ends) {
+		return firstPause, o.cause, false
+	}
+	o.prober, o.ends = buildID, now.Add(probeTimeout+startTimeout)
 	c.open[engine] = o
 	return 0, o.cause, true
 }

@@ -134,6 +134,7 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 	if err := d.circuit.check(ctx, owner.Engine, d.o.Engines[owner.Engine].Engine, b); err != nil {
 		return d.postpone(ctx, b, err)
 	}
+	defer d.circuit.release(owner.Engine, b.ID)
 	return d.start(context.WithoutCancel(ctx), b, owner)
 }
 

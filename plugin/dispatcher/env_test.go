@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,8 +36,16 @@ type env struct {
 
 func newEnv(t *testing.T, limit int) *env {
 	t.Helper()
-	e := &env{t: t, engine: &engine{}, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
-	e.store = storetest.OpenAt(t, t.TempDir(), e.clock)
+	e := &env{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	e.open(t, limit, t.TempDir(), e.clock)
+	return e
+}
+
+// open opens the store in a directory, with a clock.
+func (e *env) open(t *testing.T, limit int, dir string, clock func() time.Time) {
+	t.Helper()
+	e.t, e.engine = t, &engine{}
+	e.store = storetest.OpenAt(t, dir, clock)
 	source, err := e.store.SaveProvider(t.Context(), autobuild.Provider{Kind: autobuild.Cloud, Name: "cloud"})
 	must.Succeed(t, err)
 	e.repo = autobuild.Repository{ProviderID: source.ID, ID: "{1}", FullName: "acme/app"}
@@ -58,10 +67,9 @@ func newEnv(t *testing.T, limit int) *env {
 				InRepository: true,
 			},
 		},
-		Now: e.clock, Log: discard.Logger(),
+		Now: clock, Log: discard.Logger(),
 	}
 	e.Dispatcher = dispatcher.New(e.options)
-	return e
 }
 
 func (e *env) clock() time.Time { return e.now }
@@ -150,12 +158,35 @@ type engine struct {
 	cancelled          []autobuild.Attempt
 	cancelErr          error
 	probes             int // calls of State
+	refused            int // calls of Start that failed
+}
+
+// fail sets the error of all calls; nil = they succeed.
+func (e *engine) fail(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.startErr, e.stateErr = err, err
+}
+
+// requests returns the number of requests that got an error or were probes.
+func (e *engine) requests() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.probes + e.refused
+}
+
+// pipelines returns the started pipelines, in order.
+func (e *engine) pipelines() []autobuild.Pipeline {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.started)
 }
 
 func (e *engine) Start(_ context.Context, p autobuild.Pipeline) (string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.startErr != nil {
+		e.refused++
 		return "", e.startErr
 	}
 	e.started = append(e.started, p)
