@@ -53,7 +53,8 @@ func TestPathsAreNotAskedForInVain(t *testing.T) {
 	}
 }
 
-func TestManyChangesAreResolvedByOneList(t *testing.T) {
+// F19: a push of many tags gives a build for each, with few requests.
+func TestF19ManyChangesAreResolvedByOneList(t *testing.T) {
 	w := plannertest.New(t)
 	w.Automate("r/app", plannertest.TagRule("/.*/", "{sourceref}"))
 	head := w.Commit("main", "A")

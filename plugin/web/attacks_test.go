@@ -45,10 +45,16 @@ func machine(path string) bool {
 // hook is a webhook whose secret is "hook-secret".
 func (e *env) hook(t *testing.T) autobuild.Hook {
 	t.Helper()
-	r := storetest.Repository("app")
+	return e.hookOf(t, autobuild.Cloud)
+}
+
+// hookOf is a webhook of a repository at a source provider of this kind, which names the repository, too.
+func (e *env) hookOf(t *testing.T, kind autobuild.ProviderKind) autobuild.Hook {
+	t.Helper()
+	r := storetest.Repository(string(kind))
 	provider, err := e.store.SaveProvider(
 		t.Context(),
-		autobuild.Provider{Kind: autobuild.Cloud, Name: "bitbucket-cloud"},
+		autobuild.Provider{Kind: kind, Name: string(kind)},
 	)
 	must.Succeed(t, err)
 	r.ProviderID = provider.ID

@@ -54,8 +54,8 @@ func TestI8ConnectionsAreBoundedInAllAndPerAddress(t *testing.T) {
 	}
 }
 
-// I8: clients that send headers or a body very slowly do not delay others, and are disconnected.
-func TestI8SlowClientsDoNotDelayOthers(t *testing.T) {
+// I8, F22: clients that send headers or a body very slowly do not delay others, and are disconnected.
+func TestI8F22SlowClientsDoNotDelayOthers(t *testing.T) {
 	clients, patience, server := 200, 5*time.Second, Server(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)

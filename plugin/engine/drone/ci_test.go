@@ -187,7 +187,8 @@ func TestAConcurrentActivationIsNoError(t *testing.T) {
 	}
 }
 
-func TestStartFindsABuildAfterALostResponse(t *testing.T) {
+// F14: the CI accepted the start, but its answer was lost.
+func TestF14StartFindsABuildAfterALostResponse(t *testing.T) {
 	e := newEnv(t, drone.Options{Repository: "acme/builder"})
 	r := e.server.AddRepository("acme/builder", "main")
 	e.server.LoseResponse()

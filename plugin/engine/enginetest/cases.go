@@ -69,7 +69,7 @@ func tagBuild(env *demotest.Env) {
 	p.CheckImage("1", b, "release")
 }
 
-// onePush: a push of two branches and a tag gives three builds, each with its own commit and
+// onePush, F19: a push of two branches and a tag gives three builds, each with its own commit and
 // status.
 func onePush(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), eachBranch(), demotest.VersionRule())

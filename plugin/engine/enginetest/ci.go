@@ -176,7 +176,7 @@ func KillRunner(ctx context.Context, a autobuild.Attempt) error {
 	return nil
 }
 
-// responseLost: the CI creates the pipeline, but its response does not reach the gateway.
+// responseLost, F14: the CI creates the pipeline, but its response does not reach the gateway.
 func (c *CI) responseLost(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 	commit := p.Commit("Lost", env.Dockerfile("lost"))
@@ -190,7 +190,7 @@ func (c *CI) responseLost(env *demotest.Env) {
 	p.CheckOneEnd(commit)
 }
 
-// unreachable: builds wait while the CI is unreachable, show the reason, and start when it is back.
+// unreachable, F13: builds wait while the CI is unreachable, show the reason, and start when it is back.
 func (c *CI) unreachable(env *demotest.Env) {
 	p := env.Automate(env.Dockerfile("x"), eachBranch())
 	c.Proxy.Cut()

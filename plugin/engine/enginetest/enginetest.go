@@ -50,10 +50,10 @@ func (f Factory) manyPlaces(t *testing.T) {
 	env, ci := f.open(t, f.Limit+"=8")
 	var kept transcript
 	together := map[string]func(*demotest.Env){
-		"success":  success,
-		"failure":  failure,
-		"tag":      tagBuild,
-		"one push": onePush,
+		"success":      success,
+		"failure":      failure,
+		"tag":          tagBuild,
+		"F19 one push": onePush,
 	}
 	if !f.Brief {
 		together["lost runner"] = lostRunner
@@ -83,12 +83,12 @@ func (f Factory) runCICases(t *testing.T, env *demotest.Env, ci *CI) {
 	}
 	if !f.Brief {
 		t.Run("gateway restarted", func(t *testing.T) { gatewayRestarted(env.For(t)) })
-		t.Run("CI down", func(t *testing.T) { ci.unreachable(env.For(t)) })
+		t.Run("F13 CI down", func(t *testing.T) { ci.unreachable(env.For(t)) })
 		t.Run("ends before its runner starts", func(t *testing.T) { ci.endsBeforeRunner(env.For(t)) })
 		t.Run("doctor finds", func(t *testing.T) { ci.doctorFinds(env.For(t)) })
 		ci.runEndCases(t, env)
 	}
-	t.Run("response lost", func(t *testing.T) { ci.responseLost(env.For(t)) })
+	t.Run("F14 response lost", func(t *testing.T) { ci.responseLost(env.For(t)) })
 	t.Run("cancel before the CI starts it", func(t *testing.T) { ci.cancelUnstarted(env.For(t)) })
 	t.Run("doctor", func(t *testing.T) { ci.doctor(env.For(t)) })
 	if ci.Own != nil {

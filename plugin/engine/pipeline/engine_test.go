@@ -157,7 +157,8 @@ func TestAnAttemptIsStartedOnce(t *testing.T) {
 	}
 }
 
-func TestStartFindsAPipelineAfterALostAnswer(t *testing.T) {
+// F14: the CI accepted the start, but its answer was lost.
+func TestF14StartFindsAPipelineAfterALostAnswer(t *testing.T) {
 	e := newEnv(t, "acme/builder")
 	e.ci.createErr, e.ci.keep = fmt.Errorf("connection reset: %w", autobuild.ErrUnavailable), true
 	if ref, err := e.Start(t.Context(), e.pipeline()); err != nil || ref != "acme/builder#1" {

@@ -88,7 +88,8 @@ func TestFindIgnoresAPipelineThatNeverStarted(t *testing.T) {
 	}
 }
 
-func TestStartFindsAPipelineAfterALostResponse(t *testing.T) {
+// F14: the CI accepted the start, but its answer was lost.
+func TestF14StartFindsAPipelineAfterALostResponse(t *testing.T) {
 	e := newEnv(t, "acme/builder", "")
 	e.server.LoseResponse()
 	if a := e.start(); a.EngineRef != "acme/builder#1" || len(e.of(e.builder)) != 1 {
