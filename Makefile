@@ -20,7 +20,7 @@ VERSION       := $(shell git describe --always --dirty 2>/dev/null || echo unkno
 RELEASE       := -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)"
 GO_FILES      := $(shell git ls-files '*.go' 2>/dev/null)
 RUNTIME       := ca-certificates git openssh-client runc busybox-static iptables containernetworking-plugins slirp4netns uidmap e2fsprogs
-TESTING       := procps chromium nginx-light nodejs openjdk-17-jdk-headless postgresql docker-registry git-lfs skopeo curl openssl wget iproute2 sudo systemd
+TESTING       := procps chromium nginx-light nodejs openjdk-17-jdk-headless postgresql docker-registry git-lfs skopeo curl openssl wget iproute2 sudo systemd strace
 
 # Module of the tests with clients of Bitbucket.
 CLIENTS       := plugin/bitbucket/bitbuckettest/clients
@@ -103,7 +103,7 @@ docs:
 
 bench:
 	go test -run '^$$' -bench . ./plugin/store/... ./plugin/gitproxy ./runner/registryproxy ./config/...
-	go test -run '^$$' -bench . $(AS_ROOT) ./runner/sandbox/disk ./runner/sandbox/guest ./runner/sandbox/container
+	go test -run '^$$' -bench . $(AS_ROOT) ./plugin/demo/crashtest ./runner/sandbox/disk ./runner/sandbox/guest ./runner/sandbox/container
 
 bench-runner:
 	@./.ci/install $(RUNTIME) tar mount e2fsprogs

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,11 +27,14 @@ const (
 	maxLifetime    = 6 * time.Second
 )
 
-// kills returns how often the gateway is killed on each of two databases: fifty times in total, and
-// more often in the long form.
+// kills returns how often the gateway is killed on each of two databases: fifty times in total, and a
+// thousand times in the long form. SLIPWAY_TRUST_KILLS sets another number for each database.
 func kills() int {
-	if os.Getenv("SLIPWAY_TRUST") != "" {
-		return 200
+	if n, err := strconv.Atoi(os.Getenv("SLIPWAY_TRUST_KILLS")); err == nil {
+		return n
+	}
+	if isLong() {
+		return 500
 	}
 	return 25
 }

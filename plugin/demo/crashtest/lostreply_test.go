@@ -1,7 +1,6 @@
 package crashtest
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +13,7 @@ import (
 // commitsWithLostReply returns the commits whose replies are lost. The long form takes all commits
 // of a push, except those that are single statements.
 func commitsWithLostReply() []string {
-	if os.Getenv("SLIPWAY_TRUST") == "" {
+	if !isLong() {
 		return []string{"store deliveries", "plan delivery", "start attempt", "finish attempt"}
 	}
 	return slices.DeleteFunc(pushCommits(), func(name string) bool { return strings.HasPrefix(name, "complete") })

@@ -149,6 +149,12 @@ func (g *Gateway) Kill() error {
 	return nil
 }
 
+// PID returns the process ID of a child that runs.
+func (g *Gateway) PID() int { return g.process.PID() }
+
+// Running reports whether a child runs.
+func (g *Gateway) Running() bool { return g.process.Running() }
+
 // WaitEnded waits until a child has ended by itself, e.g. at a failpoint, or until ctx ends.
 func (g *Gateway) WaitEnded(ctx context.Context) error {
 	select {
