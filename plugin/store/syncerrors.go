@@ -36,6 +36,8 @@ func (c checkingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 // A sqliteConn has the methods that database/sql uses of a connection to SQLite.
+//
+//nolint:interfacebloat // the wrapper of a connection must have all of them
 type sqliteConn interface {
 	driver.Conn
 	driver.ConnBeginTx

@@ -66,8 +66,7 @@ func TestF21PayloadsOfEachSize(t *testing.T) {
 	const kib, mib = 1 << 10, 1 << 20
 	var mu sync.Mutex
 	polls := map[string]int{} // by hook
-	var e *env
-	e = newEnv(t, func(o *web.Options) {
+	e := newEnv(t, func(o *web.Options) {
 		o.Intake = intake.New(intake.Options{Store: o.Store, Log: o.Log, Poll: func(hook string) {
 			mu.Lock()
 			defer mu.Unlock()

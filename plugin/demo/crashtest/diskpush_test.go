@@ -63,7 +63,7 @@ func TestF3APushToAFullDiskIsBuiltLater(t *testing.T) {
 func bindBuilder(env *localenv.Env) error {
 	large, below := filepath.Join(env.Dir, "builds"), filepath.Join(env.Gateway.Data, "builder")
 	for _, dir := range []string{large, below} {
-		if err := os.Mkdir(dir, 0o711); err != nil { //nolint:gosec // as the gateway makes it
+		if err := os.Mkdir(dir, 0o711); err != nil {
 			return err
 		}
 	}
@@ -111,7 +111,7 @@ func TestF5AFullDiskOfLogsStopsNoPush(t *testing.T) {
 	o := onSQLite(t, "SLIPWAY_CONCURRENCY=4")
 	o.BeforeGateway = func(_ context.Context, env *localenv.Env) ([]string, error) {
 		logs = filepath.Join(env.Gateway.Data, "logs")
-		if err := os.MkdirAll(env.Gateway.Data, 0o711); err != nil { //nolint:gosec // as the gateway makes it
+		if err := os.MkdirAll(env.Gateway.Data, 0o711); err != nil {
 			return nil, err
 		}
 		return nil, mountBelow(env, logs, "64k")

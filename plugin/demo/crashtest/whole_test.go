@@ -117,7 +117,7 @@ func checkStored(env *demotest.Env, p *demotest.Project) {
 
 // mountBelow mounts a file system of a size on a directory of the gateway, before the gateway starts.
 func mountBelow(env *localenv.Env, dir, size string) error {
-	if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // as the gateway makes it
+	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return err
 	}
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=711,size="+size); err != nil {
