@@ -109,3 +109,4 @@ func machineClock(skew func() time.Duration) func() time.Time {
 		return time.Now
 	}
 	return func() time.Time { return time.Now().Add(skew()) }
+}

@@ -25,7 +25,7 @@ type database struct {
 	dialect goose.Dialect
 	write   *sql.DB // nil = the database is read-only
 	read    *sql.DB
-	kept    *sql.DB // a connection of SQLite that stays open (keepReader)
+	kept    *sql.DB    // a connection of SQLite that stays open (keepReader)
 	lock    *os.File   // locks the SQLite file for this process
 	files   *dataFiles // nil = PostgreSQL
 	clock   clock

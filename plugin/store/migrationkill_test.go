@@ -183,16 +183,17 @@ func schemasOf(t *testing.T, dialect goose.Dialect, driver, address string) (sch
 	return schemas
 }
 
-// schemaOf returns the tables, columns and indexes of a database, without those of goose.
+// schemaOf returns the tables, columns and indexes of a database, without those of goose and of checks.
 func schemaOf(t *testing.T, dialect goose.Dialect, db *sql.DB) string {
 	t.Helper()
-	query := `SELECT COALESCE(sql, name) FROM sqlite_schema WHERE tbl_name NOT LIKE 'goose%' AND name NOT LIKE 'sqlite%'
-		ORDER BY name`
+	query := `SELECT COALESCE(sql, name) FROM sqlite_schema WHERE tbl_name NOT LIKE 'goose%'
+		AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'check_%' ORDER BY name`
 	if dialect == goose.DialectPostgres {
 		query = `SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default)
 			FROM information_schema.columns WHERE table_schema = current_schema() AND table_name NOT LIKE 'goose%'
 			UNION ALL SELECT replace(indexdef, schemaname || '.', '') FROM pg_indexes
-			WHERE schemaname = current_schema() AND tablename NOT LIKE 'goose%' ORDER BY 1`
+			WHERE schemaname = current_schema() AND tablename NOT LIKE 'goose%' AND indexname NOT LIKE 'check_%'
+			ORDER BY 1`
 	}
 	rows, err := db.QueryContext(context.WithoutCancel(t.Context()), query)
 	if err != nil {
