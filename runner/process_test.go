@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/urfave/cli/v3"
 
+	"slipway/config/loopback"
+	"slipway/config/must"
 	"slipway/config/program"
 	"slipway/config/secret"
 	"slipway/runner"
@@ -178,12 +179,7 @@ func remoteBuilder(t *testing.T) (address, pem string) {
 	if out, err := keys.CombinedOutput(); err != nil {
 		t.Fatalf("make the keys: %v\n%s", err, out)
 	}
-	free, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = "tcp://" + free.Addr().String()
-	_ = free.Close()
+	address = "tcp://" + must.Get[string](t)(loopback.FreeAddress(t.Context()))
 	serveBuilder(
 		t,
 		"--state",

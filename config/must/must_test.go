@@ -2,6 +2,7 @@ package must_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"slipway/config/must"
@@ -27,5 +28,20 @@ func TestOnlyAnErrorEndsTheTest(t *testing.T) {
 	must.Get[int](r)(7, broken)
 	if len(r.fatal) != 2 {
 		t.Errorf("got %d calls of Fatal, want 2", len(r.fatal))
+	}
+}
+
+func TestEventuallyWaitsForAChange(t *testing.T) {
+	r := &recorder{}
+	var done atomic.Bool
+	looks := 0
+	must.Eventually(r, "another goroutine is done", func() bool {
+		if looks++; looks == 2 {
+			go done.Store(true)
+		}
+		return done.Load()
+	})
+	if len(r.fatal) != 0 || looks < 2 {
+		t.Errorf("got %d looks and the errors %v, want at least 2 looks and none", looks, r.fatal)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"slipway/config/loopback"
 )
 
 // TestFetchBehindNginx runs nginx with the lines of docs/operations.md in front of the gateway.
@@ -53,11 +55,9 @@ func (e *env) startNginx() {
 	if err != nil {
 		e.t.Skip("SKIPPED: nginx is not installed (Debian package nginx-light)")
 	}
-	listener, err := new(net.ListenConfig).Listen(e.t.Context(), "tcp", "127.0.0.1:0")
+	address, err := loopback.FreeAddress(e.t.Context())
 	e.must(err)
-	address := listener.Addr().String()
 	dir := e.t.TempDir()
-	e.must(listener.Close()) // nginx takes the port
 	config := filepath.Join(dir, "nginx.conf")
 	e.must(os.WriteFile(config, []byte(e.nginxConfig(dir, address)), 0o600))
 	cmd := exec.CommandContext(e.t.Context(), program, "-p", dir, "-c", config)

@@ -38,18 +38,18 @@ func TestF9F17AStatusThatIsTakenLateIsCorrected(t *testing.T) {
 			})
 			b := o.build("one", main1)
 			defer o.startGateway(all[0])()
-			o.until("the first status is sent", func() bool { return held.Hits() == 1 })
+			must.Eventually(o.t, "the first status is sent", func() bool { return held.Hits() == 1 })
 			o.finish(o.run(b), autobuild.Succeeded, "", "")
 			o.advance(time.Minute) // the gateway does not renew its lease
 			for _, s := range all[1:] {
 				defer o.startGateway(s)()
 			}
-			o.until("the end is reported", func() bool { return o.historyEndsWith(1, built) })
+			must.Eventually(o.t, "the end is reported", func() bool { return o.historyEndsWith(1, built) })
 			close(answered)
-			o.until("the status is corrected", func() bool { return o.historyEndsWith(3, built) })
+			must.Eventually(o.t, "the status is corrected", func() bool { return o.historyEndsWith(3, built) })
 			o.wantHistory(built, waiting, built)
 			o.advance(time.Minute)
-			o.until("no report is left", o.isIdle)
+			must.Eventually(o.t, "no report is left", o.isIdle)
 			if !o.historyEndsWith(3, built) {
 				t.Errorf("statuses: got %q, want 3 or more that end with %q", o.history(), built)
 			}
@@ -65,17 +65,17 @@ func TestF11F17AStatusThatWasNotAnsweredIsCorrected(t *testing.T) {
 	o.faults.before = func() { o.advance(3 * time.Second) } // of each of four tries
 	b := o.build("one", main1)
 	defer o.startGateway(o.store)()
-	o.until("the first status is given up", func() bool { return slow.Hits() == 4 })
+	must.Eventually(o.t, "the first status is given up", func() bool { return slow.Hits() == 4 })
 	slow.Stop()
 	o.finish(o.run(b), autobuild.Succeeded, "", "")
 	ended := func() bool { o.advance(100 * time.Millisecond); return o.historyEndsWith(1, built) }
-	o.until("the end is reported", ended)
+	must.Eventually(o.t, "the end is reported", ended)
 	close(arrives)
-	o.until("the first request arrives", func() bool { return o.historyEndsWith(5, waiting) })
+	must.Eventually(o.t, "the first request arrives", func() bool { return o.historyEndsWith(5, waiting) })
 	o.advance(time.Minute)
-	o.until("the status is corrected", func() bool { return o.historyEndsWith(6, built) })
+	must.Eventually(o.t, "the status is corrected", func() bool { return o.historyEndsWith(6, built) })
 	// On a loaded machine more answers are late and cause more corrections.
-	o.until("no report is left", func() bool { o.advance(100 * time.Millisecond); return o.isIdle() })
+	must.Eventually(o.t, "no report is left", func() bool { o.advance(100 * time.Millisecond); return o.isIdle() })
 }
 
 // A surplus correction sends the current state. A correction of a missing commit ends without
@@ -88,13 +88,13 @@ func TestACorrectionReportsTheCurrentState(t *testing.T) {
 	newer := o.build("one", main1)
 	o.report(newer)
 	defer o.startGateway(o.store)()
-	o.until("no report is left", o.isIdle)
+	must.Eventually(o.t, "no report is left", o.isIdle)
 	must.Succeed(t, o.store.AskCorrection(t.Context(), b.ID, 0))
-	o.until("no report is left", o.isIdle)
+	must.Eventually(o.t, "no report is left", o.isIdle)
 	o.wantHistory(waiting, waiting, waiting)
 	o.faults.set(404)
 	must.Succeed(t, o.store.AskCorrection(t.Context(), b.ID, 0))
-	o.until("no report is left", o.isIdle)
+	must.Eventually(o.t, "no report is left", o.isIdle)
 	if calls := o.faults.count(); calls != 4 {
 		t.Errorf("calls for statuses: got %d, want 4", calls)
 	}
@@ -108,7 +108,7 @@ func TestACorrectionIsRepeatedAfterANewState(t *testing.T) {
 	must.Succeed(t, o.store.AskCorrection(t.Context(), b.ID, 0))
 	o.faults.before = sync.OnceFunc(func() { o.finish(o.run(b), autobuild.Succeeded, "", "") })
 	defer o.startGateway(o.store)()
-	o.until("no report is left", o.isIdle)
+	must.Eventually(o.t, "no report is left", o.isIdle)
 	ends := slices.DeleteFunc(o.history(), func(s string) bool { return s != built })
 	if len(ends) != 2 { // one from the report, one from the correction
 		t.Errorf("statuses: got %q, want %q twice", o.history(), built)

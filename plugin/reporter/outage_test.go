@@ -118,7 +118,11 @@ func TestF11AHangingRepositoryDoesNotDelayOthers(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- o.store.Tasks().Run(ctx) }()
 	defer func() { release(); stop(); must.Succeed(t, <-done) }()
-	o.until("the other repository's status is set", func() bool { return len(lib.Statuses(other.Commit.Hash)) == 1 })
+	must.Eventually(
+		o.t,
+		"the other repository's status is set",
+		func() bool { return len(lib.Statuses(other.Commit.Hash)) == 1 },
+	)
 	if script.Hits() == 0 {
 		t.Error("hanging calls: got none, want some")
 	}
@@ -126,23 +130,12 @@ func TestF11AHangingRepositoryDoesNotDelayOthers(t *testing.T) {
 		t.Errorf("statuses of the hanging repository: got %v, want none", got)
 	}
 	release()
-	o.until("the held reports are sent", func() bool { o.advance(time.Second); return len(o.history()) == len(want)+1 })
+	must.Eventually(
+		o.t,
+		"the held reports are sent",
+		func() bool { o.advance(time.Second); return len(o.history()) == len(want)+1 },
+	)
 	if diff := cmp.Diff(append(want, want[0]), o.history()); diff != "" {
 		t.Errorf("statuses (-want +got):\n%s", diff)
-	}
-}
-
-// until waits up to a minute until met returns true.
-func (o *env) until(what string, met func() bool) {
-	o.t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(time.Minute)
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			o.t.Fatalf("%s: got no end within the time limit, want one", what)
-		}
 	}
 }

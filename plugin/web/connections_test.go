@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/plugin/web/httpx"
 )
 
@@ -49,7 +50,7 @@ func TestI8ConnectionsAreBoundedInAllAndPerAddress(t *testing.T) {
 				t.Errorf("open connections: got %d, want %d", len(open), c.want)
 			}
 			open[0].Close()
-			until(t, "a place is free again", func() bool { return served(dial(t, address)) })
+			must.Eventually(t, "a place is free again", func() bool { return served(dial(t, address)) })
 		})
 	}
 }
@@ -95,7 +96,7 @@ func TestI8F22SlowClientsDoNotDelayOthers(t *testing.T) {
 	}
 	stop()
 	trickle.Wait()
-	until(t, "no goroutine is left of them", func() bool { return runtime.NumGoroutine() <= before+10 })
+	must.Eventually(t, "no goroutine is left of them", func() bool { return runtime.NumGoroutine() <= before+10 })
 }
 
 // feed repeatedly sends one byte on every connection until ctx ends.
@@ -162,20 +163,6 @@ func dial(t *testing.T, address string) net.Conn {
 	return c
 }
 
-// until waits until the condition is true.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline, tick := time.After(20*time.Second), time.NewTicker(10*time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("%s: got nothing within 20 s, want it", what)
-		}
-	}
-}
-
 // A7.2: the addresses of one IPv6 /64 share a limit, and other networks have their own.
 func TestA72AnIPv6NetworkIsOneClient(t *testing.T) {
 	table := newConnTable(connLimits{total: 100, waiting: 100, each: 3}, time.Now)
@@ -229,7 +216,7 @@ func TestA72IdleConnectionsMakePlace(t *testing.T) {
 	}
 	busy := dial(t, address)
 	fmt.Fprint(busy, "GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
-	until(t, "the request is under way", func() bool { return running.Load() == 1 })
+	must.Eventually(t, "the request is under way", func() bool { return running.Load() == 1 })
 
 	for i, dropped := range []net.Conn{silent, kept} {
 		next := dial(t, address)
@@ -240,7 +227,7 @@ func TestA72IdleConnectionsMakePlace(t *testing.T) {
 		if _, err := io.Copy(io.Discard, dropped); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("idle connection %d: got it open, want it closed", i)
 		}
-		until(t, "the new request is under way", func() bool { return running.Load() == int32(i+2) })
+		must.Eventually(t, "the new request is under way", func() bool { return running.Load() == int32(i+2) })
 	}
 	if served(dial(t, address)) {
 		t.Error("connection while all others have a request: got a response, want none")

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"slipway/config/loopback"
 	"slipway/config/process"
 )
 
@@ -61,12 +62,10 @@ func (e *env) close() {
 // startRegistry starts a registry that stores its content in files.
 // https://distribution.github.io/distribution/about/configuration/
 func (e *env) startRegistry(ctx context.Context) error {
-	free, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // to find a port
-	if err != nil {
+	var err error
+	if e.registry, err = loopback.FreeAddress(ctx); err != nil {
 		return err
 	}
-	e.registry = free.Addr().String()
-	_ = free.Close()
 	config := "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n" +
 		"storage:\n  filesystem: {rootdirectory: " + filepath.Join(e.dir, "registry") + "}\n  delete: {enabled: true}\n" +
 		"http: {addr: " + e.registry + "}\n"

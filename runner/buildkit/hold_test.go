@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	bkclient "github.com/moby/buildkit/client"
+
+	"slipway/config/must"
 )
 
 // noise returns bytes that no compression makes smaller.
@@ -74,7 +76,7 @@ func TestAnImageIsNotKeptAfterItsClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := server.dial(t)
-	eventually(t, "the image is in the builder", func() bool {
+	must.Eventually(t, "the image is in the builder", func() bool {
 		server.collect(t, bkclient.PruneAll)
 		r.Image = serveRegistry(t) + "/acme/app"
 		err := second.Push(context.Background(), r, image.Digest)

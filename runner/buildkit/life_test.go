@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"slipway/config/identity"
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/runner/buildkit"
 	"slipway/runner/sandbox"
@@ -122,7 +123,7 @@ func TestKillLeavesNothing(t *testing.T) {
 			if err := <-failed; err == nil {
 				t.Error("build on a killed server: got no error, want one")
 			}
-			eventually(t, "processes are left", func() bool {
+			must.Eventually(t, "no processes are left", func() bool {
 				return len(processes(t, "sleep "+mark))+len(processes(t, state)) == 0
 			})
 			mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -281,18 +282,4 @@ func childOf(t *testing.T, pid int) int {
 		t.Fatal(err)
 	}
 	return child
-}
-
-func eventually(t *testing.T, failure string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(5 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal(failure)
-		}
-	}
 }

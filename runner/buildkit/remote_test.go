@@ -3,7 +3,6 @@ package buildkit_test
 import (
 	"context"
 	"crypto/tls"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"slipway/config/identity"
+	"slipway/config/loopback"
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/runner/buildkit"
 )
@@ -50,21 +51,10 @@ func client(t *testing.T, path string) identity.Identity {
 	return login
 }
 
-// freePort returns an unused address. Another process may take it later.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 // A builder on TCP builds and pushes only for its clients.
 func TestRemoteBuilder(t *testing.T) {
 	needBuildKit(t)
-	dir, address := keys(t), "tcp://"+freePort(t)
+	dir, address := keys(t), "tcp://"+must.Get[string](t)(loopback.FreeAddress(t.Context()))
 	if out, err := command(t, "keys", dir, "--client", "revoked"); err != nil {
 		t.Fatalf("builder keys: %v\n%s", err, out)
 	}
@@ -83,9 +73,9 @@ func TestRemoteBuilder(t *testing.T) {
 		"--revoked",
 		revoked,
 	)
-	eventually(
+	must.Eventually(
 		t,
-		"the builder is not ready",
+		"the builder is ready",
 		func() bool { return strings.Contains(server.log.String(), "builder is ready") },
 	)
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/registry"
 
+	"slipway/config/loopback"
 	"slipway/config/secret"
 	"slipway/plugin/bitbucket/bitbuckettest"
 	"slipway/plugin/demo/sample"
@@ -178,7 +179,7 @@ func (env *Env) startBitbucket(ctx context.Context) error {
 }
 
 func (env *Env) startGateway(ctx context.Context) error {
-	addr, err := freeAddress(ctx)
+	addr, err := loopback.FreeAddress(ctx)
 	if err != nil {
 		return err
 	}
@@ -229,7 +230,7 @@ func (env *Env) startGateway(ctx context.Context) error {
 // FurtherGateway starts another gateway on the same database and with the same public URL. It has
 // an address and a data directory of its own.
 func (env *Env) FurtherGateway(ctx context.Context) (*Gateway, error) {
-	addr, err := freeAddress(ctx)
+	addr, err := loopback.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 
 	_ "modernc.org/sqlite" // Drone's database: the test stores a Bitbucket token for the machine user
 
+	"slipway/config/loopback"
 	"slipway/config/secret"
 	"slipway/plugin/demo/demotest"
 	"slipway/plugin/demo/localenv"
@@ -78,7 +79,7 @@ func (d *real) prepare(ctx context.Context, w *localenv.Env, repository string) 
 	if d.front, err = enginetest.NewFront(ctx, w); err != nil {
 		return nil, err
 	}
-	if d.address, err = enginetest.FreePort(ctx); err != nil {
+	if d.address, err = loopback.FreeAddress(ctx); err != nil {
 		return nil, err
 	}
 	origin, err := d.ci.Connect(ctx, w, "http://"+d.address)
@@ -158,7 +159,7 @@ func (d *real) giveToken(ctx context.Context, access, refresh secret.Secret) err
 }
 
 func (d *real) startRunner(ctx context.Context, key secret.Secret) error {
-	address, err := enginetest.FreePort(ctx)
+	address, err := loopback.FreeAddress(ctx)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"slipway/config/buildservice"
 	"slipway/config/discard"
+	"slipway/config/must"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/engine/embedded"
@@ -113,22 +114,6 @@ func state(t *testing.T, e *embedded.Engine, build string) autobuild.PipelineSta
 	return s.State
 }
 
-// until waits for a condition.
-func until(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !met() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("no %s within the time limit", what)
-		case <-tick.C:
-		}
-	}
-}
-
 func TestStartIsIdempotent(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "starts")
 	e := newEngine(t, script(t, `echo "$SLIPWAY_RUNNER_URL $SLIPWAY_RUNNER_HOOKS" >> `+out+`; exec sleep 60`), nil)
@@ -143,7 +128,7 @@ func TestStartIsIdempotent(t *testing.T) {
 	if second != first {
 		t.Errorf("second start: got pipeline %q, want %q as at first", second, first)
 	}
-	until(t, "the runner's start", func() bool { data, _ := os.ReadFile(out); return len(data) > 0 })
+	must.Eventually(t, "the runner has started", func() bool { data, _ := os.ReadFile(out); return len(data) > 0 })
 	if data, _ := os.ReadFile(out); string(data) != "http://gateway/runner/v1/builds/b1 on\n" {
 		t.Errorf("starts: got %q, want one with hooks on", data)
 	}
@@ -185,13 +170,13 @@ func TestCancelKillsARunnerThatDoesNotStop(t *testing.T) {
 	if _, err := e.Start(t.Context(), pipeline("b1")); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the runner's start", func() bool { data, _ := os.ReadFile(pid); return len(data) > 0 })
+	must.Eventually(t, "the runner has started", func() bool { data, _ := os.ReadFile(pid); return len(data) > 0 })
 	for range 2 { // again is harmless
 		if err := e.Cancel(t.Context(), autobuild.Attempt{BuildID: "b1", Number: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	until(t, "the runner's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
+	must.Eventually(t, "the runner has ended", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
 }
 
 func TestCancelOfAnUnknownPipelineIsNoError(t *testing.T) {
@@ -250,7 +235,7 @@ func TestOnlyTheOutputOfFailedRunnersIsLogged(t *testing.T) {
 			if _, err := e.Start(t.Context(), pipeline("b1")); err != nil {
 				t.Fatal(err)
 			}
-			until(t, "the runner's end", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
+			must.Eventually(t, "the runner has ended", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
 			ended := hook.LastEntry()
 			if ended.Message != "runner ended" {
 				t.Errorf("last log line: got %q, want runner ended", ended.Message)

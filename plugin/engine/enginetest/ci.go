@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"slipway/config/identity"
+	"slipway/config/loopback"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/bitbuckettest"
@@ -117,7 +118,7 @@ func (c *CI) startBuilder(ctx context.Context, w *localenv.Env) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
-	address, err := FreePort(ctx)
+	address, err := loopback.FreeAddress(ctx)
 	if err != nil {
 		return err
 	}

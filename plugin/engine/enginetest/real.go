@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -90,15 +89,6 @@ func (p *Process) Hold() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // Release ends Hold.
 func (p *Process) Release() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
-
-// FreePort returns a free loopback address.
-func FreePort(ctx context.Context) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
 
 // WaitResponse waits until a request to url gets a status below 300.
 func WaitResponse(ctx context.Context, url string) error {

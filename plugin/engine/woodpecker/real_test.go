@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"slipway/config/loopback"
 	"slipway/config/secret"
 	"slipway/plugin/demo/demotest"
 	"slipway/plugin/demo/localenv"
@@ -110,10 +111,10 @@ func (p *real) start(ctx context.Context, repository string) ([]string, error) {
 
 // startServer starts Woodpecker. With a builder repository the gateway sets the extensions there.
 func (p *real) startServer(ctx context.Context, repository string) (err error) {
-	if p.address, err = enginetest.FreePort(ctx); err != nil {
+	if p.address, err = loopback.FreeAddress(ctx); err != nil {
 		return err
 	}
-	if p.rpc, err = enginetest.FreePort(ctx); err != nil {
+	if p.rpc, err = loopback.FreeAddress(ctx); err != nil {
 		return err
 	}
 	w := p.env
@@ -148,7 +149,7 @@ func (p *real) startServer(ctx context.Context, repository string) (err error) {
 }
 
 func (p *real) startAgent(ctx context.Context) error {
-	health, err := enginetest.FreePort(ctx)
+	health, err := loopback.FreeAddress(ctx)
 	if err != nil {
 		return err
 	}

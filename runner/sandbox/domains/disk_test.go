@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipway/config/discard"
+	"slipway/config/must"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/domains"
 )
@@ -87,7 +88,7 @@ func TestAKilledSupervisorLeavesNoDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = child.Wait() // it was killed
-	waitUntil(t, "the loop device is gone", func() bool { return len(loopsOf(t, dir)) == 0 })
+	must.Eventually(t, "the loop device is gone", func() bool { return len(loopsOf(t, dir)) == 0 })
 }
 
 func TestDomainsWithoutSpaceForTheirDisksReplaceEachOther(t *testing.T) {

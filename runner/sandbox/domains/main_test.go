@@ -19,6 +19,7 @@ import (
 
 	"slipway/config/discard"
 	"slipway/config/identity"
+	"slipway/config/must"
 	"slipway/runner/buildkit"
 	"slipway/runner/sandbox"
 	"slipway/runner/sandbox/domains"
@@ -147,25 +148,10 @@ func pidOf(t *testing.T, address string) int {
 	return pid
 }
 
-// waitUntil waits for a condition.
-func waitUntil(t *testing.T, condition string, met func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(time.Minute)
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("wait until %s: got none in a minute", condition)
-		}
-	}
-}
-
 // waitForLog waits for a message that contains the text, count times.
 func waitForLog(t *testing.T, hook *logrustest.Hook, text string, count int) {
 	t.Helper()
-	waitUntil(t, "the log contains "+text, func() bool {
+	must.Eventually(t, "the log contains "+text, func() bool {
 		found := 0
 		for _, e := range hook.AllEntries() {
 			if strings.Contains(e.Message, text) {

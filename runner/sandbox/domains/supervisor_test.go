@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/must"
 	"slipway/config/process"
 	"slipway/runner/sandbox/domains"
 )
@@ -208,7 +209,7 @@ func TestAKilledSupervisorLeavesNothing(t *testing.T) {
 	if got := "unix://" + sockets[0]; got != a {
 		t.Errorf("address: got %s, want that of the predecessor, %s", a, got)
 	}
-	waitUntil(t, "the first builder has ended", func() bool { return syscall.Kill(first, 0) != nil })
+	must.Eventually(t, "the first builder has ended", func() bool { return syscall.Kill(first, 0) != nil })
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		t.Fatal(err)

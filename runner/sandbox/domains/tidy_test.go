@@ -62,25 +62,11 @@ func leaveState(t *testing.T, s *Supervisor, id string, bytes int64, unused time
 // waitGone waits until a path does not exist, and nothing that is being deleted is left.
 func waitGone(t *testing.T, path string) {
 	t.Helper()
-	poll(t, path+" is deleted", func() bool {
+	must.Eventually(t, path+" is deleted", func() bool {
 		_, err := os.Lstat(path)
 		left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), deletedPrefix+"*"))
 		return errors.Is(err, os.ErrNotExist) && len(left) == 0
 	})
-}
-
-func poll(t *testing.T, condition string, met func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(time.Minute)
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("wait until %s: got none in a minute", condition)
-		}
-	}
 }
 
 // openOnly opens the directory of a supervisor whose builders do not start.
@@ -163,14 +149,14 @@ func TestARunningBuilderStopsBeforeItsCacheIsDeleted(t *testing.T) {
 	s.mu.Lock()
 	opened := s.domains["a"]
 	s.mu.Unlock()
-	poll(t, "a is busy", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return opened.child.busy })
+	must.Eventually(t, "a is busy", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return opened.child.busy })
 	forceDrop(s, opened)
 	if _, err := os.Stat(filepath.Join(opened.dir, stateDir)); err != nil {
 		t.Errorf("the cache in use: got %v, want it kept", err)
 	}
 
 	_ = busy.Close()
-	poll(t, "the cache is deleted", func() bool {
+	must.Eventually(t, "the cache is deleted", func() bool {
 		forceDrop(s, opened)
 		_, err := os.Stat(opened.dir)
 		return errors.Is(err, os.ErrNotExist)
@@ -210,7 +196,7 @@ func TestABuilderReportsTheSizeOfItsCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = c.Close()
-	poll(t, "the record has the size", func() bool { return readState(s.dirOf("a")).bytes >= 3e6 })
+	must.Eventually(t, "the record has the size", func() bool { return readState(s.dirOf("a")).bytes >= 3e6 })
 }
 
 func needRoot(t *testing.T) {

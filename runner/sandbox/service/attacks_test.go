@@ -55,11 +55,11 @@ func TestAHostileGatewayOnlyUsesTheProtocol(t *testing.T) {
 	if !strings.HasSuffix(string(out), "done\n") || strings.Contains(string(out), "REACHED") {
 		t.Errorf("attacks: got\n%s, want each one refused", out)
 	}
-	waitFor(t, "the attempts of the attacker end", func() bool {
+	must.Eventually(t, "the attempts of the attacker end", func() bool {
 		left, err := os.ReadDir(filepath.Join(e.state, "attempts"))
 		return err == nil && len(left) == 1 && left[0].Name() == "victim"
 	})
-	waitFor(t, "the service closes the descriptors of the attacker", func() bool { return openFiles(t) <= before })
+	must.Eventually(t, "the service closes the descriptors of the attacker", func() bool { return openFiles(t) <= before })
 	if _, err := e.client.Level(t.Context()); err != nil {
 		t.Errorf("level after the attacks: %v", err)
 	}
@@ -73,22 +73,6 @@ func TestAHostileGatewayOnlyUsesTheProtocol(t *testing.T) {
 func openFiles(t *testing.T) int {
 	t.Helper()
 	return len(must.Get[[]os.DirEntry](t)(os.ReadDir("/proc/self/fd")))
-}
-
-// waitFor waits until a condition holds, at most 20 s.
-func waitFor(t *testing.T, condition string, met func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("got no change in 20 s, want that %s", condition)
-		}
-	}
 }
 
 // attack tries to use the service for more than the protocol allows. It prints a line for each attack

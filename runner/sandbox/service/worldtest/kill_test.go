@@ -93,14 +93,14 @@ func TestAKilledServiceLeavesNothing(t *testing.T) {
 
 	must.Succeed(t, unix.Kill(first.PID(), unix.SIGKILL))
 	attempt.Wait()
-	eventually(t, "all processes end", func() bool { return len(running(processes)) == 0 })
-	eventually(t, "the loop devices are free", func() bool { return len(loopsIn(t, dir)) == 0 })
+	must.Eventually(t, "all processes end", func() bool { return len(running(processes)) == 0 })
+	must.Eventually(t, "the loop devices are free", func() bool { return len(loopsIn(t, dir)) == 0 })
 	second := startService(t, dir)
 	defer second.Stop(20 * time.Second)
-	eventually(t, "the groups are removed", func() bool { return len(existing(t, groups)) == 0 })
-	eventually(t, "the uplinks are removed", func() bool { return uplinks(t) == 0 })
+	must.Eventually(t, "the groups are removed", func() bool { return len(existing(t, groups)) == 0 })
+	must.Eventually(t, "the uplinks are removed", func() bool { return uplinks(t) == 0 })
 	for _, pattern := range []string{"state/attempts/*", "state/sandboxes/slipway-box-*"} {
-		eventually(t, "there is no "+pattern, func() bool {
+		must.Eventually(t, "there is no "+pattern, func() bool {
 			return len(must.Get[[]string](t)(filepath.Glob(filepath.Join(dir, pattern)))) == 0
 		})
 	}
@@ -127,27 +127,12 @@ func startService(t *testing.T, dir string) *process.Builder {
 func waitReady(t *testing.T, file string) {
 	t.Helper()
 	var text []byte
-	eventually(t, "the runner is ready", func() bool {
+	must.Eventually(t, "the runner is ready", func() bool {
 		text, _ = os.ReadFile(file) // absent until then
 		return len(text) > 0
 	})
 	if got := string(text); got != "ready" {
 		t.Fatalf("runner: got %q, want ready", got)
-	}
-}
-
-// eventually waits until a condition holds.
-func eventually(t *testing.T, condition string, met func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(time.Minute)
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("got no change in a minute, want that %s", condition)
-		}
 	}
 }
 

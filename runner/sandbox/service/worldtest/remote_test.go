@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slipway/config/identity"
+	"slipway/config/loopback"
 	"slipway/config/must"
 	"slipway/config/process"
 	"slipway/config/secret"
@@ -60,9 +61,7 @@ func (w world) startRemote(t *testing.T, args ...string) remoteBuilder {
 	if out, err := keys.CombinedOutput(); err != nil {
 		t.Fatalf("builder keys: %v\n%s", err, out)
 	}
-	free := must.Get[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
-	address := "tcp://" + free.Addr().String()
-	must.Succeed(t, free.Close())
+	address := "tcp://" + must.Get[string](t)(loopback.FreeAddress(t.Context()))
 	cmd := exec.Command("/proc/self/exe", append([]string{
 		"builder", "--address", address, "--tls", filepath.Join(dir, "keys", "server.pem"),
 		"--state", filepath.Join(dir, "state"), "--limits=false", "--local-registry", w.registry,
