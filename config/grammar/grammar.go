@@ -1,5 +1,5 @@
 // Package grammar checks the names that the gateway and the runner share: platforms, build arguments,
-// variables, commits, and the host in an image's name.
+// variables, commits, and the parts of an image's name.
 package grammar
 
 import (
@@ -58,4 +58,14 @@ func IsCommit(s string) bool { return commit.MatchString(s) }
 func ImageHost(name string) string {
 	host, _, _ := strings.Cut(name, "/")
 	return host
+}
+
+// SplitReference splits a reference to an image into its name, its tag and its digest. It checks none of them. A tag or
+// a digest that is absent is empty.
+func SplitReference(reference string) (name, tag, digest string) {
+	name, digest, _ = strings.Cut(reference, "@")
+	if at := strings.LastIndex(name, ":"); at > strings.LastIndex(name, "/") { // not the port of a registry
+		name, tag = name[:at], name[at+1:]
+	}
+	return name, tag, digest
 }

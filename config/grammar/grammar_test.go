@@ -87,3 +87,20 @@ func TestCheckBuildable(t *testing.T) {
 		}
 	}
 }
+
+func TestSplitReference(t *testing.T) {
+	for reference, want := range map[string][3]string{
+		"app":                                  {"app", "", ""},
+		"acme/app:1.2":                         {"acme/app", "1.2", ""},
+		"registry.example.com:5000/acme/app":   {"registry.example.com:5000/acme/app", "", ""},
+		"registry.example.com:5000/app:1":      {"registry.example.com:5000/app", "1", ""},
+		"app@sha256:abc":                       {"app", "", "sha256:abc"},
+		"registry.example.com:5000/a:1@md5:ab": {"registry.example.com:5000/a", "1", "md5:ab"},
+		"":                                     {"", "", ""},
+	} {
+		name, tag, digest := grammar.SplitReference(reference)
+		if got := [3]string{name, tag, digest}; got != want {
+			t.Errorf("%q: got %q, want %q", reference, got, want)
+		}
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 
 	"slipway/config/grammar"
 	"slipway/runner/registry"
@@ -174,7 +173,8 @@ var (
 func FailedRequest(err error) (Request, bool) {
 	text := err.Error()
 	if found := metadata.FindStringSubmatch(text); found != nil {
-		return Request{Image: WithoutTag(found[1]), Reference: found[1], Base: true}, true
+		image, _, _ := grammar.SplitReference(found[1])
+		return Request{Image: image, Reference: found[1], Base: true}, true
 	}
 	if found := url.FindStringSubmatch(text); found != nil {
 		image, parseErr := registry.ParseImage(found[1] + "/" + found[2])
@@ -194,14 +194,6 @@ func DeniedImage(err error) string {
 	if found == nil {
 		return ""
 	}
-	return WithoutTag(found[1])
-}
-
-// WithoutTag returns a reference without its tag and digest.
-func WithoutTag(reference string) string {
-	image, _, _ := strings.Cut(reference, "@")
-	if at := strings.LastIndex(image, ":"); at > strings.LastIndex(image, "/") {
-		image = image[:at]
-	}
+	image, _, _ := grammar.SplitReference(found[1])
 	return image
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+
+	"slipway/config/grammar"
 )
 
 // A Result is the result of a step.
@@ -68,7 +70,8 @@ func Digest(r Result) []byte { return []byte(r.Digest) }
 func NamesWithDigest(r Result) []byte {
 	var lines strings.Builder
 	for _, name := range r.Names {
-		fmt.Fprintf(&lines, "%s@%s\n", name[:strings.LastIndex(name, ":")], r.Digest)
+		image, _, _ := grammar.SplitReference(name)
+		fmt.Fprintf(&lines, "%s@%s\n", image, r.Digest)
 	}
 	return []byte(lines.String())
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/runner/registry"
 	"slipway/runner/settings/table"
 )
@@ -233,10 +234,11 @@ func splitDestination(entry string) (image, tag string) {
 	if name, found := strings.CutPrefix(entry, "index.docker.io/v1/"); found {
 		entry = name
 	}
-	if at := strings.LastIndex(entry, ":"); at > strings.LastIndex(entry, "/") {
-		return entry[:at], entry[at+1:]
+	image, tag, digest := grammar.SplitReference(entry)
+	if digest != "" {
+		image += "@" + digest // ParseImage refuses it
 	}
-	return entry, "latest"
+	return image, cmp.Or(tag, "latest")
 }
 
 func jsonList(entries []string) string {

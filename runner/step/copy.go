@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"slipway/config/grammar"
 	"slipway/runner/buildkit"
@@ -68,10 +67,7 @@ func (r run) find(ctx context.Context) (*copySender, error) {
 		return r.openFile(r.s.Copy.File)
 	}
 	reference := r.s.Copy.Reference
-	name, _, _ := strings.Cut(reference, "@")
-	if name == reference {
-		name = name[:strings.LastIndex(name, ":")]
-	}
+	name, _, _ := grammar.SplitReference(reference)
 	found, err := r.registry.Find(ctx, reference, registry.LoginFor(name, r.s.Registries()))
 	if err != nil {
 		return nil, r.explainSourceError(reference, err)

@@ -142,7 +142,8 @@ var cacheExport = sync.OnceValue(func() *regexp.Regexp {
 func (r run) firstCache() (logins.Request, bool) {
 	for _, c := range r.s.Build.CacheTo {
 		if ref, err := registry.ParseReference(c.Attrs["ref"]); c.Type == spec.CacheRegistry && err == nil {
-			return logins.Request{Image: logins.WithoutTag(ref)}, true
+			image, _, _ := grammar.SplitReference(ref)
+			return logins.Request{Image: image}, true
 		}
 	}
 	return logins.Request{}, false
