@@ -153,7 +153,7 @@ func (r run) firstCache() (logins.Request, bool) {
 func (r run) cacheAttrs(image string) map[string]string {
 	for _, c := range slices.Concat(r.s.Build.CacheTo, r.s.Build.CacheFrom) {
 		ref, err := registry.ParseReference(c.Attrs["ref"])
-		if err == nil && (strings.HasPrefix(ref, image+":") || strings.HasPrefix(ref, image+"@")) {
+		if name, _, _ := grammar.SplitReference(ref); err == nil && name == image {
 			return c.Attrs
 		}
 	}

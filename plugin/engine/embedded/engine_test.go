@@ -235,7 +235,11 @@ func TestOnlyTheOutputOfFailedRunnersIsLogged(t *testing.T) {
 			if _, err := e.Start(t.Context(), pipeline("b1")); err != nil {
 				t.Fatal(err)
 			}
-			must.Eventually(t, "the runner has ended", func() bool { return state(t, e, "b1") == autobuild.PipelineGone })
+			must.Eventually(
+				t,
+				"the runner has ended",
+				func() bool { return state(t, e, "b1") == autobuild.PipelineGone },
+			)
 			ended := hook.LastEntry()
 			if ended.Message != "runner ended" {
 				t.Errorf("last log line: got %q, want runner ended", ended.Message)

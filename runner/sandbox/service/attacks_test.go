@@ -59,7 +59,11 @@ func TestAHostileGatewayOnlyUsesTheProtocol(t *testing.T) {
 		left, err := os.ReadDir(filepath.Join(e.state, "attempts"))
 		return err == nil && len(left) == 1 && left[0].Name() == "victim"
 	})
-	must.Eventually(t, "the service closes the descriptors of the attacker", func() bool { return openFiles(t) <= before })
+	must.Eventually(
+		t,
+		"the service closes the descriptors of the attacker",
+		func() bool { return openFiles(t) <= before },
+	)
 	if _, err := e.client.Level(t.Context()); err != nil {
 		t.Errorf("level after the attacks: %v", err)
 	}
