@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"slipway/config/must"
 )
 
 // tableEnv is a table of connections with names, and a clock.
@@ -182,18 +184,18 @@ func TestAServerReportsPhases(t *testing.T) {
 		if _, err := io.WriteString(c, step.send); err != nil {
 			t.Fatal(err)
 		}
-		until(t, fmt.Sprintf("the phase is %d after %q", step.want, step.send), func() bool {
+		must.Eventually(t, fmt.Sprintf("the phase is %d after %q", step.want, step.send), func() bool {
 			phase, known := phaseOf()
 			return known && phase == step.want
 		})
 	}
 	close(proceed)
-	until(t, "the connection is idle", func() bool {
+	must.Eventually(t, "the connection is idle", func() bool {
 		phase, known := phaseOf()
 		return known && phase == phaseIdle
 	})
 	c.Close()
-	until(t, "the connection is gone", func() bool {
+	must.Eventually(t, "the connection is gone", func() bool {
 		_, known := phaseOf()
 		return !known
 	})
