@@ -85,7 +85,7 @@ func (e *crashEnv) kill(t *testing.T) {
 	t.Helper()
 	pid := pidOf(t, e.address)
 	must.Succeed(t, syscall.Kill(pid, syscall.SIGKILL))
-	waitUntil(t, "the builder has ended", func() bool { return syscall.Kill(pid, 0) != nil })
+	must.Eventually(t, "the builder has ended", func() bool { return syscall.Kill(pid, 0) != nil })
 }
 
 // stop stops the supervisor and its builder.
