@@ -16,7 +16,7 @@ type tools struct{ slipway, buildctl, buildkitd, registry string }
 // The modules of other projects: the BuildKit version that Slipway uses, and the most common registry
 // server.
 const (
-	buildkitModule = "github.com/moby/buildkit v0.33.1"
+	buildkitModule = "github.com/moby/buildkit v0.34.2"
 	registryModule = "github.com/distribution/distribution/v3 v3.1.2"
 )
 

@@ -13,7 +13,7 @@ import (
 )
 
 // The options and results of a request to the Dockerfile frontend that builds nothing.
-// Source: https://github.com/moby/buildkit/blob/v0.33.1/docs/reference/buildctl.md, frontend/subrequests
+// Source: https://github.com/moby/buildkit/blob/v0.34.2/docs/reference/buildctl.md, frontend/subrequests
 const (
 	optRequest     = "requestid"
 	optCaps        = "frontend.caps"

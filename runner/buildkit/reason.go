@@ -76,7 +76,7 @@ var unknownStage = lazyRegexp(`failed to resolve source metadata for docker\.io/
 
 // missingRight matches BuildKit's error for a RUN with a right that the client did not ask for. The error has no
 // line of the Dockerfile.
-// Source: https://github.com/moby/buildkit/blob/v0.33.1/util/entitlements/entitlements.go (Check)
+// Source: https://github.com/moby/buildkit/blob/v0.34.2/util/entitlements/entitlements.go (Check)
 var missingRight = lazyRegexp(`\b(network\.host|security\.insecure) is not allowed$`)
 
 // flagOf returns the flag of RUN that asks for a right.

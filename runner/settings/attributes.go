@@ -42,7 +42,7 @@ func outputAttrs() []string {
 func secretAttrs() []string { return []string{"id", "type", "src", "source", "env"} }
 
 // readAttrs returns the attributes of a cache of this kind that is read; none if it cannot be read.
-// Source: https://github.com/moby/buildkit/tree/v0.33.1/cache/remotecache
+// Source: https://github.com/moby/buildkit/tree/v0.34.2/cache/remotecache
 func readAttrs(kind string) []string {
 	switch kind {
 	case spec.CacheRegistry:

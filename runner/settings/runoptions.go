@@ -131,7 +131,7 @@ func (r *stepReader) addContexts(name, text string) error {
 
 // parseContext reads a named context. Its name has the form in which the Dockerfile frontend looks it up: a
 // name of an image without docker.io/library and :latest.
-// Source: https://github.com/moby/buildkit/blob/v0.33.1/frontend/dockerui/config.go (NamedContext)
+// Source: https://github.com/moby/buildkit/blob/v0.34.2/frontend/dockerui/config.go (NamedContext)
 func parseContext(setting, name, value string) (spec.NamedContext, error) {
 	named, err := reference.ParseNormalizedNamed(name)
 	if err != nil {

@@ -14,7 +14,7 @@ const specVersion = "1.0.2"
 
 // capabilities returns the capabilities of BuildKit's RUN steps without CAP_NET_RAW. With a raw socket,
 // a program could send packets that the packet filter's rules for connections do not see.
-// https://github.com/moby/buildkit/blob/v0.33.1/util/entitlements/security/security_linux.go
+// https://github.com/moby/buildkit/blob/v0.34.2/util/entitlements/security/security_linux.go
 func capabilities() []string {
 	return []string{
 		"CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD",

@@ -27,7 +27,7 @@ type world struct {
 	key              string
 }
 
-// attacks has all rows. Each was tried with BuildKit v0.33.1.
+// attacks has all rows. Each was tried with BuildKit v0.34.2.
 var attacks = []attack{
 	{name: "cache mount", try: plantInCacheMount},
 	{name: "cache mount of a running build", try: plantInRunningCacheMount},
