@@ -77,20 +77,10 @@ func newEngine(ctx context.Context, c Config, p parts) (_ engine, err error) {
 	if err := errors.Join(p.disk.PruneAtStart(ctx, w), p.watch.PruneToLimit(ctx, w)); err != nil {
 		return engine{}, err
 	}
-	store, err := bboltcachestorage.NewStore(filepath.Join(c.State, "cache.db"))
+	store, history, err := openRecords(c.State, &undo)
 	if err != nil {
-		return engine{}, fmt.Errorf("open cache: %w", err)
+		return engine{}, err
 	}
-	undo.add(store.Close)
-	history, err := boltutil.SafeOpen(
-		filepath.Join(c.State, "history.db"),
-		0o600,
-		&bolt.Options{FreelistType: bolt.FreelistMapType},
-	)
-	if err != nil {
-		return engine{}, fmt.Errorf("open history: %w", err)
-	}
-	undo.add(history.Close)
 	controller, err := control.NewController(control.Opt{
 		SessionManager:   sessions,
 		WorkerController: workers,
@@ -114,6 +104,26 @@ func newEngine(ctx context.Context, c Config, p parts) (_ engine, err error) {
 		Entitlements:   nil, // no network.host, no security.insecure, no devices
 	})
 	return engine{Controller: controller, cache: w, pushes: pushes, stores: p.stores}, err
+}
+
+// openRecords opens the databases of the cache's keys and of the history in a state directory, and adds their closing
+// to undo. The engine's controller closes them, if it is made.
+func openRecords(state string, undo *closers) (*bboltcachestorage.Store, *boltutil.DB, error) {
+	store, err := bboltcachestorage.NewStore(filepath.Join(state, "cache.db"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("open cache: %w", err)
+	}
+	undo.add(store.Close)
+	history, err := boltutil.SafeOpen(
+		filepath.Join(state, "history.db"),
+		0o600,
+		&bolt.Options{FreelistType: bolt.FreelistMapType},
+	)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open history: %w", err)
+	}
+	undo.add(history.Close)
+	return store, history, nil
 }
 
 // closers closes parts of an engine, in reverse order.
