@@ -1,6 +1,6 @@
 // Package doctor checks an installation. Each check returns findings, one line of output each, with
-// the fix of a problem: ✓ = passed, ✕ = a problem, - = the check did not run. The checks need no running gateway. If one runs, they read its database
-// beside it.
+// the fix of a problem: ✓ = passed, ! = a warning, ✕ = a problem, - = the check did not run. The checks need
+// no running gateway. If one runs, they read its database beside it.
 package doctor
 
 import (
@@ -75,6 +75,7 @@ func Run(ctx context.Context, w io.Writer, o Options) error {
 		report.print(builder(ctx, c))
 	}
 	report.print(isolation(ctx, c)...)
+	report.print(safePrograms(ctx, c)...)
 	if s != nil {
 		d := ciChecks{config: c, store: s, probe: o.Probe, reachable: responses.Err == nil}
 		report.print(d.all(ctx)...)
@@ -108,6 +109,8 @@ const (
 	checkVersions    Check = "versions"
 	checkBuilder     Check = "builder"
 	checkIsolation   Check = "isolation"
+	checkRunc        Check = "runc"
+	checkGit         Check = "git"
 	checkDrone       Check = drone.Name
 	checkWoodpecker  Check = woodpecker.Name
 )
@@ -117,6 +120,7 @@ type Finding struct {
 	Check   Check
 	Note    string // the result of a successful check, with hints
 	Skipped bool   // the check did not run; Note has the reason
+	Warning bool   // Note has a risk that may not exist, with the fix; it is not counted as a problem
 	Err     error  // the problem; nil = none
 	Fix     string // how to solve the problem; empty if Err contains it
 }
@@ -126,6 +130,8 @@ func (f Finding) String() string {
 	switch {
 	case f.Err == nil && f.Skipped:
 		return fmt.Sprintf("- %-12s %s", f.Check, f.Note)
+	case f.Err == nil && f.Warning:
+		return fmt.Sprintf("! %-12s %s", f.Check, f.Note)
 	case f.Err == nil:
 		return fmt.Sprintf("✓ %-12s %s", f.Check, f.Note)
 	case f.Fix == "":

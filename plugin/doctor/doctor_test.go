@@ -67,6 +67,7 @@ func TestDoctorStopsAtInvalidSettings(t *testing.T) {
 func TestAFindingShowsItsFix(t *testing.T) {
 	for want, f := range map[string]doctor.Finding{
 		"✓ disk         1.0 GB free":          {Check: "disk", Note: "1.0 GB free"},
+		"! disk         slow":                 {Check: "disk", Note: "slow", Warning: true},
 		"✕ disk         full":                 {Check: "disk", Err: errFull},
 		"✕ disk         full: delete a file":  {Check: "disk", Err: errFull, Fix: "delete a file"},
 		"✕ OAuth client full: delete a file":  {Check: "OAuth client", Err: errFull, Fix: "delete a file"},

@@ -73,6 +73,8 @@ func failures() []failure {
 		{check: "webhook", prepare: replaceSecret, want: "run `slipway webhooks rotate acme/app`"},
 		{check: "versions", damage: execute(`DROP TABLE attempts`), want: "no such table: attempts"},
 		{check: "builder", want: "no builder at tcp://127.0.0.1:1"},
+		{check: "runc", damage: putInPath("runc", "runc version 1.3.2"), want: "runc: with CVE-2025-31133 a build can"},
+		{check: "git", damage: putInPath("git", "git version 2.50.0"), want: "git: with CVE-2025-48384 a build can"},
 		{check: "isolation", environ: []string{"SLIPWAY_BUILDER_SERVICE=/no/such.sock"}, want: "/no/such.sock"},
 		{check: drone.Name, environ: []string{
 			"SLIPWAY_DRONE_SERVER=http://127.0.0.1:1", "SLIPWAY_DRONE_TOKEN=t",
@@ -200,6 +202,17 @@ func execute(statement string) func(t *testing.T, dir string) {
 		db := must.Get[*sql.DB](t)(sql.Open("sqlite", filepath.Join(dir, "slipway.db")))
 		_, err := db.ExecContext(t.Context(), statement)
 		must.Succeed(t, errors.Join(err, db.Close()))
+	}
+}
+
+// putInPath returns a function that puts a program first in PATH. The program prints a text.
+func putInPath(name, prints string) func(t *testing.T, dir string) {
+	return func(t *testing.T, _ string) {
+		t.Helper()
+		bin := t.TempDir()
+		script := "#!/bin/sh\necho " + prints + "\n"
+		must.Succeed(t, os.WriteFile(filepath.Join(bin, name), []byte(script), 0o700))
+		t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	}
 }
 
