@@ -191,10 +191,8 @@ func escapes(e *env) string {
 	if !strings.Contains(log, "after") {
 		e.T.Fatalf("log: got no output of the step, want it:\n%s", clip(log))
 	}
-	for _, sequence := range []string{"\x1b]0;" + e.canary(), "\x1b[2J"} {
-		if at := strings.Index(log, sequence); at >= 0 {
-			return fmt.Sprintf("%q", log[at:at+len(sequence)])
-		}
+	if at := strings.IndexByte(log, 0x1b); at >= 0 {
+		return fmt.Sprintf("%q", log[at:min(at+20, len(log))])
 	}
 	return ""
 }

@@ -100,8 +100,8 @@ func (p *Pages) logAttempt(c *gin.Context) (autobuild.Attempt, error) {
 }
 
 // sendRawLog sends a log as text, starting at ?offset in bytes of the stored log. Users also read it in a
-// terminal with curl, so it removes control sequences except colors. With ?raw=1 it sends the stored
-// bytes as a file.
+// terminal with curl, so it removes control sequences. With ?colors=1 it keeps those for colors, and with
+// ?raw=1 it sends the stored bytes as a file.
 func (p *Pages) sendRawLog(c *gin.Context) error {
 	a, err := p.logAttempt(c)
 	if err != nil {
@@ -131,7 +131,7 @@ func (p *Pages) sendRawLog(c *gin.Context) error {
 	if c.Query("raw") == "1" {
 		return p.eachChunk(c.Request.Context(), a, offset, write)
 	}
-	var plain loghtml.Plain
+	plain := loghtml.Plain{Colors: c.Query("colors") == "1"}
 	err = p.eachChunk(c.Request.Context(), a, offset, func(chunk []byte) error { return write(plain.Write(chunk)) })
 	if err != nil {
 		return err

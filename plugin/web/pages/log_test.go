@@ -9,8 +9,8 @@ import (
 	"slipway/plugin/web/pages/pagestest"
 )
 
-// A8: a log printed by curl moves no cursor, sets no title or clipboard, and sends no queries to the
-// terminal. With ?raw=1 the bytes are sent unchanged, as a file.
+// A8: a log printed by curl has no escape sequence. With ?colors=1 it has those for colors. With ?raw=1 the
+// bytes are sent unchanged, as a file.
 func TestA8TheLogIsSafeOnATerminal(t *testing.T) {
 	s := newEnv(pagestest.Open(t))
 	hostile := "\x1b]0;owned\x07\x1b]52;c;cm0gLXJm\x1b\\\x1b[2J\x1b[6n\u009b2J\x9b2J\x1bP+q544e\x1b\\\x1b[32mdone\x1b[0m\n"
@@ -20,10 +20,14 @@ func TestA8TheLogIsSafeOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown := s.get(t, pagestest.Reader, path(s.Live, "/log"))
-	if want := "\uFFFD2J\x1b[32mdone\x1b[0m\n"; !strings.HasSuffix(shown.Text, want) {
+	if want := "\uFFFD2Jdone\n"; !strings.HasSuffix(shown.Text, want) {
 		t.Errorf("end: got %q, want %q", tail(shown.Text, 60), want)
 	}
-	for _, bad := range []string{"\x1b]", "\x1bP", "\x1b[2J", "\x1b[6n", "\u009b", "owned"} {
+	colored := s.get(t, pagestest.Reader, path(s.Live, "/log?colors=1"))
+	if want := "\uFFFD2J\x1b[32mdone\x1b[0m\n"; !strings.HasSuffix(colored.Text, want) {
+		t.Errorf("?colors=1: got the end %q, want %q", tail(colored.Text, 60), want)
+	}
+	for _, bad := range []string{"\x1b", "\u009b", "owned"} {
 		if strings.Contains(shown.Text, bad) {
 			t.Errorf("log: got %q in it, want none", bad)
 		}

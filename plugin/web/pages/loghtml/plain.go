@@ -5,11 +5,13 @@ import (
 	"unicode/utf8"
 )
 
-// A Plain converts the bytes of one log to text that is safe in a terminal. It keeps colors (SGR),
-// line breaks, tabs and carriage returns, and removes other control sequences and hidden characters.
-// Bytes that are not UTF-8 become U+FFFD, because they can be C1 controls. Write pieces of any size;
-// the result does not depend on the sizes. It is not safe for concurrent use.
+// A Plain converts the bytes of one log to text that is safe in a terminal. It keeps line breaks, tabs
+// and carriage returns, and removes control sequences and hidden characters. With Colors, it keeps the
+// sequences for colors (SGR), which can also hide text. Bytes that are not UTF-8 become U+FFFD, because
+// they can be C1 controls. Write pieces of any size; the result does not depend on the sizes. It is not
+// safe for concurrent use.
 type Plain struct {
+	Colors  bool // set before the first Write
 	parser  parser
 	partial []byte // the first bytes of a character that the next piece completes
 }
@@ -52,6 +54,9 @@ func (p *Plain) appendRune(out []byte, c rune) []byte {
 	case control:
 		return out
 	case colors:
+		if !p.Colors {
+			return out
+		}
 		// Other parameters change the keyboard or the mouse, such as xterm's CSI > 4 ; 1 m.
 		if strings.Trim(string(p.parser.params), "0123456789;:") != "" {
 			return out

@@ -10,13 +10,31 @@ import (
 	"slipway/plugin/web/pages/loghtml"
 )
 
-func plain(text string) string {
-	var p loghtml.Plain
+func colored(text string) string {
+	return convert(loghtml.Plain{Colors: true}, text)
+}
+
+func convert(p loghtml.Plain, text string) string {
 	out := p.Write([]byte(text))
 	return string(append(out, p.Flush()...))
 }
 
-// A8: only text and colors of a log reach a terminal.
+// A8: without colors, no control sequence of a log reaches a terminal.
+func TestA8PlainTextHasNoColors(t *testing.T) {
+	for log, want := range map[string]string{
+		"\x1b[1;31mred\x1b[0m \x1b[38:5:12mblue\x1b[m\n": "red blue\n",
+		"\x1b[8mhidden\x1b[m":                            "hidden",
+		"a\u009b31mb":                                    "ab",
+		"a\x1b]0;owned\x07b\r\n":                         "ab\r\n",
+		"a\x1b[":                                         "a",
+	} {
+		if got := convert(loghtml.Plain{}, log); got != want {
+			t.Errorf("%q: got %q, want %q", log, got, want)
+		}
+	}
+}
+
+// A8: with colors, only text and colors of a log reach a terminal.
 func TestA8PlainText(t *testing.T) {
 	for name, c := range map[string]struct{ log, want string }{
 		"text": {"one\ttwo\r\nthree\n", "one\ttwo\r\nthree\n"},
@@ -43,7 +61,7 @@ func TestA8PlainText(t *testing.T) {
 		"reordered text":          {"a\u202eb\u2066c", "abc"},
 		"unfinished character":    {"a\xe2\x82", "a\uFFFD\uFFFD"},
 	} {
-		if got := plain(c.log); got != c.want {
+		if got := colored(c.log); got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
 	}
@@ -55,17 +73,20 @@ var safe = regexp.MustCompile(`^(?:[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x{9f}]|\x1b
 func FuzzPlain(f *testing.F) {
 	f.Add([]byte("a\x1b[31mb\x1b]0;x\x07\u009b2J\xc2"), 3)
 	f.Fuzz(func(t *testing.T, log []byte, cut int) {
-		whole := plain(string(log))
+		whole := colored(string(log))
 		if !utf8.ValidString(whole) {
 			t.Error("text: got invalid UTF-8, want valid UTF-8")
 		}
 		if !safe.MatchString(whole) {
 			t.Error("text: got unsafe characters, want safe ones")
 		}
+		if strings.ContainsRune(convert(loghtml.Plain{}, string(log)), 0x1b) {
+			t.Error("text without colors: got a control sequence, want none")
+		}
 		if cut < 0 || cut > len(log) {
 			return
 		}
-		var p loghtml.Plain
+		p := loghtml.Plain{Colors: true}
 		pieces := bytes.Join([][]byte{p.Write(log[:cut]), p.Write(log[cut:]), p.Flush()}, nil)
 		if string(pieces) != whole {
 			t.Errorf("%q cut at %d: got %q, want %q", log, cut, pieces, whole)
