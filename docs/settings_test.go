@@ -38,8 +38,9 @@ func gatewayPage() string {
 		"its default and its meaning.\n\n" +
 		"`make docs` generates this page from package `config`. Settings are environment variables. " +
 		"[step-settings.md](step-settings.md) lists those of the build step.\n" +
-		section("Gateway", "For `slipway gateway`, `slipway doctor`, `slipway engines` and `slipway webhooks`. "+
-			"`slipway gateway --help` prints the same.", config.GatewaySettings())
+		section("Gateway", "For `slipway gateway` and the commands beside it: `doctor`, `backup`, `restore`, "+
+			"`rekey`, `engines` and `webhooks`. [Run a command](operations.md#run-a-command) shows how they get the "+
+			"settings. `slipway gateway --help` prints the same.", config.GatewaySettings())
 }
 
 func stepPage() string {
