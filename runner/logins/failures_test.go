@@ -31,22 +31,20 @@ func answer(status int) error {
 	return &registry.RequestError{Operation: "push to", Host: "registry.example.com", Image: image, Err: err}
 }
 
-// For each failure of a registry, a push and a pull of a build under a gateway have the registry's own words and
-// the fix.
+// For each failure of a registry, a push and a pull of a build under a gateway have the fix. A push also has the
+// registry's own words; BuildKit's text of a pull has none, because it asks with HEAD.
 func TestEveryFailureOfARegistryNamesTheFix(t *testing.T) {
 	lost := func(text string) error {
 		return &registry.RequestError{
 			Operation: "push to", Host: "registry.example.com", Image: image, Err: errors.New(text),
 		}
 	}
+	put := must.Get[*http.Request](t)(
+		http.NewRequest(http.MethodPut, "https://registry.example.com/v2/acme/app/manifests/1", nil))
 	oci := &transport.Error{
 		StatusCode: 400,
 		Errors:     []transport.Diagnostic{{Message: "words of the registry"}},
-		Request: must.Get[*http.Request](
-			t,
-		)(
-			http.NewRequest(http.MethodPut, "https://registry.example.com/v2/acme/app/manifests/1", nil),
-		),
+		Request:    put,
 	}
 	for name, c := range map[string]struct {
 		push             error

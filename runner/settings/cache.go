@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"slipway/config/grammar"
 	"slipway/runner/registry"
 	"slipway/runner/settings/table"
 	"slipway/runner/spec"
@@ -144,8 +145,8 @@ func (p Plugin) CacheSettings(image string) string {
 	var settings []string
 	for _, c := range p.namedCaches {
 		ref, err := registry.ParseReference(c.ref)
-		there := err == nil && (strings.HasPrefix(ref, image+":") || strings.HasPrefix(ref, image+"@"))
-		if there && !slices.Contains(settings, c.setting) {
+		name, _, _ := grammar.SplitReference(ref)
+		if err == nil && name == image && !slices.Contains(settings, c.setting) {
 			settings = append(settings, c.setting)
 		}
 	}
