@@ -14,6 +14,7 @@ import (
 	"slipway/config/identity"
 	"slipway/plugin/assembly"
 	"slipway/plugin/engine/embedded"
+	"slipway/plugin/store"
 )
 
 // checkGateway returns the errors that would prevent a start of the gateway with the settings of the
@@ -55,7 +56,8 @@ func checkEngines(c config.Gateway) error {
 	return err
 }
 
-// checkDatabase reads the database with its key. A database that does not exist yet is no error.
+// checkDatabase reads the database with its key. It is no error if the database does not exist yet, or has the schema
+// of an earlier version: the start creates or migrates it.
 func checkDatabase(ctx context.Context, c config.Gateway) error {
 	if c.Database.IsZero() {
 		if _, err := os.Stat(assembly.Database(c).Path); errors.Is(err, fs.ErrNotExist) {
@@ -63,6 +65,9 @@ func checkDatabase(ctx context.Context, c config.Gateway) error {
 		}
 	}
 	s, err := assembly.OpenReadOnly(ctx, c)
+	if errors.Is(err, store.ErrOldSchema) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -33,15 +34,19 @@ func (d *database) programOf(ctx context.Context, q querier) string {
 	return string(program)
 }
 
-// schemaError explains that the database has the schema of another version of the program.
+// ErrOldSchema means that the database has the schema of an earlier version, which only the start of a gateway
+// migrates.
+var ErrOldSchema = errors.New("run the same version as the gateway, and start an upgraded gateway once")
+
+// schemaError explains that the database has the schema of another version of the program. If that is an earlier
+// one, the error wraps ErrOldSchema.
 func (d *database) schemaError(ctx context.Context, current, target int64) error {
 	program := "this program"
 	if d.program != "" {
 		program = "this program (" + d.program + ")"
 	}
 	if current < target {
-		return fmt.Errorf("schema version is %d, %s supports %d: run the same version as the gateway, "+
-			"and start an upgraded gateway once", current, program, target)
+		return fmt.Errorf("schema version is %d, %s supports %d: %w", current, program, target, ErrOldSchema)
 	}
 	newer := "a newer version"
 	if by := d.programOf(ctx, d.read); by != "" {
