@@ -32,7 +32,7 @@ func gatewayCommand() *cli.Command {
 				return err
 			}
 			err = serveGateway(ctx, cmd.Root().ErrWriter, state)
-			if err == nil || !state.HasPrevious() {
+			if err == nil || ctx.Err() != nil || !state.HasPrevious() { // a stop request is for both programs
 				return err
 			}
 			fmt.Fprintf(cmd.Root().ErrWriter, "slipway: %v: the previous program continues\n", err)

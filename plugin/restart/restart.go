@@ -48,9 +48,10 @@ const (
 // A State holds what a program gets from the previous one, and passes it on to the next. It is safe for
 // concurrent use.
 type State struct {
-	path    string   // file of the next program
-	args    []string // its arguments
-	environ []string // its environment, without the variables of the hand-over
+	path    string         // file of the next program
+	args    []string       // its arguments
+	environ []string       // its environment, without the variables of the hand-over
+	signals chan os.Signal // receives SIGUSR2, also before Watch
 
 	mu        sync.Mutex
 	inherited map[string]*os.File // by name, until Listen uses them
@@ -59,15 +60,17 @@ type State struct {
 }
 
 // Inherit returns the state of this process, and removes it from the environment. Call it once, before
-// anything changes the environment. From now on SIGUSR2 does not end this process.
+// anything changes the environment. From now on SIGUSR2 does not end this process. Watch handles it, also if it
+// arrives before: another upgrade may follow while this program starts.
 func Inherit() (*State, error) {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGUSR2)
 	s := &State{
+		signals: make(chan os.Signal, 1),
 		path:    nextProgram(os.Args[0]),
 		args:    slices.Clone(os.Args),
 		environ: slices.DeleteFunc(os.Environ(), isHandover),
 		kept:    map[string]*os.File{},
 	}
+	signal.Notify(s.signals, syscall.SIGUSR2)
 	var err error
 	if s.inherited, err = parse(os.Getenv(variable)); err != nil {
 		return nil, err

@@ -1,11 +1,18 @@
 package restart
 
 import (
+	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"slipway/config/discard"
 )
 
 func TestParseRejectsWhatIsNoDescriptor(t *testing.T) {
@@ -62,5 +69,47 @@ func TestTheNextProgramIsALinkItself(t *testing.T) {
 	}
 	if got := nextProgram(link + "-absent"); got != self {
 		t.Errorf("next program without a file: got %s, want %s", got, self)
+	}
+}
+
+// A program that leaves a child behind, with the output of the check, does not block the check.
+func TestTheCheckDoesNotWaitForAChild(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "slipway")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nsleep 20 &\nexit 3\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := &State{path: script, args: []string{"slipway", "gateway"}}
+	began := time.Now()
+	err := s.check(t.Context())
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("check: got it after %s, want it after about %s", took, outputDelay)
+	}
+	if err == nil || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("check: got error %v, want the exit status", err)
+	}
+}
+
+// A second upgrade may be requested before the program of the first one has started.
+func TestARequestDuringTheStartIsKept(t *testing.T) {
+	s, err := Inherit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.path = "/bin/true"
+	if err := syscall.Kill(os.Getpid(), syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	for len(s.signals) == 0 {
+		runtime.Gosched()
+	}
+	work, stop := s.Watch(t.Context(), discard.Logger())
+	defer stop()
+	select {
+	case <-work.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("restart: got none, want the requested one")
+	}
+	if cause := context.Cause(work); !errors.Is(cause, ErrRequested) {
+		t.Errorf("cause: got %v, want %v", cause, ErrRequested)
 	}
 }

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -18,22 +16,24 @@ import (
 // ErrRequested is the cause of the context that Watch returns if the new program is to be executed.
 var ErrRequested = errors.New("a restart was requested")
 
-// checkTimeout bounds the check of the new program.
-const checkTimeout = time.Minute
+const (
+	// checkTimeout bounds the check of the new program.
+	checkTimeout = time.Minute
+	// outputDelay is how long a child of the new program may keep the output open after the program has ended.
+	outputDelay = time.Second
+)
 
-// Watch waits for SIGUSR2 until ctx ends, and then checks the new program. The returned context ends with
+// Watch waits for SIGUSR2 until ctx ends, and then checks the new program. Call it once. The returned context ends with
 // ErrRequested if the check succeeds. Otherwise Watch logs the error, and waits for the next signal. stop
 // releases its resources.
 func (s *State) Watch(ctx context.Context, log logrus.FieldLogger) (work context.Context, stop func()) {
 	work, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR2)
 	go func() {
 		for {
 			select {
 			case <-work.Done():
 				return
-			case <-signals:
+			case <-s.signals:
 			}
 			log.WithField("program", s.path).Info("restart: checking the new program")
 			err := s.check(work)
@@ -46,10 +46,7 @@ func (s *State) Watch(ctx context.Context, log logrus.FieldLogger) (work context
 			}
 		}
 	}()
-	return work, func() {
-		signal.Stop(signals)
-		cancel(nil)
-	}
+	return work, func() { cancel(nil) }
 }
 
 // check runs the new program with the argument --check. It returns the end of its output as error.
@@ -62,6 +59,7 @@ func (s *State) check(ctx context.Context) error {
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = outputDelay
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		err = fmt.Errorf("no result within %s", checkTimeout)

@@ -108,12 +108,7 @@ func (e *env) start(settings ...string) {
 		)
 		cmd.ExtraFiles = []*os.File{e.socket}
 	}
-	cmd.Env = append([]string{
-		"PATH=" + os.Getenv("PATH"), "SLIPWAY_URL=http://" + e.address, "SLIPWAY_LISTEN=" + e.address,
-		"SLIPWAY_DATA=" + e.data(), "SLIPWAY_METRICS_LISTEN=" + e.metrics,
-		"SLIPWAY_BITBUCKET_URL=http://127.0.0.1:1", "SLIPWAY_BITBUCKET_API_URL=http://127.0.0.1:1",
-		"SLIPWAY_BUILDER=tcp://127.0.0.1:1",
-	}, settings...)
+	cmd.Env = append(e.environ(), settings...)
 	log, err := os.OpenFile(e.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	e.must(err)
 	defer log.Close()
@@ -128,6 +123,15 @@ func (e *env) start(settings ...string) {
 		}
 	})
 	e.awaitStart(up)
+}
+
+func (e *env) environ() []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "SLIPWAY_URL=http://" + e.address, "SLIPWAY_LISTEN=" + e.address,
+		"SLIPWAY_DATA=" + e.data(), "SLIPWAY_METRICS_LISTEN=" + e.metrics,
+		"SLIPWAY_BITBUCKET_URL=http://127.0.0.1:1", "SLIPWAY_BITBUCKET_API_URL=http://127.0.0.1:1",
+		"SLIPWAY_BUILDER=tcp://127.0.0.1:1",
+	}
 }
 
 func (e *env) log() string {

@@ -1,10 +1,12 @@
 package restarttest
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/process"
 	"slipway/plugin/autobuild"
 )
 
@@ -210,5 +213,35 @@ func TestManySignalsRestart(t *testing.T) {
 	}
 	if !e.process.Running() {
 		t.Error("gateway: got it ended, want it running")
+	}
+}
+
+// A stop request that arrives while the new program starts also ends the previous one.
+func TestAStopEndsANewProgramThatStarts(t *testing.T) {
+	e := newEnv(t)
+	database, err := net.Listen("tcp", "127.0.0.1:0")
+	e.must(err)
+	defer database.Close()
+	previous, err := os.Open("/bin/true")
+	e.must(err)
+	defer previous.Close()
+	cmd := exec.Command(e.program(), "gateway")
+	cmd.ExtraFiles = []*os.File{previous}
+	cmd.Env = append(e.environ(), "SLIPWAY_INHERITED=program=3",
+		"SLIPWAY_KEY_FILE="+filepath.Join(e.data(), "secret.key"),
+		"SLIPWAY_DATABASE=postgres://slipway@"+database.Addr().String()+"/slipway?sslmode=disable")
+	var output bytes.Buffer
+	cmd.Stderr = &output
+	e.process, err = process.Start(cmd, process.Options{})
+	e.must(err)
+	connection, err := database.Accept() // and no response
+	e.must(err)
+	defer connection.Close()
+	e.process.Stop(10 * time.Second)
+	if err := e.process.Wait(); err == nil {
+		t.Error("exit code: got 0, that of the previous program, want another one")
+	}
+	if strings.Contains(output.String(), "previous program") {
+		t.Errorf("output: got %s, want that no program continues", &output)
 	}
 }
