@@ -161,6 +161,13 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write writes a part of a response. A client that does not read it may lose its place.
+func (c *limitedConn) Write(p []byte) (int, error) {
+	c.table.moveFrom(c, phaseServed, phaseWrite)
+	defer c.table.moveFrom(c, phaseWrite, phaseServed)
+	return c.Conn.Write(p)
+}
+
 // Close closes the connection and frees its place for another one.
 func (c *limitedConn) Close() error {
 	c.table.remove(c)

@@ -242,3 +242,22 @@ func TestA72IdleConnectionsMakePlace(t *testing.T) {
 		t.Error("timeout: got false, want true")
 	}
 }
+
+// A7.2: if all places are used, a new connection replaces one whose client does not read the response.
+func TestA72UnreadResponsesMakePlace(t *testing.T) {
+	const places = 3
+	l := Limited(listen(t), nil).(*limitedListener)
+	l.table.limits = connLimits{total: places, waiting: places, each: 2 * places}
+	var running atomic.Int32
+	s := Server(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		running.Add(1)
+		_, _ = w.Write(make([]byte, 64<<20)) // more than the buffers of a connection; the server cuts it off
+	}))
+	s.WriteTimeout = 0 // which ends them after a minute
+	address := serveOn(t, s, l)
+	for range places {
+		fmt.Fprint(dial(t, address), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	must.Eventually(t, "all places have a response", func() bool { return running.Load() == places })
+	must.Eventually(t, "a new connection gets a response", func() bool { return served(dial(t, address)) })
+}

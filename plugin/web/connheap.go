@@ -1,7 +1,7 @@
 package web
 
 // A clientHeap orders clients by weight, the heaviest first. Of equal ones, the client comes first whose
-// victim is in its phase for longest. It implements heap.Interface; a client is in two heaps.
+// victim is in its phase for longest. It implements heap.Interface; a client is in three heaps.
 type clientHeap struct {
 	all    []*connClient
 	index  int // in connClient.indexes

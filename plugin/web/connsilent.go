@@ -10,19 +10,21 @@ import (
 const silentTime = 500 * time.Millisecond
 
 // awaitRequests waits until no connection has a request, and all are silent for silentTime, or until ctx ends.
-// It closes those with an incomplete header that are silent for so long.
+// It closes those with an incomplete header that are silent for so long. At the end it closes all, because
+// http.Server.Shutdown waits five seconds for a new connection without a request, which browsers open in advance.
 func (t *connTable) awaitRequests(ctx context.Context) {
 	tick := time.NewTicker(silentTime / 50)
 	defer tick.Stop()
 	for {
 		silent, open := t.silent()
-		if len(silent) == open {
-			return
-		}
+		isLast := len(silent) == open
 		for _, c := range silent {
-			if c.hasHeader() {
+			if isLast || c.hasHeader() {
 				_ = c.Close() // the client can connect again
 			}
+		}
+		if isLast {
+			return
 		}
 		select {
 		case <-ctx.Done():

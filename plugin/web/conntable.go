@@ -11,11 +11,12 @@ import (
 // A connPhase is the progress of a connection's current request.
 type connPhase int
 
-// The phases of a connection. Connections of the first three can lose their place.
+// The phases of a connection. Connections of all but the last can lose their place.
 const (
 	phaseIdle   connPhase = iota // without a request, also a new connection
 	phaseHeader                  // a part of the header has arrived, or the response is being flushed
 	phaseBody                    // the handler runs, and a part of the body is missing
+	phaseWrite                   // the handler waits until the client reads the response
 	phaseServed                  // the handler runs, and the request is complete
 	phases
 )
@@ -35,10 +36,10 @@ type connLimits struct {
 // new one. It is safe for concurrent use.
 //
 // Waiting connections (idle, or with an incomplete header) are dropped first. If there are none, a
-// connection is dropped whose body is incomplete. In both cases the client with the most such connections
-// loses one: first the one that is idle for longest. A client never loses one to a client that has more
-// connections (but see slowTime). So a client that opens few connections, as Bitbucket does, is not
-// affected by those that open many.
+// connection is dropped whose body is incomplete, and then one whose client has not read the response for
+// slowTime. In all cases the client with the most such connections loses one: first the one that is idle
+// for longest. A client never loses one to a client that has more connections (but see slowTime). So a
+// client that opens few connections, as Bitbucket does, is not affected by those that open many.
 type connTable struct {
 	limits connLimits
 	now    func() time.Time
@@ -49,6 +50,7 @@ type connTable struct {
 	clients map[netip.Addr]*connClient // by httpx.ClientAddress
 	byWait  clientHeap                 // clients by their number of waiting connections
 	byBody  clientHeap                 // clients by their number of connections in phaseBody
+	byWrite clientHeap                 // clients by their number of connections in phaseWrite
 }
 
 // A connClient is an address, or an IPv6 /64, with open connections.
@@ -57,7 +59,7 @@ type connClient struct {
 	proxy   bool
 	open    int
 	conns   [phases]list.List // of *limitedConn by phase, longest in it first
-	indexes [2]int            // in byWait and byBody
+	indexes [3]int            // in byWait, byBody and byWrite
 }
 
 func newConnTable(limits connLimits, now func() time.Time) *connTable {
@@ -67,6 +69,7 @@ func newConnTable(limits connLimits, now func() time.Time) *connTable {
 		clients: map[netip.Addr]*connClient{},
 		byWait:  clientHeap{index: 0, victim: (*connClient).waitingVictim, weight: (*connClient).waitingWeight},
 		byBody:  clientHeap{index: 1, victim: (*connClient).bodyVictim, weight: (*connClient).bodyWeight},
+		byWrite: clientHeap{index: 2, victim: (*connClient).writeVictim, weight: (*connClient).writeWeight},
 	}
 }
 
@@ -86,12 +89,12 @@ func (t *connTable) add(c *limitedConn, address netip.Addr, proxy bool) (victim 
 	client := t.clients[address]
 	switch {
 	case client != nil && client.open >= t.limits.each && !proxy:
-		victim = t.choose(client.waitingVictim(), client.bodyVictim(), client)
+		victim = t.choose(client.waitingVictim(), client.bodyVictim(), client.writeVictim(), client)
 	case t.open >= t.limits.total:
-		victim = t.choose(t.byWait.top(), t.byBody.top(), client)
+		victim = t.choose(t.byWait.top(), t.byBody.top(), t.byWrite.top(), client)
 	default:
 		if t.waiting >= t.limits.waiting {
-			if victim = t.choose(t.byWait.top(), nil, client); victim != nil {
+			if victim = t.choose(t.byWait.top(), nil, nil, client); victim != nil {
 				t.drop(victim)
 			}
 		}
@@ -106,10 +109,10 @@ func (t *connTable) add(c *limitedConn, address netip.Addr, proxy bool) (victim 
 	return victim, true
 }
 
-// choose returns the connection to drop for a new one of a client, or nil. waiting and body are the
-// candidates, or nil. The client is nil if it has no other connection. A client with more connections than
+// choose returns the connection to drop for a new one of a client, or nil. waiting, body and
+// write are the candidates, or nil. The client is nil if it has no other connection. A client with more connections than
 // the new one's loses one at once, and others after slowTime.
-func (t *connTable) choose(waiting, body *limitedConn, client *connClient) *limitedConn {
+func (t *connTable) choose(waiting, body, write *limitedConn, client *connClient) *limitedConn {
 	open := 0
 	if client != nil {
 		open = client.open
@@ -122,6 +125,8 @@ func (t *connTable) choose(waiting, body *limitedConn, client *connClient) *limi
 		return body
 	case waiting != nil && isSlow(waiting):
 		return waiting
+	case write != nil && isSlow(write):
+		return write
 	}
 	return nil
 }
@@ -133,6 +138,7 @@ func (t *connTable) insert(c *limitedConn, address netip.Addr, proxy bool) {
 		t.clients[address] = client
 		heap.Push(&t.byWait, client)
 		heap.Push(&t.byBody, client)
+		heap.Push(&t.byWrite, client)
 	}
 	c.client = client
 	client.open++
@@ -163,6 +169,7 @@ func (t *connTable) drop(c *limitedConn) {
 	delete(t.clients, client.address)
 	heap.Remove(&t.byWait, client.indexes[0])
 	heap.Remove(&t.byBody, client.indexes[1])
+	heap.Remove(&t.byWrite, client.indexes[2])
 }
 
 // move changes the phase of a connection, unless it has lost its place.
@@ -208,6 +215,7 @@ func (t *connTable) leave(c *limitedConn) {
 func (t *connTable) fix(client *connClient) {
 	heap.Fix(&t.byWait, client.indexes[0])
 	heap.Fix(&t.byBody, client.indexes[1])
+	heap.Fix(&t.byWrite, client.indexes[2])
 }
 
 // front returns the connection that is in a phase for longest, or nil.
@@ -248,4 +256,19 @@ func (c *connClient) bodyWeight() int {
 		return 0
 	}
 	return c.conns[phaseBody].Len()
+}
+
+// writeVictim returns the connection in phaseWrite to drop first. A proxy loses none.
+func (c *connClient) writeVictim() *limitedConn {
+	if c.proxy {
+		return nil
+	}
+	return c.front(phaseWrite)
+}
+
+func (c *connClient) writeWeight() int {
+	if c.proxy {
+		return 0
+	}
+	return c.conns[phaseWrite].Len()
 }

@@ -57,6 +57,7 @@ func (e *tableEnv) do(steps string) {
 			"idle":   phaseIdle,
 			"header": phaseHeader,
 			"body":   phaseBody,
+			"write":  phaseWrite,
 			"served": phaseServed,
 		}
 		e.move(c, phases[phase])
@@ -80,6 +81,9 @@ func TestPlacesOfConnections(t *testing.T) {
 		{"a reserve for bodies", small, "A1 idle, B1 idle, C1 idle, D1 body", "A1"},
 		{"then bodies", small, "A1 body, A2 body, B1 body, B2 served, C1 idle", "A1"},
 		{"no request that is served", small, "A1 served, A2 served, B1 served, B2 served, C1 idle", "C1"},
+		{"then responses that nobody reads", small, "A1 write, A2 write, B1 write, B2 served, C1 idle", "A1"},
+		{"a response is last", small, "A1 write, A2 write, B1 body, B2 served, C1 idle", "B1"},
+		{"a proxy's responses stay", small, "P1 write, P2 write, P3 write, P4 write, C1 idle", "C1"},
 		{"a share: the own idle one", small, "B1 idle, A1 served, A2 idle, A3 served, A4 served", "A2"},
 		{"a full share", small, "A1 served, A2 served, A3 served, A4 served", "A4"},
 		{"a proxy has no share", small, "P1 served, P2 served, P3 served, P4 served", ""},
@@ -108,6 +112,7 @@ func TestAConnectionKeepsItsPlaceForAWhile(t *testing.T) {
 		{"B1 served, A1 body", slowTime - 1, "B2", "B2"},
 		{"B1 served, A1 body", slowTime, "B2", "A1"},
 		{"A1 body, A2 body", slowTime - 1, "B1", "A1"},
+		{"A1 write, A2 write", slowTime - 2*time.Second, "B1", "B1"},
 		{"B1 served, B2 served, A1 idle", slowTime - 1, "B3", "B3"},
 		{"B1 served, B2 served, A1 idle", slowTime, "B3", "A1"},
 		{"A1 served, A2 idle, B1 idle", slowTime - 1, "B2", "A2"},
@@ -146,7 +151,7 @@ func TestTheTableForgetsClosedConnections(t *testing.T) {
 	if e.waiting != 0 {
 		t.Errorf("waiting connections: got %d, want 0", e.waiting)
 	}
-	if n := len(e.clients) + e.byWait.Len() + e.byBody.Len(); n != 0 {
+	if n := len(e.clients) + e.byWait.Len() + e.byBody.Len() + e.byWrite.Len(); n != 0 {
 		t.Errorf("clients: got %d, want 0", n)
 	}
 }
