@@ -32,6 +32,9 @@ func database(ctx context.Context, c config.Gateway, whole bool) (*store.Store, 
 		return nil, append(all, keys)
 	}
 	all = append(all, stored{config: c, store: s}.keys(ctx))
+	if note, err := s.CheckDurability(ctx); note != "" || err != nil { // PostgreSQL
+		all = append(all, Finding{Check: checkDurability, Note: note, Err: err})
+	}
 	if whole {
 		all = append(all, content(ctx, s)...)
 	}

@@ -97,6 +97,7 @@ const (
 	checkUser        Check = "user"
 	checkDatabase    Check = "database"
 	checkKeys        Check = "keys"
+	checkDurability  Check = "durability"
 	checkIntegrity   Check = "integrity"
 	checkForeignKeys Check = "foreign keys"
 	checkRows        Check = "rows"

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"slipway/plugin/doctor"
+	"slipway/plugin/store/storetest"
 )
 
 var errFull = errors.New("full")
@@ -19,7 +20,7 @@ var errFull = errors.New("full")
 // TestMain is `slipway builder` in the child process that doctor starts.
 func TestMain(m *testing.M) {
 	if len(os.Args) < 2 || os.Args[1] != "builder" {
-		os.Exit(m.Run())
+		os.Exit(storetest.RunBesidePostgres(m))
 	}
 	if len(os.Args) != 4 || os.Args[2] != "check" {
 		fmt.Fprintln(os.Stderr, "slipway: unexpected arguments", os.Args)

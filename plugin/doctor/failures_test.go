@@ -24,16 +24,19 @@ import (
 	"slipway/plugin/engine/drone"
 	"slipway/plugin/engine/woodpecker"
 	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
 	"slipway/plugin/store/storetest"
 )
 
 // A failure is a state of an installation in which a check fails.
 type failure struct {
 	check   string
-	environ []string                           // further settings
-	prepare func(t *testing.T, s *store.Store) // changes the database
-	damage  func(t *testing.T, dir string)     // changes the data directory after the database is closed
-	want    string                             // in the check's line
+	environ []string // further settings
+	// postgres prepares the installation in PostgreSQL instead of SQLite. The server of the tests has fsync=off.
+	postgres bool
+	prepare  func(t *testing.T, s *store.Store) // changes the database
+	damage   func(t *testing.T, dir string)     // changes the data directory after the database is closed
+	want     string                             // in the check's line
 }
 
 func failures() []failure {
@@ -55,6 +58,7 @@ func failures() []failure {
 			t.Helper()
 			must.Succeed(t, os.Remove(filepath.Join(dir, "secret.key")))
 		}, want: "put the installation's key file back"},
+		{check: "durability", postgres: true, want: "set fsync = on in postgresql.conf"},
 		{check: "integrity", damage: execute(`DROP INDEX builds_state`), want: "the definition of index builds_state"},
 		{
 			check: "foreign keys", damage: execute(`DELETE FROM repositories`),
@@ -92,7 +96,11 @@ func TestEachCheckFails(t *testing.T) {
 		t.Run(f.check, func(t *testing.T) {
 			dir := t.TempDir()
 			environ := append(settings(t, api), "SLIPWAY_DATA="+dir)
-			prepareInstallation(t, dir, f.prepare)
+			if f.postgres {
+				environ = append(environ, preparePostgres(t, dir)...)
+			} else {
+				prepareInstallation(t, dir, f.prepare)
+			}
 			if f.damage != nil {
 				f.damage(t, dir)
 			}
@@ -193,6 +201,16 @@ func prepareInstallation(t *testing.T, dir string, prepare func(*testing.T, *sto
 			prepare(t, s)
 		}
 	})
+}
+
+// preparePostgres stores an empty installation in PostgreSQL, and returns its settings.
+func preparePostgres(t *testing.T, dir string) (environ []string) {
+	t.Helper()
+	address := storetest.PostgresAddress(t)
+	key := filepath.Join(dir, "secret.key")
+	sealer := must.Get[*seal.Sealer](t)(seal.LoadOrCreate(key, true))
+	must.Succeed(t, storetest.OpenPostgresAt(t, address, sealer, nil).Close())
+	return []string{"SLIPWAY_DATABASE=" + address.Reveal(), "SLIPWAY_KEY_FILE=" + key}
 }
 
 // execute returns a function that executes a statement on the database, without foreign keys.

@@ -39,3 +39,31 @@ func TestAServerWithoutSyncsIsNamedInTheLog(t *testing.T) {
 		t.Errorf("warnings: got %q, want one about fsync", got)
 	}
 }
+
+// Doctor reads the settings beside a gateway. SQLite has none.
+func TestDurabilityIsReadBesideAGateway(t *testing.T) {
+	note, err := storetest.Open(t).CheckDurability(t.Context())
+	if note != "" || err != nil {
+		t.Errorf("SQLite: got note %q and error %v, want neither", note, err)
+	}
+	_, err = storetest.OpenPostgres(t).CheckDurability(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "set fsync = on in postgresql.conf") {
+		t.Errorf("PostgreSQL with fsync=off: got error %v, want one that names it", err)
+	}
+}
+
+func TestSettingsThatLoseCommitsAreNamed(t *testing.T) {
+	for _, c := range []struct{ commit, sync, fullPages, want string }{
+		{"on", "on", "on", ""},
+		{"local", "on", "on", ""},
+		{"off", "on", "on", "synchronous_commit is off"},
+		{"on", "off", "on", "set fsync = on in"},
+		{"on", "on", "off", "set full_page_writes = on in"},
+		{"on", "off", "off", "set fsync = on and full_page_writes = on in"},
+	} {
+		err := store.CheckSettings(c.commit, c.sync, c.fullPages)
+		if (c.want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("settings %+v: got error %v", c, err)
+		}
+	}
+}

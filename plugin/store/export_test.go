@@ -80,3 +80,9 @@ func ExecWithoutTransaction(t testing.TB, s *Store, statement string) error {
 func CloseReaders(s *Store) {
 	s.read.SetMaxIdleConns(0)
 }
+
+// CheckSettings returns the errors for settings of PostgreSQL.
+func CheckSettings(commit, sync, fullPages string) error {
+	d := durability{commit: commit, sync: sync, fullPages: fullPages}
+	return errors.Join(d.checkCommit(), d.checkServer())
+}
