@@ -185,7 +185,7 @@ func TestServeInProcess(t *testing.T) {
 	r := request(withShell(t, write(t, map[string]string{"Dockerfile": shellStage + "RUN --mount=type=ssh true\n"})))
 	r.Options.SSHKey = secret.New(sshKey(t))
 	build(t, client, r)
-	sockets, err := filepath.Glob(filepath.Join(state, "tmp", ".buildkit-ssh-sock*"))
+	sockets, err := filepath.Glob(filepath.Join(state, "builder.tmp", ".buildkit-ssh-sock*"))
 	if err != nil || len(sockets) != 1 {
 		t.Errorf("directories for ssh below the state: got %q and error %v, want one", sockets, err)
 	}

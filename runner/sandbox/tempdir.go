@@ -38,12 +38,16 @@ func MakeTempDir(below string) (dir string, remove func(), err error) {
 // https://man7.org/linux/man-pages/man7/unix.7.html
 const maxTempDir = 107 - len("/.buildkit-ssh-sock4294967295/ssh_auth_sock")
 
+// stateTempDir is the directory of UseTempDir in a state. A setting may name a directory with other files of its owner,
+// for example /var, so it is not tmp.
+const stateTempDir = "builder.tmp"
+
 // UseTempDir makes a directory for the temporary files of this process, and sets TMPDIR to it. BuildKit leaves a
 // directory behind for each ssh socket, and all its files if it is killed. So the directory is in a state that
 // this process has locked, and is deleted by the next process with that state. A state with a long path, or that
 // is mounted noexec, gets a directory as of MakeTempDir. remove deletes the directory and restores TMPDIR.
 func UseTempDir(state string) (remove func(), err error) {
-	dir := filepath.Join(state, "tmp")
+	dir := filepath.Join(state, stateTempDir)
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("delete the temporary files of an earlier builder: %w", err)
 	}

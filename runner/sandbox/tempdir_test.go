@@ -62,11 +62,11 @@ func TestTheTemporaryFilesOfABuilderAreInItsState(t *testing.T) {
 	t.Setenv("TMPDIR", top)
 	long := filepath.Join(t.TempDir(), strings.Repeat("x", 100))
 	for name, c := range map[string]struct{ state, want string }{
-		"a state":                  {state, filepath.Join(state, "tmp")},
+		"a state":                  {state, filepath.Join(state, stateTempDir)},
 		"a state with a long name": {long, filepath.Join(top, "slipway-*")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			left := filepath.Join(c.state, "tmp", ".buildkit-ssh-sock1")
+			left := filepath.Join(c.state, stateTempDir, ".buildkit-ssh-sock1")
 			if err := os.MkdirAll(left, 0o700); err != nil {
 				t.Fatal(err)
 			}
@@ -91,5 +91,22 @@ func TestTheTemporaryFilesOfABuilderAreInItsState(t *testing.T) {
 				t.Errorf("TMPDIR: got %s, want %s as before", got, top)
 			}
 		})
+	}
+}
+
+// A setting may name a directory with other files, for example /var.
+func TestADirectoryTmpBesideAStateIsKept(t *testing.T) {
+	state := t.TempDir()
+	file := filepath.Join(state, "tmp", "file of the owner")
+	if err := os.MkdirAll(file, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	remove, err := UseTempDir(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove()
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("file of the owner: got %v, want it kept", err)
 	}
 }
