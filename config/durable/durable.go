@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // newSuffix ends the name of a file that is not complete yet.
@@ -43,13 +44,19 @@ func writeNew(path string, content []byte, mode fs.FileMode) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// SyncDir waits until the names of a directory are on the disk: those of new, renamed and removed files.
+// SyncDir waits until the names of a directory are on the disk: those of new, renamed and removed files. Some file
+// systems, for example VirtualBox's shared folders, cannot sync a directory. That is no error, as in PostgreSQL and
+// SQLite.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) {
+		err = nil
+	}
+	if err := errors.Join(err, d.Close()); err != nil {
 		return fmt.Errorf("write the directory %s to the disk: %w", dir, err)
 	}
 	return nil

@@ -48,3 +48,8 @@ func TestErrorsOfAMissingDirectory(t *testing.T) {
 		t.Errorf("SyncDir: got %v, want %v", err, fs.ErrNotExist)
 	}
 }
+
+// fsync(2) of a directory in /proc returns EINVAL.
+func TestADirectoryThatCannotBeSyncedIsNoError(t *testing.T) {
+	must.Succeed(t, durable.SyncDir("/proc"))
+}

@@ -144,7 +144,7 @@ func Open(dir string, m Machine, discarded func(reason string)) (*State, error) 
 	if err := Begin(dir, m); err != nil {
 		return nil, err
 	}
-	old, err := filepath.Glob(filepath.Join(dir, discardPrefix+"*"))
+	old, err := glob(dir, []string{discardPrefix + "*"})
 	if err != nil {
 		return nil, err
 	}
@@ -177,12 +177,20 @@ func discard(dir string) error {
 
 // list returns the paths of the content of a state.
 func list(dir string) (found []string, err error) {
-	for _, pattern := range contents() {
-		paths, err := filepath.Glob(filepath.Join(dir, pattern))
+	return glob(dir, contents())
+}
+
+// glob returns the paths below a directory that match any of the patterns. The name of the directory may have any
+// characters, also those of a pattern.
+func glob(dir string, patterns []string) (found []string, err error) {
+	for _, pattern := range patterns {
+		names, err := fs.Glob(os.DirFS(dir), pattern)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, paths...)
+		for _, name := range names {
+			found = append(found, filepath.Join(dir, name))
+		}
 	}
 	return found, nil
 }
@@ -211,15 +219,13 @@ func (s *State) Close() error {
 // sync writes the databases and then the whole file system to the disk. Before Linux 5.8, syncfs(2) does not report
 // write errors, so the databases, on which the rest depends, are synced by themselves.
 func (s *State) sync() error {
-	for _, pattern := range databases() {
-		paths, err := filepath.Glob(filepath.Join(s.dir, pattern))
-		if err != nil {
+	paths, err := glob(s.dir, databases())
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if err := syncWith(path, unix.Fsync); err != nil {
 			return err
-		}
-		for _, path := range paths {
-			if err := syncWith(path, unix.Fsync); err != nil {
-				return err
-			}
 		}
 	}
 	return syncWith(s.dir, unix.Syncfs)

@@ -144,6 +144,18 @@ func TestADiscardThatFailsIsAnError(t *testing.T) {
 	}
 }
 
+// The name of a directory may have the characters of a pattern.
+func TestAStateWithAnyNameIsChecked(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache[1]*")
+	must.Succeed(t, os.Mkdir(dir, 0o700))
+	open(t, dir, here(), "")
+	must.Succeed(t, os.WriteFile(filepath.Join(dir, "cache.db"), nil, 0o600))
+	open(t, dir, crashsafe.Machine{Boot: "boot 2", ID: "machine 1"}, "lost power")
+	if exists(filepath.Join(dir, "cache.db")) {
+		t.Error("cache: got it, want it deleted")
+	}
+}
+
 func TestDiscardedFilesAreDeleted(t *testing.T) {
 	dir := leave(t, false)
 	open(t, dir, crashsafe.Machine{Boot: "boot 2", ID: "machine 1"}, "lost power")
