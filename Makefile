@@ -90,7 +90,7 @@ FORCE:
 trust:
 	@./.ci/install $(RUNTIME) $(TESTING) gcc libc6-dev
 	go test $(RACE) -timeout 1h -p 1 $(AS_ROOT) $(PRIVILEGED)
-	SLIPWAY_TRUST=1 go test -timeout 3h -p 1 $(AS_ROOT) ./...
+	export PATH="$(CURDIR)/bin/bench/programs:$$PATH"; SLIPWAY_TRUST=1 go test -timeout 3h -p 1 $(AS_ROOT) ./...
 	set -e; for target in $(FUZZ); do go test -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime 1m "./$${target%:*}"; done
 
 cover:

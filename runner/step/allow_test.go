@@ -44,6 +44,9 @@ func TestRightsOfRUN(t *testing.T) {
 				last, log = runRUN(t, dockerfile, "PLUGIN_BUILDER="+own, "PLUGIN_ALLOW="+right.name)
 				checkLine(t, last, log, right.name, "--allow-insecure-entitlement, or remove PLUGIN_ALLOW")
 			})
+			if os.Getenv("SLIPWAY_TRUST") != "1" {
+				return // Debian has no buildkitd, and building it takes minutes
+			}
 			t.Run("a BuildKit that grants it", func(t *testing.T) {
 				granting := startBuildkitd(t, right.name)
 				last, log := runRUN(t, dockerfile, "PLUGIN_BUILDER="+granting)

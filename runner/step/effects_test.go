@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"slipway/config/identity"
@@ -142,14 +143,32 @@ func observe(t *testing.T, e effect, environ []string) (lines []string) {
 // An observation is what a step did.
 type observation struct {
 	env      *env
-	statuses chan string
+	calls    requests // to the registry
+	statuses requests // to Bitbucket
 	lines    []string
+}
+
+// requests is a list of requests. Servers add to it at the same time, even after the step has ended.
+type requests struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (r *requests) add(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, line)
+}
+
+func (r *requests) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.lines)
 }
 
 // run runs the step. It records its log, its error and the requests to the registry.
 func (o *observation) run(t *testing.T, s settings.Plugin, plan bool) {
 	t.Helper()
-	calls := make(chan string, 1000)
 	o.env.Registry.Intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -157,7 +176,7 @@ func (o *observation) run(t *testing.T, s settings.Plugin, plan bool) {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		user, _, _ := r.BasicAuth()
-		calls <- strings.TrimSpace(fmt.Sprintf("registry %s %s %s %s", r.Method, r.URL.Path, user, body))
+		o.calls.add(strings.TrimSpace(fmt.Sprintf("registry %s %s %s %s", r.Method, r.URL.Path, user, body)))
 		next.ServeHTTP(w, r)
 	})
 	var out bytes.Buffer
@@ -178,14 +197,7 @@ func (o *observation) run(t *testing.T, s settings.Plugin, plan bool) {
 		Transport: loopbackOnly{},
 	})
 	o.env.Registry.Intercept(nil)
-	close(calls)
-	close(o.statuses)
-	for call := range calls {
-		o.lines = append(o.lines, call)
-	}
-	for call := range o.statuses {
-		o.lines = append(o.lines, call)
-	}
+	o.lines = slices.Concat(o.lines, o.calls.all(), o.statuses.all())
 	o.lines = append(o.lines, strings.Split(out.String(), "\n")...)
 	if err != nil {
 		o.lines = append(o.lines, "error: "+err.Error())
@@ -195,14 +207,16 @@ func (o *observation) run(t *testing.T, s settings.Plugin, plan bool) {
 // bitbucket starts a Bitbucket that accepts each status, and returns its URL.
 func (o *observation) bitbucket(t *testing.T) string {
 	t.Helper()
-	o.statuses = make(chan string, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
 		}
 		user, _, _ := r.BasicAuth()
-		o.statuses <- fmt.Sprintf("bitbucket %s %s %s %s %s", r.Method, r.URL.Path, user, r.Header.Get("Authorization"), body)
+		o.statuses.add(fmt.Sprintf(
+			"bitbucket %s %s %s %s %s",
+			r.Method, r.URL.Path, user, r.Header.Get("Authorization"), body,
+		))
 		_, _ = w.Write([]byte("{}"))
 	}))
 	t.Cleanup(server.Close)
