@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"slipway/config/must"
 	"slipway/plugin/autobuild"
@@ -205,20 +206,33 @@ func TestManyDeletionsAreConfirmedOneByOne(t *testing.T) {
 	}
 }
 
-// A hundred single refs are requested by one poll, and the others by the next one, soon after.
+// A hundred single refs are requested by one poll, and the others by the next one, soon after. The time of the poll
+// is that of the last one.
 func TestManyNewRefsAreConfirmedByFurtherPolls(t *testing.T) {
 	w := newEnv(t)
+	polledAt := func() time.Time {
+		hook, err := w.Store.Hook(t.Context(), w.Hook.ID)
+		must.Succeed(t, err)
+		return hook.PolledAt
+	}
 	w.Automate("r/app", plannertest.TagRule("/.*/", "{sourceref}"))
 	head := w.Commit("main", "A")
 	w.PlanAll()
 	w.tags(120, head)
+	w.Advance(time.Minute)
 	w.poll()
 	if n := len(w.Builds()); n != 100 {
 		t.Errorf("builds after one poll: got %d, want 100", n)
 	}
+	if at := polledAt(); at.Equal(w.Clock()) {
+		t.Errorf("time of the poll: got %s, want none before all refs were requested", at)
+	}
 	w.poll()
 	if n := len(w.Builds()); n != 120 {
 		t.Errorf("builds after two polls: got %d, want 120", n)
+	}
+	if at := polledAt(); !at.Equal(w.Clock()) {
+		t.Errorf("time of the poll: got %s, want %s", at, w.Clock())
 	}
 }
 

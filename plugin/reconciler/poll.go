@@ -42,8 +42,9 @@ func (r *Reconciler) pollWith(ctx context.Context, p *poll) error {
 	if p.err != nil {
 		return fmt.Errorf("confirm refs of %s: %w", p.hook.Repository.FullName, p.err)
 	}
-	if p.more {
+	if p.more { // the further poll stores its time: after a restore, old builds wait until all refs are known
 		r.o.Requests.SchedulePoll(p.hook.ID)
+		return nil
 	}
 	return p.touch(ctx)
 }
