@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,8 +59,9 @@ func newLine(id byte) string {
 	return fmt.Sprintf("%d %s\n", id, base64.StdEncoding.EncodeToString(key))
 }
 
-// KeepKey removes all keys but one from the key file at path, and returns the ids of the removed
-// ones. Comments stay. It changes nothing if the file has no other key.
+// KeepKey removes all keys but the newest one, keep, from the key file at path, and returns the ids of the
+// removed ones. Comments stay. It changes nothing if the file has no other key. A newer key is an error: the
+// database may use it by now.
 func KeepKey(path string, keep byte) (removed []byte, err error) {
 	err = rewrite(path, "", func(content []byte) ([]byte, error) {
 		s, err := parse(bytes.NewReader(content))
@@ -70,6 +70,9 @@ func KeepKey(path string, keep byte) (removed []byte, err error) {
 		}
 		if _, ok := s.keys[keep]; !ok {
 			return nil, fmt.Errorf("key %d: %w", keep, ErrUnknownKey)
+		}
+		if s.newest != keep {
+			return nil, fmt.Errorf("key %d was added meanwhile: run `slipway rekey`", s.newest)
 		}
 		for _, k := range s.Keys() {
 			if k.ID != keep {
@@ -126,7 +129,7 @@ func rewrite(path, out string, change func(content []byte) ([]byte, error)) erro
 	if err != nil {
 		return fmt.Errorf("key file: %w", err)
 	}
-	content, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	content, err := readKeyFile(f)
 	if err != nil {
 		return fmt.Errorf("key file %s: %w", path, err)
 	}

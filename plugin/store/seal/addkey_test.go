@@ -87,6 +87,27 @@ func TestKeysAreAddedOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// A file that is longer than a read loses no keys: it is refused, and stays.
+func TestALongKeyFileIsRefused(t *testing.T) {
+	path, _ := newFile(t)
+	content, err := os.ReadFile(path)
+	must.Succeed(t, err)
+	comments := strings.Repeat("# comment\n", 7000)
+	long := string(content) + comments + "2 " + base64.StdEncoding.EncodeToString(key(2)) + "\n"
+	must.Succeed(t, os.WriteFile(path, []byte(long), 0o600))
+	if _, err := seal.LoadOrCreate(path, false); err == nil || !strings.Contains(err.Error(), "shorten its comments") {
+		t.Errorf("load: got error %v, want the fix", err)
+	}
+	if _, err := seal.AddKey(path, "", nil); err == nil || !strings.Contains(err.Error(), "shorten its comments") {
+		t.Errorf("add a key: got error %v, want the fix", err)
+	}
+	after, err := os.ReadFile(path)
+	must.Succeed(t, err)
+	if string(after) != long {
+		t.Errorf("key file: got %d bytes, want the %d bytes of before", len(after), len(long))
+	}
+}
+
 func TestAddKeyFollowsALink(t *testing.T) {
 	path, _ := newFile(t)
 	link := filepath.Join(t.TempDir(), "link")
@@ -127,6 +148,9 @@ func TestKeepKeyKeepsCommentsAndTheKey(t *testing.T) {
 	must.Succeed(t, err)
 	if _, err := seal.KeepKey(path, 3); err == nil {
 		t.Error("an unknown key: got no error, want one")
+	}
+	if _, err := seal.KeepKey(path, 1); err == nil || !strings.Contains(err.Error(), "key 2 was added meanwhile") {
+		t.Errorf("a key that is not the newest: got error %v, want the newer key", err)
 	}
 	_, err = seal.KeepKey(path, 2)
 	must.Succeed(t, err)

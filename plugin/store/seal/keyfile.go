@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -53,12 +54,25 @@ func load(path string) (*Sealer, error) {
 	if mode := info.Mode().Perm(); mode&0o037 != 0 {
 		return nil, fmt.Errorf("key file %s has mode %04o: others may read or change it; chmod 600 it", path, mode)
 	}
-	s, err := parse(io.LimitReader(f, maxKeyFile))
+	content, err := readKeyFile(f)
+	if err != nil {
+		return nil, fmt.Errorf("key file %s: %w", path, err)
+	}
+	s, err := parse(bytes.NewReader(content))
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", path, err)
 	}
 	s.path, s.loaded = path, stamp{info}
 	return s, nil
+}
+
+// readKeyFile reads a whole key file. A longer one is an error: its last keys would be lost.
+func readKeyFile(r io.Reader) ([]byte, error) {
+	content, err := io.ReadAll(io.LimitReader(r, maxKeyFile+1))
+	if err == nil && len(content) > maxKeyFile {
+		err = fmt.Errorf("it has more than %d bytes: shorten its comments", maxKeyFile)
+	}
+	return content, err
 }
 
 func parse(r io.Reader) (*Sealer, error) {
