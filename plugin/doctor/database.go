@@ -3,10 +3,12 @@ package doctor
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"slipway/config"
 	"slipway/plugin/assembly"
 	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
 )
 
 // database opens the database and its secrets, and reads all of it if whole is true. The returned store
@@ -18,18 +20,17 @@ func database(ctx context.Context, c config.Gateway, whole bool) (*store.Store, 
 	}
 	all := []Finding{{Check: checkDatabase, Note: "opens", Err: err}}
 	if err != nil {
-		return nil, append(
-			all,
-			Finding{Check: checkKeys, Note: "not checked, because they need the database", Skipped: true},
-		)
+		return nil, append(all, keysSkipped())
+	}
+	if _, err := seal.LoadOrCreate(c.Key, false); err != nil {
+		return nil, append(all, keyProblem(c, err))
 	}
 	s, err := assembly.OpenReadOnly(ctx, c)
-	if err != nil {
-		keys := Finding{Check: checkKeys, Err: err}
-		if !errors.Is(err, store.ErrDamaged) {
-			keys.Fix = "put the installation's key file back at SLIPWAY_KEY_FILE=" + c.Key
-		}
-		return nil, append(all, keys)
+	switch {
+	case errors.Is(err, store.ErrWrongKey):
+		return nil, append(all, keyProblem(c, err))
+	case err != nil:
+		return nil, []Finding{{Check: checkDatabase, Err: err}, keysSkipped()}
 	}
 	all = append(all, stored{config: c, store: s}.keys(ctx))
 	if note, err := s.CheckDurability(ctx); note != "" || err != nil { // PostgreSQL
@@ -39,6 +40,19 @@ func database(ctx context.Context, c config.Gateway, whole bool) (*store.Store, 
 		all = append(all, content(ctx, s)...)
 	}
 	return s, all
+}
+
+func keysSkipped() Finding {
+	return Finding{Check: checkKeys, Note: "not checked, because they need the database", Skipped: true}
+}
+
+// keyProblem returns the finding for a key file that cannot be used. The other errors contain their fix.
+func keyProblem(c config.Gateway, err error) Finding {
+	f := Finding{Check: checkKeys, Err: err}
+	if errors.Is(err, fs.ErrNotExist) || (errors.Is(err, store.ErrWrongKey) && !errors.Is(err, store.ErrDamaged)) {
+		f.Fix = "put the installation's key file back at SLIPWAY_KEY_FILE=" + c.Key
+	}
+	return f
 }
 
 // content checks the whole content of the database.

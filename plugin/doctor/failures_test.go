@@ -127,6 +127,29 @@ func TestEachCheckFails(t *testing.T) {
 	}
 }
 
+// A database of a newer version is no problem of the key.
+func TestANewerSchemaIsAProblemOfTheDatabase(t *testing.T) {
+	dir := t.TempDir()
+	prepareInstallation(t, dir, nil)
+	execute(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, TRUE)`)(t, dir)
+	var out bytes.Buffer
+	environ := append(settings(t, bitbucket(t, 0)), "SLIPWAY_DATA="+dir)
+	if err := doctor.Run(t.Context(), &out, doctor.Options{Environ: environ}); err == nil {
+		t.Error("doctor: got no error, want one")
+	}
+	lines := map[string]string{}
+	for line := range strings.Lines(out.String()) {
+		fields := strings.Fields(line)
+		lines[fields[1]] = line
+	}
+	if line := lines["database"]; !strings.HasPrefix(line, "✕") || !strings.Contains(line, "schema version is 9999") {
+		t.Errorf("line of the database: got %q, want the version of its schema", line)
+	}
+	if line := lines["keys"]; !strings.HasPrefix(line, "-") {
+		t.Errorf("line of the keys: got %q, want it skipped", line)
+	}
+}
+
 // The checks that can fail are those that doctor can print: its constants of type Check.
 func TestAllChecksHaveAFailure(t *testing.T) {
 	var tested []string
