@@ -36,17 +36,18 @@ func (c *clock) set(database time.Time) {
 const (
 	// maxSilentStep is the largest step of the machine's clock that is not logged.
 	maxSilentStep = time.Second
-	// maxSlewed is the largest step forward that is followed slowly. A machine without a battery for its clock
-	// starts decades ago.
+	// maxSlewed is the largest step that is followed slowly. A machine without a battery for its clock starts
+	// decades ago, or with the wrong year.
 	maxSlewed = 24 * time.Hour
 	// slewRate is the part of the elapsed time by which the time of the rows is corrected at most.
 	slewRate = 10
 )
 
-// A steadyClock is the time of the rows without a database server. It follows the machine's clock, except
-// that it makes no steps: if the clock is set back or forward, it runs a tenth slower or faster until they
-// agree. After a step back, waiting tasks would otherwise wait for its length. After a step forward, runners
-// would look lost. It counts the time in which the machine was suspended. It is safe for concurrent use.
+// A steadyClock is the time of the rows without a database server. It follows the machine's clock, but slowly:
+// if the clock is set back or forward, it runs a tenth slower or faster until they agree. After a step back,
+// waiting tasks would otherwise wait for its length. After a step forward, runners would look lost. It follows a
+// step of more than maxSlewed at once. It counts the time in which the machine was suspended. It is safe for
+// concurrent use.
 type steadyClock struct {
 	wall    func() time.Time       // the machine's clock
 	elapsed func() time.Duration   // since a fixed time, with suspended time
@@ -73,7 +74,7 @@ func (c *steadyClock) now() time.Time {
 		c.stepped(ahead - c.ahead)
 	}
 	correction := min(max(ahead, -passed/slewRate), passed/slewRate)
-	if ahead > maxSlewed {
+	if ahead.Abs() > maxSlewed {
 		correction = ahead
 	}
 	c.last, c.at, c.ahead = now.Add(correction), at, ahead-correction

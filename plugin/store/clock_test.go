@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// F10: steps of the machine's clock change the time of the rows slowly, and only steps forward of more than a
-// day at once. Each step is reported once. Suspended time counts.
+// F10: steps of the machine's clock change the time of the rows slowly, and only steps of more than a day at
+// once. Each step is reported once. Suspended time counts.
 func TestF10StepsOfTheClockAreFollowedSlowly(t *testing.T) {
 	start := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	var skew, elapsed time.Duration
@@ -31,6 +31,7 @@ func TestF10StepsOfTheClockAreFollowedSlowly(t *testing.T) {
 		{10 * time.Minute, 10 * time.Minute, 112 * time.Minute},            // a tenth faster
 		{10 * time.Hour, 10 * time.Minute, 10*time.Hour + 131*time.Minute}, // suspended, and it agrees
 		{0, 48 * time.Hour, 58*time.Hour + 121*time.Minute},                // more than a day: at once
+		{0, 0, 10*time.Hour + 121*time.Minute},                             // back, too: at once
 	} {
 		elapsed += tt.passed
 		skew = tt.skew
@@ -39,7 +40,7 @@ func TestF10StepsOfTheClockAreFollowedSlowly(t *testing.T) {
 				tt.passed, elapsed, tt.skew, got, tt.want)
 		}
 	}
-	want := []time.Duration{-10 * time.Minute, 20 * time.Minute, 47*time.Hour + 50*time.Minute}
+	want := []time.Duration{-10 * time.Minute, 20 * time.Minute, 47*time.Hour + 50*time.Minute, -48 * time.Hour}
 	if diff := cmp.Diff(want, reported); diff != "" {
 		t.Errorf("reported steps (-want +got):\n%s", diff)
 	}
