@@ -266,6 +266,36 @@ func TestTheKeyIsAddedOnlyIfTold(t *testing.T) {
 	e.compare(open(t, other))
 }
 
+// `slipway rekey --remove-old-keys` ends while a backup is written: its key would not open its database.
+func TestAKeyThatIsReplacedDuringABackup(t *testing.T) {
+	e := newEnv(t, false)
+	in := e.installation() // has read the key file
+	id, err := seal.AddKey(e.key, "", nil)
+	must.Succeed(t, err)
+	_, err = seal.KeepKey(e.key, id)
+	must.Succeed(t, err)
+	dir := t.TempDir()
+	_, err = backup.Create(t.Context(), in, filepath.Join(dir, "file"), true, false)
+	wantError(t, err, "the key file was changed meanwhile: run the backup again")
+	wantEmpty(t, dir)
+}
+
+// The directory of the logs may have any name. A backup without logs that exist is an error.
+func TestABackupMissesNoLogs(t *testing.T) {
+	e := newEnv(t, false)
+	in := e.installation()
+	in.Logs = filepath.Join(e.dir, "logs[1]")
+	must.Succeed(t, os.Rename(filepath.Join(e.dir, "logs"), in.Logs))
+	result, err := backup.Create(t.Context(), in, filepath.Join(t.TempDir(), "file"), false, false)
+	must.Succeed(t, err)
+	if result.Logs() != 1 {
+		t.Errorf("logs: got %d, want 1", result.Logs())
+	}
+	in.Logs = e.key
+	_, err = backup.Create(t.Context(), in, filepath.Join(t.TempDir(), "file"), false, false)
+	wantError(t, err, e.key, "not a directory")
+}
+
 func TestABackupFileIsSecretAndNeverReplaced(t *testing.T) {
 	e := newEnv(t, false)
 	file := e.backUp(true)

@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
 )
 
 // An Installation locates the state of a gateway.
@@ -82,7 +83,7 @@ func create(ctx context.Context, in Installation, work string, withKey bool) (Re
 	if err := os.Remove(snapshot); err != nil {
 		return Result{}, err
 	}
-	if err := verify(ctx, in, archive, work, m); err != nil {
+	if err := verify(ctx, in, archive, work, check); err != nil {
 		return Result{}, fmt.Errorf("read the backup again: %w", err)
 	}
 	info, err := os.Stat(archive)
@@ -92,22 +93,34 @@ func create(ctx context.Context, in Installation, work string, withKey bool) (Re
 	return Result{Manifest: m, Size: info.Size(), Sealed: check.Sealed, Unreadable: check.Unreadable}, nil
 }
 
-// verify reads a new backup as a restore does.
-func verify(ctx context.Context, in Installation, archive, work string, want Manifest) error {
-	onlyDatabase := func(name string) bool { return name == databaseName }
-	got, err := extract(ctx, archive, work, onlyDatabase)
+// verify reads a new backup as a restore does. want is the check of the snapshot that it contains.
+func verify(ctx context.Context, in Installation, archive, work string, want store.SnapshotCheck) error {
+	needed := func(name string) bool { return name == databaseName || name == keyName }
+	m, err := extract(ctx, archive, work, needed)
 	if err != nil {
 		return err
 	}
-	check, err := checkDatabase(ctx, filepath.Join(work, databaseName), in.Store.Sealer, got)
+	sealer := in.Store.Sealer
+	if m.HasKey() { // `slipway rekey` may have replaced it since the snapshot
+		if sealer, err = seal.LoadOrCreate(filepath.Join(work, keyName), false); err != nil {
+			return err
+		}
+	}
+	got, err := checkDatabase(ctx, filepath.Join(work, databaseName), sealer, m)
+	if errors.Is(err, store.ErrWrongKey) || (err == nil && got.Sealed != want.Sealed) {
+		return errors.Join(errKeyChanged, err)
+	}
 	if err != nil {
 		return err
 	}
-	if !maps.Equal(check.Rows, want.Rows) {
-		return fmt.Errorf("rows of its database: got %v, want %v", check.Rows, want.Rows)
+	if !maps.Equal(got.Rows, want.Rows) {
+		return fmt.Errorf("rows of its database: got %v, want %v", got.Rows, want.Rows)
 	}
 	return nil
 }
+
+// errKeyChanged means that the key in a new backup does not open its database.
+var errKeyChanged = errors.New("the key file was changed meanwhile: run the backup again")
 
 // checkTarget refuses a name that cannot become a backup before any work.
 func checkTarget(file string, overwrite bool) error {

@@ -209,6 +209,9 @@ func (r *reader) readManifest() (Manifest, error) {
 // values.
 func checkDatabase(ctx context.Context, path string, sealer *seal.Sealer, m Manifest) (store.SnapshotCheck, error) {
 	check, err := store.CheckSnapshot(ctx, path, sealer)
+	if errors.Is(err, store.ErrDamaged) {
+		return check, fmt.Errorf("its database is damaged: use another backup: %w", err)
+	}
 	if err != nil {
 		return check, err
 	}

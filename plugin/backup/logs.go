@@ -39,20 +39,39 @@ func (w writer) addLogs(ctx context.Context, in Installation) error {
 	return nil
 }
 
-// logsIn lists the logs in a directory by their names in a backup.
+// logsIn lists the logs in a directory by their names in a backup. A directory that cannot be read is an error: the
+// backup would lack its logs.
 func logsIn(dir string) ([]string, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "*", "*.log"))
+	builds, err := readDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, path := range paths {
-		name := "logs/" + filepath.Base(filepath.Dir(path)) + "/" + filepath.Base(path)
-		if checkName(name) == nil { // the gateway reads no other files either
-			names = append(names, name)
+	for _, build := range builds {
+		if !build.IsDir() {
+			continue
+		}
+		files, err := readDir(filepath.Join(dir, build.Name()))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			name := "logs/" + build.Name() + "/" + file.Name()
+			if filepath.Ext(name) == ".log" && checkName(name) == nil { // the gateway reads no other files either
+				names = append(names, name)
+			}
 		}
 	}
 	return names, nil
+}
+
+// readDir lists a directory. One that does not exist is empty: no build has run, or it was removed meanwhile.
+func readDir(dir string) ([]fs.DirEntry, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return entries, err
 }
 
 // addStoredLogs adds the logs that the database stores.

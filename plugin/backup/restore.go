@@ -128,7 +128,7 @@ func (r *restore) chooseKey(ctx context.Context, database string) (*seal.Sealer,
 		return nil, err
 	}
 	if !missing {
-		if _, err = store.CheckSnapshot(ctx, database, existing); err == nil {
+		if _, err = checkDatabase(ctx, database, existing, r.result.Manifest); err == nil {
 			return existing, nil
 		}
 		if !errors.Is(err, store.ErrWrongKey) {

@@ -8,11 +8,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
 	"slipway/config/must"
 	"slipway/plugin/backup"
+	"slipway/plugin/store"
+	"slipway/plugin/store/seal"
 )
 
 // Files that people hand to restore by mistake are named, and change nothing.
@@ -107,6 +110,36 @@ func TestAnInterruptedBackupLeavesNothing(t *testing.T) {
 	_, err := backup.Create(ctx, e.installation(), filepath.Join(dir, "file"), false, false)
 	wantError(t, err, "context canceled")
 	wantEmpty(t, dir)
+}
+
+// However much space is left, a restore is complete or leaves nothing. The backup of PostgreSQL has no check indexes,
+// so the file of SQLite grows during the restore.
+func TestARestoreOnAnAlmostFullDisk(t *testing.T) {
+	e := newEnv(t, true)
+	_, err := e.store.Hold(t.Context(), "gateway/other", time.Hour)
+	must.Succeed(t, err)
+	file := e.backUp(true)
+	failed, complete := 0, 0
+	for size := 300 << 10; complete < 2; size += 24 << 10 {
+		o := target(t, file, false)
+		o.Data = fullDisk(t, size)
+		o.Key = filepath.Join(o.Data, "secret.key")
+		if _, err := backup.Restore(t.Context(), o); err != nil {
+			failed++
+			wantEmpty(t, o.Data)
+			continue
+		}
+		complete++
+		sealer, err := seal.LoadOrCreate(o.Key, false)
+		must.Succeed(t, err)
+		check, err := store.CheckSnapshot(t.Context(), filepath.Join(o.Data, "slipway.db"), sealer)
+		if err != nil || check.Rows["builds"] != 1 || check.Rows["leases"] != 0 {
+			t.Errorf("restore on %d bytes: got rows %v, error %v, want one build, no lease", size, check.Rows, err)
+		}
+	}
+	if failed == 0 {
+		t.Error("restores without space: got none, want some")
+	}
 }
 
 // The work of a backup and of a restore does not fit on a full disk.

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 
 	"slipway/plugin/store/seal"
 )
@@ -46,38 +45,25 @@ func (s *Store) openKeyCheck(ctx context.Context, q querier) error {
 	return nil
 }
 
-// explainWrongKey returns ErrDamaged if the key file decrypts other values than the key check, and
-// wrong otherwise.
+// explainWrongKey explains why the key check does not open, if the key file decrypts other values. After
+// an interrupted change of the key, an older copy of the key file does. Otherwise the key check is damaged.
 func (s *Store) explainWrongKey(ctx context.Context, columns map[string][]string, wrong error) error {
-	for _, c := range sealedColumns() {
-		if !slices.Contains(columns[c.table], c.column) { // the schema is older
-			continue
-		}
-		check := SealCheck{Values: map[byte]int{}}
-		if err := s.checkColumn(ctx, &check, c); err != nil {
-			return errors.Join(wrong, mapError(err))
-		}
-		if check.total() > len(check.Broken) {
-			return fmt.Errorf("%s does not open, but other secrets do: %w", keyCheckPlace, ErrDamaged)
-		}
+	check, err := s.openColumns(ctx, existingSealedColumns(columns))
+	switch {
+	case err != nil:
+		return errors.Join(wrong, err)
+	case check.total() == len(check.Broken):
+		return wrong
+	case errors.Is(wrong, seal.ErrUnknownKey):
+		const fix = "other secrets open, so put the line of this key back; if there never was such a line"
+		return fmt.Errorf("%w: %s, %w", wrong, fix, ErrDamaged)
 	}
-	return wrong
-}
-
-// total returns the number of values.
-func (c SealCheck) total() (n int) {
-	for _, values := range c.Values {
-		n += values
-	}
-	return n
+	return fmt.Errorf("%s does not open, but other secrets do: %w", keyCheckPlace, ErrDamaged)
 }
 
 // checkKeyIDs checks that the key file contains the key of each sealed value, without decrypting them.
 func (s *Store) checkKeyIDs(ctx context.Context, columns map[string][]string) error {
-	for _, c := range sealedColumns() {
-		if !slices.Contains(columns[c.table], c.column) { // the schema is older
-			continue
-		}
+	for _, c := range existingSealedColumns(columns) {
 		ids, err := queryAll(ctx, s.read, scanBytes, c.query(`DISTINCT substr(`+c.column+`, 1, 1)`))
 		if err != nil {
 			return fmt.Errorf("read %s.%s: %w", c.table, c.column, mapError(err))

@@ -139,10 +139,9 @@ func amcheck(ctx context.Context, q querier, schema string) (string, error) {
 // checkSchemaText compares the tables and indexes of a SQLite file with those that the migrations
 // create.
 func (d *database) checkSchemaText(ctx context.Context, q querier) error {
-	version := int64(0)
-	err := q.QueryRowContext(ctx, `SELECT MAX(version_id) FROM goose_db_version`).Scan(&version)
+	version, err := schemaOf(ctx, q)
 	if err != nil {
-		return fmt.Errorf("read the schema's version: %w: %w", err, ErrDamaged)
+		return fmt.Errorf("%w: %w", err, ErrDamaged)
 	}
 	fresh := &database{dialect: goose.DialectSQLite3}
 	if fresh.write, err = sql.Open("sqlite", ":memory:"); err != nil {

@@ -30,15 +30,30 @@ func (c SealCheck) Old() int {
 	return old
 }
 
+// total returns the number of values.
+func (c SealCheck) total() (n int) {
+	for _, values := range c.Values {
+		n += values
+	}
+	return n
+}
+
 // CheckSealed opens all sealed values. If all have the key that seals new values, no transaction
 // stores a value of another key later.
 func (s *Store) CheckSealed(ctx context.Context) (SealCheck, error) {
-	check := SealCheck{Values: map[byte]int{}}
-	var err error
-	if check.Key, err = s.SealingKey(ctx); err != nil {
+	key, err := s.SealingKey(ctx)
+	if err != nil {
 		return SealCheck{}, err
 	}
-	for _, c := range sealedColumns() {
+	check, err := s.openColumns(ctx, sealedColumns())
+	check.Key = key
+	return check, err
+}
+
+// openColumns opens the values of columns.
+func (s *Store) openColumns(ctx context.Context, columns []sealedColumn) (SealCheck, error) {
+	check := SealCheck{Values: map[byte]int{}}
+	for _, c := range columns {
 		if err := s.checkColumn(ctx, &check, c); err != nil {
 			return SealCheck{}, fmt.Errorf("check %s.%s: %w", c.table, c.column, mapError(err))
 		}

@@ -42,6 +42,13 @@ func sealedColumns() []sealedColumn {
 	}
 }
 
+// existingSealedColumns returns the columns of sealed values that a database has. An older schema lacks some.
+func existingSealedColumns(columns map[string][]string) []sealedColumn {
+	return slices.DeleteFunc(sealedColumns(), func(c sealedColumn) bool {
+		return !slices.Contains(columns[c.table], c.column)
+	})
+}
+
 // query selects an expression from the rows with a sealed value.
 func (c sealedColumn) query(expression string) string {
 	where := c.where

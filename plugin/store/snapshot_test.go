@@ -60,6 +60,28 @@ func TestSnapshotsMoveBetweenDatabases(t *testing.T) {
 	}
 }
 
+// A gateway of an older version uses the database: it could not start again with a newer schema.
+func TestARefusedLoadDoesNotMigrate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snapshot.db")
+	must.Succeed(t, store.WriteSnapshot(t.Context(), filled(t, "SQLite"), path))
+	must.Succeed(t, store.PrepareSnapshot(t.Context(), path, storedKey(t), time.UnixMilli(5000)))
+	o := filled(t, "PostgreSQL")
+	db, err := sql.Open("pgx", o.Postgres.Reveal())
+	must.Succeed(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	execute(t, db, fmt.Sprintf(`INSERT INTO leases (name, holder, until) VALUES ('gateway/old', 'old', %d)`,
+		time.Now().Add(time.Hour).UnixMilli()))
+	err = store.LoadPostgres(t.Context(), o.Postgres, path, slices.Values([]store.LogFile(nil)))
+	if err == nil || !strings.Contains(err.Error(), "gateways use this database") {
+		t.Errorf("load: got error %v, want the running gateway", err)
+	}
+	var version int
+	must.Succeed(t, db.QueryRowContext(t.Context(), `SELECT MAX(version_id) FROM goose_db_version`).Scan(&version))
+	if version != firstStored {
+		t.Errorf("schema after a refused load: got version %d, want %d", version, firstStored)
+	}
+}
+
 // filled returns a database of version 5 with rows in every table.
 func filled(t *testing.T, kind string) store.Options {
 	t.Helper()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pressly/goose/v3"
+
 	"slipway/plugin/store/seal"
 )
 
@@ -27,8 +29,12 @@ func CheckSnapshot(ctx context.Context, path string, sealer *seal.Sealer) (Snaps
 		return SnapshotCheck{}, err
 	}
 	defer func() { _ = db.Close() }() // it was only read
+	d := &database{dialect: goose.DialectSQLite3, read: db}
 	var c SnapshotCheck
-	if err := checkPages(ctx, db); err != nil {
+	if err := pragmaCheck(ctx, db, "integrity_check"); err != nil {
+		return c, err
+	}
+	if _, err := d.checkForeignKeys(ctx, db); err != nil {
 		return c, err
 	}
 	if c.Schema, err = schemaOf(ctx, db); err != nil {
@@ -43,67 +49,33 @@ func CheckSnapshot(ctx context.Context, path string, sealer *seal.Sealer) (Snaps
 		return c, err
 	}
 	if sealer != nil {
-		err = c.openSealed(ctx, db, sealer)
+		err = c.openSealed(ctx, &Store{database: d, sealer: sealer})
 	}
 	return c, err
 }
 
 // openSealed opens all sealed values of a database, which may have an older schema.
-func (c *SnapshotCheck) openSealed(ctx context.Context, db *sql.DB, sealer *seal.Sealer) error {
-	var keyCheck []byte
-	err := db.QueryRowContext(ctx, `SELECT value FROM instance WHERE name = 'key_check'`).Scan(&keyCheck)
+func (c *SnapshotCheck) openSealed(ctx context.Context, s *Store) error {
+	if err := s.openKeyCheck(ctx, s.read); err != nil {
+		return err
+	}
+	columns, err := s.columnsOf(ctx, s.read)
 	if err != nil {
-		return fmt.Errorf("read the key check: %w", mapError(err))
+		return err
 	}
-	if _, err := sealer.Open(keyCheckPlace, keyCheck); err != nil {
-		return errWrongKey(err)
-	}
-	s := &Store{database: &database{read: db}, sealer: sealer}
-	check := SealCheck{Values: map[byte]int{}}
-	for _, column := range sealedColumns() {
-		var exists bool
-		err := db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pragma_table_info($1) WHERE name = $2)`,
-			column.table, column.column).Scan(&exists)
-		if err == nil && exists {
-			err = s.checkColumn(ctx, &check, column)
-		}
-		if err != nil {
-			return fmt.Errorf("check %s.%s: %w", column.table, column.column, err)
-		}
-	}
-	for _, n := range check.Values {
-		c.Sealed += n
+	check, err := s.openColumns(ctx, existingSealedColumns(columns))
+	if err != nil {
+		return err
 	}
 	for _, broken := range check.Broken {
 		c.Unreadable = append(c.Unreadable, broken.Place)
 	}
-	c.Sealed -= len(c.Unreadable)
+	c.Sealed = check.total() - len(check.Broken)
 	return nil
 }
-
-func errWrongKey(cause error) error { return fmt.Errorf("%w: %w", ErrWrongKey, cause) }
 
 func openSnapshot(path string) (*sql.DB, error) {
 	return sql.Open("sqlite", dsn(path, "query_only(1)"))
-}
-
-// checkPages runs SQLite's own checks of a file.
-func checkPages(ctx context.Context, db *sql.DB) error {
-	faults, err := queryAll(ctx, db, scanID, `PRAGMA integrity_check(5)`)
-	if err != nil {
-		return fmt.Errorf("check the database: %w", err)
-	}
-	if len(faults) != 1 || faults[0] != "ok" {
-		return fmt.Errorf("the database is damaged: %v", faults)
-	}
-	orphans, err := queryAll(ctx, db, scanID, `SELECT "table" FROM pragma_foreign_key_check LIMIT 5`)
-	if err != nil {
-		return fmt.Errorf("check the database: %w", err)
-	}
-	if len(orphans) > 0 {
-		return fmt.Errorf("the database is damaged: rows of %v refer to rows that do not exist", orphans)
-	}
-	return nil
 }
 
 func countRows(ctx context.Context, db *sql.DB) (map[string]int64, error) {
@@ -128,7 +100,7 @@ const buildNumberGap = 1000
 
 // PrepareSnapshot makes the file of a snapshot ready to be used by a gateway. It migrates the schema, and removes what
 // holds only for the time of the backup: sessions, started sign-ins and leases. It stores now as the time of the
-// restore (RestoredBuild).
+// restore (AfterRestore). The file is complete without its log (slipway.db-wal).
 func PrepareSnapshot(ctx context.Context, path string, sealer *seal.Sealer, now time.Time) (err error) {
 	s, err := Open(ctx, Options{Path: path, Sealer: sealer})
 	if err != nil {
@@ -139,6 +111,14 @@ func PrepareSnapshot(ctx context.Context, path string, sealer *seal.Sealer, now 
 			err = closed
 		}
 	}()
+	if err := s.clearBackupTime(ctx, now); err != nil {
+		return err
+	}
+	return s.checkpoint(ctx)
+}
+
+// clearBackupTime is the change of PrepareSnapshot.
+func (s *Store) clearBackupTime(ctx context.Context, now time.Time) error {
 	return s.tx(ctx, "prepare the restored database", func(tx *sql.Tx) error {
 		for _, statement := range []string{
 			`DELETE FROM sessions`, // a session that was ended since the backup must not live again

@@ -24,29 +24,17 @@ type LogFile struct {
 	Own     int64
 }
 
-// HasInstallation reports whether a gateway has used the database of the options.
+// HasInstallation reports whether a restore would replace something: a SQLite file, whatever it contains, or an
+// installation in PostgreSQL.
 func HasInstallation(ctx context.Context, o Options) (bool, error) {
-	if o.Postgres.IsZero() {
-		_, err := os.Stat(o.Path)
-		if errors.Is(err, os.ErrNotExist) {
-			return false, nil
-		}
-		return err == nil, err
+	if !o.Postgres.IsZero() {
+		return Installed(ctx, o)
 	}
-	db, err := openBulk(o.Postgres)
-	if err != nil {
-		return false, err
+	_, err := os.Stat(o.Path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
 	}
-	defer func() { _ = db.Close() }() // it was only read
-	var used bool
-	err = db.QueryRowContext(ctx, `SELECT to_regclass('instance') IS NOT NULL`).Scan(&used)
-	if err == nil && used {
-		err = db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM instance)`).Scan(&used)
-	}
-	if err != nil {
-		return false, fmt.Errorf("read database PostgreSQL: %w", err)
-	}
-	return used, nil
+	return err == nil, err
 }
 
 // LoadPostgres replaces all rows of a PostgreSQL database by those of a prepared snapshot, and its logs by files. It
@@ -60,18 +48,6 @@ func LoadPostgres(ctx context.Context, address secret.Secret, path string, logs 
 }
 
 func loadPostgres(ctx context.Context, address secret.Secret, path string, logs iter.Seq[LogFile]) error {
-	d, err := openPostgres(address)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(d.migrate(ctx), d.close()); err != nil {
-		return err
-	}
-	from, err := openSnapshot(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = from.Close() }() // it was only read
 	c, err := bulkConfig(address)
 	if err != nil {
 		return err
@@ -80,7 +56,15 @@ func loadPostgres(ctx context.Context, address secret.Secret, path string, logs 
 	if err != nil {
 		return err
 	}
-	defer func() { _ = to.Close(context.WithoutCancel(ctx)) }() // the transaction has ended
+	defer func() { _ = to.Close(context.WithoutCancel(ctx)) }() // its transactions have ended
+	if err := migrateUnused(ctx, to, address); err != nil {
+		return err
+	}
+	from, err := openSnapshot(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }() // it was only read
 	tx, err := to.Begin(ctx)
 	if err != nil {
 		return err
@@ -100,6 +84,24 @@ func loadPostgres(ctx context.Context, address secret.Secret, path string, logs 
 	return tx.Commit(ctx)
 }
 
+// migrateUnused migrates the schema, unless a gateway uses the database: one of an older version could not start again.
+func migrateUnused(ctx context.Context, conn *pgx.Conn, address secret.Secret) error {
+	var hasLeases bool
+	if err := conn.QueryRow(ctx, `SELECT to_regclass('leases') IS NOT NULL`).Scan(&hasLeases); err != nil {
+		return err
+	}
+	if hasLeases {
+		if err := findGateways(ctx, conn); err != nil {
+			return err
+		}
+	}
+	d, err := openPostgres(address)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.migrate(ctx), d.close())
+}
+
 // checkNoGateway returns an error if a gateway holds its lease. It takes the writers' lock, so that none writes until
 // the transaction ends.
 func checkNoGateway(ctx context.Context, tx pgx.Tx) error {
@@ -107,8 +109,15 @@ func checkNoGateway(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return fmt.Errorf("wait for other writers: %w", err)
 	}
+	return findGateways(ctx, tx)
+}
+
+// findGateways returns an error if a gateway holds its lease.
+func findGateways(ctx context.Context, q interface {
+	QueryRow(ctx context.Context, query string, args ...any) pgx.Row
+}) error {
 	var gateways int
-	err = tx.QueryRow(ctx, `SELECT COUNT(*) FROM leases WHERE name LIKE 'gateway/%'
+	err := q.QueryRow(ctx, `SELECT COUNT(*) FROM leases WHERE name LIKE 'gateway/%'
 		AND until > (extract(epoch FROM clock_timestamp()) * 1000)::int8`).Scan(&gateways)
 	if err != nil {
 		return fmt.Errorf("find running gateways: %w", err)

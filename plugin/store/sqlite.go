@@ -96,6 +96,20 @@ func openSQLiteBeside(path string) (*database, error) {
 	return d, d.connectSQLite(path)
 }
 
+// checkpoint moves the changes of the log into the file. SQLite does it when the last connection is closed too, but
+// then it ignores errors: on a full disk, the file would be incomplete without its log.
+func (d *database) checkpoint(ctx context.Context) error {
+	var busy, pages, moved int
+	err := d.write.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &pages, &moved)
+	if err == nil && busy != 0 {
+		err = errors.New("another process uses the file")
+	}
+	if err != nil {
+		return fmt.Errorf("move the log into the database: %w", err)
+	}
+	return nil
+}
+
 // keepReader opens a connection that reads, and keeps it until close. If a writer is closed because of an
 // I/O error, it must not be the last connection: SQLite would then sync the same descriptors, and delete
 // its log.
