@@ -206,8 +206,7 @@ func TestManyDeletionsAreConfirmedOneByOne(t *testing.T) {
 	}
 }
 
-// A hundred single refs are requested by one poll, and the others by the next one, soon after. The time of the poll
-// is that of the last one.
+// A hundred single refs are requested by one poll, and the others by the next one, whose time is stored.
 func TestManyNewRefsAreConfirmedByFurtherPolls(t *testing.T) {
 	w := newEnv(t)
 	polledAt := func() time.Time {
