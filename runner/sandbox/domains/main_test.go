@@ -93,6 +93,14 @@ func newSupervisor(t *testing.T, change func(*domains.Options)) (*domains.Superv
 	if change != nil {
 		change(&o)
 	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		for _, e := range hook.AllEntries() {
+			t.Logf("supervisor: %s %v", e.Message, e.Data)
+		}
+	})
 	s := domains.New(o)
 	t.Cleanup(s.Close)
 	return s, hook
