@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -162,7 +163,7 @@ func UnmountKept(file, dir string) error {
 	if err := syncDisk(dir); err != nil { // another mount may keep the file system in use
 		return fmt.Errorf("write a disk to its file: %w", err)
 	}
-	if err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW); err != nil {
+	if err := unmount(dir); err != nil {
 		return fmt.Errorf("unmount a disk: %w", err)
 	}
 	f, err := os.OpenFile(file, os.O_RDWR, 0)
@@ -191,4 +192,22 @@ func Read(dir string) (Usage, error) {
 		return Usage{}, fmt.Errorf("read the usage of a disk: %w", err)
 	}
 	return usageOf(s), nil
+}
+
+// busyTime is how long a disk may stay in use after the end of BuildKit.
+const busyTime = 2 * time.Second
+
+// unmount unmounts a disk. If it is in use, it tries again for busyTime: BuildKit's goroutines close their last files
+// after its own end, and containerd's check for fs-verity leaves a file to the garbage collector.
+// Source: https://github.com/containerd/containerd/blob/v2.4.2/internal/fsverity/fsverity_linux.go (Enable)
+func unmount(dir string) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(busyTime); ; <-tick.C {
+		err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW)
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return err
+		}
+		runtime.GC()
+	}
 }

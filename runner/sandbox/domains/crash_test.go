@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -77,6 +78,11 @@ func (e *crashEnv) build(t *testing.T) (cached bool) {
 	}()
 	must.Get[*client.SolveResponse](t)(c.Solve(t.Context(), definition, client.SolveOpt{}, status))
 	<-done
+	// BuildKit releases the result of a build after its answer.
+	must.Eventually(t, "the builder has released the result", func() bool {
+		records := must.Get[[]*client.UsageInfo](t)(c.DiskUsage(t.Context()))
+		return !slices.ContainsFunc(records, func(r *client.UsageInfo) bool { return r.InUse })
+	})
 	return cached
 }
 
@@ -151,7 +157,7 @@ func TestACacheIsUsedOnlyIfItIsComplete(t *testing.T) {
 				if test.deleted == "" {
 					return
 				}
-				e.kill(t)
+				kill(t, e)
 				if !e.build(t) { // it is not deleted again and again
 					t.Error("build after that: got none cached, want all")
 				}
