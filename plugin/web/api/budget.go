@@ -48,6 +48,9 @@ func (b *budget) read(r io.Reader, client string, interrupt func()) (reader io.R
 	m := &metered{from: r, budget: b, client: client, interrupt: interrupt, began: time.Now()}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.held == nil {
+		b.held = map[string][2]int64{}
+	}
 	m.place = b.incomplete.PushBack(m)
 	return m, func() {
 		b.mu.Lock()
@@ -109,9 +112,6 @@ func (b *budget) victim(m *metered, part int) (victim *metered) {
 
 // add counts bytes of an incomplete delivery.
 func (b *budget) add(m *metered, n [2]int64) {
-	if b.held == nil {
-		b.held = map[string][2]int64{}
-	}
 	ofClient := b.held[m.client]
 	for part := range n {
 		b.left[part] -= n[part]

@@ -6,6 +6,16 @@ import (
 	"testing"
 )
 
+// I4: the first delivery of a gateway can be one that is rejected before its body is read.
+func TestI4ADeliveryOverTheLimitCanBeTheFirst(t *testing.T) {
+	e := newEnv(t)
+	for i := range 2 {
+		if w := e.post("/hooks/bitbucket/h1", make([]byte, 11<<20), ""); w.Code != http.StatusRequestEntityTooLarge {
+			t.Errorf("delivery %d: got status %d, want 413", i+1, w.Code)
+		}
+	}
+}
+
 // I4: large concurrent deliveries, which anybody can send, cannot fill the memory. Deliveries over the
 // limit are rejected with 503. Small ones and later ones are accepted.
 func TestI4ConcurrentDeliveriesShareALimit(t *testing.T) {
