@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxLine is the longest line of output that is passed on, in bytes. After a longer line, the rest
@@ -139,17 +141,15 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 func (p *Process) Signal(signal syscall.Signal) { _ = p.cmd.Process.Signal(signal) }
 
 // Ended returns a channel that is closed when the process has ended and its last line was passed to
-// Options.Line.
+// Options.Line. Children of the process that have its output delay that.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Running reports whether the process has not ended yet.
+// Running reports whether the process itself runs. It is false as soon as the process has ended, even if nobody has
+// waited for it, and even if its children still run and Ended is still open.
 func (p *Process) Running() bool {
-	select {
-	case <-p.ended:
-		return false
-	default:
-		return true
-	}
+	var end unix.Siginfo
+	err := unix.Waitid(unix.P_PID, p.PID(), &end, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && end.Signo == 0
 }
 
 // Wait waits for the end of the process and returns the result of exec.Cmd.Wait: nil for exit code 0,

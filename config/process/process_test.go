@@ -145,6 +145,42 @@ func TestStopSendsSIGTERMAndThenKillsTheGroup(t *testing.T) {
 	})
 }
 
+// A child that keeps the output open does not make its killed parent run on.
+func TestRunningIsAboutTheProcessItself(t *testing.T) {
+	children := make(chan int, 1)
+	p, err := process.Start(shell("sleep 1000 & echo $!; wait"), process.Options{Line: func(line string) {
+		pid, err := strconv.Atoi(line)
+		if err != nil {
+			t.Error(err)
+		}
+		children <- pid
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := <-children
+	if !p.Running() {
+		t.Error("before the end: got that it does not run, want that it runs")
+	}
+	p.Signal(syscall.SIGKILL)
+	waitGone(t, p.PID())
+	if p.Running() {
+		t.Error("after the end: got that it runs, want that it does not")
+	}
+	select {
+	case <-p.Ended():
+		t.Error("Ended: got it closed while a child has the output, want it open")
+	default:
+	}
+	if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	<-p.Ended()
+	if p.Running() {
+		t.Error("after Ended: got that it runs, want that it does not")
+	}
+}
+
 func TestEndSendsTheSignal(t *testing.T) {
 	c, err := process.Start(exec.Command("sleep", "1000"), process.Options{})
 	if err != nil {

@@ -226,5 +226,6 @@ func (s *Supervisor) isServing(ctx context.Context, d *domain, c *child) bool {
 	}
 	defer func() { _ = conn.Close() }()
 	_, err = grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
-	return err == nil
+	// The server of a killed builder lives a little longer than the builder's process, and may have answered.
+	return err == nil && c.Running()
 }

@@ -157,7 +157,7 @@ func TestACacheIsUsedOnlyIfItIsComplete(t *testing.T) {
 				if test.deleted == "" {
 					return
 				}
-				kill(t, e)
+				e.kill(t)        // the same supervisor starts the next builder
 				if !e.build(t) { // it is not deleted again and again
 					t.Error("build after that: got none cached, want all")
 				}

@@ -112,6 +112,9 @@ func (s *Supervisor) ensure(ctx context.Context, d *domain) error {
 		if ctx.Err() != nil { // the check was canceled, so its result does not count
 			return context.Cause(ctx)
 		}
+		if child.Running() {
+			s.o.Log.WithField("domain", d.id).Warnf("a builder did not answer within %s and is stopped", pingTimeout)
+		}
 		child.Stop(stopTimeout)
 		s.forget(d, child)
 	}
