@@ -98,6 +98,9 @@ func createBackup(ctx context.Context, out output, environ []string, file string
 		return err
 	}
 	result, err := backup.Create(ctx, in, file, withKey, force)
+	for _, note := range result.Notes {
+		fmt.Fprintln(out.notes, note)
+	}
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,12 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(storetest.RunBesidePostgres(m)) }
+func TestMain(m *testing.M) {
+	if data := os.Getenv(killedVariable); data != "" {
+		createUntilKilled(data)
+	}
+	os.Exit(storetest.RunBesidePostgres(m))
+}
 
 // An env is the data directory of a gateway that runs, with one build and its log.
 type env struct {

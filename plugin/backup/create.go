@@ -38,27 +38,32 @@ type Result struct {
 	// Unreadable are the places of the sealed values that the key does not open, e.g. "accounts/access_token/a". They
 	// were unreadable before.
 	Unreadable []string
+	// Notes has a line for each directory that a killed backup left beside the file, and that Create removed.
+	Notes []string
 }
 
 // Create writes a backup of an installation to a file with mode 0600, whether its gateway runs or not. It reads the
 // backup again before it gives it its name, so that a file with this name is complete. Without overwrite, it refuses
-// a name that exists. The directory of the file needs space for the database twice meanwhile.
+// a name that exists. The directory of the file needs space for the database twice meanwhile. Create first removes
+// what killed backups left there. A Result with an error has only Notes.
 func Create(ctx context.Context, in Installation, file string, withKey, overwrite bool) (Result, error) {
 	if err := checkTarget(file, overwrite); err != nil {
 		return Result{}, err
 	}
-	work, err := os.MkdirTemp(filepath.Dir(file), ".slipway-backup-") // mode 0700
+	notes := removeAbandoned(filepath.Dir(file), time.Now())
+	work, remove, err := makeWorkDir(filepath.Dir(file))
 	if err != nil {
-		return Result{}, fmt.Errorf("write %s: %w", file, err)
+		return Result{Notes: notes}, fmt.Errorf("write %s: %w", file, err)
 	}
-	defer func() { _ = os.RemoveAll(work) }()
+	defer remove()
 	result, err := create(ctx, in, work, withKey)
 	if err == nil {
 		err = publish(filepath.Join(work, archiveName), file, overwrite)
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("write %s: %w", file, err)
+		return Result{Notes: notes}, fmt.Errorf("write %s: %w", file, err)
 	}
+	result.Notes = notes
 	return result, nil
 }
 

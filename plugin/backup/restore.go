@@ -42,7 +42,10 @@ func Restore(ctx context.Context, o RestoreOptions) (Restored, error) {
 	if err := o.checkTarget(ctx); err != nil {
 		return Restored{}, err
 	}
-	staging, err := os.MkdirTemp(o.Data, ".restore-") // mode 0700
+	if err := removeStaging(o.Data); err != nil {
+		return Restored{}, fmt.Errorf("restore to %s: %w", o.Data, err)
+	}
+	staging, err := os.MkdirTemp(o.Data, stagingPrefix) // mode 0700
 	if err != nil {
 		return Restored{}, fmt.Errorf("restore to %s: %w", o.Data, err)
 	}
@@ -58,6 +61,9 @@ func Restore(ctx context.Context, o RestoreOptions) (Restored, error) {
 }
 
 func (o RestoreOptions) databasePath() string { return filepath.Join(o.Data, databaseName) }
+
+// stagingPrefix begins the name of the directory that a backup is extracted to.
+const stagingPrefix = ".restore-"
 
 // checkTarget refuses an installation that exists.
 func (o RestoreOptions) checkTarget(ctx context.Context) error {
