@@ -56,6 +56,20 @@ func TestF25FlippedBitsAreFoundOrHarmless(t *testing.T) {
 	t.Logf("flipped bits: %v", results)
 }
 
+// F25: a changed bit in the definition of the table of migrations is no error of the migrations.
+func TestF25ADamagedDefinitionIsFoundAtTheStart(t *testing.T) {
+	path := fullDatabase(t)
+	original := must.Get[[]byte](t)(os.ReadFile(path))
+	table := bytes.LastIndex(original, []byte(`tablegoose_db_versiongoose_db_version`))
+	column := bytes.Index(original[table:], []byte("TIMESTAMP"))
+	if table < 0 || column < 0 {
+		t.Fatalf("definition of the table: got no place for it, want one (%d, %d)", table, column)
+	}
+	if got := flip(t, original, table+column, 1, nil, ""); got != "found at start" {
+		t.Errorf("changed type of a column: got %s, want found at start", got)
+	}
+}
+
 // flip changes a bit in a copy of the database, and returns how it was found.
 func flip(t *testing.T, original []byte, at int, bit byte, tables []string, want string) string {
 	t.Helper()

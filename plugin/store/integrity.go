@@ -16,6 +16,8 @@ const (
 	// startCheckTime bounds the check of the content when a gateway starts. The check reads about 400 MB
 	// a second, so it completes for most databases. `slipway doctor --database` has no limit.
 	startCheckTime = 250 * time.Millisecond
+	// damageTime bounds the search for damage after an error, when the gateway does not start anyway.
+	damageTime = 5 * time.Second
 	// maxProblems is the maximum number of problems in one error.
 	maxProblems = 5
 )
@@ -41,9 +43,9 @@ func (s *Store) findDamage(ctx context.Context, err error) error {
 	if s.files == nil || s.read == nil || errors.Is(err, ErrDamaged) {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, startCheckTime)
+	limited, cancel := context.WithTimeout(ctx, damageTime)
 	defer cancel()
-	if damage := pragmaCheck(limited, s.read, "integrity_check"); errors.Is(damage, ErrDamaged) {
+	if _, damage := s.checkIntegrity(limited, s.read); errors.Is(damage, ErrDamaged) {
 		return fmt.Errorf("%w: %w", damage, err)
 	}
 	return err
