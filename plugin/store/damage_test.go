@@ -257,6 +257,21 @@ func TestDamageIsNamed(t *testing.T) {
 	}
 }
 
+// A changed definition is damage, also if SQLite rejects the statements of its own check.
+func TestAChangedFunctionOfAnIndexIsDamage(t *testing.T) {
+	path := fullDatabase(t)
+	content := must.Get[[]byte](t)(os.ReadFile(path))
+	damaged := bytes.ReplaceAll(content, []byte("COALESCE"), []byte("COALESGE")) // free pages have it, too
+	must.Succeed(t, os.WriteFile(path, damaged, 0o600))
+	s := must.Get[*store.Store](t)(
+		store.Open(t.Context(), store.Options{Path: path, Sealer: storedKey(t), Now: storetest.NewClock().Now}),
+	)
+	defer s.Close()
+	if _, err := s.CheckIntegrity(t.Context()); !errors.Is(err, store.ErrDamaged) {
+		t.Errorf("check: got error %v, want ErrDamaged", err)
+	}
+}
+
 // The checks of doctor pass on both databases, and find a row without its parent and a secret that does
 // not open.
 func TestChecksOfTheContent(t *testing.T) {

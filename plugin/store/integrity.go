@@ -38,14 +38,23 @@ func (s *Store) quickCheck(ctx context.Context) error {
 }
 
 // findDamage returns the damage that may be the cause of an error of Open: a changed byte can look like a
-// newer schema or another key. Without damage it returns err.
+// newer schema or another key, and a changed definition of a table like a database without that table.
+// Without damage it returns err.
 func (s *Store) findDamage(ctx context.Context, err error) error {
 	if s.files == nil || s.read == nil || errors.Is(err, ErrDamaged) {
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, damageTime)
 	defer cancel()
-	if _, damage := s.checkIntegrity(limited, s.read); errors.Is(damage, ErrDamaged) {
+	damage := pragmaCheck(limited, s.read, "integrity_check")
+	if !errors.Is(damage, ErrDamaged) {
+		version, versionErr := schemaOf(limited, s.read)
+		if versionErr != nil {
+			return err // a new database has no schema yet
+		}
+		damage = checkSchemaText(limited, s.read, version)
+	}
+	if errors.Is(damage, ErrDamaged) {
 		return fmt.Errorf("%w: %w", damage, err)
 	}
 	return err
@@ -112,10 +121,15 @@ func (s *Store) checkIntegrity(ctx context.Context, q querier) (string, error) {
 	if s.dialect == goose.DialectPostgres {
 		return checkPostgres(ctx, q)
 	}
-	if err := pragmaCheck(ctx, q, "integrity_check"); err != nil {
+	version, err := schemaOf(ctx, q)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", err, ErrDamaged)
+	}
+	// First the definitions: with a changed one, the other check can end in an error of its SQL.
+	if err := checkSchemaText(ctx, q, version); err != nil {
 		return "", err
 	}
-	if err := s.checkSchemaText(ctx, q); err != nil {
+	if err := pragmaCheck(ctx, q, "integrity_check"); err != nil {
 		return "", err
 	}
 	return "all pages and indexes of the file fit together", nil

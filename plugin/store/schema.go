@@ -136,13 +136,9 @@ func amcheck(ctx context.Context, q querier, schema string) (string, error) {
 	return fmt.Sprintf("; amcheck compared %d indexes with their tables", len(checked)), nil
 }
 
-// checkSchemaText compares the tables and indexes of a SQLite file with those that the migrations
-// create.
-func (d *database) checkSchemaText(ctx context.Context, q querier) error {
-	version, err := schemaOf(ctx, q)
-	if err != nil {
-		return fmt.Errorf("%w: %w", err, ErrDamaged)
-	}
+// checkSchemaText compares the tables and indexes of a SQLite file with those that the migrations up to a
+// version create.
+func checkSchemaText(ctx context.Context, q querier, version int64) (err error) {
 	fresh := &database{dialect: goose.DialectSQLite3}
 	if fresh.write, err = sql.Open("sqlite", ":memory:"); err != nil {
 		return err
