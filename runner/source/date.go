@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,9 @@ import (
 
 // dateTimeout bounds the time in which git reads one commit.
 const dateTimeout = 10 * time.Second
+
+// maxDate is longer than any number of seconds, in bytes.
+const maxDate = 64
 
 // AuthorDate returns the author date of the commit that is checked out in a directory. The directory may
 // belong to another user, as a CI's workspace does. git runs no program of its configuration and fetches
@@ -31,9 +33,8 @@ func AuthorDate(ctx context.Context, dir string) (time.Time, error) {
 		"GIT_NO_LAZY_FETCH=1",
 		"GIT_ALLOW_PROTOCOL=",
 	}
-	var failure head
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &failure
+	out, failure := &head{limit: maxDate}, &head{limit: maxOutput}
+	cmd.Stdout, cmd.Stderr = out, failure
 	if err := cmd.Run(); err != nil {
 		return time.Time{}, errors.Join(
 			fmt.Errorf("git log: %s: %w", strings.TrimSpace(failure.String()), err),
