@@ -89,6 +89,27 @@ func TestTheCheckDoesNotWaitForAChild(t *testing.T) {
 	}
 }
 
+// The output of the new program cannot fill the memory of this one.
+func TestTheCheckKeepsOnlyTheEndOfTheOutput(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "slipway")
+	body := "#!/bin/sh\nhead -c 64M /dev/zero | tr '\\0' '\\n'\necho the reason\nexit 3\n"
+	if err := os.WriteFile(script, []byte(body), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := &State{path: script, args: []string{"slipway", "gateway"}}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := s.check(t.Context())
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.HasSuffix(err.Error(), "exit status 3: the reason") {
+		t.Errorf("check: got error %v, want the end of the output", err)
+	}
+	// 64 MiB in one buffer need at least 128 MiB while it grows. Here they pass through one of 2 KB again and again.
+	if kept := int64(after.HeapSys) - int64(before.HeapSys); kept > 32<<20 {
+		t.Errorf("memory: got %d MiB more, want less than 32", kept>>20)
+	}
+}
+
 // A second upgrade may be requested before the program of the first one has started.
 func TestARequestDuringTheStartIsKept(t *testing.T) {
 	s, err := Inherit()

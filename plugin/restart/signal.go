@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"slipway/config/text"
 )
 
 // ErrRequested is the cause of the context that Watch returns if the new program is to be executed.
@@ -56,8 +57,8 @@ func (s *State) check(ctx context.Context) error {
 	//nolint:gosec // our own program, with our own arguments
 	cmd := exec.CommandContext(ctx, s.path, append(s.args[1:len(s.args):len(s.args)], "--check")...)
 	cmd.Env = s.environ
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
+	output := &text.LastLines{Limit: maxOutput} // the program may print without end until the timeout
+	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = outputDelay
 	err := cmd.Run()
@@ -65,12 +66,10 @@ func (s *State) check(ctx context.Context) error {
 		err = fmt.Errorf("no result within %s", checkTimeout)
 	}
 	if err != nil {
-		return fmt.Errorf("check %s: %w: %s", s.path, err, strings.TrimSpace(lastBytes(output.String())))
+		return fmt.Errorf("check %s: %w: %s", s.path, err, bytes.TrimSpace(output.Bytes()))
 	}
 	return nil
 }
 
 // maxOutput is the length of the output in an error, in bytes.
 const maxOutput = 2000
-
-func lastBytes(text string) string { return text[max(0, len(text)-maxOutput):] }
