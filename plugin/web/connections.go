@@ -161,11 +161,21 @@ func (c *limitedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write writes a part of a response. A client that does not read it may lose its place.
+// slowWrite is the duration of one Write from which a client counts as slow until the end of the response.
+const slowWrite = 100 * time.Millisecond
+
+// Write writes a part of a response. A client that does not read it may lose its place. So may one that reads a little
+// at a time: after a slow Write, the phase goes on.
 func (c *limitedConn) Write(p []byte) (int, error) {
-	c.table.moveFrom(c, phaseServed, phaseWrite)
-	defer c.table.moveFrom(c, phaseWrite, phaseServed)
-	return c.Conn.Write(p)
+	began := c.table.now()
+	if moved := c.table.moveFrom(c, phaseServed, phaseWrite); !moved {
+		return c.Conn.Write(p)
+	}
+	n, err := c.Conn.Write(p)
+	if c.table.now().Sub(began) < slowWrite {
+		c.table.moveFrom(c, phaseWrite, phaseServed)
+	}
+	return n, err
 }
 
 // Close closes the connection and frees its place for another one.

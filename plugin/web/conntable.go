@@ -16,7 +16,7 @@ const (
 	phaseIdle   connPhase = iota // without a request, also a new connection
 	phaseHeader                  // a part of the header has arrived, or the response is being flushed
 	phaseBody                    // the handler runs, and a part of the body is missing
-	phaseWrite                   // the handler waits until the client reads the response
+	phaseWrite                   // the client reads the response slowly, or not at all
 	phaseServed                  // the handler runs, and the request is complete
 	phases
 )
@@ -179,13 +179,15 @@ func (t *connTable) move(c *limitedConn, to connPhase) {
 	t.change(c, to)
 }
 
-// moveFrom is like move for a connection that is in the phase from, and does nothing for others.
-func (t *connTable) moveFrom(c *limitedConn, from, to connPhase) {
+// moveFrom is like move for a connection that is in the phase from. For others, it does nothing and returns false.
+func (t *connTable) moveFrom(c *limitedConn, from, to connPhase) (moved bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.phase == from {
-		t.change(c, to)
+	if c.phase != from {
+		return false
 	}
+	t.change(c, to)
+	return true
 }
 
 func (t *connTable) change(c *limitedConn, to connPhase) {

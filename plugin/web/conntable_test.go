@@ -135,6 +135,42 @@ func TestAConnectionKeepsItsPlaceForAWhile(t *testing.T) {
 	}
 }
 
+// A client that reads a response a little at a time keeps its place only until another client needs it. A fast one
+// keeps it.
+func TestAClientThatReadsSlowlyLosesItsPlace(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		write time.Duration // of each part of the response
+		want  string        // closed connections
+	}{
+		{"slow", slowWrite, "A1"},
+		{"fast", slowWrite - 1, "B1"},
+	} {
+		e := newTableEnv(connLimits{total: 2, waiting: 2, each: 2})
+		e.do("A1 served, A2 served")
+		slow := e.names["A1"]
+		slow.Conn = slowConn{slow.Conn, func() { e.at = e.at.Add(c.write) }}
+		for range 20 {
+			_ = must.Get[int](t)(slow.Write(make([]byte, 100)))
+		}
+		e.do("B1 idle")
+		if got := strings.Join(e.closed, " "); got != c.want {
+			t.Errorf("a %s client: got closed connections %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// A slowConn takes its time for each Write.
+type slowConn struct {
+	net.Conn
+	wait func()
+}
+
+func (c slowConn) Write(p []byte) (int, error) {
+	c.wait()
+	return len(p), nil
+}
+
 // The table is empty after all connections have closed, in any order.
 func TestTheTableForgetsClosedConnections(t *testing.T) {
 	e := newTableEnv(connLimits{total: 100, waiting: 100, each: 100})
