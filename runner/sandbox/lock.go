@@ -67,10 +67,15 @@ func readPID(file *os.File) int {
 	return pid
 }
 
+// writePID writes the ID of the owner of a lock, which only an error message needs. So a full disk, whose caches only
+// the owner may delete, is no error.
 func writePID(file *os.File, pid int) error {
 	if err := file.Truncate(0); err != nil {
 		return err
 	}
 	_, err := file.WriteAt([]byte(strconv.Itoa(pid)+"\n"), 0)
+	if errors.Is(err, unix.ENOSPC) {
+		err = file.Truncate(0)
+	}
 	return err
 }

@@ -100,8 +100,15 @@ func Begin(dir string, m Machine) error {
 }
 
 // Mark records that the directory is complete and belongs to this machine. Call it after everything in it is on the
-// disk.
-func Mark(dir string, m Machine) error { return write(dir, record{Machine: m}) }
+// disk. If the directory has such a record of an earlier boot, Mark keeps it, so it works on a full disk.
+func Mark(dir string, m Machine) error {
+	var old record
+	text, err := os.ReadFile(filepath.Join(dir, recordFile))
+	if err == nil && json.Unmarshal(text, &old) == nil && !old.Open && old.ID == m.ID && old.ID != "" {
+		m.Boot = old.Boot // the boot does not matter without an open state
+	}
+	return write(dir, record{Machine: m})
+}
 
 // write stores a record. A killed builder may have left the same one before its name was on the disk.
 func write(dir string, r record) error {

@@ -128,6 +128,22 @@ func TestOpenReplacesTheRecordOfACleanEnd(t *testing.T) {
 	}
 }
 
+// A full disk has no space for another record, so the next boot needs none.
+func TestMarkKeepsTheRecordOfAnEarlierBoot(t *testing.T) {
+	dir := t.TempDir()
+	must.Succeed(t, crashsafe.Mark(dir, here()))
+	before := must.Get[os.FileInfo](t)(os.Stat(filepath.Join(dir, "origin")))
+	must.Succeed(t, crashsafe.Mark(dir, crashsafe.Machine{Boot: "boot 2", ID: here().ID}))
+	if after := must.Get[os.FileInfo](t)(os.Stat(filepath.Join(dir, "origin"))); !os.SameFile(before, after) {
+		t.Error("record of the same machine: got a new one, want the old one")
+	}
+	other := crashsafe.Machine{Boot: "boot 2", ID: "machine 2"}
+	must.Succeed(t, crashsafe.Mark(dir, other))
+	if got := must.Get[string](t)(crashsafe.Check(dir, other)); got != "" {
+		t.Errorf("after Mark on another machine: got %q, want no reason", got)
+	}
+}
+
 func TestADiscardThatFailsIsAnError(t *testing.T) {
 	dir := leave(t, false)
 	must.Succeed(t, os.Remove(filepath.Join(dir, "runc-overlayfs", "metadata_v2.db")))

@@ -65,9 +65,9 @@ func allocate(f *os.File, o Options) error {
 	if err != nil {
 		return fmt.Errorf("make a disk: %w", err)
 	}
-	full := &SpaceError{Dir: o.Dir, Bytes: o.Bytes, Reserve: o.Reserve, Free: usageOf(s).FreeBytes}
-	missing := max(o.Bytes-file.Blocks*sectorBytes, 0)
-	if full.Free < missing+o.Reserve {
+	need := max(o.Bytes-file.Blocks*sectorBytes, 0) + o.Reserve
+	full := &SpaceError{Dir: o.Dir, Bytes: o.Bytes, Reserve: o.Reserve, Free: usageOf(s).FreeBytes, Need: need}
+	if full.Free < need {
 		return full
 	}
 	err = allocateBlocks(f, o)

@@ -14,6 +14,7 @@ type SpaceError struct {
 	Bytes   int64  // the value of Options.Bytes
 	Reserve int64  // the value of Options.Reserve
 	Free    int64  // free space on the file system of Dir, in bytes
+	Need    int64  // free space that the disk needs there, with the reserve, in bytes
 }
 
 // Smaller returns the size of a smaller disk that fits, in bytes: half of the available space, because the

@@ -183,10 +183,16 @@ func (s *Supervisor) recordSize(d *domain, bytes int64) {
 	if !changed {
 		return
 	}
+	s.storeRecord(d, bytes)
+	s.checkSpace()
+}
+
+// storeRecord stores the size of a domain's cache. An old or absent record only changes the order of deletions, so an
+// error, for example on a full disk, is logged.
+func (s *Supervisor) storeRecord(d *domain, bytes int64) {
 	if err := writeRecord(d.dir, record{Domain: d.id, Bytes: bytes}); err != nil {
 		s.o.Log.WithError(err).Warn("cannot store the size of a cache")
 	}
-	s.checkSpace()
 }
 
 // checkSpace lets tidy check the space soon.

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"slipway/config/size"
 	"slipway/runner/sandbox/crashsafe"
@@ -98,13 +95,10 @@ func (s *Supervisor) dropDamaged(d *domain) error {
 func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 	kept := disk.Kept{File: s.diskFile(d), Bytes: s.diskSize(d), Reserve: s.o.DiskReserve}
 	for {
-		if err := os.MkdirAll(filepath.Dir(kept.File), 0o700); err != nil {
-			return fmt.Errorf("make the directory of a domain's disk: %w", err)
+		err := s.beginState(d)
+		if err == nil {
+			err = kept.Allocate(ctx)
 		}
-		if err := crashsafe.Begin(filepath.Dir(kept.File), s.machine); err != nil {
-			return err
-		}
-		err := kept.Allocate(ctx)
 		var space *disk.SpaceError
 		switch {
 		case errors.Is(err, disk.ErrStale):
@@ -120,48 +114,29 @@ func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 	}
 }
 
-// checkReserve makes room for the builder of a watched domain, which would be killed with its first build
-// (watchReserve). It deletes other caches, and then the domain's own. It returns an error if that does not help:
-// other programs fill the disk.
-func (s *Supervisor) checkReserve(ctx context.Context, d *domain) error {
-	for {
-		free, _, err := s.o.DiskSpace(s.o.Dir)
-		switch {
-		case err != nil || free >= s.o.DiskReserve/reserveShare:
-			return err
-		case s.makeRoom(ctx):
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case exists(filepath.Join(d.dir, stateDir)):
-			if err := s.dropDomainState(d, "the machine has too little free space"); err != nil {
-				return err
-			}
-		default:
-			return fmt.Errorf("the disk of %s has %s free, and builds leave %s: free space there",
-				s.o.Dir, size.Format(free), size.Format(s.o.DiskReserve))
-		}
+// beginState makes the directory of a domain's state, and records that a builder uses it. On a full disk, even that
+// fails, so the error is a *disk.SpaceError then. The record must come before the disk (crashsafe.Begin).
+func (s *Supervisor) beginState(d *domain) error {
+	dir := filepath.Join(d.dir, stateDir)
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = crashsafe.Begin(dir, s.machine)
 	}
-}
-
-// relieve reacts to a disk that does not fit on the machine's, and returns the size to try next. It stops
-// idle builders, deletes other caches, makes the disk smaller, and waits for other builders, in this order.
-func (s *Supervisor) relieve(ctx context.Context, d *domain, e *disk.SpaceError) (int64, error) {
-	if s.makeRoom(ctx) {
-		return e.Bytes, nil
+	if err == nil {
+		return nil
 	}
-	if smaller := e.Smaller(s.o.MinDiskBytes); smaller > 0 {
-		s.o.Log.WithFields(logrus.Fields{
-			"domain": d.id, "disk": size.Format(smaller), "free": size.Format(e.Free),
-		}).Warnf("the disk of a cache is smaller than %s: free space on the disk of %s", size.Format(s.o.DiskBytes), s.o.Dir)
-		if exists(s.diskFile(d)) {
-			return smaller, s.dropDomainState(d, e.Error())
-		}
-		return smaller, nil
+	err = fmt.Errorf("make the directory of a domain's disk: %w", err)
+	if !errors.Is(err, syscall.ENOSPC) {
+		return err
 	}
-	if s.waitForOthers(ctx) {
-		return e.Bytes, nil
+	free, _, readErr := s.o.DiskSpace(s.o.Dir)
+	if readErr != nil || free > recordBytes {
+		return err // no inodes, for example
 	}
-	return 0, fmt.Errorf("%w (%s)", e, disk.KeptSetting)
+	return &disk.SpaceError{
+		Dir: s.o.Dir, Bytes: s.diskSize(d), Reserve: s.o.DiskReserve,
+		Free: free, Need: s.diskSize(d) + s.o.DiskReserve,
+	}
 }
 
 // diskSize returns the size of the disk for the next builder of a domain. A disk that was made smaller for
@@ -220,47 +195,6 @@ func (s *Supervisor) dropDomainState(d *domain, why string) error {
 		return fmt.Errorf("%s, because %s: delete %s by hand", err.Error(), why, state)
 	}
 	return nil
-}
-
-// makeRoom frees space of the machine for the disk of a builder: it stops an idle builder, or deletes the
-// least recently used cache. It returns false if there is neither, or if ctx ends.
-func (s *Supervisor) makeRoom(ctx context.Context) bool {
-	s.mu.Lock()
-	victim, changed := s.chooseVictim(), s.changed
-	s.mu.Unlock()
-	if victim == nil {
-		drops := planDrops(s.states(), space{limit: math.MaxInt64, floor: math.MaxInt64}, time.Now())
-		if len(drops) == 0 {
-			return false
-		}
-		drops[0].reason = "another builder needs space for its disk"
-		if s.dropState(drops[0]) {
-			return ctx.Err() == nil
-		}
-		// Its builder is being started, so wait.
-	} else {
-		s.askToStop(victim)
-	}
-	return waitChange(ctx, changed)
-}
-
-// waitForOthers waits until another builder may have ended. It returns false if none runs, or if ctx ends.
-func (s *Supervisor) waitForOthers(ctx context.Context) bool {
-	s.mu.Lock()
-	changed, others := s.changed, s.running > 1
-	s.mu.Unlock()
-	return others && waitChange(ctx, changed)
-}
-
-// waitChange waits for a change of a builder, or for a moment. It returns false if ctx ends first.
-func waitChange(ctx context.Context, changed <-chan struct{}) bool {
-	select {
-	case <-changed:
-	case <-time.After(admitPoll):
-	case <-ctx.Done():
-		return false
-	}
-	return true
 }
 
 // states returns the states of all domains.

@@ -172,7 +172,7 @@ func TestNoBuilderStartsOnADiskThatOthersFill(t *testing.T) {
 	free.Store(1 << 20)
 	for range 2 {
 		_, err := s.Address(t.Context(), "a")
-		if want := "has 1.049 MB free, and builds leave 1.074 GB: free space there"; err == nil ||
+		if want := "has 1.049 MB free, and builds leave 1.074 GB: caches use "; err == nil ||
 			!strings.Contains(err.Error(), want) {
 			t.Errorf("builder on a full machine: got error %v, want %q in it", err, want)
 		}

@@ -73,9 +73,6 @@ func openDomain(id, dir string, group int) (*domain, error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	if err := writeRecord(dir, record{Domain: id, Bytes: readState(dir).bytes}); err != nil {
-		return nil, errors.Join(err, listener.Close())
-	}
 	d := &domain{
 		id:       id,
 		dir:      dir,

@@ -21,13 +21,21 @@ type record struct {
 // domainDir matches the names of domains' directories.
 var domainDir = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// writeRecord stores the record of a domain.
+// writeRecord stores the record of a domain. On a full disk, it leaves the old one.
 func writeRecord(dir string, r record) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, recordFile), text, 0o600)
+	path := filepath.Join(dir, recordFile)
+	err = os.WriteFile(path+".new", text, 0o600)
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		_ = os.Remove(path + ".new") // the first error is the one to report
+	}
+	return err
 }
 
 // readState returns the state of a directory that an earlier supervisor left. Without a record, its size

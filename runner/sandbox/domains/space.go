@@ -35,31 +35,52 @@ type drop struct {
 	reason string
 }
 
-// planDrops returns the states to delete, the least recently used first, until the others fit. It keeps
-// states in use, and the most recently used state, because that state's builder keeps it below the
-// limit.
+// planDrops returns the states to delete, the least recently used first, until the others fit. If not even all
+// deletions would free enough of the disk, it deletes none for that: other files fill it.
 func planDrops(all []cacheState, s space, now time.Time) []drop {
-	all = slices.SortedFunc(slices.Values(all), func(a, b cacheState) int {
-		return cmp.Or(a.used.Compare(b.used), cmp.Compare(a.name, b.name))
-	})
 	total := s.shared
 	for _, state := range all {
 		total += state.bytes
 	}
+	candidates := droppable(all, now)
+	if s.isFilledByOthers(candidates) {
+		s.floor = 0
+	}
 	var drops []drop
-	for i, state := range all {
+	for _, state := range candidates {
 		reason := s.shortage(total)
 		if reason == "" {
 			break
-		}
-		if state.busy || i == len(all)-1 || now.Sub(state.used) < keepUsed {
-			continue
 		}
 		drops = append(drops, drop{name: state.name, reason: reason})
 		total -= state.bytes
 		s.free += state.bytes
 	}
 	return drops
+}
+
+// droppable returns the states that may be deleted, the least recently used first. It leaves out states in use, and
+// the most recently used state, because that state's builder keeps it below the limit.
+func droppable(all []cacheState, now time.Time) []cacheState {
+	all = slices.SortedFunc(slices.Values(all), func(a, b cacheState) int {
+		return cmp.Or(a.used.Compare(b.used), cmp.Compare(a.name, b.name))
+	})
+	var found []cacheState
+	for i, state := range all {
+		if !state.busy && i < len(all)-1 && now.Sub(state.used) >= keepUsed {
+			found = append(found, state)
+		}
+	}
+	return found
+}
+
+// isFilledByOthers reports whether the disk would have too little free space even without the states.
+func (s space) isFilledByOthers(states []cacheState) bool {
+	free := s.free
+	for _, state := range states {
+		free += state.bytes
+	}
+	return free < s.floor
 }
 
 // shortage returns the reason to delete a state, or "" if there is enough space.

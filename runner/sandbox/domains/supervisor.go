@@ -107,10 +107,12 @@ type Supervisor struct {
 	domains map[string]*domain    // open domains by id
 	running int                   // children that run or are being started
 	resting map[string]cacheState // states of earlier supervisors, by the name of the directory
-	changed chan struct{}         // closed and replaced when a child ends or its load changes
-	images  map[string]bool       // images with layers that builders had to unpack; false = to be unpacked for all
-	pooling chan struct{}         // holds a token if there may be an image to unpack
-	sized   chan struct{}         // holds a token if a size or the number of states has changed
+	changed chan struct{}         // closed and replaced when a child or a deletion ends, or a load changes
+	// deletions is the number of caches that are being deleted.
+	deletions int
+	images    map[string]bool // images with layers that builders had to unpack; false = to be unpacked for all
+	pooling   chan struct{}   // holds a token if there may be an image to unpack
+	sized     chan struct{}   // holds a token if a size or the number of states has changed
 }
 
 // New returns a Supervisor. It starts no process and opens no file.
@@ -156,7 +158,7 @@ func (s *Supervisor) Address(ctx context.Context, id string) (string, error) {
 	ctx, cancel := s.untilClose(ctx)
 	defer cancel()
 	for {
-		d, err := s.find(ctx, id)
+		d, err := s.findRoom(ctx, id)
 		if err == nil {
 			err = s.ensure(ctx, d)
 		}
@@ -238,6 +240,7 @@ func (s *Supervisor) find(ctx context.Context, id string) (*domain, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.storeRecord(d, readState(d.dir).bytes)
 	s.mu.Lock()
 	name := filepath.Base(d.dir)
 	d.bytes = s.resting[name].bytes

@@ -14,6 +14,7 @@ import (
 
 	"slipway/config/logline"
 	"slipway/config/process"
+	"slipway/config/size"
 	"slipway/runner/sandbox/domains/link"
 )
 
@@ -51,7 +52,7 @@ func (s *Supervisor) sweep() error {
 		case domainDir.MatchString(name):
 			s.resting[name] = readState(filepath.Join(s.o.Dir, name))
 		case strings.HasPrefix(name, deletedPrefix):
-			go s.remove(filepath.Join(s.o.Dir, name))
+			s.removeLater(filepath.Join(s.o.Dir, name))
 		case name == unpackDir:
 			if err := s.discard(name); err != nil {
 				return err
@@ -80,8 +81,14 @@ func isSharedCache(name string) bool {
 func (s *Supervisor) tidy() {
 	ticker := time.NewTicker(tidyInterval)
 	defer ticker.Stop()
+	warned := false
 	for {
-		for _, d := range s.planDrops() {
+		drops, others := s.planDrops()
+		if others != "" && !warned {
+			s.o.Log.Warn(others)
+		}
+		warned = others != ""
+		for _, d := range drops {
 			s.dropState(d)
 		}
 		select {
@@ -93,8 +100,10 @@ func (s *Supervisor) tidy() {
 	}
 }
 
-// planDrops returns the states to delete now.
-func (s *Supervisor) planDrops() []drop {
+// planDrops returns the states to delete now. others is a text for the log if other files fill the disk. It waits for
+// deletions that are under way, because they may free enough.
+func (s *Supervisor) planDrops() (drops []drop, others string) {
+	s.waitDeleted(s.ctx)
 	free, total, err := s.o.DiskSpace(s.o.Dir)
 	if err != nil {
 		s.o.Log.WithError(err).Warn("cannot read the free space of the caches' disk")
@@ -103,7 +112,19 @@ func (s *Supervisor) planDrops() []drop {
 	free += s.reserved() // builders release their reserved space when they end
 	floor := total / floorShare
 	shared := s.trimPool(free < floor)
-	return planDrops(s.states(), space{limit: s.o.CacheBytes, shared: shared, free: free, floor: floor}, time.Now())
+	limits := space{limit: s.o.CacheBytes, shared: shared, free: free, floor: floor}
+	all := s.states()
+	use := diskUse{free: free, total: total, caches: all}
+	if use.ofCaches() > 0 && limits.isFilledByOthers(all) {
+		others = fmt.Sprintf(
+			"the disk of %s has %s free, and %s should be free: %s, so no cache is deleted: free space there",
+			s.o.Dir,
+			size.Format(free),
+			size.Format(floor),
+			use,
+		)
+	}
+	return planDrops(all, limits, time.Now()), others
 }
 
 // dropState deletes a state, unless a client uses it meanwhile. It reports whether it deleted the state.
@@ -201,8 +222,17 @@ func (s *Supervisor) discardPath(path string) error {
 	if err := os.Rename(path, dir); err != nil {
 		return fmt.Errorf("delete a cache: %w", err)
 	}
-	go s.remove(dir)
+	s.removeLater(dir)
 	return nil
+}
+
+// removeLater deletes a directory in the background.
+func (s *Supervisor) removeLater(dir string) {
+	s.update(func() { s.deletions++ })
+	go func() {
+		defer s.update(func() { s.deletions-- })
+		s.remove(dir)
+	}()
 }
 
 // remove deletes a directory. A rootless builder's files belong to subordinate ids, so only a process

@@ -232,19 +232,26 @@ func logOf(hook *logrustest.Hook) string {
 
 // A builder that waits for space must not take all processor time while the only cache to delete belongs
 // to a builder that is being started.
-func TestMakeRoomWaitsForAStart(t *testing.T) {
-	s := New(Options{Dir: t.TempDir(), Log: discard.Logger()})
+func TestDropForWaitsForAStart(t *testing.T) {
+	s := New(Options{
+		Dir: t.TempDir(), Log: discard.Logger(),
+		DiskSpace: func(string) (int64, int64, error) { return 0, 1 << 30, nil },
+	})
 	defer s.Close()
 	for id, used := range map[string]time.Time{"old": time.Now().Add(-time.Hour), "new": time.Now()} {
 		d := must.Get[*domain](t)(openDomain(id, s.dirOf(id), 0))
 		d.used = used
 		s.domains[id] = d
+		must.Succeed(
+			t,
+			os.MkdirAll(filepath.Join(d.dir, stateDir, "content"), 0o700),
+		) // its size is what there is to free
 	}
 	old := s.domains["old"]
 	<-old.starting
 	defer func() { old.starting <- struct{}{} }()
 	began := time.Now()
-	if !s.makeRoom(t.Context()) {
+	if !s.dropFor(t.Context(), 1, "") {
 		t.Error("got no room, want another try")
 	}
 	if took := time.Since(began); took < admitPoll {

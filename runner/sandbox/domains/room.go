@@ -1,0 +1,194 @@
+package domains
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"slipway/config/size"
+	"slipway/runner/sandbox/disk"
+)
+
+// A builder that needs space gets it from the caches of other domains, the least recently used first. A cache is
+// deleted only if all deletions together free enough. If other files fill the disk, they would soon fill the freed
+// space, too, so the caches stay, and the error or the log names the size of both.
+
+// recordBytes is the space that the directory and the small files of a new domain need, in bytes.
+const recordBytes = 1 << 20
+
+// checkReserve makes room for the builder of a watched domain. A builder with less than 1/reserveShare of the reserve
+// would be killed with its first build (watchReserve), so it does not start. With more, it starts, and deletes
+// entries of its own cache before a build.
+func (s *Supervisor) checkReserve(ctx context.Context, d *domain) error {
+	for {
+		free, _, err := s.o.DiskSpace(s.o.Dir)
+		switch {
+		case err != nil || free >= s.o.DiskReserve:
+			return err
+		case s.dropFor(ctx, s.o.DiskReserve, "builds need free space"):
+			continue
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case free >= s.o.DiskReserve/reserveShare:
+			return nil
+		}
+		use := s.measureUse(ctx)
+		if use.free+use.ofCaches() < s.o.DiskReserve || !exists(filepath.Join(d.dir, stateDir)) {
+			return fmt.Errorf("the disk of %s has %s free, and builds leave %s: %s: free space there",
+				s.o.Dir, size.Format(free), size.Format(s.o.DiskReserve), use)
+		}
+		if err := s.dropDomainState(d, "the machine has too little free space"); err != nil {
+			return err
+		}
+	}
+}
+
+// relieve reacts to a disk that does not fit on the machine's, and returns the size to try next. It stops idle
+// builders, deletes other caches if the disk fits then, makes the disk smaller, and waits for other builders, in this
+// order.
+func (s *Supervisor) relieve(ctx context.Context, d *domain, e *disk.SpaceError) (int64, error) {
+	const reason = "another builder needs space for its disk"
+	if s.stopForRoom(ctx) || s.dropFor(ctx, e.Need, reason) {
+		return e.Bytes, nil
+	}
+	if smaller := e.Smaller(s.o.MinDiskBytes); smaller > 0 {
+		s.o.Log.WithFields(logrus.Fields{
+			"domain": d.id, "disk": size.Format(smaller), "free": size.Format(e.Free),
+		}).Warnf("the disk of a cache is smaller than %s: free space on the disk of %s", size.Format(s.o.DiskBytes), s.o.Dir)
+		if exists(s.diskFile(d)) {
+			return smaller, s.dropDomainState(d, e.Error())
+		}
+		return smaller, nil
+	}
+	if s.dropFor(ctx, min(e.Need, e.Reserve+s.o.MinDiskBytes), reason) || s.waitForOthers(ctx) {
+		return e.Bytes, nil
+	}
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	return 0, fmt.Errorf("%w (%s): %s", e, disk.KeptSetting, s.measureUse(ctx))
+}
+
+// findRoom is like find. If the disk has no space even for the files of a new domain, it deletes a cache.
+func (s *Supervisor) findRoom(ctx context.Context, id string) (*domain, error) {
+	for {
+		d, err := s.find(ctx, id)
+		if !errors.Is(err, syscall.ENOSPC) || !s.dropFor(ctx, recordBytes, "the disk is full") {
+			return d, err
+		}
+	}
+}
+
+// stopForRoom stops an idle builder, whose disk then takes less space. It returns false if there is none, or if ctx
+// ends.
+func (s *Supervisor) stopForRoom(ctx context.Context) bool {
+	s.mu.Lock()
+	victim, changed := s.chooseVictim(), s.changed
+	s.mu.Unlock()
+	if victim == nil {
+		return false
+	}
+	s.askToStop(victim)
+	return waitChange(ctx, changed)
+}
+
+// dropFor deletes a cache, if the disk has less than need bytes free and more deletions can change that. It first
+// waits for the deletions that are under way. It returns true if there may be more space now.
+func (s *Supervisor) dropFor(ctx context.Context, need int64, reason string) bool {
+	if waited := s.waitDeleted(ctx); waited || ctx.Err() != nil {
+		return ctx.Err() == nil
+	}
+	use := s.measureUse(ctx)
+	s.mu.Lock()
+	changed := s.changed
+	s.mu.Unlock()
+	drops := planDrops(use.caches, space{limit: math.MaxInt64, free: use.free, floor: need}, time.Now())
+	if len(drops) == 0 || ctx.Err() != nil {
+		return false
+	}
+	drops[0].reason = reason
+	if s.dropState(drops[0]) {
+		s.waitDeleted(ctx)
+		return ctx.Err() == nil
+	}
+	return waitChange(ctx, changed) // its builder is being started
+}
+
+// waitDeleted waits until no cache is being deleted, or until ctx ends. It reports whether it had to wait.
+func (s *Supervisor) waitDeleted(ctx context.Context) (waited bool) {
+	for {
+		s.mu.Lock()
+		deletions, changed := s.deletions, s.changed
+		s.mu.Unlock()
+		if deletions == 0 || ctx.Err() != nil {
+			return waited
+		}
+		waited = true
+		waitChange(ctx, changed)
+	}
+}
+
+// waitForOthers waits until another builder may have ended. It returns false if none runs, or if ctx ends.
+func (s *Supervisor) waitForOthers(ctx context.Context) bool {
+	s.mu.Lock()
+	changed, others := s.changed, s.running > 1
+	s.mu.Unlock()
+	return others && waitChange(ctx, changed)
+}
+
+// waitChange waits for a change of a builder, or for a moment. It returns false if ctx ends first.
+func waitChange(ctx context.Context, changed <-chan struct{}) bool {
+	select {
+	case <-changed:
+	case <-time.After(admitPoll):
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// A diskUse tells what uses the disk of all states.
+type diskUse struct {
+	free, total int64        // of the disk, in bytes
+	caches      []cacheState // with their sizes on the disk
+}
+
+// measureUse reads the sizes of all caches on the disk. The sizes that builders report can be old, and do not have
+// the space that the file of a disk takes.
+func (s *Supervisor) measureUse(ctx context.Context) (use diskUse) {
+	use.caches = s.states()
+	for i, c := range use.caches {
+		all := disk.Amount{Bytes: math.MaxInt64, Files: math.MaxInt64}
+		amount, err := disk.Measure(ctx, filepath.Join(s.o.Dir, c.name), all)
+		if err == nil {
+			use.caches[i].bytes = amount.Bytes
+		}
+	}
+	var err error
+	use.free, use.total, err = s.o.DiskSpace(s.o.Dir)
+	if err != nil {
+		s.o.Log.WithError(err).Warn("cannot read the free space of the caches' disk")
+	}
+	return use
+}
+
+// ofCaches returns the size of all caches, in bytes.
+func (u diskUse) ofCaches() (bytes int64) {
+	for _, c := range u.caches {
+		bytes += c.bytes
+	}
+	return bytes
+}
+
+// String returns for example "caches use 2 GB of it, and other files 18 GB".
+func (u diskUse) String() string {
+	caches := u.ofCaches()
+	return fmt.Sprintf("caches use %s of it, and other files %s",
+		size.Format(caches), size.Format(max(u.total-u.free-caches, 0)))
+}
