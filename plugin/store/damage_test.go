@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,8 +31,17 @@ func flips() int {
 	return 40
 }
 
+// harmlessColumns are the columns without a copy in an index. A changed bit in one loses no push and builds none twice.
+func harmlessColumns() map[string][]string {
+	return map[string][]string{
+		"counters": {"value"},           // ahead: numbers are skipped; behind: found by CheckRows
+		"leases":   {"holder", "until"}, // written again by its holder; a wrong holder's lease expires
+		"tasks":    {"error"},           // only shown
+	}
+}
+
 // F25: After one bit of a closed database changed, a gateway does not start, or `slipway doctor
-// --database` finds the damage, or all rows read as before.
+// --database` finds the damage, or all rows read as before, except for harmlessColumns.
 func TestF25FlippedBitsAreFoundOrHarmless(t *testing.T) {
 	path := fullDatabase(t)
 	original := must.Get[[]byte](t)(os.ReadFile(path))
@@ -146,19 +156,13 @@ func tablesAt(t *testing.T, path string) []string {
 	return tablesOf(t, db)
 }
 
-func tablesOf(t *testing.T, db *sql.DB) (names []string) {
+func tablesOf(t *testing.T, db *sql.DB) []string {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(),
-		`SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name`)
-	must.Succeed(t, err)
-	defer rows.Close()
-	for rows.Next() {
-		var name string
-		must.Succeed(t, rows.Scan(&name))
-		names = append(names, name)
-	}
-	must.Succeed(t, rows.Err())
-	return names
+	return texts(
+		t,
+		db,
+		`SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name`,
+	)
 }
 
 // dump returns all rows of all tables as text.
@@ -197,17 +201,25 @@ func dumpTable(ctx context.Context, w io.Writer, db *sql.DB, table string) error
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
+		for i, column := range columns {
+			if slices.Contains(harmlessColumns()[table], column) {
+				values[i] = nil
+			}
+		}
 		fmt.Fprintf(w, "%s %v %q\n", table, columns, values)
 	}
 	return rows.Err()
 }
 
-// The check index of each table has all columns, and no query uses it.
+// The check index of each table has all columns, except for harmlessColumns and those of tasks, and no query uses it.
 func TestCheckIndexesHaveAllColumns(t *testing.T) {
 	path := fullDatabase(t)
 	db := must.Get[*sql.DB](t)(sql.Open("sqlite", path))
 	defer db.Close()
 	for _, table := range tablesOf(t, db) {
+		if harmlessColumns()[table] != nil {
+			continue // TestColumnsWithoutACheckIndexHaveAnotherCopy
+		}
 		var columns, indexed int
 		must.Succeed(
 			t,
@@ -228,6 +240,30 @@ func TestCheckIndexesHaveAllColumns(t *testing.T) {
 		if strings.Contains(plan, "check_") {
 			t.Errorf("plan: got %q, want no check index", plan)
 		}
+	}
+}
+
+// Each column of a waiting or running task, except for its error, has a copy in an index, and so has each name of
+// another table without a check index. A counter that is behind is found, too.
+func TestColumnsWithoutACheckIndexHaveAnotherCopy(t *testing.T) {
+	path := fullDatabase(t)
+	db := openFile(t, path)
+	for table, harmless := range harmlessColumns() {
+		copies := texts(t, db, `SELECT c.name FROM pragma_index_list($1) i JOIN pragma_index_info(i.name) c`, table)
+		for _, column := range texts(t, db, `SELECT name FROM pragma_table_info($1)`, table) {
+			if slices.Contains(copies, column) == slices.Contains(harmless, column) {
+				t.Errorf("%s.%s: got it in %q, want it there unless it is harmless", table, column, copies)
+			}
+		}
+	}
+	s := must.Get[*store.Store](t)(store.OpenReadOnly(t.Context(), store.Options{Path: path, Sealer: storedKey(t)}))
+	defer s.Close()
+	for _, name := range []string{"tasks", "builds"} {
+		execute(t, db, `UPDATE counters SET value = value - 8 WHERE name = '`+name+`'`)
+		if _, err := s.CheckRows(t.Context()); !errors.Is(err, store.ErrDamaged) {
+			t.Errorf("counter of %s that is behind: got error %v, want ErrDamaged", name, err)
+		}
+		execute(t, db, `UPDATE counters SET value = value + 8 WHERE name = '`+name+`'`)
 	}
 }
 

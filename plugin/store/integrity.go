@@ -92,7 +92,8 @@ func (s *Store) CheckForeignKeys(ctx context.Context) (note string, err error) {
 }
 
 // CheckRows reads each value of each table, and unpacks the bodies of deliveries, which have a
-// checksum. A value that cannot be read is ErrDamaged.
+// checksum. It compares the counters with the numbers in use. A value that cannot be read and a counter that is behind
+// are ErrDamaged.
 func (s *Store) CheckRows(ctx context.Context) (note string, err error) {
 	return s.reading(ctx, s.checkRows)
 }
@@ -149,7 +150,22 @@ func (s *Store) checkRows(ctx context.Context, q querier) (string, error) {
 			problems = append(problems, fmt.Errorf("table %s: row %d: %w", table, n+1, markDamage(err)))
 		}
 	}
+	problems = append(problems, s.checkCounters(ctx, q))
 	return fmt.Sprintf("%d rows of %d tables can be read", total, len(tables)), errors.Join(problems...)
+}
+
+// checkCounters looks for counters that would give a number a second time.
+func (s *Store) checkCounters(ctx context.Context, q querier) error {
+	behind, err := queryAll(ctx, q, scanString, `SELECT name FROM counters
+		WHERE name = 'tasks' AND value < (SELECT COALESCE(MAX(id), 0) FROM tasks)
+		OR name = 'builds' AND value < (SELECT COALESCE(MAX(number), 0) FROM builds)`)
+	if err != nil {
+		return markDamage(err)
+	}
+	if len(behind) > 0 {
+		return fmt.Errorf("counters that are behind their rows: %s: %w", strings.Join(behind, ", "), ErrDamaged)
+	}
+	return nil
 }
 
 // checkTable reads the rows of a table until a value has not the type of its column. It returns the

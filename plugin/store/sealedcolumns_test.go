@@ -48,19 +48,10 @@ func TestS1EachSealedColumnIsKnown(t *testing.T) {
 	}
 }
 
-func columnsOfType(t *testing.T, db *sql.DB, kind string) (all []string) {
+func columnsOfType(t *testing.T, db *sql.DB, kind string) []string {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), `SELECT m.name || '.' || c.name FROM sqlite_schema m
+	return texts(t, db, `SELECT m.name || '.' || c.name FROM sqlite_schema m
 		JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND c.type = $1`, kind)
-	must.Succeed(t, err)
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var column string
-		must.Succeed(t, rows.Scan(&column))
-		all = append(all, column)
-	}
-	must.Succeed(t, rows.Err())
-	return all
 }
 
 // S1: a value of another column cannot be sealed, and only the functions that know the columns seal.

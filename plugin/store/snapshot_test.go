@@ -191,9 +191,10 @@ func openFile(t *testing.T, path string) *sql.DB {
 	return db
 }
 
-func texts(t *testing.T, db *sql.DB, query string) (all []string) {
+// texts returns the only column of a query.
+func texts(t *testing.T, db *sql.DB, query string, args ...any) (all []string) {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), query)
+	rows, err := db.QueryContext(t.Context(), query, args...)
 	must.Succeed(t, err)
 	defer rows.Close()
 	for rows.Next() {

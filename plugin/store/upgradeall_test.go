@@ -149,20 +149,11 @@ func isSet(value any) bool {
 }
 
 // columns returns the columns of the program's tables, as "table.column".
-func columns(t *testing.T, db *sql.DB) (all []string) {
+func columns(t *testing.T, db *sql.DB) []string {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), `SELECT m.name || '.' || c.name FROM sqlite_schema m
+	return texts(t, db, `SELECT m.name || '.' || c.name FROM sqlite_schema m
 		JOIN pragma_table_info(m.name) c
 		WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE 'goose_%'`)
-	must.Succeed(t, err)
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var column string
-		must.Succeed(t, rows.Scan(&column))
-		all = append(all, column)
-	}
-	must.Succeed(t, rows.Err())
-	return all
 }
 
 // A schema of a newer program is refused, with both versions and the fix.
