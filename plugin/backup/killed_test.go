@@ -2,6 +2,7 @@ package backup_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
@@ -138,4 +139,22 @@ func list(t *testing.T, dir string) (names []string) {
 		names = append(names, entry.Name())
 	}
 	return names
+}
+
+// The time of a restore to PostgreSQL is the server's, because the gateways compare it with times of that server.
+func TestARestoreToPostgresHasTheServersTime(t *testing.T) {
+	o := target(t, newEnv(t, false).backUp(true), true)
+	o.Now = time.Now().Add(-48 * time.Hour) // the clock of this machine is wrong
+	_, err := backup.Restore(t.Context(), o)
+	must.Succeed(t, err)
+	db, err := sql.Open("pgx", o.Postgres.Reveal())
+	must.Succeed(t, err)
+	defer db.Close()
+	var after time.Duration
+	err = db.QueryRowContext(t.Context(), `SELECT ((extract(epoch FROM clock_timestamp()) * 1000)::int8
+		- convert_from(value, 'UTF8')::int8) * 1000000 FROM instance WHERE name = 'restored_at'`).Scan(&after)
+	must.Succeed(t, err)
+	if after < 0 || after > time.Hour {
+		t.Errorf("time of the restore: got one %s ago, want now", after)
+	}
 }

@@ -81,6 +81,12 @@ func loadPostgres(ctx context.Context, address secret.Secret, path string, logs 
 			return fmt.Errorf("load log %s: %w", log.Path, err)
 		}
 	}
+	// The gateways compare the time of the restore with the server's time, and not with that of this machine.
+	_, err = tx.Exec(ctx, `UPDATE instance SET value = convert_to(
+		(extract(epoch FROM clock_timestamp()) * 1000)::int8::text, 'UTF8') WHERE name = 'restored_at'`)
+	if err != nil {
+		return fmt.Errorf("store the time of the restore: %w", err)
+	}
 	return tx.Commit(ctx)
 }
 
