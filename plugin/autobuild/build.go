@@ -64,8 +64,8 @@ const (
 	ReasonTest           Reason = "test"
 	ReasonConfig         Reason = "config"  // rule, Dockerfile path or credential is wrong
 	ReasonRemoved        Reason = "removed" // its automated build was deleted
-	// ReasonRestored: a backup was restored that has the build as unfinished, and its ref has moved since. It may
-	// have ended in the meantime, so its commit status stays as it is.
+	// ReasonRestored: a backup was restored that has the build as unfinished, and its ref has moved since, or could
+	// not be read. It may have ended in the meantime, so its commit status stays as it is.
 	ReasonRestored Reason = "restored"
 )
 

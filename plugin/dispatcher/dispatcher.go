@@ -32,6 +32,8 @@ const (
 	configRetryDelay = 30 * time.Second
 	// restoreRetryDelay is the delay before a build that waits for the first poll after a restore is tried again.
 	restoreRetryDelay = 5 * time.Second
+	// maxRestoreWait is the time after which such a build ends. It is longer than most outages of Bitbucket.
+	maxRestoreWait = 24 * time.Hour
 	// spaceRetryDelay is the delay before a build that waits for space on the gateway's disk is tried again.
 	spaceRetryDelay = 10 * time.Second
 )

@@ -62,26 +62,37 @@ func (d *Dispatcher) cancelRemoved(ctx context.Context, b autobuild.Build) error
 }
 
 // checkRestore handles a build that a restored backup has as unfinished. The build waits until the refs of its
-// repository were read, and ends if its ref has moved: else it would move tags back to an older image.
+// repository were read, and ends if its ref has moved: else it would move tags back to an older image. It also ends if
+// the refs cannot be read for maxRestoreWait.
 func (d *Dispatcher) checkRestore(ctx context.Context, b autobuild.Build) (ended bool, err error) {
 	after, err := d.o.Store.AfterRestore(ctx, b)
 	switch {
 	case err != nil:
 		return false, err
 	case after.Moved:
-		detail := fmt.Sprintf("a backup was restored, and %s %s has a newer push: retry the build if it is wanted",
-			b.Ref.Kind, b.Ref.Name)
-		_, err := d.o.Store.CancelBuild(ctx, b.ID, autobuild.ReasonRestored, detail)
-		if err != nil && !errors.Is(err, autobuild.ErrConflict) {
-			return false, fmt.Errorf("end build %d: %w", b.Number, err)
-		}
-		logctx.Log(ctx, d.o.Log).Info("build ended: " + detail)
-		return true, nil
+		return true, d.endRestored(ctx, b, fmt.Sprintf(
+			"a backup was restored, and %s %s has a newer push: retry the build if it is wanted",
+			b.Ref.Kind, b.Ref.Name))
+	case after.Unpolled && after.Waited > maxRestoreWait:
+		return true, d.endRestored(ctx, b, "a backup was restored, and the branches and tags of its repository could "+
+			"not be read for a day: check that the repository exists and that its linked account reads it, "+
+			"and retry the build if it is wanted")
 	case after.Unpolled:
-		detail := "a backup was restored: it waits until the branches and tags of its repository were read"
+		detail := "a backup was restored: it waits until the branches and tags of its repository were read: " +
+			"if this lasts, the gateway's log has the reason (poll failed)"
 		return false, d.postpone(ctx, b, notReadyError{detail, restoreRetryDelay})
 	}
 	return false, nil
+}
+
+// endRestored cancels a build of a restored backup.
+func (d *Dispatcher) endRestored(ctx context.Context, b autobuild.Build, detail string) error {
+	_, err := d.o.Store.CancelBuild(ctx, b.ID, autobuild.ReasonRestored, detail)
+	if err != nil && !errors.Is(err, autobuild.ErrConflict) {
+		return fmt.Errorf("end build %d: %w", b.Number, err)
+	}
+	logctx.Log(ctx, d.o.Log).Info("build ended: " + detail)
+	return nil
 }
 
 // postpone shows err on the build's page as the reason why the build waits. It returns a snooze of

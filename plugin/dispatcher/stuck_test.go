@@ -90,7 +90,7 @@ func TestManyQueuedBuildsCheckLessOften(t *testing.T) {
 }
 
 // F25: after a restore, a build of the backup waits until the refs of its repository were read. It ends if its ref has
-// moved, and starts if not.
+// moved or no poll succeeds for a day, and starts if not.
 func TestF25ABuildOfARestoredBackupWaitsForTheRefs(t *testing.T) {
 	e := newEnv(t, 2)
 	s := &restoredStore{Store: e.store, after: autobuild.AfterRestore{Unpolled: true}}
@@ -110,6 +110,16 @@ func TestF25ABuildOfARestoredBackupWaitsForTheRefs(t *testing.T) {
 	got := e.reload(moved)
 	if got.State != autobuild.Cancelled || got.Reason != autobuild.ReasonRestored {
 		t.Errorf("a moved ref: got %s (%s), want cancelled (restored)", got.State, got.Reason)
+	}
+	unread := e.build(e.owner)
+	s.after = autobuild.AfterRestore{Unpolled: true, Waited: 25 * time.Hour}
+	must.Succeed(t, d.Dispatch(t.Context(), unread.ID))
+	got = e.reload(unread)
+	if got.State != autobuild.Cancelled || got.Reason != autobuild.ReasonRestored {
+		t.Errorf("refs that were not read for a day: got %s (%s), want cancelled (restored)", got.State, got.Reason)
+	}
+	if !strings.Contains(got.Detail, "check that the repository exists") {
+		t.Errorf("detail: got %q, want one with the fix", got.Detail)
 	}
 	s.after = autobuild.AfterRestore{}
 	must.Succeed(t, d.Dispatch(t.Context(), b.ID))

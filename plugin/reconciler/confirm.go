@@ -24,6 +24,9 @@ const (
 	// maxFailures is the number of requests in a row that find the provider unavailable, after which a
 	// poll sends no more. Fewer may be the fault of single refs.
 	maxFailures = 3
+	// maxUnread is the number of polls in a row that could not request a ref, after which builds of a restored backup
+	// wait no longer. Failed polls are a minute apart.
+	maxUnread = 5
 )
 
 // differences are the refs whose entry in a list differs from the stored state. A list is no evidence:
@@ -97,9 +100,13 @@ func (p *poll) confirm(ctx context.Context, commits autobuild.Commits, d differe
 	slices.SortStableFunc(chosen, order.compare)
 	if len(chosen) > maxConfirmed {
 		p.more = order[chosen[maxConfirmed].Ref] == 0
+		p.unread = refsOf(chosen[maxConfirmed:])
 		chosen = chosen[:maxConfirmed]
 	}
 	confirmed := p.request(ctx, commits, chosen)
+	p.skipped = slices.ContainsFunc(p.unread, func(ref autobuild.Ref) bool {
+		return order[ref] == 0 && !slices.Contains(p.inVain, ref)
+	})
 	p.turns.add(p.hook.ID, p.inVain)
 	if kind != "" {
 		requested, deleted := lackedBy(missing, chosen), lackedBy(missing, confirmed)
@@ -141,8 +148,9 @@ func (p *poll) request(
 	ctx context.Context, commits autobuild.Commits, refs []autobuild.MissedPush,
 ) []autobuild.MissedPush {
 	var confirmed []autobuild.MissedPush
-	for _, m := range refs {
+	for i, m := range refs {
 		if isRefusal(p.err) || p.failures >= maxFailures || ctx.Err() != nil {
+			p.unread = append(p.unread, refsOf(refs[i:])...)
 			break
 		}
 		head, err := commits.Resolve(ctx, p.hook.Repository, m.Ref)
@@ -152,6 +160,7 @@ func (p *poll) request(
 				p.failures++
 			}
 			p.inVain = append(p.inVain, m.Ref)
+			p.unread = append(p.unread, m.Ref)
 			continue
 		}
 		p.failures = 0
@@ -162,6 +171,14 @@ func (p *poll) request(
 		confirmed = append(confirmed, autobuild.MissedPush{Ref: m.Ref, Known: m.Known, Head: head})
 	}
 	return confirmed
+}
+
+func refsOf(pushes []autobuild.MissedPush) []autobuild.Ref {
+	refs := make([]autobuild.Ref, 0, len(pushes))
+	for _, m := range pushes {
+		refs = append(refs, m.Ref)
+	}
+	return refs
 }
 
 // isRefusal reports whether the provider refuses every request to the repository.

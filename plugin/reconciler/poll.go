@@ -40,11 +40,35 @@ func (r *Reconciler) pollWith(ctx context.Context, p *poll) error {
 		return err
 	}
 	if p.err != nil {
-		return fmt.Errorf("confirm refs of %s: %w", p.hook.Repository.FullName, p.err)
+		err := fmt.Errorf("confirm refs of %s: %w", p.hook.Repository.FullName, p.err)
+		return errors.Join(err, p.giveUp(ctx))
 	}
+	p.turns.succeed(p.hook.ID)
 	if p.more { // the further poll stores its time: after a restore, old builds wait until all refs are known
 		r.o.Requests.SchedulePoll(p.hook.ID)
 		return nil
+	}
+	return p.touch(ctx)
+}
+
+// giveUp stores the time of a poll although single refs could not be requested, if maxUnread polls in a row could not.
+// After a restore, the builds of all refs wait for that time. First it ends those of the unread refs, which may have
+// moved.
+func (p *poll) giveUp(ctx context.Context) error {
+	var limited *autobuild.RateLimitError
+	if p.more || p.skipped || errors.As(p.err, &limited) {
+		return nil // the next polls request other refs
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if p.turns.fail(p.hook.ID) < maxUnread {
+		return nil
+	}
+	detail := fmt.Sprintf("a backup was restored, and the branch or tag of the build cannot be read: %v: "+
+		"retry the build if it is wanted", p.err)
+	if err := p.o.Store.EndRestored(ctx, p.hook.Repository, p.unread, detail); err != nil {
+		return fmt.Errorf("end builds of %s after a restore: %w", p.hook.Repository.FullName, err)
 	}
 	return p.touch(ctx)
 }
@@ -70,6 +94,8 @@ type poll struct {
 	err      error           // of refs that could not be requested
 	inVain   []autobuild.Ref // refs whose request showed no difference, or failed
 	failures int             // requests in a row that found the provider unavailable
+	unread   []autobuild.Ref // refs whose state is unknown, because their request failed or was not sent
+	skipped  bool            // one of them was never requested
 }
 
 // findMissed returns the confirmed differences between the stored refs and the provider's refs,
@@ -79,6 +105,7 @@ func (p *poll) findMissed(
 ) ([]autobuild.MissedPush, error) {
 	p.problem, p.more = "", false
 	p.err, p.failures, p.inVain = nil, 0, nil
+	p.unread, p.skipped = nil, false
 	// Load the stored refs before the provider's. A ref that moves between the two loads then
 	// causes a conflict, and never a step back.
 	known, err := p.o.Store.RefStates(ctx, hook.Repository)

@@ -28,6 +28,8 @@ type Refs interface {
 	RefStates(ctx context.Context, r autobuild.Repository) (map[autobuild.Ref]autobuild.RefState, error)
 	// BaselineRefs stores the heads of refs that were never seen, without a transition.
 	BaselineRefs(ctx context.Context, r autobuild.Repository, heads []autobuild.Head) error
+	// EndRestored cancels the builds of refs that a restored backup has as unfinished.
+	EndRestored(ctx context.Context, r autobuild.Repository, refs []autobuild.Ref, detail string) error
 }
 
 // A Planner plans missed pushes.

@@ -15,6 +15,26 @@ type turns struct {
 	mu    sync.Mutex
 	polls int                  // number of polls with such refs
 	tried map[string]turnOrder // by hook id
+	// failed counts the last polls of a hook in a row that requested all refs, and failed for some.
+	failed map[string]int
+}
+
+// fail counts a failed poll, and returns the number of them in a row.
+func (t *turns) fail(hookID string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed == nil {
+		t.failed = map[string]int{}
+	}
+	t.failed[hookID]++
+	return t.failed[hookID]
+}
+
+// succeed ends a row of failed polls.
+func (t *turns) succeed(hookID string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.failed, hookID)
 }
 
 // of returns an order of a hook's refs, the longest waiting first: 0 for a ref that was never requested in vain.
@@ -57,6 +77,7 @@ func (t *turns) keep(wanted func(hookID string) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	maps.DeleteFunc(t.tried, func(id string, _ turnOrder) bool { return !wanted(id) })
+	maps.DeleteFunc(t.failed, func(id string, _ int) bool { return !wanted(id) })
 }
 
 func (t *turns) set(hookID string, order turnOrder) {

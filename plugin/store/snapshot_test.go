@@ -252,6 +252,7 @@ func TestF25AfterARestoreOldBuildsWaitAndMovedOnesEnd(t *testing.T) {
 		fmt.Sprintf(`INSERT INTO instance VALUES ('restored_at', CAST('%d' AS BLOB))`, clock.Now().UnixMilli()))
 	want("after a restore", old, autobuild.AfterRestore{Unpolled: true})
 	clock.Add(time.Minute)
+	want("a minute later", old, autobuild.AfterRestore{Unpolled: true, Waited: time.Minute})
 	must.Succeed(t, s.TouchHook(t.Context(), hook.ID, time.Time{}, clock.Now()))
 	want("after a poll", old, autobuild.AfterRestore{})
 	later, err := s.Plan(t.Context(), storetest.Push(a, storetest.Main(), storetest.Commit(2), storetest.Commit(3)))
@@ -260,4 +261,45 @@ func TestF25AfterARestoreOldBuildsWaitAndMovedOnesEnd(t *testing.T) {
 	want("the newer push", later[0], autobuild.AfterRestore{})
 	old.Publish = false
 	want("a build that publishes nothing", old, autobuild.AfterRestore{})
+}
+
+// EndRestored ends only the builds of the given refs that the backup has as unfinished.
+func TestEndRestoredEndsTheBuildsOfUnreadRefs(t *testing.T) {
+	dir, clock := t.TempDir(), storetest.NewClock()
+	s := storetest.OpenAt(t, dir, clock.Now)
+	a := storetest.AutomatedBuild(t, s, storetest.Repository("app"))
+	push := func(branch string, from, to int) autobuild.Build {
+		t.Helper()
+		ref := autobuild.Ref{Kind: autobuild.Branch, Name: branch}
+		commits := [2]string{"", storetest.Commit(to)}
+		if from > 0 {
+			commits[0] = storetest.Commit(from)
+		}
+		return must.Get[[]autobuild.Build](t)(s.Plan(t.Context(), storetest.Push(a, ref, commits[0], commits[1])))[0]
+	}
+	end := func() {
+		t.Helper()
+		must.Succeed(t, s.EndRestored(t.Context(), a.Repository, []autobuild.Ref{storetest.Main()}, "the reason"))
+	}
+	old, other := push("main", 0, 1), push("other", 0, 2)
+	end()
+	if got := must.Get[autobuild.Build](t)(s.Build(t.Context(), old.ID)); got.State != autobuild.Queued {
+		t.Errorf("build without a restore: got %s, want queued", got.State)
+	}
+	clock.Add(time.Hour)
+	execute(t, openFile(t, filepath.Join(dir, "slipway.db")),
+		fmt.Sprintf(`INSERT INTO instance VALUES ('restored_at', CAST('%d' AS BLOB))`, clock.Now().UnixMilli()))
+	clock.Add(time.Minute)
+	later := push("main", 1, 3)
+	end()
+	end() // again
+	got := must.Get[autobuild.Build](t)(s.Build(t.Context(), old.ID))
+	if got.State != autobuild.Cancelled || got.Reason != autobuild.ReasonRestored || got.Detail != "the reason" {
+		t.Errorf("build of the ref: got %s (%s, %s), want cancelled with the reason", got.State, got.Reason, got.Detail)
+	}
+	for _, b := range []autobuild.Build{other, later} {
+		if got := must.Get[autobuild.Build](t)(s.Build(t.Context(), b.ID)); got.State != autobuild.Queued {
+			t.Errorf("build of %s: got %s, want queued", b.Ref.Name, got.State)
+		}
+	}
 }
