@@ -83,10 +83,10 @@ func StartChild(ctx context.Context, o ChildOptions) (*Child, error) {
 	return c, nil
 }
 
-// Stop sends SIGTERM and waits for the end of the child. It kills the child after killGrace.
+// Stop sends SIGTERM and waits for the end of the child. It kills the child after KillGrace.
 func (c *Child) Stop() {
 	c.stopped.Store(true)
-	c.builder.Stop(killGrace)
+	c.builder.Stop(KillGrace)
 	c.control.close()
 }
 

@@ -49,7 +49,7 @@ func (c *child) stop() {
 }
 
 const (
-	stopTimeout  = 15 * time.Second // from the stop signal to the kill
+	stopTimeout  = 50 * time.Second // from the stop signal to the kill; builders need sandbox.KillGrace
 	stateTimeout = 5 * time.Second  // how long start waits until a killed predecessor has ended
 )
 

@@ -207,6 +207,31 @@ func TestACleanEndIsCutBeforeTheStateIsOnTheDisk(t *testing.T) {
 	}
 }
 
+// A disk may need seconds for the files of a large build.
+func TestACleanEndWaitsForASlowDisk(t *testing.T) {
+	needBuilder(t)
+	needDisks(t)
+	if os.Getenv("SLIPWAY_TRUST") == "" {
+		t.Skip("SKIPPED: this test takes 10 s, so it needs SLIPWAY_TRUST=1, which is absent")
+	}
+	strace := needStrace(t)
+	e := &crashEnv{dir: shortDir(t), disk: 64 << 20}
+	e.build(t)
+	e.stop()
+	e.script = script(t, fmt.Sprintf(
+		`exec %s -DD -f -qq -o /dev/null -e trace=syncfs -e inject=syncfs:delay_enter=10s:when=1 /proc/%d/exe "$@"`,
+		strace, os.Getpid()))
+	e.start(t)
+	ping(t, e.address)
+	e.stop()
+	e.script = ""
+	e.change(t, "boot")
+	if !e.build(t) {
+		t.Error("build after a slow end: got none cached, want all")
+	}
+	e.checkDeleted(t, "")
+}
+
 // A cache that cannot be deleted is an error that names the directory, not an endless loop.
 func TestACacheThatCannotBeDeletedIsAnError(t *testing.T) {
 	layouts(t, func(t *testing.T, e *crashEnv) {

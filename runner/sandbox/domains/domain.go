@@ -112,7 +112,7 @@ func (s *Supervisor) ensure(ctx context.Context, d *domain) error {
 		if child.Running() {
 			s.o.Log.WithField("domain", d.id).Warnf("a builder did not answer within %s and is stopped", pingTimeout)
 		}
-		child.Stop(stopTimeout)
+		child.Stop(hungTimeout)
 		s.forget(d, child)
 	}
 	if err := s.admit(ctx); err != nil {

@@ -83,8 +83,9 @@ const DefaultMinDiskBytes = 2 << 30
 
 // The time limits of a Supervisor.
 const (
-	stopTimeout  = 15 * time.Second // time from the stop signal to the kill of a child
-	stateTimeout = 5 * time.Second  // time that a killed predecessor gets to release a directory
+	stopTimeout  = sandbox.KillGrace + 5*time.Second // time from the stop signal to the kill of a child
+	hungTimeout  = 15 * time.Second                  // the same for a child that does not answer
+	stateTimeout = 5 * time.Second                   // time that a killed predecessor gets to release a directory
 	statePoll    = 20 * time.Millisecond
 )
 
