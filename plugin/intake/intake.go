@@ -108,6 +108,14 @@ func (i *Intake) Receive(ctx context.Context, hookID string, header http.Header,
 	return err
 }
 
+// Known reports whether a webhook exists. It is false if that cannot be read. It always reads the database, so its time
+// does not depend on earlier deliveries. A caller may use it before the signature is verified only to share
+// resources, because anybody may send the id.
+func (i *Intake) Known(ctx context.Context, hookID string) bool {
+	_, err := i.o.Store.Hook(ctx, hookID)
+	return err == nil
+}
+
 // resultOf returns the result of a request for Options.Observe.
 func resultOf(err error) string {
 	switch {

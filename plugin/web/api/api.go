@@ -71,7 +71,8 @@ type Options struct {
 // An API holds the handlers. It is safe for concurrent use.
 type API struct {
 	o        Options
-	inFlight budget
+	inFlight budget         // of deliveries to webhooks that exist
+	unknown  budget         // of deliveries to other webhooks
 	tokens   *httpx.Limiter // by token, valid or not
 	rejected *httpx.Limiter // by address, for requests with an invalid token
 	events   *httpx.Limiter // by attempt
@@ -87,7 +88,7 @@ func New(o Options) *API {
 		events:   httpx.NewLimiter(eventsEvery, eventsBurst, o.Now),
 		permits:  httpx.NewLimiter(permitsEvery, permitsBurst, o.Now),
 	}
-	a.inFlight.left = [2]int64{maxSmall, maxInFlight - maxSmall}
+	a.inFlight.left, a.unknown.left = knownBudget(), unknownBudget()
 	return a
 }
 

@@ -105,6 +105,11 @@ func (e *env) Spec(_ context.Context, a autobuild.Attempt) (spec.Spec, error) {
 	}, e.specErr
 }
 
+// Known implements Intake. All webhooks exist, except those with a name that begins with unknown.
+func (e *env) Known(_ context.Context, hookID string) bool {
+	return !strings.HasPrefix(hookID, "unknown")
+}
+
 func (e *env) Receive(_ context.Context, hookID string, _ http.Header, body []byte) error {
 	return e.intake(hookID, body)
 }

@@ -12,11 +12,23 @@ import (
 // requests before the signature is checked. The first smallDelivery bytes of each delivery count
 // against maxSmall, the rest against the remainder. So large deliveries never block small ones, and
 // all deliveries of Cloud are small.
+//
+// Deliveries to webhooks that do not exist have a budget of their own, 2*maxUnknown of these bytes. A webhook's id
+// is random and only Bitbucket has it, so other clients cannot use the bytes of its deliveries.
 const (
 	maxInFlight   = 64 << 20
 	maxSmall      = 16 << 20
+	maxUnknown    = 4 << 20
 	smallDelivery = 256 << 10
 )
+
+// knownBudget returns the bytes of deliveries to webhooks that exist.
+func knownBudget() [2]int64 {
+	return [2]int64{maxSmall - maxUnknown, maxInFlight - maxSmall - maxUnknown}
+}
+
+// unknownBudget returns the bytes of deliveries to other webhooks.
+func unknownBudget() [2]int64 { return [2]int64{maxUnknown, maxUnknown} }
 
 // slowDelivery is how long a delivery is not given up for one of another client with as many bytes.
 const slowDelivery = time.Second

@@ -15,6 +15,8 @@ import (
 
 // Intake stores deliveries. *intake.Intake implements it.
 type Intake interface {
+	// Known reports whether a webhook exists. It is false if that cannot be read.
+	Known(ctx context.Context, hookID string) bool
 	Receive(ctx context.Context, hookID string, header http.Header, body []byte) error
 }
 
@@ -22,7 +24,13 @@ type Intake interface {
 // for a wrong signature. It returns 503 for temporary errors, and Bitbucket then repeats the delivery.
 func (a *API) receive(c *gin.Context) error {
 	control := http.NewResponseController(c.Writer)
-	metered, release := a.inFlight.read(c.Request.Body, httpx.Client(c), func() {
+	// Each delivery asks this, and the answer is the same for both budgets. So the time of a response does not
+	// show whether a webhook exists. Only while the budget of unknown webhooks is used up, its 503 does.
+	inFlight := &a.unknown
+	if a.o.Intake.Known(c.Request.Context(), c.Param("id")) {
+		inFlight = &a.inFlight
+	}
+	metered, release := inFlight.read(c.Request.Body, httpx.Client(c), func() {
 		_ = control.SetReadDeadline(time.Now()) // fails only if the writer has no deadlines
 	})
 	defer release()
