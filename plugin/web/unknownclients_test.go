@@ -198,12 +198,12 @@ func (s *site) hold(ctx context.Context, from netip.Addr, to, request string, op
 	}
 }
 
-// A7.2: strangers that hold more connections than the gateway accepts do not stop webhooks, whatever they
+// A7.2: unknown clients that hold more connections than the gateway accepts do not stop webhooks, whatever they
 // send on them. Each of them connects again if the gateway closes its connection.
-func TestA72StrangersDoNotStopWebhooks(t *testing.T) {
+func TestA72UnknownClientsDoNotStopWebhooks(t *testing.T) {
 	var files syscall.Rlimit
 	must.Succeed(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files))
-	// The strangers' side uses the same processors. Bitbucket waits 10 s.
+	// The unknown clients use the same processors. Bitbucket waits 10 s.
 	const many, patience = 6 * 1024, 5 * time.Second
 	if files.Cur < 2*many {
 		t.Skipf("SKIPPED: the test needs %d open files, which the limit of %d forbids (run: ulimit -n %d)",
@@ -236,10 +236,10 @@ func TestA72StrangersDoNotStopWebhooks(t *testing.T) {
 			fresh, kept := s.client("198.18.200.1", false), s.client("198.18.200.2", true)
 			s.deliver(t, 1, kept)
 			ctx, stop := context.WithCancel(t.Context())
-			var strangers sync.WaitGroup
+			var clients sync.WaitGroup
 			t.Cleanup(func() {
 				stop()
-				strangers.Wait()
+				clients.Wait()
 			})
 			var opened atomic.Int32
 			to := s.v4
@@ -247,7 +247,7 @@ func TestA72StrangersDoNotStopWebhooks(t *testing.T) {
 				to = s.v6
 			}
 			for i := range attack.n {
-				strangers.Go(func() {
+				clients.Go(func() {
 					s.hold(ctx, attack.from(i), to, attack.request, func(err error) {
 						if err != nil {
 							t.Errorf("connect from %s: %v", attack.from(i), err)
@@ -258,7 +258,7 @@ func TestA72StrangersDoNotStopWebhooks(t *testing.T) {
 			}
 			awaitCount(t, &opened, int32(attack.n))
 			slowest := max(s.deliver(t, 30, fresh), s.deliver(t, 30, kept))
-			t.Logf("%d connections of strangers, slowest webhook %s", opened.Load(), slowest)
+			t.Logf("%d connections of unknown clients, slowest webhook %s", opened.Load(), slowest)
 			if slowest > patience {
 				t.Errorf("slowest webhook: got %s, want at most %s", slowest, patience)
 			}
@@ -267,7 +267,7 @@ func TestA72StrangersDoNotStopWebhooks(t *testing.T) {
 }
 
 // A7.2: all connections through a trusted proxy come from its address, so that they have no limit of their
-// own, and the strangers' connections lose their places first.
+// own, and the unknown clients' connections lose their places first.
 func TestA72AProxyHasNoShare(t *testing.T) {
 	s := newSite(t, "198.18.9.0/24")
 	proxy := netip.MustParseAddr("198.18.9.9")
