@@ -134,6 +134,7 @@ func (d *database) close() error {
 			errs = append(errs, db.Close())
 		}
 	}
+	errs = append(errs, d.files.close())
 	if d.lock != nil {
 		errs = append(errs, d.lock.Close())
 	}

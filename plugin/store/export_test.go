@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io/fs"
 	"net"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pressly/goose/v3"
@@ -74,6 +76,14 @@ func ExecWithoutTransaction(t testing.TB, s *Store, statement string) error {
 	t.Helper()
 	_, err := s.write.ExecContext(t.Context(), statement)
 	return err
+}
+
+// ChangeInodes makes the inode of each file another one at each look, as some FUSE and network file systems do.
+func ChangeInodes(s *Store) {
+	var looks atomic.Uint64
+	s.files.mu.Lock()
+	defer s.files.mu.Unlock()
+	s.files.identify = func(fs.FileInfo) fileID { return fileID{inode: looks.Add(1)} }
 }
 
 // CloseReaders closes the idle connections that read.

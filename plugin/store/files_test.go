@@ -92,6 +92,28 @@ func TestMovedDatabaseFilesStopAllWrites(t *testing.T) {
 	}
 }
 
+// A file system that changes the inodes of its files stops nothing, and a replaced file is noticed there, too.
+func TestChangedInodesOfTheSameFilesAreNoMove(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, dir)
+	defer s.Close()
+	store.ChangeInodes(s)
+	for range 3 {
+		must.Get[string](t)(receiveDelivery(t, s))
+		must.Succeed(t, s.Ping(t.Context()))
+	}
+	for _, name := range []string{"slipway.db", "slipway.db-wal", "slipway.db-shm"} {
+		path := filepath.Join(dir, name)
+		must.Succeed(t, os.Rename(path, path+".before"))
+		replace(t, path)
+		if _, err := receiveDelivery(t, s); !errors.Is(err, store.ErrMoved) {
+			t.Errorf("receive a delivery with another %s: got error %v, want ErrMoved", name, err)
+		}
+		must.Succeed(t, os.Rename(path+".before", path))
+		must.Get[string](t)(receiveDelivery(t, s))
+	}
+}
+
 // A commit may take long. A delivery is not acknowledged if the file is deleted before or during the
 // commit.
 func TestADatabaseDeletedDuringACommit(t *testing.T) {
