@@ -52,7 +52,7 @@ func newEnv(t *testing.T, postgres bool) *env {
 	e.o = store.Options{Path: filepath.Join(e.dir, "slipway.db"), Sealer: sealer}
 	logOptions := logs.Options{Dir: filepath.Join(e.dir, "logs")}
 	if postgres {
-		e.o.Postgres = storetest.PostgresAddress(t)
+		e.o.Postgres = storetest.NewestPostgres(t)
 		e.store = storetest.OpenPostgresAt(t, e.o.Postgres, sealer, nil)
 		logOptions.Store = e.store
 	} else {

@@ -229,7 +229,7 @@ func prepareInstallation(t *testing.T, dir string, prepare func(*testing.T, *sto
 // preparePostgres stores an empty installation in PostgreSQL, and returns its settings.
 func preparePostgres(t *testing.T, dir string) (environ []string) {
 	t.Helper()
-	address := storetest.PostgresAddress(t)
+	address := storetest.NewestPostgres(t)
 	key := filepath.Join(dir, "secret.key")
 	sealer := must.Get[*seal.Sealer](t)(seal.LoadOrCreate(key, true))
 	must.Succeed(t, storetest.OpenPostgresAt(t, address, sealer, nil).Close())

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { os.Exit(storetest.RunBesidePostgres(m)) }
 // gateways returns n stores that share a database.
 func gateways(t *testing.T, n int) []*store.Store {
 	t.Helper()
-	address := storetest.PostgresAddress(t)
+	address := storetest.NewestPostgres(t)
 	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestASuspendedGatewayLosesTheLead(t *testing.T) {
 
 // A gateway that was killed gets its leases again when it restarts with the same name.
 func TestARestartGetsItsLeasesAtOnce(t *testing.T) {
-	address := storetest.PostgresAddress(t)
+	address := storetest.NewestPostgres(t)
 	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
 	if err != nil {
 		t.Fatal(err)

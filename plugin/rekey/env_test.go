@@ -85,7 +85,7 @@ type env struct {
 // onBoth runs a test on SQLite with one gateway, and on PostgreSQL with two.
 func onBoth(t *testing.T, test func(t *testing.T, e *env)) {
 	t.Run("SQLite", func(t *testing.T) { test(t, newEnv(t, secret.Secret{}, 1)) })
-	t.Run("PostgreSQL", func(t *testing.T) { test(t, newEnv(t, storetest.PostgresAddress(t), 2)) })
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, newEnv(t, storetest.NewestPostgres(t), 2)) })
 }
 
 func newEnv(t *testing.T, database secret.Secret, gateways int) *env {

@@ -16,7 +16,7 @@ func TestS1RekeyIsKilledAtEachStep(t *testing.T) {
 		database func(t *testing.T) secret.Secret
 	}{
 		{"SQLite", func(*testing.T) secret.Secret { return secret.Secret{} }},
-		{"PostgreSQL", func(t *testing.T) secret.Secret { return storetest.PostgresAddress(t) }},
+		{"PostgreSQL", func(t *testing.T) secret.Secret { return storetest.NewestPostgres(t) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			at, kills := 1, 0

@@ -274,7 +274,7 @@ func execute(t *testing.T, e *env, statement string) {
 
 // With a key file for each gateway, the command changes nothing until all of them have the new key.
 func TestAGatewayWithoutTheNewKeyIsNamed(t *testing.T) {
-	e := newEnv(t, storetest.PostgresAddress(t), 1)
+	e := newEnv(t, storetest.NewestPostgres(t), 1)
 	elsewhere := t.TempDir()
 	copyKey(t, e.dir, elsewhere)
 	other := e.start(t, elsewhere)
@@ -311,7 +311,7 @@ func copyKey(t *testing.T, from, to string) {
 
 // A gateway of an older version, which does not report its keys, is named too.
 func TestAGatewayThatDoesNotReportIsNamed(t *testing.T) {
-	e := newEnv(t, storetest.PostgresAddress(t), 1)
+	e := newEnv(t, storetest.NewestPostgres(t), 1)
 	sealer, err := seal.LoadOrCreate(e.options().Config.Key, false)
 	must.Succeed(t, err)
 	old := storetest.OpenPostgresAt(t, e.database, sealer, nil)

@@ -124,7 +124,7 @@ func newEnvWithGateways(t *testing.T, gateways int) (*env, []*store.Store) {
 		o := newEnv(t)
 		return o, []*store.Store{o.store}
 	}
-	address := storetest.PostgresAddress(t)
+	address := storetest.NewestPostgres(t)
 	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
 	must.Succeed(t, err)
 	var all []*store.Store

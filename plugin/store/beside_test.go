@@ -28,7 +28,7 @@ func besideOptions(t *testing.T, dir string) store.Options {
 func TestBesideTheGatewayWrites(t *testing.T) {
 	for name, place := range map[string]func(*testing.T, *store.Options){
 		"SQLite":     func(*testing.T, *store.Options) {},
-		"PostgreSQL": func(t *testing.T, o *store.Options) { o.Postgres = storetest.PostgresAddress(t) },
+		"PostgreSQL": func(t *testing.T, o *store.Options) { o.Postgres = storetest.NewestPostgres(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := besideOptions(t, t.TempDir())

@@ -21,11 +21,10 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-// gateways opens stores that share a new PostgreSQL database concurrently, like gateways that start
+// gateways opens stores that share a PostgreSQL database concurrently, like gateways that start
 // together.
-func gateways(t *testing.T, n int) []*store.Store {
+func gateways(t *testing.T, address secret.Secret, n int) []*store.Store {
 	t.Helper()
-	address := storetest.PostgresAddress(t)
 	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +50,7 @@ func gateways(t *testing.T, n int) []*store.Store {
 }
 
 func TestGatewaysThatStartTogetherAreOneInstallation(t *testing.T) {
-	all := gateways(t, 3)
+	all := gateways(t, storetest.PostgresAddress(t), 3)
 	names, instances := map[string]bool{}, map[string]bool{}
 	for _, s := range all {
 		id, err := s.InstanceID(t.Context())
@@ -71,7 +70,7 @@ func TestGatewaysThatStartTogetherAreOneInstallation(t *testing.T) {
 // Three gateways share one task table: each task is done once, and the tasks of a lane in order.
 func TestATaskRunsOnOneGateway(t *testing.T) {
 	const tasks, lanes = 300, 7
-	all := gateways(t, 3)
+	all := gateways(t, storetest.NewestPostgres(t), 3)
 	var mu sync.Mutex
 	done := map[string][]int{} // by lane
 	finished := make(chan struct{}, 2*tasks)
@@ -124,7 +123,7 @@ func TestATaskRunsOnOneGateway(t *testing.T) {
 
 // A push that several gateways receive repeatedly and concurrently is one transition.
 func TestATransitionCountsOnceForAllGateways(t *testing.T) {
-	all := gateways(t, 3)
+	all := gateways(t, storetest.NewestPostgres(t), 3)
 	a := storetest.AutomatedBuild(t, all[0], storetest.Repository("app"))
 	var planning sync.WaitGroup
 	var mu sync.Mutex
@@ -166,7 +165,7 @@ func TestTheLimitsOfAnEngineApplyToAllGateways(t *testing.T) {
 
 // testLimits starts 12 builds on three gateways at once, with limits that allow five.
 func testLimits(t *testing.T, limits autobuild.Limits) {
-	all := gateways(t, 3)
+	all := gateways(t, storetest.NewestPostgres(t), 3)
 	a := storetest.AutomatedBuild(t, all[0], storetest.Repository("app"))
 	var builds []autobuild.Build
 	for n := range 12 {

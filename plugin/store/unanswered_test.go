@@ -55,7 +55,7 @@ func (l *lossyLine) fix(t *testing.T) {
 // overLossyLine opens a store on PostgreSQL over a lossyLine.
 func overLossyLine(t *testing.T) (*store.Store, *lossyLine) {
 	t.Helper()
-	address := storetest.PostgresAddress(t)
+	address := storetest.NewestPostgres(t)
 	sealer, err := seal.LoadOrCreate(filepath.Join(t.TempDir(), "secret.key"), true)
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ const postgresVariable = "SLIPWAY_TEST_POSTGRES"
 // are skipped if it is not installed.
 func RunBesidePostgres(m interface{ Run() int }) int {
 	if os.Getenv(postgresVariable) != "" {
+		defer func() { _ = dropTemplate() }()
 		return m.Run()
 	}
 	s, err := NewServer()
@@ -45,14 +46,12 @@ func RunBesidePostgres(m interface{ Run() int }) int {
 }
 
 // PostgresAddress returns the address of an empty database: a new schema, which is dropped at the
-// end of the test. It skips the test if PostgreSQL is not installed.
+// end of the test. It skips the test if PostgreSQL is not installed. Tests that do not run migrations
+// use NewestPostgres, which takes a third of the time.
 func PostgresAddress(t testing.TB) secret.Secret {
 	t.Helper()
-	server := os.Getenv(postgresVariable)
-	if server == "" {
-		t.Skipf("SKIPPED: %v", errNoPostgres)
-	}
-	schema := "t_" + strings.ToLower(rand.Text())
+	server := requirePostgres(t)
+	schema := newName()
 	admin, err := sql.Open("pgx", server)
 	if err == nil {
 		_, err = admin.ExecContext(t.Context(), `CREATE SCHEMA `+schema)
@@ -77,6 +76,20 @@ func PostgresAddress(t testing.TB) secret.Secret {
 	return secret.New(u.String())
 }
 
+// requirePostgres returns the address of the tests' server. It skips the test if PostgreSQL is not
+// installed.
+func requirePostgres(t testing.TB) string {
+	t.Helper()
+	server := os.Getenv(postgresVariable)
+	if server == "" {
+		t.Skipf("SKIPPED: %v", errNoPostgres)
+	}
+	return server
+}
+
+// newName returns a name for a schema or a database.
+func newName() string { return "t_" + strings.ToLower(rand.Text()) }
+
 // OpenPostgres opens a new store on PostgreSQL, which is closed at the end of the test.
 func OpenPostgres(t testing.TB) *store.Store {
 	t.Helper()
@@ -84,7 +97,7 @@ func OpenPostgres(t testing.TB) *store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return OpenPostgresAt(t, PostgresAddress(t), sealer, nil)
+	return OpenPostgresAt(t, NewestPostgres(t), sealer, nil)
 }
 
 // OpenPostgresAt opens the store at an address, as one of its gateways. now is the clock; nil =
