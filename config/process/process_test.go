@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -194,14 +195,10 @@ func TestEndSendsTheSignal(t *testing.T) {
 }
 
 func TestStartReturnsTheErrorOfAMissingProgram(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
 	for _, line := range []func(string){nil, func(string) {}} {
-		if _, err := process.Start(
-			exec.Command("/nonexistent"),
-			process.Options{Line: line},
-		); !errors.Is(
-			err,
-			os.ErrNotExist,
-		) {
+		_, err := process.Start(exec.Command(missing), process.Options{Line: line})
+		if !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("Start: got error %v, want %v", err, os.ErrNotExist)
 		}
 	}

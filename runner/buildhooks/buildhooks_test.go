@@ -137,7 +137,8 @@ func TestO5HooksStayInTheTree(t *testing.T) {
 }
 
 func TestHookThatCannotStart(t *testing.T) {
-	for name, script := range map[string]string{"no such program": "#!/nonexistent/sh\n", "no first line": "echo\n"} {
+	missing := "#!" + t.TempDir() + "/missing\n"
+	for name, script := range map[string]string{"no such program": missing, "no first line": "echo\n"} {
 		h := find(t, map[buildhooks.Name]string{buildhooks.Test: script})
 		_, err := run(t, h, buildhooks.Test)
 		switch {
