@@ -16,7 +16,7 @@ import (
 	"slipway/plugin/engine/pipeline"
 )
 
-func TestMain(m *testing.M) { demotest.Main(m) }
+func TestMain(m *testing.M) { enginetest.Main(m) }
 
 func TestConformanceInTheBuilderRepository(t *testing.T) { conform(t, "acme/builder") }
 
@@ -24,10 +24,11 @@ func TestConformancePerRepository(t *testing.T) { conform(t, "") }
 
 func conform(t *testing.T, repository string) {
 	demotest.RequireTools(t)
+	t.Parallel()
 	enginetest.Run(t, enginetest.Factory{
 		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withFake(repository) },
 		Limit: "SLIPWAY_DRONE_CONCURRENCY",
-		Alone: alone, Brief: repository == "", Builder: repository != "",
+		Alone: alone, Brief: repository == "", Builder: repository != "", Parallel: true,
 	})
 }
 

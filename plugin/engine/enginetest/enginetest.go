@@ -4,6 +4,9 @@
 package enginetest
 
 import (
+	"flag"
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -29,20 +32,53 @@ type Factory struct {
 	// Brief omits the cases that do not depend on the repository that runs a pipeline. It is for
 	// the second configuration of a CI whose first one runs the whole suite.
 	Brief bool
+	// Parallel runs the environments at the same time. It is for fake CIs, whose cases mostly wait.
+	Parallel bool
+}
+
+// parallel is the number of environments and cases that run at once with Factory.Parallel, on any number
+// of cores.
+const parallel = "6"
+
+// Main runs the tests of an engine as demotest.Main does, with room for Factory.Parallel. Call it from
+// TestMain.
+func Main(m *testing.M) {
+	if err := flag.Set("test.parallel", parallel); err != nil { // before the command line, which may change it
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	demotest.Main(m)
 }
 
 // shortTime is the build timeout in the environment with short timeouts. Factory.Slow is added to it.
 const shortTime = 15 * time.Second
 
-// Run runs all cases in three environments. The first has room for many concurrent builds. The second
-// runs one build at a time. The third has a short timeout for each build. It is a separate environment so
-// that a case that occupies the only place cannot be ended by the timeout.
+// Run runs all cases, in environments that differ in their limits. The first has room for many
+// concurrent builds, and so has the one for builds that the CI ends. Another runs one build at a time. Two have
+// a short timeout for each build. They are separate environments so that a case that occupies the only place
+// cannot be ended by the timeout.
 func Run(t *testing.T, f Factory) {
 	t.Run("start twice", f.startTwice)
-	t.Run("many places", f.manyPlaces)
-	t.Run("one place", f.onePlace)
-	if !f.Brief {
-		t.Run("little time", f.littleTime)
+	for _, group := range []struct {
+		name  string
+		run   func(t *testing.T)
+		brief bool // part of a brief run
+	}{
+		{"many places", f.manyPlaces, true},
+		{"ended by the CI", f.endedByCI, false},
+		{"one place", f.onePlace, true},
+		{"little time", f.littleTime, false},
+		{"little time in the queue", f.littleQueueTime, false},
+	} {
+		if f.Brief && !group.brief {
+			continue
+		}
+		t.Run(group.name, func(t *testing.T) {
+			if f.Parallel {
+				t.Parallel()
+			}
+			group.run(t)
+		})
 	}
 }
 
@@ -86,7 +122,6 @@ func (f Factory) runCICases(t *testing.T, env *demotest.Env, ci *CI) {
 		t.Run("F13 CI down", func(t *testing.T) { ci.unreachable(env.For(t)) })
 		t.Run("ends before its runner starts", func(t *testing.T) { ci.endsBeforeRunner(env.For(t)) })
 		t.Run("doctor finds", func(t *testing.T) { ci.doctorFinds(env.For(t)) })
-		ci.runEndCases(t, env)
 	}
 	t.Run("F14 response lost", func(t *testing.T) { ci.responseLost(env.For(t)) })
 	t.Run("cancel before the CI starts it", func(t *testing.T) { ci.cancelUnstarted(env.For(t)) })
@@ -110,15 +145,43 @@ func (f Factory) onePlace(t *testing.T) {
 }
 
 func (f Factory) littleTime(t *testing.T) {
-	env, ci := f.open(
-		t, "SLIPWAY_BUILD_TIMEOUT="+(shortTime+f.Slow).String(), "SLIPWAY_QUEUE_TIMEOUT="+f.queueTime().String(),
-	)
+	env, ci := f.open(t, f.shortTimes()...)
 	t.Run("time-out", func(t *testing.T) { f.timeOut(env.For(t)) })
 	if ci != nil {
 		t.Run("CI does not report the end", func(t *testing.T) { ci.endNotReported(env.For(t)) })
 		t.Run("queued longer than a build", func(t *testing.T) { f.queuedLonger(ci, longer(t, env.For(t))) })
-		t.Run("never taken", func(t *testing.T) { f.neverTaken(ci, longer(t, env.For(t))) })
 	}
+}
+
+// littleQueueTime runs the case that occupies the CI's queue for the whole queue timeout.
+func (f Factory) littleQueueTime(t *testing.T) {
+	if !f.hasCI(t) {
+		return
+	}
+	env, ci := f.open(t, f.shortTimes()...)
+	t.Run("never taken", func(t *testing.T) { f.neverTaken(ci, longer(t, env.For(t))) })
+}
+
+// endedByCI runs the cases about pipelines that the CI or a person ends.
+func (f Factory) endedByCI(t *testing.T) {
+	if !f.hasCI(t) {
+		return
+	}
+	env, ci := f.open(t, f.Limit+"=8")
+	ci.runEndCases(t, env)
+}
+
+// shortTimes returns the settings of an environment with short timeouts.
+func (f Factory) shortTimes() []string {
+	return []string{
+		"SLIPWAY_BUILD_TIMEOUT=" + (shortTime + f.Slow).String(), "SLIPWAY_QUEUE_TIMEOUT=" + f.queueTime().String(),
+	}
+}
+
+// hasCI reports whether the engine runs builds on a CI.
+func (f Factory) hasCI(t *testing.T) bool {
+	_, ci := f.Env(t)
+	return ci != nil
 }
 
 // open starts an environment on the engine.

@@ -17,7 +17,7 @@ import (
 	"slipway/plugin/store/storetest"
 )
 
-func TestMain(m *testing.M) { demotest.Main(m) }
+func TestMain(m *testing.M) { enginetest.Main(m) }
 
 func TestConformanceInTheBuilderRepository(t *testing.T) { conform(t, "acme/builder") }
 
@@ -25,10 +25,11 @@ func TestConformancePerRepository(t *testing.T) { conform(t, "") }
 
 func conform(t *testing.T, repository string) {
 	demotest.RequireTools(t)
+	t.Parallel()
 	enginetest.Run(t, enginetest.Factory{
 		Env:   func(testing.TB) (localenv.Options, *enginetest.CI) { return withFake(repository) },
 		Limit: "SLIPWAY_WOODPECKER_CONCURRENCY",
-		Alone: alone, Brief: repository == "", Builder: repository != "",
+		Alone: alone, Brief: repository == "", Builder: repository != "", Parallel: true,
 	})
 }
 
