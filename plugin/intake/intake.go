@@ -29,8 +29,8 @@ import (
 // limit.
 const MaxBody = 10 << 20
 
-// CommitTimeout is how long a commit is retried, because Bitbucket closes the connection after ten
-// seconds.
+// CommitTimeout is how long the database is tried for one delivery, because Bitbucket closes the connection
+// after ten seconds.
 const CommitTimeout = 8 * time.Second
 
 // touchEvery is the minimum interval between two updates of a hook's last delivery.
@@ -133,14 +133,16 @@ func (i *Intake) receive(ctx context.Context, hookID string, header http.Header,
 	if len(body) > MaxBody {
 		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, MaxBody)
 	}
-	hook, err := i.authenticate(ctx, hookID, header, body)
+	limited, cancel := context.WithTimeout(ctx, i.o.CommitTimeout)
+	defer cancel()
+	hook, err := i.authenticate(limited, hookID, header, body)
 	if err != nil {
 		return err
 	}
-	if err := i.checkSize(ctx, hook, body); err != nil {
+	if err := i.checkSize(limited, hook, body); err != nil {
 		return err
 	}
-	id, err := i.commit(ctx, deliveryOf(hook, header, body, i.o.Now()))
+	id, err := i.commit(limited, deliveryOf(hook, header, body, i.o.Now()))
 	if err != nil {
 		logctx.Log(ctx, i.o.Log).
 			WithError(err).
@@ -161,7 +163,7 @@ func (i *Intake) receive(ctx context.Context, hookID string, header http.Header,
 func (i *Intake) authenticate(
 	ctx context.Context, hookID string, header http.Header, body []byte,
 ) (autobuild.Hook, error) {
-	hook, err := i.o.Store.Hook(ctx, hookID)
+	hook, err := retry(ctx, func() (autobuild.Hook, error) { return i.o.Store.Hook(ctx, hookID) })
 	unknown := errors.Is(err, autobuild.ErrNotFound)
 	if err != nil && !unknown {
 		return autobuild.Hook{}, unavailable("load webhook", err)
@@ -187,7 +189,9 @@ func (i *Intake) secretsOf(h autobuild.Hook) []secret.Secret {
 }
 
 func (i *Intake) checkSize(ctx context.Context, h autobuild.Hook, body []byte) error {
-	p, err := i.o.Store.Provider(ctx, h.Repository.ProviderID)
+	p, err := retry(ctx, func() (autobuild.Provider, error) {
+		return i.o.Store.Provider(ctx, h.Repository.ProviderID)
+	})
 	if err != nil {
 		return unavailable("load source provider of webhook "+h.ID, err)
 	}
@@ -204,18 +208,28 @@ func (i *Intake) checkSize(ctx context.Context, h autobuild.Hook, body []byte) e
 	return nil
 }
 
-// commit stores the delivery, with retries within CommitTimeout. A busy database must not lose a push.
+// commit stores the delivery, with retries until ctx ends.
 func (i *Intake) commit(ctx context.Context, d autobuild.Delivery) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, i.o.CommitTimeout)
-	defer cancel()
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = 20*time.Millisecond, time.Second
-	id, err := backoff.Retry(ctx, func() (string, error) { return i.o.Store.ReceiveDelivery(ctx, d) },
-		backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(i.o.CommitTimeout))
+	id, err := retry(ctx, func() (string, error) { return i.o.Store.ReceiveDelivery(ctx, d) })
 	if err != nil {
 		return "", unavailable("store delivery of webhook "+d.HookID, err)
 	}
 	return id, nil
+}
+
+// retry calls f until it succeeds or returns autobuild.ErrNotFound, or until the deadline of ctx. It returns the
+// last error of f. A database that is busy or restarts must not lose a push.
+func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	deadline, _ := ctx.Deadline()
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 20*time.Millisecond, time.Second
+	return backoff.Retry(ctx, func() (T, error) {
+		result, err := f()
+		if errors.Is(err, autobuild.ErrNotFound) {
+			err = backoff.Permanent(err)
+		}
+		return result, err
+	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(time.Until(deadline)))
 }
 
 // touch stores the time of the hook's last delivery, at most every touchEvery. The delivery is

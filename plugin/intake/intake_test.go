@@ -228,6 +228,8 @@ type busyStore struct {
 	hookErr  error // of Hook
 	provErr  error // of Provider
 	touchErr error // of TouchHook
+	hookBusy int   // next calls of Hook that fail
+	provBusy int   // next calls of Provider that fail
 	commits  int
 	touches  int
 	hang     bool // TouchHook blocks until its context ends
@@ -250,12 +252,20 @@ func (w *busyStore) Hook(ctx context.Context, id string) (autobuild.Hook, error)
 	if w.hookErr != nil {
 		return autobuild.Hook{}, w.hookErr
 	}
+	if w.hookBusy > 0 {
+		w.hookBusy--
+		return autobuild.Hook{}, errBusy
+	}
 	return w.Store.Hook(ctx, id)
 }
 
 func (w *busyStore) Provider(ctx context.Context, id string) (autobuild.Provider, error) {
 	if w.provErr != nil {
 		return autobuild.Provider{}, w.provErr
+	}
+	if w.provBusy > 0 {
+		w.provBusy--
+		return autobuild.Provider{}, errBusy
 	}
 	return w.Store.Provider(ctx, id)
 }
@@ -276,14 +286,14 @@ func newBusyEnv(t *testing.T, w *busyStore, change ...func(*intake.Options)) *en
 	return newEnv(t, autobuild.Cloud, append(change, func(o *intake.Options) {
 		w.Store = o.Store
 		o.Store = w
-		if w.fails < 0 {
+		if w.fails < 0 || w.hookErr != nil || w.provErr != nil {
 			o.CommitTimeout = 50 * time.Millisecond
 		}
 	})...)
 }
 
 func TestABusyStoreIsRetried(t *testing.T) {
-	w := &busyStore{fails: 3}
+	w := &busyStore{fails: 3, hookBusy: 2, provBusy: 2}
 	e := newBusyEnv(t, w)
 	body := []byte(`{}`)
 	must.Succeed(t, e.Receive(t.Context(), e.hook.ID, signed(body, current), body))

@@ -128,7 +128,8 @@ func (d *chaosEnv) sendAll(url string, bodies [][]byte) (accepted int) {
 // drain plans all accepted deliveries and checks that each has a final state and no task is left.
 func (d *chaosEnv) drain(accepted int) {
 	d.T.Helper()
-	ctx, stop := context.WithTimeout(d.T.Context(), 4*time.Minute)
+	limit := time.Minute + time.Duration(accepted)*100*time.Millisecond // for a machine under load
+	ctx, stop := context.WithTimeout(d.T.Context(), limit)
 	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- d.Store.Tasks().Run(ctx) }()

@@ -43,7 +43,7 @@ func TestF20ABurstOfDeliveriesIsAcceptedAndBuiltOnce(t *testing.T) {
 		p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 		commit := p.Commit("burst", env.Dockerfile("burst"))
 		p.Push("main")
-		b := sendBurst(env, p, burstSize())
+		b := sendBurst(env.For(t), p, burstSize())
 		t.Log(b)
 		if b.refused > 0 {
 			t.Errorf("refused deliveries: got %d, want none", b.refused)
@@ -123,7 +123,7 @@ func sendBurst(env *demotest.Env, p *demotest.Project, n int) burstResult {
 	begin := time.Now()
 	for i := range n {
 		senders.Go(func() error {
-			r, err := http.NewRequestWithContext(env.Context, http.MethodPost, first.URL, bytes.NewReader(body))
+			r, err := http.NewRequestWithContext(env.T.Context(), http.MethodPost, first.URL, bytes.NewReader(body))
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,8 @@ package crashtest
 
 import (
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,12 +21,9 @@ func outage() time.Duration {
 	return time.Second
 }
 
-// F8: PostgreSQL is down for long. Pushes are refused, and the gateway reports that it is not ready. When
-// PostgreSQL is back, the gateway works without a restart: a running build ends, and the push that was
-// refused is built once.
-func TestF8ADatabaseThatIsDownForLongLosesNoPush(t *testing.T) {
-	t.Parallel()
-	o := onPostgres(t, "SLIPWAY_RECONCILE_INTERVAL=5s", "SLIPWAY_CONCURRENCY=8")
+// ownPostgres starts a PostgreSQL server for one test.
+func ownPostgres(t *testing.T) *storetest.Server {
+	t.Helper()
 	server, err := storetest.NewServer()
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +36,16 @@ func TestF8ADatabaseThatIsDownForLongLosesNoPush(t *testing.T) {
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return server
+}
+
+// F8: PostgreSQL is down for long. Pushes are refused, and the gateway reports that it is not ready. When
+// PostgreSQL is back, the gateway works without a restart: a running build ends, and the push that was
+// refused is built once.
+func TestF8ADatabaseThatIsDownForLongLosesNoPush(t *testing.T) {
+	t.Parallel()
+	o := onPostgres(t, "SLIPWAY_RECONCILE_INTERVAL=5s", "SLIPWAY_CONCURRENCY=8")
+	server := ownPostgres(t)
 	o.Database = secret.New(server.Address(""))
 	env := demotest.StartSignedIn(t, o)
 	running, refused := env.Automate(
@@ -66,4 +75,70 @@ func TestF8ADatabaseThatIsDownForLongLosesNoPush(t *testing.T) {
 	checkBuilt(refused.For(env), 1, commit, "refused")
 	checkBuilt(running.For(env), 1, runningCommit, "running")
 	checkStored(env, running.For(env))
+}
+
+// F24: PostgreSQL is restarted while a build runs. A push meanwhile is accepted when the server is back. Both are
+// built once, in one attempt, and each tag is pushed once.
+func TestF24ARestartOfPostgreSQLDuringABuild(t *testing.T) {
+	t.Parallel()
+	o := onPostgres(t, "SLIPWAY_CONCURRENCY=8")
+	server := ownPostgres(t)
+	o.Database = secret.New(server.Address(""))
+	var tags tagCounter
+	o.WrapRegistry = tags.wrap
+	env := demotest.StartSignedIn(t, o)
+	projects := []*demotest.Project{
+		env.Automate(env.Dockerfile("x"), demotest.MainRule()),
+		env.Automate(env.Dockerfile("x"), demotest.MainRule()),
+	}
+	running := projects[0].Commit("running", env.Dockerfile("running", "RUN sleep 1"))
+	projects[0].Push("main")
+	projects[0].WaitNewest(1, autobuild.Running)
+	server.Stop()
+	meanwhile := projects[1].Commit("meanwhile", env.Dockerfile("meanwhile"))
+	projects[1].Push("main")
+	env.Must(server.Start())
+	for i, commit := range []string{running, meanwhile} {
+		p := projects[i]
+		b := checkBuilt(p, 1, commit, []string{"running", "meanwhile"}[i])
+		p.CheckOneEnd(commit)
+		if b.Attempt != 1 {
+			t.Errorf("attempts of build %d: got %d, want 1", b.Number, b.Attempt)
+		}
+		if got := tags.count(p.Image, "latest"); got != 1 {
+			t.Errorf("pushes of the tag of build %d: got %d, want 1", b.Number, got)
+		}
+	}
+	if got := attempts(projects[1]); len(got) != 1 || got[0] != http.StatusAccepted {
+		t.Errorf("answers to the push: got %v, want one %d", got, http.StatusAccepted)
+	}
+	checkStored(env, projects[1])
+}
+
+// A tagCounter counts the requests that push a manifest. It is safe for concurrent use.
+type tagCounter struct {
+	mu    sync.Mutex
+	paths map[string]int
+}
+
+func (c *tagCounter) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			c.mu.Lock()
+			if c.paths == nil {
+				c.paths = map[string]int{}
+			}
+			c.paths[r.URL.Path]++
+			c.mu.Unlock()
+		}
+		next.ServeHTTP(rw, r)
+	})
+}
+
+// count returns how often a tag of an image was pushed.
+func (c *tagCounter) count(image, tag string) int {
+	_, name, _ := strings.Cut(image, "/")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paths["/v2/"+name+"/manifests/"+tag]
 }

@@ -41,6 +41,8 @@ type Options struct {
 	Database secret.Secret
 	// Wrap wraps the Bitbucket's handler, e.g. to inject faults. It may be nil.
 	Wrap func(http.Handler) http.Handler
+	// WrapRegistry wraps the registry's handler, e.g. to count requests. It may be nil.
+	WrapRegistry func(http.Handler) http.Handler
 	// RegistryPassword is the password of RegistryUser at the registry. Zero means that the registry
 	// needs no login.
 	RegistryPassword secret.Secret
@@ -143,7 +145,11 @@ func (env *Env) makeDir(context.Context) error {
 }
 
 func (env *Env) startRegistry(ctx context.Context) error {
-	addr, err := env.Serve(ctx, env.guardRegistry(registry.New(registry.Logger(log.New(io.Discard, "", 0)))))
+	handler := env.guardRegistry(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	if env.options.WrapRegistry != nil {
+		handler = env.options.WrapRegistry(handler)
+	}
+	addr, err := env.Serve(ctx, handler)
 	if err != nil {
 		return err
 	}

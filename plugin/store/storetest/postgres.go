@@ -121,6 +121,10 @@ func (s *Server) Address(schema string) string {
 	return "postgres://slipway@/postgres?" + q.Encode()
 }
 
+// Stop ends the server as a restart of its service does: it rolls transactions back, closes all connections and
+// writes a checkpoint ("fast shutdown").
+func (s *Server) Stop() { s.process.End(syscall.SIGINT) }
+
 // Kill ends the server at once, like a crash: active queries are lost.
 func (s *Server) Kill() {
 	s.process.End(syscall.SIGQUIT) // "immediate shutdown": no checkpoint, recovery at the next start

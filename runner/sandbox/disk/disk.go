@@ -44,6 +44,8 @@ type Options struct {
 	// Reserve is the number of bytes that must remain free on the file system of Dir after New, so that
 	// other programs can go on. It has no meaning for a tmpfs.
 	Reserve int64
+	// Setting is the name of the setting for Bytes, which a *SpaceError has. "" = none.
+	Setting string
 	// Memory requests a tmpfs also where a loop device could be used.
 	Memory bool
 }

@@ -155,9 +155,14 @@ func TestAFullMachineIsAnErrorBeforeAnythingIsMounted(t *testing.T) {
 		want string
 	}{
 		"too large": {disk.Options{Dir: dir, Bytes: 1 << 30}, "make a disk of 1.074 GB: " + dir + " has"},
+		"the setting": {
+			disk.Options{Dir: dir, Bytes: 1 << 30, Setting: "SLIPWAY_BUILD_DISK"},
+			"make a disk of 1.074 GB (SLIPWAY_BUILD_DISK): " + dir + " has",
+		},
+		"a smaller one": {disk.Options{Dir: dir, Bytes: 1 << 30}, "free: free space there, or make the disk smaller\n"},
 		"the reserve": {
 			disk.Options{Dir: dir, Bytes: 20 * mebi, Reserve: 50 * mebi},
-			", and 52.43 MB must remain free: free space there",
+			", and 52.43 MB must remain free: free space there\n",
 		},
 	} {
 		_, err := disk.New(t.Context(), c.o)
@@ -169,7 +174,7 @@ func TestAFullMachineIsAnErrorBeforeAnythingIsMounted(t *testing.T) {
 		if !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("%s: got %v, want it to wrap ENOSPC", name, err)
 		}
-		if !strings.Contains(err.Error(), c.want) {
+		if !strings.Contains(err.Error()+"\n", c.want) {
 			t.Errorf("%s: got %q, want %q in it", name, err, c.want)
 		}
 	}

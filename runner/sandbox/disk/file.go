@@ -66,7 +66,10 @@ func allocate(f *os.File, o Options) error {
 		return fmt.Errorf("make a disk: %w", err)
 	}
 	need := max(o.Bytes-file.Blocks*sectorBytes, 0) + o.Reserve
-	full := &SpaceError{Dir: o.Dir, Bytes: o.Bytes, Reserve: o.Reserve, Free: usageOf(s).FreeBytes, Need: need}
+	full := &SpaceError{
+		Dir: o.Dir, Bytes: o.Bytes, Reserve: o.Reserve, Setting: o.Setting,
+		Free: usageOf(s).FreeBytes, Need: need,
+	}
 	if full.Free < need {
 		return full
 	}

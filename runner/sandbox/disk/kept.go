@@ -44,7 +44,7 @@ const (
 // so the machine cannot run out of them while the disk is written. It waits until an earlier mount has
 // ended. If the machine has too little space, the error is a *SpaceError.
 func (k Kept) Allocate(ctx context.Context) error {
-	o := Options{Dir: filepath.Dir(k.File), Bytes: k.Bytes, Reserve: k.Reserve}
+	o := Options{Dir: filepath.Dir(k.File), Bytes: k.Bytes, Reserve: k.Reserve, Setting: KeptSetting}
 	if err := o.complete(); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ type SpaceError struct {
 	Dir     string // the value of Options.Dir
 	Bytes   int64  // the value of Options.Bytes
 	Reserve int64  // the value of Options.Reserve
+	Setting string // the value of Options.Setting
 	Free    int64  // free space on the file system of Dir, in bytes
 	Need    int64  // free space that the disk needs there, with the reserve, in bytes
 }
@@ -28,14 +29,20 @@ func (e *SpaceError) Smaller(least int64) int64 {
 	return smaller
 }
 
-// Error implements the interface error.
+// Error implements the interface error. It has the directory and, if known, the setting.
 func (e *SpaceError) Error() string {
-	reserve := ""
+	setting, reserve, smaller := "", "", ""
+	if e.Setting != "" {
+		setting = " (" + e.Setting + ")"
+	}
+	if e.Smaller(minBytes) > 0 {
+		smaller = ", or make the disk smaller"
+	}
 	if e.Reserve > 0 {
 		reserve = fmt.Sprintf(", and %s must remain free", size.Format(e.Reserve))
 	}
-	return fmt.Sprintf("make a disk of %s: %s has %s free%s: free space there, or make the disk smaller",
-		size.Format(e.Bytes), e.Dir, size.Format(max(e.Free, 0)), reserve)
+	return fmt.Sprintf("make a disk of %s%s: %s has %s free%s: free space there%s",
+		size.Format(e.Bytes), setting, e.Dir, size.Format(max(e.Free, 0)), reserve, smaller)
 }
 
 // Unwrap returns the error of the kernel, so that errors.Is(err, syscall.ENOSPC) works.

@@ -134,7 +134,7 @@ func (s *Supervisor) beginState(d *domain) error {
 		return err // no inodes, for example
 	}
 	return &disk.SpaceError{
-		Dir: s.o.Dir, Bytes: s.diskSize(d), Reserve: s.o.DiskReserve,
+		Dir: s.o.Dir, Bytes: s.diskSize(d), Reserve: s.o.DiskReserve, Setting: disk.KeptSetting,
 		Free: free, Need: s.diskSize(d) + s.o.DiskReserve,
 	}
 }

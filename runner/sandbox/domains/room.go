@@ -72,7 +72,7 @@ func (s *Supervisor) relieve(ctx context.Context, d *domain, e *disk.SpaceError)
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
-	return 0, fmt.Errorf("%w (%s): %s", e, disk.KeptSetting, s.measureUse(ctx))
+	return 0, fmt.Errorf("%w: %s", e, s.measureUse(ctx))
 }
 
 // findRoom is like find. If the disk has no space even for the files of a new domain, it deletes a cache.

@@ -191,7 +191,9 @@ func (a *attempt) makeDirs(ctx context.Context) (err error) {
 // makeDisk makes the disk of the attempt, and returns its size. If the machine has too little space for the usual
 // size, it makes a smaller one.
 func (a *attempt) makeDisk(ctx context.Context) (d *disk.Disk, bytes int64, err error) {
-	o := disk.Options{Dir: a.service.o.attemptsDir(), Bytes: a.service.o.DiskBytes, Reserve: minFree}
+	o := disk.Options{
+		Dir: a.service.o.attemptsDir(), Bytes: a.service.o.DiskBytes, Reserve: minFree, Setting: diskSetting,
+	}
 	for {
 		d, err := disk.New(ctx, o)
 		var space *disk.SpaceError

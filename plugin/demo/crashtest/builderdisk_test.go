@@ -1,0 +1,119 @@
+package crashtest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"slipway/plugin/autobuild"
+	"slipway/plugin/demo/demotest"
+	"slipway/plugin/demo/localenv"
+	"slipway/runner/sandbox/disk"
+)
+
+// The sizes of the test below, in bytes.
+const (
+	buildersDisk = 3 << 30  // disk of all builds
+	reserve      = 1 << 30  // free space that the disks of builds leave
+	oneBuild     = 64 << 20 // SLIPWAY_BUILD_DISK and more
+)
+
+// F5: while other files fill the disk of builds, builds end with an error or wait, and name the disk and its
+// setting. When the disk has room again, the build that waits and the next push are built, without a restart.
+func TestF5AFullDiskOfTheBuilderDelaysBuilds(t *testing.T) {
+	demotest.RequireTools(t)
+	t.Parallel()
+	o := localenv.Options{Child: true, Environment: []string{
+		"SLIPWAY_BUILDER_NETWORK=none", "SLIPWAY_BUILD_DISK=60MB", "SLIPWAY_BUILDER_DISK=512MB",
+	}}
+	o.BeforeGateway = mountBuilds
+	env := demotest.StartSignedIn(t, o)
+	builds := filepath.Join(env.Gateway.Data, "builder")
+	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
+
+	leave(t, builds, reserve+2*oneBuild) // not enough for the cache
+	ended := p.Commit("ends", env.Dockerfile("ends"))
+	p.Push("main")
+	b := p.WaitEnd(1, autobuild.Errored)
+	if b.Reason != autobuild.ReasonInfrastructure {
+		t.Errorf("reason of the build without a cache: got %s, want %s", b.Reason, autobuild.ReasonInfrastructure)
+	}
+	checkNames(t, b.Detail, builds, "SLIPWAY_BUILDER_DISK")
+	p.CheckOneEnd(ended)
+
+	leave(t, builds, reserve)
+	commit := p.Commit("waits", env.Dockerfile("waits"))
+	p.Push("main")
+	env.WaitUntil("the build names the disk", func() (bool, error) {
+		all, err := p.Builds(env.Context)
+		if err != nil || len(all) < 2 {
+			return false, err
+		}
+		b = all[0]
+		return strings.Contains(b.Detail, "free space there"), nil
+	})
+	if b.State != autobuild.Queued {
+		t.Errorf("state of the build without a disk: got %s, want %s", b.State, autobuild.Queued)
+	}
+	checkNames(t, b.Detail, builds, "SLIPWAY_BUILD_DISK")
+	env.Must(os.Remove(filepath.Join(builds, "fill")))
+	checkBuilt(p, 2, commit, "waits")
+	commit = p.Commit("next", env.Dockerfile("next"))
+	p.Push("main")
+	checkBuilt(p, 3, commit, "next")
+}
+
+// mountBuilds mounts a small disk on the directory of the gateway's builds.
+func mountBuilds(ctx context.Context, env *localenv.Env) ([]string, error) {
+	builds := filepath.Join(env.Gateway.Data, "builder")
+	if err := os.MkdirAll(builds, 0o711); err != nil {
+		return nil, err
+	}
+	d, err := disk.New(ctx, disk.Options{Dir: env.Dir, Bytes: buildersDisk})
+	if err != nil {
+		return nil, err
+	}
+	env.OnClose(func() { _ = d.Close() })
+	if err := os.Chmod(d.Path(), 0o711); err != nil {
+		return nil, err
+	}
+	if err := syscall.Mount(d.Path(), builds, "", syscall.MS_BIND, ""); err != nil {
+		return nil, err
+	}
+	env.OnClose(func() { _ = syscall.Unmount(builds, syscall.MNT_DETACH) }) // the gateway has ended
+	return nil, nil
+}
+
+// leave fills the disk of a directory until it has this free space.
+func leave(t *testing.T, dir string, bytes int64) {
+	t.Helper()
+	file, err := os.OpenFile(filepath.Join(dir, "fill"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	usage, err := disk.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Fallocate(int(file.Fd()), 0, 0, info.Size()+usage.FreeBytes-bytes); err != nil {
+		t.Fatalf("fill the disk: %v", err)
+	}
+}
+
+// checkNames checks that a message has a directory and a setting.
+func checkNames(t *testing.T, message, dir, setting string) {
+	t.Helper()
+	if !strings.Contains(message, dir) || !strings.Contains(message, "("+setting+")") {
+		t.Errorf("message: got %q, want %s and (%s) in it", message, dir, setting)
+	}
+}
