@@ -29,8 +29,9 @@ CLIENTS       := plugin/bitbucket/bitbuckettest/clients
 # our code is still checked.
 RACE          := -race -gcflags=modernc.org/...=-race=false
 
-# go test that names the skipped tests. SKIPS=-strict fails if .ci/allowed-skips does not have one.
-SKIPTEST      := $(CURDIR)/bin/skiptest -allow $(CURDIR)/.ci/allowed-skips $(SKIPS) --
+# go test that names the skipped tests. SKIPS=-strict fails if .ci/allowed-skips does not have one. It runs
+# no go vet: make lint runs it with all its checks.
+SKIPTEST      := $(CURDIR)/bin/skiptest -allow $(CURDIR)/.ci/allowed-skips $(SKIPS) -- -vet=off
 
 # Packages whose tests mount, make namespaces or start builders. They run as root.
 PRIVILEGED    := ./runner ./runner/buildkit/... ./runner/sandbox/... ./runner/attemptserver/... ./plugin/engine/... ./plugin/demo/...
