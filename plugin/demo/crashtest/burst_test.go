@@ -60,7 +60,7 @@ func TestF20ABurstOfDeliveriesIsAcceptedAndBuiltOnce(t *testing.T) {
 				break
 			}
 		}
-		checkBuilt(p.For(env), 1, commit, "burst")
+		checkBuilt(p.For(env.For(t)), 1, commit, "burst")
 	})
 }
 
@@ -72,7 +72,7 @@ func drained(env *demotest.Env) bool {
 	defer s.Close()
 	return localenv.Wait(env.Context, func() (bool, error) {
 		o, err := s.Overview(env.Context)
-		return o.Unplanned.Count == 0, err
+		return err == nil && o.Unplanned.Count == 0, err // after an error, o is empty
 	}) == nil
 }
 

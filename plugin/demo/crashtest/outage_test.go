@@ -91,9 +91,12 @@ func TestF24ARestartOfPostgreSQLDuringABuild(t *testing.T) {
 		env.Automate(env.Dockerfile("x"), demotest.MainRule()),
 		env.Automate(env.Dockerfile("x"), demotest.MainRule()),
 	}
-	running := projects[0].Commit("running", env.Dockerfile("running", "RUN sleep 1"))
+	running := projects[0].Commit("running", env.Dockerfile("running", "RUN echo $((40+2)) of 42; sleep 1"))
 	projects[0].Push("main")
-	projects[0].WaitNewest(1, autobuild.Running)
+	// Not earlier: if the server stops while a status is posted, the status is posted again half a minute later.
+	b := projects[0].WaitNewest(1, autobuild.Running)
+	_, err := env.Browser.WaitLog(env.Context, b, 1, func(log string) bool { return strings.Contains(log, "42 of 42") })
+	env.Must(err)
 	server.Stop()
 	meanwhile := projects[1].Commit("meanwhile", env.Dockerfile("meanwhile"))
 	projects[1].Push("main")
