@@ -176,6 +176,9 @@ func rowsOf(t *testing.T, db *sql.DB, table string) (all []string) {
 				values[i] = map[bool]int64{false: 0, true: 1}[v]
 			}
 		}
+		if values[0] == "restored_at" {
+			values[1] = "" // PostgreSQL has its own server's time
+		}
 		all = append(all, fmt.Sprintf("%s %#v", columns, values))
 	}
 	must.Succeed(t, rows.Err())
