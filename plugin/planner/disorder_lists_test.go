@@ -56,7 +56,10 @@ func (p *fakeCloud) next() listEvent {
 // none.
 func (p *fakeCloud) list(w http.ResponseWriter, r *http.Request, prefix string) {
 	length := 100
-	if len(p.script) > 0 || r.URL.Query().Has("page") {
+	switch given := r.URL.Query().Get("length"); {
+	case given != "": // as on the first page
+		length, _ = strconv.Atoi(given)
+	case len(p.script) > 0:
 		length = 1
 	}
 	event := p.next()
@@ -80,7 +83,7 @@ func (p *fakeCloud) list(w http.ResponseWriter, r *http.Request, prefix string) 
 	last := min(first+length, len(values))
 	answer := object{"values": values[first:last]}
 	if last < len(values) {
-		answer["next"] = "https://" + r.URL.Host + r.URL.Path + "?page=" + strconv.Itoa(page+1)
+		answer["next"] = "https://" + r.URL.Host + r.URL.Path + fmt.Sprintf("?page=%d&length=%d", page+1, length)
 	}
 	switch event.Fault {
 	case "fail":
