@@ -250,7 +250,8 @@ func TestColumnsWithoutACheckIndexHaveAnotherCopy(t *testing.T) {
 	path := fullDatabase(t)
 	db := openFile(t, path)
 	for table, harmless := range harmlessColumns() {
-		copies := texts(t, db, `SELECT c.name FROM pragma_index_list($1) i JOIN pragma_index_info(i.name) c`, table)
+		copies := texts(t, db, `SELECT c.name FROM pragma_index_list($1) i JOIN pragma_index_info(i.name) c
+			WHERE c.name IS NOT NULL`, table) // an expression has no name
 		for _, column := range texts(t, db, `SELECT name FROM pragma_table_info($1)`, table) {
 			if slices.Contains(copies, column) == slices.Contains(harmless, column) {
 				t.Errorf("%s.%s: got it in %q, want it there unless it is harmless", table, column, copies)
