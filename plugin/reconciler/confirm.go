@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -87,6 +88,7 @@ func (d differences) suspicious() (kind autobuild.RefKind, missing int) {
 // requests a random few: the others come in later polls. If there are too many refs for one poll, those that
 // earlier polls requested in vain are the last.
 func (p *poll) confirm(ctx context.Context, commits autobuild.Commits, d differences) []autobuild.MissedPush {
+	p.inVain = map[autobuild.Ref]error{}
 	order := p.turns.of(p.hook.ID, d)
 	missing := d.missing
 	kind, lacking := d.suspicious()
@@ -99,14 +101,12 @@ func (p *poll) confirm(ctx context.Context, commits autobuild.Commits, d differe
 	chosen := slices.Concat(d.shown, missing)
 	slices.SortStableFunc(chosen, order.compare)
 	if len(chosen) > maxConfirmed {
-		p.more = order[chosen[maxConfirmed].Ref] == 0
-		p.unread = refsOf(chosen[maxConfirmed:])
-		chosen = chosen[:maxConfirmed]
+		p.more = order[chosen[maxConfirmed].Ref].poll == 0
+		chosen, p.left = chosen[:maxConfirmed], slices.Clone(chosen[maxConfirmed:])
 	}
 	confirmed := p.request(ctx, commits, chosen)
-	p.skipped = slices.ContainsFunc(p.unread, func(ref autobuild.Ref) bool {
-		return order[ref] == 0 && !slices.Contains(p.inVain, ref)
-	})
+	p.skipped = slices.ContainsFunc(p.left, func(m autobuild.MissedPush) bool { return order[m.Ref].poll == 0 })
+	p.unread = unreadRefs(order, p.inVain, confirmed)
 	p.turns.add(p.hook.ID, p.inVain)
 	if kind != "" {
 		requested, deleted := lackedBy(missing, chosen), lackedBy(missing, confirmed)
@@ -122,6 +122,23 @@ func (p *poll) confirm(ctx context.Context, commits autobuild.Commits, d differe
 	}
 	slices.SortFunc(confirmed, byAge)
 	return confirmed
+}
+
+// unreadRefs returns the errors of the refs whose last request failed: of those that earlier polls requested in vain,
+// and of those of this poll.
+func unreadRefs(
+	earlier turnOrder, inVain map[autobuild.Ref]error, confirmed []autobuild.MissedPush,
+) map[autobuild.Ref]error {
+	unread := map[autobuild.Ref]error{}
+	for ref, turn := range earlier {
+		unread[ref] = turn.err
+	}
+	maps.Copy(unread, inVain)
+	for _, m := range confirmed {
+		delete(unread, m.Ref)
+	}
+	maps.DeleteFunc(unread, func(_ autobuild.Ref, err error) bool { return err == nil })
+	return unread
 }
 
 // lackedBy returns the number of refs that are among the missing ones.
@@ -150,7 +167,7 @@ func (p *poll) request(
 	var confirmed []autobuild.MissedPush
 	for i, m := range refs {
 		if isRefusal(p.err) || p.failures >= maxFailures || ctx.Err() != nil {
-			p.unread = append(p.unread, refsOf(refs[i:])...)
+			p.left = append(p.left, refs[i:]...)
 			break
 		}
 		head, err := commits.Resolve(ctx, p.hook.Repository, m.Ref)
@@ -159,26 +176,17 @@ func (p *poll) request(
 			if errors.Is(err, autobuild.ErrUnavailable) {
 				p.failures++
 			}
-			p.inVain = append(p.inVain, m.Ref)
-			p.unread = append(p.unread, m.Ref)
+			p.inVain[m.Ref] = p.err
 			continue
 		}
 		p.failures = 0
 		if head.Hash == m.Known.Head || head.Hash == "" && m.Head.Hash != "" {
-			p.inVain = append(p.inVain, m.Ref)
+			p.inVain[m.Ref] = nil
 			continue
 		}
 		confirmed = append(confirmed, autobuild.MissedPush{Ref: m.Ref, Known: m.Known, Head: head})
 	}
 	return confirmed
-}
-
-func refsOf(pushes []autobuild.MissedPush) []autobuild.Ref {
-	refs := make([]autobuild.Ref, 0, len(pushes))
-	for _, m := range pushes {
-		refs = append(refs, m.Ref)
-	}
-	return refs
 }
 
 // isRefusal reports whether the provider refuses every request to the repository.

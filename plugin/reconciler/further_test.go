@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -58,6 +59,49 @@ func TestAFurtherPollRequestsOtherRefs(t *testing.T) {
 				t.Errorf("%s, poll %d: got %+v, want %+v", name, i+1, got, want)
 			}
 		}
+	}
+}
+
+// Unread are the refs whose own last request failed, in this poll or an earlier one, and no others: neither those that
+// were read nor those that this poll did not request. Each has its own error.
+func TestUnreadAreTheRefsWhoseRequestFailed(t *testing.T) {
+	commits := single{heads: map[autobuild.Ref]autobuild.Commit{}, fails: map[autobuild.Ref]bool{}}
+	d := differences{known: map[autobuild.RefKind]int{autobuild.Tag: 10_000}} // no list is suspicious
+	add := func(name string) autobuild.Ref {
+		ref := autobuild.Ref{Kind: autobuild.Tag, Name: name}
+		d.shown = append(d.shown, autobuild.MissedPush{Ref: ref, Head: autobuild.Commit{Hash: "a"}})
+		return ref
+	}
+	var failing []autobuild.Ref
+	for i := range maxConfirmed + 20 {
+		ref := add(fmt.Sprintf("v%03d", i))
+		if i == 3 || i == maxConfirmed+3 {
+			commits.fails[ref] = true
+			failing = append(failing, ref)
+		}
+	}
+	r := New(Options{})
+	for i, want := range [][]autobuild.Ref{failing[:1], failing, failing} {
+		p := &poll{Reconciler: r}
+		p.confirm(t.Context(), commits, d)
+		if len(p.unread) != len(want) {
+			t.Errorf("poll %d: got unread refs %v, want %v", i+1, p.unread, want)
+		}
+		for _, ref := range want {
+			if err := p.unread[ref]; err == nil || !strings.Contains(err.Error(), ref.Full()) {
+				t.Errorf("poll %d, %s: got error %v, want its own", i+1, ref.Name, err)
+			}
+		}
+	}
+	clear(commits.fails)
+	commits.heads[failing[0]] = autobuild.Commit{Hash: "a"}
+	for range 2 {
+		p := &poll{Reconciler: r}
+		p.confirm(t.Context(), commits, d)
+		if got := p.unread[failing[0]]; got != nil {
+			t.Errorf("a ref that was read again: got error %v, want none", got)
+		}
+		d.shown = slices.DeleteFunc(d.shown, func(m autobuild.MissedPush) bool { return m.Ref == failing[0] })
 	}
 }
 

@@ -41,7 +41,7 @@ func (r *Reconciler) pollWith(ctx context.Context, p *poll) error {
 	}
 	if p.err != nil {
 		err := fmt.Errorf("confirm refs of %s: %w", p.hook.Repository.FullName, p.err)
-		return errors.Join(err, p.giveUp(ctx))
+		return errors.Join(err, p.endUnread(ctx))
 	}
 	p.turns.succeed(p.hook.ID)
 	if p.more { // the further poll stores its time: after a restore, old builds wait until all refs are known
@@ -51,10 +51,10 @@ func (r *Reconciler) pollWith(ctx context.Context, p *poll) error {
 	return p.touch(ctx)
 }
 
-// giveUp stores the time of a poll although single refs could not be requested, if maxUnread polls in a row could not.
-// After a restore, the builds of all refs wait for that time. First it ends those of the unread refs, which may have
-// moved.
-func (p *poll) giveUp(ctx context.Context) error {
+// endUnread ends the wait of builds for the first poll after a restore, if single refs could not be requested by
+// maxUnread polls in a row. It ends the builds of these refs, which may have moved, and stores the time of the poll,
+// for which those of all refs wait. Otherwise it stores no time, so that the age of the last good poll shows the failure.
+func (p *poll) endUnread(ctx context.Context) error {
 	var limited *autobuild.RateLimitError
 	if p.more || p.skipped || errors.As(p.err, &limited) {
 		return nil // the next polls request other refs
@@ -65,10 +65,17 @@ func (p *poll) giveUp(ctx context.Context) error {
 	if p.turns.fail(p.hook.ID) < maxUnread {
 		return nil
 	}
-	detail := fmt.Sprintf("a backup was restored, and the branch or tag of the build cannot be read: %v: "+
-		"retry the build if it is wanted", p.err)
-	if err := p.o.Store.EndRestored(ctx, p.hook.Repository, p.unread, detail); err != nil {
+	details := map[autobuild.Ref]string{}
+	for ref, err := range p.unread {
+		details[ref] = fmt.Sprintf("a backup was restored, and the branch or tag of the build cannot be read: %v: "+
+			"retry the build if it is wanted", err)
+	}
+	waiting, err := p.o.Store.EndRestored(ctx, p.hook, details)
+	if err != nil {
 		return fmt.Errorf("end builds of %s after a restore: %w", p.hook.Repository.FullName, err)
+	}
+	if !waiting {
+		return nil
 	}
 	return p.touch(ctx)
 }
@@ -89,13 +96,16 @@ type poll struct {
 	yields bool // to deliveries that wait
 
 	// The results of the last call of findMissed.
-	problem  string          // what is suspicious about the list of refs; empty means nothing
-	more     bool            // the list has differences that no poll has requested yet
-	err      error           // of refs that could not be requested
-	inVain   []autobuild.Ref // refs whose request showed no difference, or failed
-	failures int             // requests in a row that found the provider unavailable
-	unread   []autobuild.Ref // refs whose state is unknown, because their request failed or was not sent
-	skipped  bool            // one of them was never requested
+	problem  string // what is suspicious about the list of refs; empty means nothing
+	more     bool   // the list has differences that no poll has requested yet
+	err      error  // of the last ref that could not be requested
+	failures int    // requests in a row that found the provider unavailable
+	// inVain has the refs whose request showed no difference, or failed, then with its error.
+	inVain map[autobuild.Ref]error
+	left   []autobuild.MissedPush // differences that this poll did not request
+	// unread has the errors of the refs whose last request failed, in this poll or an earlier one.
+	unread  map[autobuild.Ref]error
+	skipped bool // one of left was never requested
 }
 
 // findMissed returns the confirmed differences between the stored refs and the provider's refs,
@@ -105,7 +115,7 @@ func (p *poll) findMissed(
 ) ([]autobuild.MissedPush, error) {
 	p.problem, p.more = "", false
 	p.err, p.failures, p.inVain = nil, 0, nil
-	p.unread, p.skipped = nil, false
+	p.left, p.unread, p.skipped = nil, nil, false
 	// Load the stored refs before the provider's. A ref that moves between the two loads then
 	// causes a conflict, and never a step back.
 	known, err := p.o.Store.RefStates(ctx, hook.Repository)

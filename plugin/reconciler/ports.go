@@ -28,8 +28,9 @@ type Refs interface {
 	RefStates(ctx context.Context, r autobuild.Repository) (map[autobuild.Ref]autobuild.RefState, error)
 	// BaselineRefs stores the heads of refs that were never seen, without a transition.
 	BaselineRefs(ctx context.Context, r autobuild.Repository, heads []autobuild.Head) error
-	// EndRestored cancels the builds of refs that a restored backup has as unfinished.
-	EndRestored(ctx context.Context, r autobuild.Repository, refs []autobuild.Ref, detail string) error
+	// EndRestored cancels the builds of refs that a restored backup has as unfinished, with a detail by ref. waiting
+	// means that a backup was restored after the hook's last poll. Otherwise it changes nothing.
+	EndRestored(ctx context.Context, hook autobuild.Hook, details map[autobuild.Ref]string) (waiting bool, err error)
 }
 
 // A Planner plans missed pushes.

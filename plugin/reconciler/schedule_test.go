@@ -70,7 +70,7 @@ func TestScheduleDropsRemovedHooks(t *testing.T) {
 		started:    true,
 	}
 	s.times.set("gone", pollTime{at: time.Now()})
-	s.turns.add("gone", []autobuild.Ref{{Kind: autobuild.Tag, Name: "v1"}})
+	s.turns.add("gone", map[autobuild.Ref]error{{Kind: autobuild.Tag, Name: "v1"}: nil})
 	if due := s.dueHooks(nil, map[string]bool{"gone": true}, time.Now()); len(due) != 0 {
 		t.Errorf("due webhooks: got %v, want none", due)
 	}

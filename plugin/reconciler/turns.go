@@ -37,16 +37,16 @@ func (t *turns) succeed(hookID string) {
 	delete(t.failed, hookID)
 }
 
-// of returns an order of a hook's refs, the longest waiting first: 0 for a ref that was never requested in vain.
-// It forgets the refs that no longer differ.
+// of returns an order of a hook's refs, the longest waiting first: the zero turn for a ref that was never
+// requested in vain. It forgets the refs that no longer differ.
 func (t *turns) of(hookID string, d differences) turnOrder {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	order := turnOrder{}
 	for _, refs := range [][]autobuild.MissedPush{d.shown, d.missing} {
 		for _, m := range refs {
-			if poll := t.tried[hookID][m.Ref]; poll > 0 {
-				order[m.Ref] = poll
+			if last := t.tried[hookID][m.Ref]; last.poll > 0 {
+				order[m.Ref] = last
 			}
 		}
 	}
@@ -54,8 +54,8 @@ func (t *turns) of(hookID string, d differences) turnOrder {
 	return maps.Clone(order)
 }
 
-// add stores the refs that one poll of a hook requested in vain.
-func (t *turns) add(hookID string, refs []autobuild.Ref) {
+// add stores the refs that one poll of a hook requested in vain, with the errors of those that failed.
+func (t *turns) add(hookID string, refs map[autobuild.Ref]error) {
 	if len(refs) == 0 {
 		return
 	}
@@ -66,8 +66,8 @@ func (t *turns) add(hookID string, refs []autobuild.Ref) {
 	if order == nil {
 		order = turnOrder{}
 	}
-	for _, ref := range refs {
-		order[ref] = t.polls
+	for ref, err := range refs {
+		order[ref] = turn{poll: t.polls, err: err}
 	}
 	t.set(hookID, order)
 }
@@ -91,7 +91,15 @@ func (t *turns) set(hookID string, order turnOrder) {
 	t.tried[hookID] = order
 }
 
-// A turnOrder maps a ref to the number of the last poll that requested it in vain.
-type turnOrder map[autobuild.Ref]int
+// A turn is the last request of a ref in vain.
+type turn struct {
+	poll int   // its number; 0 means none
+	err  error // nil if the provider answered
+}
 
-func (o turnOrder) compare(a, b autobuild.MissedPush) int { return cmp.Compare(o[a.Ref], o[b.Ref]) }
+// A turnOrder has the refs that were requested in vain.
+type turnOrder map[autobuild.Ref]turn
+
+func (o turnOrder) compare(a, b autobuild.MissedPush) int {
+	return cmp.Compare(o[a.Ref].poll, o[b.Ref].poll)
+}

@@ -43,29 +43,33 @@ func (s *Store) AfterRestore(ctx context.Context, b autobuild.Build) (r autobuil
 }
 
 // EndRestored cancels the builds of refs that a restored backup has as unfinished (AfterRestore), with
-// autobuild.ReasonRestored. Without a restore it changes nothing.
-func (s *Store) EndRestored(ctx context.Context, r autobuild.Repository, refs []autobuild.Ref, detail string) error {
+// autobuild.ReasonRestored and a detail by ref. waiting means that the backup was restored after the last poll of the
+// hook, so that builds wait for the next one. Otherwise it changes nothing.
+func (s *Store) EndRestored(
+	ctx context.Context, hook autobuild.Hook, details map[autobuild.Ref]string,
+) (waiting bool, err error) {
 	restoredAt, err := s.restoredAt(ctx)
-	if err != nil || restoredAt.IsZero() {
-		return err
+	if err != nil || restoredAt.IsZero() || hook.PolledAt.After(restoredAt) {
+		return false, err
 	}
-	for _, ref := range refs {
+	r := hook.Repository
+	for ref, detail := range details {
 		ids, err := queryAll(ctx, s.read, scanString, `SELECT id FROM builds
 			WHERE provider_id = $1 AND repository_id = $2 AND ref_kind = $3 AND ref_name = $4
 			AND publish AND received_at < $5 AND retried_at <= $5 AND state IN ($6, $7, $8)`,
 			r.ProviderID, r.ID, ref.Kind, ref.Name, ms(restoredAt),
 			autobuild.Queued, autobuild.Starting, autobuild.Running)
 		if err != nil {
-			return fmt.Errorf("list builds of %s: %w", ref.Full(), err)
+			return false, fmt.Errorf("list builds of %s: %w", ref.Full(), err)
 		}
 		for _, id := range ids {
 			_, err := s.CancelBuild(ctx, id, autobuild.ReasonRestored, detail)
 			if err != nil && !errors.Is(err, autobuild.ErrConflict) { // it has ended meanwhile
-				return err
+				return false, err
 			}
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // restoredAt returns the time of the last restore of a backup, or the zero time.

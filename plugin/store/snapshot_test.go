@@ -280,12 +280,17 @@ func TestEndRestoredEndsTheBuildsOfUnreadRefs(t *testing.T) {
 		}
 		return must.Get[[]autobuild.Build](t)(s.Plan(t.Context(), storetest.Push(a, ref, commits[0], commits[1])))[0]
 	}
-	end := func() {
+	hook := autobuild.Hook{Repository: a.Repository, PolledAt: clock.Now()}
+	end := func(want bool) {
 		t.Helper()
-		must.Succeed(t, s.EndRestored(t.Context(), a.Repository, []autobuild.Ref{storetest.Main()}, "the reason"))
+		details := map[autobuild.Ref]string{storetest.Main(): "the reason"}
+		got := must.Get[bool](t)(s.EndRestored(t.Context(), hook, details))
+		if got != want {
+			t.Errorf("builds wait for the first poll after a restore: got %t, want %t", got, want)
+		}
 	}
 	old, other := push("main", 0, 1), push("other", 0, 2)
-	end()
+	end(false)
 	if got := must.Get[autobuild.Build](t)(s.Build(t.Context(), old.ID)); got.State != autobuild.Queued {
 		t.Errorf("build without a restore: got %s, want queued", got.State)
 	}
@@ -294,12 +299,14 @@ func TestEndRestoredEndsTheBuildsOfUnreadRefs(t *testing.T) {
 		fmt.Sprintf(`INSERT INTO instance VALUES ('restored_at', CAST('%d' AS BLOB))`, clock.Now().UnixMilli()))
 	clock.Add(time.Minute)
 	later := push("main", 1, 3)
-	end()
-	end() // again
+	end(true)
+	end(true) // again
 	got := must.Get[autobuild.Build](t)(s.Build(t.Context(), old.ID))
 	if got.State != autobuild.Cancelled || got.Reason != autobuild.ReasonRestored || got.Detail != "the reason" {
 		t.Errorf("build of the ref: got %s (%s, %s), want cancelled with the reason", got.State, got.Reason, got.Detail)
 	}
+	hook.PolledAt = clock.Now()
+	end(false)
 	for _, b := range []autobuild.Build{other, later} {
 		if got := must.Get[autobuild.Build](t)(s.Build(t.Context(), b.ID)); got.State != autobuild.Queued {
 			t.Errorf("build of %s: got %s, want queued", b.Ref.Name, got.State)
