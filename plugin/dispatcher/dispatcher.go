@@ -32,7 +32,8 @@ const (
 	configRetryDelay = 30 * time.Second
 	// restoreRetryDelay is the delay before a build that waits for the first poll after a restore is tried again.
 	restoreRetryDelay = 5 * time.Second
-	// maxRestoreWait is the time after which such a build ends. It is longer than most outages of Bitbucket.
+	// maxRestoreWait is the time after which such a build ends, from the later of the restore and the start of the
+	// gateway. It is longer than most outages of Bitbucket.
 	maxRestoreWait = 24 * time.Hour
 	// spaceRetryDelay is the delay before a build that waits for space on the gateway's disk is tried again.
 	spaceRetryDelay = 10 * time.Second
@@ -68,6 +69,7 @@ type Options struct {
 type Dispatcher struct {
 	o       Options
 	circuit *circuit
+	started time.Time
 }
 
 // New returns a Dispatcher.
@@ -78,7 +80,7 @@ func New(o Options) *Dispatcher {
 	if o.Timeout == 0 {
 		o.Timeout = 4 * time.Hour
 	}
-	return &Dispatcher{o: o, circuit: newCircuit(o.Now)}
+	return &Dispatcher{o: o, circuit: newCircuit(o.Now), started: o.Now()}
 }
 
 // Register registers the handler of dispatch tasks.

@@ -73,13 +73,13 @@ func (d *Dispatcher) checkRestore(ctx context.Context, b autobuild.Build) (ended
 		return true, d.endRestored(ctx, b, fmt.Sprintf(
 			"a backup was restored, and %s %s has a newer push: retry the build if it is wanted",
 			b.Ref.Kind, b.Ref.Name))
-	case after.Unpolled && after.Waited > maxRestoreWait:
+	case after.Unpolled && min(after.Waited, d.o.Now().Sub(d.started)) > maxRestoreWait:
 		return true, d.endRestored(ctx, b, "a backup was restored, and the branches and tags of its repository could "+
 			"not be read for a day: check that the repository exists and that its linked account reads it, "+
 			"and retry the build if it is wanted")
 	case after.Unpolled:
-		detail := "a backup was restored: it waits until the branches and tags of its repository were read: " +
-			"if this lasts, the gateway's log has the reason (poll failed)"
+		const detail = "The build waits until the refs of its repository are read after a restore. " +
+			"If this lasts, check the gateway's log (poll failed)."
 		return false, d.postpone(ctx, b, notReadyError{detail, restoreRetryDelay})
 	}
 	return false, nil

@@ -102,8 +102,8 @@ func TestF25ABuildOfARestoredBackupWaitsForTheRefs(t *testing.T) {
 	if _, snoozed := queue.SnoozedFor(err); !snoozed {
 		t.Errorf("Dispatch before the poll: got %v, want a snooze", err)
 	}
-	if got := e.reload(b).Detail; !strings.Contains(got, "a backup was restored") {
-		t.Errorf("detail: got %q, want that a backup was restored", got)
+	if got := e.reload(b).Detail; !strings.Contains(got, "after a restore") {
+		t.Errorf("detail: got %q, want that it waits after a restore", got)
 	}
 	s.after = autobuild.AfterRestore{Moved: true}
 	must.Succeed(t, d.Dispatch(t.Context(), moved.ID))
@@ -113,6 +113,10 @@ func TestF25ABuildOfARestoredBackupWaitsForTheRefs(t *testing.T) {
 	}
 	unread := e.build(e.owner)
 	s.after = autobuild.AfterRestore{Unpolled: true, Waited: 25 * time.Hour}
+	if _, snoozed := queue.SnoozedFor(d.Dispatch(t.Context(), unread.ID)); !snoozed {
+		t.Error("Dispatch at the start of the gateway, a day after the restore: got no snooze, want one")
+	}
+	e.now = e.now.Add(25 * time.Hour)
 	must.Succeed(t, d.Dispatch(t.Context(), unread.ID))
 	got = e.reload(unread)
 	if got.State != autobuild.Cancelled || got.Reason != autobuild.ReasonRestored {
