@@ -49,8 +49,9 @@ func (s *Store) findDamage(ctx context.Context, err error) error {
 	damage := pragmaCheck(limited, s.read, "integrity_check")
 	if !errors.Is(damage, ErrDamaged) {
 		version, versionErr := schemaOf(limited, s.read)
-		if versionErr != nil {
-			return err // a new database has no schema yet
+		newest, newestErr := SchemaVersion()
+		if versionErr != nil || newestErr != nil || version > newest {
+			return err // a new database has no schema yet, and only a newer program knows the definitions of its own
 		}
 		damage = checkSchemaText(limited, s.read, version)
 	}

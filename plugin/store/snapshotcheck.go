@@ -100,7 +100,8 @@ const buildNumberGap = 1000
 
 // PrepareSnapshot makes the file of a snapshot ready to be used by a gateway. It migrates the schema, and removes what
 // holds only for the time of the backup: sessions, started sign-ins and leases. It stores now as the time of the
-// restore (AfterRestore), which LoadPostgres replaces by the server's time. The file is complete without its log (slipway.db-wal).
+// restore (AfterRestore), which LoadPostgres replaces by the server's time. The file is complete without its log
+// (slipway.db-wal).
 func PrepareSnapshot(ctx context.Context, path string, sealer *seal.Sealer, now time.Time) (err error) {
 	s, err := Open(ctx, Options{Path: path, Sealer: sealer})
 	if err != nil {

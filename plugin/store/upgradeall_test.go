@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"database/sql"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -180,6 +181,8 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 			must.Succeed(t, err)
 			defer func() { _ = db.Close() }()
 			execute(t, db, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, TRUE)`)
+			execute(t, db, `DROP INDEX builds_commit`)
+			execute(t, db, `CREATE INDEX builds_commit ON builds (number)`) // no damage, but of the newer version
 			_, err = db.ExecContext(
 				t.Context(),
 				`UPDATE instance SET value = $1 WHERE name = 'program'`,
@@ -201,6 +204,9 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 					if !strings.Contains(err.Error(), want) {
 						t.Errorf("%s: got error %q, want it with %q", how, err, want)
 					}
+				}
+				if errors.Is(err, store.ErrDamaged) {
+					t.Errorf("%s: got error %q, want no damage", how, err)
 				}
 			}
 		})
