@@ -110,7 +110,7 @@ func (s *Supervisor) ensure(ctx context.Context, d *domain) error {
 			return context.Cause(ctx)
 		}
 		if child.Running() {
-			s.o.Log.WithField("domain", d.id).Warnf("a builder did not answer within %s and is stopped", pingTimeout)
+			s.o.Log.WithField("domain", d.id).Warn("a builder does not answer and is stopped")
 		}
 		child.Stop(hungTimeout)
 		s.forget(d, child)

@@ -115,6 +115,7 @@ func (s *Supervisor) planDrops() (drops []drop, others string) {
 	limits := space{limit: s.o.CacheBytes, shared: shared, free: free, floor: floor}
 	all := s.states()
 	use := diskUse{free: free, total: total, caches: all}
+	// Caches in use count, too: planDrops deletes them later.
 	if use.ofCaches() > 0 && limits.isFilledByOthers(all) {
 		others = fmt.Sprintf(
 			"the disk of %s has %s free, and %s should be free: %s, so no cache is deleted: free space there",
