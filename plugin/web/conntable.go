@@ -36,8 +36,8 @@ type connLimits struct {
 // new one. It is safe for concurrent use.
 //
 // Waiting connections (idle, or with an incomplete header) are dropped first. If there are none, a
-// connection is dropped whose body is incomplete, and then one whose client has not read the response for
-// slowTime. In all cases the client with the most such connections loses one: first the one that is idle
+// connection is dropped whose body is incomplete, and then one whose client reads the response slowly, or not
+// at all, for slowTime. In all cases the client with the most such connections loses one: first the one that is idle
 // for longest. A client never loses one to a client that has more connections (but see slowTime). So a
 // client that opens few connections, as Bitbucket does, is not affected by those that open many.
 type connTable struct {
@@ -110,8 +110,8 @@ func (t *connTable) add(c *limitedConn, address netip.Addr, proxy bool) (victim 
 }
 
 // choose returns the connection to drop for a new one of a client, or nil. waiting, body and
-// write are the candidates, or nil. The client is nil if it has no other connection. A client with more connections than
-// the new one's loses one at once, and others after slowTime.
+// write are the candidates, or nil. The client is nil if it has no other connection. A client with more connections
+// than the new one's loses one at once, and others after slowTime.
 func (t *connTable) choose(waiting, body, write *limitedConn, client *connClient) *limitedConn {
 	open := 0
 	if client != nil {

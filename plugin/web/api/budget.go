@@ -9,12 +9,13 @@ import (
 )
 
 // Limits of the bytes of all deliveries that are being received, because anybody can send large
-// requests before the signature is checked. The first smallDelivery bytes of each delivery count
-// against maxSmall, the rest against the remainder. So large deliveries never block small ones, and
-// all deliveries of Cloud are small.
+// requests before the signature is checked. A budget has two parts: the first smallDelivery bytes of each delivery
+// count against one, the rest against the other. So large deliveries never block small ones, and all deliveries of
+// Cloud are small.
 //
-// Deliveries to webhooks that do not exist have a budget of their own, 2*maxUnknown of these bytes. A webhook's id
-// is random and only Bitbucket has it, so other clients cannot use the bytes of its deliveries.
+// Deliveries to webhooks that exist have 12 and 44 MiB (knownBudget), and all others 4 and 4 MiB (unknownBudget). A
+// webhook's id is random and only Bitbucket has it, so other clients cannot use the bytes of its deliveries. While the
+// database is down, no webhook is known to exist, and all deliveries share the 8 MiB.
 const (
 	maxInFlight   = 64 << 20
 	maxSmall      = 16 << 20
