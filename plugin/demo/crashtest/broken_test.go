@@ -12,9 +12,9 @@ import (
 	"slipway/plugin/demo/demotest"
 )
 
-// F22: clients that vanish, or stop in the middle of a signed delivery, keep no push from its build, and leave no
-// row. Their connections stay open meanwhile.
-func TestF22BrokenDeliveriesDelayNoPush(t *testing.T) {
+// F22: clients that vanish, or stop in the middle of a signed delivery, leave no row and cause no build. The push
+// beside them is built. Their connections stay open meanwhile.
+func TestF22BrokenDeliveriesCauseNoBuild(t *testing.T) {
 	t.Parallel()
 	const each = 20
 	env := demotest.StartSignedIn(t, onSQLite(t))

@@ -2,7 +2,10 @@ package crashtest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -45,6 +48,10 @@ func TestF5AFullDiskOfTheBuilderDelaysBuilds(t *testing.T) {
 	}
 	checkNames(t, b.Detail, builds, "SLIPWAY_BUILDER_DISK")
 	p.CheckOneEnd(ended)
+	env.WaitUntil("the disk of the ended build is freed", func() (bool, error) { // after the runner reports its end
+		left, err := os.ReadDir(filepath.Join(builds, "attempts"))
+		return len(left) == 0, err
+	})
 
 	leave(t, builds, reserve)
 	commit := p.Commit("waits", env.Dockerfile("waits"))
@@ -68,25 +75,30 @@ func TestF5AFullDiskOfTheBuilderDelaysBuilds(t *testing.T) {
 	checkBuilt(p, 3, commit, "next")
 }
 
-// mountBuilds mounts a small disk on the directory of the gateway's builds.
+// mountBuilds mounts a small disk on the directory of the gateway's builds. Its file is sparse, so it takes only the
+// space of its content.
 func mountBuilds(ctx context.Context, env *localenv.Env) ([]string, error) {
 	builds := filepath.Join(env.Gateway.Data, "builder")
 	if err := os.MkdirAll(builds, 0o711); err != nil {
 		return nil, err
 	}
-	d, err := disk.New(ctx, disk.Options{Dir: env.Dir, Bytes: buildersDisk})
-	if err != nil {
+	image := filepath.Join(env.Dir, "builds.img")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		return nil, err
 	}
-	env.OnClose(func() { _ = d.Close() })
-	if err := os.Chmod(d.Path(), 0o711); err != nil {
+	if err := os.Truncate(image, buildersDisk); err != nil {
 		return nil, err
 	}
-	if err := syscall.Mount(d.Path(), builds, "", syscall.MS_BIND, ""); err != nil {
-		return nil, err
+	for _, args := range [][]string{
+		{"mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-m", "0", "-E", "lazy_itable_init=1", image},
+		{"mount", "-o", "loop,noinit_itable", image, builds},
+	} {
+		if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("%s: %w: %s", args[0], err, out)
+		}
 	}
 	env.OnClose(func() { _ = syscall.Unmount(builds, syscall.MNT_DETACH) }) // the gateway has ended
-	return nil, nil
+	return nil, errors.Join(os.Remove(filepath.Join(builds, "lost+found")), os.Chmod(builds, 0o711))
 }
 
 // leave fills the disk of a directory until it has this free space.
