@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -36,22 +38,26 @@ type Factory struct {
 	Parallel bool
 }
 
-// parallel is the number of environments and cases that run at once with Factory.Parallel, on any number
-// of cores.
-const parallel = "6"
+// parallel returns the number of environments and cases that run at once with Factory.Parallel. They mostly wait,
+// so it is more than the cores.
+func parallel() int { return min(6, 2*runtime.GOMAXPROCS(0)) }
 
 // Main runs the tests of an engine as demotest.Main does, with room for Factory.Parallel. Call it from
 // TestMain.
 func Main(m *testing.M) {
-	if err := flag.Set("test.parallel", parallel); err != nil { // before the command line, which may change it
+	if err := flag.Set(
+		"test.parallel",
+		strconv.Itoa(parallel()),
+	); err != nil { // before the command line, which may change it
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	demotest.Main(m)
 }
 
-// shortTime is the build timeout in the environment with short timeouts. Factory.Slow is added to it.
-const shortTime = 15 * time.Second
+// shortTime is the build timeout in the environment with short timeouts. Factory.Slow is added to it. A real build
+// must end in it while other environments build.
+const shortTime = 20 * time.Second
 
 // Run runs all cases, in environments that differ in their limits. The first has room for many
 // concurrent builds, and so has the one for builds that the CI ends. Another runs one build at a time. Two have

@@ -2,7 +2,6 @@ package enginetest
 
 import (
 	"strings"
-	"time"
 
 	"slipway/plugin/autobuild"
 	"slipway/plugin/demo/demotest"
@@ -92,8 +91,9 @@ func (f Factory) timeOut(env *demotest.Env) {
 	if !strings.HasPrefix(text, "failed: ") || !strings.Contains(text, "time limit") {
 		env.T.Errorf("got description %q, want one about the timeout", text)
 	}
-	if took := b.FinishedAt.Sub(b.StartedAt); took < shortTime+f.Slow || took > shortTime+f.Slow+10*time.Second {
-		env.T.Errorf("duration: got %s, want about %s", took, shortTime+f.Slow)
+	// An upper limit would depend on the load of the machine.
+	if took := b.FinishedAt.Sub(b.StartedAt); took < shortTime+f.Slow {
+		env.T.Errorf("duration: got %s, want at least %s", took, shortTime+f.Slow)
 	}
 	p.CheckOneEnd(b.Commit.Hash)
 }
