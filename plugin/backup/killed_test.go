@@ -51,8 +51,24 @@ func TestTheNextBackupRemovesWhatAKilledOneLeft(t *testing.T) {
 	killed.Env = append(os.Environ(), killedVariable+"="+e.dir)
 	killed.Stderr = t.Output()
 	must.Succeed(t, killed.Start())
-	writer, err := os.OpenFile(fifo, os.O_WRONLY, 0) // waits until the backup reads the FIFO
+	ended, reader := make(chan struct{}), make(chan *os.File, 1)
+	go func() {
+		_ = killed.Wait() // it was killed, or the error is in its output
+		close(ended)
+		f, _ := os.OpenFile(fifo, os.O_RDWR, 0) // so that opening it for writing does not wait forever
+		reader <- f
+	}()
+	t.Cleanup(func() {
+		_ = killed.Process.Kill()
+		_ = (<-reader).Close()
+	})
+	writer, err := os.OpenFile(fifo, os.O_WRONLY, 0) // waits until the backup reads the FIFO, or has ended
 	must.Succeed(t, err)
+	select {
+	case <-ended:
+		t.Fatal("the backup ended before it was killed")
+	default:
+	}
 
 	first, err := backup.Create(t.Context(), e.installation(), filepath.Join(dir, "first"), false, false)
 	must.Succeed(t, err)
@@ -65,7 +81,7 @@ func TestTheNextBackupRemovesWhatAKilledOneLeft(t *testing.T) {
 		t.Fatalf("directories of the running backup: got %q, want 1", left)
 	}
 	must.Succeed(t, killed.Process.Kill())
-	_ = killed.Wait() // it was killed
+	<-ended
 	must.Succeed(t, writer.Close())
 
 	second, err := backup.Create(t.Context(), e.installation(), filepath.Join(dir, "second"), false, false)

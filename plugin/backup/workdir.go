@@ -33,9 +33,11 @@ func makeWorkDir(parent string) (dir string, remove func(), err error) {
 		return "", nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	remove = func() { _ = errors.Join(os.RemoveAll(dir), owner.Close()) }
-	// Some network file systems have no locks. There, a work directory is kept for a day.
-	_ = unix.Flock(int(owner.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	host, err := os.Hostname()
+	err = lock(owner)
+	var host string
+	if err == nil {
+		host, err = os.Hostname()
+	}
 	if err == nil {
 		_, err = owner.WriteString(host)
 	}
@@ -44,6 +46,23 @@ func makeWorkDir(parent string) (dir string, remove func(), err error) {
 		return "", nil, err
 	}
 	return dir, remove, nil
+}
+
+// lock locks the file of a new work directory. If another backup inspects the directory at this moment, it waits.
+// Some network file systems have no locks. There, a work directory is kept for a day.
+func lock(owner *os.File) error {
+	for {
+		err := unix.Flock(int(owner.Fd()), unix.LOCK_EX)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ENOLCK), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+			return nil
+		case err != nil:
+			return fmt.Errorf("lock %s: %w", owner.Name(), err)
+		}
+		return nil
+	}
 }
 
 // removeAbandoned removes the work directories of killed backups in a directory, which may hold the key. It returns a
