@@ -2,12 +2,14 @@ package storetest
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -62,9 +64,9 @@ func makeNewestTemplate() (name string, err error) {
 	return name, migrateTemplate(address)
 }
 
-// templateName returns the name of this process's template. The server may be that of several
-// processes.
-func templateName() string { return fmt.Sprint("t_newest_", os.Getpid()) }
+// templateName returns the name of this process's template. Other processes may use the same server, also from other
+// PID namespaces.
+var templateName = sync.OnceValue(func() string { return "t_newest_" + strings.ToLower(rand.Text()) })
 
 func dropTemplate() error {
 	return executeOn(os.Getenv(postgresVariable), `DROP DATABASE IF EXISTS `+templateName())
