@@ -51,12 +51,13 @@ func unit(t *testing.T) example {
 func compose(t *testing.T) example {
 	var file struct {
 		Services map[string]struct {
-			Image, Restart string
-			Command        []string
-			Privileged     bool
-			Environment    map[string]string
-			Secrets        []string
-			Ports, Volumes []string
+			Image, Restart  string
+			StopGracePeriod string `yaml:"stop_grace_period"`
+			Command         []string
+			Privileged      bool
+			Environment     map[string]string
+			Secrets         []string
+			Ports, Volumes  []string
 		}
 		Volumes map[string]any
 		Secrets map[string]struct{ File string }
@@ -68,6 +69,8 @@ func compose(t *testing.T) example {
 	switch {
 	case !s.Privileged:
 		t.Errorf("compose.yaml: privileged: got false, want true: %+v", s)
+	case s.StopGracePeriod != "60s": // a builder needs up to 33 s
+		t.Errorf("compose.yaml: stop_grace_period: got %q, want 60s", s.StopGracePeriod)
 	case file.Secrets[s.Secrets[0]].File == "":
 		t.Errorf("compose.yaml: file of the certificate: got none, want one: %+v", s)
 	case s.Environment["SLIPWAY_BUILDER_TLS"] != "/run/secrets/"+s.Secrets[0]:
