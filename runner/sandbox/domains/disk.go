@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"slipway/config/size"
 	"slipway/runner/sandbox/crashsafe"
 	"slipway/runner/sandbox/disk"
@@ -135,8 +137,18 @@ func (s *Supervisor) beginState(d *domain) error {
 	}
 	return &disk.SpaceError{
 		Dir: s.o.Dir, Bytes: s.diskSize(d), Reserve: s.o.DiskReserve, Setting: disk.KeptSetting,
-		Free: free, Need: s.diskSize(d) + s.o.DiskReserve,
+		Free: free, Need: max(s.diskSize(d)-allocatedBytes(s.diskFile(d)), 0) + s.o.DiskReserve,
 	}
+}
+
+// allocatedBytes returns the space that a file takes, in bytes; 0 = there is no file.
+func allocatedBytes(path string) int64 {
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err != nil {
+		return 0
+	}
+	const unit = 512 // bytes; https://man7.org/linux/man-pages/man3/stat.3type.html
+	return stat.Blocks * unit
 }
 
 // diskSize returns the size of the disk for the next builder of a domain. A disk that was made smaller for

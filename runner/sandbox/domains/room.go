@@ -22,6 +22,9 @@ import (
 // recordBytes is the space that the directory and the small files of a new domain need, in bytes.
 const recordBytes = 1 << 20
 
+// deleteTimeout is how long a builder that needs space waits for the deletions of caches.
+const deleteTimeout = time.Minute
+
 // checkReserve makes room for the builder of a watched domain. A builder with less than 1/reserveShare of the reserve
 // would be killed with its first build (watchReserve), so it does not start. With more, it starts, and deletes
 // entries of its own cache before a build.
@@ -38,7 +41,10 @@ func (s *Supervisor) checkReserve(ctx context.Context, d *domain) error {
 		case free >= s.o.DiskReserve/reserveShare:
 			return nil
 		}
-		use := s.measureUse(ctx)
+		use, err := s.measureUse(ctx)
+		if err != nil {
+			return err
+		}
 		if use.free+use.ofCaches() < s.o.DiskReserve || !exists(filepath.Join(d.dir, stateDir)) {
 			return fmt.Errorf("the disk of %s has %s free, and builds leave %s: %s: free space there",
 				s.o.Dir, size.Format(free), size.Format(s.o.DiskReserve), use)
@@ -72,7 +78,11 @@ func (s *Supervisor) relieve(ctx context.Context, d *domain, e *disk.SpaceError)
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
-	return 0, fmt.Errorf("%w: %s", e, s.measureUse(ctx))
+	use, err := s.measureUse(ctx)
+	if err != nil {
+		return 0, errors.Join(e, err)
+	}
+	return 0, fmt.Errorf("%w: %s", e, use)
 }
 
 // findRoom is like find. If the disk has no space even for the files of a new domain, it deletes a cache.
@@ -99,12 +109,17 @@ func (s *Supervisor) stopForRoom(ctx context.Context) bool {
 }
 
 // dropFor deletes a cache, if the disk has less than need bytes free and more deletions can change that. It first
-// waits for the deletions that are under way. It returns true if there may be more space now.
+// waits for the deletions that are under way. It returns true if there may be more space now. If the free space is
+// unknown, it deletes nothing.
 func (s *Supervisor) dropFor(ctx context.Context, need int64, reason string) bool {
 	if waited := s.waitDeleted(ctx); waited || ctx.Err() != nil {
 		return ctx.Err() == nil
 	}
-	use := s.measureUse(ctx)
+	use, err := s.measureUse(ctx)
+	if err != nil {
+		s.o.Log.WithError(err).Warn("no cache is deleted: cannot read the free space of the caches' disk")
+		return false
+	}
 	s.mu.Lock()
 	changed := s.changed
 	s.mu.Unlock()
@@ -120,8 +135,11 @@ func (s *Supervisor) dropFor(ctx context.Context, need int64, reason string) boo
 	return waitChange(ctx, changed) // its builder is being started
 }
 
-// waitDeleted waits until no cache is being deleted, or until ctx ends. It reports whether it had to wait.
+// waitDeleted waits until no cache is being deleted, or until ctx ends. It reports whether it had to wait. After
+// deleteTimeout, it logs that and returns false, so that its caller goes on.
 func (s *Supervisor) waitDeleted(ctx context.Context) (waited bool) {
+	timeout := time.NewTimer(deleteTimeout)
+	defer timeout.Stop()
 	for {
 		s.mu.Lock()
 		deletions, changed := s.deletions, s.changed
@@ -130,7 +148,14 @@ func (s *Supervisor) waitDeleted(ctx context.Context) (waited bool) {
 			return waited
 		}
 		waited = true
-		waitChange(ctx, changed)
+		select {
+		case <-changed:
+		case <-timeout.C:
+			s.o.Log.WithField("caches", deletions).
+				Warnf("caches are still being deleted after %s: builders do not wait for their space", deleteTimeout)
+			return false
+		case <-ctx.Done():
+		}
 	}
 }
 
@@ -161,7 +186,7 @@ type diskUse struct {
 
 // measureUse reads the sizes of all caches on the disk. The sizes that builders report can be old, and do not have
 // the space that the file of a disk takes.
-func (s *Supervisor) measureUse(ctx context.Context) (use diskUse) {
+func (s *Supervisor) measureUse(ctx context.Context) (use diskUse, err error) {
 	use.caches = s.states()
 	for i, c := range use.caches {
 		all := disk.Amount{Bytes: math.MaxInt64, Files: math.MaxInt64}
@@ -170,12 +195,8 @@ func (s *Supervisor) measureUse(ctx context.Context) (use diskUse) {
 			use.caches[i].bytes = amount.Bytes
 		}
 	}
-	var err error
 	use.free, use.total, err = s.o.DiskSpace(s.o.Dir)
-	if err != nil {
-		s.o.Log.WithError(err).Warn("cannot read the free space of the caches' disk")
-	}
-	return use
+	return use, err
 }
 
 // ofCaches returns the size of all caches, in bytes.

@@ -52,11 +52,8 @@ func leaveCache(t *testing.T, dir, id string, bytes int, minutes time.Duration) 
 func fill(t *testing.T, dir string) {
 	t.Helper()
 	for size := int64(mebi); size >= 512; size /= 2 {
-		f := must.Get[*os.File](
-			t,
-		)(
-			os.OpenFile(filepath.Join(dir, "others"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600),
-		)
+		const flags = os.O_CREATE | os.O_APPEND | os.O_WRONLY
+		f := must.Get[*os.File](t)(os.OpenFile(filepath.Join(dir, "others"), flags, 0o600))
 		_, err := io.Copy(f, io.LimitReader(zeros{}, 1<<30))
 		if !errors.Is(err, unix.ENOSPC) {
 			t.Fatalf("fill the disk: got %v, want %v", err, unix.ENOSPC)

@@ -230,6 +230,27 @@ func logOf(hook *logrustest.Hook) string {
 	return text.String()
 }
 
+// If the free space is unknown, no cache is deleted.
+func TestDropForUnknownSpace(t *testing.T) {
+	s := New(Options{
+		Dir: t.TempDir(), Log: discard.Logger(),
+		DiskSpace: func(string) (int64, int64, error) { return 0, 0, errors.New("unknown") },
+	})
+	defer s.Close()
+	for _, id := range []string{"a", "b"} {
+		d := must.Get[*domain](t)(openDomain(id, s.dirOf(id), 0))
+		d.used = time.Now().Add(-time.Hour)
+		s.domains[id] = d
+		must.Succeed(t, os.MkdirAll(filepath.Join(d.dir, stateDir, "content"), 0o700))
+	}
+	if s.dropFor(t.Context(), 1, "") {
+		t.Error("got more room, want none")
+	}
+	if got := len(s.states()); got != 2 {
+		t.Errorf("caches: got %d, want 2", got)
+	}
+}
+
 // A builder that waits for space must not take all processor time while the only cache to delete belongs
 // to a builder that is being started.
 func TestDropForWaitsForAStart(t *testing.T) {
@@ -242,10 +263,8 @@ func TestDropForWaitsForAStart(t *testing.T) {
 		d := must.Get[*domain](t)(openDomain(id, s.dirOf(id), 0))
 		d.used = used
 		s.domains[id] = d
-		must.Succeed(
-			t,
-			os.MkdirAll(filepath.Join(d.dir, stateDir, "content"), 0o700),
-		) // its size is what there is to free
+		// The size of this directory is the space to free.
+		must.Succeed(t, os.MkdirAll(filepath.Join(d.dir, stateDir, "content"), 0o700))
 	}
 	old := s.domains["old"]
 	<-old.starting
