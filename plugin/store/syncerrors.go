@@ -32,7 +32,7 @@ func (c checkingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("unexpected connection type %T", inner), inner.Close())
 	}
-	return &checkedConn{sqliteConn: connection}, nil
+	return &checkedConn{sqliteConn: connection, statements: statements{conn: connection}}, nil
 }
 
 // A sqliteConn has the methods that database/sql uses of a connection to SQLite.
@@ -49,11 +49,16 @@ type sqliteConn interface {
 	driver.Validator
 }
 
-// A checkedConn is not valid after an I/O error. database/sql never calls it concurrently.
+// A checkedConn is not valid after an I/O error. It keeps compiled statements. database/sql never calls it
+// concurrently.
 type checkedConn struct {
 	sqliteConn
-	failed bool // a read, write or sync failed
+	statements statements
+	failed     bool // a read, write or sync failed
 }
+
+// Close closes the statements and the connection.
+func (c *checkedConn) Close() error { return errors.Join(c.statements.drop(), c.sqliteConn.Close()) }
 
 // check records an I/O error and returns err.
 func (c *checkedConn) check(err error) error {
@@ -86,7 +91,15 @@ func (c *checkedConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.T
 func (c *checkedConn) ExecContext(
 	ctx context.Context, query string, args []driver.NamedValue,
 ) (driver.Result, error) {
-	result, err := c.sqliteConn.ExecContext(ctx, query, args)
+	statement, err := c.statements.take(ctx, query)
+	if err != nil {
+		return nil, c.check(err)
+	}
+	if statement == nil {
+		result, err := c.sqliteConn.ExecContext(ctx, query, args)
+		return result, c.check(err)
+	}
+	result, err := statement.ExecContext(ctx, args)
 	return result, c.check(err)
 }
 
@@ -94,7 +107,15 @@ func (c *checkedConn) ExecContext(
 func (c *checkedConn) QueryContext(
 	ctx context.Context, query string, args []driver.NamedValue,
 ) (driver.Rows, error) {
-	rows, err := c.sqliteConn.QueryContext(ctx, query, args)
+	statement, err := c.statements.take(ctx, query)
+	if err != nil {
+		return nil, c.check(err)
+	}
+	if statement == nil {
+		rows, err := c.sqliteConn.QueryContext(ctx, query, args)
+		return rows, c.check(err)
+	}
+	rows, err := statement.query(ctx, args)
 	return rows, c.check(err)
 }
 
