@@ -79,30 +79,33 @@ func (s *Store) storeBatch(batch []*pendingDelivery) error {
 	ctx, cancel := context.WithTimeout(context.Background(), receiveTimeout)
 	defer cancel()
 	return s.tx(ctx, "store deliveries", func(tx *sql.Tx) error {
+		var tasks []queue.NewTask
 		for _, one := range batch {
-			if err := s.storeDelivery(ctx, tx, one.row); err != nil {
+			isNew, err := s.storeDelivery(ctx, tx, one.row)
+			if err != nil {
 				return err
 			}
+			if isNew {
+				tasks = append(tasks, queue.NewTask{Kind: autobuild.TaskPlan, Arg: one.row.ID, Lane: one.row.HookID})
+			}
 		}
-		return nil
+		return s.tasks.Enqueue(ctx, tx, tasks...)
 	})
 }
 
 // storeDelivery changes nothing if the row exists already. Then an earlier transaction was
 // committed, with its task, although the connection broke before the reply arrived.
-func (s *Store) storeDelivery(ctx context.Context, tx *sql.Tx, d deliveryRow) error {
+func (s *Store) storeDelivery(ctx context.Context, tx *sql.Tx, d deliveryRow) (isNew bool, err error) {
 	result, err := tx.ExecContext(ctx,
 		`INSERT INTO deliveries (id, hook_id, event, request_id, header, body, received_at, state, reason,
 			outcomes, planned_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 'null', 0) ON CONFLICT (id) DO NOTHING`, d.ID, d.HookID,
 		d.Event, d.RequestID, asJSON(d.Header), d.packed, ms(d.ReceivedAt), d.State)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return err
-	}
-	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: autobuild.TaskPlan, Arg: d.ID, Lane: d.HookID})
+	n, err := result.RowsAffected()
+	return n > 0, err
 }
 
 const deliveryColumns = `id, hook_id, event, request_id, header, received_at, state, reason, outcomes, planned_at`

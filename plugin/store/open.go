@@ -102,7 +102,9 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	s.tasks = queue.New(
-		queue.Config{DB: s.write, Begin: s.begin, Worker: s.gateway, Commit: o.Commit, Now: s.Now, Log: o.Log},
+		queue.Config{
+			DB: s.write, Read: s.read, Begin: s.begin, Worker: s.gateway, Commit: o.Commit, Now: s.Now, Log: o.Log,
+		},
 	)
 	s.inbox = newInbox(s.storeDeliveries)
 	if err := s.keepReader(ctx); err != nil {

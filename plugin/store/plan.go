@@ -14,7 +14,8 @@ import (
 // ErrConflict if a ref is no longer at Transition.Old, or if its transition would not get Move.Seq; the
 // caller then decides again. A ref that was never seen accepts any Old. If a build with the same rule,
 // ref and seq exists, Plan does not create another one. If the delivery is planned already, Plan
-// changes nothing and returns its builds.
+// changes nothing and returns its builds. If ctx is that of a task's handler, Plan completes the task in
+// the same transaction, and fails if its lease was lost.
 func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.Build, err error) {
 	var done bool
 	err = s.tx(ctx, "plan delivery "+p.DeliveryID, func(tx *sql.Tx) error {
@@ -27,7 +28,10 @@ func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.
 		if done {
 			builds, err = queryAll(ctx, tx, scanBuild, selectBuild+` WHERE b.delivery_id = $1 ORDER BY b.number`,
 				p.DeliveryID)
-			return err
+			if err != nil {
+				return err
+			}
+			return s.tasks.CompleteIn(ctx, tx)
 		}
 		outcomes := []autobuild.Outcome{}
 		for _, m := range p.Moves {
@@ -104,14 +108,18 @@ func withBuildNumbers(o autobuild.Outcome, made []autobuild.Build) autobuild.Out
 	return o
 }
 
-// finishDelivery stores the result of a planned delivery.
+// finishDelivery stores the result of a planned delivery, and completes its task.
 func (s *Store) finishDelivery(ctx context.Context, tx *sql.Tx, p autobuild.Plan, outcomes []autobuild.Outcome) error {
 	if p.DeliveryID == "" {
 		return nil
 	}
-	return execOne(ctx, tx,
+	err := execOne(ctx, tx,
 		`UPDATE deliveries SET state = $2, reason = $3, outcomes = $4, planned_at = $5 WHERE id = $1`, p.DeliveryID,
 		p.State, p.Reason, asJSON(outcomes), ms(s.Now()))
+	if err != nil {
+		return err
+	}
+	return s.tasks.CompleteIn(ctx, tx)
 }
 
 // storeAnsweredMoves stores every move of a ref that the plan decided, accepted or refused.

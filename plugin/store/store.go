@@ -67,8 +67,8 @@ func (s *Store) InstanceID(ctx context.Context) (string, error) {
 }
 
 // tx runs f in one transaction that excludes all other writers. After the commit it wakes the
-// workers of the task table.
-func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) error {
+// workers of the tasks that f enqueued.
+func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) (err error) {
 	if s.write == nil {
 		return fmt.Errorf("%s: %w", op, errReadOnly)
 	}
@@ -76,15 +76,15 @@ func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) err
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
+	if s.tasks != nil {
+		defer func() { s.tasks.EndTx(tx, err == nil) }()
+	}
 	defer func() { _ = tx.Rollback() }() // has no effect after a commit
 	if err := f(tx); err != nil {
 		return fmt.Errorf("%s: %w", op, mapError(err))
 	}
 	if err := s.commitTx(op, tx); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
-	}
-	if s.tasks != nil {
-		s.tasks.Wake()
 	}
 	return nil
 }

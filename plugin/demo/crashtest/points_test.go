@@ -14,7 +14,7 @@ import (
 func pushCommits() []string {
 	return []string{
 		"store deliveries", // received
-		"claim a task to plan", "plan delivery", "complete a task to plan",
+		"claim a task to plan", "plan delivery",
 		"claim a task to dispatch", "start attempt", "set engine's name", "complete a task to dispatch", // dispatched
 		"claim attempt", "record events", "permit", "finish attempt", // claimed, built, permitted, pushed and finished
 		"claim a task to report", "mark report", "complete a task to report", // reported

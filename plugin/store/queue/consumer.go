@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -105,9 +106,25 @@ func (c *consumer) claimAndStart(ctx context.Context, running *sync.WaitGroup) i
 	return len(tasks)
 }
 
+// A claim is the claim of a running handler, as the value of claimKey in its context.
+type claim struct {
+	task      Task
+	completed atomic.Bool // a transaction with CompleteIn was committed
+}
+
+type claimKey struct{}
+
 // work runs a claimed task and stores its result.
 func (c *consumer) work(ctx context.Context, t Task) {
-	err := c.attempt(ctx, t)
+	current := &claim{task: t}
+	err := c.attempt(context.WithValue(ctx, claimKey{}, current), t)
+	if current.completed.Load() {
+		if err != nil && !errors.Is(err, errLeaseLost) { // a heartbeat may miss the row just before the handler returns
+			c.queue.log.WithError(err).WithField("kind", t.Kind).WithField("task", t.ID).
+				Warn("a task is completed, but its handler failed")
+		}
+		return
+	}
 	// The result is stored even if ctx has ended, within a time limit.
 	finishCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()

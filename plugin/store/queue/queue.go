@@ -57,6 +57,9 @@ type Handler func(ctx context.Context, t Task) error
 // Config configures a Queue. Only DB is required.
 type Config struct {
 	DB *sql.DB // read-write pool; the schema has tables tasks and counters
+	// Read is a pool that sees each commit at once. It looks for due tasks, so that a claim that finds none
+	// is no transaction. nil = DB.
+	Read *sql.DB
 	// Begin starts a transaction that excludes claims of other processes. nil = DB.BeginTx, which
 	// is sufficient for a pool of one connection to SQLite.
 	Begin func(ctx context.Context) (*sql.Tx, error)
@@ -77,6 +80,7 @@ type Config struct {
 // A Queue runs the tasks of one database. It is safe for concurrent use.
 type Queue struct {
 	db     *sql.DB
+	read   *sql.DB
 	begin  func(context.Context) (*sql.Tx, error)
 	worker string
 	commit func(operation string, done bool)
@@ -86,13 +90,17 @@ type Queue struct {
 
 	mu    sync.Mutex
 	kinds map[string]*consumer
+	open  map[*sql.Tx]*changes // of open transactions
 }
 
 // New returns a Queue. It runs no task before Run.
 func New(c Config) *Queue {
 	q := &Queue{
-		db: c.DB, begin: c.Begin, worker: c.Worker, commit: c.Commit,
-		now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*consumer{},
+		db: c.DB, read: c.Read, begin: c.Begin, worker: c.Worker, commit: c.Commit,
+		now: c.Now, log: c.Log, poll: c.Poll, kinds: map[string]*consumer{}, open: map[*sql.Tx]*changes{},
+	}
+	if q.read == nil {
+		q.read = q.db
 	}
 	if q.poll <= 0 {
 		q.poll = 250 * time.Millisecond
@@ -148,12 +156,40 @@ func (q *Queue) Run(ctx context.Context) error {
 	return nil
 }
 
-// Wake makes the consumers of all kinds poll at once. The store calls it after each commit that
-// enqueued tasks.
-func (q *Queue) Wake() {
-	for _, c := range q.consumers() {
-		c.signal()
+// changes are what a transaction does to tasks.
+type changes struct {
+	enqueued  []string // kinds
+	completed []*claim
+}
+
+// EndTx must be called after the end of each transaction with Enqueue or CompleteIn. If it was committed, the
+// consumers of the enqueued kinds look for tasks at once.
+func (q *Queue) EndTx(tx *sql.Tx, committed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	done := q.open[tx]
+	delete(q.open, tx)
+	if done == nil || !committed {
+		return
 	}
+	for _, kind := range done.enqueued {
+		if c := q.kinds[kind]; c != nil {
+			c.signal()
+		}
+	}
+	for _, one := range done.completed {
+		one.completed.Store(true)
+	}
+}
+
+// record notes what a transaction does to tasks.
+func (q *Queue) record(tx *sql.Tx, change func(*changes)) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.open[tx] == nil {
+		q.open[tx] = &changes{}
+	}
+	change(q.open[tx])
 }
 
 func (q *Queue) consumers() []*consumer {

@@ -58,7 +58,7 @@ func enqueue(t testing.TB, db *sql.DB, q *queue.Queue, tasks ...queue.NewTask) {
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	q.Wake()
+	q.EndTx(tx, true)
 }
 
 // start runs a queue. stop stops it and waits for its end.

@@ -21,29 +21,40 @@ const blockedUntil = int64(1 << 62)
 // maxErrorText bounds the stored text of a handler's error, in bytes.
 const maxErrorText = 4 << 10
 
-// Enqueue inserts a task in the caller's transaction. The ids of tasks follow the order of commits,
-// which is the order of a lane.
-func (q *Queue) Enqueue(ctx context.Context, tx *sql.Tx, t NewTask) error {
+// Enqueue inserts tasks in the caller's transaction, after which the caller calls EndTx. The ids of tasks
+// follow the order of commits, which is the order of a lane.
+func (q *Queue) Enqueue(ctx context.Context, tx *sql.Tx, tasks ...NewTask) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	var last int64
+	err := tx.QueryRowContext(ctx, `UPDATE counters SET value = value + $1 WHERE name = 'tasks' RETURNING value`,
+		len(tasks)).Scan(&last)
+	if err != nil {
+		return fmt.Errorf("enqueue: %w", err)
+	}
 	now := q.now()
+	for i, t := range tasks {
+		if err := insert(ctx, tx, last-int64(len(tasks)-1-i), t, now); err != nil {
+			return fmt.Errorf("enqueue %s %s: %w", t.Kind, t.Arg, err)
+		}
+		q.record(tx, func(c *changes) { c.enqueued = append(c.enqueued, t.Kind) })
+	}
+	return nil
+}
+
+func insert(ctx context.Context, tx *sql.Tx, id int64, t NewTask, now time.Time) error {
 	if t.RunAt.IsZero() {
 		t.RunAt = now
 	}
-	var id int64
-	const nextID = `UPDATE counters SET value = value + 1 WHERE name = 'tasks' RETURNING value`
-	err := tx.QueryRowContext(ctx, nextID).Scan(&id)
-	if err == nil {
-		_, err = tx.ExecContext(ctx,
-			`INSERT INTO tasks (id, kind, arg, key, lane, state, attempt, due_at, error, created_at)
-			VALUES ($1, $2, $3, $4, $5, 'waiting', 0,
-				CASE WHEN EXISTS (SELECT 1 FROM tasks e WHERE e.lane = $5 AND e.lane <> '' AND e.state <> 'dead')
-					THEN CAST($8 AS BIGINT) ELSE CAST($6 AS BIGINT) END,
-				'', $7) ON CONFLICT (kind, key) WHERE key <> '' DO NOTHING`, id, t.Kind, t.Arg, t.Key, t.Lane,
-			t.RunAt.UnixMilli(), now.UnixMilli(), blockedUntil)
-	}
-	if err != nil {
-		return fmt.Errorf("enqueue %s %s: %w", t.Kind, t.Arg, err)
-	}
-	return nil
+	_, err := tx.ExecContext(ctx,
+		`INSERT INTO tasks (id, kind, arg, key, lane, state, attempt, due_at, error, created_at)
+		VALUES ($1, $2, $3, $4, $5, 'waiting', 0,
+			CASE WHEN EXISTS (SELECT 1 FROM tasks e WHERE e.lane = $5 AND e.lane <> '' AND e.state <> 'dead')
+				THEN CAST($8 AS BIGINT) ELSE CAST($6 AS BIGINT) END,
+			'', $7) ON CONFLICT (kind, key) WHERE key <> '' DO NOTHING`, id, t.Kind, t.Arg, t.Key, t.Lane,
+		t.RunAt.UnixMilli(), now.UnixMilli(), blockedUntil)
+	return err
 }
 
 // Depth returns the number of waiting or running tasks of a kind, and the number of dead ones.
@@ -60,6 +71,9 @@ func (q *Queue) Depth(ctx context.Context, kind string) (waiting, dead int, err 
 // claim leases up to n due tasks of a kind. A running task whose lease has expired is due again. A
 // task with an unfinished one before it in its lane is not claimed.
 func (q *Queue) claim(ctx context.Context, kind string, n int, lease time.Duration) ([]Task, error) {
+	if due, err := q.hasDue(ctx, kind); err != nil || !due {
+		return nil, err
+	}
 	tx, err := q.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -75,6 +89,13 @@ func (q *Queue) claim(ctx context.Context, kind string, n int, lease time.Durati
 	}
 	q.commit("claim a task to "+kind, true)
 	return claimed, nil
+}
+
+// hasDue reports whether a task of a kind is due. Another worker may claim it before this one does.
+func (q *Queue) hasDue(ctx context.Context, kind string) (due bool, err error) {
+	err = q.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM tasks
+		WHERE kind = $1 AND state <> 'dead' AND due_at <= $2)`, kind, q.now().UnixMilli()).Scan(&due)
+	return due, err
 }
 
 func (q *Queue) claimIn(ctx context.Context, tx *sql.Tx, kind string, n int, lease time.Duration) ([]Task, error) {
@@ -134,12 +155,29 @@ func (q *Queue) makeDue(ctx context.Context, kind string, now, beyond time.Time)
 // fence limits a change to the claim of a running task.
 const fence = ` WHERE id = $1 AND attempt = $2 AND state = 'running'`
 
+const deleteTask = `DELETE FROM tasks` + fence
+
 func (q *Queue) complete(ctx context.Context, t Task) error {
 	q.commit("complete a task to "+t.Kind, false)
-	if err := q.endInLane(ctx, t, `DELETE FROM tasks`+fence, t.ID, t.Attempt); err != nil {
+	if err := q.endInLane(ctx, t, deleteTask, t.ID, t.Attempt); err != nil {
 		return err
 	}
 	q.commit("complete a task to "+t.Kind, true)
+	return nil
+}
+
+// CompleteIn completes the task whose handler has ctx, in the handler's own transaction, after which the handler
+// calls EndTx. It has no effect without such a task. If the lease was lost, it returns an error, and the
+// transaction must not be committed.
+func (q *Queue) CompleteIn(ctx context.Context, tx *sql.Tx) error {
+	current, ok := ctx.Value(claimKey{}).(*claim)
+	if !ok {
+		return nil
+	}
+	if err := q.endIn(ctx, tx, current.task, deleteTask, current.task.ID, current.task.Attempt); err != nil {
+		return fmt.Errorf("complete task %d: %w", current.task.ID, err)
+	}
+	q.record(tx, func(c *changes) { c.completed = append(c.completed, current) })
 	return nil
 }
 
@@ -183,16 +221,22 @@ func (q *Queue) endInLane(ctx context.Context, t Task, query string, args ...any
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // has no effect after a commit
-	if err := changed(tx.ExecContext(ctx, query, args...)); err != nil {
+	if err := q.endIn(ctx, tx, t, query, args...); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// endIn is endInLane without the transaction.
+func (q *Queue) endIn(ctx context.Context, tx *sql.Tx, t Task, query string, args ...any) error {
+	err := changed(tx.ExecContext(ctx, query, args...))
+	if err != nil || t.lane == "" {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE tasks SET due_at = $2 WHERE due_at = $3
 		AND id = (SELECT MIN(e.id) FROM tasks e WHERE e.lane = $1 AND e.lane <> '' AND e.state <> 'dead')`,
 		t.lane, q.now().UnixMilli(), blockedUntil)
-	if err != nil {
-		return err
-	}
-	return tx.Commit()
+	return err
 }
 
 func (q *Queue) change(ctx context.Context, query string, args ...any) error {

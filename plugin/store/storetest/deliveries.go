@@ -16,6 +16,7 @@ import (
 	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
+	"slipway/plugin/store/queue"
 )
 
 func deliveryRoundTrip(t *testing.T, s *store.Store) {
@@ -43,6 +44,31 @@ func deliveryRoundTrip(t *testing.T, s *store.Store) {
 	if _, err := s.Delivery(t.Context(), "none"); !errors.Is(err, autobuild.ErrNotFound) {
 		t.Errorf("unknown delivery: got %v, want ErrNotFound", err)
 	}
+}
+
+// planCompletesTask plans a delivery twice in its task's handler. The first call completes the task, and the second
+// one finds that it is gone.
+func planCompletesTask(t *testing.T, s *store.Store) {
+	id, err := s.ReceiveDelivery(t.Context(), autobuild.Delivery{HookID: "h", Body: []byte("{}")})
+	must.Succeed(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.Tasks().Handle(autobuild.TaskPlan, func(ctx context.Context, _ queue.Task) error {
+		defer cancel()
+		plan := autobuild.Plan{DeliveryID: id, State: autobuild.DeliveryIgnored}
+		if _, err := s.Plan(ctx, plan); err != nil {
+			t.Errorf("plan: got error %v, want none", err)
+		}
+		waiting, _, err := s.Tasks().Depth(ctx, autobuild.TaskPlan)
+		if err != nil || waiting != 0 {
+			t.Errorf("tasks after the plan: got %d, error %v, want none", waiting, err)
+		}
+		if _, err := s.Plan(ctx, plan); err == nil {
+			t.Error("plan without the task: got no error, want one")
+		}
+		return nil
+	}, queue.Options{})
+	must.Succeed(t, s.Tasks().Run(ctx))
 }
 
 func deliveriesList(t *testing.T, s *store.Store) {

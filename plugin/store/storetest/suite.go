@@ -11,6 +11,7 @@ import (
 func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 	for name, test := range map[string]func(*testing.T, *store.Store){
 		"a delivery is stored whole":                                     deliveryRoundTrip,
+		"a plan completes its task":                                      planCompletesTask,
 		"deliveries are listed newest first":                             deliveriesList,
 		"concurrent deliveries are all stored":                           deliveriesConcurrent,
 		"a delivery of a sender that disconnects is not accepted":        deliveryCancelled,
