@@ -22,7 +22,6 @@ import (
 	"slipway/plugin/autobuild"
 	"slipway/plugin/bitbucket/webhook"
 	"slipway/plugin/logctx"
-	"slipway/plugin/provider"
 )
 
 // MaxBody is the maximum size of a delivery's body, in bytes. Each kind of provider has a lower
@@ -65,8 +64,10 @@ type Options struct {
 
 // An Intake receives deliveries. It is safe for concurrent use.
 type Intake struct {
-	o     Options
-	decoy secret.Secret // verifies the deliveries to unknown hooks
+	o      Options
+	decoy  secret.Secret // verifies the deliveries to unknown hooks
+	known  keptHooks
+	absent keptHooks // ids without a webhook, so that a refusal takes about the same time for all ids
 
 	mu      sync.Mutex
 	touched map[string]time.Time // by hook id
@@ -90,6 +91,8 @@ func New(o Options) *Intake {
 	return &Intake{
 		o:       o,
 		decoy:   secret.New(rand.Text()),
+		known:   keptHooks{byID: map[string]knownHook{}},
+		absent:  keptHooks{byID: map[string]knownHook{}},
 		touched: map[string]time.Time{},
 		refused: map[bool]*refusals{true: {}, false: {}},
 	}
@@ -108,11 +111,24 @@ func (i *Intake) Receive(ctx context.Context, hookID string, header http.Header,
 	return err
 }
 
-// Known reports whether a webhook exists. It is false if that cannot be read. It always reads the database, so its time
-// does not depend on earlier deliveries. A caller may use it before the signature is verified only to share
-// resources, because anybody may send the id.
+// knownTime bounds the read of Known, so that the rest of CommitTimeout ends before Bitbucket closes the
+// connection.
+const knownTime = time.Second
+
+// Known reports whether a webhook exists. It is false if that cannot be read within a second. A caller may use
+// it before the signature is verified only to share resources, because anyone can send the id. Its time shows
+// only whether a delivery with this id arrived within the last second.
 func (i *Intake) Known(ctx context.Context, hookID string) bool {
-	_, err := i.o.Store.Hook(ctx, hookID)
+	ctx, cancel := context.WithTimeout(ctx, knownTime)
+	defer cancel()
+	now := i.o.Now()
+	if _, ok := i.known.get(hookID, now); ok {
+		return true
+	}
+	if _, ok := i.absent.get(hookID, now); ok {
+		return false
+	}
+	_, err := i.load(ctx, hookID)
 	return err == nil
 }
 
@@ -142,7 +158,7 @@ func (i *Intake) receive(ctx context.Context, hookID string, header http.Header,
 	if err := i.checkSize(limited, hook, body); err != nil {
 		return err
 	}
-	id, err := i.commit(limited, deliveryOf(hook, header, body, i.o.Now()))
+	id, err := i.commit(limited, deliveryOf(hook.Hook, header, body, i.o.Now()))
 	if err != nil {
 		logctx.Log(ctx, i.o.Log).
 			WithError(err).
@@ -154,58 +170,41 @@ func (i *Intake) receive(ctx context.Context, hookID string, header http.Header,
 	logctx.Log(ctx, i.o.Log).
 		WithFields(logrus.Fields{"hook": hook.ID, "event": header.Get(eventHeader)}).
 		Info("delivery received")
-	i.touch(ctx, hook)
+	i.touch(ctx, hook.Hook)
 	return nil
 }
 
-// authenticate loads the hook and verifies the signature. An unknown hook takes the same time and
-// returns the same error as a wrong signature.
+// authenticate verifies the signature with the webhook as it was read within the last second, and if that
+// fails as it is now: its secret may have been replaced. So it takes the same time for an unknown webhook as
+// for a wrong signature, and returns the same error. A refusal costs four sums over the body.
 func (i *Intake) authenticate(
 	ctx context.Context, hookID string, header http.Header, body []byte,
-) (autobuild.Hook, error) {
-	hook, err := retry(ctx, func() (autobuild.Hook, error) { return i.o.Store.Hook(ctx, hookID) })
+) (knownHook, error) {
+	hook, ok := i.known.get(hookID, i.o.Now())
+	if err := webhook.Verify(body, header, i.secretsOf(hook, ok)...); err == nil && ok {
+		return hook, nil
+	}
+	hook, err := retry(ctx, func() (knownHook, error) { return i.load(ctx, hookID) })
 	unknown := errors.Is(err, autobuild.ErrNotFound)
 	if err != nil && !unknown {
-		return autobuild.Hook{}, unavailable("load webhook", err)
+		return knownHook{}, unavailable("load webhook", err)
 	}
-	secrets := []secret.Secret{i.decoy, i.decoy}
-	if !unknown {
-		secrets = i.secretsOf(hook)
-	}
-	if err := webhook.Verify(body, header, secrets...); err != nil || unknown {
+	if err := webhook.Verify(body, header, i.secretsOf(hook, !unknown)...); err != nil || unknown {
 		i.logRefused(ctx, hookID, !unknown)
-		return autobuild.Hook{}, ErrUnauthorized
+		return knownHook{}, ErrUnauthorized
 	}
 	return hook, nil
 }
 
-// secretsOf returns the secrets that are valid for a hook now. There are always two, so that the
-// time of a rejection does not show whether the hook exists or its secret was replaced.
-func (i *Intake) secretsOf(h autobuild.Hook) []secret.Secret {
-	if i.o.Now().Before(h.PreviousUntil) {
-		return []secret.Secret{h.Secret, h.PreviousSecret}
+func (i *Intake) checkSize(ctx context.Context, h knownHook, body []byte) error {
+	h, err := i.withLimit(ctx, h)
+	if err != nil || len(body) <= h.limit {
+		return err
 	}
-	return []secret.Secret{h.Secret, i.decoy}
-}
-
-func (i *Intake) checkSize(ctx context.Context, h autobuild.Hook, body []byte) error {
-	p, err := retry(ctx, func() (autobuild.Provider, error) {
-		return i.o.Store.Provider(ctx, h.Repository.ProviderID)
-	})
-	if err != nil {
-		return unavailable("load source provider of webhook "+h.ID, err)
-	}
-	limit, err := provider.MaxPayload(p.Kind)
-	if err != nil {
-		return unavailable("find payload limit of webhook "+h.ID, err)
-	}
-	if len(body) > limit {
-		i.o.Poll(h.ID)
-		logctx.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": h.ID, "bytes": len(body)}).
-			Warn("delivery is too large and not stored; its push is found by a poll")
-		return fmt.Errorf("%w: %d bytes, %s sends at most %d", ErrTooLarge, len(body), p.Kind, limit)
-	}
-	return nil
+	i.o.Poll(h.ID)
+	logctx.Log(ctx, i.o.Log).WithFields(logrus.Fields{"hook": h.ID, "bytes": len(body)}).
+		Warn("delivery is too large and not stored; its push is found by a poll")
+	return fmt.Errorf("%w: %d bytes, %s sends at most %d", ErrTooLarge, len(body), h.kind, h.limit)
 }
 
 // commit stores the delivery, with retries until ctx ends.

@@ -24,8 +24,7 @@ type Intake interface {
 // for a wrong signature. It returns 503 for temporary errors, and Bitbucket then repeats the delivery.
 func (a *API) receive(c *gin.Context) error {
 	control := http.NewResponseController(c.Writer)
-	// Each delivery asks this, and the answer is the same for both budgets. So the time of a response does not
-	// show whether a webhook exists. Only while the budget of unknown webhooks is used up, its 503 does.
+	// While the budget of unknown webhooks is used up, its 503 shows whether a webhook exists. Ids are random.
 	inFlight := &a.unknown
 	if a.o.Intake.Known(c.Request.Context(), c.Param("id")) {
 		inFlight = &a.inFlight
