@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -13,7 +14,10 @@ import (
 	"slipway/plugin/web/httpx"
 )
 
-const metricsPath = "/metrics"
+const (
+	metricsPath  = "/metrics"
+	profilesPath = "/debug/pprof/"
+)
 
 // Observe is called after each request. route is the pattern of the route, for example
 // "/builds/:number"; it is empty if no route matched.
@@ -31,28 +35,45 @@ func observeRequests(observe Observe) gin.HandlerFunc {
 	}
 }
 
-// MetricsServer returns a server that serves only the metrics, for a separate address. With an empty
-// token, every client of that address can read them.
+// MetricsServer returns a server that serves only the metrics, for a separate address, and with a token also
+// profiles. With an empty token, every client of that address can read the metrics.
 func MetricsServer(metrics http.Handler, token secret.Secret, log logrus.FieldLogger) *http.Server {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
 	e.Use(httpx.RequestIDs(), httpx.Errors(log, httpx.JSON), recovery())
 	e.GET(metricsPath, httpx.Handle(requireToken(metrics, token)))
+	if !token.IsZero() {
+		for path, profile := range profiles() {
+			e.GET(path, httpx.Handle(requireToken(profile, token)))
+		}
+	}
 	e.NoRoute(httpx.Handle(func(*gin.Context) error {
 		return &httpx.Error{Status: http.StatusNotFound, Message: "the metrics are at " + metricsPath}
 	}))
 	return Server(e)
 }
 
-// requireToken serves the metrics to clients that send the token.
-func requireToken(metrics http.Handler, token secret.Secret) httpx.HandlerFunc {
+// profiles returns the handlers of Go's profiles by path. Source: https://pkg.go.dev/net/http/pprof
+func profiles() map[string]http.Handler {
+	all := map[string]http.Handler{
+		profilesPath + "profile": http.HandlerFunc(pprof.Profile), // CPU
+		profilesPath + "trace":   http.HandlerFunc(pprof.Trace),
+	}
+	for _, name := range []string{"allocs", "goroutine", "heap", "threadcreate"} {
+		all[profilesPath+name] = pprof.Handler(name)
+	}
+	return all
+}
+
+// requireToken serves a handler to clients that send the token.
+func requireToken(handler http.Handler, token secret.Secret) httpx.HandlerFunc {
 	return func(c *gin.Context) error {
 		sent, bearer := strings.CutPrefix(c.GetHeader("Authorization"), "Bearer ")
 		if !token.IsZero() && (!bearer || !token.Equal(secret.New(sent))) {
 			c.Header("WWW-Authenticate", "Bearer")
 			return autobuild.ErrUnauthorized
 		}
-		metrics.ServeHTTP(c.Writer, c.Request)
+		handler.ServeHTTP(c.Writer, c.Request)
 		return nil
 	}
 }

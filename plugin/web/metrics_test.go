@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"slipway/config/discard"
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/web/pages/pagestest"
@@ -96,6 +97,35 @@ func TestMetricsCanHaveASeparateAddress(t *testing.T) {
 		}
 		if len(rec.Header().Get("X-Request-Id")) != 16 {
 			t.Errorf("%s: got request id %q, want 16 characters", name, rec.Header().Get("X-Request-Id"))
+		}
+	}
+}
+
+// Profiles are served only with a token.
+func TestProfilesNeedTheToken(t *testing.T) {
+	token := secret.New("0123456789abcdef")
+	quick := []string{"heap", "goroutine", "allocs", "threadcreate"}
+	all := append(slices.Clone(quick), "profile", "trace")
+	for name, tt := range map[string]struct {
+		token  secret.Secret
+		header http.Header
+		paths  []string
+		want   int
+	}{
+		"the token":       {token, authorization("Bearer 0123456789abcdef"), quick, http.StatusOK},
+		"another token":   {token, authorization("Bearer 0123456789abcdee"), all, http.StatusUnauthorized},
+		"no token":        {token, nil, all, http.StatusUnauthorized},
+		"no token is set": {secret.Secret{}, nil, all, http.StatusNotFound},
+	} {
+		server := MetricsServer(http.HandlerFunc(serveMetrics), tt.token, discard.Logger()).Handler
+		for _, path := range tt.paths {
+			r := httptest.NewRequest("GET", "/debug/pprof/"+path, nil)
+			r.Header = tt.header.Clone()
+			w := httptest.NewRecorder()
+			server.ServeHTTP(w, r)
+			if w.Code != tt.want {
+				t.Errorf("%s, %s: got status %d, want %d", name, path, w.Code, tt.want)
+			}
 		}
 	}
 }
