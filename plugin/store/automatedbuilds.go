@@ -3,16 +3,19 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 
 	"slipway/config/secret"
 	"slipway/plugin/autobuild"
 )
 
-const selectAutomatedBuild = `SELECT a.id, a.account_id, ` + repositoryColumns + `, a.image, a.engine,
-	a.autotest, a.hooks_off, a.tests_off, a.skip_ci_off, a.created_by, a.created_at, a.updated_at
-	FROM automated_builds a JOIN repositories r ON r.provider_id = a.provider_id AND r.id = a.repository_id`
+const (
+	selectAutomatedBuild = `SELECT a.id, a.account_id, ` + repositoryColumns + `, a.image, a.engine,
+		a.autotest, a.hooks_off, a.tests_off, a.skip_ci_off, a.created_by, a.created_at, a.updated_at` +
+		fromAutomatedBuilds
+	fromAutomatedBuilds = `
+		FROM automated_builds a JOIN repositories r ON r.provider_id = a.provider_id AND r.id = a.repository_id`
+)
 
 func scanAutomatedBuild(r scanner) (a autobuild.AutomatedBuild, err error) {
 	fields := append([]any{&a.ID, &a.AccountID}, repositoryFields(&a.Repository)...)
@@ -86,9 +89,10 @@ func replaceRules(ctx context.Context, tx *sql.Tx, id string, rules []autobuild.
 // with every decision. It must be unique only among the rules that one automated build ever had.
 func newRuleID() string { return newID()[:8] }
 
-func scanRule(r scanner) (rule autobuild.Rule, err error) {
-	err = r.Scan(&rule.ID, &rule.SourceType, &rule.Source, &rule.Tags, &rule.Context, &rule.Dockerfile,
-		&rule.Autobuild, &rule.Caching, fromJSON(&rule.BuildArgs), fromJSON(&rule.Platforms), fromJSON(&rule.Paths))
+// scanRule reads a rule, after columns of the caller.
+func scanRule(r scanner, before ...any) (rule autobuild.Rule, err error) {
+	err = r.Scan(append(before, &rule.ID, &rule.SourceType, &rule.Source, &rule.Tags, &rule.Context, &rule.Dockerfile,
+		&rule.Autobuild, &rule.Caching, fromJSON(&rule.BuildArgs), fromJSON(&rule.Platforms), fromJSON(&rule.Paths))...)
 	return rule, err
 }
 
@@ -112,23 +116,32 @@ func (s *Store) replaceEnvironment(
 	return nil
 }
 
-func (s *Store) environment(ctx context.Context, q querier, id string) (map[string]secret.Secret, error) {
+// environments returns the environments of the automated builds that a condition on their id selects.
+func (s *Store) environments(
+	ctx context.Context, q querier, which string, args ...any,
+) (map[string]map[string]secret.Secret, error) {
 	type variable struct {
-		name  string
-		value []byte
+		id, name string
+		value    []byte
 	}
-	scan := func(r scanner) (v variable, err error) { err = r.Scan(&v.name, &v.value); return v, err }
-	all, err := queryAll(ctx, q, scan, `SELECT name, value FROM environment WHERE automated_build_id = $1`, id)
-	if err != nil || len(all) == 0 {
+	scan := func(r scanner) (v variable, err error) { err = r.Scan(&v.id, &v.name, &v.value); return v, err }
+	all, err := queryAll(ctx, q, scan,
+		`SELECT automated_build_id, name, value FROM environment WHERE automated_build_id `+which, args...)
+	if err != nil {
 		return nil, err
 	}
-	environment := make(map[string]secret.Secret, len(all))
+	environments := map[string]map[string]secret.Secret{}
 	for _, v := range all {
-		if environment[v.name], err = s.unsealed("environment", "value", v.value, id, v.name); err != nil {
+		value, err := s.unsealed("environment", "value", v.value, v.id, v.name)
+		if err != nil {
 			return nil, err
 		}
+		if environments[v.id] == nil {
+			environments[v.id] = map[string]secret.Secret{}
+		}
+		environments[v.id][v.name] = value
 	}
-	return environment, nil
+	return environments, nil
 }
 
 // AutomatedBuild returns one automated build with its rules and environment.
@@ -145,19 +158,42 @@ func (s *Store) automatedBuild(ctx context.Context, q querier, id string) (autob
 	if err != nil {
 		return autobuild.AutomatedBuild{}, err
 	}
-	return a, s.loadRules(ctx, q, &a)
+	all := []autobuild.AutomatedBuild{a}
+	err = s.loadRules(ctx, q, all, `= $1`, id)
+	return all[0], err
 }
 
-// loadRules adds the rules and the environment to an automated build.
-func (s *Store) loadRules(ctx context.Context, q querier, a *autobuild.AutomatedBuild) (err error) {
-	a.Rules, err = queryAll(ctx, q, scanRule,
-		`SELECT id, source_type, source, tags, context, dockerfile, autobuild, caching, build_args, platforms, paths
-		FROM rules WHERE automated_build_id = $1 ORDER BY position`, a.ID)
+// loadRules adds the rules and the environments to automated builds. which is a condition on their ids. It
+// makes two queries, however many there are.
+func (s *Store) loadRules(
+	ctx context.Context, q querier, all []autobuild.AutomatedBuild, which string, args ...any,
+) error {
+	type ruleOf struct {
+		autobuild.Rule
+		id string
+	}
+	scan := func(r scanner) (one ruleOf, err error) {
+		one.Rule, err = scanRule(r, &one.id)
+		return one, err
+	}
+	rules, err := queryAll(ctx, q, scan, `SELECT automated_build_id, id, source_type, source, tags, context, dockerfile,
+		autobuild, caching, build_args, platforms, paths FROM rules WHERE automated_build_id `+which+`
+		ORDER BY automated_build_id, position`, args...)
 	if err != nil {
 		return err
 	}
-	a.Environment, err = s.environment(ctx, q, a.ID)
-	return err
+	environments, err := s.environments(ctx, q, which, args...)
+	if err != nil {
+		return err
+	}
+	byID := map[string][]autobuild.Rule{}
+	for _, r := range rules {
+		byID[r.id] = append(byID[r.id], r.Rule)
+	}
+	for i := range all {
+		all[i].Rules, all[i].Environment = byID[all[i].ID], environments[all[i].ID]
+	}
+	return nil
 }
 
 // AutomatedBuilds returns all automated builds, by repository and image.
@@ -175,8 +211,8 @@ func (s *Store) listAutomatedBuilds(
 ) ([]autobuild.AutomatedBuild, error) {
 	all, err := queryAll(ctx, s.read, scanAutomatedBuild,
 		selectAutomatedBuild+where+` ORDER BY r.full_name, a.image, a.id`, args...)
-	for i := range all {
-		err = errors.Join(err, s.loadRules(ctx, s.read, &all[i]))
+	if err == nil {
+		err = s.loadRules(ctx, s.read, all, `IN (SELECT a.id`+fromAutomatedBuilds+where+`)`, args...)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list automated builds: %w", err)
