@@ -12,8 +12,8 @@ COPY . .
 ARG VERSION=unknown
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
     export CGO_ENABLED=0 && \
-    go build -trimpath -ldflags "-s -w -X slipway/config.Version=${VERSION}" -o /slipway . && \
-    go build -trimpath -ldflags "-s -w -X slipway/config.Version=${VERSION}" -o /step/ ./runner/slipway ./runner/slipway-builder
+    go build -trimpath -tags nomsgpack -ldflags "-s -w -X slipway/config.Version=${VERSION}" -o /slipway . && \
+    go build -trimpath -tags nomsgpack -ldflags "-s -w -X slipway/config.Version=${VERSION}" -o /step/ ./runner/slipway ./runner/slipway-builder
 
 FROM debian:bookworm-slim AS base
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*

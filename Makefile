@@ -17,7 +17,7 @@
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION       := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-RELEASE       := -trimpath -ldflags "-s -w -X slipway/config.Version=$(VERSION)"
+RELEASE       := -trimpath -tags nomsgpack -ldflags "-s -w -X slipway/config.Version=$(VERSION)"
 GO_FILES      := $(shell git ls-files '*.go' 2>/dev/null)
 RUNTIME       := ca-certificates git openssh-client runc busybox-static iptables containernetworking-plugins slirp4netns uidmap e2fsprogs
 TESTING       := procps chromium nginx-light nodejs openjdk-17-jdk-headless postgresql docker-registry git-lfs skopeo curl openssl wget iproute2 sudo systemd strace
@@ -61,7 +61,7 @@ FUZZ := plugin/gitproxy:FuzzRoute runner/source:FuzzSameRepository config/secret
 	plugin/bitbucket/bitbuckettest:FuzzFilter runner/tags:FuzzDecide runner/hints:FuzzFind \
 	runner/registryproxy:FuzzParse runner/registryproxy:FuzzParseChallenge
 
-.PHONY: demo test lint build fmt cover bench bench-runner trust docs
+.PHONY: demo test lint build fmt cover bench bench-gateway bench-runner trust docs
 
 demo: build
 	./bin/slipway demo $(ARGS)
@@ -105,6 +105,9 @@ docs:
 bench:
 	go test -run '^$$' -bench . ./plugin/store/... ./plugin/gitproxy ./runner/registryproxy ./config/...
 	go test -run '^$$' -bench . $(AS_ROOT) ./plugin/demo/crashtest ./runner/sandbox/disk ./runner/sandbox/guest ./runner/sandbox/container
+
+bench-gateway: build
+	go run ./plugin/benchtest $(ARGS)
 
 bench-runner:
 	@./.ci/install $(RUNTIME) tar mount e2fsprogs
