@@ -7,6 +7,7 @@
 # make trust   runs all tests with the race detector, then the long tests (more kills, more disorder),
 #              then each fuzz target for a minute: hours
 # make bench   runs the benchmarks
+# make bench-gateway  compares acknowledgements of deliveries with a server that does only what they need
 # make bench-runner  compares the step with buildctl on the same Dockerfiles (as root; ARGS="-rows
 #              tiny,dag -rounds 5" selects). The first run builds buildkitd and a registry
 # make build   builds bin/slipway, and the programs of the step's image: bin/slipway-step and
