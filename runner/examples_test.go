@@ -221,7 +221,10 @@ func (e example) run(t *testing.T, n *internet, w *recorder) string {
 	t.Logf("%s", log)
 	text := strings.NewReplacer(dir, "<workspace>", exampleCommit, "<commit>", w.address, "<builder>").
 		Replace(out.String())
-	return outside.ReplaceAllString(timestamps.ReplaceAllString(text, "<time>"), "not a git repository (<where>): exit status")
+	return outside.ReplaceAllString(
+		timestamps.ReplaceAllString(text, "<time>"),
+		"not a git repository (<where>): exit status",
+	)
 }
 
 // outside is git's message outside of a repository. Its end depends on the file systems of the machine.
