@@ -218,17 +218,19 @@ func (i *Intake) commit(ctx context.Context, d autobuild.Delivery) (string, erro
 
 // retry calls f until it succeeds or returns autobuild.ErrNotFound, or until the deadline of ctx. It returns the
 // last error of f. A database that is busy or restarts must not lose a push.
-func retry[T any](ctx context.Context, f func() (T, error)) (T, error) {
+func retry[T any](ctx context.Context, f func() (T, error)) (result T, last error) {
 	deadline, _ := ctx.Deadline()
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 20*time.Millisecond, time.Second
-	return backoff.Retry(ctx, func() (T, error) {
-		result, err := f()
-		if errors.Is(err, autobuild.ErrNotFound) {
-			err = backoff.Permanent(err)
+	// Its own error is not used: if ctx ends, it does not show the cause.
+	_, _ = backoff.Retry(ctx, func() (struct{}, error) {
+		result, last = f()
+		if errors.Is(last, autobuild.ErrNotFound) {
+			return struct{}{}, backoff.Permanent(last)
 		}
-		return result, err
+		return struct{}{}, last
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(time.Until(deadline)))
+	return result, last
 }
 
 // touch stores the time of the hook's last delivery, at most every touchEvery. The delivery is

@@ -359,3 +359,23 @@ func TestAHangingUpdateOfTheHookDoesNotDelayTheReply(t *testing.T) {
 		t.Errorf("deliveries: got %d, want 1", n)
 	}
 }
+
+// endingStore ends the request of the delivery, and returns an error of the database.
+type endingStore struct {
+	intake.Store
+	end context.CancelFunc
+}
+
+func (s endingStore) Hook(context.Context, string) (autobuild.Hook, error) {
+	s.end()
+	return autobuild.Hook{}, errBusy
+}
+
+func TestTheErrorOfTheDatabaseIsKept(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	e := newEnv(t, autobuild.Cloud, func(o *intake.Options) { o.Store = endingStore{o.Store, cancel} })
+	body := []byte(`{}`)
+	if err := e.Receive(ctx, e.hook.ID, signed(body, current), body); !errors.Is(err, errBusy) {
+		t.Errorf("error: got %v, want that of the database", err)
+	}
+}

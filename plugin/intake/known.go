@@ -15,7 +15,7 @@ import (
 // replaced twice are still accepted.
 const keptFor = time.Second
 
-// Limits of kept webhooks: their number, and the length of an id, which anybody may send.
+// Limits of kept webhooks: their number, and the length of an id, which anyone can send.
 const (
 	maxKept   = 4096
 	maxKeptID = 64
@@ -44,6 +44,7 @@ func (k *keptHooks) get(id string, now time.Time) (h knownHook, ok bool) {
 	return h, ok && now.Before(h.until) && h.until.Sub(now) <= keptFor // the clock may be set back
 }
 
+// put keeps a webhook until its time ends, or until another one needs the place.
 func (k *keptHooks) put(h knownHook) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

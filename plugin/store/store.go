@@ -68,7 +68,7 @@ func (s *Store) InstanceID(ctx context.Context) (string, error) {
 
 // tx runs f in one transaction that excludes all other writers. After the commit it wakes the
 // workers of the tasks that f enqueued.
-func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) (err error) {
+func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) error {
 	if s.write == nil {
 		return fmt.Errorf("%s: %w", op, errReadOnly)
 	}
@@ -76,8 +76,9 @@ func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) (er
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
+	committed := false // also after a panic
 	if s.tasks != nil {
-		defer func() { s.tasks.EndTx(tx, err == nil) }()
+		defer func() { s.tasks.EndTx(tx, committed) }()
 	}
 	defer func() { _ = tx.Rollback() }() // has no effect after a commit
 	if err := f(tx); err != nil {
@@ -86,6 +87,7 @@ func (s *Store) tx(ctx context.Context, op string, f func(tx *sql.Tx) error) (er
 	if err := s.commitTx(op, tx); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
+	committed = true
 	return nil
 }
 
