@@ -16,7 +16,6 @@ import (
 	"github.com/moby/buildkit/solver/bboltcachestorage"
 	"github.com/moby/buildkit/util/db/boltutil"
 	"github.com/moby/buildkit/worker"
-	bolt "go.etcd.io/bbolt"
 
 	"slipway/runner/sandbox/server/builddisk"
 	"slipway/runner/sandbox/server/pushlease"
@@ -114,11 +113,7 @@ func openRecords(state string, undo *closers) (*bboltcachestorage.Store, *boltut
 		return nil, nil, fmt.Errorf("open cache: %w", err)
 	}
 	undo.add(store.Close)
-	history, err := boltutil.SafeOpen(
-		filepath.Join(state, "history.db"),
-		0o600,
-		&bolt.Options{FreelistType: bolt.FreelistMapType},
-	)
+	history, err := boltutil.SafeOpen(filepath.Join(state, "history.db"), 0o600, databaseOptions())
 	if err != nil {
 		return nil, nil, fmt.Errorf("open history: %w", err)
 	}

@@ -120,7 +120,7 @@ func chooseSnapshotter(state string) (string, func(root, database string) (snaps
 		}
 	}
 	return "overlayfs", func(root, database string) (snapshots.Snapshotter, error) {
-		metadata, err := storage.NewMetaStore(database)
+		metadata, err := storage.NewMetaStore(database, withoutSync)
 		if err != nil {
 			return nil, err
 		}
@@ -149,11 +149,7 @@ func openStores(
 	if err != nil {
 		return opt, fmt.Errorf("open content: %w", err)
 	}
-	db, err := bolt.Open(
-		filepath.Join(root, "containerdmeta.db"),
-		0o600,
-		&bolt.Options{FreelistType: bolt.FreelistMapType},
-	)
+	db, err := bolt.Open(filepath.Join(root, "containerdmeta.db"), 0o600, databaseOptions())
 	if err != nil {
 		return opt, fmt.Errorf("open metadata: %w", err)
 	}
