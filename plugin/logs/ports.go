@@ -18,7 +18,8 @@ type LogStore interface {
 
 // A LogPruner lists and removes the logs of builds.
 type LogPruner interface {
-	LoggedBuilds(ctx context.Context) ([]string, error)
+	// LoggedBuilds returns ids of builds after the given one, in their order; none = the end.
+	LoggedBuilds(ctx context.Context, after string) ([]string, error)
 	RemoveLogs(ctx context.Context, buildID string) error
 }
 

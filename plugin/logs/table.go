@@ -28,17 +28,20 @@ func (k table) size(ctx context.Context, n name) int64 {
 }
 
 func (k table) prune(ctx context.Context, keep func(buildID string) bool) error {
-	builds, err := k.store.LoggedBuilds(ctx)
-	if err != nil {
-		return err
-	}
-	for _, build := range builds {
-		if keep(build) {
-			continue
-		}
-		if err := k.store.RemoveLogs(ctx, build); err != nil {
+	after := ""
+	for {
+		builds, err := k.store.LoggedBuilds(ctx, after)
+		if err != nil || len(builds) == 0 {
 			return err
 		}
+		for _, build := range builds {
+			if keep(build) {
+				continue
+			}
+			if err := k.store.RemoveLogs(ctx, build); err != nil {
+				return err
+			}
+		}
+		after = builds[len(builds)-1]
 	}
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 
 	"slipway/plugin/autobuild"
@@ -16,6 +17,10 @@ const selectBuild = `SELECT b.id, b.number, b.automated_build_id, b.rule_id, ` +
 	b.state, b.reason, b.detail, b.attempt, b.tries, b.digest, b.size,
 	b.received_at, b.retried_at, b.created_at, b.started_at, b.finished_at, b.stages, b.extra_tags, b.internal
 	FROM builds b JOIN repositories r ON r.provider_id = b.provider_id AND r.id = b.repository_id`
+
+// ofDelivery selects the builds of a delivery; its id follows. The first term repeats the condition of the index of
+// deliveries. Without it, both databases read all builds.
+const ofDelivery = `b.delivery_id <> '' AND b.delivery_id = `
 
 func scanBuild(r scanner) (b autobuild.Build, err error) {
 	fields := append([]any{&b.ID, &b.Number, &b.AutomatedBuildID, &b.RuleID}, repositoryFields(&b.Repository)...)
@@ -92,10 +97,7 @@ func (s *Store) listBuilds(ctx context.Context, c conditions, f autobuild.BuildF
 		c.terms = append(c.terms, "b.automated_build_id = "+c.arg(f.AutomatedBuildID))
 	}
 	if f.DeliveryID != "" {
-		c.terms = append(c.terms, "b.delivery_id = "+c.arg(f.DeliveryID))
-	}
-	if len(f.States) > 0 {
-		c.terms = append(c.terms, "b.state IN ("+strings.Join(stateArgs(&c, f.States), ", ")+")")
+		c.terms = append(c.terms, ofDelivery+c.arg(f.DeliveryID))
 	}
 	if f.Before > 0 {
 		c.terms = append(c.terms, "b.number < "+c.arg(f.Before))
@@ -103,8 +105,12 @@ func (s *Store) listBuilds(ctx context.Context, c conditions, f autobuild.BuildF
 	if f.Limit <= 0 {
 		f.Limit = 50
 	}
-	all, err := queryAll(ctx, s.read, scanBuild, selectBuild+c.where()+` ORDER BY b.number DESC LIMIT `+c.arg(f.Limit),
-		c.args...)
+	limit := c.arg(f.Limit)
+	where := c.where()
+	if len(f.States) > 0 {
+		where = c.whereStates(f.States, limit)
+	}
+	all, err := queryAll(ctx, s.read, scanBuild, selectBuild+where+newestFirst+limit, c.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list builds: %w", err)
 	}
@@ -131,12 +137,22 @@ func (s *Store) BuildsOf(
 	return all, nil
 }
 
-func stateArgs(c *conditions, states []autobuild.State) []string {
-	placeholders := make([]string, 0, len(states))
+// newestFirst is the order of lists of builds; their limit follows.
+const newestFirst = ` ORDER BY b.number DESC LIMIT `
+
+// whereStates returns the WHERE clause for builds in one of the states. For several states it selects a page of each
+// state, because an index has the order of each state, but not of several. So no list sorts all builds.
+func (c *conditions) whereStates(states []autobuild.State, limit string) string {
+	var pages []string
 	for _, state := range states {
-		placeholders = append(placeholders, c.arg(state))
+		one := conditions{terms: append(slices.Clip(c.terms), "b.state = "+c.arg(state))}
+		if len(states) == 1 {
+			return one.where()
+		}
+		pages = append(pages, fmt.Sprintf(`SELECT number FROM (SELECT b.number FROM builds b%s%s%s) page%d`,
+			one.where(), newestFirst, limit, len(pages)))
 	}
-	return placeholders
+	return ` WHERE b.number IN (` + strings.Join(pages, ` UNION ALL `) + `)`
 }
 
 // LatestBuild returns the newest build with the same commit status as b: the same automated

@@ -22,22 +22,40 @@ func checkCapacity(
 		return err
 	}
 	use := engineUse(b, engine, active)
-	if use.OtherWorkspaces, err = hasOtherWorkspaces(ctx, tx, b.Repository, engine); err != nil {
-		return err
-	}
 	// Most checks end here, because the engine is full. They need not read the queue.
-	if wait := limits.Decide(use); wait.Kind != "" {
-		return &autobuild.CapacityError{Wait: wait}
-	}
-	waiting, err := loadWaitingShares(ctx, tx, engine)
-	if err != nil {
+	if err := decide(ctx, tx, b.Repository, limits, use); err != nil {
 		return err
 	}
-	use.Others = engineUse(b, engine, append(active, waiting...)).Others
+	if use.Own.Active > 0 { // else no other automated build has fewer active builds
+		waiting, err := loadWaitingShares(ctx, tx, engine)
+		if err != nil {
+			return err
+		}
+		use.Others = engineUse(b, engine, append(active, waiting...)).Others
+	}
 	if use.OlderQueued, err = isOlderQueued(ctx, tx, b); err != nil {
 		return err
 	}
-	if wait := limits.Decide(use); wait.Kind != "" {
+	return decide(ctx, tx, b.Repository, limits, use)
+}
+
+// decide returns an *autobuild.CapacityError if the limits do not let a build of the repository start. It looks for
+// other workspaces only if they matter, because it may have to read all automated builds.
+func decide(
+	ctx context.Context, tx *sql.Tx, repository autobuild.Repository, limits autobuild.Limits, use autobuild.EngineUse,
+) error {
+	wait := limits.Decide(use)
+	use.OtherWorkspaces = true
+	if beside := limits.Decide(use); beside != wait {
+		others, err := hasOtherWorkspaces(ctx, tx, repository, use.Engine)
+		if err != nil {
+			return err
+		}
+		if others {
+			wait = beside
+		}
+	}
+	if wait.Kind != "" {
 		return &autobuild.CapacityError{Wait: wait}
 	}
 	return nil
@@ -98,9 +116,16 @@ func loadActiveShares(ctx context.Context, tx *sql.Tx, engine string) ([]engineS
 // loadWaitingShares returns the automated builds with queued builds that wait only for a place on an
 // engine. A build with a Detail and another Reason waits for something else. It would leave a free
 // place unused.
+//
+// The recursion takes one step in the index for each automated build in the queue. So it reads neither all
+// automated builds nor all queued builds.
 func loadWaitingShares(ctx context.Context, tx *sql.Tx, engine string) ([]engineShare, error) {
-	return queryAll(ctx, tx, scanShare, `SELECT a.id, a.provider_id, r.full_name, 0, TRUE
-		FROM automated_builds a JOIN repositories r ON r.provider_id = a.provider_id AND r.id = a.repository_id
+	return queryAll(ctx, tx, scanShare, `WITH RECURSIVE owner (id) AS (
+			SELECT MIN(b.automated_build_id) FROM builds b WHERE b.state = 'queued'
+			UNION ALL SELECT (SELECT MIN(n.automated_build_id) FROM builds n
+				WHERE n.state = 'queued' AND n.automated_build_id > owner.id) FROM owner WHERE owner.id IS NOT NULL)
+		SELECT a.id, a.provider_id, r.full_name, 0, TRUE FROM owner JOIN automated_builds a ON a.id = owner.id
+		JOIN repositories r ON r.provider_id = a.provider_id AND r.id = a.repository_id
 		WHERE a.engine = $1 AND EXISTS (SELECT 1 FROM builds q WHERE q.state = 'queued'
 			AND q.automated_build_id = a.id AND (q.detail = '' OR q.reason = $2))`, engine, autobuild.ReasonCapacity)
 }

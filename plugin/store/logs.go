@@ -14,6 +14,8 @@ const (
 	maxChunk = 256 << 10
 	// chunksAtOnce is the maximum number of rows that one read loads.
 	chunksAtOnce = 16
+	// loggedAtOnce is the maximum number of builds that LoggedBuilds returns.
+	loggedAtOnce = 1000
 )
 
 // WriteLog appends to the log of an attempt. It calls write with the end of the log, and appends
@@ -118,9 +120,10 @@ func (s *Store) LogSize(ctx context.Context, buildID string, attempt int) (size 
 	return size, nil
 }
 
-// LoggedBuilds returns the ids of the builds that have logs.
-func (s *Store) LoggedBuilds(ctx context.Context) ([]string, error) {
-	ids, err := queryAll(ctx, s.read, scanID, `SELECT DISTINCT build_id FROM logs`)
+// LoggedBuilds returns the ids of builds that have logs, in their order: up to 1,000 after the given id.
+func (s *Store) LoggedBuilds(ctx context.Context, after string) ([]string, error) {
+	ids, err := queryAll(ctx, s.read, scanID, `SELECT DISTINCT build_id FROM logs WHERE build_id > $1
+		ORDER BY build_id LIMIT $2`, after, loggedAtOnce)
 	if err != nil {
 		return nil, fmt.Errorf("list builds with logs: %w", err)
 	}

@@ -26,7 +26,7 @@ func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.
 			return err
 		}
 		if done {
-			builds, err = queryAll(ctx, tx, scanBuild, selectBuild+` WHERE b.delivery_id = $1 ORDER BY b.number`,
+			builds, err = queryAll(ctx, tx, scanBuild, selectBuild+` WHERE `+ofDelivery+`$1 ORDER BY b.number`,
 				p.DeliveryID)
 			if err != nil {
 				return err

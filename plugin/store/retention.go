@@ -36,15 +36,7 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (p Pruned, err erro
 	if err != nil {
 		return p, fmt.Errorf("prune deliveries: %w", err)
 	}
-	newest := fmt.Sprintf(`(SELECT n.number FROM builds n WHERE n.automated_build_id = b.automated_build_id
-		ORDER BY n.number DESC LIMIT 1 OFFSET %d)`,
-		minKeptBuilds-1)
-	p.Builds, err = s.prune(ctx, before,
-		`SELECT b.id FROM builds b WHERE b.finished_at > 0 AND b.finished_at < $1 AND b.number < `+newest+`
-			ORDER BY b.number LIMIT $2`,
-		`DELETE FROM builds WHERE id = $2 AND finished_at > 0
-			AND finished_at < $1`) // one that is retried meanwhile stays
-	if err != nil {
+	if p.Builds, err = s.pruneBuilds(ctx, before); err != nil {
 		return p, fmt.Errorf("prune builds: %w", err)
 	}
 	p.People, err = s.prunePeople(ctx, before)
@@ -58,6 +50,48 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (p Pruned, err erro
 		return p, fmt.Errorf("prune sessions: %w", err)
 	}
 	return p, nil
+}
+
+// An oldBuild is a build that finished before a time.
+type oldBuild struct {
+	id                 string
+	finishedAt, number int64
+	newest             bool // of its automated build's newest ones
+}
+
+func scanOldBuild(r scanner) (b oldBuild, err error) {
+	err = r.Scan(&b.id, &b.finishedAt, &b.number, &b.newest)
+	return b, err
+}
+
+// pruneBuilds deletes old builds except the newest ones of each automated build. It looks at each old build once, in
+// the order in which they finished, so that builds that stay are not read for each batch again.
+func (s *Store) pruneBuilds(ctx context.Context, before time.Time) (removed int, err error) {
+	var last oldBuild
+	for {
+		old, err := queryAll(ctx, s.read, scanOldBuild, `SELECT b.id, b.finished_at, b.number,
+			b.number >= COALESCE((SELECT n.number FROM builds n WHERE n.automated_build_id = b.automated_build_id
+				ORDER BY n.number DESC LIMIT 1 OFFSET $5), 0)
+			FROM builds b WHERE b.finished_at > 0 AND b.finished_at < $1 AND (b.finished_at, b.number) > ($2, $3)
+			ORDER BY b.finished_at, b.number LIMIT $4`,
+			ms(before), last.finishedAt, last.number, pruneBatch, minKeptBuilds-1)
+		if err != nil || len(old) == 0 {
+			return removed, err
+		}
+		last = old[len(old)-1]
+		var ids []string
+		for _, b := range old {
+			if !b.newest {
+				ids = append(ids, b.id)
+			}
+		}
+		n, err := s.removeEach(ctx, before, `DELETE FROM builds WHERE id = $2 AND finished_at > 0
+			AND finished_at < $1`, ids) // one that is retried meanwhile stays
+		removed += n
+		if err != nil {
+			return removed, err
+		}
+	}
 }
 
 // prunePeople deletes users without a role, a session and a linked account. Users who never had a
@@ -107,6 +141,9 @@ func scanID(r scanner) (id string, err error) {
 func (s *Store) removeEach(
 	ctx context.Context, before time.Time, remove string, ids []string,
 ) (removed int, err error) {
+	if len(ids) == 0 {
+		return 0, nil
+	}
 	err = s.tx(ctx, "remove a batch", func(tx *sql.Tx) error {
 		for _, id := range ids {
 			result, err := tx.ExecContext(ctx, remove, ms(before), id)

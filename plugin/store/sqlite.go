@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -69,14 +70,23 @@ func (d *database) connectSQLite(path string) error {
 
 // pool returns a pool of connections to the files of the database.
 func (d *database) pool(size int, dsn string) (*sql.DB, error) {
+	connector, err := d.connector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return db, nil
+}
+
+// connector returns the connector of a pool.
+func (d *database) connector(dsn string) (driver.Connector, error) {
 	connector, err := sqlite.NewConnector(dsn + "&mode=rw") // never creates a file
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(checkingConnector{guardedConnector{connector, d.files}})
-	db.SetMaxOpenConns(size)
-	db.SetMaxIdleConns(size)
-	return db, nil
+	return checkingConnector{guardedConnector{connector, d.files}}, nil
 }
 
 func dsn(path string, pragmas ...string) string {

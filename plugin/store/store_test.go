@@ -8,7 +8,17 @@ import (
 )
 
 func TestSQLite(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) *store.Store { return storetest.Open(t) })
+	var recorded store.SQLRecorder
+	open := func(t *testing.T) *store.Store {
+		s := storetest.Open(t)
+		store.RecordSQL(t, s, &recorded)
+		return s
+	}
+	storetest.Run(t, open)
+	t.Run("lists with all filters", func(t *testing.T) { listWithAllFilters(t, open(t)) })
+	t.Run("other statements", func(t *testing.T) { runOtherStatements(t, open(t)) })
+	t.Run("every statement is run", func(t *testing.T) { checkAllRun(t, recorded.Texts()) })
+	t.Run("query plans", func(t *testing.T) { checkPlans(t, &recorded) })
 }
 
 func TestPostgreSQL(t *testing.T) {

@@ -144,11 +144,17 @@ func (q *Queue) wakeBlocked(ctx context.Context) error {
 	return err
 }
 
-// makeDue makes waiting tasks due now if their due time is after the given one.
+// makeDue makes waiting tasks due now if their due time is after the given one. The condition of the index of due tasks
+// is repeated, so that SQLite uses it.
 func (q *Queue) makeDue(ctx context.Context, kind string, now, beyond time.Time) error {
-	_, err := q.db.ExecContext(ctx,
-		`UPDATE tasks SET due_at = $2 WHERE kind = $1 AND state = 'waiting' AND due_at > $3 AND due_at < $4`, kind,
-		now.UnixMilli(), beyond.UnixMilli(), blockedUntil)
+	_, err := q.db.ExecContext(
+		ctx,
+		`UPDATE tasks SET due_at = $2 WHERE kind = $1 AND state <> 'dead' AND state = 'waiting' AND due_at > $3 AND due_at < $4`,
+		kind,
+		now.UnixMilli(),
+		beyond.UnixMilli(),
+		blockedUntil,
+	)
 	return err
 }
 
