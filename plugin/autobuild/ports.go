@@ -105,9 +105,16 @@ type Commits interface {
 	// repository changes meanwhile, the list can lack refs and show earlier commits. So the absence
 	// of a ref does not show that it was deleted; Resolve does.
 	Heads(ctx context.Context, r Repository) ([]Head, error)
+}
+
+// History compares two commits of a repository.
+type History interface {
 	// ChangedPaths returns the paths that differ between two commits. It returns nil without an
 	// error if there are too many to list.
 	ChangedPaths(ctx context.Context, r Repository, from, to string) ([]string, error)
+	// IsAncestor reports whether a commit is an ancestor of another one, or the same commit. ErrNotFound means
+	// that the repository does not have one of them.
+	IsAncestor(ctx context.Context, r Repository, ancestor, descendant string) (bool, error)
 }
 
 // Hooks manages the gateway's webhook on a repository.
@@ -145,6 +152,7 @@ type GitCredentials interface {
 type Connection struct {
 	Repositories Repositories
 	Commits      Commits
+	History      History
 	Hooks        Hooks
 	Statuses     Statuses
 	Git          GitCredentials

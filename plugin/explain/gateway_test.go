@@ -144,7 +144,7 @@ type confirming struct {
 
 // Connect returns the same connection for every account.
 func (c confirming) Connect(context.Context, string) (autobuild.Connection, error) {
-	return autobuild.Connection{Repositories: c, Commits: c}, nil
+	return autobuild.Connection{Repositories: c, Commits: c, History: c}, nil
 }
 
 // Repository returns the repository of the push.
@@ -193,4 +193,9 @@ func (c confirming) Heads(context.Context, autobuild.Repository) ([]autobuild.He
 // ChangedPaths returns that the paths are unknown.
 func (c confirming) ChangedPaths(context.Context, autobuild.Repository, string, string) ([]string, error) {
 	return nil, nil
+}
+
+// IsAncestor returns that no commit is an ancestor of another one.
+func (c confirming) IsAncestor(context.Context, autobuild.Repository, string, string) (bool, error) {
+	return false, nil
 }

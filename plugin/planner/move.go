@@ -66,7 +66,7 @@ func (r *planning) withPaths(ctx context.Context, t autobuild.Transition, c auto
 	if t.Old == "" || !wanted {
 		return c
 	}
-	paths, err := r.connection.Commits.ChangedPaths(ctx, r.repository, t.Old, t.New)
+	paths, err := r.connection.History.ChangedPaths(ctx, r.repository, t.Old, t.New)
 	if err != nil {
 		logctx.Log(ctx, r.o.Log).WithError(err).Warnf("cannot load the changed paths of %s %s: its rules build",
 			r.repository.FullName, t.Ref.Full())

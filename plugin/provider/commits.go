@@ -98,17 +98,3 @@ func heads(kind autobuild.RefKind, refs []cloud.Ref) []autobuild.Head {
 	}
 	return out
 }
-
-// ChangedPaths returns the paths that differ between two commits. It returns nil without an error
-// if Cloud cannot list so large a difference; then every path may have changed.
-func (p commits) ChangedPaths(ctx context.Context, r autobuild.Repository, from, to string) ([]string, error) {
-	id, err := address(r)
-	if err != nil {
-		return nil, err
-	}
-	paths, err := p.Client.ChangedPaths(ctx, id, from, to)
-	if errors.Is(err, bitbucket.ErrTooMuch) || errors.Is(err, bitbucket.ErrTooMany) {
-		return nil, nil
-	}
-	return paths, Translate(err)
-}

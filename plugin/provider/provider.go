@@ -37,6 +37,7 @@ func Cloud(o CloudOptions) autobuild.Connection {
 	return autobuild.Connection{
 		Repositories: repositories{c},
 		Commits:      commits{c},
+		History:      history{c},
 		Hooks:        hooks{c},
 		Statuses:     statuses{c},
 		Git:          git{c},

@@ -117,8 +117,10 @@ func TestCommits(t *testing.T) {
 	}
 	for path, want := range map[string][]string{
 		"/commits": {e.third, e.first}, "/commits/feature/x+y": {e.second},
-		"/commits?include=main&exclude=" + e.first: {e.third},
-		"/commits/main?path=a":                     {e.third, e.first}, "/commits?path=b": {e.third}, "/commits?path=none": nil,
+		"/commits?include=main&exclude=" + e.first:                {e.third},
+		"/commits?include=" + e.first + "&exclude=main&pagelen=1": nil, // an ancestor
+		"/commits?include=" + e.third + "&exclude=" + e.third:     nil,
+		"/commits/main?path=a":                                    {e.third, e.first}, "/commits?path=b": {e.third}, "/commits?path=none": nil,
 	} {
 		if diff := cmp.Diff(want, e.names(t, app+path, "hash")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", path, diff)

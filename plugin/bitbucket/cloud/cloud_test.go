@@ -233,6 +233,7 @@ func TestFailuresAreTyped(t *testing.T) {
 		"Tags":         func() error { _, err := c.Tags(ctx, app); return err },
 		"Commit":       func() error { _, err := c.Commit(ctx, app, hash1); return err },
 		"ChangedPaths": func() error { _, err := c.ChangedPaths(ctx, app, hash1, hash2); return err },
+		"IsAncestor":   func() error { _, err := c.IsAncestor(ctx, app, hash1, hash2); return err },
 		"Files":        func() error { _, err := c.Files(ctx, app, hash1, "x"); return err },
 		"Hooks":        func() error { _, err := c.Hooks(ctx, app); return err },
 		"CreateHook":   func() error { _, err := c.CreateHook(ctx, app, cloud.HookSettings{}); return err },

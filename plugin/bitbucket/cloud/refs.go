@@ -137,6 +137,23 @@ func (c *Client) Commit(ctx context.Context, id RepositoryID, hash string) (Comm
 	return commit, nil
 }
 
+// IsAncestor reports whether a commit is an ancestor of another one, or the same commit. Both are full hashes. It
+// lists the commits that are reachable from the first and not from the second, of which there are none then, as
+// `git log ancestor ^descendant` does.
+// Source: https://developer.atlassian.com/cloud/bitbucket/rest/api-group-commits/.
+func (c *Client) IsAncestor(ctx context.Context, id RepositoryID, ancestor, descendant string) (bool, error) {
+	path := id.path("commits")
+	query := url.Values{"include": {ancestor}, "exclude": {descendant}, "pagelen": {"1"}}
+	var found bitbucket.Page[wireCommit]
+	if _, err := c.get(ctx, path, query, &found); err != nil {
+		return false, err
+	}
+	if found.Values == nil {
+		return false, fmt.Errorf("GET %s: the response has no list of commits", path)
+	}
+	return len(found.Values) == 0 && found.Next == "", nil
+}
+
 // ChangedPaths lists the old and new paths that differ between two commits, sorted. It compares
 // the two commits directly (topic=false), and not with their merge base. It returns ErrTooMuch or
 // bitbucket.ErrTooMany if the list is too long.

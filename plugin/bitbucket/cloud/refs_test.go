@@ -137,3 +137,26 @@ func TestChangedPaths(t *testing.T) {
 		t.Errorf("changed paths: got error %v, want ErrTooMuch", err)
 	}
 }
+
+func TestIsAncestor(t *testing.T) {
+	route := "GET " + appPath + "/commits"
+	var query url.Values
+	for answer, want := range map[string]bool{
+		`{"pagelen":1,"values":[]}`:                                         true,
+		`{"pagelen":1,"values":[` + target(hash1, "{}") + `]}`:              false,
+		`{"values":[],"next":"https://api.example.com/2.0/commits?page=2"}`: false, // the next page may have commits
+	} {
+		c := serve(t, map[string]http.HandlerFunc{route: func(w http.ResponseWriter, r *http.Request) {
+			query = r.URL.Query()
+			body(answer)(w, r)
+		}})
+		got, err := c.IsAncestor(t.Context(), app, hash1, hash2)
+		check(t, err, want, got)
+		check(t, nil, url.Values{"include": {hash1}, "exclude": {hash2}, "pagelen": {"1"}}, query)
+	}
+	c := serve(t, map[string]http.HandlerFunc{route: body(`{"type":"commit"}`)})
+	_, err := c.IsAncestor(t.Context(), app, hash1, hash2)
+	if err == nil || !strings.Contains(err.Error(), "no list of commits") {
+		t.Errorf(`error: got %v, want one with "no list of commits"`, err)
+	}
+}
