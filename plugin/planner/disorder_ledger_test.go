@@ -22,23 +22,25 @@ type step struct {
 // the reports and the heads at the time. It is independent of the planner's types and of the
 // database.
 type ledger struct {
+	commits  []string                      // see isBefore
 	known    map[string]autobuild.RefState // by full name
 	answered map[report]bool
 	accepted []step // the seq of each is its index among the changes of its ref
 }
 
-func newLedger() ledger {
-	return ledger{known: map[string]autobuild.RefState{}, answered: map[report]bool{}}
+func newLedger(commits []string) ledger {
+	return ledger{commits: commits, known: map[string]autobuild.RefState{}, answered: map[report]bool{}}
 }
 
 // apply evaluates a report while the ref is at head. A report that ends at the head is accepted
-// if the head is new. Another report is accepted only if it continues the known head without a gap and
-// was never answered.
+// if the head is new. Another report is accepted only if it was never answered, and continues the known head
+// without a gap, or leads to a new commit between the known head and the head.
 func (l *ledger) apply(r report, head string) {
 	known := l.known[r.ref]
 	follows := r.old == known.Head && !known.Gap || known.Seq == 0 && r.new != ""
-	if r.new == head && head != known.Head || r.new != head && follows && !l.answered[r] {
-		l.move(r.ref, r.new, known.Seq > 0 && r.old != known.Head)
+	between := isBefore(l.commits, known.Head, r.new) && isBefore(l.commits, r.new, head) && !l.wasAt(r.ref, r.new)
+	if r.new == head && head != known.Head || r.new != head && (follows || between) && !l.answered[r] {
+		l.move(r.ref, r.new, r.old != known.Head)
 	}
 	l.answered[r] = true
 }
@@ -59,6 +61,11 @@ func (l *ledger) move(ref, to string, gap bool) {
 	moved := report{ref, was.Head, to}
 	l.known[ref] = autobuild.RefState{Head: to, Seq: was.Seq + 1, Gap: gap || was.Gap}
 	l.accepted, l.answered[moved] = append(l.accepted, step{report: moved}), true
+}
+
+// wasAt reports whether a ref was accepted at a commit.
+func (l *ledger) wasAt(ref, commit string) bool {
+	return slices.ContainsFunc(l.accepted, func(s step) bool { return s.ref == ref && s.new == commit })
 }
 
 // built reports whether a ref was built at a commit.
@@ -108,7 +115,7 @@ func imagesOf(ref string) []string {
 
 // pushed lists the builds of every push in order, for runs that lose nothing.
 func pushed(history []report) []string {
-	l := newLedger()
+	l := newLedger(nil)
 	for _, r := range history {
 		l.accepted = append(l.accepted, step{report: r})
 	}

@@ -22,12 +22,12 @@ func TestF17DisorderAtARealRepositoryMatchesTheModel(t *testing.T) {
 	w := plannertest.New(t)
 	w.RecordDeliveries() // the second webhook of the repository
 	commits := []string{}
-	for _, message := range []string{"A", "B", "C"} {
+	for _, message := range []string{"A", "B", "C", "D"} {
 		commits = append(commits, w.Commit("main", message))
 	}
 	aside, err := w.App.Write(t.Context(), bitbuckettestCommit("aside"))
 	must.Succeed(t, err)
-	d := &chaosEnv{Env: w, commits: append(commits, aside), heads: map[string]string{"refs/heads/main": commits[2]}}
+	d := &chaosEnv{Env: w, commits: append(commits, aside), heads: map[string]string{"refs/heads/main": commits[3]}}
 	d.remote = func(refs map[string]string) [][]byte {
 		w.Push(refs)
 		return w.TakeBodies()

@@ -24,9 +24,9 @@ var (
 type chaosEnv struct {
 	*plannertest.Env
 	remote  func(refs map[string]string) [][]byte // pushes, and returns the payloads of the webhooks
-	commits []string
-	heads   map[string]string // of the refs at the provider
-	cloud   *fakeCloud        // whose lists change between pages; nil = a real repository
+	commits []string                              // one after the other, except the last one, which is unrelated
+	heads   map[string]string                     // of the refs at the provider
+	cloud   *fakeCloud                            // whose lists change between pages; nil = a real repository
 
 	// The fields below are reset at the start of each run.
 	automated []autobuild.AutomatedBuild
@@ -68,7 +68,7 @@ func (d *chaosEnv) startRun(t *rapid.T) {
 func (d *chaosEnv) reset() {
 	d.runs++
 	d.heads, d.deleted, d.held = map[string]string{}, map[string]string{}, map[string]int64{}
-	d.ledger = newLedger()
+	d.ledger = newLedger(d.commits)
 	d.history, d.pending, d.sent = nil, nil, nil
 }
 
@@ -127,11 +127,13 @@ func (d *chaosEnv) push(to map[string]string) {
 	d.history = append(d.history, reports...)
 }
 
-// receive stores and plans a delivery, and applies it to the model.
+// receive stores and plans a delivery, and applies it to the model. It fails if a push is lost.
 func (d *chaosEnv) receive(t *rapid.T, p sentDelivery) {
+	kept := d.pushesToKeep(p)
 	if err := d.Deliver(d.T.Context(), d.storeDelivery(p)); err != nil {
 		t.Fatal(err)
 	}
+	d.checkKept(t, kept)
 	d.applyReports(p)
 }
 
@@ -159,13 +161,14 @@ func (d *chaosEnv) die(t *rapid.T) {
 	id := d.storeDelivery(d.pending[i])
 	ctx, kill := context.WithCancel(d.T.Context())
 	defer kill()
-	calls := rapid.IntRange(0, 4).Draw(t, "calls")
+	calls := rapid.IntRange(0, 6).Draw(t, "calls")
 	d.Faults.Before = func() {
 		calls--
 		if calls < 0 {
 			kill()
 		}
 	}
+	kept := d.pushesToKeep(d.pending[i])
 	err := d.Deliver(ctx, id)
 	d.Faults.Before = nil
 	if err != nil && !errors.Is(err, context.Canceled) {
@@ -175,6 +178,7 @@ func (d *chaosEnv) die(t *rapid.T) {
 	if err := d.Deliver(d.T.Context(), id); err != nil {
 		t.Fatal(err)
 	}
+	d.checkKept(t, kept)
 	d.applyReports(d.pending[i])
 	d.pending = slices.Delete(d.pending, i, i+1)
 }

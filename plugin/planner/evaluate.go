@@ -15,6 +15,9 @@ type observation struct {
 	Known    autobuild.RefState // the last accepted state; zero means the ref was never seen
 	Repeated bool               // the same change of the ref was decided before
 	Exists   bool               // the provider has the commit New; set only if New is not Head
+	// Between reports that the ref was never accepted at New, and that New is a descendant of Known.Head and an
+	// ancestor of Head. It is set only if mayBeBetween.
+	Between bool
 }
 
 // A decision is the planner's result for one reported change: accepted or not, with the reason. The decisions of
@@ -34,8 +37,11 @@ type decision struct {
 //   - The change ends at the current head: it is a transition if the head is new, else a repetition.
 //   - The change ends at another commit, because the ref moved on. It is a transition only if it
 //     continues the last accepted state and was never decided before. So three quick pushes A→B→A
-//     are three transitions, and a replayed delivery is none. After a gap it is none either: the
-//     ref may have been at that commit before, and a late delivery would move its tags back.
+//     are three transitions, and a replayed delivery is none.
+//   - After a missed change, the ref may have been at that commit before, and a late delivery would move
+//     its tags back. So the change is a transition only if its commit lies between the last accepted head
+//     and the current head. The pushes of a ref that only moves forward are all transitions, unless a
+//     later one was accepted first.
 //
 // A ref with only a baseline (Seq 0) had no transition yet. evaluate accepts its first report
 // even if the baseline already has the same head.
@@ -52,15 +58,35 @@ func evaluate(s observation) decision {
 		return s.refuse("already seen, and the ref moved since: " + s.describeHead())
 	case s.New == "" && s.Known.Head == "":
 		return s.refuse("deleted before it was seen: " + s.describeHead())
-	case !fresh && s.Old != s.Known.Head:
-		return s.refuse("out of date: " + s.describeHead())
-	case !fresh && s.Known.Gap:
-		return s.refuse("not confirmed, and earlier changes of the ref are missing: " + s.describeHead())
 	case s.New != "" && !s.Exists:
 		return s.refuse(fmt.Sprintf("commit %s is gone: %s", shortHash(s.New), s.describeHead()))
-	default:
+	case s.continues():
 		return s.accept("confirmed as an intermediate push: " + s.describeHead())
+	case s.Between:
+		return s.accept("confirmed as an intermediate push after a missed one: " + s.describeHead())
+	case s.mayBeBetween():
+		return s.refuse(
+			fmt.Sprintf("out of date, or the ref was forced: commit %s is not between %s, the last accepted "+
+				"one, and the current one: %s", shortHash(s.New), shortHash(s.Known.Head), s.describeHead()),
+		)
+	case s.Old != s.Known.Head:
+		return s.refuse("out of date: " + s.describeHead())
+	default:
+		return s.refuse("not confirmed, and earlier changes of the ref are missing: " + s.describeHead())
 	}
+}
+
+// continues reports whether the change begins at the last accepted head, and no earlier change is missing. Any
+// change continues a ref without a transition.
+func (s observation) continues() bool {
+	return s.Known.Seq == 0 || s.Old == s.Known.Head && !s.Known.Gap
+}
+
+// mayBeBetween reports whether the decision depends on Between. A ref that was accepted at its current head has
+// no commit in between, and neither has one that was deleted or is deleted now.
+func (s observation) mayBeBetween() bool {
+	return !s.continues() && !s.Repeated && s.Exists && s.New != s.Head && s.New != s.Known.Head &&
+		s.Head != "" && s.Known.Head != "" && s.Head != s.Known.Head
 }
 
 func (s observation) accept(reason string) decision {

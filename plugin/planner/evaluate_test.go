@@ -79,8 +79,6 @@ func TestEvaluateAcceptsNoChangeTwice(t *testing.T) {
 			decision{false, "", "", "already seen, and the ref moved since: branch main is at aaaa now", true}},
 		{"out of order", a, b, c, refState(c, 2), false, true,
 			decision{false, "", "", "out of date: branch main is at cccc now", true}},
-		{"out of order, and the newest not seen yet", b, c, "dddd", refState(a, 2), false, true,
-			decision{false, "", "", "out of date: branch main is at dddd now", false}},
 		{"commit collected meanwhile", a, b, c, refState(a, 1), false, false,
 			decision{false, "", "", "commit bbbb is gone: branch main is at cccc now", false}},
 	})
@@ -99,22 +97,6 @@ func TestEvaluateAcceptsIntermediateCommits(t *testing.T) {
 			decision{true, a, "", "confirmed as an intermediate push: branch main is at aaaa now", false}},
 		{"created and deleted meanwhile", "", a, "", autobuild.RefState{}, false, true,
 			decision{true, "", a, "confirmed as an intermediate push: branch main does not exist now", false}},
-		{
-			"A→B after a gap, perhaps of an earlier time",
-			a,
-			b,
-			c,
-			autobuild.RefState{Head: a, Seq: 1, Gap: true},
-			false,
-			true,
-			decision{
-				false,
-				"",
-				"",
-				"not confirmed, and earlier changes of the ref are missing: branch main is at cccc now",
-				false,
-			},
-		},
 		{"deleted a ref never seen, re-created meanwhile", a, "", b, autobuild.RefState{}, false, false,
 			decision{false, "", "", "deleted before it was seen: branch main is at bbbb now", false}},
 	})
@@ -132,4 +114,69 @@ func TestEvaluateAfterABaseline(t *testing.T) {
 		{"replayed to a baseline", a, b, b, refState(b, 0), true, false,
 			decision{false, "", "", "already seen: branch main is at bbbb now", true}},
 	})
+}
+
+// After a missed change, a change to an earlier commit than the head is accepted only between the known head and
+// the head.
+func TestEvaluateAfterAMissedChange(t *testing.T) {
+	const a, b, c, d = "aaaa", "bbbb", "cccc", "dddd"
+	gap := autobuild.RefState{Head: a, Seq: 1, Gap: true}
+	for _, tt := range []struct {
+		name string
+		observation
+		asks   bool // Between decides
+		accept bool
+		reason string
+	}{
+		{"between", observation{Old: a, New: b, Head: c, Known: gap, Exists: true, Between: true}, true, true,
+			"confirmed as an intermediate push after a missed one: branch main is at cccc now"},
+		{"not between", observation{Old: a, New: b, Head: c, Known: gap, Exists: true}, true, false,
+			"out of date, or the ref was forced: commit bbbb is not between aaaa, the last accepted one, and the " +
+				"current one: branch main is at cccc now"},
+		{"after the missed one, between",
+			observation{Old: b, New: c, Head: d, Known: refState(a, 2), Exists: true, Between: true}, true, true,
+			"confirmed as an intermediate push after a missed one: branch main is at dddd now"},
+		{"after the missed one, not between",
+			observation{Old: b, New: c, Head: d, Known: refState(a, 2), Exists: true}, true, false,
+			"out of date, or the ref was forced: commit cccc is not between aaaa, the last accepted one, and the " +
+				"current one: branch main is at dddd now"},
+		{"decided before",
+			observation{Old: a, New: b, Head: c, Known: gap, Exists: true, Between: true, Repeated: true}, false, false,
+			"already seen, and the ref moved since: branch main is at cccc now"},
+		{"gone", observation{Old: a, New: b, Head: c, Known: gap}, false, false,
+			"commit bbbb is gone: branch main is at cccc now"},
+		{"the head was accepted", observation{Old: a, New: b, Head: a, Known: gap, Exists: true}, false, false,
+			"not confirmed, and earlier changes of the ref are missing: branch main is at aaaa now"},
+		{"ends at the known head", observation{Old: c, New: a, Head: d, Known: gap, Exists: true}, false, false,
+			"out of date: branch main is at dddd now"},
+		{"deletion", observation{Old: a, New: "", Head: c, Known: gap}, false, false,
+			"not confirmed, and earlier changes of the ref are missing: branch main is at cccc now"},
+		{"deleted now", observation{Old: b, New: c, Head: "", Known: refState(a, 1), Exists: true}, false, false,
+			"out of date: branch main does not exist now"},
+		{"known as deleted", observation{Old: b, New: c, Head: d, Known: refState("", 2), Exists: true}, false, false,
+			"out of date: branch main is at dddd now"},
+		{"the head", observation{Old: b, New: c, Head: c, Known: gap}, false, true,
+			"confirmed: branch main is at cccc now"},
+		{"no change is missing", observation{Old: a, New: b, Head: c, Known: refState(a, 1), Exists: true}, false, true,
+			"confirmed as an intermediate push: branch main is at cccc now"},
+		{"never seen", observation{Old: a, New: b, Head: c, Exists: true}, false, true,
+			"confirmed as an intermediate push: branch main is at cccc now"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.Ref = autobuild.Ref{Kind: autobuild.Branch, Name: "main"}
+			if got := tt.mayBeBetween(); got != tt.asks {
+				t.Errorf("depends on the history: got %v, want %v", got, tt.asks)
+			}
+			got := evaluate(tt.observation)
+			if got.Accept != tt.accept {
+				t.Errorf("accepted: got %v, want %v", got.Accept, tt.accept)
+			}
+			if got.Reason != tt.reason {
+				t.Errorf("reason: got %q, want %q", got.Reason, tt.reason)
+			}
+			if got.Accept && got.Old != tt.Known.Head {
+				t.Errorf("start of the transition: got %q, want the known head %q", got.Old, tt.Known.Head)
+			}
+		})
+	}
 }

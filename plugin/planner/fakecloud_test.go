@@ -33,7 +33,7 @@ var fakeRepository = autobuild.Repository{ID: "{app}", WorkspaceID: "{acme}", Fu
 func newFakeCloudEnv(t *testing.T) (*plannertest.Env, *fakeCloud) {
 	t.Helper()
 	p := &fakeCloud{heads: map[string]string{}}
-	for _, digit := range []string{"a", "b", "c", "d"} {
+	for _, digit := range []string{"a", "b", "c", "d", "e"} {
 		p.commits = append(p.commits, strings.Repeat(digit, 40))
 	}
 	p.route()
@@ -49,6 +49,7 @@ func (p *fakeCloud) route() {
 	p.mux.HandleFunc(repository+"/commit/{hash}", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, object{"hash": r.PathValue("hash")}) // the planner requests pushed commits only
 	})
+	p.mux.HandleFunc(repository+"/commits", p.listCommits)
 	for kind, prefix := range map[string]string{"branches": "refs/heads/", "tags": "refs/tags/"} {
 		p.mux.HandleFunc(repository+"/refs/"+kind, func(w http.ResponseWriter, r *http.Request) {
 			p.list(w, r, prefix)
@@ -65,6 +66,28 @@ func (p *fakeCloud) route() {
 			reply(w, object{"name": r.PathValue("ref"), "target": object{"hash": head}})
 		})
 	}
+}
+
+// listCommits answers `git log include ^exclude` with the first commit, if there is one.
+func (p *fakeCloud) listCommits(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	include, exclude := query.Get("include"), query.Get("exclude")
+	if !slices.Contains(p.commits, include) || !slices.Contains(p.commits, exclude) {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	values := []object{}
+	if include != exclude && !isBefore(p.commits, include, exclude) {
+		values = append(values, object{"hash": include})
+	}
+	reply(w, object{"values": values})
+}
+
+// isBefore reports whether commit a is an ancestor of b, and another one. The commits are on one line in their
+// order, except the last one, which is unrelated.
+func isBefore(commits []string, a, b string) bool {
+	first, second := slices.Index(commits, a), slices.Index(commits, b)
+	return first >= 0 && first < second && second < len(commits)-1
 }
 
 func reply(w http.ResponseWriter, o object) { _ = json.NewEncoder(w).Encode(o) }

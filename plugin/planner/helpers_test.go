@@ -21,3 +21,7 @@ func wantSnooze(t *testing.T, err error, want time.Duration) {
 func bitbuckettestCommit(message string) bitbuckettest.NewCommit {
 	return bitbuckettest.NewCommit{Files: map[string]string{"Dockerfile": "FROM scratch\n"}, Message: message}
 }
+
+func bitbuckettestChild(parent string) bitbuckettest.NewCommit {
+	return bitbuckettest.NewCommit{Parent: parent, Files: map[string]string{"f": "child"}, Message: "child"}
+}

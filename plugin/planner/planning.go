@@ -125,7 +125,7 @@ func (r *planning) decide(ctx context.Context, s observation, c autobuild.Change
 	}
 	move := r.planMove(ctx, v, c, commit)
 	move.Seq = s.Known.Seq + 1
-	move.Gap = r.cause == autobuild.CauseReconcile || s.Known.Seq > 0 && s.Old != s.Known.Head
+	move.Gap = r.cause == autobuild.CauseReconcile || s.Old != s.Known.Head
 	if r.cause == autobuild.CauseReconcile && s.Known.Seq > 0 && s.Known.Head == "" {
 		if err := r.withholdBuilt(ctx, &move); err != nil {
 			return err
@@ -180,7 +180,11 @@ func (r *planning) observe(
 	if errors.Is(err, autobuild.ErrNotFound) {
 		return s, autobuild.Commit{}, nil
 	}
+	if err != nil {
+		return s, autobuild.Commit{}, err
+	}
 	s.Exists = commit.Hash == s.New
+	s.Between, err = r.isBetween(ctx, s)
 	return s, commit, err
 }
 
