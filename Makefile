@@ -34,8 +34,9 @@ RACE          := -race -gcflags=modernc.org/...=-race=false
 # no go vet: make lint runs it with all its checks.
 SKIPTEST      := $(CURDIR)/bin/skiptest -allow $(CURDIR)/.ci/allowed-skips $(SKIPS) -- -vet=off
 
-# Packages whose tests mount, make namespaces or start builders. They run as root.
-PRIVILEGED    := ./runner ./runner/buildkit/... ./runner/sandbox/... ./runner/attemptserver/... ./plugin/engine/... ./plugin/demo/...
+# Packages whose tests mount, make namespaces or start builders. They run as root. The longest comes first, so that
+# it does not run alone at the end.
+PRIVILEGED    := ./plugin/demo/crashtest ./runner ./runner/buildkit/... ./runner/sandbox/... ./runner/attemptserver/... ./plugin/engine/... ./plugin/demo/...
 
 # Ordinary users of Debian do not find iptables and mkfs.ext4.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
