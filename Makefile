@@ -8,10 +8,11 @@
 #              then each fuzz target for a minute: hours
 # make bench   runs the benchmarks
 # make bench-gateway  compares acknowledgements of deliveries with a server that does only what they need
-# make bench-runner  compares the step with buildctl on the same Dockerfiles (as root; ARGS="-rows
-#              tiny,dag -rounds 5" selects). The first run builds buildkitd and a registry
-# make build   builds bin/slipway, and the programs of the step's image: bin/slipway-step and
-#              bin/slipway-builder
+# make bench-runner  compares the step with buildctl, and with buildah if it is installed, on the same
+#              Dockerfiles (as root; ARGS="-rows tiny,dag -rounds 5" selects). The first run builds
+#              buildkitd and a registry
+# make build   builds bin/slipway, the runners' program bin/slipway-step, which is also the step of
+#              the step's image, and bin/slipway-builder of that image
 # make fmt     formats the code
 # make docs    writes docs/settings.md and docs/step-settings.md from the settings in the code
 # Each target installs the Debian packages that it needs (with sudo if not root), and prints their names.
@@ -104,9 +105,10 @@ cover:
 docs:
 	go test ./docs -run TestTheSettingsPagesAreCurrent -update
 
-bench:
+bench: build
 	go test -run '^$$' -bench . ./plugin/store/... ./plugin/gitproxy ./runner/registryproxy ./config/...
 	go test -run '^$$' -bench . $(AS_ROOT) ./plugin/demo/crashtest ./runner/sandbox/disk ./runner/sandbox/guest ./runner/sandbox/container
+	SLIPWAY_BENCH_PROGRAMS=$(CURDIR)/bin go test -run '^$$' -bench PushToRunner -benchtime 25x $(AS_ROOT) ./plugin/demo
 
 bench-gateway: build
 	go run ./plugin/benchtest $(ARGS)

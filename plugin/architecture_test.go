@@ -24,6 +24,7 @@ var layers = [][]string{
 		"config/netpolicy",
 		"config/safe",
 		"config/size",
+		"config/stats",
 		"config/text",
 		"config/discard",
 		"config/durable",
@@ -74,6 +75,7 @@ var alone = map[string][]string{
 	"config/netpolicy":    {},
 	"config/safe":         {},
 	"config/size":         {},
+	"config/stats":        {},
 	"config/text":         {},
 	"config/discard":      {},
 	"config/durable":      {},
@@ -103,6 +105,7 @@ var leaves = []string{
 	"config/program",
 	"config/safe",
 	"config/size",
+	"config/stats",
 	"config/text",
 	"config/discard",
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"slipway/config/stats"
 )
 
 // table returns the medians as text, with the ratios to the floor in the same round.
@@ -15,9 +17,23 @@ func table(results []*result) string {
 	fmt.Fprintln(w, "senders\tserver\tacks/s\tp50\tp99\tCPU/ack\trate : floor\tp99 : floor\tCPU : floor\t")
 	for _, r := range results {
 		floor := floorOf(results, r.senders)
-		fmt.Fprintf(w, "%d\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t\n", r.senders, r.server,
-			median(r.values(rateOf)), rounded(median(r.values(p50Of))), rounded(median(r.values(p99Of))),
-			rounded(median(r.values(cpuOf))), r.ratio(floor, rateOf), r.ratio(floor, p99Of), r.ratio(floor, cpuOf))
+		fmt.Fprintf(
+			w,
+			"%d\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t\n",
+			r.senders,
+			r.server,
+			stats.Median(
+				r.values(rateOf),
+			),
+			rounded(stats.Median(r.values(p50Of))),
+			rounded(stats.Median(r.values(p99Of))),
+			rounded(
+				stats.Median(r.values(cpuOf)),
+			),
+			r.ratio(floor, rateOf),
+			r.ratio(floor, p99Of),
+			r.ratio(floor, cpuOf),
+		)
 	}
 	_ = w.Flush() // into memory
 	return text.String()
@@ -60,18 +76,5 @@ func (r *result) ratio(floor *result, of func(sample) float64) string {
 	if len(all) == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.2f (%.2f-%.2f)", median(all), slices.Min(all), slices.Max(all))
-}
-
-// median returns the middle value, or the mean of the two middle values; 0 for no values.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	half := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[half]
-	}
-	return (sorted[half-1] + sorted[half]) / 2
+	return fmt.Sprintf("%.2f (%.2f-%.2f)", stats.Median(all), slices.Min(all), slices.Max(all))
 }

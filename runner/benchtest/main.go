@@ -1,6 +1,6 @@
 // Command benchtest compares the time of a build step with the time of BuildKit's own client buildctl. It
-// compares them with a running buildkitd, and with a buildkitd that is started for each step. It times
-// whole processes, in turns, on the same Dockerfiles and the same registry:
+// compares them with a running buildkitd, and with a buildkitd that is started for each step. If buildah is
+// installed, it is compared as well. It times whole processes, in turns, on the same Dockerfiles and the same registry:
 //
 //	make bench-runner ARGS="-rows tiny,dag -rounds 5"
 //
@@ -33,7 +33,8 @@ func main() {
 
 // options are the command's flags.
 type options struct {
-	rows, cases []string // names; empty = all
+	rows, cases []string // names
+	variants    []string // names
 	rounds      int
 	work        string // directory for tools, and for the disk with all else
 	here        bool   // use the work directory itself instead of a separate disk
@@ -47,6 +48,7 @@ func parse(args []string) (o options, err error) {
 		"Dockerfiles to build, joined by commas: "+strings.Join(rowNames(), ", ")+"; default: all",
 	)
 	cases := flags.String("cases", "", "cold, unchanged, changed; default: all")
+	variants := flags.String("variants", "", strings.Join(variantNames(), ", ")+"; default: all")
 	flags.IntVar(&o.rounds, "rounds", 5, "how often each is timed")
 	flags.StringVar(
 		&o.work,
@@ -73,6 +75,10 @@ func parse(args []string) (o options, err error) {
 	o.cases, err = selectNames(*cases, []string{caseCold, caseUnchanged, caseChanged})
 	if err != nil {
 		return o, fmt.Errorf("-cases: %w", err)
+	}
+	o.variants, err = selectNames(*variants, variantNames())
+	if err != nil {
+		return o, fmt.Errorf("-variants: %w", err)
 	}
 	o.work, err = filepath.Abs(o.work)
 	return o, err

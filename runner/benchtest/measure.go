@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -31,6 +32,9 @@ func (e *env) row(ctx context.Context, r row, o options) ([]figure, error) {
 		}
 	}()
 	for i, v := range variants() {
+		if !e.runs(v, o) {
+			continue
+		}
 		p, err := e.openPlace(ctx, r, original, v, i)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", v.name, err)
@@ -54,6 +58,11 @@ func (e *env) row(ctx context.Context, r row, o options) ([]figure, error) {
 		fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", r.name, round+1, o.rounds)
 	}
 	return figures, nil
+}
+
+// runs reports whether a variant is timed.
+func (e *env) runs(v variant, o options) bool {
+	return slices.Contains(o.variants, v.name) && (v.name != variantBuildah || e.tools.buildah != "")
 }
 
 // time prepares a case, and then adds the time of one build to the figure. It does not time the

@@ -11,7 +11,11 @@ import (
 )
 
 // tools holds the paths of the programs.
-type tools struct{ slipway, buildctl, buildkitd, registry string }
+type tools struct {
+	slipway, buildctl, buildkitd, registry string
+
+	buildah string // empty = it is not installed
+}
 
 // The modules of other projects: the BuildKit version that Slipway uses, and the most common registry
 // server.
@@ -25,6 +29,7 @@ func buildTools(ctx context.Context, work string) (tools, error) {
 	bin := filepath.Join(work, "programs")
 	at := func(name string) string { return filepath.Join(bin, name) }
 	t := tools{slipway: at("slipway"), buildctl: at("buildctl"), buildkitd: at("buildkitd"), registry: at("registry")}
+	t.buildah, _ = exec.LookPath("buildah") // empty if it is absent
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return t, err
 	}

@@ -13,10 +13,11 @@ import (
 const (
 	variantBuildctl  = "buildctl"
 	variantPerStep   = "buildkitd per step"
-	variantConnected = "step, buildkitd"
-	variantBuilder   = "step, builder"
-	variantKept      = "step, state kept"
-	variantCache     = "step, registry cache"
+	variantConnected = "step on buildkitd"
+	variantBuilder   = "step on builder"
+	variantKept      = "step with state"
+	variantCache     = "step with cache"
+	variantBuildah   = "buildah"
 )
 
 // A variant is one of the compared ways to build and push.
@@ -35,7 +36,15 @@ func variants() []variant {
 		{variantPerStep, nil, buildctlPerStep},
 		{variantKept, nil, stepKept},
 		{variantCache, nil, stepCached},
+		{variantBuildah, nil, buildah},
 	}
+}
+
+func variantNames() (names []string) {
+	for _, v := range variants() {
+		names = append(names, v.name)
+	}
+	return names
 }
 
 // A place holds the context, the state and the image of one variant for one row. Nothing is shared
@@ -152,4 +161,39 @@ func buildctlPerStep(ctx context.Context, p *place) (took time.Duration, err err
 	_, err = buildctl(ctx, p)
 	server.stop()
 	return time.Since(started), errors.Join(err)
+}
+
+// buildah builds with a cache of layers in overlay storage, and pushes. It starts RUN steps without a container, which
+// is its fastest isolation.
+func buildah(ctx context.Context, p *place) (time.Duration, error) {
+	common := []string{
+		"--root",
+		filepath.Join(p.state(), "root"),
+		"--runroot",
+		filepath.Join(p.state(), "run"),
+		"--storage-driver",
+		"overlay",
+	}
+	image := p.image() + ":latest"
+	build := []string{
+		"bud",
+		"--quiet",
+		"--layers",
+		"--isolation",
+		"chroot",
+		"--tls-verify=false",
+		"--tag",
+		image,
+		p.context,
+	}
+	took, err := p.e.timed(ctx, nil, p.e.tools.buildah, append(common, build...)...)
+	if err != nil {
+		return 0, err
+	}
+	pushed, err := p.e.timed(
+		ctx,
+		nil,
+		p.e.tools.buildah,
+		append(common, "push", "--quiet", "--tls-verify=false", image)...)
+	return took + pushed, err
 }
