@@ -2,7 +2,7 @@
 # Targets:
 #   gateway     the gateway for Drone, Woodpecker or a remote builder: only the binary
 #   runner      the build step of a CI: its two programs, git and runc
-#   all-in-one  the gateway with the embedded engine: the binary, git and runc
+#   all-in-one  the gateway with the embedded engine: the binary, the runners' program, git and runc
 FROM golang:1.26-bookworm AS build
 ENV GOCACHE=/go/cache
 WORKDIR /src
@@ -36,6 +36,7 @@ CMD ["runner"]
 
 FROM tools AS all-in-one
 COPY --link --from=build /slipway /usr/local/bin/slipway
+COPY --link --from=build /step/slipway /usr/local/bin/slipway-step
 ENV SLIPWAY_DATA=/var/lib/slipway
 VOLUME /var/lib/slipway
 EXPOSE 8080

@@ -137,6 +137,7 @@ func (a *attempt) startRunner(ctx context.Context) error {
 	defer inherited.Close()
 	//nolint:gosec,noctx // our own binary, no argument from outside; it outlives the call
 	cmd := exec.Command(a.service.o.Program, "runner")
+	cmd.Args[0] = "slipway" // its path may be that of a descriptor
 	cmd.Dir = a.dir
 	cmd.Env = a.environment()
 	cmd.ExtraFiles = []*os.File{inherited} // descriptor 3

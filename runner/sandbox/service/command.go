@@ -137,6 +137,7 @@ type commandLine struct {
 	registries    []buildservice.LocalRegistry
 	policy        netpolicy.Policy // addresses that builds and their hooks reach
 	builderArgs   []string
+	version       string // of this program
 	unsupported   string // reason why no sandbox can run here; empty = sandboxes may run
 	log           logrus.FieldLogger
 }
@@ -192,6 +193,7 @@ func parse(cmd *cli.Command) (commandLine, error) {
 		registries:  registries,
 		policy:      policy,
 		builderArgs: cmd.Args().Slice(),
+		version:     cmd.Root().Version,
 		log:         log,
 	}, nil
 }
@@ -285,6 +287,9 @@ func (l commandLine) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	program := l.runnerProgram(ctx)
+	defer func() { _ = program.close() }() // nothing was written
+	o.Program = program.path
 	if shared != "" {
 		o.NotHeld = append(o.NotHeld, "network: builders use the network of this machine: "+shared)
 	}
@@ -339,7 +344,6 @@ func (l commandLine) sandboxes(ctx context.Context) (Sandboxes, func()) {
 
 func (l commandLine) options(builders Builders, sandboxes Sandboxes) (Options, error) {
 	o := Options{
-		Program:   self,
 		Dir:       l.state,
 		Builders:  builders,
 		Builder:   l.builder,

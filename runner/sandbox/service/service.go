@@ -29,7 +29,7 @@ import (
 
 // Options configure a Service. Program, Dir, Builders, Sandboxes and Log are required.
 type Options struct {
-	Program string // path of the slipway binary, which runners execute
+	Program string // path of the program that runs `slipway runner`
 	// Dir is the directory of the attempts. The service deletes the files that an earlier process left
 	// there.
 	Dir      string
