@@ -103,12 +103,24 @@ type Account struct {
 
 // Stopped returns why nothing is built with the account, for people. It is empty for a usable account.
 func (a Account) Stopped() string {
+	return AccountUse{a.ID, a.State, !a.AccessToken.IsZero() || !a.RefreshToken.IsZero()}.Stopped()
+}
+
+// An AccountUse is the part of an account that decides whether it can be used. It holds no token.
+type AccountUse struct {
+	ID        string // empty means that the account does not exist
+	State     AccountState
+	HasTokens bool // false after it was unlinked
+}
+
+// Stopped is Account.Stopped.
+func (a AccountUse) Stopped() string {
 	switch {
 	case a.ID == "":
 		return "No linked account: nothing is built."
 	case a.State != AccountBroken:
 		return ""
-	case a.AccessToken.IsZero() && a.RefreshToken.IsZero():
+	case !a.HasTokens:
 		return "Account unlinked: nothing is built."
 	}
 	return "Account broken: nothing is built."

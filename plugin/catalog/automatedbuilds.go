@@ -113,12 +113,12 @@ func (c *Catalog) imageWarnings(
 	a autobuild.AutomatedBuild,
 	viewer autobuild.Viewer,
 ) (warnings []string, err error) {
-	all, err := c.o.Store.AutomatedBuilds(ctx)
+	all, err := c.o.Store.BareAutomatedBuilds(ctx, autobuild.BareFilter{Image: a.Image})
 	if err != nil {
 		return nil, err
 	}
 	for _, other := range all {
-		if other.ID == a.ID || other.Image != a.Image {
+		if other.ID == a.ID {
 			continue
 		}
 		permission, err := c.o.Store.Permission(ctx, viewer, other.Repository)

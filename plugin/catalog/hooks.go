@@ -33,14 +33,14 @@ func (c *Catalog) EnsureHook(ctx context.Context, r autobuild.Repository, accoun
 // the account was linked again. A webhook that cannot be added has a Problem. Errors are errors of
 // the store.
 func (c *Catalog) RestoreHooks(ctx context.Context, accountID string) error {
-	builds, err := c.o.Store.AutomatedBuilds(ctx)
+	builds, err := c.o.Store.BareAutomatedBuilds(ctx, autobuild.BareFilter{AccountID: accountID})
 	if err != nil {
 		return err
 	}
 	var errs []error
 	seen := map[string]bool{}
 	for _, a := range builds {
-		if a.AccountID != accountID || seen[a.Repository.ID] {
+		if seen[a.Repository.ID] {
 			continue
 		}
 		seen[a.Repository.ID] = true

@@ -33,13 +33,14 @@ type Webhooks interface {
 // AutomatedBuilds stores automated builds with their rules.
 type AutomatedBuilds interface {
 	AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error)
-	AutomatedBuilds(ctx context.Context) ([]autobuild.AutomatedBuild, error)
 	SaveAutomatedBuild(ctx context.Context, a autobuild.AutomatedBuild) (autobuild.AutomatedBuild, error)
 	DeleteAutomatedBuild(ctx context.Context, id string) error
 }
 
-// SharedBuilds lists the automated builds of one repository, which share its webhook.
+// SharedBuilds lists the automated builds that share an account or an image, and those of one repository, which
+// share its webhook.
 type SharedBuilds interface {
+	BareAutomatedBuilds(ctx context.Context, f autobuild.BareFilter) ([]autobuild.BareAutomatedBuild, error)
 	AutomatedBuildsOf(ctx context.Context, r autobuild.Repository) ([]autobuild.AutomatedBuild, error)
 }
 
@@ -47,7 +48,9 @@ type SharedBuilds interface {
 type Hooks interface {
 	Hook(ctx context.Context, id string) (autobuild.Hook, error)
 	HookOf(ctx context.Context, r autobuild.Repository) (autobuild.Hook, error)
-	Hooks(ctx context.Context) ([]autobuild.Hook, error)
+	HooksOfAccount(ctx context.Context, accountID string) ([]autobuild.Hook, error)
+	// BareHooks returns all webhooks without their secrets.
+	BareHooks(ctx context.Context) ([]autobuild.Hook, error)
 }
 
 // SavedHooks stores and deletes webhooks.

@@ -140,7 +140,7 @@ func (c *Catalog) imageOf(ctx context.Context, r autobuild.Registry) (string, er
 	if r.Purpose == autobuild.RegistryPull {
 		return "", nil
 	}
-	all, err := c.o.Store.AutomatedBuilds(ctx)
+	all, err := c.o.Store.BareAutomatedBuilds(ctx, autobuild.BareFilter{})
 	if err != nil {
 		return "", err
 	}

@@ -69,15 +69,12 @@ type Dropped struct {
 // DropAccount removes the webhooks that an account manages, before the account is unlinked. If an
 // automated build of another account uses the repository, that account adds the webhook again.
 func (c *Catalog) DropAccount(ctx context.Context, accountID string) (Dropped, error) {
-	hooks, err := c.o.Store.Hooks(ctx)
+	hooks, err := c.o.Store.HooksOfAccount(ctx, accountID)
 	if err != nil {
 		return Dropped{}, err
 	}
 	dropped := Dropped{Failed: map[string]error{}}
 	for _, h := range hooks {
-		if h.AccountID != accountID {
-			continue
-		}
 		err := c.dropHook(ctx, h)
 		var left *LeftBehind
 		switch {

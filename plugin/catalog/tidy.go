@@ -22,20 +22,31 @@ func detach(ctx context.Context) (context.Context, context.CancelFunc) {
 // removes webhooks without automated builds, and writes secrets that Bitbucket has not confirmed.
 // Call it when the gateway starts.
 func (c *Catalog) Tidy(ctx context.Context) error {
-	builds, err := c.o.Store.AutomatedBuilds(ctx)
+	builds, err := c.o.Store.BareAutomatedBuilds(ctx, autobuild.BareFilter{})
 	if err != nil {
 		return err
 	}
-	hooks, err := c.o.Store.Hooks(ctx)
+	hooks, err := c.o.Store.BareHooks(ctx)
 	if err != nil {
 		return err
+	}
+	type repository struct{ provider, id string }
+	hasHook, built := map[repository]bool{}, map[repository]bool{}
+	for _, h := range hooks {
+		hasHook[repository{h.Repository.ProviderID, h.Repository.ID}] = h.Problem != beingAdded
 	}
 	var errs []error
 	for _, a := range builds {
-		errs = append(errs, c.tidyBuild(ctx, a))
+		of := repository{a.Repository.ProviderID, a.Repository.ID}
+		built[of] = true
+		if !hasHook[of] {
+			errs = append(errs, c.tidyBuild(ctx, a))
+		}
 	}
 	for _, h := range hooks {
-		errs = append(errs, c.tidyHook(ctx, h.Repository))
+		if !built[repository{h.Repository.ProviderID, h.Repository.ID}] {
+			errs = append(errs, c.tidyHook(ctx, h.Repository))
+		}
 		if h.SecretPending() {
 			errs = append(errs, c.CheckHook(ctx, h.Repository))
 		}
@@ -43,7 +54,7 @@ func (c *Catalog) Tidy(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (c *Catalog) tidyBuild(ctx context.Context, a autobuild.AutomatedBuild) error {
+func (c *Catalog) tidyBuild(ctx context.Context, a autobuild.BareAutomatedBuild) error {
 	h, err := c.o.Store.HookOf(ctx, a.Repository)
 	if errors.Is(err, autobuild.ErrNotFound) || err == nil && h.Problem == beingAdded {
 		_, err = c.EnsureHook(ctx, a.Repository, a.AccountID)

@@ -101,7 +101,7 @@ func (d ciChecks) check(ctx context.Context, name Check, e ciEngine) []Finding {
 
 // repositoryOn returns the repository of the first automated build on an engine, or "".
 func (d ciChecks) repositoryOn(ctx context.Context, engine string) (string, error) {
-	builds, err := d.store.AutomatedBuilds(ctx)
+	builds, err := d.store.BareAutomatedBuilds(ctx, autobuild.BareFilter{})
 	for _, ab := range builds {
 		if ab.Engine == engine {
 			return ab.Repository.FullName, nil

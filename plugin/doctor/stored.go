@@ -64,7 +64,7 @@ func (d stored) linkedAccounts(ctx context.Context) []Finding {
 
 // registries checks each registry credential that an automated build pushes with.
 func (d stored) registries(ctx context.Context) []Finding {
-	builds, err := d.store.AutomatedBuilds(ctx)
+	builds, err := d.store.BareAutomatedBuilds(ctx, autobuild.BareFilter{})
 	if err != nil {
 		return []Finding{{Check: checkRegistry, Err: err}}
 	}
@@ -100,7 +100,7 @@ func (d stored) registries(ctx context.Context) []Finding {
 
 // webhooks lists the webhook of each repository.
 func (d stored) webhooks(ctx context.Context) []Finding {
-	hooks, err := d.store.Hooks(ctx)
+	hooks, err := d.store.BareHooks(ctx)
 	if err != nil {
 		return []Finding{{Check: checkWebhook, Err: err}}
 	}
@@ -145,7 +145,7 @@ func (d stored) usableRepositories(ctx context.Context) (map[repositoryKey]bool,
 	if err != nil {
 		return nil, err
 	}
-	builds, err := d.store.AutomatedBuilds(ctx)
+	builds, err := d.store.BareAutomatedBuilds(ctx, autobuild.BareFilter{})
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,8 @@ type Store interface {
 
 // Hooks loads webhooks and their newest deliveries.
 type Hooks interface {
-	Hooks(ctx context.Context) ([]autobuild.Hook, error)
+	// BareHooks returns all webhooks without their secrets.
+	BareHooks(ctx context.Context) ([]autobuild.Hook, error)
 	// TouchHook stores the time of a hook's last delivery or poll. A zero time changes nothing.
 	TouchHook(ctx context.Context, id string, delivered, polled time.Time) error
 	// SetListingProblem stores what was suspicious about the last list of refs. Empty means nothing.

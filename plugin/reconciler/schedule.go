@@ -90,7 +90,7 @@ type nextPoll struct {
 
 // pollDue polls all hooks that are due.
 func (s *schedule) pollDue(ctx context.Context) error {
-	hooks, err := s.o.Store.Hooks(ctx)
+	hooks, err := s.o.Store.BareHooks(ctx)
 	if err != nil {
 		return err
 	}

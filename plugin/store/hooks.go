@@ -104,8 +104,32 @@ func (s *Store) Hooks(ctx context.Context) ([]autobuild.Hook, error) {
 	return s.listHooks(ctx, conditions{})
 }
 
+// HooksOfAccount returns the hooks that an account manages, by repository.
+func (s *Store) HooksOfAccount(ctx context.Context, accountID string) ([]autobuild.Hook, error) {
+	return s.listHooks(ctx, conditions{terms: []string{"h.account_id = $1"}, args: []any{accountID}})
+}
+
 func (s *Store) listHooks(ctx context.Context, c conditions) ([]autobuild.Hook, error) {
 	all, err := queryAll(ctx, s.read, s.scanHook, selectHook+c.where()+` ORDER BY r.full_name, h.id`, c.args...)
+	if err != nil {
+		return nil, fmt.Errorf("list hooks: %w", err)
+	}
+	return all, nil
+}
+
+// BareHooks returns all hooks without their secrets, by repository.
+func (s *Store) BareHooks(ctx context.Context) ([]autobuild.Hook, error) {
+	scan := func(r scanner) (h autobuild.Hook, err error) {
+		fields := append([]any{&h.ID, &h.AccountID}, repositoryFields(&h.Repository)...)
+		err = r.Scan(append(fields, &h.RemoteID, at(&h.PreviousUntil), &h.SecretVersion, &h.SecretWritten, &h.State,
+			&h.Problem, at(&h.PolledAt), at(&h.DeliveredAt), &h.ListingProblem)...)
+		return h, err
+	}
+	all, err := queryAll(ctx, s.read, scan, `SELECT h.id, h.account_id, `+repositoryColumns+`, h.remote_id,
+		h.previous_until, h.secret_version, h.secret_written, h.state, h.problem, h.polled_at, h.delivered_at,
+		h.listing_problem
+		FROM repositories r JOIN hooks h ON h.provider_id = r.provider_id AND h.repository_id = r.id
+		ORDER BY r.full_name, h.id`)
 	if err != nil {
 		return nil, fmt.Errorf("list hooks: %w", err)
 	}

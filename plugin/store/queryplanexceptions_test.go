@@ -19,6 +19,12 @@ func pages() []planException {
 			"in the order of an index",
 		},
 		{`WHERE b.number IN (SELECT number FROM (SELECT`, costs("sort"), "one page for each state"},
+		{
+			`FROM repositories r JOIN automated_builds a ON`,
+			costs("sort"),
+			"automated builds of one repository, in the order of an index of the names",
+		},
+		{`AND b.number >= o.oldest`, costs("sort"), "twelve builds for each row of a page"},
 	}
 }
 
@@ -63,6 +69,19 @@ func wholeLists() []planException {
 			`COUNT(*) FROM sessions WHERE expires_at > $1 GROUP BY user_id`,
 			costs("scan sessions"),
 			"sessions of all people",
+		},
+		{
+			`SELECT account_id, COUNT(*) FROM automated_builds`,
+			costs("scan automated_builds"),
+			"counts of an index: 1 ms for 10,000",
+		},
+		{`SELECT EXISTS (SELECT 1 FROM automated_builds)`, costs("scan automated_builds"), "ends at the first row"},
+		{`SELECT EXISTS (SELECT 1 FROM accounts)`, costs("scan accounts"), "ends at the first row"},
+		{`SELECT EXISTS (SELECT 1 FROM hooks h`, costs("scan hooks"), "ends at the first row that the viewer may read"},
+		{
+			`FROM repositories r JOIN hooks h ON`,
+			costs("scan hooks", "scan repositories", "sort"),
+			"webhooks without secrets, for the schedule of polls",
 		},
 		{`FROM hooks GROUP BY state`, costs("scan hooks", "sort"), "counts at a scrape: 3 ms for 10,000"},
 		{`FROM providers ORDER BY`, costs("sort"), "a few providers"},

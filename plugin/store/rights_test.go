@@ -93,12 +93,12 @@ func TestExpiredPermissionsShowNothing(t *testing.T) {
 	}{{autobuild.PermissionsKept - time.Second, 1, autobuild.PermissionAdmin}, {2 * time.Second, 0, autobuild.PermissionNone}} {
 		now = now.Add(c.age)
 		v := s.As(autobuild.Viewer{UserID: jo.ID})
-		all, err := v.AutomatedBuilds(t.Context())
+		page, err := v.ListAutomatedBuilds(t.Context(), autobuild.AutomatedBuildFilter{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(all) != c.sees {
-			t.Fatalf("automated builds: got %v, want %v", len(all), c.sees)
+		if len(page.Rows) != c.sees {
+			t.Fatalf("automated builds: got %v, want %v", len(page.Rows), c.sees)
 		}
 		p, err := v.Permission(t.Context(), app.Repository)
 		if err != nil {

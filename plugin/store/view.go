@@ -61,13 +61,6 @@ func (s *Store) Permission(
 	return s.As(v).Permission(ctx, r)
 }
 
-// AutomatedBuilds returns the automated builds that the viewer may read, by repository and image.
-func (v View) AutomatedBuilds(ctx context.Context) ([]autobuild.AutomatedBuild, error) {
-	var c conditions
-	v.restrict(&c, "a.provider_id", "a.repository_id")
-	return v.store.listAutomatedBuilds(ctx, c.where(), c.args...)
-}
-
 // AutomatedBuild returns an automated build with its rules.
 func (v View) AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error) {
 	var c conditions
@@ -126,13 +119,6 @@ func (v View) Delivery(ctx context.Context, id string) (autobuild.Delivery, erro
 	c.terms = append(c.terms, "id = "+c.arg(id))
 	v.restrictDeliveries(&c)
 	return v.store.delivery(ctx, id, c)
-}
-
-// Hooks returns the webhooks of repositories that the viewer may read.
-func (v View) Hooks(ctx context.Context) ([]autobuild.Hook, error) {
-	var c conditions
-	v.restrict(&c, "h.provider_id", "h.repository_id")
-	return v.store.listHooks(ctx, c)
 }
 
 // Hook returns the webhook with this id.

@@ -83,5 +83,6 @@ func otherCases() map[string]func(*testing.T, *store.Store) {
 	maps.Copy(cases, pollCases())
 	maps.Copy(cases, rightsTests())
 	maps.Copy(cases, claimCases())
+	maps.Copy(cases, listCases())
 	return cases
 }

@@ -83,9 +83,9 @@ func checkLists(t *testing.T, v store.View, sees []readable, deliveries int) {
 	for _, r := range sees {
 		want = append(want, r.automated.ID)
 	}
-	automated, err := v.AutomatedBuilds(t.Context())
+	page, err := v.ListAutomatedBuilds(t.Context(), autobuild.AutomatedBuildFilter{})
 	must.Succeed(t, err)
-	if diff := cmp.Diff(want, ids(automated)); diff != "" {
+	if diff := cmp.Diff(want, ids(page.Rows)); diff != "" {
 		t.Errorf("automated builds (-want +got):\n%s", diff)
 	}
 	builds, err := v.Builds(t.Context(), autobuild.BuildFilter{})
@@ -98,10 +98,10 @@ func checkLists(t *testing.T, v store.View, sees []readable, deliveries int) {
 	if len(received) != deliveries {
 		t.Errorf("got %d deliveries, want %d", len(received), deliveries)
 	}
-	hooks, err := v.Hooks(t.Context())
+	has, err := v.HasHooks(t.Context())
 	must.Succeed(t, err)
-	if len(hooks) != len(sees) {
-		t.Errorf("got %d webhooks, want %d", len(hooks), len(sees))
+	if has != (len(sees) > 0) {
+		t.Errorf("has webhooks: got %t, want %t", has, len(sees) > 0)
 	}
 }
 
@@ -132,7 +132,7 @@ func checkHidden(t *testing.T, v store.View, r readable) {
 	}
 }
 
-func ids(all []autobuild.AutomatedBuild) []string {
+func ids(all []autobuild.ListedAutomatedBuild) []string {
 	var some []string
 	for _, a := range all {
 		some = append(some, a.ID)

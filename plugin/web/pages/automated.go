@@ -1,11 +1,10 @@
 package pages
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -15,131 +14,112 @@ import (
 	"slipway/plugin/web/session"
 )
 
-// sparkBuilds is how many builds a sparkline shows.
-const sparkBuilds = 12
-
 type automatedPage struct {
 	Rows           []automatedRow
 	Search, State  string
 	States         []option
 	Active, Linked bool
-	Total          int
+	Any            bool   // there is an automated build, shown or not
+	Previous, Next string // links; empty at the ends of the list
 }
 
 type automatedRow struct {
-	autobuild.AutomatedBuild
-	Last    autobuild.Build // zero if there is no build yet
+	autobuild.ListedAutomatedBuild
+	Last    autobuild.BuildSummary // zero if there is no build yet
 	Took    string
 	Bars    bars
-	Trouble string // a problem with the webhook; empty means none
+	Trouble string // a problem with the account or the webhook; empty means none
 }
 
 // An option is one choice of a select.
 type option struct{ Value, Label string }
 
-// showAutomatedBuilds shows the list of automated builds with their last build.
+// showAutomatedBuilds shows a page of the list of automated builds with their last builds.
 func (p *Pages) showAutomatedBuilds(c *gin.Context) error {
 	ctx := c.Request.Context()
-	all, err := p.view(c).AutomatedBuilds(ctx)
-	if err != nil {
-		return fmt.Errorf("list automated builds: %w", err)
-	}
-	hooks, err := hooksByRepository(ctx, p.view(c))
-	if err != nil {
-		return err
-	}
 	content := automatedPage{
-		Search: c.Query("search"),
+		Search: strings.TrimSpace(c.Query("search")),
 		State:  c.Query("state"),
-		Total:  len(all),
 		States: []option{{"", "All states"}},
+	}
+	filter := autobuild.AutomatedBuildFilter{
+		Search: content.Search, After: c.Query("after"), Before: c.Query("before"), Limit: pageSize,
 	}
 	for _, f := range stateFilters[1:] {
 		content.States = append(content.States, option{f.Name, f.Name})
+		if f.Name == content.State {
+			filter.States = f.States
+		}
 	}
-	accounts, err := p.Store.Accounts(ctx)
+	page, err := p.view(c).ListAutomatedBuilds(ctx, filter)
 	if err != nil {
-		return fmt.Errorf("list accounts: %w", err)
+		return err
 	}
-	byID := map[string]autobuild.Account{}
-	for _, account := range accounts {
-		byID[account.ID] = account
+	for _, a := range page.Rows {
+		row := automatedRowOf(a)
+		content.Rows = append(content.Rows, row)
+		content.Active = content.Active || (row.Last.Number > 0 && !row.Last.State.Final())
 	}
-	for _, a := range all {
-		row, err := readAutomatedRow(ctx, p.view(c), a, hooks[repositoryKey(a.Repository)])
+	content.Previous, content.Next = content.links(page)
+	content.Any, err = p.anyAutomatedBuild(c, content)
+	if err != nil {
+		return err
+	}
+	if user, _ := session.User(c); administers(user) { // only administrators see the Create button
+		content.Linked, err = p.Store.HasAccounts(ctx)
 		if err != nil {
 			return err
 		}
-		row.Trouble = cmp.Or(byID[a.AccountID].Stopped(), row.Trouble)
-		if !row.matches(content.Search, content.State) {
-			continue
-		}
-		content.Rows = append(content.Rows, row)
-		content.Active = content.Active || (row.Last.ID != "" && !row.Last.State.Final())
-	}
-	if user, _ := session.User(c); administers(user) { // only administrators see the Create button
-		content.Linked = len(accounts) > 0
 	}
 	return p.show(c, http.StatusOK, "automated", frame{Title: "Automated builds", Nav: "automated", Content: content})
 }
 
-func readAutomatedRow(
-	ctx context.Context,
-	v View,
-	a autobuild.AutomatedBuild,
-	h autobuild.Hook,
-) (automatedRow, error) {
-	row := automatedRow{AutomatedBuild: a}
-	builds, err := v.Builds(ctx, autobuild.BuildFilter{AutomatedBuildID: a.ID, Limit: sparkBuilds})
-	if err != nil {
-		return row, fmt.Errorf("builds of %s: %w", a.Repository.FullName, err)
+// anyAutomatedBuild reports whether the user may read an automated build, also if the filter selects none.
+func (p *Pages) anyAutomatedBuild(c *gin.Context, shown automatedPage) (bool, error) {
+	if len(shown.Rows) > 0 || (shown.Search == "" && shown.State == "") {
+		return len(shown.Rows) > 0, nil
 	}
-	if len(builds) > 0 {
-		row.Last, row.Took = builds[0], buildTime(builds[0])
-	}
-	row.Bars = barsOf(builds)
-	switch {
-	case h.ID == "":
-		row.Trouble = "no webhook: pushes are not received"
-	case h.State == autobuild.HookPolled:
-		row.Trouble = "polled, no webhook"
-	}
-	return row, nil
+	all, err := p.view(c).ListAutomatedBuilds(c.Request.Context(), autobuild.AutomatedBuildFilter{Limit: 1})
+	return len(all.Rows) > 0, err
 }
 
-func (r automatedRow) matches(search, state string) bool {
-	text := strings.ToLower(r.Repository.FullName + " " + r.Image)
-	if !strings.Contains(text, strings.ToLower(strings.TrimSpace(search))) {
-		return false
-	}
-	for _, f := range stateFilters {
-		if f.Name != state || f.States == nil {
-			continue
-		}
-		for _, s := range f.States {
-			if r.Last.State == s {
-				return true
+// links returns the links to the pages before and after a page of the list.
+func (a automatedPage) links(page autobuild.AutomatedBuildPage) (previous, next string) {
+	link := func(place, id string) string {
+		q := url.Values{place: {id}}
+		for name, value := range map[string]string{"search": a.Search, "state": a.State} {
+			if value != "" {
+				q.Set(name, value)
 			}
 		}
-		return false
+		return "/automated-builds?" + q.Encode()
 	}
-	return true
+	if len(page.Rows) == 0 {
+		return "", ""
+	}
+	if page.Previous {
+		previous = link("before", page.Rows[0].ID)
+	}
+	if page.Next {
+		next = link("after", page.Rows[len(page.Rows)-1].ID)
+	}
+	return previous, next
 }
 
-type repositoryID struct{ provider, id string }
-
-func repositoryKey(r autobuild.Repository) repositoryID { return repositoryID{r.ProviderID, r.ID} }
-
-func hooksByRepository(ctx context.Context, v View) (map[repositoryID]autobuild.Hook, error) {
-	hooks, err := v.Hooks(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list webhooks: %w", err)
+func automatedRowOf(a autobuild.ListedAutomatedBuild) automatedRow {
+	row := automatedRow{ListedAutomatedBuild: a, Bars: barsOf(a.Builds), Trouble: a.Stopped}
+	if len(a.Builds) > 0 {
+		row.Last = a.Builds[0]
+		row.Took = timeTaken(row.Last.StartedAt, row.Last.FinishedAt)
 	}
-	all := map[repositoryID]autobuild.Hook{}
-	for _, h := range hooks {
-		all[repositoryKey(h.Repository)] = h
+	switch {
+	case row.Trouble != "":
+	case a.Hook == "":
+		row.Trouble = "no webhook: pushes are not received"
+	case a.Hook == autobuild.HookPolled:
+		row.Trouble = "polled, no webhook"
 	}
-	return all, nil
+	return row
 }
 
 // zeroIfNotFound returns the zero value instead of ErrNotFound.
@@ -170,16 +150,16 @@ type column struct {
 }
 
 // barsOf returns the columns of finished builds. builds are sorted newest first.
-func barsOf(builds []autobuild.Build) bars {
+func barsOf(builds []autobuild.BuildSummary) bars {
 	var longest time.Duration
-	var ended []autobuild.Build
+	var ended []autobuild.BuildSummary
 	for i := len(builds) - 1; i >= 0; i-- {
 		if b := builds[i]; !b.StartedAt.IsZero() && !b.FinishedAt.IsZero() {
 			ended = append(ended, b)
 			longest = max(longest, b.FinishedAt.Sub(b.StartedAt))
 		}
 	}
-	out := bars{Width: sparkBuilds * (barWidth + barGap), Height: barHeight}
+	out := bars{Width: autobuild.ListedBuilds * (barWidth + barGap), Height: barHeight}
 	shift := out.Width - len(ended)*(barWidth+barGap)
 	var words []string
 	for i, b := range ended {

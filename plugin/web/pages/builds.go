@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -80,11 +81,14 @@ func (p *Pages) buildRows(builds []autobuild.Build) []buildRow {
 }
 
 // buildTime returns the duration from the runner's claim to the end.
-func buildTime(b autobuild.Build) string {
-	if b.StartedAt.IsZero() || b.FinishedAt.IsZero() {
+func buildTime(b autobuild.Build) string { return timeTaken(b.StartedAt, b.FinishedAt) }
+
+// timeTaken returns the time between a start and an end. It is empty unless both are known.
+func timeTaken(start, end time.Time) string {
+	if start.IsZero() || end.IsZero() {
 		return ""
 	}
-	return duration(b.FinishedAt.Sub(b.StartedAt))
+	return duration(end.Sub(start))
 }
 
 func anyActive(builds []autobuild.Build) bool {

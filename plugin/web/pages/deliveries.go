@@ -34,18 +34,24 @@ func (p *Pages) showDeliveries(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("list deliveries: %w", err)
 	}
-	hooks, err := p.view(c).Hooks(ctx)
-	if err != nil {
-		return fmt.Errorf("list webhooks: %w", err)
-	}
-	names := map[string]string{}
-	for _, h := range hooks {
-		names[h.ID] = h.Repository.FullName
-	}
-	content := deliveriesPage{Any: len(hooks) > 0}
+	content := deliveriesPage{}
 	if len(list) > pageSize {
 		list = list[:pageSize]
 		content.Older = "/deliveries?before=" + list[pageSize-1].ID
+	}
+	var hooks []string
+	for _, d := range list {
+		hooks = append(hooks, d.HookID)
+	}
+	names, err := p.view(c).HookNames(ctx, hooks)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		content.Any, err = p.view(c).HasHooks(ctx)
+		if err != nil {
+			return err
+		}
 	}
 	for _, d := range list {
 		content.Rows = append(content.Rows, deliveryRow{d, names[d.HookID]})
@@ -81,18 +87,18 @@ func (p *Pages) showDelivery(c *gin.Context) error {
 	if err != nil {
 		return fmt.Errorf("delivery %q: %w", c.Param("id"), err)
 	}
-	hook, err := zeroIfNotFound(p.view(c).Hook(ctx, d.HookID))
+	names, err := p.view(c).HookNames(ctx, []string{d.HookID})
 	if err != nil {
-		return fmt.Errorf("webhook of delivery %s: %w", d.ID, err)
+		return err
 	}
-	automated, err := p.view(c).AutomatedBuilds(ctx)
+	images, err := p.view(c).Images(ctx, automatedBuildsOf(d.Outcomes))
 	if err != nil {
-		return fmt.Errorf("list automated builds: %w", err)
+		return err
 	}
-	content := deliveryPage{Delivery: d, Repository: hook.Repository.FullName, Headers: headerLines(d.Header)}
+	content := deliveryPage{Delivery: d, Repository: names[d.HookID], Headers: headerLines(d.Header)}
 	content.Text, content.Cut = bodyText(d.Body)
 	for _, o := range d.Outcomes {
-		content.Outcomes = append(content.Outcomes, outcomeOf(o, automated))
+		content.Outcomes = append(content.Outcomes, outcomeOf(o, images))
 	}
 	return p.show(c, http.StatusOK, "delivery", frame{
 		Title:   "Delivery " + d.Event,
@@ -102,16 +108,21 @@ func (p *Pages) showDelivery(c *gin.Context) error {
 	})
 }
 
-func outcomeOf(o autobuild.Outcome, automated []autobuild.AutomatedBuild) outcomeView {
+// automatedBuildsOf returns the ids of the automated builds whose rules decided.
+func automatedBuildsOf(outcomes []autobuild.Outcome) (ids []string) {
+	for _, o := range outcomes {
+		for _, r := range o.Rules {
+			ids = append(ids, r.AutomatedBuildID)
+		}
+	}
+	return ids
+}
+
+// outcomeOf returns a change with its decisions. images are those of the automated builds by id.
+func outcomeOf(o autobuild.Outcome, images map[string]string) outcomeView {
 	view := outcomeView{Outcome: o}
 	for _, r := range o.Rules {
-		response := decisionView{RuleDecision: r}
-		for _, a := range automated {
-			if a.ID == r.AutomatedBuildID {
-				response.Image = a.Image
-			}
-		}
-		view.Decisions = append(view.Decisions, response)
+		view.Decisions = append(view.Decisions, decisionView{RuleDecision: r, Image: images[r.AutomatedBuildID]})
 	}
 	return view
 }

@@ -172,6 +172,7 @@ type Settings interface {
 	StoredAccounts
 	StoredRegistries
 	Providers
+	AutomatedBuildNames
 }
 
 // People stores users, their roles, their sessions and the forms that they sent.
@@ -198,8 +199,10 @@ type View interface {
 
 // VisibleAutomatedBuilds reads automated builds, and the permission on their repositories.
 type VisibleAutomatedBuilds interface {
-	AutomatedBuilds(ctx context.Context) ([]autobuild.AutomatedBuild, error)
+	ListAutomatedBuilds(ctx context.Context, f autobuild.AutomatedBuildFilter) (autobuild.AutomatedBuildPage, error)
 	AutomatedBuild(ctx context.Context, id string) (autobuild.AutomatedBuild, error)
+	// Images returns the images of automated builds by their ids.
+	Images(ctx context.Context, ids []string) (map[string]string, error)
 	Permission(ctx context.Context, r autobuild.Repository) (autobuild.Permission, error)
 }
 
@@ -217,7 +220,9 @@ type VisibleDeliveries interface {
 
 // VisibleHooks reads webhooks.
 type VisibleHooks interface {
-	Hooks(ctx context.Context) ([]autobuild.Hook, error)
+	HasHooks(ctx context.Context) (bool, error)
+	// HookNames returns the full names of repositories by the ids of their webhooks.
+	HookNames(ctx context.Context, ids []string) (map[string]string, error)
 	Hook(ctx context.Context, id string) (autobuild.Hook, error)
 }
 
@@ -232,6 +237,14 @@ type Attempts interface {
 type StoredAccounts interface {
 	Account(ctx context.Context, id string) (autobuild.Account, error)
 	Accounts(ctx context.Context) ([]autobuild.Account, error)
+	HasAccounts(ctx context.Context) (bool, error)
+}
+
+// AutomatedBuildNames reads names and numbers of all automated builds.
+type AutomatedBuildNames interface {
+	BareAutomatedBuilds(ctx context.Context, f autobuild.BareFilter) ([]autobuild.BareAutomatedBuild, error)
+	CountAutomatedBuilds(ctx context.Context) (map[string]int, error) // by account id
+	HasAutomatedBuilds(ctx context.Context) (bool, error)
 }
 
 // StoredRegistries reads and deletes registry credentials. Catalog saves them.

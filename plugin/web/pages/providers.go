@@ -89,16 +89,13 @@ func (p *Pages) accountViews(c *gin.Context) ([]accountView, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list users: %w", err)
 	}
-	automated, err := p.view(c).AutomatedBuilds(ctx)
+	used, err := p.Store.CountAutomatedBuilds(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list automated builds: %w", err)
+		return nil, err
 	}
-	names, used := map[string]string{}, map[string]int{}
+	names := map[string]string{}
 	for _, u := range users {
 		names[u.ID] = u.Name
-	}
-	for _, a := range automated {
-		used[a.AccountID]++
 	}
 	var views []accountView
 	for _, a := range stored {

@@ -36,9 +36,9 @@ func (p *Pages) renderRegistries(c *gin.Context, status int, content registriesP
 	if err != nil {
 		return fmt.Errorf("list registries: %w", err)
 	}
-	automated, err := p.view(c).AutomatedBuilds(c.Request.Context())
+	automated, err := p.Store.BareAutomatedBuilds(c.Request.Context(), autobuild.BareFilter{})
 	if err != nil {
-		return fmt.Errorf("list automated builds: %w", err)
+		return err
 	}
 	content.Purposes = []option{
 		{string(autobuild.RegistryPush), "Push images"}, {string(autobuild.RegistryPull), "Pull base images"},

@@ -52,11 +52,10 @@ func (p *Pages) renderSetup(c *gin.Context, status int, providerID, clientID str
 		content.Link = linkURL(content.Provider.ID, "/setup")
 	}
 	content.Any = len(content.Accounts) > 0
-	automated, err := p.view(c).AutomatedBuilds(c.Request.Context())
+	content.Built, err = p.Store.HasAutomatedBuilds(c.Request.Context())
 	if err != nil {
-		return fmt.Errorf("list automated builds: %w", err)
+		return err
 	}
-	content.Built = len(automated) > 0
 	return p.show(c, status, "setup", frame{Title: "Setup", Nav: "settings", Faults: invalid, Content: content})
 }
 
