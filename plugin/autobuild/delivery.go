@@ -65,9 +65,15 @@ type RefState struct {
 	Gap bool
 }
 
+// MaxPollWait is the age from which a delivery that is not planned makes no poll wait.
+const MaxPollWait = time.Hour
+
 // A Plan holds the planner's decisions about one delivery or poll. It is stored in one transaction.
 type Plan struct {
-	DeliveryID string     // empty for a poll
+	DeliveryID string // empty for a poll
+	// PolledHook is the id of a poll's hook, and empty for a delivery. Its deliveries that are younger than
+	// MaxPollWait must be planned first, because a poll sees only the last of several pushes to a ref.
+	PolledHook string
 	Repository Repository // the repository of the refs; empty if no change was evaluated
 	State      DeliveryState
 	Reason     string

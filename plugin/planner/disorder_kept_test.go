@@ -13,11 +13,10 @@ import (
 // pushes that moved a ref forward, if the ref only moved forward since its known head.
 func (d *chaosEnv) pushesToKeep(p sentDelivery) (kept []report) {
 	for _, r := range p.reports {
-		seen, err := d.Store.TransitionSeen(d.T.Context(), d.transition(r))
-		must.Succeed(d.T, err)
-		if known := d.State(refOf(r.ref)); !seen && r.new != "" && d.movedForwardTo(r, known) {
+		if !d.reported[r] && r.new != "" && d.movedForwardTo(r, d.State(refOf(r.ref))) {
 			kept = append(kept, r)
 		}
+		d.reported[r] = true
 	}
 	return kept
 }
@@ -54,10 +53,6 @@ func (d *chaosEnv) checkKept(t *rapid.T, reports []report) {
 			)
 		}
 	}
-}
-
-func (d *chaosEnv) transition(r report) autobuild.Transition {
-	return autobuild.Transition{Repository: d.Repo, Ref: refOf(r.ref), Old: r.old, New: r.new}
 }
 
 func (d *chaosEnv) pushesTo(ref string) []report {

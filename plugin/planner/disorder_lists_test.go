@@ -115,6 +115,9 @@ func (d *chaosEnv) pollWildly(t *rapid.T) {
 		}
 		if e.Deliver && len(d.pending) > 0 {
 			must.Succeed(d.T, other.Deliver(d.T.Context(), d.storeDelivery(d.pending[0])))
+			for _, r := range d.pending[0].reports {
+				d.reported[r] = true
+			}
 			d.pending = d.pending[1:]
 		}
 	}

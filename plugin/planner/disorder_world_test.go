@@ -37,6 +37,7 @@ type chaosEnv struct {
 	history   []report
 	pending   []sentDelivery
 	sent      []sentDelivery
+	reported  map[report]bool  // by a delivery that was planned
 	held      map[string]int64 // image, tag and ref → seq of the last permit
 	runs      int
 }
@@ -70,6 +71,7 @@ func (d *chaosEnv) reset() {
 	d.heads, d.deleted, d.held = map[string]string{}, map[string]string{}, map[string]int64{}
 	d.ledger = newLedger(d.commits)
 	d.history, d.pending, d.sent = nil, nil, nil
+	d.reported = map[report]bool{}
 }
 
 func (d *chaosEnv) watch() {

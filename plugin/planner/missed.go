@@ -7,7 +7,7 @@ import (
 )
 
 // PlanMissed plans the pushes that find returns, which no delivery reported. It runs find while no
-// other planning of the repository runs, and again if a ref moved before the plan was stored. It
+// other planning of the repository runs, and again if a ref moved or a delivery came before the plan was stored. It
 // stores nothing if find returns nothing, and it returns the errors of find unchanged. PlanMissed
 // is safe for concurrent use.
 func (p *Planner) PlanMissed(ctx context.Context, hook autobuild.Hook, find autobuild.FindMissed) error {
@@ -39,6 +39,7 @@ func (r *planning) planMissed(ctx context.Context, missed []autobuild.MissedPush
 	if len(r.plan.Moves) == 0 {
 		return nil
 	}
+	r.plan.PolledHook = r.hook.ID
 	r.plan.State, r.plan.Reason = summarize(r.plan)
 	return r.store(ctx)
 }

@@ -21,9 +21,8 @@ const (
 	pollTimeout        = 2 * time.Minute // bounds one poll
 	pollRetryDelay     = time.Minute     // delay after a failed poll
 	yieldDelay         = time.Second     // delay of a poll while deliveries wait
-	// A poll waits for deliveries younger than maxDeliveryAge. It looks at the newest
+	// A poll waits for deliveries younger than autobuild.MaxPollWait. It looks at the newest
 	// recentDeliveries of a hook.
-	maxDeliveryAge   = time.Hour
 	recentDeliveries = 100
 )
 
@@ -219,7 +218,7 @@ func (r *Reconciler) hasPendingDeliveries(ctx context.Context, hookID string) bo
 		return false // the poll fails for the same reason and logs it
 	}
 	return slices.ContainsFunc(newest, func(d autobuild.Delivery) bool {
-		return d.State == autobuild.DeliveryReceived && r.o.Now().Sub(d.ReceivedAt) < maxDeliveryAge
+		return d.State == autobuild.DeliveryReceived && r.o.Now().Sub(d.ReceivedAt) < autobuild.MaxPollWait
 	})
 }
 

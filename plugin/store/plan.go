@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 // ErrConflict if a ref is no longer at Transition.Old, or if its transition would not get Move.Seq; the
 // caller then decides again. A ref that was never seen accepts any Old. If a build with the same rule,
 // ref and seq exists, Plan does not create another one. If the delivery is planned already, Plan
-// changes nothing and returns its builds. If ctx is that of a task's handler, Plan completes the task in
+// changes nothing and returns its builds. It returns ErrConflict for a poll whose hook has deliveries that must be
+// planned first. If ctx is that of a task's handler, Plan completes the task in
 // the same transaction, and fails if its lease was lost.
 func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.Build, err error) {
 	var done bool
@@ -32,6 +34,9 @@ func (s *Store) Plan(ctx context.Context, p autobuild.Plan) (builds []autobuild.
 				return err
 			}
 			return s.tasks.CompleteIn(ctx, tx)
+		}
+		if err := s.checkPolledHook(ctx, tx, p.PolledHook); err != nil {
+			return err
 		}
 		outcomes := []autobuild.Outcome{}
 		for _, m := range p.Moves {
@@ -71,6 +76,21 @@ func (s *Store) deliveryToPlan(
 	err = tx.QueryRowContext(ctx, `SELECT received_at, planned_at FROM deliveries WHERE id = $1`, id).
 		Scan(at(&receivedAt), at(&plannedAt))
 	return receivedAt, !plannedAt.IsZero(), err
+}
+
+// checkPolledHook returns ErrConflict if a hook has deliveries that are planned before what a poll found.
+func (s *Store) checkPolledHook(ctx context.Context, tx *sql.Tx, hookID string) error {
+	if hookID == "" {
+		return nil
+	}
+	var waiting bool
+	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM deliveries
+		WHERE planned_at = 0 AND received_at > $1 AND hook_id = $2)`, ms(s.Now().Add(-autobuild.MaxPollWait)), hookID).
+		Scan(&waiting)
+	if err == nil && waiting {
+		err = fmt.Errorf("a delivery of hook %s came during the poll: %w", hookID, autobuild.ErrConflict)
+	}
+	return err
 }
 
 // storeMove stores one transition and its builds. The returned outcome contains the build

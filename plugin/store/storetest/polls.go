@@ -15,6 +15,7 @@ import (
 func pollCases() map[string]func(*testing.T, *store.Store) {
 	return map[string]func(*testing.T, *store.Store){
 		"a ref that moved and came back is a conflict":      planMovedBack,
+		"a poll waits for deliveries":                       planWaitsForDeliveries,
 		"a ref that reappeared is listed until it moves":    reappearedRefs,
 		"a suspicious list of refs is stored with the hook": listingProblem,
 	}
@@ -41,6 +42,36 @@ func planMovedBack(t *testing.T, s *store.Store) {
 	late.Moves[0].Seq = 4
 	_, err = s.Plan(t.Context(), late)
 	must.Succeed(t, err)
+}
+
+// planWaitsForDeliveries plans what a poll found while a delivery of the same hook waits, and one of another hook.
+func planWaitsForDeliveries(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	receive := func(hook string) string {
+		t.Helper()
+		id, err := s.ReceiveDelivery(
+			t.Context(),
+			autobuild.Delivery{HookID: hook, Event: "repo:push", Body: []byte("{}")},
+		)
+		must.Succeed(t, err)
+		return id
+	}
+	receive("other")
+	id := receive("polled")
+	poll := Push(a, Main(), "", Commit(1))
+	poll.PolledHook = "polled"
+	if _, err := s.Plan(t.Context(), poll); !errors.Is(err, autobuild.ErrConflict) {
+		t.Errorf("poll while a delivery waits: got error %v, want ErrConflict", err)
+	}
+	_, err := s.Plan(t.Context(), autobuild.Plan{DeliveryID: id, State: autobuild.DeliveryIgnored, Reason: "test"})
+	must.Succeed(t, err)
+	_, err = s.Plan(t.Context(), poll)
+	must.Succeed(t, err)
+	state, err := s.RefState(t.Context(), a.Repository, Main())
+	must.Succeed(t, err)
+	if state.Head != Commit(1) {
+		t.Errorf("head after the poll: got %q, want %q", state.Head, Commit(1))
+	}
 }
 
 func reappearedRefs(t *testing.T, s *store.Store) {
