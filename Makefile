@@ -8,6 +8,8 @@
 #              then each fuzz target for a minute: hours
 # make bench   runs the benchmarks
 # make bench-gateway  compares acknowledgements of deliveries with a server that does only what they need
+# make bench-scale  compares all pages, planning and an idle gateway on a large database with those on a small one
+#              (ARGS="-databases sqlite" selects): minutes, and 16 GB of disk
 # make bench-runner  compares the step with buildctl, and with buildah if it is installed, on the same
 #              Dockerfiles (as root; ARGS="-rows tiny,dag -rounds 5" selects). The first run builds
 #              buildkitd and a registry
@@ -64,7 +66,7 @@ FUZZ := plugin/gitproxy:FuzzRoute runner/source:FuzzSameRepository config/secret
 	plugin/bitbucket/bitbuckettest:FuzzFilter runner/tags:FuzzDecide runner/hints:FuzzFind \
 	runner/registryproxy:FuzzParse runner/registryproxy:FuzzParseChallenge
 
-.PHONY: demo test lint build fmt cover bench bench-gateway bench-runner trust docs
+.PHONY: demo test lint build fmt cover bench bench-gateway bench-scale bench-runner trust docs
 
 demo: build
 	./bin/slipway demo $(ARGS)
@@ -105,13 +107,17 @@ cover:
 docs:
 	go test ./docs -run TestTheSettingsPagesAreCurrent -update
 
-bench: build
+bench: build bench-scale
 	go test -run '^$$' -bench . ./plugin/store/... ./plugin/gitproxy ./runner/registryproxy ./config/...
 	go test -run '^$$' -bench . $(AS_ROOT) ./plugin/demo/crashtest ./runner/sandbox/disk ./runner/sandbox/guest ./runner/sandbox/container
 	SLIPWAY_BENCH_PROGRAMS=$(CURDIR)/bin go test -run '^$$' -bench PushToRunner -benchtime 25x $(AS_ROOT) ./plugin/demo
 
 bench-gateway: build
 	go run ./plugin/benchtest $(ARGS)
+
+bench-scale: build
+	@./.ci/install postgresql
+	go run ./plugin/benchtest/scaletest $(ARGS)
 
 bench-runner:
 	@./.ci/install $(RUNTIME) tar mount e2fsprogs
