@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"slipway/plugin/autobuild"
@@ -261,17 +262,17 @@ func (s *Store) FinishAttempt(ctx context.Context, f autobuild.Finish) (b autobu
 			digest:  f.Digest,
 			size:    f.Size,
 		}
-		again, err := checkRetry(ctx, tx, f)
+		retry, err := decideRetry(ctx, tx, f)
 		if err != nil {
 			return err
 		}
-		if !again {
+		if !retry.Again {
 			return s.advance(ctx, tx, &b, end)
 		}
 		if err := s.advanceAttempt(ctx, tx, f.BuildID, end); err != nil {
 			return err
 		}
-		return s.queueAgain(ctx, tx, &b, f.Detail)
+		return s.queueAgain(ctx, tx, &b, retry.Explain(f.Detail, b.Attempt+1, s.Now()), retry.Pause)
 	})
 	if err != nil {
 		return autobuild.Build{}, err
@@ -281,19 +282,16 @@ func (s *Store) FinishAttempt(ctx context.Context, f autobuild.Finish) (b autobu
 	return b, nil
 }
 
-// checkRetry reports whether the build gets another attempt. It counts the attempts since the
-// last manual retry.
-func checkRetry(ctx context.Context, tx *sql.Tx, f autobuild.Finish) (bool, error) {
-	if f.Unstarted {
-		return true, execOne(ctx, tx, `UPDATE builds SET tries = tries - 1 WHERE id = $1`, f.BuildID)
-	}
-	if !f.Retry {
-		return false, nil
-	}
+// decideRetry decides whether the build gets another attempt, and takes an attempt that does not count from its tries.
+func decideRetry(ctx context.Context, tx *sql.Tx, f autobuild.Finish) (r autobuild.Retry, err error) {
 	var tries int
-	err := tx.QueryRowContext(ctx, `SELECT tries FROM builds WHERE id = $1`, f.BuildID).Scan(&tries)
-	if f.Interrupted {
-		return tries < autobuild.MaxInterrupted, err
+	err = tx.QueryRowContext(ctx, `SELECT tries FROM builds WHERE id = $1`, f.BuildID).Scan(&tries)
+	if err != nil {
+		return r, err
 	}
-	return tries < autobuild.MaxAttempts, err
+	r = f.DecideRetry(tries, rand.Float64()) //nolint:gosec // spreads load; not a secret
+	if !r.Counts {
+		err = execOne(ctx, tx, `UPDATE builds SET tries = tries - 1 WHERE id = $1`, f.BuildID)
+	}
+	return r, err
 }

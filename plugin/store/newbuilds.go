@@ -50,7 +50,7 @@ func (s *Store) insertBuild(ctx context.Context, tx *sql.Tx, b autobuild.Build) 
 	if err := insertBuildRow(ctx, tx, b); err != nil {
 		return autobuild.Build{}, false, fmt.Errorf("build for rule %s at %s: %w", b.RuleID, b.Ref.Full(), err)
 	}
-	if err := s.enqueueDispatch(ctx, tx, b.ID); err != nil {
+	if err := s.enqueueDispatch(ctx, tx, b.ID, 0); err != nil {
 		return autobuild.Build{}, false, err
 	}
 	if err := s.enqueueReport(ctx, tx, b); err != nil {

@@ -80,17 +80,22 @@ func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, 
 	return err
 }
 
-// queueAgain queues a build for another attempt.
-func (s *Store) queueAgain(ctx context.Context, tx *sql.Tx, b *autobuild.Build, detail string) error {
+// queueAgain queues a build for another attempt, which begins after a pause.
+func (s *Store) queueAgain(
+	ctx context.Context, tx *sql.Tx, b *autobuild.Build, detail string, pause time.Duration,
+) error {
 	next := stateChange{attempt: b.Attempt + 1, state: autobuild.Queued, detail: detail}
 	if err := s.advance(ctx, tx, b, next); err != nil {
 		return err
 	}
-	return s.enqueueDispatch(ctx, tx, b.ID)
+	return s.enqueueDispatch(ctx, tx, b.ID, pause)
 }
 
-func (s *Store) enqueueDispatch(ctx context.Context, tx *sql.Tx, buildID string) error {
-	return s.tasks.Enqueue(ctx, tx, queue.NewTask{Kind: autobuild.TaskDispatch, Arg: buildID, Key: buildID})
+// enqueueDispatch lets the dispatcher start a build after a pause.
+func (s *Store) enqueueDispatch(ctx context.Context, tx *sql.Tx, buildID string, pause time.Duration) error {
+	return s.tasks.Enqueue(ctx, tx, queue.NewTask{
+		Kind: autobuild.TaskDispatch, Arg: buildID, Key: buildID, RunAt: s.Now().Add(pause),
+	})
 }
 
 func (s *Store) enqueueReport(ctx context.Context, tx *sql.Tx, b autobuild.Build) error {
@@ -186,7 +191,7 @@ func (s *Store) RetryBuild(ctx context.Context, id, by string) (b autobuild.Buil
 			ms(s.Now())); err != nil {
 			return err
 		}
-		if err := s.queueAgain(ctx, tx, &b, "retried by "+by); err != nil {
+		if err := s.queueAgain(ctx, tx, &b, "retried by "+by, 0); err != nil {
 			return err
 		}
 		b, err = buildByID(ctx, tx, id)

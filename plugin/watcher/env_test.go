@@ -153,6 +153,17 @@ func (w *env) want(b autobuild.Build, attempt int, state autobuild.State, reason
 	}
 }
 
+// wantPause checks that a build waits for its next attempt, with the cause on its page.
+func (w *env) wantPause(b autobuild.Build, attempt int, cause string) {
+	w.t.Helper()
+	detail := w.reload(b).Detail
+	w.want(b, attempt, autobuild.Queued, "", detail)
+	text := fmt.Sprintf("attempt %d begins at ", attempt+1)
+	if !strings.HasPrefix(detail, text) || !strings.HasSuffix(detail, ": "+cause) {
+		w.t.Errorf("detail of build %d: got %q, want %q and then %q", b.Number, detail, text, cause)
+	}
+}
+
 // wantState checks the state of a build.
 func (w *env) wantState(b autobuild.Build, state autobuild.State) {
 	w.t.Helper()

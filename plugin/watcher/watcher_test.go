@@ -47,7 +47,7 @@ func TestInfrastructureErrorsAreRetried(t *testing.T) {
 	b := w.build(1)
 	for attempt := 1; attempt < autobuild.MaxAttempts; attempt++ {
 		must.Succeed(t, w.finish(w.claim(b), autobuild.Errored, autobuild.ReasonInfrastructure, "registry is down"))
-		w.want(b, attempt, autobuild.Queued, "", "registry is down")
+		w.wantPause(b, attempt, "registry is down")
 	}
 	must.Succeed(t, w.finish(w.claim(b), autobuild.Errored, autobuild.ReasonInfrastructure, "registry is down"))
 	w.want(b, autobuild.MaxAttempts, autobuild.Errored, autobuild.ReasonInfrastructure, "registry is down")
@@ -57,7 +57,7 @@ func TestAResultWithoutAFinalStateIsAnInfrastructureError(t *testing.T) {
 	w := newEnv(t)
 	b := w.build(1)
 	must.Succeed(t, w.finish(w.claim(b), "running", "", "odd"))
-	w.want(b, 1, autobuild.Queued, "", `the runner reported the state "running": odd`)
+	w.wantPause(b, 1, `the runner reported the state "running": odd`)
 }
 
 func TestAResultMayBeRepeated(t *testing.T) {

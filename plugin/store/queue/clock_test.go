@@ -56,3 +56,29 @@ func TestAStartKeepsDelays(t *testing.T) {
 		t.Errorf("waiting: got %v, want 1", waiting)
 	}
 }
+
+// A waiting task becomes due earlier if a task with its key is enqueued that is due earlier, and never later.
+func TestAnEarlierTaskMovesAWaitingTaskForward(t *testing.T) {
+	db := open(t)
+	c := newClock()
+	q := queue.New(queue.Config{DB: db, Now: c.now})
+	done := make(chan string, 10)
+	q.Handle("plan", func(_ context.Context, task queue.Task) error { done <- task.Arg; return nil }, queue.Options{})
+	now := c.now()
+	enqueue(t, db, q,
+		queue.NewTask{Kind: "plan", Arg: "paused", Key: "a", RunAt: now.Add(time.Minute)},
+		queue.NewTask{Kind: "plan", Arg: "soon", Key: "b"},
+		queue.NewTask{Kind: "plan", Arg: "later", Key: "b", RunAt: now.Add(time.Minute)},
+		queue.NewTask{Kind: "plan", Arg: "now", Key: "a"},
+	)
+	stop := start(t, q)
+	defer stop()
+	for _, want := range []string{"paused", "soon"} {
+		if got := <-done; got != want {
+			t.Errorf("task: got %q, want %q", got, want)
+		}
+	}
+	if waiting, _ := depth(t, q, "plan"); waiting > 1 { // the last one may not be deleted yet
+		t.Errorf("waiting tasks: got %d, want none", waiting)
+	}
+}

@@ -28,8 +28,8 @@ type Task struct {
 }
 
 // A NewTask is a task to enqueue. A Key, if not empty, is unique among the tasks of a kind that
-// have not started; enqueuing a second one has no effect. Tasks of one Lane run one after the
-// other, in the order in which they were enqueued.
+// have not started; enqueuing a second one only makes the first one due at the earlier time of both. Tasks
+// of one Lane run one after the other, in the order in which they were enqueued.
 type NewTask struct {
 	Kind  string
 	Arg   string

@@ -52,7 +52,9 @@ func insert(ctx context.Context, tx *sql.Tx, id int64, t NewTask, now time.Time)
 		VALUES ($1, $2, $3, $4, $5, 'waiting', 0,
 			CASE WHEN EXISTS (SELECT 1 FROM tasks e WHERE e.lane = $5 AND e.lane <> '' AND e.state <> 'dead')
 				THEN CAST($8 AS BIGINT) ELSE CAST($6 AS BIGINT) END,
-			'', $7) ON CONFLICT (kind, key) WHERE key <> '' DO NOTHING`, id, t.Kind, t.Arg, t.Key, t.Lane,
+			'', $7)
+		ON CONFLICT (kind, key) WHERE key <> '' DO UPDATE SET due_at = excluded.due_at
+			WHERE tasks.due_at > excluded.due_at`, id, t.Kind, t.Arg, t.Key, t.Lane,
 		t.RunAt.UnixMilli(), now.UnixMilli(), blockedUntil)
 	return err
 }

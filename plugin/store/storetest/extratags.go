@@ -27,6 +27,7 @@ func permitCases() map[string]func(*testing.T, *store.Store) {
 		"a runner reports of permitted tags":                permitReported,
 		"an older build of held tags is not retried (G9)":   retryOfOlder,
 		"a success is not retried (G9)":                     retryOfSuccess,
+		"a retry after an error waits":                      retryAfterPause,
 		"the version of a runner is stored (G6)":            runnerVersions,
 	}
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"slipway/config/must"
 	"slipway/plugin/autobuild"
 	"slipway/plugin/store"
+	"slipway/plugin/store/queue"
 )
 
 // finishBuild ends the first attempt of a build.
@@ -37,6 +39,53 @@ func checkRefused(t *testing.T, s *store.Store, b autobuild.Build, reason string
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("build after the refusal (-before +after):\n%s", diff)
 	}
+}
+
+// retryAfterPause checks that a build that ended with an error is dispatched later than a newer build, with the time on
+// its page, and at once if a person retries it.
+func retryAfterPause(t *testing.T, s *store.Store) {
+	a := AutomatedBuild(t, s, Repository("app"))
+	dispatched := dispatches(t, s)
+	check := func(want autobuild.Build) {
+		t.Helper()
+		if got := <-dispatched; got != want.ID {
+			t.Errorf("dispatched build: got %s, want %s", got, want.ID)
+		}
+	}
+	paused, _ := Started(t, s, a, "", Commit(1))
+	check(paused)
+	waiting, err := s.FinishAttempt(t.Context(), autobuild.Finish{
+		BuildID: paused.ID, Attempt: 1, State: autobuild.Errored, Reason: autobuild.ReasonInfrastructure,
+		Detail: "the registry is down", Retry: true,
+	})
+	must.Succeed(t, err)
+	for _, want := range []string{"attempt 2 begins at ", " UTC (retry 1 of 2): the registry is down"} {
+		if !strings.Contains(waiting.Detail, want) {
+			t.Errorf("detail of the waiting build: got %q, want %q in it", waiting.Detail, want)
+		}
+	}
+	newer, _, err := s.CreateBuild(t.Context(), Draft(a, Main(), Commit(2), autobuild.CauseManual))
+	must.Succeed(t, err)
+	check(newer)
+	_, err = s.CancelBuild(t.Context(), paused.ID, autobuild.ReasonUser, "")
+	must.Succeed(t, err)
+	_, err = s.RetryBuild(t.Context(), paused.ID, "jo")
+	must.Succeed(t, err)
+	check(paused)
+}
+
+// dispatches runs the dispatch tasks of a store until the end of the test, and sends the id of each build.
+func dispatches(t *testing.T, s *store.Store) <-chan string {
+	builds := make(chan string, 10)
+	s.Tasks().Handle(autobuild.TaskDispatch, func(_ context.Context, task queue.Task) error {
+		builds <- task.Arg
+		return nil
+	}, queue.Options{})
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Tasks().Run(ctx) }()
+	t.Cleanup(func() { stop(); must.Succeed(t, <-ended) })
+	return builds
 }
 
 func retryOfSuccess(t *testing.T, s *store.Store) {
