@@ -80,6 +80,26 @@ func (c Client) Level(ctx context.Context) (Level, error) {
 	return *reply.Level, nil
 }
 
+// CheckSpace returns why the disk of the builders has no space for the cache of a trust domain; "" = it has. The
+// service starts the domain's builder, and may wait for the end of another one, at most until ctx ends.
+func (c Client) CheckSpace(ctx context.Context, domain string) (problem string, err error) {
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	reply, err := c.ask(ctx, conn, Request{Space: &Space{domain}})
+	switch {
+	case err != nil:
+		return "", err
+	case reply.Refused != "":
+		return "", fmt.Errorf("%w: %s", ErrRefused, reply.Refused)
+	case reply.Space == nil:
+		return "", c.unexpectedMessage()
+	}
+	return reply.Space.Problem, nil
+}
+
 func (c Client) dial(ctx context.Context) (Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unixpacket", c.Socket)
 	if err != nil {

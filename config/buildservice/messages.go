@@ -29,6 +29,17 @@ type Request struct {
 	Run   *Run   `json:"run,omitempty"`   // the first message for an attempt
 	Stop  *Empty `json:"stop,omitempty"`  // asks the runner to end
 	Check *Empty `json:"check,omitempty"` // asks for the level of isolation; the only message then
+	Space *Space `json:"space,omitempty"` // asks whether the disk has space for a cache; the only message then
+}
+
+// A Space asks whether the disk has space for the cache of a trust domain. The service starts the domain's builder.
+type Space struct {
+	Domain string `json:"domain"` // as in Run
+}
+
+// A SpaceReply answers a Space.
+type SpaceReply struct {
+	Problem string `json:"problem"` // why there is no space, with the disk and the setting; empty = there is space
 }
 
 // A Run starts the runner of an attempt.
@@ -70,10 +81,11 @@ func (r *Run) UnmarshalJSON(data []byte) error {
 
 // A Reply is a message of the service to the gateway. Exactly one field is set.
 type Reply struct {
-	Started *Empty `json:"started,omitempty"` // the runner runs
-	Ended   *Ended `json:"ended,omitempty"`   // the last message
-	Level   *Level `json:"level,omitempty"`   // the answer to Check
-	Refused string `json:"refused,omitempty"` // reason why the attempt was not started; the last message
+	Started *Empty      `json:"started,omitempty"` // the runner runs
+	Ended   *Ended      `json:"ended,omitempty"`   // the last message
+	Level   *Level      `json:"level,omitempty"`   // the answer to Check
+	Space   *SpaceReply `json:"space,omitempty"`   // the answer to Space
+	Refused string      `json:"refused,omitempty"` // reason why the attempt was not started; the last message
 }
 
 // An Ended is the end of a runner.
@@ -112,10 +124,11 @@ const DiskFull = "the disk of the build is full"
 // A RunnerReply answers a RunnerRequest. The file with it is the connection or listener, unless Error is
 // set or the request asked for a limit.
 type RunnerReply struct {
-	ID    int    `json:"id"`
-	Error string `json:"error,omitempty"`
-	Off   bool   `json:"off,omitempty"`   // this machine cannot run sandboxes; Error is the reason
-	Limit string `json:"limit,omitempty"` // e.g. "killed: out of memory, limit 4 GB: SLIPWAY_BUILD_MEMORY"
+	ID      int    `json:"id"`
+	Error   string `json:"error,omitempty"`
+	Off     bool   `json:"off,omitempty"`      // this machine cannot run sandboxes; Error is the reason
+	NoSpace bool   `json:"no_space,omitempty"` // the disk has no space for the cache of the builder; Error names it
+	Limit   string `json:"limit,omitempty"`    // e.g. "killed: out of memory, limit 4 GB: SLIPWAY_BUILD_MEMORY"
 }
 
 // An Empty is a message without content.
@@ -136,8 +149,8 @@ func (r Run) Check() error {
 	switch {
 	case !attemptName.MatchString(r.Attempt):
 		return fmt.Errorf("the name of the attempt is %.80q: 1 to 64 of a-z, A-Z, 0-9, _ and - are allowed", r.Attempt)
-	case r.Domain == "" || len(r.Domain) > maxDomain:
-		return fmt.Errorf("the trust domain has %d bytes: 1 to %d are allowed", len(r.Domain), maxDomain)
+	case checkDomain(r.Domain) != nil:
+		return checkDomain(r.Domain)
 	case r.Token.IsZero() || len(r.Token.Reveal()) > maxToken:
 		return fmt.Errorf("the token has %d bytes: 1 to %d are allowed", len(r.Token.Reveal()), maxToken)
 	case hasControl(r.Token.Reveal()):
@@ -151,6 +164,16 @@ func (r Run) Check() error {
 		return fmt.Errorf("the address of the builder is %q: only tcp://host:port is allowed", r.Builder)
 	}
 	return checkURL(r.URL)
+}
+
+// Check returns an error for a Space that the service refuses.
+func (s Space) Check() error { return checkDomain(s.Domain) }
+
+func checkDomain(domain string) error {
+	if domain == "" || len(domain) > maxDomain {
+		return fmt.Errorf("the trust domain has %d bytes: 1 to %d are allowed", len(domain), maxDomain)
+	}
+	return nil
 }
 
 func checkURL(text string) error {

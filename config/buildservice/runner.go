@@ -46,8 +46,15 @@ type OffError struct{ Why string }
 // Error returns the reason.
 func (e *OffError) Error() string { return e.Why }
 
+// A NoSpaceError reports that the disk of the builders has no space for the cache of an attempt. A retry helps when it
+// has some.
+type NoSpaceError struct{ Why string }
+
+// Error returns the reason, with the disk and the setting.
+func (e *NoSpaceError) Error() string { return e.Why }
+
 // Builder returns a new connection to the builder of the attempt's trust domain. The service starts the
-// builder if necessary.
+// builder if necessary. If the disk has no space for its cache, the error is a *NoSpaceError.
 func (c *Control) Builder(ctx context.Context) (net.Conn, error) {
 	conn, err := request(ctx, c, RunnerRequest{Builder: &Empty{}}, net.FileConn)
 	if err != nil {
@@ -142,6 +149,9 @@ func (c *Control) receive(ctx context.Context, id int) (RunnerReply, *os.File, e
 		case reply.Off:
 			closeAll([]*os.File{file})
 			return reply, nil, &OffError{reply.Error}
+		case reply.NoSpace:
+			closeAll([]*os.File{file})
+			return reply, nil, &NoSpaceError{reply.Error}
 		case reply.Error != "":
 			closeAll([]*os.File{file})
 			return reply, nil, errors.New(reply.Error)

@@ -72,6 +72,10 @@ const (
 // ReasonCapacity is the reason of a queued build that waits only for a place on its engine (Limits).
 const ReasonCapacity Reason = "capacity"
 
+// ReasonSpace is the reason of an attempt that ended because the builder's disk has no space for the build's cache, and
+// then of the queued build until it has.
+const ReasonSpace Reason = "space"
+
 // A Cause is the event that created a build.
 type Cause string
 

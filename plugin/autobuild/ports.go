@@ -36,6 +36,13 @@ type PipelineAdvice interface {
 	Advice(a Attempt) string
 }
 
+// SpaceChecker is an optional interface of engines whose builders keep caches on a disk of their machine.
+type SpaceChecker interface {
+	// CheckSpace returns why the disk has no space for the cache of a trust domain, with the disk and the setting; "" =
+	// it has. An error means that this is unknown.
+	CheckSpace(ctx context.Context, domain string) (problem string, err error)
+}
+
 // A Pipeline holds the URL and the token with which the runner of an attempt claims its work. The
 // runner gets the rest from the gateway. Ref and Commit are for engines that start a pipeline of
 // the repository itself.

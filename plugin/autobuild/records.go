@@ -65,6 +65,9 @@ type Finish struct {
 	// Interrupted marks an attempt that ended with the gateway that ran it. MaxInterrupted
 	// limits the number of attempts then.
 	Interrupted bool
+	// NoSpace marks an attempt that ended because the disk of an engine on this machine has no space for the build's
+	// cache. It does not count toward MaxAttempts. The build is queued again without a limit, with ReasonSpace.
+	NoSpace bool
 }
 
 // An AfterRestore is the effect of a restored backup on a build that the backup has as unfinished.

@@ -13,6 +13,10 @@ const (
 	maxRetryPause   = 2 * time.Minute
 )
 
+// spacePause is the pause before the disk is checked again for an attempt that found no space for its cache. The
+// dispatcher then waits longer, without an attempt.
+const spacePause = 2 * time.Second
+
 // maxConfigAttempts replaces MaxAttempts for an attempt that ended because a setting or a credential is wrong. A
 // person must correct it. Few registries reject a valid credential now and then, and accept it in the next second.
 const maxConfigAttempts = 2
@@ -24,6 +28,7 @@ type Retry struct {
 	// Number and Max count the retries since the last request, for example the first of two. Both are 0 if the ended
 	// attempt does not count.
 	Number, Max int
+	Reason      Reason        // of the queued build: ReasonSpace, or empty
 	Pause       time.Duration // from the end of the attempt to the start of the further one; 0 = at once
 }
 
@@ -34,8 +39,11 @@ type Retry struct {
 // the first time. There is none after a wrong setting either, because waiting does not correct it. After a start that an
 // engine refused, the engine's own pauses apply.
 func (f Finish) DecideRetry(tries int, random float64) Retry {
-	if f.Unstarted {
+	switch {
+	case f.Unstarted:
 		return Retry{Again: true}
+	case f.NoSpace:
+		return Retry{Again: true, Reason: ReasonSpace, Pause: spacePause}
 	}
 	limit := f.maxAttempts()
 	if !f.Retry || tries >= limit {
@@ -68,7 +76,7 @@ func (f Finish) maxAttempts() int {
 // 2): the registry does not respond". now is the time of the ended attempt's end, and next the number of the further
 // attempt.
 func (r Retry) Explain(cause string, next int, now time.Time) string {
-	if r.Pause == 0 {
+	if r.Pause == 0 || r.Max == 0 {
 		return cause
 	}
 	text := fmt.Sprintf("attempt %d begins at %s UTC (retry %d of %d)",

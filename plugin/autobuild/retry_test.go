@@ -14,6 +14,8 @@ func TestDecideRetry(t *testing.T) {
 	interrupted.Interrupted = true
 	wrong := broken
 	wrong.Reason = autobuild.ReasonConfig
+	full := broken
+	full.Reason, full.NoSpace = autobuild.ReasonSpace, true
 	unstarted := broken
 	unstarted.Unstarted = true
 	const pause = 30 * time.Second
@@ -29,14 +31,17 @@ func TestDecideRetry(t *testing.T) {
 		"random part": {
 			broken, 1, 0.5, autobuild.Retry{Again: true, Counts: true, Number: 1, Max: 2, Pause: pause + pause/8},
 		},
-		"fault of the repository":      {autobuild.Finish{State: autobuild.Failed}, 1, 0, autobuild.Retry{Counts: true}},
-		"killed runner":                {lost, 1, 0, autobuild.Retry{Again: true, Counts: true, Number: 1, Max: 2}},
-		"runner that is killed again":  {lost, 2, 0, autobuild.Retry{Again: true, Counts: true, Number: 2, Max: 2, Pause: 4 * pause}},
-		"gateway that stopped":         {interrupted, 1, 0, autobuild.Retry{Again: true, Counts: true, Number: 1, Max: 9}},
-		"gateway that stopped often":   {interrupted, 9, 0, autobuild.Retry{Again: true, Counts: true, Number: 9, Max: 9}},
-		"gateway that always stops":    {interrupted, 10, 0, autobuild.Retry{Counts: true}},
-		"rejected credential":          {wrong, 1, 0, autobuild.Retry{Again: true, Counts: true, Number: 1, Max: 1}},
-		"credential rejected again":    {wrong, 2, 0, autobuild.Retry{Counts: true}},
+		"fault of the repository":     {autobuild.Finish{State: autobuild.Failed}, 1, 0, autobuild.Retry{Counts: true}},
+		"killed runner":               {lost, 1, 0, autobuild.Retry{Again: true, Counts: true, Number: 1, Max: 2}},
+		"runner that is killed again": {lost, 2, 0, autobuild.Retry{Again: true, Counts: true, Number: 2, Max: 2, Pause: 4 * pause}},
+		"gateway that stopped":        {interrupted, 1, 0, autobuild.Retry{Again: true, Counts: true, Number: 1, Max: 9}},
+		"gateway that stopped often":  {interrupted, 9, 0, autobuild.Retry{Again: true, Counts: true, Number: 9, Max: 9}},
+		"gateway that always stops":   {interrupted, 10, 0, autobuild.Retry{Counts: true}},
+		"rejected credential":         {wrong, 1, 0, autobuild.Retry{Again: true, Counts: true, Number: 1, Max: 1}},
+		"credential rejected again":   {wrong, 2, 0, autobuild.Retry{Counts: true}},
+		"no space for the cache": {full, 7, 0, autobuild.Retry{
+			Again: true, Reason: autobuild.ReasonSpace, Pause: 2 * time.Second,
+		}},
 		"engine that is not available": {unstarted, 7, 0, autobuild.Retry{Again: true}},
 	} {
 		if got := c.end.DecideRetry(c.tries, c.random); got != c.want {
@@ -68,6 +73,7 @@ func TestARetryIsExplained(t *testing.T) {
 	}{
 		"attempt 4 begins at 23:00:20 UTC (retry 1 of 2): the registry is down": {paused, "the registry is down"},
 		"attempt 4 begins at 23:00:20 UTC (retry 1 of 2)":                       {paused, ""},
+		"the disk is full":   {autobuild.Retry{Again: true, Pause: time.Minute}, "the disk is full"},
 		"the runner is gone": {autobuild.Retry{Again: true, Number: 1, Max: 2}, "the runner is gone"},
 	} {
 		if got := c.retry.Explain(c.cause, 4, now); got != want {

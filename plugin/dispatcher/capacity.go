@@ -39,8 +39,8 @@ func (d *Dispatcher) checkSpace(ctx context.Context) error {
 	}
 	logctx.Log(ctx, d.o.Log).WithError(err).Warn("no build starts")
 	return notReadyError{
-		"the gateway's disk has too little free space: an administrator must free some",
-		spaceRetryDelay,
+		detail:     "the gateway's disk has too little free space: an administrator must free some",
+		retryAfter: spaceRetryDelay,
 	}
 }
 

@@ -90,7 +90,10 @@ func (c *circuit) check(ctx context.Context, name string, engine autobuild.Engin
 		wait, cause, _ = c.wait(name, "")
 	}
 	if wait > 0 {
-		return notReadyError{fmt.Sprintf("engine %s is not available: %s", name, cause), wait}
+		return notReadyError{
+			detail:     fmt.Sprintf("engine %s is not available: %s", name, cause),
+			retryAfter: wait,
+		}
 	}
 	return nil
 }

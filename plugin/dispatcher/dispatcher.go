@@ -135,6 +135,9 @@ func (d *Dispatcher) Dispatch(ctx context.Context, buildID string) error {
 	if ended, err := d.checkRestore(ctx, b); err != nil || ended {
 		return err
 	}
+	if err := d.checkCacheSpace(ctx, b, d.o.Engines[owner.Engine].Engine); err != nil {
+		return d.postpone(ctx, b, err)
+	}
 	if err := d.circuit.check(ctx, owner.Engine, d.o.Engines[owner.Engine].Engine, b); err != nil {
 		return d.postpone(ctx, b, err)
 	}

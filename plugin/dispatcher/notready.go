@@ -18,6 +18,7 @@ var errRemoved = errors.New("its automated build was deleted")
 type notReadyError struct {
 	detail     string
 	retryAfter time.Duration
+	reason     autobuild.Reason // ReasonSpace, or empty
 }
 
 func (e notReadyError) Error() string { return e.detail }
@@ -35,16 +36,16 @@ func (d *Dispatcher) ownerOf(ctx context.Context, b autobuild.Build) (autobuild.
 	}
 	if _, ok := d.o.Engines[a.Engine]; !ok {
 		detail := fmt.Sprintf("this gateway has no engine %q: configure it, or choose another one", a.Engine)
-		return a, notReadyError{detail, configRetryDelay}
+		return a, notReadyError{detail: detail, retryAfter: configRetryDelay}
 	}
 	_, err = d.o.Connector.Connect(ctx, a.AccountID)
 	switch {
 	case errors.Is(err, autobuild.ErrUnauthorized):
 		detail := "the linked account's access ended: link it again under Settings → Source providers"
-		return a, notReadyError{detail, configRetryDelay}
+		return a, notReadyError{detail: detail, retryAfter: configRetryDelay}
 	case errors.Is(err, autobuild.ErrNotFound):
 		detail := "the linked account was removed: choose another one for the automated build"
-		return a, notReadyError{detail, configRetryDelay}
+		return a, notReadyError{detail: detail, retryAfter: configRetryDelay}
 	case err != nil:
 		return a, fmt.Errorf("connect the account of build %d: %w", b.Number, err)
 	}
@@ -80,7 +81,7 @@ func (d *Dispatcher) checkRestore(ctx context.Context, b autobuild.Build) (ended
 	case after.Unpolled:
 		const detail = "The build waits until the refs of its repository are read after a restore. " +
 			"If this lasts, check the gateway's log (poll failed)."
-		return false, d.postpone(ctx, b, notReadyError{detail, restoreRetryDelay})
+		return false, d.postpone(ctx, b, notReadyError{detail: detail, retryAfter: restoreRetryDelay})
 	}
 	return false, nil
 }
@@ -104,7 +105,7 @@ func (d *Dispatcher) postpone(ctx context.Context, b autobuild.Build, err error)
 	if !isNotReady {
 		detail = "it cannot be started yet: " + err.Error()
 	}
-	if err := d.explain(ctx, b, "", detail); err != nil {
+	if err := d.explain(ctx, b, notReady.reason, detail); err != nil {
 		return err
 	}
 	if !isNotReady {

@@ -272,7 +272,7 @@ func (s *Store) FinishAttempt(ctx context.Context, f autobuild.Finish) (b autobu
 		if err := s.advanceAttempt(ctx, tx, f.BuildID, end); err != nil {
 			return err
 		}
-		return s.queueAgain(ctx, tx, &b, retry.Explain(f.Detail, b.Attempt+1, s.Now()), retry.Pause)
+		return s.queueAgain(ctx, tx, &b, retry.Explain(f.Detail, b.Attempt+1, s.Now()), retry)
 	})
 	if err != nil {
 		return autobuild.Build{}, err

@@ -80,15 +80,15 @@ func (s *Store) advanceAttempt(ctx context.Context, tx *sql.Tx, buildID string, 
 	return err
 }
 
-// queueAgain queues a build for another attempt, which begins after a pause.
+// queueAgain queues a build for another attempt, which begins after the pause of the retry.
 func (s *Store) queueAgain(
-	ctx context.Context, tx *sql.Tx, b *autobuild.Build, detail string, pause time.Duration,
+	ctx context.Context, tx *sql.Tx, b *autobuild.Build, detail string, retry autobuild.Retry,
 ) error {
-	next := stateChange{attempt: b.Attempt + 1, state: autobuild.Queued, detail: detail}
+	next := stateChange{attempt: b.Attempt + 1, state: autobuild.Queued, reason: retry.Reason, detail: detail}
 	if err := s.advance(ctx, tx, b, next); err != nil {
 		return err
 	}
-	return s.enqueueDispatch(ctx, tx, b.ID, pause)
+	return s.enqueueDispatch(ctx, tx, b.ID, retry.Pause)
 }
 
 // enqueueDispatch lets the dispatcher start a build after a pause.
@@ -191,7 +191,7 @@ func (s *Store) RetryBuild(ctx context.Context, id, by string) (b autobuild.Buil
 			ms(s.Now())); err != nil {
 			return err
 		}
-		if err := s.queueAgain(ctx, tx, &b, "retried by "+by, 0); err != nil {
+		if err := s.queueAgain(ctx, tx, &b, "retried by "+by, autobuild.Retry{}); err != nil {
 			return err
 		}
 		b, err = buildByID(ctx, tx, id)

@@ -58,6 +58,8 @@ func (w *Watcher) Finish(ctx context.Context, a autobuild.Attempt, f autobuild.F
 	case isStop(f) && w.o.Local[a.Engine]:
 		f = stoppedWithService(f)
 	}
+	// Runners of other engines may be under the control of a repository, which must not get attempts without a limit.
+	f.NoSpace = f.State == autobuild.Errored && f.Reason == autobuild.ReasonSpace && w.o.Local[a.Engine]
 	f.BuildID, f.Attempt = a.BuildID, a.Number
 	b, err := w.o.Store.FinishAttempt(ctx, f)
 	if errors.Is(err, autobuild.ErrFenced) && w.hasResult(ctx, f) {

@@ -53,6 +53,24 @@ func TestInfrastructureErrorsAreRetried(t *testing.T) {
 	w.want(b, autobuild.MaxAttempts, autobuild.Errored, autobuild.ReasonInfrastructure, "registry is down")
 }
 
+// F5: a build waits for space for its cache without a limit, if only the program of this machine reports that.
+func TestF5AnAttemptWithoutSpaceForItsCacheDoesNotCount(t *testing.T) {
+	w := newEnv(t)
+	w.local = map[string]bool{"embedded": true}
+	w.restart()
+	b := w.build(1)
+	for attempt := 1; attempt <= 2*autobuild.MaxAttempts; attempt++ {
+		must.Succeed(t, w.finish(w.claim(b), autobuild.Errored, autobuild.ReasonSpace, "the disk is full"))
+		w.want(b, attempt, autobuild.Queued, autobuild.ReasonSpace, "the disk is full")
+	}
+	w.local = nil
+	w.restart()
+	for range autobuild.MaxAttempts {
+		must.Succeed(t, w.finish(w.claim(b), autobuild.Errored, autobuild.ReasonSpace, "the disk is full"))
+	}
+	w.want(b, 3*autobuild.MaxAttempts, autobuild.Errored, autobuild.ReasonSpace, "the disk is full")
+}
+
 func TestAResultWithoutAFinalStateIsAnInfrastructureError(t *testing.T) {
 	w := newEnv(t)
 	b := w.build(1)

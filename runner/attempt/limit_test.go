@@ -3,10 +3,13 @@ package attempt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"slipway/config/buildservice"
 	"slipway/runner/buildhooks"
@@ -76,5 +79,15 @@ func TestARunnerThatIsStoppedForItsDiskFails(t *testing.T) {
 		if !strings.HasPrefix(got.Detail, limit) {
 			t.Errorf("limit %q: got detail %q, want the limit in it", limit, got.Detail)
 		}
+	}
+}
+
+// The error of a builder without space for the build's cache is known by its reason, so that the build waits.
+func TestNoSpaceForTheCacheHasItsOwnReason(t *testing.T) {
+	err := fmt.Errorf("dial the builder: %w", &buildservice.NoSpaceError{Why: "the disk is full"})
+	got := resultOf(t.Context(), err)
+	want := spec.Result{State: spec.Error, Reason: "space", Detail: "dial the builder: the disk is full"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("result (-want +got):\n%s", diff)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"slipway/config/buildservice"
 	"slipway/config/netpolicy"
 	"slipway/config/text"
 	"slipway/runner/buildhooks"
@@ -28,6 +29,7 @@ const (
 	reasonHook           = "hook"
 	reasonTest           = "test"
 	reasonConfig         = "config"
+	reasonSpace          = "space"
 )
 
 // maxDetail bounds the detail of a result, in bytes.
@@ -98,6 +100,7 @@ func classify(err error) (spec.State, string) {
 	var hook *buildhooks.Failure
 	var path *source.PathError
 	var denied *registry.UnauthorizedError
+	var full *buildservice.NoSpaceError
 	switch {
 	case errors.As(err, &own):
 		return own.state, own.reason
@@ -115,6 +118,8 @@ func classify(err error) (spec.State, string) {
 		return spec.Failed, reasonConfig
 	case errors.Is(err, source.ErrCommitGone):
 		return spec.Failed, reasonCommitGone
+	case errors.As(err, &full):
+		return spec.Error, reasonSpace
 	case errors.As(err, &denied), errors.Is(err, netpolicy.ErrRefused):
 		return spec.Error, reasonConfig
 	}

@@ -26,8 +26,8 @@ const (
 	oneBuild     = 64 << 20 // SLIPWAY_BUILD_DISK and more
 )
 
-// F5: while other files fill the disk of builds, builds end with an error or wait, and name the disk and its
-// setting. When the disk has room again, the build that waits and the next push are built, without a restart.
+// F5: while other files fill the disk of builds, builds wait for their cache or their own disk, and name the disk and
+// its setting. When the disk has room again, they and the next push are built, without a restart.
 func TestF5AFullDiskOfTheBuilderDelaysBuilds(t *testing.T) {
 	demotest.RequireTools(t)
 	t.Parallel()
@@ -40,30 +40,25 @@ func TestF5AFullDiskOfTheBuilderDelaysBuilds(t *testing.T) {
 	p := env.Automate(env.Dockerfile("x"), demotest.MainRule())
 
 	leave(t, builds, reserve+2*oneBuild) // not enough for the cache
-	ended := p.Commit("ends", env.Dockerfile("ends"))
+	commit := p.Commit("cache", env.Dockerfile("cache"))
 	p.Push("main")
-	b := p.WaitEnd(1, autobuild.Errored)
-	if b.Reason != autobuild.ReasonInfrastructure {
-		t.Errorf("reason of the build without a cache: got %s, want %s", b.Reason, autobuild.ReasonInfrastructure)
+	// The text of the check that follows the attempt begins so, that of the attempt does not.
+	b := waitForDetail(p, 1, "start the builder: ")
+	if b.State != autobuild.Queued || b.Reason != autobuild.ReasonSpace {
+		t.Errorf("build without a cache: got %s (%s), want %s (%s)",
+			b.State, b.Reason, autobuild.Queued, autobuild.ReasonSpace)
+	}
+	if b.Attempt != 1 {
+		t.Errorf("attempts of the build without a cache: got %d, want 1", b.Attempt)
 	}
 	checkNames(t, b.Detail, builds, "SLIPWAY_BUILDER_DISK")
-	p.CheckOneEnd(ended)
-	env.WaitUntil("the disk of the ended build is freed", func() (bool, error) { // after the runner reports its end
-		left, err := os.ReadDir(filepath.Join(builds, "attempts"))
-		return len(left) == 0, err
-	})
+	env.Must(os.Remove(filepath.Join(builds, "fill")))
+	checkBuilt(p, 1, commit, "cache")
 
 	leave(t, builds, reserve)
-	commit := p.Commit("waits", env.Dockerfile("waits"))
+	commit = p.Commit("waits", env.Dockerfile("waits"))
 	p.Push("main")
-	env.WaitUntil("the build names the disk", func() (bool, error) {
-		all, err := p.Builds(env.Context)
-		if err != nil || len(all) < 2 {
-			return false, err
-		}
-		b = all[0]
-		return strings.Contains(b.Detail, "free space there"), nil
-	})
+	b = waitForDetail(p, 2, "free space there")
 	if b.State != autobuild.Queued {
 		t.Errorf("state of the build without a disk: got %s, want %s", b.State, autobuild.Queued)
 	}
@@ -73,6 +68,19 @@ func TestF5AFullDiskOfTheBuilderDelaysBuilds(t *testing.T) {
 	commit = p.Commit("next", env.Dockerfile("next"))
 	p.Push("main")
 	checkBuilt(p, 3, commit, "next")
+}
+
+// waitForDetail waits until the newest of some builds has a text in its detail.
+func waitForDetail(p *demotest.Project, builds int, text string) (b autobuild.Build) {
+	p.Env.WaitUntil("the build names the disk", func() (bool, error) {
+		all, err := p.Builds(p.Env.Context)
+		if err != nil || len(all) < builds {
+			return false, err
+		}
+		b = all[0]
+		return strings.Contains(b.Detail, text), nil
+	})
+	return b
 }
 
 // mountBuilds mounts a small disk on the directory of the gateway's builds. Its file is sparse, so it takes only the

@@ -34,6 +34,7 @@ type Options struct {
 // Runners starts runners on this machine. Service and buildservice.Client do.
 type Runners interface {
 	Start(ctx context.Context, run buildservice.Run) (*buildservice.Attempt, error)
+	CheckSpace(ctx context.Context, domain string) (problem string, err error)
 }
 
 // An Engine runs pipelines on this machine. It is safe for concurrent use.
@@ -48,7 +49,10 @@ type Engine struct {
 	wg      sync.WaitGroup
 }
 
-var _ autobuild.Engine = (*Engine)(nil)
+var (
+	_ autobuild.Engine       = (*Engine)(nil)
+	_ autobuild.SpaceChecker = (*Engine)(nil)
+)
 
 // New returns an Engine without pipelines.
 func New(o Options) *Engine {
@@ -86,6 +90,14 @@ func (e *Engine) Start(ctx context.Context, p autobuild.Pipeline) (string, error
 	e.runners[name] = runner
 	e.wg.Go(func() { e.reap(name, runner, logctx.Log(ctx, e.o.Log)) })
 	return name, nil
+}
+
+// CheckSpace returns why the disk of the builders has no space for the cache of a trust domain; "" = it has.
+func (e *Engine) CheckSpace(ctx context.Context, domain string) (problem string, err error) {
+	if e.o.Builder != "" {
+		return "", nil
+	}
+	return e.o.Runners.CheckSpace(ctx, domain)
 }
 
 // Cancel asks the runner to end. The service kills it after a grace time.

@@ -105,6 +105,8 @@ func (f startFunc) Start(context.Context, buildservice.Run) (*buildservice.Attem
 	return nil, f()
 }
 
+func (f startFunc) CheckSpace(context.Context, string) (string, error) { return "", f() }
+
 func state(t *testing.T, e *embedded.Engine, build string) autobuild.PipelineState {
 	t.Helper()
 	s, err := e.State(t.Context(), autobuild.Attempt{BuildID: build, Number: 1})

@@ -78,6 +78,15 @@ func (s *Service) Start(ctx context.Context, run buildservice.Run) (*buildservic
 	return s.client.Start(ctx, run)
 }
 
+// CheckSpace returns why the disk of the builders has no space for the cache of a trust domain; "" = it has. It starts
+// the service if necessary.
+func (s *Service) CheckSpace(ctx context.Context, domain string) (problem string, err error) {
+	if err := s.ensure(ctx); err != nil {
+		return "", fmt.Errorf("start the builder service: %w", err)
+	}
+	return s.client.CheckSpace(ctx, domain)
+}
+
 // Level returns how the service isolates the code of repositories. It starts the service if necessary.
 func (s *Service) Level(ctx context.Context) (buildservice.Level, error) {
 	if err := s.ensure(ctx); err != nil {

@@ -102,6 +102,7 @@ func reasonOf(r spec.Result) autobuild.Reason {
 		autobuild.ReasonTest,
 		autobuild.ReasonConfig,
 		autobuild.ReasonRemoved,
+		autobuild.ReasonSpace,
 	}
 	switch reason := autobuild.Reason(r.Reason); {
 	case r.State == spec.Succeeded:

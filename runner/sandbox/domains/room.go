@@ -25,6 +25,13 @@ const recordBytes = 1 << 20
 // deleteTimeout is how long a builder that needs space waits for the deletions of caches.
 const deleteTimeout = time.Minute
 
+// A noSpaceError is a full disk that the supervisor itself found. errors.Is reports it as ENOSPC, like the error of
+// the kernel.
+type noSpaceError string
+
+func (e noSpaceError) Error() string { return string(e) }
+func (noSpaceError) Unwrap() error   { return syscall.ENOSPC }
+
 // checkReserve makes room for the builder of a watched domain. A builder with less than 1/reserveShare of the reserve
 // would be killed with its first build (watchReserve), so it does not start. With more, it starts, and deletes
 // entries of its own cache before a build.
@@ -46,8 +53,8 @@ func (s *Supervisor) checkReserve(ctx context.Context, d *domain) error {
 			return err
 		}
 		if use.free+use.ofCaches() < s.o.DiskReserve || !exists(filepath.Join(d.dir, stateDir)) {
-			return fmt.Errorf("the disk of %s has %s free, and builds leave %s: %s: free space there",
-				s.o.Dir, size.Format(free), size.Format(s.o.DiskReserve), use)
+			return noSpaceError(fmt.Sprintf("the disk of %s has %s free, and builds leave %s: %s: free space there",
+				s.o.Dir, size.Format(free), size.Format(s.o.DiskReserve), use))
 		}
 		if err := s.dropDomainState(d, "the machine has too little free space"); err != nil {
 			return err

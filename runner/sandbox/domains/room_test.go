@@ -123,6 +123,9 @@ func TestCachesStayOnADiskThatOthersFill(t *testing.T) {
 		fill(t, dir)
 		s, _ := newSupervisor(t, layout)
 		_, err := s.Address(t.Context(), "a")
+		if !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("builder: got error %v, want one that wraps %v", err, unix.ENOSPC)
+		}
 		for _, want := range []string{dir, "caches use 31.", "and other files ", "free space there"} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("builder: got error %v, want %q in it", err, want)

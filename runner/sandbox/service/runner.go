@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 
 	"slipway/config/buildservice"
 	"slipway/config/safe"
@@ -43,6 +44,7 @@ func (a *attempt) serveRunner(ctx context.Context) {
 		if err != nil {
 			reply.Error = text.Clip(err.Error(), maxError)
 			reply.Off = errors.Is(err, ErrOff)
+			reply.NoSpace = request.Builder != nil && errors.Is(err, syscall.ENOSPC)
 		}
 		err = a.control.Send(reply, connection)
 		if connection != nil {
@@ -115,6 +117,32 @@ func (a *attempt) prepareBuilder(ctx context.Context) {
 	if err != nil {
 		a.log.WithError(err).Warn("cannot prepare the builder for the runner")
 	}
+}
+
+// answerSpace starts the builder of a trust domain, and replies whether the disk has space for its cache. Any other
+// error is no answer: the next attempt gets it.
+func (s *Service) answerSpace(ctx context.Context, conn buildservice.Conn, request buildservice.Space) error {
+	if err := request.Check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer cancel() // the gateway has closed the connection, or no longer needs the answer
+		_, _ = receive(conn)
+	}()
+	var reply buildservice.SpaceReply
+	if s.o.Builder == "" {
+		builder, err := s.o.Builders.Dial(ctx, request.Domain)
+		switch {
+		case errors.Is(err, syscall.ENOSPC):
+			reply.Problem = text.Clip(err.Error(), maxError)
+		case err == nil:
+			_ = builder.Close() // nothing was sent
+		}
+	}
+	_ = conn.Send(buildservice.Reply{Space: &reply}, nil) // the gateway may be gone
+	return nil
 }
 
 // openSandbox makes the sandbox of the attempt.

@@ -194,7 +194,7 @@ func (s *Service) admitConnection(ctx context.Context, conn buildservice.Conn) {
 	}
 }
 
-// serve serves one connection: one attempt, or one request for the level.
+// serve serves one connection: one attempt, or one request for the level or for space.
 func (s *Service) serve(ctx context.Context, conn buildservice.Conn, uid uint32) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // ends Receive
 	conn.SetReadDeadline(time.Now().Add(requestTimeout))
@@ -210,6 +210,8 @@ func (s *Service) serve(ctx context.Context, conn buildservice.Conn, uid uint32)
 		level := s.o.Sandboxes.Level()
 		level.NotHeld = slices.Concat(s.o.NotHeld, level.NotHeld)
 		_ = conn.Send(buildservice.Reply{Level: &level}, nil) // the peer may be gone
+	case request.Space != nil:
+		err = s.answerSpace(ctx, conn, *request.Space)
 	case request.Run != nil:
 		s.run(ctx, conn, *request.Run)
 	default:

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,6 +116,34 @@ func askForAll() string {
 		note(conn, nil)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// fullBuilders is a disk without space for any cache, or a builder that does not start for another reason.
+type fullBuilders struct{ err error }
+
+func (b fullBuilders) Dial(context.Context, string) (net.Conn, error) { return nil, b.err }
+
+// A gateway learns before an attempt whether the disk has space for its cache. Other errors are no answer.
+func TestTheSpaceForACacheIsChecked(t *testing.T) {
+	full := fmt.Errorf("make a disk (SLIPWAY_BUILDER_DISK): %w", syscall.ENOSPC)
+	for name, c := range map[string]struct {
+		builders service.Builders
+		want     string
+	}{
+		"space":         {builders{}, ""},
+		"no space":      {fullBuilders{full}, full.Error()},
+		"another error": {fullBuilders{errors.New("it does not answer")}, ""},
+	} {
+		e := newEnv(t, "", func(o *service.Options) { o.Builders = c.builders })
+		got, err := e.client.CheckSpace(t.Context(), "a")
+		if err != nil || got != c.want {
+			t.Errorf("%s: got problem %q and error %v, want %q", name, got, err, c.want)
+		}
+	}
+	e := newEnv(t, "", nil)
+	if _, err := e.client.CheckSpace(t.Context(), ""); !errors.Is(err, buildservice.ErrRefused) {
+		t.Errorf("no domain: got error %v, want %v", err, buildservice.ErrRefused)
+	}
 }
 
 func TestARunnerEndsWithItsResult(t *testing.T) {
