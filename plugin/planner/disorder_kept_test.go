@@ -62,17 +62,12 @@ func (d *chaosEnv) pushesTo(ref string) []report {
 // checkOrder checks that builds, by their seq, follow the order of the pushes to their ref. A push whose delivery was
 // late may also follow a later push, if it lies on the way from there to a head.
 func (d *chaosEnv) checkOrder(t *rapid.T, ref string, builds []autobuild.Build) {
-	pushes, before := d.pushesTo(ref), ""
-	last := []int{-1} // indexes of pushes that the build before may belong to
+	pushes, earlier := d.pushesTo(ref), []string{}
+	last := []int{-1} // indexes of pushes that the last of the earlier builds may belong to
 	for _, b := range builds {
 		commit, next := b.Commit.Hash, []int{}
 		for i := range pushes {
-			if pushes[i].new == commit && i > last[0] {
-				next = append(next, i)
-			}
-		}
-		for _, i := range last {
-			if i >= 0 && isBefore(d.commits, before, commit) && d.leadsTo(pushes, i, commit) {
+			if pushes[i].new == commit && i > last[0] || d.mayLieBehind(pushes, i, commit, last, earlier) {
 				next = append(next, i)
 			}
 		}
@@ -86,13 +81,23 @@ func (d *chaosEnv) checkOrder(t *rapid.T, ref string, builds []autobuild.Build) 
 				pushes,
 			)
 		}
-		slices.Sort(next)
-		last, before = slices.Compact(next), commit
+		last, earlier = next, append(earlier, commit)
 	}
 }
 
-// leadsTo reports whether a commit was pushed before the push with index i, and a later head is a descendant of it.
-func (d *chaosEnv) leadsTo(pushes []report, i int, commit string) bool {
-	earlier := slices.ContainsFunc(pushes[:i], func(p report) bool { return p.new == commit })
-	return earlier && slices.ContainsFunc(pushes[i:], func(p report) bool { return isBefore(d.commits, commit, p.new) })
+// mayLieBehind reports whether a commit was pushed before the push with index i, and lies on the way from this one to a
+// later head. The push is one that the last build belongs to, or one to a deleted ref that a poll found again: it was
+// not built, if its commit was built before.
+func (d *chaosEnv) mayLieBehind(pushes []report, i int, commit string, last []int, built []string) bool {
+	known := pushes[i].new
+	if slices.Contains(last, i) {
+		known = built[len(built)-1]
+	} else if !slices.Contains(built, known) || i < last[0] || !slices.ContainsFunc(pushes[max(last[0], 0):i], isDeletion) {
+		return false
+	}
+	return isBefore(d.commits, known, commit) &&
+		slices.ContainsFunc(pushes[:i], func(p report) bool { return p.new == commit }) &&
+		slices.ContainsFunc(pushes[i:], func(p report) bool { return isBefore(d.commits, commit, p.new) })
 }
+
+func isDeletion(p report) bool { return p.new == "" }
