@@ -19,9 +19,13 @@ func Median[T ~int64 | ~float64](values []T) T {
 	return (sorted[half-1] + sorted[half]) / 2
 }
 
+// MinInterval is the smallest number of values with which MedianInterval is certain to 95%.
+const MinInterval = 6
+
 // MedianInterval returns an interval that has the true median with a probability of at least 95%, whatever the
-// distribution of the values is. With fewer than six values there is none, and it returns the smallest and the largest.
-// It returns zeros for no values. https://en.wikipedia.org/wiki/Median#Confidence_interval_of_the_median
+// distribution of the values is. With fewer than MinInterval values there is none, and it returns the smallest and the
+// largest value. It returns zeros for no values.
+// https://en.wikipedia.org/wiki/Median#Confidence_interval_of_the_median
 func MedianInterval[T ~int64 | ~float64](values []T) (low, high T) {
 	n := len(values)
 	if n == 0 {

@@ -86,8 +86,9 @@ func report(figures []figure) string {
 		fmt.Fprintln(table)
 	}
 	_ = table.Flush() // into memory
-	text.WriteString("\nMedians of the ratios, round by round, with their 95% intervals. " +
-		"A bound is missed only if the whole interval is above it.\n\n")
+	fmt.Fprintf(&text, "\nMedians of the ratios, round by round, with their 95%% intervals. "+
+		"A bound is missed only if the whole interval is above it.\n"+
+		"With fewer than %d rounds, the interval is the range, which decides nothing.\n\n", stats.MinInterval)
 	table = tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "Dockerfile\tcase\tratio\tpromised\t")
 	for _, f := range figures {
@@ -125,7 +126,7 @@ func (b bound) check(f figure) (ratio, result string) {
 		return ratio, "nothing"
 	case got <= limit:
 		return ratio, fmt.Sprintf("≤ %.2f: holds", limit)
-	case low <= limit:
+	case low <= limit || len(all) < stats.MinInterval:
 		return ratio, fmt.Sprintf("≤ %.2f: not decided, more rounds are needed", limit)
 	}
 	return ratio, fmt.Sprintf("≤ %.2f: MISSED", limit)

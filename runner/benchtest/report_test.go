@@ -30,16 +30,18 @@ func TestARatioIsTakenRoundByRound(t *testing.T) {
 func TestTheReportShowsWhichBoundsHold(t *testing.T) {
 	f := newFigures("tiny", []string{caseUnchanged})[0]
 	f.loads = []float64{0.5, 1.5}
-	f.times[variantBuildctl] = times(0.1, 0.1)
+	f.times[variantBuildctl] = times(0.1, 0.1, 0.1, 0.1, 0.1, 0.1)
 	f.times[variantConnected] = times(0.1, 0.1)
-	f.times[variantBuilder] = times(0.11, 0.11)
-	f.times[variantKept] = times(0.19, 0.22)
+	f.times[variantBuilder] = times(0.11, 0.11, 0.11, 0.11, 0.11, 0.11)
+	f.times[variantKept] = times(0.19, 0.22, 0.22, 0.22, 0.22, 0.22)
+	f.times[variantCache] = times(0.3, 0.3, 0.3, 0.3, 0.3)
 	text := report([]figure{f})
 	for _, want := range []string{
 		"tiny  unchanged  2   1.0     0.100            0.100          0.110               -",
 		"step on buildkitd : buildctl = 1.00 (1.00-1.00) ≤ 1.00: holds",
 		"step on builder : buildctl = 1.10 (1.10-1.10) ≤ 0.88: MISSED",
-		"step with state : buildctl = 2.05 (1.90-2.20) ≤ 2.00: not decided, more rounds are needed",
+		"step with state : buildctl = 2.20 (1.90-2.20) ≤ 2.00: not decided, more rounds are needed",
+		"step with cache : step with state = 1.36 (1.36-1.58) ≤ 1.15: not decided, more rounds are needed",
 		"step with state : buildkitd per step = - not measured",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(text), " "), strings.Join(strings.Fields(want), " ")) {
