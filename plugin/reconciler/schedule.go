@@ -72,6 +72,9 @@ type schedule struct {
 	budgets  map[string]*budget  // by the name of the allowance
 	late     bool                // polls wait for their budget
 	started  bool
+
+	hooks   []autobuild.Hook // of loadHooks
+	version string
 }
 
 func newSchedule(r *Reconciler, every Intervals) *schedule {
@@ -89,7 +92,7 @@ type nextPoll struct {
 
 // pollDue polls all hooks that are due.
 func (s *schedule) pollDue(ctx context.Context) error {
-	hooks, err := s.o.Store.BareHooks(ctx)
+	hooks, err := s.loadHooks(ctx)
 	if err != nil {
 		return err
 	}
@@ -123,6 +126,21 @@ func (s *schedule) pollDue(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// loadHooks returns all hooks. It loads them again only after a change, because large installations have thousands.
+// So the times of their last polls and deliveries are not current.
+func (s *schedule) loadHooks(ctx context.Context) ([]autobuild.Hook, error) {
+	version, err := s.o.Store.ListVersion(ctx)
+	if err != nil || version == s.version {
+		return s.hooks, err
+	}
+	hooks, err := s.o.Store.BareHooks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.hooks, s.version = hooks, version
+	return hooks, nil
 }
 
 // selectHooks returns the hooks that this gateway polls now. A gateway that is not the leader
@@ -182,10 +200,7 @@ func (s *schedule) pollHook(ctx context.Context, h autobuild.Hook, interval time
 	}
 	bounded, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	if v, planned := s.next[h.ID]; planned && !v.at.After(s.o.Now()) && h.State == autobuild.HookActive {
-		s.checkHook(bounded, h)
-	}
-	err := safe.Do(func() error { return s.pollUnlessPending(bounded, h) })
+	err := safe.Do(func() error { return s.pollCurrent(bounded, h.ID) })
 	if errors.Is(err, errPendingDeliveries) {
 		return s.o.Now().Add(yieldDelay)
 	}
@@ -200,6 +215,21 @@ func (s *schedule) pollHook(ctx context.Context, h autobuild.Hook, interval time
 		return s.o.Now().Add(jitter(pollRetryDelay))
 	}
 	return s.o.Now().Add(jitter(interval))
+}
+
+// pollCurrent polls a hook as it is stored now. It does nothing if the hook was removed.
+func (s *schedule) pollCurrent(ctx context.Context, id string) error {
+	h, err := s.o.Store.Hook(ctx, id)
+	if errors.Is(err, autobuild.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if v, planned := s.next[id]; planned && !v.at.After(s.o.Now()) && h.State == autobuild.HookActive {
+		s.checkHook(ctx, h)
+	}
+	return s.pollUnlessPending(ctx, h)
 }
 
 // checkHook checks the webhook of a hook. It only logs an error, because the poll must still run,

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"slipway/config/discard"
+	"slipway/config/must"
 	"slipway/plugin/autobuild"
+	"slipway/plugin/store"
 	"slipway/plugin/store/storetest"
 )
 
@@ -102,20 +104,73 @@ func TestScheduleComesBackAfterAFailedPoll(t *testing.T) {
 		{&autobuild.RateLimitError{RetryAfter: 5 * time.Minute}, 5 * time.Minute, 5 * time.Minute},
 		{&autobuild.RateLimitError{RetryAfter: time.Second}, time.Minute, time.Minute},
 	} {
+		stored := storetest.Open(t)
+		h := must.Get[autobuild.Hook](
+			t,
+		)(
+			stored.SaveHook(t.Context(), autobuild.Hook{Repository: storetest.Repository("app")}),
+		)
 		r := New(Options{
-			Store: storetest.Open(
-				t,
-			),
+			Store:   stored,
 			Planner: failingPlanner{tt.err},
 			Now:     func() time.Time { return now },
 			Log:     discard.Logger(),
 		})
 		s := schedule{Reconciler: r, every: Intervals{Polled: time.Hour, Active: time.Hour}}
-		got := s.pollHook(t.Context(), autobuild.Hook{ID: "h"}, time.Hour).Sub(now)
+		got := s.pollHook(t.Context(), h, time.Hour).Sub(now)
 		if got < tt.from || got > tt.to {
 			t.Errorf("next poll after %v: got %s, want %s to %s", tt.err, got, tt.from, tt.to)
 		}
 	}
+}
+
+// A countingStore counts how often all webhooks are loaded.
+type countingStore struct {
+	*store.Store
+	loaded int
+}
+
+func (s *countingStore) BareHooks(ctx context.Context) ([]autobuild.Hook, error) {
+	s.loaded++
+	return s.Store.BareHooks(ctx)
+}
+
+// Webhooks are loaded again only after one was added, changed or removed. A poll has its webhook as it is stored.
+func TestScheduleLoadsChangedHooks(t *testing.T) {
+	stored := &countingStore{Store: storetest.Open(t)}
+	s := newSchedule(
+		New(Options{Store: stored, Planner: failingPlanner{}, Now: time.Now, Log: discard.Logger()}),
+		Intervals{},
+	)
+	check := func(after string, hooks, loaded int) {
+		t.Helper()
+		all := must.Get[[]autobuild.Hook](t)(s.loadHooks(t.Context()))
+		if len(all) != hooks || stored.loaded != loaded {
+			t.Errorf(
+				"%s: got %d webhooks, loaded %d times, want %d, %d times",
+				after,
+				len(all),
+				stored.loaded,
+				hooks,
+				loaded,
+			)
+		}
+	}
+	check("start", 0, 1)
+	h := must.Get[autobuild.Hook](
+		t,
+	)(
+		stored.SaveHook(t.Context(), autobuild.Hook{Repository: storetest.Repository("app")}),
+	)
+	check("a new webhook", 1, 2)
+	check("nothing", 1, 2)
+	must.Succeed(t, stored.TouchHook(t.Context(), h.ID, time.Time{}, time.Now()))
+	check("a poll", 1, 2)
+	must.Succeed(t, stored.DeleteHook(t.Context(), h.ID))
+	if err := s.pollCurrent(t.Context(), h.ID); err != nil {
+		t.Errorf("poll of a removed webhook: got %v, want no error", err)
+	}
+	check("a removed webhook", 0, 3)
 }
 
 func TestJitterStaysWithinATenth(t *testing.T) {

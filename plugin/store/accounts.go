@@ -50,7 +50,7 @@ func (s *Store) SaveAccount(ctx context.Context, a autobuild.Account) (saved aut
 	if a.State == "" {
 		a.State = autobuild.AccountLinked
 	}
-	err = s.tx(ctx, "save account "+a.Name, func(tx *sql.Tx) error {
+	err = s.listTx(ctx, "save account "+a.Name, func(tx *sql.Tx) error {
 		access, refresh, err := s.sealTokens(ctx, tx, a.ID, a.AccessToken, a.RefreshToken)
 		if err != nil {
 			return err
@@ -107,7 +107,7 @@ func (s *Store) Accounts(ctx context.Context) ([]autobuild.Account, error) {
 func (s *Store) UpdateTokens(
 	ctx context.Context, id string, version int64, access, refresh secret.Secret, expires time.Time,
 ) (a autobuild.Account, err error) {
-	err = s.tx(ctx, "update tokens of account "+id, func(tx *sql.Tx) error {
+	err = s.listTx(ctx, "update tokens of account "+id, func(tx *sql.Tx) error {
 		sealedAccess, sealedRefresh, err := s.sealTokens(ctx, tx, id, access, refresh)
 		if err != nil {
 			return err
@@ -139,7 +139,7 @@ func (s *Store) UpdateTokens(
 // ErrConflict if the account is no longer at version: it was linked again or refreshed after the
 // problem occurred.
 func (s *Store) BreakAccount(ctx context.Context, id string, version int64, problem string) error {
-	return s.tx(ctx, "mark account "+id+" broken", func(tx *sql.Tx) error {
+	return s.listTx(ctx, "mark account "+id+" broken", func(tx *sql.Tx) error {
 		err := execOne(ctx, tx, `UPDATE accounts SET state = $3, problem = $4 WHERE id = $1 AND version = $2`, id,
 			version, autobuild.AccountBroken, problem)
 		if !errors.Is(err, autobuild.ErrNotFound) {
@@ -155,7 +155,7 @@ func (s *Store) BreakAccount(ctx context.Context, id string, version int64, prob
 // DeleteAccount deletes an account and its tokens. It returns ErrConflict while automated builds
 // use the account.
 func (s *Store) DeleteAccount(ctx context.Context, id string) error {
-	return s.tx(ctx, "delete account "+id, func(tx *sql.Tx) error {
+	return s.listTx(ctx, "delete account "+id, func(tx *sql.Tx) error {
 		var used int
 		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM automated_builds WHERE account_id = $1`, id).
 			Scan(&used); err != nil {

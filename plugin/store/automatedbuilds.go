@@ -33,7 +33,7 @@ func (s *Store) SaveAutomatedBuild(
 	if a.ID == "" {
 		a.ID = newID()
 	}
-	err = s.tx(ctx, "save automated build of "+a.Repository.FullName, func(tx *sql.Tx) error {
+	err = s.listTx(ctx, "save automated build of "+a.Repository.FullName, func(tx *sql.Tx) error {
 		if err := saveRepository(ctx, tx, a.Repository); err != nil {
 			return err
 		}
@@ -224,7 +224,7 @@ func (s *Store) listAutomatedBuilds(
 // removed. Its builds stay in the lists.
 func (s *Store) DeleteAutomatedBuild(ctx context.Context, id string) error {
 	var ended []finished
-	err := s.tx(ctx, "delete automated build "+id, func(tx *sql.Tx) error {
+	err := s.listTx(ctx, "delete automated build "+id, func(tx *sql.Tx) error {
 		// The rules and the environment go with it, by their foreign keys.
 		if err := execOne(ctx, tx, `DELETE FROM automated_builds WHERE id = $1`, id); err != nil {
 			return err

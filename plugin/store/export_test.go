@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"sync/atomic"
@@ -95,4 +96,45 @@ func CloseReaders(s *Store) {
 func CheckSettings(commit, sync, fullPages string) error {
 	d := durability{commit: commit, sync: sync, fullPages: fullPages}
 	return errors.Join(d.checkCommit(), d.checkServer())
+}
+
+// WatchLists fails the test at each commit that changes what lists show, and not their version. It is only for SQLite.
+func WatchLists(t testing.TB, s *Store) {
+	t.Helper()
+	statements := []string{
+		`CREATE TEMP TABLE unseen (what TEXT)`,
+		`CREATE TEMP TRIGGER lists_created AFTER INSERT ON main.counters WHEN NEW.name = 'lists'
+			BEGIN DELETE FROM unseen; END`,
+		`CREATE TEMP TRIGGER lists_changed AFTER UPDATE ON main.counters WHEN NEW.name = 'lists'
+			BEGIN DELETE FROM unseen; END`,
+	}
+	for i, change := range []string{
+		// The number of the newest build is a part of the version, so that INSERT is not here.
+		`UPDATE OF state, ref_kind, ref_name, commit_hash, commit_message, image, tags, cause, received_at, started_at,
+			finished_at ON main.builds`,
+		`DELETE ON main.builds`,
+		`INSERT ON main.automated_builds`, `UPDATE ON main.automated_builds`, `DELETE ON main.automated_builds`,
+		`INSERT ON main.hooks`, `UPDATE OF state, provider_id, repository_id ON main.hooks`, `DELETE ON main.hooks`,
+		`INSERT ON main.accounts`, `UPDATE ON main.accounts`, `DELETE ON main.accounts`,
+		`UPDATE OF full_name ON main.repositories`,
+	} {
+		statements = append(statements, fmt.Sprintf(
+			`CREATE TEMP TRIGGER unseen_%d AFTER %s BEGIN INSERT INTO unseen VALUES ('%s'); END`, i, change, change))
+	}
+	for _, statement := range statements {
+		if _, err := s.write.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	commit := s.commit
+	s.commit = func(what string, done bool) {
+		commit(what, done)
+		if !done {
+			return
+		}
+		unseen, err := queryAll(context.Background(), s.write, scanID, `DELETE FROM unseen RETURNING what`)
+		if err != nil || len(unseen) > 0 {
+			t.Errorf("%s: got the changes %q and the error %v, want a new version of the lists", what, unseen, err)
+		}
+	}
 }

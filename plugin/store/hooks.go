@@ -50,7 +50,7 @@ func (s *Store) SaveHook(ctx context.Context, h autobuild.Hook) (saved autobuild
 	if h.ID == "" {
 		h.ID = newID()
 	}
-	err = s.tx(ctx, "save hook of "+h.Repository.FullName, func(tx *sql.Tx) error {
+	err = s.listTx(ctx, "save hook of "+h.Repository.FullName, func(tx *sql.Tx) error {
 		if err := ensureRepository(ctx, tx, h.Repository); err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func (s *Store) BareHooks(ctx context.Context) ([]autobuild.Hook, error) {
 
 // DeleteHook deletes a hook. It returns nil if the hook does not exist.
 func (s *Store) DeleteHook(ctx context.Context, id string) error {
-	return s.tx(ctx, "delete hook "+id, func(tx *sql.Tx) error {
+	return s.listTx(ctx, "delete hook "+id, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM hooks WHERE id = $1`, id)
 		return err
 	})

@@ -45,7 +45,7 @@ func execRepository(ctx context.Context, tx *sql.Tx, r autobuild.Repository, que
 
 // RenameRepository updates the full name and the default branch of a repository.
 func (s *Store) RenameRepository(ctx context.Context, r autobuild.Repository) error {
-	return s.tx(ctx, "rename repository "+r.ID, func(tx *sql.Tx) error {
+	return s.listTx(ctx, "rename repository "+r.ID, func(tx *sql.Tx) error {
 		return execOne(ctx, tx,
 			`UPDATE repositories SET full_name = $3, default_branch = $4 WHERE provider_id = $1 AND id = $2`,
 			r.ProviderID, r.ID, r.FullName, r.DefaultBranch)

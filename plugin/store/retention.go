@@ -144,7 +144,7 @@ func (s *Store) removeEach(
 	if len(ids) == 0 {
 		return 0, nil
 	}
-	err = s.tx(ctx, "remove a batch", func(tx *sql.Tx) error {
+	err = s.listTx(ctx, "remove a batch", func(tx *sql.Tx) error {
 		for _, id := range ids {
 			result, err := tx.ExecContext(ctx, remove, ms(before), id)
 			if err != nil {

@@ -59,6 +59,9 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, b *autobuild.Build, to 
 	if err != nil {
 		return err
 	}
+	if err := s.changeLists(ctx, tx); err != nil {
+		return err
+	}
 	if to.state == autobuild.Running || to.state.Final() {
 		if err := s.advanceAttempt(ctx, tx, b.ID, to); err != nil {
 			return err

@@ -12,6 +12,7 @@ func TestSQLite(t *testing.T) {
 	open := func(t *testing.T) *store.Store {
 		s := storetest.Open(t)
 		store.RecordSQL(t, s, &recorded)
+		store.WatchLists(t, s)
 		return s
 	}
 	storetest.Run(t, open)

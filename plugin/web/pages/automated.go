@@ -21,6 +21,7 @@ type automatedPage struct {
 	Active, Linked bool
 	Any            bool   // there is an automated build, shown or not
 	Previous, Next string // links; empty at the ends of the list
+	Version        string // of the list
 }
 
 type automatedRow struct {
@@ -37,10 +38,15 @@ type option struct{ Value, Label string }
 // showAutomatedBuilds shows a page of the list of automated builds with their last builds.
 func (p *Pages) showAutomatedBuilds(c *gin.Context) error {
 	ctx := c.Request.Context()
+	version, unchanged, err := p.listVersion(c)
+	if err != nil || unchanged {
+		return err
+	}
 	content := automatedPage{
-		Search: strings.TrimSpace(c.Query("search")),
-		State:  c.Query("state"),
-		States: []option{{"", "All states"}},
+		Version: version,
+		Search:  strings.TrimSpace(c.Query("search")),
+		State:   c.Query("state"),
+		States:  []option{{"", "All states"}},
 	}
 	filter := autobuild.AutomatedBuildFilter{
 		Search: content.Search, After: c.Query("after"), Before: c.Query("before"), Limit: pageSize,

@@ -30,6 +30,7 @@ type automatedBuildPage struct {
 	Own           ownView
 	Builds        []buildRow
 	Active        bool
+	Version       string // of the list of builds
 	Start         startForm
 	Reappeared    []reappearedRow
 }
@@ -64,6 +65,10 @@ type startForm struct {
 
 // showAutomatedBuild shows one automated build.
 func (p *Pages) showAutomatedBuild(c *gin.Context) error {
+	_, unchanged, err := p.listVersion(c)
+	if err != nil || unchanged { // before anything else is read
+		return err
+	}
 	a, err := p.findAutomated(c)
 	if err != nil {
 		return err
@@ -93,7 +98,11 @@ func (p *Pages) showAutomated(
 	reveal reveals,
 ) error {
 	ctx := c.Request.Context()
-	content := automatedBuildPage{AutomatedBuild: a, Start: start}
+	version, _, err := p.listVersion(c)
+	if err != nil {
+		return err
+	}
+	content := automatedBuildPage{AutomatedBuild: a, Start: start, Version: version}
 	builds, err := p.view(c).Builds(ctx, autobuild.BuildFilter{AutomatedBuildID: a.ID, Limit: 15})
 	if err != nil {
 		return fmt.Errorf("builds of %s: %w", a.Repository.FullName, err)

@@ -33,6 +33,7 @@ type buildsPage struct {
 	Older   string // link to the next page; empty on the last one
 	Active  bool   // a build is active, so the list refreshes more often
 	Shown   string // name of the filter
+	Version string // of the list
 }
 
 type filterLink struct {
@@ -42,9 +43,13 @@ type filterLink struct {
 
 // showBuilds lists all builds, newest first.
 func (p *Pages) showBuilds(c *gin.Context) error {
+	version, unchanged, err := p.listVersion(c)
+	if err != nil || unchanged {
+		return err
+	}
 	shown := c.DefaultQuery("state", "all")
 	filter := autobuild.BuildFilter{Limit: pageSize + 1}
-	content := buildsPage{Shown: shown}
+	content := buildsPage{Shown: shown, Version: version}
 	for _, f := range stateFilters {
 		content.Filters = append(content.Filters, filterLink{f.Name, "/builds?state=" + f.Name, f.Name == shown})
 		if f.Name == shown {

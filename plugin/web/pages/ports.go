@@ -206,8 +206,10 @@ type VisibleAutomatedBuilds interface {
 	Permission(ctx context.Context, r autobuild.Repository) (autobuild.Permission, error)
 }
 
-// VisibleBuilds reads builds.
+// VisibleBuilds reads builds. ListVersion returns a text that differs after each change of the lists of builds and of
+// automated builds.
 type VisibleBuilds interface {
+	ListVersion(ctx context.Context) (string, error)
 	Builds(ctx context.Context, f autobuild.BuildFilter) ([]autobuild.Build, error)
 	BuildByNumber(ctx context.Context, number int64) (autobuild.Build, error)
 }

@@ -67,6 +67,7 @@ type frame struct {
 	Notice  string               // the result of the last action
 	Faults  faults
 	Here    string // path of the page; empty on an error page
+	Now     time.Time
 	Key     string // of the page's forms (once)
 	Content any
 }
@@ -88,7 +89,7 @@ func (p *Pages) show(c *gin.Context, status int, name string, f frame) error {
 	if name != "error" {
 		f.Here = c.Request.URL.Path
 	}
-	f.Key = rand.Text()
+	f.Key, f.Now = rand.Text(), p.Now()
 	if f.Notice == "" {
 		f.Notice = notices[c.Query("done")]
 	}
@@ -103,6 +104,26 @@ func (p *Pages) show(c *gin.Context, status int, name string, f frame) error {
 	c.Header("Cache-Control", "no-store")
 	c.Data(status, "text/html; charset=utf-8", page.Bytes())
 	return nil
+}
+
+// listVersion returns the version of the lists that the user sees, for the list's attribute data-version. Call it
+// before the list is read. The script sends the version of its list with each refresh; unchanged is true if it is
+// still the version, and the response is then complete, without a page.
+func (p *Pages) listVersion(c *gin.Context) (version string, unchanged bool, err error) {
+	rows, err := p.view(c).ListVersion(c.Request.Context())
+	if err != nil {
+		return "", false, err
+	}
+	sum := sha256.Sum256([]byte(p.Version + " " + rows)) // another version of the program may show a list differently
+	version = hex.EncodeToString(sum[:8])
+	tag := `"` + version + `"`
+	c.Header("ETag", tag)
+	if c.GetHeader("X-Part") == "" || c.GetHeader("If-None-Match") != tag {
+		return version, false, nil
+	}
+	c.Header("Cache-Control", "no-store")
+	c.Status(http.StatusNotModified)
+	return version, true, nil
 }
 
 // WriteError is the httpx.Writer for browsers. It shows the error, the fix, and the request id.

@@ -14,6 +14,30 @@
     try { localStorage.setItem('theme', root.dataset.theme); } catch { /* the theme then applies to this page only */ }
   }
 
+  // The times on a page count on while nothing is loaded, by the clock of the server.
+  const ahead = Date.parse(root.dataset.now) - Date.now();
+
+  function showTimes() {
+    if (document.hidden) return;
+    for (const time of document.querySelectorAll('time[datetime]')) {
+      const text = ago((Date.now() + ahead - Date.parse(time.dateTime)) / 1000);
+      if (time.textContent !== text) time.textContent = text;
+    }
+  }
+
+  // ago and roughDuration are those of the server (functions.go).
+  function ago(seconds) {
+    if (seconds < -60) return 'in ' + roughDuration(-seconds);
+    return seconds < 5 ? 'just now' : roughDuration(seconds) + ' ago';
+  }
+
+  function roughDuration(seconds) {
+    if (seconds < 60) return Math.floor(seconds) + ' s';
+    if (seconds < 3600) return Math.floor(seconds / 60) + ' min';
+    if (seconds < 48 * 3600) return Math.floor(seconds / 3600) + ' h';
+    return Math.floor(seconds / 86400) + ' days';
+  }
+
   // showControls shows the controls in a new part of the page that need a script.
   function showControls(part) {
     for (const b of part.querySelectorAll('button.theme, button.copy, label.follow')) b.hidden = false;
@@ -35,9 +59,12 @@
     setTimeout(() => button.classList.remove('copied'), 1200);
   }
 
-  // loadPart loads this page again, or another page, and returns the element with the id, or null.
-  async function loadPart(id, from = location.href) {
-    const reply = await fetch(from, { headers: { 'X-Part': id }, redirect: 'error' });
+  // loadPart loads this page again, or another page, and returns the element with the id. It returns null after an
+  // error, and if the element still has the version.
+  async function loadPart(id, from = location.href, version = '') {
+    const headers = { 'X-Part': id };
+    if (version) headers['If-None-Match'] = `"${version}"`;
+    const reply = await fetch(from, { headers, redirect: 'error' });
     if (!reply.ok) return null;
     return new DOMParser().parseFromString(await reply.text(), 'text/html').getElementById(id);
   }
@@ -49,7 +76,7 @@
     setTimeout(async () => {
       let fresh = null;
       if (!document.hidden && !element.contains(document.activeElement)) {
-        try { fresh = await loadPart(element.id); } catch { /* retried at the next refresh */ }
+        try { fresh = await loadPart(element.id, location.href, element.dataset.version); } catch { /* retried at the next refresh */ }
       }
       if (!fresh) return refresh(element);
       removeNotice(element, fresh);
@@ -59,6 +86,7 @@
         showControls(fresh);
         return refresh(fresh);
       }
+      element.dataset.version = fresh.dataset.version || '';
       refresh(element);
     }, seconds * 1000);
   }
@@ -152,6 +180,7 @@
   addEventListener('DOMContentLoaded', () => {
     showControls(document);
     clearNoticeURL();
+    setInterval(showTimes, 5000);
     for (const element of document.querySelectorAll('[data-refresh]')) refresh(element);
     for (const element of document.querySelectorAll('[data-from]')) fill(element);
     const log = document.querySelector('[data-stream]');
