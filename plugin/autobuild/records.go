@@ -75,6 +75,6 @@ type AfterRestore struct {
 	// Unpolled means that the refs of its repository were not read since the restore. The ref may have moved after the
 	// backup, and the build would move its tags back.
 	Unpolled bool
-	Waited   time.Duration // since the restore, if Unpolled
+	Waited   time.Duration // since the first start of a gateway after the restore, if Unpolled
 	Moved    bool          // a newer transition of its ref is known
 }

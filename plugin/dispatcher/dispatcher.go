@@ -32,9 +32,12 @@ const (
 	configRetryDelay = 30 * time.Second
 	// restoreRetryDelay is the delay before a build that waits for the first poll after a restore is tried again.
 	restoreRetryDelay = 5 * time.Second
-	// maxRestoreWait is the time after which such a build ends, from the later of the restore and the start of the
-	// gateway. It is longer than most outages of Bitbucket.
+	// maxRestoreWait is the time after which such a build ends, from the first start of a gateway after the restore. It
+	// is longer than most outages of Bitbucket.
 	maxRestoreWait = 24 * time.Hour
+	// minRestoreUptime is the time that this gateway has for the first poll before it ends such a build. The gateways
+	// before it may have run for a moment only.
+	minRestoreUptime = 10 * time.Minute
 	// spaceRetryDelay is the delay before a build that waits for space on the gateway's disk is tried again.
 	spaceRetryDelay = 10 * time.Second
 )

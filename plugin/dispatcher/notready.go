@@ -74,7 +74,7 @@ func (d *Dispatcher) checkRestore(ctx context.Context, b autobuild.Build) (ended
 		return true, d.endRestored(ctx, b, fmt.Sprintf(
 			"a backup was restored, and %s %s has a newer push: retry the build if it is wanted",
 			b.Ref.Kind, b.Ref.Name))
-	case after.Unpolled && min(after.Waited, d.o.Now().Sub(d.started)) > maxRestoreWait:
+	case after.Unpolled && after.Waited > maxRestoreWait && d.o.Now().Sub(d.started) > minRestoreUptime:
 		return true, d.endRestored(ctx, b, "a backup was restored, and the branches and tags of its repository could "+
 			"not be read for a day: check that the repository exists and that its linked account reads it, "+
 			"and retry the build if it is wanted")

@@ -116,7 +116,7 @@ func TestF25ABuildOfARestoredBackupWaitsForTheRefs(t *testing.T) {
 	if _, snoozed := queue.SnoozedFor(d.Dispatch(t.Context(), unread.ID)); !snoozed {
 		t.Error("Dispatch at the start of the gateway, a day after the restore: got no snooze, want one")
 	}
-	e.now = e.now.Add(25 * time.Hour)
+	e.now = e.now.Add(11 * time.Minute) // a gateway that is restarted more often than daily ends it, too
 	must.Succeed(t, d.Dispatch(t.Context(), unread.ID))
 	got = e.reload(unread)
 	if got.State != autobuild.Cancelled || got.Reason != autobuild.ReasonRestored {

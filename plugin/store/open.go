@@ -101,6 +101,9 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	if err := s.recordProgram(ctx, o.Program); err != nil {
 		return err
 	}
+	if err := s.recordRestoredStart(ctx); err != nil {
+		return err
+	}
 	s.tasks = queue.New(
 		queue.Config{
 			DB: s.write, Read: s.read, Begin: s.begin, Worker: s.gateway, Commit: o.Commit, Now: s.Now, Log: o.Log,

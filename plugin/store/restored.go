@@ -37,7 +37,14 @@ func (s *Store) AfterRestore(ctx context.Context, b autobuild.Build) (r autobuil
 	}
 	r.Moved = seq > b.Seq
 	if r.Unpolled = !polledAt.After(restoredAt); r.Unpolled {
-		r.Waited = s.Now().Sub(restoredAt)
+		startedAt, err := s.instanceTime(ctx, restoredStart)
+		if err != nil {
+			return autobuild.AfterRestore{}, err
+		}
+		if startedAt.Before(restoredAt) {
+			startedAt = restoredAt
+		}
+		r.Waited = s.Now().Sub(startedAt)
 	}
 	return r, nil
 }
@@ -74,17 +81,45 @@ func (s *Store) EndRestored(
 
 // restoredAt returns the time of the last restore of a backup, or the zero time.
 func (s *Store) restoredAt(ctx context.Context) (time.Time, error) {
+	return s.instanceTime(ctx, "restored_at")
+}
+
+// recordRestoredStart stores the time of the first start of a gateway after a restore. The builds of the backup wait
+// from then on, however often gateways are restarted.
+func (s *Store) recordRestoredStart(ctx context.Context) error {
+	restoredAt, err := s.restoredAt(ctx)
+	if err != nil || restoredAt.IsZero() {
+		return err
+	}
+	startedAt, err := s.instanceTime(ctx, restoredStart)
+	if err != nil || !startedAt.Before(restoredAt) {
+		return err
+	}
+	return s.tx(ctx, "record the first start after a restore", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO instance (name, value) VALUES ($1, $2)
+			ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
+			restoredStart, strconv.AppendInt(nil, max(ms(s.Now()), ms(restoredAt)), 10))
+		return err
+	})
+}
+
+// restoredStart is the name of the time of the first start after the last restore. An older time belongs to an earlier
+// restore.
+const restoredStart = "restored_start"
+
+// instanceTime returns a time of the table instance, or the zero time.
+func (s *Store) instanceTime(ctx context.Context, name string) (time.Time, error) {
 	var text []byte
-	err := s.read.QueryRowContext(ctx, `SELECT value FROM instance WHERE name = 'restored_at'`).Scan(&text)
+	err := s.read.QueryRowContext(ctx, `SELECT value FROM instance WHERE name = $1`, name).Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
 		return time.Time{}, nil
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("time of the last restore: %w", err)
+		return time.Time{}, fmt.Errorf("read %s: %w", name, err)
 	}
 	n, err := strconv.ParseInt(string(text), 10, 64)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("time of the last restore: %w", err)
+		return time.Time{}, fmt.Errorf("read %s: %w", name, err)
 	}
 	return time.UnixMilli(n), nil
 }

@@ -266,6 +266,37 @@ func TestF25AfterARestoreOldBuildsWaitAndMovedOnesEnd(t *testing.T) {
 	want("a build that publishes nothing", old, autobuild.AfterRestore{})
 }
 
+// The wait counts from the first start of a gateway after the restore, and later starts do not matter.
+func TestF25TheWaitAfterARestoreSurvivesRestarts(t *testing.T) {
+	dir, clock := t.TempDir(), storetest.NewClock()
+	var old autobuild.Build
+	t.Run("before", func(t *testing.T) {
+		s := storetest.OpenAt(t, dir, clock.Now)
+		a := storetest.AutomatedBuild(t, s, storetest.Repository("app"))
+		_, err := s.SaveHook(t.Context(), autobuild.Hook{Repository: a.Repository, AccountID: "account",
+			Secret: secret.New("s"), State: autobuild.HookActive})
+		must.Succeed(t, err)
+		old, _ = storetest.Started(t, s, a, storetest.Commit(1), storetest.Commit(2))
+	})
+	for _, restore := range []string{"a restore", "a further restore"} {
+		clock.Add(time.Hour)
+		execute(t, openFile(t, filepath.Join(dir, "slipway.db")),
+			fmt.Sprintf(`INSERT OR REPLACE INTO instance VALUES ('restored_at', CAST('%d' AS BLOB))`,
+				clock.Now().UnixMilli()))
+		clock.Add(48 * time.Hour) // nothing runs
+		for _, waited := range []time.Duration{0, 20 * time.Hour, 40 * time.Hour} {
+			t.Run(fmt.Sprint(restore, ", after ", waited), func(t *testing.T) {
+				got, err := storetest.OpenAt(t, dir, clock.Now).AfterRestore(t.Context(), old)
+				must.Succeed(t, err)
+				if want := (autobuild.AfterRestore{Unpolled: true, Waited: waited}); got != want {
+					t.Errorf("got %+v, want %+v", got, want)
+				}
+			})
+			clock.Add(20 * time.Hour)
+		}
+	}
+}
+
 // EndRestored ends only the builds of the given refs that the backup has as unfinished.
 func TestEndRestoredEndsTheBuildsOfUnreadRefs(t *testing.T) {
 	dir, clock := t.TempDir(), storetest.NewClock()

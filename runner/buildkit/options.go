@@ -2,7 +2,6 @@ package buildkit
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -136,18 +135,22 @@ func (r Request) sshAgents() (session.Attachable, error) {
 }
 
 // withKey adds an agent with one key. BuildKit reads keys only from files, so the key is in a temporary file
-// until BuildKit has read it.
+// until BuildKit has read it. The file has no name, so a killed process leaves no key.
 func withKey(key string, agents []sshprovider.AgentConfig) (session.Attachable, error) {
 	file, err := os.CreateTemp("", "key-") // mode 0600: only this user can read it
 	if err != nil {
 		return nil, fmt.Errorf("ssh key: %w", err)
 	}
-	defer func() { _ = os.Remove(file.Name()) }()
-	_, err = file.WriteString(strings.TrimSpace(key) + "\n")
-	if err := errors.Join(err, file.Close()); err != nil {
+	defer file.Close()
+	err = os.Remove(file.Name())
+	if err == nil {
+		_, err = file.WriteString(strings.TrimSpace(key) + "\n")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("ssh key: %w", err)
 	}
-	return newAgents(append(agents, sshprovider.AgentConfig{Paths: []string{file.Name()}}), "setting ssh_agent_key")
+	path := fmt.Sprintf("/proc/self/fd/%d", file.Fd())
+	return newAgents(append(agents, sshprovider.AgentConfig{Paths: []string{path}}), "setting ssh_agent_key")
 }
 
 // newAgents returns the agents as one service of the client. BuildKit's error may show a part of the key.

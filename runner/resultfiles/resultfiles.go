@@ -178,7 +178,9 @@ func Write(path string, content []byte) error {
 	return nil
 }
 
-// createTemp creates the directory of path, and a temporary file in it.
+// createTemp creates the directory of path, and a temporary file in it. A step that is killed at that moment leaves the
+// file. No later step removes it: the directory belongs to the pipeline, and steps of other pipelines may be writing
+// there.
 func createTemp(path string) (*os.File, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%s is a directory", path)

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"slipway/config/durable"
 )
 
@@ -26,6 +28,9 @@ const maxKeyFile = 64 << 10
 // last key is the newest; a database that still uses another one changes to it with AddKey's
 // caller, "slipway rekey". Empty lines and lines that begin with # are ignored.
 func LoadOrCreate(path string, create bool) (*Sealer, error) {
+	if create {
+		removeUnfinished(filepath.Dir(path))
+	}
 	s, err := load(path)
 	if !create || !errors.Is(err, fs.ErrNotExist) {
 		return s, err
@@ -124,19 +129,50 @@ func createFile(path string) error {
 	)
 
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".key-*") // mode 0600
+	f, err := os.CreateTemp(dir, unfinishedPrefix+"*") // mode 0600
 	if err != nil {
 		return err
 	}
+	defer func() { _ = f.Close() }() // nothing was written, or it is synced
 	defer func() { _ = os.Remove(f.Name()) }()
+	_ = lock(f) // a file system without locks has none for removeUnfinished either
 	if _, err := f.WriteString(content); err != nil {
-		return errors.Join(err, f.Close())
+		return err
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err := f.Sync(); err != nil {
 		return err
 	}
 	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return durable.SyncDir(dir)
+}
+
+// unfinishedPrefix begins the name of a key file that is not complete yet. Digits follow.
+const unfinishedPrefix = ".key-"
+
+// lock locks a file until it is closed, also by the death of the process. It does not wait.
+func lock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
+
+// removeUnfinished removes the key files that killed processes did not complete. Those of other processes are locked.
+// An error is no obstacle: the directory may be read-only.
+func removeUnfinished(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, entry := range entries {
+		digits, ok := strings.CutPrefix(entry.Name(), unfinishedPrefix)
+		if _, err := strconv.ParseUint(digits, 10, 64); !ok || err != nil || !entry.Type().IsRegular() {
+			continue
+		}
+		f, err := os.Open(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			continue
+		}
+		if lock(f) == nil {
+			_ = os.Remove(f.Name())
+		}
+		_ = f.Close()
+	}
 }
