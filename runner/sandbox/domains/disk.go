@@ -96,6 +96,7 @@ func (s *Supervisor) dropDamaged(d *domain) error {
 // prepareDisk makes the disk of a domain ready for its builder. The caller owns d.starting.
 func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 	kept := disk.Kept{File: s.diskFile(d), Bytes: s.diskSize(d), Reserve: s.o.DiskReserve}
+	known := sizes{}
 	for {
 		err := s.beginState(d)
 		if err == nil {
@@ -106,7 +107,7 @@ func (s *Supervisor) prepareDisk(ctx context.Context, d *domain) error {
 		case errors.Is(err, disk.ErrStale):
 			err = s.dropDomainState(d, err.Error())
 		case errors.As(err, &space):
-			kept.Bytes, err = s.relieve(ctx, d, space)
+			kept.Bytes, err = s.makeSpaceForDisk(ctx, known, d, space)
 		default:
 			return err
 		}

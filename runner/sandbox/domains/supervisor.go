@@ -159,7 +159,7 @@ func (s *Supervisor) Address(ctx context.Context, id string) (string, error) {
 	ctx, cancel := s.untilClose(ctx)
 	defer cancel()
 	for {
-		d, err := s.findRoom(ctx, id)
+		d, err := s.findOnFullDisk(ctx, id)
 		if err == nil {
 			err = s.ensure(ctx, d)
 		}

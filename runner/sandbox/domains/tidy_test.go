@@ -243,7 +243,7 @@ func TestDropForUnknownSpace(t *testing.T) {
 		s.domains[id] = d
 		must.Succeed(t, os.MkdirAll(filepath.Join(d.dir, stateDir, "content"), 0o700))
 	}
-	if s.dropFor(t.Context(), 1, "") {
+	if s.deleteForSpace(t.Context(), sizes{}, 1, "") {
 		t.Error("got more room, want none")
 	}
 	if got := len(s.states()); got != 2 {
@@ -270,7 +270,7 @@ func TestDropForWaitsForAStart(t *testing.T) {
 	<-old.starting
 	defer func() { old.starting <- struct{}{} }()
 	began := time.Now()
-	if !s.dropFor(t.Context(), 1, "") {
+	if !s.deleteForSpace(t.Context(), sizes{}, 1, "") {
 		t.Error("got no room, want another try")
 	}
 	if took := time.Since(began); took < admitPoll {

@@ -36,19 +36,20 @@ func (noSpaceError) Unwrap() error   { return syscall.ENOSPC }
 // would be killed with its first build (watchReserve), so it does not start. With more, it starts, and deletes
 // entries of its own cache before a build.
 func (s *Supervisor) checkReserve(ctx context.Context, d *domain) error {
+	known := sizes{}
 	for {
 		free, _, err := s.o.DiskSpace(s.o.Dir)
 		switch {
 		case err != nil || free >= s.o.DiskReserve:
 			return err
-		case s.dropFor(ctx, s.o.DiskReserve, "builds need free space"):
+		case s.deleteForSpace(ctx, known, s.o.DiskReserve, "builds need free space"):
 			continue
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case free >= s.o.DiskReserve/reserveShare:
 			return nil
 		}
-		use, err := s.measureUse(ctx)
+		use, err := s.measureUse(ctx, known)
 		if err != nil {
 			return err
 		}
@@ -62,12 +63,14 @@ func (s *Supervisor) checkReserve(ctx context.Context, d *domain) error {
 	}
 }
 
-// relieve reacts to a disk that does not fit on the machine's, and returns the size to try next. It stops idle
+// makeSpaceForDisk reacts to a disk that does not fit on the machine's, and returns the size to try next. It stops idle
 // builders, deletes other caches if the disk fits then, makes the disk smaller, and waits for other builders, in this
 // order.
-func (s *Supervisor) relieve(ctx context.Context, d *domain, e *disk.SpaceError) (int64, error) {
+func (s *Supervisor) makeSpaceForDisk(
+	ctx context.Context, known sizes, d *domain, e *disk.SpaceError,
+) (int64, error) {
 	const reason = "another builder needs space for its disk"
-	if s.stopForRoom(ctx) || s.dropFor(ctx, e.Need, reason) {
+	if s.stopIdleBuilder(ctx) || s.deleteForSpace(ctx, known, e.Need, reason) {
 		return e.Bytes, nil
 	}
 	if smaller := e.Smaller(s.o.MinDiskBytes); smaller > 0 {
@@ -79,32 +82,37 @@ func (s *Supervisor) relieve(ctx context.Context, d *domain, e *disk.SpaceError)
 		}
 		return smaller, nil
 	}
-	if s.dropFor(ctx, min(e.Need, e.Reserve+s.o.MinDiskBytes), reason) || s.waitForOthers(ctx) {
+	if s.deleteForSpace(ctx, known, min(e.Need, e.Reserve+s.o.MinDiskBytes), reason) {
+		return e.Bytes, nil
+	}
+	if s.waitForOthers(ctx) {
+		clear(known) // other builders have written meanwhile
 		return e.Bytes, nil
 	}
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
-	use, err := s.measureUse(ctx)
+	use, err := s.measureUse(ctx, known)
 	if err != nil {
 		return 0, errors.Join(e, err)
 	}
 	return 0, fmt.Errorf("%w: %s", e, use)
 }
 
-// findRoom is like find. If the disk has no space even for the files of a new domain, it deletes a cache.
-func (s *Supervisor) findRoom(ctx context.Context, id string) (*domain, error) {
+// findOnFullDisk is like find. If the disk has no space even for the files of a new domain, it deletes a cache.
+func (s *Supervisor) findOnFullDisk(ctx context.Context, id string) (*domain, error) {
+	known := sizes{}
 	for {
 		d, err := s.find(ctx, id)
-		if !errors.Is(err, syscall.ENOSPC) || !s.dropFor(ctx, recordBytes, "the disk is full") {
+		if !errors.Is(err, syscall.ENOSPC) || !s.deleteForSpace(ctx, known, recordBytes, "the disk is full") {
 			return d, err
 		}
 	}
 }
 
-// stopForRoom stops an idle builder, whose disk then takes less space. It returns false if there is none, or if ctx
+// stopIdleBuilder stops an idle builder, whose disk then takes less space. It returns false if there is none, or if ctx
 // ends.
-func (s *Supervisor) stopForRoom(ctx context.Context) bool {
+func (s *Supervisor) stopIdleBuilder(ctx context.Context) bool {
 	s.mu.Lock()
 	victim, changed := s.chooseVictim(), s.changed
 	s.mu.Unlock()
@@ -115,14 +123,14 @@ func (s *Supervisor) stopForRoom(ctx context.Context) bool {
 	return waitChange(ctx, changed)
 }
 
-// dropFor deletes a cache, if the disk has less than need bytes free and more deletions can change that. It first
+// deleteForSpace deletes a cache, if the disk has less than need bytes free and more deletions can change that. It first
 // waits for the deletions that are under way. It returns true if there may be more space now. If the free space is
 // unknown, it deletes nothing.
-func (s *Supervisor) dropFor(ctx context.Context, need int64, reason string) bool {
+func (s *Supervisor) deleteForSpace(ctx context.Context, known sizes, need int64, reason string) bool {
 	if waited := s.waitDeleted(ctx); waited || ctx.Err() != nil {
 		return ctx.Err() == nil
 	}
-	use, err := s.measureUse(ctx)
+	use, err := s.measureUse(ctx, known)
 	if err != nil {
 		s.o.Log.WithError(err).Warn("no cache is deleted: cannot read the free space of the caches' disk")
 		return false
@@ -191,15 +199,23 @@ type diskUse struct {
 	caches      []cacheState // with their sizes on the disk
 }
 
-// measureUse reads the sizes of all caches on the disk. The sizes that builders report can be old, and do not have
-// the space that the file of a disk takes.
-func (s *Supervisor) measureUse(ctx context.Context) (use diskUse, err error) {
+// sizes are the measured sizes of caches, in bytes, by the name of their directory. A search for space has one value, so
+// that it walks each cache once, and not again after each deletion.
+type sizes map[string]int64
+
+// measureUse reads the sizes of all caches on the disk, except the known ones, and adds them to these. The sizes that
+// builders report can be old, and do not have the space that the file of a disk takes.
+func (s *Supervisor) measureUse(ctx context.Context, known sizes) (use diskUse, err error) {
 	use.caches = s.states()
 	for i, c := range use.caches {
+		if bytes, ok := known[c.name]; ok {
+			use.caches[i].bytes = bytes
+			continue
+		}
 		all := disk.Amount{Bytes: math.MaxInt64, Files: math.MaxInt64}
 		amount, err := disk.Measure(ctx, filepath.Join(s.o.Dir, c.name), all)
 		if err == nil {
-			use.caches[i].bytes = amount.Bytes
+			use.caches[i].bytes, known[c.name] = amount.Bytes, amount.Bytes
 		}
 	}
 	use.free, use.total, err = s.o.DiskSpace(s.o.Dir)
