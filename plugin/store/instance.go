@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 
 	"slipway/config/secret"
 )
@@ -94,6 +95,25 @@ func (s *Store) nameInstance(ctx context.Context) error {
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO instance (name, value) VALUES ('id', $1), ('key_check', $2)`,
 			[]byte(newID()), sealed)
+		return err
+	})
+}
+
+// recordRestoredStart stores the time of the first start of a gateway after a restore. The builds of the backup wait
+// from then on, however often gateways are restarted.
+func (s *Store) recordRestoredStart(ctx context.Context) error {
+	restoredAt, err := s.restoredAt(ctx)
+	if err != nil || restoredAt.IsZero() {
+		return err
+	}
+	startedAt, err := s.instanceTime(ctx, restoredStart)
+	if err != nil || !startedAt.Before(restoredAt) {
+		return err
+	}
+	return s.tx(ctx, "record the first start after a restore", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO instance (name, value) VALUES ($1, $2)
+			ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
+			restoredStart, strconv.AppendInt(nil, max(ms(s.Now()), ms(restoredAt)), 10))
 		return err
 	})
 }

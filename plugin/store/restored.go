@@ -84,25 +84,6 @@ func (s *Store) restoredAt(ctx context.Context) (time.Time, error) {
 	return s.instanceTime(ctx, "restored_at")
 }
 
-// recordRestoredStart stores the time of the first start of a gateway after a restore. The builds of the backup wait
-// from then on, however often gateways are restarted.
-func (s *Store) recordRestoredStart(ctx context.Context) error {
-	restoredAt, err := s.restoredAt(ctx)
-	if err != nil || restoredAt.IsZero() {
-		return err
-	}
-	startedAt, err := s.instanceTime(ctx, restoredStart)
-	if err != nil || !startedAt.Before(restoredAt) {
-		return err
-	}
-	return s.tx(ctx, "record the first start after a restore", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO instance (name, value) VALUES ($1, $2)
-			ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
-			restoredStart, strconv.AppendInt(nil, max(ms(s.Now()), ms(restoredAt)), 10))
-		return err
-	})
-}
-
 // restoredStart is the name of the time of the first start after the last restore. An older time belongs to an earlier
 // restore.
 const restoredStart = "restored_start"
