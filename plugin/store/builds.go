@@ -102,15 +102,26 @@ func (s *Store) listBuilds(ctx context.Context, c conditions, f autobuild.BuildF
 	if f.Before > 0 {
 		c.terms = append(c.terms, "b.number < "+c.arg(f.Before))
 	}
-	if f.Limit <= 0 {
-		f.Limit = 50
-	}
-	limit := c.arg(f.Limit)
+	f.Limit = pageLimit(f.Limit)
 	where := c.where()
 	if len(f.States) > 0 {
-		where = c.whereStates(f.States, limit)
+		where = c.whereStates(f.States, f.Limit)
 	}
-	all, err := queryAll(ctx, s.read, scanBuild, selectBuild+where+newestFirst+limit, c.args...)
+	return s.queryBuilds(ctx, c, where, f.Limit)
+}
+
+// pageLimit returns the limit of a list, or the default.
+func pageLimit(limit int) int {
+	if limit <= 0 {
+		return 50
+	}
+	return limit
+}
+
+// queryBuilds returns the newest builds of a WHERE clause, which has the arguments of the conditions.
+func (s *Store) queryBuilds(ctx context.Context, c conditions, where string, limit int) ([]autobuild.Build, error) {
+	statement := selectBuild + where + newestFirst + c.arg(limit)
+	all, err := queryAll(ctx, s.read, scanBuild, statement, c.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list builds: %w", err)
 	}
@@ -142,15 +153,17 @@ const newestFirst = ` ORDER BY b.number DESC LIMIT `
 
 // whereStates returns the WHERE clause for builds in one of the states. For several states it selects a page of each
 // state, because an index has the order of each state, but not of several. So no list sorts all builds.
-func (c *conditions) whereStates(states []autobuild.State, limit string) string {
+func (c *conditions) whereStates(states []autobuild.State, limit int) string {
+	if len(states) == 1 {
+		c.terms = append(c.terms, "b.state = "+c.arg(states[0]))
+		return c.where()
+	}
+	last := newestFirst + c.arg(limit)
 	var pages []string
 	for _, state := range states {
 		one := conditions{terms: append(slices.Clip(c.terms), "b.state = "+c.arg(state))}
-		if len(states) == 1 {
-			return one.where()
-		}
-		pages = append(pages, fmt.Sprintf(`SELECT number FROM (SELECT b.number FROM builds b%s%s%s) page%d`,
-			one.where(), newestFirst, limit, len(pages)))
+		pages = append(pages, fmt.Sprintf(`SELECT number FROM (SELECT b.number FROM builds b%s%s) page%d`,
+			one.where(), last, len(pages)))
 	}
 	return ` WHERE b.number IN (` + strings.Join(pages, ` UNION ALL `) + `)`
 }

@@ -164,16 +164,16 @@ func (s *Store) listDeliveries(
 		c.terms = append(c.terms,
 			"(received_at, id) < (SELECT received_at, id FROM deliveries WHERE id = "+c.arg(f.Before)+")")
 	}
-	if f.Limit <= 0 {
-		f.Limit = 50
-	}
-	all, err := queryAll(
-		ctx,
-		s.read,
-		scanDelivery,
-		`SELECT `+deliveryColumns+` FROM deliveries`+c.where()+` ORDER BY received_at DESC,
-			id DESC LIMIT `+c.arg(f.Limit),
-		c.args...)
+	return s.queryDeliveries(ctx, c, c.where(), pageLimit(f.Limit))
+}
+
+// queryDeliveries returns the newest deliveries of a WHERE clause, which has the arguments of the conditions.
+func (s *Store) queryDeliveries(
+	ctx context.Context, c conditions, where string, limit int,
+) ([]autobuild.Delivery, error) {
+	statement := `SELECT ` + deliveryColumns + ` FROM deliveries` + where +
+		` ORDER BY received_at DESC, id DESC LIMIT ` + c.arg(limit)
+	all, err := queryAll(ctx, s.read, scanDelivery, statement, c.args...)
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries: %w", err)
 	}

@@ -278,7 +278,7 @@ func TestS1AWrongKeyChangesNothing(t *testing.T) {
 			sealed := must.Get[[]byte](t)(old.Seal(1, "providers/client_secret/p", secret.New("old")))
 			db := must.Get[*sql.DB](t)(sql.Open("sqlite", path))
 			_, err := db.Exec(`INSERT INTO providers VALUES ('p', 'cloud', 'p', '', '', '', $1, 0)`, sealed)
-			_, versionErr := db.Exec(`DELETE FROM goose_db_version WHERE version_id = 18`)
+			_, versionErr := db.Exec(`DELETE FROM goose_db_version WHERE version_id = 19`)
 			must.Succeed(t, errors.Join(err, versionErr, db.Close()))
 			before := must.Get[[]byte](t)(os.ReadFile(path))
 

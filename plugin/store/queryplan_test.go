@@ -155,7 +155,12 @@ func listWithAllFilters(t *testing.T, s *store.Store) {
 		builds = append(builds, autobuild.BuildFilter{States: states}, autobuild.BuildFilter{States: states, Before: 1})
 	}
 	deliveries := []autobuild.DeliveryFilter{{}, {Before: "d"}, {HookID: "h"}, {HookID: "h", Before: "d"}}
-	for _, viewer := range []autobuild.Viewer{{Administrator: true}, {UserID: "u"}} {
+	must.Succeed(t, store.ExecWithoutTransaction(t, s, `INSERT INTO users (id, provider_id, remote_id, name, role,
+		created_at) VALUES ('many', 'cloud', 'many', 'many', 'none', 0)`))
+	must.Succeed(t, store.ExecWithoutTransaction(t, s, `INSERT INTO permissions (user_id, provider_id, repository_id,
+		permission, checked_at) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 101)
+		SELECT 'many', 'cloud', i, 'read', 9999999999999 FROM n`))
+	for _, viewer := range []autobuild.Viewer{{Administrator: true}, {UserID: "few"}, {UserID: "many"}} {
 		for _, f := range builds {
 			_, err := s.As(viewer).Builds(t.Context(), f)
 			must.Succeed(t, err)

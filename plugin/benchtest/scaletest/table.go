@@ -16,6 +16,7 @@ type row struct {
 	ratios       []float64 // of large to small, of each round; or values of the large one alone
 	goal         float64
 	unit         string // of ratios; empty = a ratio
+	failed       bool   // the large one did not answer
 }
 
 // compared returns the row of durations that were measured in turns. A ratio is that of a round, so that other load
@@ -41,6 +42,8 @@ func medianTime(all []time.Duration) string {
 func (r row) verdict() string {
 	low, high := interval(r.ratios)
 	switch {
+	case r.failed:
+		return "MISSED"
 	case r.goal == 0:
 		return ""
 	case low > r.goal:

@@ -80,6 +80,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 
 func otherCases() map[string]func(*testing.T, *store.Store) {
 	cases := permitCases()
+	cases["a user's lists are paged"] = viewsArePaged
 	maps.Copy(cases, pollCases())
 	maps.Copy(cases, rightsTests())
 	maps.Copy(cases, claimCases())
