@@ -43,6 +43,7 @@ func runOtherStatements(t *testing.T, s *store.Store) {
 	// A backup was restored.
 	must.Succeed(t, store.ExecWithoutTransaction(t, s,
 		`INSERT INTO instance (name, value) VALUES ('restored_at', '9999999999999')`))
+	must.Succeed(t, store.RecordRestoredStart(t, s))
 	_, err = s.AfterRestore(ctx, b)
 	must.Succeed(t, err)
 	_, err = s.EndRestored(

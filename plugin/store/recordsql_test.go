@@ -126,3 +126,9 @@ func (c *recordedConn) QueryContext(
 	}
 	return c.checkedConn.QueryContext(ctx, query, args)
 }
+
+// RecordRestoredStart is what a gateway does at its start.
+func RecordRestoredStart(t testing.TB, s *Store) error {
+	t.Helper()
+	return s.recordRestoredStart(t.Context())
+}
