@@ -100,7 +100,7 @@ func rotateIn(ctx context.Context, w io.Writer, s *store.Store, c config.Gateway
 // hooksNamed lists the hooks of the named repositories, all if there are no names. A name without
 // a hook is an error: nothing is rotated then.
 func hooksNamed(ctx context.Context, s *store.Store, names []string) ([]autobuild.Hook, error) {
-	all, err := s.BareHooks(ctx)
+	all, err := s.HooksWithoutSecrets(ctx)
 	if err != nil || len(names) == 0 {
 		return all, err
 	}

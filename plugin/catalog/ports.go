@@ -49,8 +49,8 @@ type Hooks interface {
 	Hook(ctx context.Context, id string) (autobuild.Hook, error)
 	HookOf(ctx context.Context, r autobuild.Repository) (autobuild.Hook, error)
 	HooksOfAccount(ctx context.Context, accountID string) ([]autobuild.Hook, error)
-	// BareHooks returns all webhooks without their secrets.
-	BareHooks(ctx context.Context) ([]autobuild.Hook, error)
+	// HooksWithoutSecrets returns all webhooks without their secrets.
+	HooksWithoutSecrets(ctx context.Context) ([]autobuild.Hook, error)
 }
 
 // SavedHooks stores and deletes webhooks.

@@ -26,7 +26,7 @@ func (c *Catalog) Tidy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hooks, err := c.o.Store.BareHooks(ctx)
+	hooks, err := c.o.Store.HooksWithoutSecrets(ctx)
 	if err != nil {
 		return err
 	}

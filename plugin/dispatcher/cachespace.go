@@ -11,33 +11,36 @@ import (
 )
 
 const (
-	// cacheSpaceTimeout bounds one check of the space for a cache. A builder that waits for the end of another one takes
-	// longer; then the build starts, and its runner waits.
-	cacheSpaceTimeout = 10 * time.Second
+	// cacheSpaceTimeout bounds one check of the space for a cache. It is longer than the service's own limit for a
+	// builder that waits for the end of another one.
+	cacheSpaceTimeout = 15 * time.Second
 	// minSpaceDelay and maxSpaceDelay are the shortest and the longest delay between two checks, without its random part.
 	minSpaceDelay = 2 * time.Second
 	maxSpaceDelay = time.Minute
 )
 
-// checkCacheSpace returns a notReadyError if an attempt of the build found no space for its cache, and there still is
-// none. Other builds are not checked: their attempts start sooner without it.
+// checkCacheSpace returns a notReadyError if the last attempt of the build found no space for its cache, and there
+// still is none. The attempt decides, because the build's reason changes when it also waits for something else. Other
+// builds are not checked: their attempts start sooner without it.
 func (d *Dispatcher) checkCacheSpace(ctx context.Context, b autobuild.Build, engine autobuild.Engine) error {
 	checker, ok := engine.(autobuild.SpaceChecker)
-	if !ok || b.Reason != autobuild.ReasonSpace {
+	if !ok || b.Attempt == 0 {
 		return nil
 	}
 	a, err := d.o.Store.Attempt(ctx, b.ID, b.Attempt)
-	if err != nil {
+	if err != nil || a.Reason != autobuild.ReasonSpace {
 		return err
 	}
 	checkCtx, cancel := context.WithTimeout(ctx, cacheSpaceTimeout)
 	defer cancel()
 	problem, err := checker.CheckSpace(checkCtx, rules.DecideCacheDomain(d.o.Caches, b).ID)
-	if err != nil {
+	switch {
+	case checkCtx.Err() != nil: // an attempt would wait as well, and hold a place on the engine meanwhile
+		problem = "the disk of the builders was full, and the check of its space takes too long"
+	case err != nil:
 		logctx.Log(ctx, d.o.Log).WithError(err).Warn("cannot check the space for the build's cache: the build starts")
 		return nil
-	}
-	if problem == "" {
+	case problem == "":
 		return nil
 	}
 	random := rand.Float64() //nolint:gosec // spreads load; not a secret

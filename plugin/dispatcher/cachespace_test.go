@@ -53,6 +53,9 @@ func TestF5ABuildWaitsForSpaceForItsCache(t *testing.T) {
 		t.Errorf("waiting build: got attempt %d, %d tries and reason %q, want attempt 1, no try and reason %q",
 			got.Attempt, got.Tries, got.Reason, autobuild.ReasonSpace)
 	}
+	// Meanwhile it waited for something else.
+	must.Succeed(t, e.store.ExplainBuild(t.Context(), b.ID, autobuild.ReasonCapacity, "no free place"))
+	e.wantSnooze(b, time.Minute, 75*time.Second, checker.problem)
 	checker.problem = ""
 	e.dispatch(b)
 	e.wantState(b, autobuild.Starting)

@@ -100,7 +100,7 @@ func (d stored) registries(ctx context.Context) []Finding {
 
 // webhooks lists the webhook of each repository.
 func (d stored) webhooks(ctx context.Context) []Finding {
-	hooks, err := d.store.BareHooks(ctx)
+	hooks, err := d.store.HooksWithoutSecrets(ctx)
 	if err != nil {
 		return []Finding{{Check: checkWebhook, Err: err}}
 	}

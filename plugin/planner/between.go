@@ -7,12 +7,13 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// isBetween returns observation.Between. It sends no request unless the decision depends on it, and two at most.
+// isBetween reports whether the reported commit lies between the last accepted head and the current one, and the ref
+// was never accepted at it. It sends no request unless the decision depends on it, and two at most.
 func (r *planning) isBetween(ctx context.Context, s observation) (bool, error) {
 	if !s.mayBeBetween() {
 		return false, nil
 	}
-	was, err := r.o.Store.WasAt(ctx, r.repository, s.Ref, s.New)
+	was, err := r.o.Store.HasTransitionTo(ctx, r.repository, s.Ref, s.New)
 	if was || err != nil {
 		return false, err
 	}

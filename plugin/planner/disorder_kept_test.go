@@ -40,7 +40,7 @@ func (d *chaosEnv) movedForwardTo(r report, known autobuild.RefState) bool {
 // checkKept fails unless the reports, or others of their refs and commits, are transitions.
 func (d *chaosEnv) checkKept(t *rapid.T, reports []report) {
 	for _, r := range reports {
-		was, err := d.Store.WasAt(d.T.Context(), d.Repo, refOf(r.ref), r.new)
+		was, err := d.Store.HasTransitionTo(d.T.Context(), d.Repo, refOf(r.ref), r.new)
 		must.Succeed(d.T, err)
 		if !was {
 			t.Fatalf(

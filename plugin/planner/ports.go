@@ -36,8 +36,8 @@ type Refs interface {
 	// RefState returns ErrNotFound if the ref was never seen.
 	RefState(ctx context.Context, r autobuild.Repository, ref autobuild.Ref) (autobuild.RefState, error)
 	TransitionSeen(ctx context.Context, t autobuild.Transition) (bool, error)
-	// WasAt reports whether a transition of the ref led to the commit.
-	WasAt(ctx context.Context, r autobuild.Repository, ref autobuild.Ref, commit string) (bool, error)
+	// HasTransitionTo reports whether a transition of the ref led to the commit.
+	HasTransitionTo(ctx context.Context, r autobuild.Repository, ref autobuild.Ref, commit string) (bool, error)
 }
 
 // Builds loads automated builds and stores requested builds.

@@ -19,20 +19,12 @@ var errPendingDeliveries = errors.New("deliveries wait to be planned")
 // that differs by itself, and plans the confirmed differences. The first poll of a hook stores unknown
 // refs as a baseline without builds, because rules are not retroactive.
 //
-// If single refs cannot be requested, Poll plans the others and returns an error. If there are too
-// many differences for one poll, it schedules another one. Poll is safe for concurrent use.
+// If single refs cannot be requested, Poll plans the others and returns an error. It returns
+// errPendingDeliveries if it found differences while deliveries wait, because a poll sees only the last of
+// several pushes to a ref. If there are too many differences for one poll, it schedules another one. Poll is
+// safe for concurrent use.
 func (r *Reconciler) Poll(ctx context.Context, hook autobuild.Hook) error {
-	return r.pollWith(ctx, &poll{Reconciler: r, hook: hook})
-}
-
-// pollUnlessPending polls like Poll. It returns errPendingDeliveries if deliveries arrived before
-// the refs were listed, because a poll sees only the last of several pushes to a ref.
-func (r *Reconciler) pollUnlessPending(ctx context.Context, hook autobuild.Hook) error {
-	return r.pollWith(ctx, &poll{Reconciler: r, hook: hook, yields: true})
-}
-
-// pollWith runs a poll, plans what it finds, and stores its time.
-func (r *Reconciler) pollWith(ctx context.Context, p *poll) error {
+	p := &poll{Reconciler: r, hook: hook}
 	if err := r.o.Planner.PlanMissed(ctx, p.hook, p.findMissed); err != nil {
 		return err
 	}
@@ -92,8 +84,7 @@ func (p *poll) touch(ctx context.Context) error {
 // use.
 type poll struct {
 	*Reconciler
-	hook   autobuild.Hook
-	yields bool // to deliveries that wait
+	hook autobuild.Hook
 
 	// The results of the last call of findMissed.
 	problem  string // what is suspicious about the list of refs; empty means nothing
@@ -127,7 +118,7 @@ func (p *poll) findMissed(
 		return nil, err
 	}
 	missed := p.confirm(ctx, c.Commits, compareRefs(known, heads))
-	if p.yields && len(missed) > 0 && p.hasPendingDeliveries(ctx, hook.ID) {
+	if len(missed) > 0 && p.hasPendingDeliveries(ctx, hook.ID) {
 		return nil, errPendingDeliveries
 	}
 	return missed, nil

@@ -13,22 +13,23 @@ type Store interface {
 	Refs
 }
 
-// Hooks loads webhooks and their newest deliveries.
+// Hooks loads webhooks, and reports waiting deliveries.
 type Hooks interface {
 	KnownHooks
 	// TouchHook stores the time of a hook's last delivery or poll. A zero time changes nothing.
 	TouchHook(ctx context.Context, id string, delivered, polled time.Time) error
 	// SetListingProblem stores what was suspicious about the last list of refs. Empty means nothing.
 	SetListingProblem(ctx context.Context, id, problem string) error
-	Deliveries(ctx context.Context, f autobuild.DeliveryFilter) ([]autobuild.Delivery, error)
+	// DeliveryWaits reports whether a hook has a delivery that is planned before what a poll finds.
+	DeliveryWaits(ctx context.Context, hookID string) (bool, error)
 }
 
 // KnownHooks loads webhooks. ListVersion returns a text that differs after a webhook was added or removed, or has
 // another state or account. Hook returns ErrNotFound if the webhook was removed.
 type KnownHooks interface {
 	ListVersion(ctx context.Context) (string, error)
-	// BareHooks returns all webhooks without their secrets.
-	BareHooks(ctx context.Context) ([]autobuild.Hook, error)
+	// HooksWithoutSecrets returns all webhooks without their secrets.
+	HooksWithoutSecrets(ctx context.Context) ([]autobuild.Hook, error)
 	Hook(ctx context.Context, id string) (autobuild.Hook, error)
 }
 

@@ -21,9 +21,6 @@ const (
 	pollTimeout        = 2 * time.Minute // bounds one poll
 	pollRetryDelay     = time.Minute     // delay after a failed poll
 	yieldDelay         = time.Second     // delay of a poll while deliveries wait
-	// A poll waits for deliveries younger than autobuild.MaxPollWait. It looks at the newest
-	// recentDeliveries of a hook.
-	recentDeliveries = 100
 )
 
 // Intervals are the delays between two polls of a repository by Run. Each delay varies by 10 percent.
@@ -128,14 +125,15 @@ func (s *schedule) pollDue(ctx context.Context) error {
 	return nil
 }
 
-// loadHooks returns all hooks. It loads them again only after a change, because large installations have thousands.
+// loadHooks returns all hooks. It loads them again only after a change of a list, because large installations have
+// thousands.
 // So the times of their last polls and deliveries are not current.
 func (s *schedule) loadHooks(ctx context.Context) ([]autobuild.Hook, error) {
 	version, err := s.o.Store.ListVersion(ctx)
 	if err != nil || version == s.version {
 		return s.hooks, err
 	}
-	hooks, err := s.o.Store.BareHooks(ctx)
+	hooks, err := s.o.Store.HooksWithoutSecrets(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +227,7 @@ func (s *schedule) pollCurrent(ctx context.Context, id string) error {
 	if v, planned := s.next[id]; planned && !v.at.After(s.o.Now()) && h.State == autobuild.HookActive {
 		s.checkHook(ctx, h)
 	}
-	return s.pollUnlessPending(ctx, h)
+	return s.Poll(ctx, h)
 }
 
 // checkHook checks the webhook of a hook. It only logs an error, because the poll must still run,
@@ -243,13 +241,8 @@ func (r *Reconciler) checkHook(ctx context.Context, h autobuild.Hook) {
 
 // hasPendingDeliveries reports whether deliveries of a hook wait for planning.
 func (r *Reconciler) hasPendingDeliveries(ctx context.Context, hookID string) bool {
-	newest, err := r.o.Store.Deliveries(ctx, autobuild.DeliveryFilter{HookID: hookID, Limit: recentDeliveries})
-	if err != nil {
-		return false // the poll fails for the same reason and logs it
-	}
-	return slices.ContainsFunc(newest, func(d autobuild.Delivery) bool {
-		return d.State == autobuild.DeliveryReceived && r.o.Now().Sub(d.ReceivedAt) < autobuild.MaxPollWait
-	})
+	waits, err := r.o.Store.DeliveryWaits(ctx, hookID)
+	return err == nil && waits // after an error, the poll fails for the same reason and logs it
 }
 
 // jitter varies d by up to 10 percent in both directions.

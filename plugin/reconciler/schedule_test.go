@@ -130,9 +130,9 @@ type countingStore struct {
 	loaded int
 }
 
-func (s *countingStore) BareHooks(ctx context.Context) ([]autobuild.Hook, error) {
+func (s *countingStore) HooksWithoutSecrets(ctx context.Context) ([]autobuild.Hook, error) {
 	s.loaded++
-	return s.Store.BareHooks(ctx)
+	return s.Store.HooksWithoutSecrets(ctx)
 }
 
 // Webhooks are loaded again only after one was added, changed or removed. A poll has its webhook as it is stored.

@@ -31,7 +31,8 @@ func (v View) ListAutomatedBuilds(
 		f.Before = ""
 	}
 	page, err := v.automatedBuildPage(ctx, f)
-	// A page that reaches the beginning is the first page, which is full. A place after the last row is no page.
+	// A page that reaches the beginning is shown as the first page, which is full. If no row follows the position, show the
+	// first page.
 	if start := f.Before != "" && !page.Previous || f.After != "" && len(page.Rows) == 0; err == nil && start {
 		f.After, f.Before = "", ""
 		page, err = v.automatedBuildPage(ctx, f)
@@ -130,8 +131,8 @@ func likePart(part string) string {
 	return "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(part) + "%"
 }
 
-// continueList adds the condition for the rows after or before a place. The first term is what an index of the
-// names can use.
+// continueList adds the condition for the rows after or before a place. The first term lets the
+// database use the index on names.
 func (c *conditions) continueList(at listPosition, before bool) {
 	operator := ">"
 	if before {
@@ -173,28 +174,14 @@ func (v View) addBuilds(ctx context.Context, rows []autobuild.ListedAutomatedBui
 			at(&b.FinishedAt))
 		return b, err
 	}
-	builds, err := queryAll(
-		ctx,
-		v.store.read,
-		scan,
-		`SELECT b.automated_build_id, b.number, b.state, b.ref_kind, b.ref_name, b.received_at, b.started_at, b.finished_at
-		FROM (SELECT a.id, COALESCE((SELECT n.number FROM builds n WHERE n.automated_build_id = a.id`+
-			v.andMayRead(
-				&c,
-				"n",
-			)+` ORDER BY n.number DESC LIMIT 1 OFFSET `+c.arg(
-			autobuild.ListedBuilds-1,
-		)+`), 0) AS oldest
-			FROM automated_builds a WHERE a.id IN (`+strings.Join(
-			ids,
-			", ",
-		)+`)) o
-		JOIN builds b ON b.automated_build_id = o.id AND b.number >= o.oldest`+v.andMayRead(
-			&c,
-			"b",
-		)+`
-		ORDER BY b.number DESC`,
-		c.args...)
+	mayReadOldest, mayRead := v.andMayRead(&c, "n"), v.andMayRead(&c, "b")
+	oldest := `SELECT n.number FROM builds n WHERE n.automated_build_id = a.id` + mayReadOldest +
+		` ORDER BY n.number DESC LIMIT 1 OFFSET ` + c.arg(autobuild.ListedBuilds-1)
+	builds, err := queryAll(ctx, v.store.read, scan, `SELECT b.automated_build_id, b.number, b.state, b.ref_kind,
+			b.ref_name, b.received_at, b.started_at, b.finished_at
+		FROM (SELECT a.id, COALESCE((`+oldest+`), 0) AS oldest
+			FROM automated_builds a WHERE a.id IN (`+strings.Join(ids, ", ")+`)) o
+		JOIN builds b ON b.automated_build_id = o.id AND b.number >= o.oldest`+mayRead+` ORDER BY b.number DESC`, c.args...)
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func TestListsMakeTheSameQueriesForMoreRows(t *testing.T) {
 				_, err := s.BareAutomatedBuilds(t.Context(), autobuild.BareFilter{})
 				return err
 			},
-			"webhooks": func() error { _, err := s.BareHooks(t.Context()); return err },
+			"webhooks": func() error { _, err := s.HooksWithoutSecrets(t.Context()); return err },
 		} {
 			queries.Store(0)
 			must.Succeed(t, list())

@@ -231,7 +231,7 @@ func (s *Store) QueueOf(ctx context.Context, automatedBuildID string) (q autobui
 }
 
 // ExplainBuild stores in the Detail of a queued build why it waits; empty = it no longer waits. The
-// reason is ReasonCapacity if it waits only for a place on its engine, else empty. ExplainBuild does
+// reason is ReasonCapacity if it waits only for a place on its engine, ReasonSpace if its cache has no space, else empty. ExplainBuild does
 // not change a build in another state.
 func (s *Store) ExplainBuild(ctx context.Context, id string, reason autobuild.Reason, detail string) error {
 	return s.tx(ctx, "explain build "+id, func(tx *sql.Tx) error {

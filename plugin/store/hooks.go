@@ -117,8 +117,9 @@ func (s *Store) listHooks(ctx context.Context, c conditions) ([]autobuild.Hook, 
 	return all, nil
 }
 
-// BareHooks returns all hooks without their secrets, by repository.
-func (s *Store) BareHooks(ctx context.Context) ([]autobuild.Hook, error) {
+// HooksWithoutSecrets returns all hooks without their secrets, by repository. Load a hook with HookOf before you save
+// it.
+func (s *Store) HooksWithoutSecrets(ctx context.Context) ([]autobuild.Hook, error) {
 	scan := func(r scanner) (h autobuild.Hook, err error) {
 		fields := append([]any{&h.ID, &h.AccountID}, repositoryFields(&h.Repository)...)
 		err = r.Scan(append(fields, &h.RemoteID, at(&h.PreviousUntil), &h.SecretVersion, &h.SecretWritten, &h.State,

@@ -9,8 +9,8 @@ import (
 	"slipway/plugin/autobuild"
 )
 
-// The pages load their lists again every few seconds. The version of the lists tells them with one small read
-// whether something has changed since. It consists of two counters: the number of the newest build, and "lists",
+// The pages load their lists again every few seconds. ListVersion lets them skip unchanged lists with one small
+// read. The version consists of two counters: the number of the newest build, and "lists",
 // which rises in each other transaction that changes what a list shows. So a version stands for one state of the
 // rows, whichever gateway changed them. Deliveries and polls do not change it.
 

@@ -83,14 +83,28 @@ func (s *Store) checkPolledHook(ctx context.Context, tx *sql.Tx, hookID string) 
 	if hookID == "" {
 		return nil
 	}
-	var waiting bool
-	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM deliveries
-		WHERE planned_at = 0 AND received_at > $1 AND hook_id = $2)`, ms(s.Now().Add(-autobuild.MaxPollWait)), hookID).
-		Scan(&waiting)
-	if err == nil && waiting {
+	waits, err := s.deliveryWaits(ctx, tx, hookID)
+	if err == nil && waits {
 		err = fmt.Errorf("a delivery of hook %s came during the poll: %w", hookID, autobuild.ErrConflict)
 	}
 	return err
+}
+
+// DeliveryWaits reports whether a hook has a delivery that is planned before what a poll finds. A delivery older than
+// autobuild.MaxPollWait no longer is.
+func (s *Store) DeliveryWaits(ctx context.Context, hookID string) (bool, error) {
+	waits, err := s.deliveryWaits(ctx, s.read, hookID)
+	if err != nil {
+		return false, fmt.Errorf("look for waiting deliveries of hook %s: %w", hookID, err)
+	}
+	return waits, nil
+}
+
+func (s *Store) deliveryWaits(ctx context.Context, q querier, hookID string) (waits bool, err error) {
+	err = q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM deliveries
+		WHERE planned_at = 0 AND received_at > $1 AND hook_id = $2)`, ms(s.Now().Add(-autobuild.MaxPollWait)), hookID).
+		Scan(&waits)
+	return waits, err
 }
 
 // storeMove stores one transition and its builds. The returned outcome contains the build

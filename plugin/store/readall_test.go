@@ -76,7 +76,7 @@ func (r *reading) others() {
 	must.Succeed(r.t, err)
 	r.add("instance", id)
 	main := autobuild.Ref{Kind: autobuild.Branch, Name: "main"}
-	was, err := r.store.WasAt(ctx, storetest.Repository("app"), main, storetest.Commit(2))
+	was, err := r.store.HasTransitionTo(ctx, storetest.Repository("app"), main, storetest.Commit(2))
 	must.Succeed(r.t, err)
 	r.add("transitions", was)
 	move := autobuild.Transition{Ref: main, Old: storetest.Commit(1), New: storetest.Commit(2)}

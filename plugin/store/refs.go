@@ -74,8 +74,8 @@ func (s *Store) TransitionSeen(ctx context.Context, t autobuild.Transition) (boo
 	return seen, nil
 }
 
-// WasAt reports whether a transition of the ref led to the commit, with or without a build.
-func (s *Store) WasAt(
+// HasTransitionTo reports whether a transition of the ref led to the commit, with or without a build.
+func (s *Store) HasTransitionTo(
 	ctx context.Context, r autobuild.Repository, ref autobuild.Ref, commit string,
 ) (was bool, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM transitions`+whereRef+` AND new_head = $5)`,

@@ -85,7 +85,7 @@ func (v View) Builds(ctx context.Context, f autobuild.BuildFilter) ([]autobuild.
 	var c conditions
 	if few && f.AutomatedBuildID == "" && f.DeliveryID == "" {
 		f.Limit = pageLimit(f.Limit)
-		where := v.newestBuilds(&c, f)
+		where := v.whereNewestBuilds(&c, f)
 		return v.store.queryBuilds(ctx, c, where, f.Limit)
 	}
 	v.restrict(&c, "b.provider_id", "b.repository_id")
@@ -124,7 +124,7 @@ func (v View) Deliveries(ctx context.Context, f autobuild.DeliveryFilter) ([]aut
 	var c conditions
 	if few && f.HookID == "" {
 		f.Limit = pageLimit(f.Limit)
-		where := v.newestDeliveries(&c, f)
+		where := v.whereNewestDeliveries(&c, f)
 		return v.store.queryDeliveries(ctx, c, where, f.Limit)
 	}
 	v.restrictDeliveries(&c)

@@ -34,10 +34,10 @@ func (v View) readable(c *conditions) string {
 		` AND p.checked_at > ` + c.arg(ms(v.store.Now().Add(-autobuild.PermissionsKept)))
 }
 
-// newestBuilds returns the WHERE clause for the newest builds of each repository that the viewer may read, a page of
+// whereNewestBuilds returns the WHERE clause for the newest builds of each repository that the viewer may read, a page of
 // each, and of each state. The newest ones of all are among them. Naming all states lets one index serve all filters,
 // and SQLite follows the order of a CROSS JOIN.
-func (v View) newestBuilds(c *conditions, f autobuild.BuildFilter) string {
+func (v View) whereNewestBuilds(c *conditions, f autobuild.BuildFilter) string {
 	states := f.States
 	if len(states) == 0 {
 		states = []autobuild.State{
@@ -50,20 +50,21 @@ func (v View) newestBuilds(c *conditions, f autobuild.BuildFilter) string {
 		before = ` AND %[1]s.number < ` + c.arg(f.Before)
 	}
 	skipped, readable := c.arg(f.Limit-1), v.readable(c)
-	var pages []string
+	var perState []string
 	for _, state := range states {
-		of := ` %[1]s.provider_id = p.provider_id AND %[1]s.repository_id = p.repository_id AND %[1]s.state = ` +
+		match := ` %[1]s.provider_id = p.provider_id AND %[1]s.repository_id = p.repository_id AND %[1]s.state = ` +
 			c.arg(state) + before
-		pages = append(pages, `SELECT n.number FROM permissions p CROSS JOIN builds n`+readable+
-			` AND`+fmt.Sprintf(of, "n")+` AND n.number >= COALESCE((SELECT m.number FROM builds m WHERE`+
-			fmt.Sprintf(of, "m")+` ORDER BY m.number DESC LIMIT 1 OFFSET `+skipped+`), 0)`)
+		perState = append(perState, `SELECT n.number FROM permissions p CROSS JOIN builds n`+readable+
+			` AND`+fmt.Sprintf(match, "n")+` AND n.number >= COALESCE((SELECT m.number FROM builds m WHERE`+
+			fmt.Sprintf(match, "m")+` ORDER BY m.number DESC LIMIT 1 OFFSET `+skipped+`), 0)`)
 	}
-	return ` WHERE b.number IN (SELECT number FROM (` + strings.Join(pages, ` UNION ALL `) + `) readable
+	return ` WHERE b.number IN (SELECT number FROM (` + strings.Join(perState, ` UNION ALL `) + `) readable
 		ORDER BY number DESC LIMIT ` + c.arg(f.Limit) + `)`
 }
 
-// newestDeliveries is newestBuilds for deliveries.
-func (v View) newestDeliveries(c *conditions, f autobuild.DeliveryFilter) string {
+// whereNewestDeliveries returns the WHERE clause for the newest deliveries of each webhook that the viewer may read, a
+// page of each. The newest ones of all are among them.
+func (v View) whereNewestDeliveries(c *conditions, f autobuild.DeliveryFilter) string {
 	before := ""
 	if f.Before != "" {
 		before = ` AND (%[1]s.received_at, %[1]s.id) < (SELECT received_at, id FROM deliveries WHERE id = ` +

@@ -29,30 +29,30 @@ type bound struct {
 	name           string // of the case
 	variant, other string
 	limit          float64 // upper bound of the ratio to the other variant; 0 = no bound
-	tiny           float64 // the bound on the Dockerfile tiny, which shows the overhead best; 0 = limit
+	tinyLimit      float64 // the bound on the Dockerfile tiny, which shows the overhead best; 0 = limit
 }
 
 func bounds() []bound {
 	return []bound{
 		{name: caseUnchanged, variant: variantConnected, other: variantBuildctl, limit: 1.0},
 		{name: caseChanged, variant: variantConnected, other: variantBuildctl, limit: 1.0},
-		{name: caseUnchanged, variant: variantBuilder, other: variantBuildctl, limit: 1.0, tiny: 0.88},
-		{name: caseChanged, variant: variantBuilder, other: variantBuildctl, limit: 1.0, tiny: 0.88},
+		{name: caseUnchanged, variant: variantBuilder, other: variantBuildctl, limit: 1.0, tinyLimit: 0.88},
+		{name: caseChanged, variant: variantBuilder, other: variantBuildctl, limit: 1.0, tinyLimit: 0.88},
 		{name: caseUnchanged, variant: variantKept, other: variantBuildctl, limit: 2.0},
 		{name: caseUnchanged, variant: variantKept, other: variantPerStep},
 		{name: caseCold, variant: variantKept, other: variantBuildctl, limit: 1.1},
 		{name: caseCold, variant: variantKept, other: variantPerStep},
-		{name: caseUnchanged, variant: variantCache, other: variantKept, limit: 1.5, tiny: 1.15},
+		{name: caseUnchanged, variant: variantCache, other: variantKept, limit: 1.5, tinyLimit: 1.15},
 		{name: caseCold, variant: variantKept, other: variantBuildah},
 		{name: caseUnchanged, variant: variantKept, other: variantBuildah, limit: 1.0},
 		{name: caseChanged, variant: variantKept, other: variantBuildah, limit: 1.0},
 	}
 }
 
-// of returns the limit for a Dockerfile; 0 = none.
-func (b bound) of(row string) float64 {
-	if row == "tiny" && b.tiny != 0 {
-		return b.tiny
+// limitFor returns the limit for a Dockerfile; 0 = none.
+func (b bound) limitFor(row string) float64 {
+	if row == "tiny" && b.tinyLimit != 0 {
+		return b.tinyLimit
 	}
 	return b.limit
 }
@@ -120,7 +120,7 @@ func (b bound) check(f figure) (ratio, result string) {
 	got := stats.Median(all)
 	low, high := stats.MedianInterval(all)
 	ratio = fmt.Sprintf("%.2f (%.2f-%.2f)", got, low, high)
-	limit := b.of(f.row)
+	limit := b.limitFor(f.row)
 	switch {
 	case limit == 0:
 		return ratio, "nothing"

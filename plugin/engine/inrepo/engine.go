@@ -48,8 +48,8 @@ type Builds interface {
 type Refs interface {
 	// RefState returns the last accepted head. It returns ErrNotFound for an unknown ref.
 	RefState(ctx context.Context, r autobuild.Repository, ref autobuild.Ref) (autobuild.RefState, error)
-	// WasAt reports whether a transition of the ref led to the commit.
-	WasAt(ctx context.Context, r autobuild.Repository, ref autobuild.Ref, commit string) (bool, error)
+	// HasTransitionTo reports whether a transition of the ref led to the commit.
+	HasTransitionTo(ctx context.Context, r autobuild.Repository, ref autobuild.Ref, commit string) (bool, error)
 }
 
 // A Poller schedules polls of repositories.

@@ -97,7 +97,7 @@ func (e *Engine) history(
 	if err != nil && !errors.Is(err, autobuild.ErrNotFound) {
 		return refHistory{}, err
 	}
-	was, err := e.o.Refs.WasAt(ctx, repository, r.Ref, r.Commit)
+	was, err := e.o.Refs.HasTransitionTo(ctx, repository, r.Ref, r.Commit)
 	return refHistory{isHead: state.Head == r.Commit, wasHead: was}, err
 }
 

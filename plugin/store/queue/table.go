@@ -151,7 +151,8 @@ func (q *Queue) wakeBlocked(ctx context.Context) error {
 func (q *Queue) makeDue(ctx context.Context, kind string, now, beyond time.Time) error {
 	_, err := q.db.ExecContext(
 		ctx,
-		`UPDATE tasks SET due_at = $2 WHERE kind = $1 AND state <> 'dead' AND state = 'waiting' AND due_at > $3 AND due_at < $4`,
+		`UPDATE tasks SET due_at = $2
+		WHERE kind = $1 AND state <> 'dead' AND state = 'waiting' AND due_at > $3 AND due_at < $4`,
 		kind,
 		now.UnixMilli(),
 		beyond.UnixMilli(),

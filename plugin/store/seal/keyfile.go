@@ -124,10 +124,20 @@ func parseLine(line string) (byte, []byte, error) {
 // createFile creates the complete file or none, and never replaces an existing one: a value sealed
 // with a lost key can never be opened.
 func createFile(path string) error {
-	content := "# Opens the secrets in Slipway's database. Keep a copy apart from the database's backups.\n" + newLine(
-		1,
-	)
+	for {
+		err := tryCreateFile(path)
+		// Another process can take the file for one that a killed start left, until it is locked.
+		if !errors.Is(err, errTaken) {
+			return err
+		}
+	}
+}
 
+// errTaken means that another process removed the unfinished file.
+var errTaken = errors.New("the unfinished key file was removed")
+
+func tryCreateFile(path string) error {
+	const comment = "# Opens the secrets in Slipway's database. Keep a copy apart from the database's backups.\n"
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, unfinishedPrefix+"*") // mode 0600
 	if err != nil {
@@ -136,13 +146,17 @@ func createFile(path string) error {
 	defer func() { _ = f.Close() }() // nothing was written, or it is synced
 	defer func() { _ = os.Remove(f.Name()) }()
 	_ = lock(f) // a file system without locks has none for removeUnfinished either
-	if _, err := f.WriteString(content); err != nil {
+	if _, err := f.WriteString(comment + newLine(1)); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	err = os.Link(f.Name(), path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && isGone(f.Name()):
+		return errTaken
+	case err != nil && !errors.Is(err, fs.ErrExist):
 		return err
 	}
 	return durable.SyncDir(dir)
@@ -175,4 +189,9 @@ func removeUnfinished(dir string) {
 		}
 		_ = f.Close()
 	}
+}
+
+func isGone(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }

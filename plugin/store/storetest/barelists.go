@@ -106,7 +106,7 @@ func listHooks(t *testing.T, s *store.Store) {
 	if diff := cmp.Diff([]autobuild.Hook{lib}, of); diff != "" {
 		t.Errorf("webhooks of an account (-want +got):\n%s", diff)
 	}
-	all, err := s.BareHooks(t.Context())
+	all, err := s.HooksWithoutSecrets(t.Context())
 	must.Succeed(t, err)
 	want := []autobuild.Hook{app, lib}
 	for i := range want {

@@ -164,7 +164,7 @@ func buildsOfCommit(t *testing.T, s *store.Store) {
 		t.Errorf("builds[1].ID: got %v, want %v", builds[1].ID, first.ID)
 	}
 	for n, want := range map[int]bool{1: true, 2: true, 3: false} {
-		was, err := s.WasAt(ctx, a.Repository, Main(), Commit(n))
+		was, err := s.HasTransitionTo(ctx, a.Repository, Main(), Commit(n))
 		must.Succeed(t, err)
 		if was != want {
 			t.Errorf("main was at commit %d: got %v, want %v", n, was, want)

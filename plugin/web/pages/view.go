@@ -107,8 +107,8 @@ func (p *Pages) show(c *gin.Context, status int, name string, f frame) error {
 }
 
 // listVersion returns the version of the lists that the user sees, for the list's attribute data-version. Call it
-// before the list is read. The script sends the version of its list with each refresh; unchanged is true if it is
-// still the version, and the response is then complete, without a page.
+// before the list is read. The script sends the version of its list with each refresh; If it is still
+// the version, listVersion answers 304, and unchanged is true.
 func (p *Pages) listVersion(c *gin.Context) (version string, unchanged bool, err error) {
 	rows, err := p.view(c).ListVersion(c.Request.Context())
 	if err != nil {

@@ -74,8 +74,8 @@ func findProgram(ctx context.Context, own, version string) (program, error) {
 	return program{path: self}, errors.Join(err, p.close())
 }
 
-// openProgram opens a program that has the owner of this program. In a directory such as /tmp, other users may have
-// put one there.
+// openProgram opens a program that only those can write who can write this program, own. In a directory such as /tmp,
+// other users may have put one there.
 func openProgram(path, own string) (p program, err error) {
 	owner, err := os.Stat(own)
 	if err != nil {
@@ -92,7 +92,7 @@ func openProgram(path, own string) (p program, err error) {
 		return p, err
 	case !info.Mode().IsRegular() || info.Mode()&0o111 != 0o111:
 		return p, fmt.Errorf("its mode is %s, so runners cannot execute it", info.Mode())
-	case info.Mode()&0o002 != 0 || ownerOf(info) != ownerOf(owner):
+	case !hasWritersOf(owner, info):
 		return p, errors.New("other users may have written it")
 	}
 	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, lowestProgramFD)
@@ -102,7 +102,12 @@ func openProgram(path, own string) (p program, err error) {
 	return program{path: fmt.Sprintf("/proc/self/fd/%d", fd), file: os.NewFile(uintptr(fd), path)}, nil
 }
 
-func ownerOf(info fs.FileInfo) uint32 { return info.Sys().(*syscall.Stat_t).Uid }
+// hasWritersOf reports whether nobody can write a file who cannot write the file own. Anybody may write neither.
+func hasWritersOf(own, file fs.FileInfo) bool {
+	a, b := own.Sys().(*syscall.Stat_t), file.Sys().(*syscall.Stat_t)
+	group := file.Mode()&0o020 == 0 || own.Mode()&0o020 != 0 && a.Gid == b.Gid
+	return a.Uid == b.Uid && group && file.Mode()&0o002 == 0
+}
 
 // check returns an error if the program has another version.
 func (p program) check(ctx context.Context, version string) error {

@@ -60,6 +60,7 @@ func TestRunnersUseThisProgramIfTheStepsProgramDoesNotFit(t *testing.T) {
 		"another version": {mode: 0o755, version: "1.3", want: `its version is "1.2", and that of slipway is "1.3"`},
 		"no version":      {mode: 0o755, version: "dev", want: "no version"},
 		"not executable":  {mode: 0o750, version: "1.2", want: "cannot execute"},
+		"of the group":    {mode: 0o775, version: "1.2", want: "other users"},
 		"of anybody":      {mode: 0o757, version: "1.2", want: "other users"},
 		"of another user": {mode: 0o755, version: "1.2", want: "other users", change: func(own string) error {
 			if os.Geteuid() != 0 {
@@ -82,4 +83,16 @@ func TestRunnersUseThisProgramIfTheStepsProgramDoesNotFit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// With umask 002, both programs of a build are of the group.
+func TestAGroupThatWritesThisProgramMayWriteTheStepsProgram(t *testing.T) {
+	own := installStep(t, 0o775)
+	must.Succeed(t, os.Chmod(own, 0o775))
+	p, err := findProgram(t.Context(), own, "1.2")
+	must.Succeed(t, err)
+	if p.path == self {
+		t.Errorf("program: got %s, want the step's program", p.path)
+	}
+	must.Succeed(t, p.close())
 }

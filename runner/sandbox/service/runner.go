@@ -119,13 +119,13 @@ func (a *attempt) prepareBuilder(ctx context.Context) {
 	}
 }
 
-// answerSpace starts the builder of a trust domain, and replies whether the disk has space for its cache. Any other
-// error is no answer: the next attempt gets it.
+// answerSpace starts the builder of a trust domain, and replies whether the disk has space for its cache. It returns
+// any other error, which refuses the request.
 func (s *Service) answerSpace(ctx context.Context, conn buildservice.Conn, request buildservice.Space) error {
 	if err := request.Check(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, spaceTimeout)
 	defer cancel()
 	go func() {
 		defer cancel() // the gateway has closed the connection, or no longer needs the answer
@@ -137,7 +137,11 @@ func (s *Service) answerSpace(ctx context.Context, conn buildservice.Conn, reque
 		switch {
 		case errors.Is(err, syscall.ENOSPC):
 			reply.Problem = text.Clip(err.Error(), maxError)
-		case err == nil:
+		case errors.Is(ctx.Err(), context.DeadlineExceeded):
+			reply.Problem = "the builder of the build's cache waits for space, until the builder of another one ends"
+		case err != nil:
+			return fmt.Errorf("start the builder to check the space of its disk: %w", err)
+		default:
 			_ = builder.Close() // nothing was sent
 		}
 	}

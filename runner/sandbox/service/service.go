@@ -112,6 +112,9 @@ type Sandbox interface {
 // maxAttempts bounds the running attempts of a service. A gateway has its own limit below it.
 const maxAttempts = buildservice.MaxRunners
 
+// spaceTimeout bounds the start of a builder that only finds whether the disk has space for its cache.
+const spaceTimeout = 10 * time.Second
+
 // requestTimeout bounds the wait for the first message of a connection.
 const requestTimeout = 10 * time.Second
 

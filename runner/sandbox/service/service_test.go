@@ -123,21 +123,22 @@ type fullBuilders struct{ err error }
 
 func (b fullBuilders) Dial(context.Context, string) (net.Conn, error) { return nil, b.err }
 
-// A gateway learns before an attempt whether the disk has space for its cache. Other errors are no answer.
+// A gateway learns before an attempt whether the disk has space for its cache. Other errors refuse the request.
 func TestTheSpaceForACacheIsChecked(t *testing.T) {
 	full := fmt.Errorf("make a disk (SLIPWAY_BUILDER_DISK): %w", syscall.ENOSPC)
 	for name, c := range map[string]struct {
 		builders service.Builders
 		want     string
+		err      error
 	}{
-		"space":         {builders{}, ""},
-		"no space":      {fullBuilders{full}, full.Error()},
-		"another error": {fullBuilders{errors.New("it does not answer")}, ""},
+		"space":         {builders{}, "", nil},
+		"no space":      {fullBuilders{full}, full.Error(), nil},
+		"another error": {fullBuilders{errors.New("it does not answer")}, "", buildservice.ErrRefused},
 	} {
 		e := newEnv(t, "", func(o *service.Options) { o.Builders = c.builders })
 		got, err := e.client.CheckSpace(t.Context(), "a")
-		if err != nil || got != c.want {
-			t.Errorf("%s: got problem %q and error %v, want %q", name, got, err, c.want)
+		if !errors.Is(err, c.err) || got != c.want {
+			t.Errorf("%s: got problem %q and error %v, want %q and error %v", name, got, err, c.want, c.err)
 		}
 	}
 	e := newEnv(t, "", nil)
